@@ -1,0 +1,220 @@
+//! The seam to the outside: what a pool must be told in order to open, judge and close
+//! connections.
+//!
+//! Owns the [`Manager`] trait and the values that cross it. Never calls it: that is the pool's
+//! part.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::account::AccountId;
+
+/// Opens, judges and closes the connections of a pool. The core knows nothing else of the world.
+///
+/// A panic or a hang in any of these costs one connection or one attempt: calls are bounded by
+/// the configuration's deadlines (`dial_timeout`, `check_timeout`, `close_timeout`), after which
+/// the future is dropped.
+pub trait Manager: Send + Sync + 'static {
+    /// What a lease gives access to. Shared by up to `max_leases_per_connection` borrowers.
+    type Connection: Send + Sync + 'static;
+    /// What goes wrong when connecting, checking or calling.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// What the pool must know of an account before it dials, or `None` if there is no such
+    /// account. Called once per account pool, and again after a reload; it must be quick.
+    fn profile(&self, account: AccountId) -> Option<Profile>;
+
+    /// Opens the connection of one slot. At most one connection per slot exists at any time.
+    fn connect(
+        &self,
+        account: AccountId,
+        slot: u16,
+    ) -> impl Future<Output = Result<Self::Connection, Self::Error>> + Send;
+
+    /// Whether the connection is known to be dead. Asked on every acquire and release: cheap,
+    /// and without I/O.
+    fn is_broken(&self, connection: &Self::Connection) -> bool {
+        let _ = connection;
+        false
+    }
+
+    /// Proves with I/O that the connection lives. Asked before reuse after `check_after_idle`.
+    ///
+    /// # Errors
+    /// The proof that it does not; the connection is then closed.
+    fn check(
+        &self,
+        connection: &Self::Connection,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        let _ = connection;
+        std::future::ready(Ok(()))
+    }
+
+    /// Closes the connection. Returns once its successor may be opened. Forced closes meet
+    /// connections that are still borrowed, hence the shared reference.
+    fn close(&self, connection: &Self::Connection) -> impl Future<Output = ()> + Send {
+        let _ = connection;
+        std::future::ready(())
+    }
+
+    /// What the pool must do about an error of a connect, a check or a call.
+    fn react(&self, error: &Self::Error) -> Reaction {
+        let _ = error;
+        Reaction::Discard
+    }
+
+    /// The class of an error, for the counters.
+    fn kind(&self, error: &Self::Error) -> ErrorKind {
+        let _ = error;
+        ErrorKind::Io
+    }
+
+    /// The accounts of a group, for `acquire_any`. `None` means that the manager keeps no such
+    /// list; the pool then chooses among the accounts it has met.
+    fn members(&self, group: &str) -> Option<Arc<[AccountId]>> {
+        let _ = group;
+        None
+    }
+}
+
+/// What the pool must know of an account before it dials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// How many connections the account may have: one per authorized session. The pool opens
+    /// the smaller of this and `max_connections_per_account`. At most 64.
+    pub slots: u16,
+    /// How many leases may share a connection (1 = exclusive). The pool allows the smaller of
+    /// this and `max_leases_per_connection`.
+    pub leases: u16,
+    /// An operator's label, for metrics and `acquire_any`.
+    pub group: Arc<str>,
+    /// The address or proxy that dials leave by: pacing and breakers are per egress.
+    pub egress: Egress,
+}
+
+impl Profile {
+    /// An account with this many slots, exclusive leases, in the group `default`, dialled
+    /// directly.
+    #[must_use]
+    pub fn new(slots: u16) -> Self {
+        Self { slots, leases: 1, group: Arc::from("default"), egress: Egress::Direct }
+    }
+}
+
+/// The way by which a dial leaves: the machine's own address, or a proxy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Egress {
+    /// The machine's own address.
+    #[default]
+    Direct,
+    /// A proxy, named by something without a secret in it (host and port).
+    Proxy(Arc<str>),
+}
+
+/// What the pool does about an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reaction {
+    /// The connection is healthy; the error belongs to the caller alone.
+    Keep,
+    /// Close the connection; the slot is dialled again with backoff when it is needed.
+    Discard,
+    /// The account may not use the method `key` for a time; the connection is healthy.
+    CoolDown {
+        /// The method, by any number that names it (Telegram: the constructor id).
+        key: u32,
+        /// For how long.
+        wait: Duration,
+    },
+    /// The server limits the account in a way no waiting mends: tell the operator, change
+    /// nothing.
+    Restricted,
+    /// Close the connection, and stop dialling by this egress for a while.
+    TripBreaker,
+    /// Close the connection and never dial its session again until an operator reinstates it.
+    QuarantineSession(QuarantineReason),
+    /// The same for every session of the account.
+    QuarantineAccount(QuarantineReason),
+}
+
+/// Why a session or an account is quarantined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum QuarantineReason {
+    /// The authorization key was used by two connections at once (406 `AUTH_KEY_DUPLICATED`).
+    KeyDuplicated,
+    /// The session was revoked or has expired; a new login is needed.
+    NeedsLogin,
+    /// The account was deactivated or banned.
+    Deactivated,
+    /// The server does not know the key; it may be transient, so that a probe may clear it.
+    Suspect,
+    /// The session's settings are wrong for its server.
+    Misconfigured,
+    /// An operator asked for it.
+    Operator,
+}
+
+impl QuarantineReason {
+    /// Every reason, in the order of declaration.
+    pub const ALL: [Self; 6] = [
+        Self::KeyDuplicated,
+        Self::NeedsLogin,
+        Self::Deactivated,
+        Self::Suspect,
+        Self::Misconfigured,
+        Self::Operator,
+    ];
+
+    /// The reason as a metric label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::KeyDuplicated => "key_duplicated",
+            Self::NeedsLogin => "needs_login",
+            Self::Deactivated => "deactivated",
+            Self::Suspect => "suspect",
+            Self::Misconfigured => "misconfigured",
+            Self::Operator => "operator",
+        }
+    }
+
+    /// What an operator can do about it.
+    #[must_use]
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::KeyDuplicated => "log in again: Telegram has voided this authorization",
+            Self::NeedsLogin => "log in again: the session was revoked or has expired",
+            Self::Deactivated => "nothing here helps: Telegram has deactivated the account",
+            Self::Suspect => "reinstate it after a while, or log in again if that fails",
+            Self::Misconfigured => "correct the session's data centre, then reinstate it",
+            Self::Operator => "reinstate it when it is wanted again",
+        }
+    }
+}
+
+impl fmt::Display for QuarantineReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+/// The class of an error, for the counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The network failed.
+    Io,
+    /// The peer refused the connection.
+    Refused,
+    /// The peer and we disagree on the protocol.
+    Protocol,
+    /// No answer in time.
+    Timeout,
+    /// The server answered with an error.
+    Rpc,
+    /// The server does not accept the authorization.
+    Auth,
+}

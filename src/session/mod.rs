@@ -1,0 +1,49 @@
+//! Authorized sessions: what one login of one account consists of, and how other programs
+//! write it down.
+//!
+//! Owns the types and the text forms. Never stores, dials or logs anything.
+
+mod key;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+pub use key::AuthKey;
+
+use crate::account::AccountId;
+
+/// One authorized session: enough to open its main connection.
+#[derive(Clone)]
+pub struct SessionRecord {
+    /// Whose session this is.
+    pub account: AccountId,
+    /// Which of the account's slots it fills, from 0.
+    pub slot: u16,
+    /// The home data centre.
+    pub dc: i32,
+    /// Where the home data centre listens.
+    pub address: SocketAddr,
+    /// The user id that the session is logged in as.
+    pub user_id: i64,
+    /// Whether the user is a bot.
+    pub is_bot: bool,
+    /// The authorization key.
+    pub key: AuthKey,
+    /// An operator's label on the account.
+    pub group: Option<Arc<str>>,
+    /// The proxy to dial by (a `socks5://` URL).
+    pub proxy: Option<Arc<str>>,
+}
+
+impl fmt::Debug for SessionRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionRecord")
+            .field("account", &self.account)
+            .field("slot", &self.slot)
+            .field("dc", &self.dc)
+            .field("address", &self.address)
+            .field("group", &self.group)
+            .finish_non_exhaustive()
+    }
+}
