@@ -24,7 +24,7 @@ const BOT_ID_MAX: u64 = (1 << 52) - 1;
 ///
 /// let account: AccountId = "+44 20 7946-0958".parse()?;
 /// assert_eq!(account, AccountId::phone(442079460958)?);
-/// assert_eq!(account.to_string(), "+4420*****58");
+/// assert_eq!(account.to_string(), "+4420******58");
 /// assert_eq!(account.reveal().to_string(), "+442079460958");
 /// assert_eq!("bot:123456".parse::<AccountId>()?, AccountId::bot(123456)?);
 /// # Ok::<(), telepool::ParseAccountError>(())

@@ -1,12 +1,73 @@
-//! telepool: a connection-pool runtime for Telegram accounts.
+//! telepool: a connection-pool runtime for Telegram accounts. Many accounts, few connections, no
+//! account ever lost.
+//!
+//! A [`Pool`] is built around a [`Manager`], which opens, checks and closes connections. An
+//! account has *slots*, one per authorized session, and at most one connection per slot; an
+//! acquire takes a *lease* of an idle connection, waits its turn, or has a vacant slot dialled.
+//!
+//! ```
+//! use telepool::{AccountId, NoopManager, Pool};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let pool = Pool::builder(NoopManager::new(3))
+//!     .configure(|config| config.pool.max_connections = 1000)
+//!     .on_event(|event| println!("{event:?}"))
+//!     .build()?;
+//!
+//! let account: AccountId = "+442079460958".parse()?;
+//! let lease = pool.acquire(account).await?;
+//! // ... use the connection through the lease ...
+//! drop(lease);
+//!
+//! // Acquiring often from one account? A handle spares the lookup.
+//! let handle = pool.account(account)?;
+//! let lease = handle.acquire().await?;
+//! assert_eq!(lease.use_count(), 2);
+//! drop(lease);
+//! pool.close().await;
+//! # Ok(())
+//! # }
+//! ```
 
 #![forbid(unsafe_code)]
 
 mod account;
+mod account_pool;
+mod acquire;
+mod budget;
+mod call_site;
+mod caught;
+mod clock;
+mod config;
+mod dialer;
+mod entry;
+mod error;
+mod events;
+mod expiry;
+mod health;
+mod lease;
 mod manager;
+mod noop;
+mod pool;
+mod registry;
+mod shared;
+mod state;
+mod stats;
+mod sync;
 
 #[cfg(feature = "session")]
 pub mod session;
 
 pub use account::{AccountId, ParseAccountError, RevealedAccount};
+pub use account_pool::{AccountStats, CloseReason, ConnectionId, ConnectionStats, Source};
+pub use acquire::Acquire;
+pub use config::{Config, ConfigError, DialConfig, FloodConfig, PoolConfig, Setting, parse_time};
+pub use error::{AcquireError, BuildError, DialError, Stage, WaitTimeout};
+pub use events::{Event, EventStream};
+pub use lease::{BorrowedLease, Home, Lease};
 pub use manager::{Egress, ErrorKind, Manager, Profile, QuarantineReason, Reaction};
+pub use noop::NoopManager;
+pub use pool::{Account, AccountHealth, Builder, CloseReport, Pool};
+pub use state::ConnectionState;
+pub use stats::PoolStats;

@@ -1,1 +1,16 @@
 //! Integration tests, one file per aspect.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::missing_panics_doc,
+    reason = "a test may panic and spawn"
+)]
+
+mod acquire;
+mod cancel;
+mod expiry;
+mod limits;
+mod panics;
+mod scripted;
+mod stress;

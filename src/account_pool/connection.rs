@@ -1,0 +1,292 @@
+//! The record of one connection: its state word and everything that may be read of it from
+//! outside without a lock.
+//!
+//! Owns the counters of the connection. Never decides when the connection ends; the account
+//! pool does.
+//!
+//! # Orderings
+//! All counters here are relaxed: they guard nothing, and a reader of statistics may see one
+//! update before another. The connection itself is published by the `OnceLock` and then by the
+//! state word.
+
+use std::fmt;
+use std::panic::Location;
+use std::sync::{Arc, OnceLock};
+
+use crate::call_site;
+use crate::clock::Tick;
+use crate::state::StateWord;
+use crate::sync::{AtomicU64, Cell, Ordering};
+
+/// Names one connection of a pool for as long as the pool lives; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub(crate) u64);
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+/// Why a connection was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// Nobody used it for `max_idle_time`.
+    Idle,
+    /// It reached `max_connection_age`.
+    Age,
+    /// It failed.
+    Broken,
+    /// It failed the check before reuse.
+    CheckFailed,
+    /// A cap was lowered, or another account needed its place under the global cap.
+    Excess,
+    /// Its session or account was quarantined.
+    Quarantine,
+    /// Somebody asked for it.
+    Requested,
+    /// Its account was drained, or a change of configuration replaced it.
+    Drain,
+    /// The pool was closed.
+    Shutdown,
+}
+
+impl CloseReason {
+    /// Every reason, in the order of declaration.
+    pub const ALL: [Self; 9] = [
+        Self::Idle,
+        Self::Age,
+        Self::Broken,
+        Self::CheckFailed,
+        Self::Excess,
+        Self::Quarantine,
+        Self::Requested,
+        Self::Drain,
+        Self::Shutdown,
+    ];
+
+    /// The reason as a metric label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Age => "age",
+            Self::Broken => "broken",
+            Self::CheckFailed => "check_failed",
+            Self::Excess => "excess",
+            Self::Quarantine => "quarantine",
+            Self::Requested => "requested",
+            Self::Drain => "drain",
+            Self::Shutdown => "shutdown",
+        }
+    }
+
+    /// Whether the connection ends in the ERROR state.
+    pub(crate) const fn is_fault(self) -> bool {
+        matches!(self, Self::Broken | Self::CheckFailed)
+    }
+}
+
+/// Where a lease's connection came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// Nobody else held it.
+    Idle,
+    /// Others hold leases of it as well.
+    Shared,
+    /// It was opened for this acquire.
+    New,
+}
+
+impl Source {
+    /// Every source, in the order of declaration.
+    pub const ALL: [Self; 3] = [Self::Idle, Self::Shared, Self::New];
+
+    /// The source as a metric label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Shared => "shared",
+            Self::New => "new",
+        }
+    }
+
+    pub(crate) const fn of_live(shared: bool) -> Self {
+        if shared { Self::Shared } else { Self::Idle }
+    }
+}
+
+/// What exists once the connection is open.
+#[derive(Debug)]
+pub(crate) struct Live<C> {
+    pub(crate) connection: C,
+    pub(crate) created: Tick,
+    /// When it reaches its own age limit, jitter included.
+    retire_at: AtomicU64,
+}
+
+/// One connection, from the start of its dial to the end of its close.
+#[derive(Debug)]
+pub(crate) struct Connection<C> {
+    pub(crate) word: StateWord,
+    /// The account's gate as it must read for this connection to be kept: the generation it
+    /// was begun under, and no flag.
+    pub(crate) stamp: u64,
+    pub(crate) id: ConnectionId,
+    pub(crate) slot: u16,
+    pub(crate) max_leases: u16,
+    live: OnceLock<Live<C>>,
+    last_used: AtomicU64,
+    /// The tick of the wheel entry that is in force.
+    look: AtomicU64,
+    held_since: AtomicU64,
+    held_at: AtomicU64,
+    uses: AtomicU64,
+    shared_uses: AtomicU64,
+    errors: AtomicU64,
+    reason: AtomicU64,
+    last_error: Cell<String>,
+}
+
+impl<C> Connection<C> {
+    pub(crate) fn new(id: ConnectionId, slot: u16, max_leases: u16, stamp: u64) -> Self {
+        Self {
+            word: StateWord::connecting(),
+            stamp,
+            id,
+            slot,
+            max_leases,
+            live: OnceLock::new(),
+            last_used: AtomicU64::new(0),
+            look: AtomicU64::new(0),
+            held_since: AtomicU64::new(0),
+            held_at: AtomicU64::new(0),
+            uses: AtomicU64::new(0),
+            shared_uses: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+            reason: AtomicU64::new(0),
+            last_error: Cell::empty(),
+        }
+    }
+
+    pub(crate) fn open(&self, connection: C, created: Tick, retire_at: Tick) {
+        self.last_used.store(created, Ordering::Relaxed);
+        let live = Live { connection, created, retire_at: AtomicU64::new(retire_at) };
+        assert!(self.live.set(live).is_ok(), "BUG: a connection was opened twice");
+    }
+
+    /// What exists since the connection opened; `None` while it is being opened.
+    pub(crate) fn live(&self) -> Option<&Live<C>> {
+        self.live.get()
+    }
+
+    /// The connection itself, for whoever holds a lease of it.
+    pub(crate) fn leased(&self) -> &Live<C> {
+        self.live.get().expect("BUG: a lease of a connection that never opened")
+    }
+
+    /// When its age ends; the end of time while it is being opened.
+    pub(crate) fn retire_at(&self) -> Tick {
+        self.live().map_or(Tick::MAX, |live| live.retire_at.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_retire_at(&self, tick: Tick) {
+        if let Some(live) = self.live() {
+            live.retire_at.store(tick, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn last_used(&self) -> Tick {
+        self.last_used.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_last_used(&self, tick: Tick) {
+        self.last_used.store(tick, Ordering::Relaxed);
+    }
+
+    /// When the reaper is to look at it next.
+    pub(crate) fn look(&self) -> Tick {
+        self.look.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_look(&self, tick: Tick) {
+        self.look.store(tick, Ordering::Relaxed);
+    }
+
+    /// Counts a lease that reached its borrower, and answers with the connection's count.
+    pub(crate) fn count_use(
+        &self,
+        source: Source,
+        now: Tick,
+        site: &'static Location<'static>,
+    ) -> u64 {
+        if source != Source::Shared {
+            self.held_since.store(now, Ordering::Relaxed);
+            let word = call_site::word_of(site);
+            if self.held_at.load(Ordering::Relaxed) != word {
+                call_site::remember(site);
+                self.held_at.store(word, Ordering::Relaxed);
+            }
+        }
+        if self.max_leases == 1 {
+            // The only borrower is the only writer, so a load and a store lose nothing.
+            let uses = self.uses.load(Ordering::Relaxed) + 1;
+            self.uses.store(uses, Ordering::Relaxed);
+            return uses;
+        }
+        if source == Source::Shared {
+            self.shared_uses.fetch_add(1, Ordering::Relaxed);
+        }
+        self.uses.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(crate) fn uses(&self) -> u64 {
+        self.uses.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn shared_uses(&self) -> u64 {
+        self.shared_uses.load(Ordering::Relaxed)
+    }
+
+    /// Since when it has been leased without a break, and where that began.
+    pub(crate) fn held(&self) -> Option<(Tick, Option<&'static Location<'static>>)> {
+        let leased = self.word.snapshot().leases() > 0 && self.uses() > 0;
+        leased.then(|| {
+            let site = call_site::location_of(self.held_at.load(Ordering::Relaxed));
+            (self.held_since.load(Ordering::Relaxed), site)
+        })
+    }
+
+    pub(crate) fn count_error(&self, text: String) {
+        self.errors.fetch_add(1, Ordering::Relaxed);
+        self.last_error.store(Some(Arc::new(text)));
+    }
+
+    pub(crate) fn errors(&self) -> u64 {
+        self.errors.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn last_error(&self) -> Option<Arc<String>> {
+        self.last_error.load()
+    }
+
+    /// Notes why the connection ends; the first reason stands.
+    pub(crate) fn note_reason(&self, reason: CloseReason) {
+        let _ = self.reason.compare_exchange(
+            0,
+            reason as u64 + 1,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
+    }
+
+    pub(crate) fn reason(&self) -> CloseReason {
+        let noted = usize::try_from(self.reason.load(Ordering::Relaxed)).unwrap_or(0);
+        noted
+            .checked_sub(1)
+            .and_then(|index| CloseReason::ALL.get(index).copied())
+            .unwrap_or(CloseReason::Requested)
+    }
+}

@@ -1,0 +1,356 @@
+//! The part of the engine behind the account's lock: who is served next, what is dialled, and
+//! what has to make room.
+//!
+//! Owns [`Core`]. Everything here runs with the lock held, does a bounded amount of work, and
+//! calls no waker.
+
+use std::sync::Arc;
+
+use crate::account_pool::connection::{CloseReason, Connection, Source};
+use crate::account_pool::duty::{DialOrder, Orders};
+use crate::account_pool::waiters::{Line, Refusal};
+use crate::account_pool::{AccountPool, Body, CLOSED, FLAGS, SHRINK, UNREADY, WAIT};
+use crate::clock::{Instant, Tick};
+use crate::health::{Health, Unready};
+use crate::state::{Released, Retired};
+use crate::sync::{Ordering, Permits};
+
+/// What the account's lock guards.
+#[derive(Debug)]
+pub(crate) struct Core<C, E> {
+    pub(super) line: Line<C, E>,
+    /// The slots that hold no connection, as bits.
+    pub(super) vacant: u64,
+    /// Dials ordered and not yet ended.
+    pub(super) dialing: u32,
+    /// Connections on their way through the closer.
+    pub(super) closing: u32,
+    /// The number of permits there are, as last reconciled with the limits.
+    pub(super) cap: u32,
+    /// Permits above the cap that could not be destroyed yet, because connections hold them.
+    pub(super) debt: u32,
+    /// Failed dials since the last good connection.
+    pub(super) failures: u32,
+    /// No dial before this tick.
+    pub(super) retry_at: Tick,
+    pub(super) last_dial_error: Option<String>,
+    /// When the pool was told to ask for expired waiters.
+    pub(super) watch: Option<Instant>,
+    pub(super) health: Health,
+}
+
+impl<C, E> Core<C, E> {
+    pub(super) fn new(slots: u16, cap: u16) -> Self {
+        let vacant = if slots >= 64 { u64::MAX } else { (1 << slots) - 1 };
+        Self {
+            line: Line::new(),
+            vacant,
+            dialing: 0,
+            closing: 0,
+            cap: u32::from(cap),
+            debt: 0,
+            failures: 0,
+            retry_at: 0,
+            last_dial_error: None,
+            watch: None,
+            health: Health::new(slots),
+        }
+    }
+
+    /// Why the account cannot serve, if the gate says that it cannot.
+    pub(super) fn unready(&self, gate: u64) -> Option<Unready> {
+        if gate & CLOSED != 0 {
+            return Some(Unready::Closed);
+        }
+        (gate & UNREADY != 0).then(|| self.health.unready().unwrap_or(Unready::NoSession))
+    }
+
+    pub(super) fn refusal(&self, gate: u64) -> Option<Refusal<E>> {
+        self.unready(gate).map(Refusal::from)
+    }
+
+    /// When the pool has to be told of a deadline that is earlier than all it knows of.
+    pub(super) fn watch_for(&mut self, deadline: Option<Instant>) -> Option<Instant> {
+        let deadline = deadline?;
+        if self.watch.is_some_and(|watch| watch <= deadline) {
+            return None;
+        }
+        self.watch = Some(deadline);
+        self.watch
+    }
+
+    /// Connections that have to go before the cap holds, and are not on their way yet.
+    pub(super) fn excess(&self) -> u32 {
+        self.debt.saturating_sub(self.closing)
+    }
+
+    /// The first in line takes only a new connection, and nothing is under way for it.
+    fn must_yield_to_fresh(&self, permits: &Permits) -> bool {
+        self.lacks_room_for_fresh(permits) && (self.line.plain() == 0 || self.line.fresh_is_first())
+    }
+
+    fn lacks_room_for_fresh(&self, permits: &Permits) -> bool {
+        let coming = self.dialing + self.closing;
+        self.line.fresh() > coming as usize
+            && self.failures == 0
+            && (permits.free() == 0 || self.vacant & !self.health.barred() == 0)
+    }
+}
+
+impl From<Unready> for CloseReason {
+    fn from(unready: Unready) -> Self {
+        match unready {
+            Unready::Closed => Self::Shutdown,
+            Unready::Draining => Self::Drain,
+            Unready::NoSession | Unready::Quarantined(_) => Self::Quarantine,
+        }
+    }
+}
+
+/// How urgently another account waits for a place under the global cap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pressure {
+    /// Nobody waits.
+    Calm,
+    /// Somebody waits: idle connections and second connections give way.
+    Pressed,
+    /// Somebody has waited so long that an account's only connection gives way too.
+    Urgent,
+}
+
+impl<C, E> AccountPool<C, E> {
+    /// Serves, dials and makes room until nothing more can be done for those in line.
+    pub(super) fn dispatch(
+        &self,
+        body: &Body<C, E>,
+        core: &mut Core<C, E>,
+        now: Tick,
+        orders: &mut Orders<C>,
+    ) {
+        self.reconcile_cap(body, core);
+        if let Some(unready) = core.unready(self.gate.load(Ordering::Relaxed)) {
+            core.line.refuse_all(|| Refusal::from(unready), &mut orders.wake);
+        } else {
+            let fresh = core.line.fresh();
+            self.order_dials(body, core, fresh, now, orders);
+            self.hand_out(body, core, orders);
+            let leases = usize::from(self.leases());
+            let wanted = core.line.fresh() + core.line.plain().div_ceil(leases);
+            self.order_dials(body, core, wanted, now, orders);
+            self.make_room_for_fresh(body, core, orders);
+        }
+        self.settle_shrink(core);
+        self.settle_wait(body, core);
+    }
+
+    /// Gives free connections to those in line, first come, first served.
+    fn hand_out(&self, body: &Body<C, E>, core: &mut Core<C, E>, orders: &mut Orders<C>) {
+        // Every turn serves a waiter or takes a connection out of circulation.
+        while core.line.plain() > 0 {
+            let Some((connection, source)) = body.pop().or_else(|| body.lease_through_slots())
+            else {
+                return;
+            };
+            if connection.stamp != self.stamp() {
+                self.discard(body, core, connection, CloseReason::Drain, orders);
+            } else if core.must_yield_to_fresh(&body.permits) {
+                self.discard(body, core, connection, CloseReason::Requested, orders);
+            } else {
+                orders.wake.extend(core.line.serve_plain(connection, source));
+            }
+        }
+    }
+
+    /// Orders dials until `wanted` are under way, or permits, slots or the backoff end it.
+    fn order_dials(
+        &self,
+        body: &Body<C, E>,
+        core: &mut Core<C, E>,
+        wanted: usize,
+        now: Tick,
+        orders: &mut Orders<C>,
+    ) {
+        // After a failure one dial at a time feels its way.
+        let wanted = if core.failures > 0 { wanted.min(1) } else { wanted };
+        while (core.dialing as usize) < wanted {
+            let Some(order) = self.take_slot(body, core, now, false) else { return };
+            orders.dial.push(order);
+        }
+    }
+
+    /// Takes a vacant slot and a permit for a dial.
+    pub(super) fn take_slot(
+        &self,
+        body: &Body<C, E>,
+        core: &mut Core<C, E>,
+        now: Tick,
+        unasked: bool,
+    ) -> Option<DialOrder> {
+        let usable = core.vacant & !core.health.barred();
+        if usable == 0 || !body.permits.try_take() {
+            return None;
+        }
+        let slot = usable.trailing_zeros();
+        core.vacant &= !(1 << slot);
+        core.dialing += 1;
+        let slot = u16::try_from(slot).expect("BUG: there are 64 slots at most");
+        Some(DialOrder { slot, not_before: core.retry_at.max(now), unasked })
+    }
+
+    /// Closes the longest-idle connection for a waiter that takes only a new one.
+    fn make_room_for_fresh(
+        &self,
+        body: &Body<C, E>,
+        core: &mut Core<C, E>,
+        orders: &mut Orders<C>,
+    ) {
+        while core.lacks_room_for_fresh(&body.permits) {
+            let idlest = body
+                .slots
+                .iter()
+                .filter_map(|slot| slot.load())
+                .filter(|connection| connection.word.snapshot().leases() == 0)
+                .min_by_key(|connection| connection.last_used());
+            // Losing the claim to an acquire ends the loop: its release comes by here again.
+            let Some(connection) = idlest.filter(|it| it.word.transition_to_reaped()) else {
+                return;
+            };
+            connection.note_reason(CloseReason::Requested);
+            core.closing += 1;
+            orders.close.push(connection);
+        }
+    }
+
+    /// A release for which the gate, the age or the pressure asks more than a push.
+    pub(crate) fn release_slowly(
+        &self,
+        connection: Arc<Connection<C>>,
+        now: Tick,
+        pressure: Pressure,
+    ) -> Orders<C> {
+        let body = self.body();
+        let mut orders = Orders::none();
+        let mut guard = body.core.lock();
+        let core = &mut *guard;
+        let leases = connection.word.snapshot().leases();
+        if let Some(reason) = self.reason_to_close(body, core, &connection, now, pressure) {
+            self.discard(body, core, connection, reason, &mut orders);
+        } else if core.line.plain() > 0 && !connection.word.snapshot().is_retiring() {
+            let waker = core.line.serve_plain(connection, Source::of_live(leases > 1));
+            self.settle_wait(body, core);
+            drop(guard);
+            orders.wake.extend(waker);
+            return orders;
+        } else {
+            match connection.word.transition_to_released() {
+                Released::Open { push: true } => body.push(connection),
+                Released::Open { push: false } | Released::Draining => {}
+                Released::Close => {
+                    core.closing += 1;
+                    orders.close.push(connection);
+                }
+                Released::Orphan => {
+                    body.counters.orphans.fetch_sub(1, Ordering::Relaxed);
+                }
+            }
+        }
+        self.dispatch(body, core, now, &mut orders);
+        orders
+    }
+
+    fn reason_to_close(
+        &self,
+        body: &Body<C, E>,
+        core: &Core<C, E>,
+        connection: &Connection<C>,
+        now: Tick,
+        pressure: Pressure,
+    ) -> Option<CloseReason> {
+        let gate = self.gate.load(Ordering::Relaxed);
+        if let Some(unready) = core.unready(gate) {
+            return Some(unready.into());
+        }
+        if connection.stamp != gate & !FLAGS {
+            return Some(CloseReason::Drain);
+        }
+        if now >= connection.retire_at() {
+            return Some(CloseReason::Age);
+        }
+        if core.excess() > 0 || self.gives_way(core, connection, pressure) {
+            return Some(CloseReason::Excess);
+        }
+        core.must_yield_to_fresh(&body.permits).then_some(CloseReason::Requested)
+    }
+
+    /// Whether this connection's place goes to another account.
+    fn gives_way(&self, core: &Core<C, E>, connection: &Connection<C>, pressure: Pressure) -> bool {
+        let taken = u32::from(self.slots) - core.vacant.count_ones();
+        let live = taken.saturating_sub(core.dialing + core.closing);
+        let would_idle = core.line.is_empty() && connection.word.snapshot().leases() <= 1;
+        match pressure {
+            Pressure::Calm => false,
+            Pressure::Pressed => would_idle || live > 1,
+            Pressure::Urgent => true,
+        }
+    }
+
+    /// Ends a lease together with its connection.
+    pub(super) fn discard(
+        &self,
+        body: &Body<C, E>,
+        core: &mut Core<C, E>,
+        connection: Arc<Connection<C>>,
+        reason: CloseReason,
+        orders: &mut Orders<C>,
+    ) {
+        connection.note_reason(reason);
+        match connection.word.transition_to_discarded(reason.is_fault()) {
+            Retired::Close => {
+                core.closing += 1;
+                orders.close.push(connection);
+            }
+            Retired::Draining { first: true } => orders.drain.push(connection),
+            Retired::Draining { first: false } => {}
+            Retired::Already => {
+                body.counters.orphans.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Brings the number of permits in line with the limits.
+    pub(super) fn reconcile_cap(&self, body: &Body<C, E>, core: &mut Core<C, E>) {
+        let cap = u32::from(self.cap());
+        if cap > core.cap {
+            let more = cap - core.cap;
+            let forgiven = more.min(core.debt);
+            core.debt -= forgiven;
+            body.permits.put_back((more - forgiven) as usize);
+        } else if cap < core.cap {
+            let fewer = core.cap - cap;
+            let destroyed = body.permits.destroy(fewer as usize);
+            core.debt += fewer - u32::try_from(destroyed).expect("BUG: destroyed more than asked");
+        }
+        core.cap = cap;
+    }
+
+    pub(super) fn settle_shrink(&self, core: &Core<C, E>) {
+        let marked = self.gate.load(Ordering::Relaxed) & SHRINK != 0;
+        match (core.excess() > 0, marked) {
+            (true, false) => {
+                self.gate.fetch_or(SHRINK, Ordering::SeqCst);
+            }
+            (false, true) => {
+                self.gate.fetch_and(!SHRINK, Ordering::SeqCst);
+            }
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    /// Clears WAIT when the line is empty, before the lock is given up.
+    pub(super) fn settle_wait(&self, body: &Body<C, E>, core: &Core<C, E>) {
+        body.counters.waiting.store(core.line.len() as u64, Ordering::Relaxed);
+        if core.line.is_empty() && self.gate.load(Ordering::Relaxed) & WAIT != 0 {
+            self.gate.fetch_and(!WAIT, Ordering::SeqCst);
+        }
+    }
+}

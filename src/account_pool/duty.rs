@@ -1,0 +1,91 @@
+//! What a step of the engine leaves to be done. Whoever holds one of these must carry it out.
+//!
+//! Owns plain values only.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use crate::account_pool::connection::{Connection, Source};
+use crate::clock::{Instant, Tick};
+
+/// What a try to lease came to.
+#[derive(Debug)]
+#[must_use]
+pub(crate) enum Take<C> {
+    /// A lease; the caller owns it.
+    Leased(Arc<Connection<C>>, Source),
+    /// A lease of a connection that the configuration has left behind: release it, which
+    /// closes it, and try again.
+    Outdated(Arc<Connection<C>>),
+    /// Nothing is free, and nobody waits.
+    Empty,
+    /// Somebody waits, or the account cannot serve.
+    NotReady,
+}
+
+/// What the pool has to do after a step.
+#[derive(Debug)]
+#[must_use = "orders that nobody carries out lose connections and wake-ups"]
+pub(crate) struct Orders<C> {
+    /// Call these, without a lock.
+    pub(crate) wake: Vec<Waker>,
+    /// Open these. Each holds a slot and a permit of the account.
+    pub(crate) dial: Vec<DialOrder>,
+    /// Close these: their word is final. Each still holds its slot and its permit.
+    pub(crate) close: Vec<Arc<Connection<C>>>,
+    /// Close these by force when `drain_timeout` has passed.
+    pub(crate) drain: Vec<Arc<Connection<C>>>,
+    /// Ask for expired waiters at this time.
+    pub(crate) watch: Option<Instant>,
+}
+
+impl<C> Orders<C> {
+    pub(crate) fn none() -> Self {
+        Self {
+            wake: Vec::new(),
+            dial: Vec::new(),
+            close: Vec::new(),
+            drain: Vec::new(),
+            watch: None,
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.wake.is_empty()
+            && self.dial.is_empty()
+            && self.close.is_empty()
+            && self.drain.is_empty()
+            && self.watch.is_none()
+    }
+}
+
+/// One connection to open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DialOrder {
+    pub(crate) slot: u16,
+    /// Not before this tick: the backoff after failures.
+    pub(crate) not_before: Tick,
+    /// Dial even if nobody waits any more.
+    pub(crate) unasked: bool,
+}
+
+/// How a dial was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// It failed; the account's next dial waits until this tick.
+    Failed { retry_at: Tick },
+    /// Nobody wanted it any more; nothing is held against the account.
+    Unwanted,
+}
+
+/// What the reaper has to do about a connection.
+#[derive(Debug)]
+#[must_use]
+pub(crate) enum Reap<C> {
+    /// Look again at this tick.
+    Again(Tick),
+    /// It expired: carry the orders out.
+    Expired(Orders<C>),
+    /// It is no more.
+    Gone,
+}

@@ -1,0 +1,444 @@
+//! How connections come and go: dials, closes, expiry, and every way to take an account's
+//! connections out of service.
+//!
+//! Owns the steps that end with a slot and a permit given back. Each change of the gate is made
+//! first, then [`AccountPool::sweep`] retires what no longer fits; a connection that is leased
+//! or being dialled meets the new gate at its next transition.
+
+use std::sync::Arc;
+
+use crate::account_pool::connection::{CloseReason, Connection, ConnectionId};
+use crate::account_pool::duty::{DialOrder, Lost, Orders, Reap};
+use crate::account_pool::waiters::Refusal;
+use crate::account_pool::{
+    AccountPool, Body, CLOSED, Core, FLAGS, GENERATION, UNREADY, WAIT, pack_limits,
+};
+use crate::clock::Tick;
+use crate::error::DialError;
+use crate::health::Unready;
+use crate::manager::QuarantineReason;
+use crate::state::{ConnectionState, Retired};
+use crate::sync::{Ordering, load_after_change, set_bits_before_load};
+
+impl<C, E> AccountPool<C, E> {
+    /// Returns a lease whose connection must not be used again.
+    pub(crate) fn release_discarded(
+        &self,
+        connection: Arc<Connection<C>>,
+        reason: CloseReason,
+    ) -> Orders<C> {
+        let body = self.body();
+        let mut orders = Orders::none();
+        let mut core = body.core.lock();
+        self.discard(body, &mut core, connection, reason, &mut orders);
+        self.settle_shrink(&core);
+        orders
+    }
+
+    /// After a release found the gate changed under its feet.
+    pub(super) fn settle(&self, stamp: u64, now: Tick) -> Orders<C> {
+        if self.gate.load(Ordering::Relaxed) & !WAIT != stamp {
+            return self.sweep(CloseReason::Drain, now);
+        }
+        let body = self.body();
+        let mut orders = Orders::none();
+        let mut core = body.core.lock();
+        self.dispatch(body, &mut core, now, &mut orders);
+        orders
+    }
+
+    /// Publishes the connection of a dial that begins now. `None`: nobody wants it any more, or
+    /// the account is out of service; the order is then to be given back as [`Lost::Unwanted`].
+    pub(crate) fn begin_dial(
+        &self,
+        order: DialOrder,
+        id: ConnectionId,
+    ) -> Option<Arc<Connection<C>>> {
+        let body = self.body();
+        let core = body.core.lock();
+        let gate = self.gate.load(Ordering::Relaxed);
+        let wanted = order.unasked || !core.line.is_empty();
+        let barred = core.health.barred() & (1 << order.slot) != 0;
+        if !wanted || barred || core.unready(gate).is_some() || core.excess() > 0 {
+            return None;
+        }
+        let connection = Arc::new(Connection::new(id, order.slot, self.leases(), gate & !FLAGS));
+        body.slots[usize::from(order.slot)].store(Some(Arc::clone(&connection)));
+        Some(connection)
+    }
+
+    /// Whether anybody still wants what a dial order would bring.
+    pub(crate) fn wants_dial(&self, order: DialOrder) -> bool {
+        order.unasked || !self.body().core.lock().line.is_empty()
+    }
+
+    /// The dial succeeded: the connection goes to the first in line, or into the pool. If the
+    /// account has moved on meanwhile, it is closed instead.
+    pub(crate) fn complete_dial(
+        &self,
+        connection: &Arc<Connection<C>>,
+        opened: C,
+        retire_at: Tick,
+        now: Tick,
+    ) -> Orders<C> {
+        let body = self.body();
+        let mut orders = Orders::none();
+        connection.open(opened, now, retire_at);
+        body.counters.opened.fetch_add(1, Ordering::Relaxed);
+        let mut guard = body.core.lock();
+        let core = &mut *guard;
+        core.dialing -= 1;
+        core.failures = 0;
+        core.retry_at = 0;
+        let gate = self.gate.load(Ordering::Relaxed);
+        let barred = core.health.barred() & (1 << connection.slot) != 0;
+        let reason = match core.unready(gate) {
+            Some(unready) => Some(unready.into()),
+            None if barred => Some(CloseReason::Quarantine),
+            None if connection.stamp != gate & !FLAGS => Some(CloseReason::Drain),
+            None if core.excess() > 0 => Some(CloseReason::Excess),
+            None => None,
+        };
+        if let Some(reason) = reason {
+            connection.note_reason(reason);
+            connection.word.transition_to_not_opened(false);
+            core.closing += 1;
+            orders.close.push(Arc::clone(connection));
+        } else {
+            let waited_for = !core.line.is_empty();
+            // Before it is handed over: its waiter may look at once.
+            if connection.word.transition_to_opened(waited_for, connection.max_leases) {
+                body.push(Arc::clone(connection));
+            }
+            if waited_for {
+                orders.wake.extend(core.line.serve_first(connection));
+            }
+        }
+        self.dispatch(body, core, now, &mut orders);
+        orders
+    }
+
+    /// The dial is over without a connection; its slot and permit come back. A failure goes to
+    /// the first in line; it is given back if nobody waits.
+    pub(crate) fn fail_dial(
+        &self,
+        order: DialOrder,
+        connection: Option<&Connection<C>>,
+        lost: Lost,
+        failure: Option<DialError<E>>,
+        now: Tick,
+    ) -> (Orders<C>, Option<DialError<E>>)
+    where
+        E: std::fmt::Display,
+    {
+        let body = self.body();
+        let mut orders = Orders::none();
+        let mut unheard = None;
+        let mut core = body.core.lock();
+        core.dialing -= 1;
+        if let Some(connection) = connection {
+            connection.word.transition_to_not_opened(lost != Lost::Unwanted);
+        }
+        if let Lost::Failed { retry_at } = lost {
+            core.failures = core.failures.saturating_add(1);
+            core.retry_at = retry_at;
+        }
+        if let Some(failure) = failure {
+            core.last_dial_error = Some(failure.to_string());
+            match core.line.refuse_first(Refusal::Dial(failure)) {
+                Ok(waker) => orders.wake.extend(waker),
+                Err(Refusal::Dial(failure)) => unheard = Some(failure),
+                Err(_) => unreachable!("BUG: a refusal changed its kind"),
+            }
+        }
+        self.give_back(body, &mut core, order.slot);
+        self.dispatch(body, &mut core, now, &mut orders);
+        (orders, unheard)
+    }
+
+    /// The connection has been closed: its slot and its permit come back.
+    pub(crate) fn vacate(&self, connection: &Connection<C>, now: Tick) -> Orders<C> {
+        let body = self.body();
+        let mut orders = Orders::none();
+        let counters = &body.counters;
+        counters.closed.fetch_add(1, Ordering::Relaxed);
+        counters.past_uses.fetch_add(connection.uses(), Ordering::Relaxed);
+        counters.past_shared_uses.fetch_add(connection.shared_uses(), Ordering::Relaxed);
+        let mut core = body.core.lock();
+        core.closing -= 1;
+        self.give_back(body, &mut core, connection.slot);
+        self.dispatch(body, &mut core, now, &mut orders);
+        orders
+    }
+
+    /// The only place where a slot and a permit come back.
+    fn give_back(&self, body: &Body<C, E>, core: &mut Core<C, E>, slot: u16) {
+        body.slots[usize::from(slot)].store(None);
+        core.vacant |= 1 << slot;
+        if core.debt > 0 {
+            core.debt -= 1;
+        } else {
+            body.permits.put_back(1);
+        }
+    }
+
+    /// The dials made and failed since the last success, for the backoff of the next one.
+    pub(crate) fn dial_failures(&self) -> u32 {
+        self.body.get().map_or(0, |body| body.core.lock().failures)
+    }
+
+    /// Orders one dial that nobody waits for, unless the account has a connection or a dial.
+    pub(crate) fn warm(&self, now: Tick) -> Orders<C> {
+        let body = self.body();
+        let mut orders = Orders::none();
+        let mut core = body.core.lock();
+        let idle = core.vacant.count_ones() == u32::from(self.slots);
+        if idle && core.unready(self.gate.load(Ordering::Relaxed)).is_none() {
+            orders.dial.extend(self.take_slot(body, &mut core, now, true));
+        }
+        orders
+    }
+
+    /// The reaper's look at a connection whose entry for the tick `look` is due.
+    pub(crate) fn reap(
+        &self,
+        slot: u16,
+        id: ConnectionId,
+        look: Tick,
+        now: Tick,
+        max_idle: u64,
+    ) -> Reap<C> {
+        let Some(body) = self.body.get() else { return Reap::Gone };
+        let found = body.slots.get(usize::from(slot)).and_then(|slot| slot.load());
+        let Some(connection) = found.filter(|it| it.id == id && it.look() == look) else {
+            return Reap::Gone;
+        };
+        let idle_until = match connection.word.snapshot().state() {
+            // Whenever it is returned, it will have been used after now.
+            ConnectionState::Active => now + max_idle,
+            ConnectionState::Idle => {
+                let until = (connection.last_used() + max_idle).min(connection.retire_at());
+                if now >= until && connection.word.transition_to_reaped() {
+                    let aged = connection.retire_at() <= now;
+                    connection.note_reason(if aged { CloseReason::Age } else { CloseReason::Idle });
+                    return Reap::Expired(self.closing(connection));
+                }
+                // An acquire may have won the race for it: then it was used just now.
+                if now >= until { now + max_idle } else { until }
+            }
+            ConnectionState::Connecting
+            | ConnectionState::Disconnected
+            | ConnectionState::Error => {
+                return Reap::Gone;
+            }
+        };
+        connection.set_look(idle_until);
+        Reap::Again(idle_until)
+    }
+
+    /// Gives up one idle connection, the longest idle first, for another account's sake.
+    pub(crate) fn give_up_idle(&self) -> Option<Orders<C>> {
+        let body = self.body.get()?;
+        let idlest = body
+            .slots
+            .iter()
+            .filter_map(|slot| {
+                slot.clone_if(|it| it.word.snapshot().state() == ConnectionState::Idle)
+            })
+            .min_by_key(|connection| connection.last_used())?;
+        if !idlest.word.transition_to_reaped() {
+            return None;
+        }
+        idlest.note_reason(CloseReason::Excess);
+        Some(self.closing(idlest))
+    }
+
+    /// Notes a connection that this caller has made final.
+    pub(super) fn closing(&self, connection: Arc<Connection<C>>) -> Orders<C> {
+        let mut orders = Orders::none();
+        let mut core = self.body().core.lock();
+        core.closing += 1;
+        self.settle_shrink(&core);
+        orders.close.push(connection);
+        orders
+    }
+
+    /// Retires one connection, for an operator or after an error that another lease reported.
+    pub(crate) fn retire(&self, connection: &Arc<Connection<C>>, reason: CloseReason) -> Orders<C> {
+        connection.note_reason(reason);
+        match connection.word.transition_to_retired(reason.is_fault()) {
+            Retired::Close => self.closing(Arc::clone(connection)),
+            Retired::Draining { first } => {
+                let mut orders = Orders::none();
+                if first {
+                    orders.drain.push(Arc::clone(connection));
+                }
+                orders
+            }
+            Retired::Already => Orders::none(),
+        }
+    }
+
+    /// Ends a draining connection whatever leases it has.
+    pub(crate) fn force(&self, connection: &Arc<Connection<C>>) -> Orders<C> {
+        let orphans = &self.body().counters.orphans;
+        let forced = connection.word.transition_to_forced(
+            |leases| {
+                orphans.fetch_add(leases.into(), Ordering::Relaxed);
+            },
+            |leases| {
+                orphans.fetch_sub(leases.into(), Ordering::Relaxed);
+            },
+        );
+        if forced { self.closing(Arc::clone(connection)) } else { Orders::none() }
+    }
+
+    /// Replaces every connection: what is idle is closed now, what is leased on its return.
+    pub(crate) fn raise_generation(&self, reason: CloseReason, now: Tick) -> Orders<C> {
+        self.gate.fetch_add(GENERATION, Ordering::SeqCst);
+        self.sweep(reason, now)
+    }
+
+    /// Fails every acquire from now on, and closes what there is.
+    pub(crate) fn close(&self, now: Tick) -> Orders<C> {
+        set_bits_before_load(&self.gate, CLOSED);
+        self.sweep(CloseReason::Shutdown, now)
+    }
+
+    /// Takes the account out of service until it is reinstated.
+    pub(crate) fn drain(&self, now: Tick) -> Orders<C> {
+        self.body().core.lock().health.drain();
+        self.gate.fetch_add(GENERATION, Ordering::SeqCst);
+        set_bits_before_load(&self.gate, UNREADY);
+        self.sweep(CloseReason::Drain, now)
+    }
+
+    /// Bars one session, or every one; the account is out of service when none is left.
+    pub(crate) fn quarantine(
+        &self,
+        slot: Option<u16>,
+        reason: QuarantineReason,
+        now: Tick,
+    ) -> Orders<C> {
+        let body = self.body();
+        let unready = {
+            let mut core = body.core.lock();
+            core.health.quarantine(slot, reason);
+            core.health.unready().is_some()
+        };
+        if unready {
+            set_bits_before_load(&self.gate, UNREADY);
+            return self.sweep(CloseReason::Quarantine, now);
+        }
+        let concerned = slot.and_then(|slot| body.slots.get(usize::from(slot))?.load());
+        concerned.map_or_else(Orders::none, |connection| {
+            self.retire(&connection, CloseReason::Quarantine)
+        })
+    }
+
+    /// Puts the account back into service.
+    pub(crate) fn reinstate(&self, now: Tick) -> Orders<C> {
+        let body = self.body();
+        let mut orders = Orders::none();
+        let mut core = body.core.lock();
+        core.health.reinstate();
+        core.failures = 0;
+        core.retry_at = 0;
+        if core.health.unready().is_none() {
+            self.gate.fetch_and(!UNREADY, Ordering::SeqCst);
+        }
+        self.dispatch(body, &mut core, now, &mut orders);
+        orders
+    }
+
+    /// Notes that a method must rest until a tick.
+    pub(crate) fn cool_down(&self, key: u32, until: Tick, now: Tick) {
+        self.body().core.lock().health.cool_down(key, until, now);
+    }
+
+    /// Until when a method must rest, if it must.
+    pub(crate) fn cooling_until(&self, key: u32, now: Tick) -> Option<Tick> {
+        self.body.get()?.core.lock().health.cooling_until(key, now)
+    }
+
+    /// Whether any method must rest.
+    pub(crate) fn is_cooling(&self, now: Tick) -> bool {
+        self.body.get().is_some_and(|body| body.core.lock().health.is_cooling(now))
+    }
+
+    /// Why the account cannot serve, if it cannot.
+    pub(crate) fn unready(&self) -> Option<Unready> {
+        let gate = self.gate.load(Ordering::Relaxed);
+        if gate & (CLOSED | UNREADY) == 0 {
+            return None;
+        }
+        self.body().core.lock().unready(gate)
+    }
+
+    /// Changes the limits while the account works.
+    pub(crate) fn set_limits(&self, cap: u16, leases: u16, now: Tick) -> Orders<C> {
+        let before = self.leases();
+        self.limits.store(pack_limits(cap, leases), Ordering::Relaxed);
+        let Some(body) = self.body.get() else { return Orders::none() };
+        if leases != before {
+            // A connection bears the number of leases that it was dialled for.
+            return self.raise_generation(CloseReason::Drain, now);
+        }
+        let mut core = body.core.lock();
+        self.reconcile_cap(body, &mut core);
+        self.settle_shrink(&core);
+        drop(core);
+        self.sweep(CloseReason::Excess, now)
+    }
+
+    /// Whether nothing here is worth keeping: no connection, no dial, no waiter, and nothing
+    /// that must be remembered of the account's health.
+    pub(crate) fn is_empty(&self, now: Tick) -> bool {
+        let Some(body) = self.body.get() else { return true };
+        let core = body.core.lock();
+        core.vacant.count_ones() == u32::from(self.slots)
+            && core.line.is_empty()
+            && core.retry_at <= now
+            && core.health.is_clean(now)
+            && body.counters.orphans.load(Ordering::Relaxed) == 0
+    }
+
+    /// Retires every connection that no longer fits the gate, then serves those in line.
+    ///
+    /// The connections are walked without the lock: each is claimed by its own transition, and
+    /// the number that a lowered cap asks for is reserved beforehand.
+    pub(super) fn sweep(&self, reason: CloseReason, now: Tick) -> Orders<C> {
+        let mut orders = Orders::none();
+        let Some(body) = self.body.get() else { return orders };
+        let (mut quota, unready) = {
+            let mut core = body.core.lock();
+            let excess = core.excess();
+            core.closing += excess;
+            (excess, core.unready(self.gate.load(Ordering::Relaxed)))
+        };
+        let gate = load_after_change(&self.gate);
+        let mut closing = 0;
+        for connection in body.slots.iter().filter_map(|slot| slot.load()) {
+            let outdated = connection.stamp != gate & !FLAGS;
+            if outdated || gate & (CLOSED | UNREADY) != 0 {
+                connection.note_reason(unready.map_or(reason, CloseReason::from));
+                match connection.word.transition_to_retired(false) {
+                    Retired::Close => {
+                        closing += 1;
+                        orders.close.push(connection);
+                    }
+                    Retired::Draining { first: true } => orders.drain.push(connection),
+                    Retired::Draining { first: false } | Retired::Already => {}
+                }
+            } else if quota > 0 && connection.word.transition_to_reaped() {
+                connection.note_reason(CloseReason::Excess);
+                quota -= 1;
+                orders.close.push(connection);
+            }
+        }
+        let mut core = body.core.lock();
+        core.closing = core.closing + closing - quota;
+        self.dispatch(body, &mut core, now, &mut orders);
+        orders
+    }
+}

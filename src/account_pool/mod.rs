@@ -1,0 +1,361 @@
+//! The engine of one account: who gets which connection, and what has to be done for it.
+//!
+//! Owns the account's gate, its slots, its idle queue, its permits and its line of waiters. It
+//! is sans-IO: it never dials, closes, sleeps, wakes or reads a clock. Every step answers with
+//! [`Orders`] that the pool carries out, so the whole engine runs in a test without a runtime.
+//!
+//! # The gate
+//! One word per account. Its low bits are flags: WAIT (somebody stands in line), CLOSED,
+//! UNREADY (quarantined, drained or without a session) and SHRINK (more connections than the
+//! cap allows); its high half is the generation. No flag set means that the account is ready
+//! and nobody waits, so one load tells an acquire everything. A connection carries the gate as
+//! it must read for the connection to be kept, so one comparison tells a release everything.
+//!
+//! # The word is the truth
+//! The idle queue orders reuse, but a waiter may also lease a connection through its slot. A
+//! release makes its state word idle and *then* looks at the gate; a waiter announces itself in
+//! the gate and *then* looks at the words. At least one of them sees the other, so no wake-up
+//! is lost whatever the queue shows at that moment.
+//!
+//! # Permits and slots
+//! A dial takes a permit and a vacant slot together, under the lock; both come back together in
+//! [`AccountPool::vacate`] or [`AccountPool::fail_dial`], after the connection has been closed.
+//! At rest: free permits + dials + live and closing connections - debt = cap.
+//!
+//! # Orderings
+//! - A fast acquire loads the gate relaxed: a stale reading costs nothing, because a waiter
+//!   that was overlooked is found by the release that follows.
+//! - WAIT, CLOSED, UNREADY, SHRINK and the generation are set with sequential consistency
+//!   before connections are looked at; a release loads the gate with sequential consistency
+//!   after its change. WAIT changes only under the lock.
+//! - Everything behind the lock needs no ordering of its own. The counters are relaxed.
+
+mod connection;
+mod dispatch;
+mod duty;
+mod lifecycle;
+mod report;
+mod waiters;
+
+#[cfg(all(test, pool_loom))]
+mod model;
+#[cfg(all(test, not(pool_loom)))]
+mod tests;
+
+use std::panic::Location;
+use std::sync::{Arc, OnceLock};
+
+pub use connection::{CloseReason, ConnectionId, Source};
+pub use report::{AccountStats, ConnectionStats};
+
+pub(crate) use report::Totals;
+
+pub(crate) use connection::Connection;
+use dispatch::Core;
+pub(crate) use dispatch::Pressure;
+pub(crate) use duty::{DialOrder, Lost, Orders, Reap, Take};
+pub(crate) use waiters::{Refusal, Waiter};
+
+use crate::account::AccountId;
+use crate::clock::{Instant, Tick};
+use crate::state::{Leased, Released};
+use crate::sync::{
+    AtomicU64, Cell, IdleQueue, Mutex, Ordering, Permits, load_after_change, set_bits_before_load,
+};
+
+/// Somebody stands in line.
+const WAIT: u64 = 1;
+/// No acquire succeeds any more, and every returning connection is closed.
+const CLOSED: u64 = 1 << 1;
+/// Acquires fail at once, for a reason that the lock guards.
+const UNREADY: u64 = 1 << 2;
+/// More connections than the cap allows.
+const SHRINK: u64 = 1 << 3;
+const FLAGS: u64 = 0xffff_ffff;
+const GENERATION: u64 = 1 << 32;
+
+/// The most slots an account can have: the vacant ones are a word of bits.
+pub(crate) const SLOTS_MAX: u16 = 64;
+
+/// One account.
+#[derive(Debug)]
+pub(crate) struct AccountPool<C, E> {
+    account: AccountId,
+    gate: AtomicU64,
+    /// How many sessions the account has.
+    slots: u16,
+    /// The index of the account's group.
+    group: u16,
+    /// The most connections, and the most leases on one made from now on.
+    limits: AtomicU64,
+    /// Made with the first connection, so that an account that is merely known costs little.
+    body: OnceLock<Box<Body<C, E>>>,
+}
+
+#[derive(Debug)]
+struct Body<C, E> {
+    idle: IdleQueue<Arc<Connection<C>>>,
+    slots: Box<[Cell<Connection<C>>]>,
+    permits: Permits,
+    core: Mutex<Core<C, E>>,
+    counters: Counters,
+}
+
+/// Totals of the account; relaxed, and each published before the thing that it counts.
+#[derive(Debug, Default)]
+struct Counters {
+    opened: AtomicU64,
+    closed: AtomicU64,
+    /// Leases that were served by the connection dialled for them.
+    new_uses: AtomicU64,
+    /// Uses of connections that are gone.
+    past_uses: AtomicU64,
+    past_shared_uses: AtomicU64,
+    /// Leases whose connection was closed by force.
+    orphans: AtomicU64,
+    waiting: AtomicU64,
+}
+
+impl<C, E> AccountPool<C, E> {
+    /// An account that may have `cap` connections on its `slots` sessions.
+    pub(crate) fn new(account: AccountId, slots: u16, group: u16, cap: u16, leases: u16) -> Self {
+        assert!(slots <= SLOTS_MAX, "BUG: the registry bounds the slots");
+        let unready = if slots == 0 { UNREADY } else { 0 };
+        Self {
+            account,
+            gate: AtomicU64::new(unready),
+            slots,
+            group,
+            limits: AtomicU64::new(pack_limits(cap, leases)),
+            body: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn account(&self) -> AccountId {
+        self.account
+    }
+
+    pub(crate) fn group(&self) -> u16 {
+        self.group
+    }
+
+    /// The most connections that the account may have.
+    pub(crate) fn cap(&self) -> u16 {
+        unpack_limits(self.limits.load(Ordering::Relaxed)).0.min(self.slots)
+    }
+
+    fn leases(&self) -> u16 {
+        unpack_limits(self.limits.load(Ordering::Relaxed)).1
+    }
+
+    fn stamp(&self) -> u64 {
+        self.gate.load(Ordering::Relaxed) & !FLAGS
+    }
+
+    fn body(&self) -> &Body<C, E> {
+        self.body.get_or_init(|| {
+            let slots = usize::from(self.slots.max(1));
+            Box::new(Body {
+                idle: IdleQueue::new(slots),
+                slots: (0..slots).map(|_| Cell::empty()).collect(),
+                permits: Permits::new(usize::from(self.cap())),
+                core: Mutex::new(Core::new(self.slots, self.cap())),
+                counters: Counters::default(),
+            })
+        })
+    }
+
+    /// A free connection, if there is one and nobody waits. Touches no lock and no semaphore.
+    pub(crate) fn try_lease(&self) -> Take<C> {
+        let gate = self.gate.load(Ordering::Relaxed);
+        if gate & FLAGS != 0 {
+            return Take::NotReady;
+        }
+        let Some(body) = self.body.get() else { return Take::Empty };
+        match body.pop() {
+            Some((connection, source)) if connection.stamp == gate => {
+                Take::Leased(connection, source)
+            }
+            Some((connection, _)) => Take::Outdated(connection),
+            None => Take::Empty,
+        }
+    }
+
+    /// The same, looking through the slots as well: the queue may be empty although a
+    /// connection is free, while somebody is between two steps.
+    pub(crate) fn try_lease_any(&self) -> Take<C> {
+        match self.try_lease() {
+            Take::Empty => {}
+            other => return other,
+        }
+        let Some(body) = self.body.get() else { return Take::Empty };
+        match body.lease_through_slots() {
+            Some((connection, source)) if connection.stamp == self.gate.load(Ordering::Relaxed) => {
+                Take::Leased(connection, source)
+            }
+            Some((connection, _)) => Take::Outdated(connection),
+            None => Take::Empty,
+        }
+    }
+
+    /// Stands in line. The orders serve or dial for whoever can be helped, this waiter
+    /// included.
+    pub(crate) fn join_line(
+        &self,
+        waiter: &Arc<Waiter<C, E>>,
+        front: bool,
+        now: Tick,
+    ) -> Result<Orders<C>, Refusal<E>> {
+        let body = self.body();
+        let mut orders = Orders::none();
+        let mut core = body.core.lock();
+        if let Some(refusal) = core.refusal(self.gate.load(Ordering::Relaxed)) {
+            return Err(refusal);
+        }
+        core.line.join(Arc::clone(waiter), front);
+        orders.watch = core.watch_for(waiter.deadline());
+        // Announced before any connection is looked at: a release that does not see this is
+        // one whose connection the dispatch sees.
+        set_bits_before_load(&self.gate, WAIT);
+        self.dispatch(body, &mut core, now, &mut orders);
+        Ok(orders)
+    }
+
+    /// A waiter gives up. If it had been given a connection meanwhile, the caller releases it.
+    pub(crate) fn leave_line(&self, waiter: &Arc<Waiter<C, E>>) -> Option<Arc<Connection<C>>> {
+        let body = self.body();
+        let mut core = body.core.lock();
+        let given = core.line.leave(waiter);
+        self.settle_wait(body, &core);
+        drop(core);
+        given.and_then(Result::ok).map(|(connection, _)| connection)
+    }
+
+    /// Refuses the waiters that are due, and says through `watch` when to come back.
+    pub(crate) fn expire_waiters(&self, now: Instant) -> Orders<C> {
+        let mut orders = Orders::none();
+        let Some(body) = self.body.get() else { return orders };
+        let mut core = body.core.lock();
+        if core.watch.is_none_or(|watch| watch > now) {
+            return orders;
+        }
+        core.watch = core.line.expire(now, &mut orders.wake);
+        orders.watch = core.watch;
+        self.settle_wait(body, &core);
+        orders
+    }
+
+    /// Counts a lease that reached its borrower, and answers with the connection's count.
+    pub(crate) fn accept(
+        &self,
+        connection: &Connection<C>,
+        source: Source,
+        now: Tick,
+        site: &'static Location<'static>,
+    ) -> u64 {
+        if source == Source::New {
+            self.body().counters.new_uses.fetch_add(1, Ordering::Relaxed);
+        }
+        connection.count_use(source, now, site)
+    }
+
+    /// Returns a lease. `pressure` tells whether another account waits for a place under the
+    /// global cap. `None`: nothing is left to do.
+    pub(crate) fn release(
+        &self,
+        connection: Arc<Connection<C>>,
+        now: Tick,
+        pressure: Pressure,
+    ) -> Option<Orders<C>> {
+        connection.set_last_used(now);
+        let stamp = connection.stamp;
+        let kept = self.gate.load(Ordering::Relaxed) == stamp
+            && now < connection.retire_at()
+            && pressure == Pressure::Calm;
+        if !kept {
+            return Some(self.release_slowly(connection, now, pressure));
+        }
+        match connection.word.transition_to_released() {
+            Released::Open { push } => {
+                let body = self.body();
+                if push {
+                    body.push(connection);
+                }
+                if load_after_change(&self.gate) == stamp {
+                    return None;
+                }
+                Some(self.settle(stamp, now))
+            }
+            Released::Close => Some(self.closing(connection)),
+            Released::Draining => None,
+            Released::Orphan => {
+                self.body().counters.orphans.fetch_sub(1, Ordering::Relaxed);
+                None
+            }
+        }
+    }
+}
+
+impl<C, E> Body<C, E> {
+    /// Pops until an entry can be leased.
+    fn pop(&self) -> Option<(Arc<Connection<C>>, Source)> {
+        // Each turn drops a void entry for good; at most `capacity` of them exist at a time.
+        for _ in 0..=2 * self.idle.capacity() {
+            let connection = self.idle.pop()?;
+            match connection.word.transition_to_leased(connection.max_leases) {
+                Leased::Taken { requeue, shared } => {
+                    if requeue {
+                        self.push(Arc::clone(&connection));
+                    }
+                    return Some((connection, Source::of_live(shared)));
+                }
+                Leased::No => {}
+            }
+        }
+        None
+    }
+
+    /// Leases any connection with room, whatever the queue shows.
+    fn lease_through_slots(&self) -> Option<(Arc<Connection<C>>, Source)> {
+        self.slots.iter().find_map(|slot| {
+            let mut source = Source::Idle;
+            let connection = slot.clone_if(|connection| {
+                match connection.word.transition_to_leased_in_place(connection.max_leases) {
+                    Some(shared) => {
+                        source = Source::of_live(shared);
+                        true
+                    }
+                    None => false,
+                }
+            })?;
+            Some((connection, source))
+        })
+    }
+
+    /// Pushes an entry. A full queue holds void entries of closed connections: the oldest
+    /// goes, or if it is a live one, it goes to the end.
+    fn push(&self, mut connection: Arc<Connection<C>>) {
+        for _ in 0..=self.idle.capacity() {
+            match self.idle.force_push(connection) {
+                None => return,
+                Some(evicted) => {
+                    let state = evicted.word.snapshot();
+                    if state.is_final() || state.is_retiring() {
+                        return;
+                    }
+                    connection = evicted;
+                }
+            }
+        }
+        // The one left over is live and still found through its slot.
+    }
+}
+
+fn pack_limits(cap: u16, leases: u16) -> u64 {
+    u64::from(cap) << 16 | u64::from(leases)
+}
+
+fn unpack_limits(word: u64) -> (u16, u16) {
+    let part = |word: u64| u16::try_from(word & 0xffff).expect("BUG: sixteen bits fit");
+    (part(word >> 16), part(word))
+}

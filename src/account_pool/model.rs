@@ -1,0 +1,260 @@
+//! Models of the engine for loom: every interleaving of two or three threads, and every value
+//! that the memory model lets them read.
+//!
+//! Run with `RUSTFLAGS="--cfg pool_loom" cargo test --release --no-default-features --lib model`.
+//! The stand-ins in `sync` are deliberately weak: the queue may look empty when it is not, and
+//! permits carry no visibility. What holds here does not rely on either.
+
+#![expect(clippy::unwrap_used, reason = "a model may panic")]
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use loom::thread;
+
+use super::*;
+use crate::clock::EPOCH;
+
+type Engine = AccountPool<u32, std::io::Error>;
+type Place = Arc<Waiter<u32, std::io::Error>>;
+
+const NOW: Tick = EPOCH;
+
+fn model(run: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    // Two preemptions find nearly every race and keep the set within minutes; the environment
+    // variable LOOM_MAX_PREEMPTIONS sets more.
+    if builder.preemption_bound.is_none() {
+        builder.preemption_bound = Some(2);
+    }
+    builder.check(run);
+}
+
+fn engine(slots: u16, leases: u16) -> Arc<Engine> {
+    Arc::new(AccountPool::new(AccountId::bot(1).unwrap(), slots, 0, slots, leases))
+}
+
+fn dial(engine: &Engine, order: DialOrder) -> Orders<u32> {
+    let id = ConnectionId(u64::from(order.slot));
+    match engine.begin_dial(order, id) {
+        Some(connection) => engine.complete_dial(&connection, 7, Tick::MAX, NOW),
+        None => engine.fail_dial(order, None, Lost::Unwanted, None, NOW).0,
+    }
+}
+
+/// Carries orders out on the spot, until there are none.
+fn carry_out(engine: &Engine, orders: Orders<u32>) {
+    let mut pending = vec![orders];
+    while let Some(orders) = pending.pop() {
+        pending.extend(orders.close.iter().map(|connection| engine.vacate(connection, NOW)));
+        pending.extend(orders.dial.iter().map(|order| dial(engine, *order)));
+    }
+}
+
+fn poll(waiter: &Place) -> Option<Arc<Connection<u32>>> {
+    match waiter.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(served) => served.ok().map(|(connection, _)| connection),
+        Poll::Pending => None,
+    }
+}
+
+fn release(engine: &Engine, connection: Arc<Connection<u32>>) {
+    if let Some(orders) = engine.release(connection, NOW, Pressure::Calm) {
+        carry_out(engine, orders);
+    }
+}
+
+fn join(engine: &Engine) -> Place {
+    let waiter = Waiter::new(false, None);
+    if let Ok(orders) = engine.join_line(&waiter, false, NOW) {
+        carry_out(engine, orders);
+    }
+    waiter
+}
+
+/// An engine whose connections all exist, the first of them leased.
+fn warmed(slots: u16, leases: u16) -> (Arc<Engine>, Arc<Connection<u32>>) {
+    let engine = engine(slots, leases);
+    let waiter = join(&engine);
+    let lease = poll(&waiter).unwrap();
+    (engine, lease)
+}
+
+/// At rest every slot and permit is accounted for.
+fn at_rest(engine: &Engine, slots: u16) {
+    let core = engine.body().core.lock();
+    let taken = u32::from(slots) - core.vacant.count_ones();
+    assert_eq!((core.dialing, core.closing), (0, 0));
+    let free = u32::try_from(engine.body().permits.free()).unwrap();
+    assert_eq!(free + taken - core.debt, core.cap, "permits were minted or burnt");
+}
+
+#[test]
+fn model_a_release_and_a_waiter_never_miss_each_other() {
+    model(|| {
+        let (engine, lease) = warmed(1, 1);
+        let releaser = {
+            let engine = Arc::clone(&engine);
+            thread::spawn(move || release(&engine, lease))
+        };
+        let waiter = join(&engine);
+        releaser.join().unwrap();
+        let served = poll(&waiter).expect("a connection is free and the waiter sleeps");
+        release(&engine, served);
+        at_rest(&engine, 1);
+    });
+}
+
+#[test]
+fn model_two_releases_serve_two_waiters() {
+    model(|| {
+        let (engine, one) = warmed(2, 1);
+        let two = poll(&join(&engine)).unwrap();
+        let releaser = {
+            let engine = Arc::clone(&engine);
+            thread::spawn(move || release(&engine, one))
+        };
+        let first = join(&engine);
+        release(&engine, two);
+        let second = join(&engine);
+        releaser.join().unwrap();
+        assert!(poll(&first).is_some() && poll(&second).is_some());
+    });
+}
+
+#[test]
+fn model_a_waiter_that_leaves_while_it_is_served_loses_nothing() {
+    model(|| {
+        let (engine, lease) = warmed(1, 1);
+        let leaver = join(&engine);
+        let stayer = join(&engine);
+        let releaser = {
+            let engine = Arc::clone(&engine);
+            thread::spawn(move || release(&engine, lease))
+        };
+        if let Some(given) = engine.leave_line(&leaver) {
+            release(&engine, given);
+        }
+        releaser.join().unwrap();
+        assert!(poll(&stayer).is_some(), "the connection is lost or the waiter sleeps");
+    });
+}
+
+#[test]
+fn model_exactly_one_of_reaper_and_acquire_gets_an_idle_connection() {
+    model(|| {
+        let (engine, lease) = warmed(1, 1);
+        release(&engine, lease);
+        let reaper = {
+            let engine = Arc::clone(&engine);
+            thread::spawn(move || engine.give_up_idle())
+        };
+        let taken = engine.try_lease_any();
+        let reaped = reaper.join().unwrap();
+        match taken {
+            Take::Leased(connection, _) => {
+                assert!(reaped.is_none(), "both have it");
+                release(&engine, connection);
+            }
+            Take::Empty => carry_out(&engine, reaped.expect("nobody has it")),
+            Take::Outdated(_) | Take::NotReady => unreachable!("nothing else happens"),
+        }
+        at_rest(&engine, 1);
+    });
+}
+
+#[test]
+fn model_a_reaped_connection_is_replaced_for_a_waiter_that_comes_meanwhile() {
+    model(|| {
+        let (engine, lease) = warmed(1, 1);
+        release(&engine, lease);
+        let reaper = {
+            let engine = Arc::clone(&engine);
+            thread::spawn(move || {
+                if let Some(orders) = engine.give_up_idle() {
+                    carry_out(&engine, orders);
+                }
+            })
+        };
+        let waiter = join(&engine);
+        reaper.join().unwrap();
+        assert!(poll(&waiter).is_some());
+        at_rest(&engine, 1);
+    });
+}
+
+#[test]
+fn model_shared_leases_are_never_more_than_the_connection_bears_and_none_is_lost() {
+    model(|| {
+        let (engine, lease) = warmed(1, 2);
+        let other = {
+            let engine = Arc::clone(&engine);
+            thread::spawn(move || {
+                let waiter = join(&engine);
+                if let Some(lease) = poll(&waiter) {
+                    assert!(lease.word.snapshot().leases() <= 2);
+                    release(&engine, lease);
+                } else if let Some(given) = engine.leave_line(&waiter) {
+                    release(&engine, given);
+                }
+            })
+        };
+        let second = join(&engine);
+        release(&engine, lease);
+        other.join().unwrap();
+        let second = poll(&second).expect("there is room and the waiter sleeps");
+        assert_eq!(second.word.snapshot().leases(), 1);
+        release(&engine, second);
+        at_rest(&engine, 1);
+    });
+}
+
+#[test]
+fn model_closing_meets_every_connection_and_every_waiter() {
+    model(|| {
+        let (engine, lease) = warmed(1, 1);
+        let releaser = {
+            let engine = Arc::clone(&engine);
+            thread::spawn(move || release(&engine, lease))
+        };
+        let orders = engine.close(NOW);
+        carry_out(&engine, orders);
+        releaser.join().unwrap();
+        assert_eq!(engine.connections().count(), 0, "a connection outlived the close");
+        at_rest(&engine, 1);
+    });
+}
+
+#[test]
+fn model_a_lowered_cap_meets_a_connection_that_is_being_released() {
+    model(|| {
+        let (engine, one) = warmed(2, 1);
+        let two = poll(&join(&engine)).unwrap();
+        let releaser = {
+            let engine = Arc::clone(&engine);
+            thread::spawn(move || release(&engine, one))
+        };
+        let orders = engine.set_limits(1, 1, NOW);
+        carry_out(&engine, orders);
+        releaser.join().unwrap();
+        release(&engine, two);
+        assert_eq!(engine.connections().count(), 1, "the cap is one");
+        at_rest(&engine, 2);
+    });
+}
+
+#[test]
+fn model_a_new_generation_leaves_no_old_connection_idle() {
+    model(|| {
+        let (engine, lease) = warmed(1, 1);
+        let releaser = {
+            let engine = Arc::clone(&engine);
+            thread::spawn(move || release(&engine, lease))
+        };
+        let orders = engine.raise_generation(CloseReason::Drain, NOW);
+        carry_out(&engine, orders);
+        releaser.join().unwrap();
+        assert_eq!(engine.connections().count(), 0, "an old connection is still pooled");
+        at_rest(&engine, 1);
+    });
+}

@@ -1,0 +1,311 @@
+//! The engine without a runtime: every duty is carried out by hand.
+
+#![expect(
+    clippy::unwrap_used,
+    let_underscore_drop,
+    reason = "a test carries out few of the duties"
+)]
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use super::*;
+use crate::clock::EPOCH;
+use crate::error::DialError;
+use crate::manager::QuarantineReason;
+
+type Engine = AccountPool<u32, std::io::Error>;
+
+const NOW: Tick = EPOCH;
+
+fn engine(slots: u16, cap: u16, leases: u16) -> Engine {
+    AccountPool::new(AccountId::bot(1).unwrap(), slots, 0, cap, leases)
+}
+
+fn join(engine: &Engine, fresh: bool) -> (Arc<Waiter<u32, std::io::Error>>, Orders<u32>) {
+    let waiter = Waiter::new(fresh, None);
+    let orders = engine.join_line(&waiter, false, NOW).expect("the account is ready");
+    (waiter, orders)
+}
+
+fn served(waiter: &Waiter<u32, std::io::Error>) -> Option<Arc<Connection<u32>>> {
+    match waiter.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(served) => Some(served.expect("served").0),
+        Poll::Pending => None,
+    }
+}
+
+fn dial(engine: &Engine, order: DialOrder, id: u64) -> Option<(Arc<Connection<u32>>, Orders<u32>)> {
+    let connection = engine.begin_dial(order, ConnectionId(id))?;
+    let orders = engine.complete_dial(&connection, 7, Tick::MAX, NOW);
+    Some((connection, orders))
+}
+
+/// One lease of a new connection.
+fn first_lease(engine: &Engine) -> Arc<Connection<u32>> {
+    let (waiter, orders) = join(engine, false);
+    let (_, done) = dial(engine, orders.dial[0], 1).expect("somebody waits");
+    assert!(done.close.is_empty());
+    served(&waiter).expect("the dial was for this waiter")
+}
+
+#[test]
+fn an_acquire_on_a_cold_account_dials_once_and_is_served_by_it() {
+    let engine = engine(3, 3, 1);
+    assert!(matches!(engine.try_lease(), Take::Empty));
+    let (waiter, orders) = join(&engine, false);
+    assert_eq!(orders.dial.len(), 1);
+    assert!(served(&waiter).is_none());
+    let (connection, _) = dial(&engine, orders.dial[0], 1).unwrap();
+    assert_eq!(served(&waiter).unwrap().id, connection.id);
+    assert!(engine.release(connection, NOW, Pressure::Calm).is_none(), "nobody waits");
+    assert!(matches!(engine.try_lease(), Take::Leased(..)));
+}
+
+#[test]
+fn a_release_serves_the_line_in_order_and_the_cap_bounds_the_dials() {
+    let engine = engine(1, 3, 1);
+    let lease = first_lease(&engine);
+    let (first, orders) = join(&engine, false);
+    assert!(orders.dial.is_empty(), "one session, one connection");
+    let (second, _) = join(&engine, false);
+    let orders = engine.release(lease, NOW, Pressure::Calm).expect("somebody waits");
+    assert!(orders.close.is_empty());
+    assert!(served(&second).is_none());
+    let lease = served(&first).unwrap();
+    let _ = engine.release(lease, NOW, Pressure::Calm);
+    assert!(served(&second).is_some());
+}
+
+#[test]
+fn a_waiter_that_leaves_gives_back_what_it_was_given() {
+    let engine = engine(1, 1, 1);
+    let lease = first_lease(&engine);
+    let (waiter, _) = join(&engine, false);
+    let _ = engine.release(lease, NOW, Pressure::Calm);
+    let given = engine.leave_line(&waiter).expect("it was served before it left");
+    assert!(engine.release(given, NOW, Pressure::Calm).is_none());
+    assert!(matches!(engine.try_lease(), Take::Leased(..)));
+}
+
+#[test]
+fn a_discard_closes_and_then_dials_for_whoever_waits() {
+    let engine = engine(1, 1, 1);
+    let lease = first_lease(&engine);
+    let (waiter, _) = join(&engine, false);
+    let orders = engine.release_discarded(lease, CloseReason::Broken);
+    assert!(orders.dial.is_empty(), "the slot is dialled only after the close");
+    let orders = engine.vacate(&orders.close[0], NOW);
+    let (_, _) = dial(&engine, orders.dial[0], 2).unwrap();
+    assert!(served(&waiter).is_some());
+}
+
+#[test]
+fn shared_leases_fill_a_connection_before_a_second_slot_is_dialled() {
+    let engine = engine(2, 2, 3);
+    let first = first_lease(&engine);
+    for _ in 0..2 {
+        assert!(matches!(engine.try_lease(), Take::Leased(_, Source::Shared)));
+    }
+    assert!(matches!(engine.try_lease_any(), Take::Empty), "three leases are the most");
+    let (_, orders) = join(&engine, false);
+    assert_eq!(orders.dial.len(), 1);
+    assert_eq!(first.word.snapshot().leases(), 3);
+}
+
+#[test]
+fn a_failed_dial_tells_one_waiter_and_the_next_dial_waits_for_its_backoff() {
+    let engine = engine(1, 1, 1);
+    let (first, orders) = join(&engine, false);
+    let (second, more) = join(&engine, false);
+    assert!(more.dial.is_empty());
+    let order = orders.dial[0];
+    let connection = engine.begin_dial(order, ConnectionId(1)).unwrap();
+    let lost = Lost::Failed { retry_at: NOW + 500 };
+    let failure = DialError::Connect(std::io::Error::other("refused"));
+    let (orders, unheard) = engine.fail_dial(order, Some(&connection), lost, Some(failure), NOW);
+    assert!(unheard.is_none());
+    assert_eq!(orders.dial[0].not_before, NOW + 500);
+    let poll = first.poll(&mut Context::from_waker(Waker::noop()));
+    assert!(matches!(poll, Poll::Ready(Err(Refusal::Dial(_)))));
+    assert!(served(&second).is_none());
+}
+
+#[test]
+fn lowering_the_cap_closes_idle_connections_now_and_leased_ones_on_return() {
+    let engine = engine(3, 3, 1);
+    let leases: Vec<_> = (0..3)
+        .map(|id| {
+            let (waiter, orders) = join(&engine, false);
+            let _ = dial(&engine, orders.dial[0], id).unwrap();
+            served(&waiter).unwrap()
+        })
+        .collect();
+    let mut leases = leases.into_iter();
+    let _ = engine.release(leases.next().unwrap(), NOW, Pressure::Calm);
+    let orders = engine.set_limits(1, 1, NOW);
+    assert_eq!(orders.close.len(), 1, "the idle one");
+    let mut closed = orders.close;
+    let orders = engine.release(leases.next().unwrap(), NOW, Pressure::Calm).unwrap();
+    assert_eq!(orders.close.len(), 1, "two of three had to go");
+    closed.extend(orders.close);
+    for connection in &closed {
+        assert!(engine.vacate(connection, NOW).is_empty());
+    }
+    assert!(engine.release(leases.next().unwrap(), NOW, Pressure::Calm).is_none(), "one stays");
+    assert_eq!(engine.stats(NOW, Default::default()).total_connections, 1);
+    let _ = engine.set_limits(3, 1, NOW);
+    assert_eq!(engine.body().permits.free(), 2);
+}
+
+#[test]
+fn shrinking_and_growing_while_empty_keeps_the_number_of_permits() {
+    let engine = engine(8, 8, 1);
+    let _ = engine.body();
+    for cap in [2, 8, 2, 8, 1, 8] {
+        assert!(engine.set_limits(cap, 1, NOW).is_empty());
+        assert_eq!(engine.body().permits.free(), usize::from(cap));
+    }
+}
+
+#[test]
+fn an_acquire_for_a_new_connection_replaces_an_idle_one_at_the_cap() {
+    let engine = engine(1, 1, 1);
+    let lease = first_lease(&engine);
+    let old = lease.id;
+    let _ = engine.release(lease, NOW, Pressure::Calm);
+    let (waiter, orders) = join(&engine, true);
+    assert_eq!(orders.close.len(), 1);
+    let orders = engine.vacate(&orders.close[0], NOW);
+    let _ = dial(&engine, orders.dial[0], 2).unwrap();
+    assert_ne!(served(&waiter).unwrap().id, old);
+}
+
+#[test]
+fn a_leased_connection_makes_way_for_a_new_one_on_its_return() {
+    let engine = engine(1, 1, 1);
+    let lease = first_lease(&engine);
+    let (fresh, orders) = join(&engine, true);
+    assert!(orders.is_empty());
+    let (plain, _) = join(&engine, false);
+    let orders = engine.release(lease, NOW, Pressure::Calm).unwrap();
+    let orders = engine.vacate(&orders.close[0], NOW);
+    let (connection, _) = dial(&engine, orders.dial[0], 2).unwrap();
+    assert!(served(&fresh).is_some());
+    assert!(served(&plain).is_none());
+    let _ = engine.release(connection, NOW, Pressure::Calm);
+    assert!(served(&plain).is_some());
+}
+
+#[test]
+fn a_dial_that_nobody_wants_any_more_is_not_begun() {
+    let engine = engine(1, 1, 1);
+    let (waiter, orders) = join(&engine, false);
+    assert!(engine.leave_line(&waiter).is_none());
+    assert!(engine.begin_dial(orders.dial[0], ConnectionId(1)).is_none());
+    let (orders, _) = engine.fail_dial(orders.dial[0], None, Lost::Unwanted, None, NOW);
+    assert!(orders.is_empty());
+    assert!(engine.is_empty(NOW));
+}
+
+#[test]
+fn a_connection_begun_under_an_old_generation_is_not_pooled() {
+    let engine = engine(1, 1, 1);
+    let (waiter, orders) = join(&engine, false);
+    let connection = engine.begin_dial(orders.dial[0], ConnectionId(1)).unwrap();
+    assert!(engine.raise_generation(CloseReason::Drain, NOW).is_empty());
+    let orders = engine.complete_dial(&connection, 7, Tick::MAX, NOW);
+    assert_eq!(orders.close.len(), 1);
+    assert!(served(&waiter).is_none());
+    let orders = engine.vacate(&connection, NOW);
+    let _ = dial(&engine, orders.dial[0], 2).unwrap();
+    assert!(served(&waiter).is_some());
+}
+
+#[test]
+fn closing_refuses_the_line_and_closes_what_comes_back() {
+    let engine = engine(1, 1, 1);
+    let lease = first_lease(&engine);
+    let (waiter, _) = join(&engine, false);
+    let orders = engine.close(NOW);
+    assert_eq!((orders.close.len(), orders.drain.len()), (0, 1));
+    let poll = waiter.poll(&mut Context::from_waker(Waker::noop()));
+    assert!(matches!(poll, Poll::Ready(Err(Refusal::Closed))));
+    let orders = engine.release(lease, NOW, Pressure::Calm).unwrap();
+    assert!(engine.vacate(&orders.close[0], NOW).is_empty());
+    assert!(engine.is_empty(NOW));
+    let late = Waiter::new(false, None);
+    assert!(matches!(engine.join_line(&late, false, NOW), Err(Refusal::Closed)));
+}
+
+#[test]
+fn a_forced_close_frees_the_slot_while_the_lease_is_still_held() {
+    let engine = engine(1, 1, 1);
+    let lease = first_lease(&engine);
+    let orders = engine.retire(&lease, CloseReason::Requested);
+    let forced = engine.force(&orders.drain[0]);
+    assert!(engine.vacate(&forced.close[0], NOW).is_empty());
+    let stats = engine.stats(NOW, Default::default());
+    assert_eq!((stats.total_connections, stats.leases), (0, 1));
+    assert!(!engine.is_empty(NOW), "the lease is still out");
+    assert!(engine.release(lease, NOW, Pressure::Calm).is_none());
+    assert!(engine.is_empty(NOW));
+}
+
+#[test]
+fn a_quarantined_session_is_not_dialled_and_the_last_one_refuses_the_line() {
+    let engine = engine(2, 2, 1);
+    let lease = first_lease(&engine);
+    let reason = QuarantineReason::KeyDuplicated;
+    let orders = engine.quarantine(Some(lease.slot), reason, NOW);
+    assert_eq!(orders.drain.len(), 1);
+    let (waiter, orders) = join(&engine, false);
+    assert_eq!(orders.dial[0].slot, 1, "the other session");
+    let connection = engine.begin_dial(orders.dial[0], ConnectionId(2)).unwrap();
+    let _ = engine.quarantine(Some(1), reason, NOW);
+    let poll = waiter.poll(&mut Context::from_waker(Waker::noop()));
+    assert!(matches!(poll, Poll::Ready(Err(Refusal::Quarantined(_)))));
+    let orders = engine.complete_dial(&connection, 7, Tick::MAX, NOW);
+    assert_eq!(orders.close.len(), 1);
+    assert!(matches!(engine.try_lease(), Take::NotReady));
+}
+
+#[test]
+fn the_reaper_closes_what_was_idle_long_enough_and_asks_again_about_the_rest() {
+    let engine = engine(1, 1, 1);
+    let lease = first_lease(&engine);
+    let (slot, id) = (lease.slot, lease.id);
+    assert!(matches!(engine.reap(slot, id, 0, NOW + 10, 100), Reap::Again(_)), "it is leased");
+    let _ = engine.release(lease, NOW + 50, Pressure::Calm);
+    let look = NOW + 110;
+    let Reap::Again(tick) = engine.reap(slot, id, look, NOW + 110, 100) else {
+        panic!("used at 50")
+    };
+    assert_eq!(tick, NOW + 150);
+    assert!(matches!(engine.reap(slot, id, look, tick, 100), Reap::Gone), "an old entry");
+    let Reap::Expired(orders) = engine.reap(slot, id, tick, tick, 100) else {
+        panic!("idle for 100")
+    };
+    assert_eq!(orders.close[0].reason(), CloseReason::Idle);
+    assert!(matches!(engine.try_lease_any(), Take::Empty));
+    assert!(engine.vacate(&orders.close[0], tick).is_empty());
+    assert!(matches!(engine.reap(slot, id, tick, tick, 100), Reap::Gone));
+}
+
+#[test]
+fn void_entries_never_fill_the_queue() {
+    let engine = engine(1, 1, 1);
+    for id in 0..100 {
+        let (waiter, orders) = join(&engine, false);
+        let _ = dial(&engine, orders.dial[0], id).unwrap();
+        let lease = served(&waiter).unwrap();
+        let slot = lease.slot;
+        let id = lease.id;
+        assert!(engine.release(lease, NOW, Pressure::Calm).is_none());
+        let Reap::Expired(orders) = engine.reap(slot, id, 0, NOW + 100, 100) else { panic!() };
+        let _ = engine.vacate(&orders.close[0], NOW);
+    }
+    let lease = first_lease(&engine);
+    assert!(engine.release(lease, NOW, Pressure::Calm).is_none());
+    assert!(matches!(engine.try_lease(), Take::Leased(..)));
+}

@@ -1,0 +1,310 @@
+//! The way to a lease.
+//!
+//! Owns the future that [`Account::acquire`] and its kin return. It can be dropped at any point:
+//! what it held by then goes back, and a connection that was being dialled for it is pooled.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crate::account_pool::{CloseReason, Connection, Refusal, Source, Take, Waiter};
+use crate::caught::caught;
+use crate::clock::{Instant, now};
+use crate::entry::Entry;
+use crate::error::{AcquireError, Stage, WaitTimeout};
+use crate::lease::{Home, Lease};
+use crate::manager::Manager;
+use crate::pool::Account;
+use crate::stats::AcquireEnd;
+
+/// A lock-free path never yields by itself: every so many leases of a connection the acquire
+/// gives other tasks their turn (a power of two).
+const COURTESY: u64 = 16;
+
+type Proof = Pin<Box<dyn Future<Output = bool> + Send>>;
+
+enum Step<M: Manager, H: Home<M>> {
+    Start,
+    Waiting(Arc<Waiter<M::Connection, M::Error>>),
+    /// The connection was idle for long and is being checked.
+    Checking(Arc<Connection<M::Connection>>, Source, Proof),
+    /// The lease is made, and the task owes others a turn first.
+    Yielding(Lease<M, H>),
+    Failed(AcquireError<M::Error>),
+    Done,
+}
+
+type Next<M, H> = Result<Step<M, H>, AcquireError<<M as Manager>::Error>>;
+
+/// A lease in the making. Await it, or drop it at any point.
+#[must_use = "futures do nothing unless awaited"]
+pub struct Acquire<M: Manager, H: Home<M> = Account<M>> {
+    home: Option<H>,
+    site: &'static Location<'static>,
+    fresh: bool,
+    timeout: Option<Duration>,
+    /// When the acquire began to wait.
+    started: Option<Instant>,
+    step: Step<M, H>,
+}
+
+impl<M: Manager, H: Home<M>> Acquire<M, H> {
+    pub(crate) fn new(
+        home: H,
+        site: &'static Location<'static>,
+        timeout: Option<Duration>,
+        fresh: bool,
+    ) -> Self {
+        Self { home: Some(home), site, fresh, timeout, started: None, step: Step::Start }
+    }
+
+    pub(crate) fn failed(error: AcquireError<M::Error>, site: &'static Location<'static>) -> Self {
+        let step = Step::Failed(error);
+        Self { home: None, site, fresh: false, timeout: None, started: None, step }
+    }
+
+    fn entry(&self) -> &Arc<Entry<M>> {
+        let home = self.home.as_ref().expect("BUG: the home leaves with the lease only");
+        home.account().entry()
+    }
+
+    fn start(&mut self) -> Next<M, H> {
+        while !self.fresh {
+            match self.entry().pool.try_lease() {
+                Take::Leased(connection, source) => {
+                    if let Some(step) = self.inspect(connection, source) {
+                        return Ok(step);
+                    }
+                }
+                // Each turn takes one connection out of circulation.
+                Take::Outdated(connection) => self.entry().give_back(connection),
+                Take::Empty | Take::NotReady => break,
+            }
+        }
+        self.wait(false)
+    }
+
+    /// Stands in line. `front`: the acquire was served once, by a connection that proved dead.
+    fn wait(&mut self, front: bool) -> Next<M, H> {
+        let began = *self.started.get_or_insert_with(now);
+        let entry = self.entry();
+        let timeout = self
+            .timeout
+            .unwrap_or_else(|| Duration::from_millis(entry.shared.hot.acquire_timeout_ms()));
+        let waiter = Waiter::new(self.fresh, began.checked_add(timeout));
+        match entry.pool.join_line(&waiter, front, entry.shared.clock.tick()) {
+            Ok(orders) => {
+                entry.carry_out(orders);
+                Ok(Step::Waiting(waiter))
+            }
+            Err(refusal) => Err(self.refuse(refusal)),
+        }
+    }
+
+    /// Looks at a connection before it is lent. `None`: it was dead, and is gone.
+    fn inspect(
+        &mut self,
+        connection: Arc<Connection<M::Connection>>,
+        source: Source,
+    ) -> Option<Step<M, H>> {
+        let entry = self.entry();
+        if entry.is_broken(&connection) {
+            entry.discard(connection, CloseReason::Broken);
+            return None;
+        }
+        let shared = &entry.shared;
+        let unused = shared.clock.coarse().saturating_sub(connection.last_used());
+        if source == Source::Idle && unused > shared.hot.check_after_ms() {
+            let proof = prove(Arc::clone(entry), Arc::clone(&connection));
+            return Some(Step::Checking(connection, source, Box::pin(proof)));
+        }
+        Some(self.lend(connection, source))
+    }
+
+    /// Makes the lease.
+    fn lend(&mut self, connection: Arc<Connection<M::Connection>>, source: Source) -> Step<M, H> {
+        let entry = self.entry();
+        let now = entry.shared.clock.coarse();
+        let uses = entry.pool.accept(&connection, source, now, self.site);
+        let home = self.home.take().expect("BUG: an acquire lends once");
+        Step::Yielding(Lease::new(home, connection, uses))
+    }
+
+    fn refuse(&self, refusal: Refusal<M::Error>) -> AcquireError<M::Error> {
+        let entry = self.entry();
+        let account = entry.pool.account();
+        let (end, error) = match refusal {
+            Refusal::Closed => {
+                let waited = self.started.is_some();
+                let stage = if waited { Stage::Wait } else { Stage::Lookup };
+                (AcquireEnd::Closed, AcquireError::Closed { stage })
+            }
+            Refusal::Draining => (AcquireEnd::Rejected, AcquireError::Draining { account }),
+            Refusal::NoSession => (AcquireEnd::Rejected, AcquireError::NoSession { account }),
+            Refusal::Quarantined(reason) => {
+                (AcquireEnd::Rejected, AcquireError::Quarantined { account, reason })
+            }
+            Refusal::Timeout => {
+                let report = timeout_report(entry, self.started);
+                (AcquireEnd::Timeout, AcquireError::Timeout(Box::new(report)))
+            }
+            Refusal::Dial(error) => (AcquireEnd::Error, AcquireError::Dial(error)),
+        };
+        entry.counters().count_acquire(end);
+        error
+    }
+
+    /// One step further; `None` while there is nothing to do but wait.
+    fn advance(&mut self, context: &mut Context<'_>) -> Option<Next<M, H>> {
+        match std::mem::replace(&mut self.step, Step::Done) {
+            Step::Start => Some(self.start()),
+            Step::Waiting(waiter) => match waiter.poll(context) {
+                Poll::Pending => {
+                    self.step = Step::Waiting(waiter);
+                    None
+                }
+                Poll::Ready(Ok((connection, source))) => {
+                    let step = self.inspect(connection, source);
+                    Some(step.map_or_else(|| self.wait(true), Ok))
+                }
+                Poll::Ready(Err(refusal)) => Some(Err(self.refuse(refusal))),
+            },
+            Step::Checking(connection, source, mut proof) => match proof.as_mut().poll(context) {
+                Poll::Pending => {
+                    self.step = Step::Checking(connection, source, proof);
+                    None
+                }
+                Poll::Ready(true) => Some(Ok(self.lend(connection, source))),
+                Poll::Ready(false) => {
+                    self.entry().discard(connection, CloseReason::CheckFailed);
+                    Some(self.start())
+                }
+            },
+            Step::Yielding(lease) => {
+                self.step = Step::Yielding(lease);
+                None
+            }
+            Step::Failed(error) => Some(Err(error)),
+            Step::Done => panic!("an acquire was polled after it had ended"),
+        }
+    }
+}
+
+/// Has the manager prove that an idle connection lives; learns from the error if it does not.
+async fn prove<M: Manager>(entry: Arc<Entry<M>>, record: Arc<Connection<M::Connection>>) -> bool {
+    let shared = &entry.shared;
+    let limit = shared.config().pool.check_timeout;
+    let check = caught(shared.manager.check(&record.leased().connection));
+    let passed = match tokio::time::timeout(limit, check).await {
+        Ok(Some(Ok(()))) => true,
+        Ok(Some(Err(error))) => {
+            entry.learn(&error, record.slot, Some(&record));
+            false
+        }
+        Ok(None) => {
+            record.count_error("the manager panicked while checking".to_owned());
+            false
+        }
+        Err(_) => {
+            record.count_error(format!("no answer to the check within {limit:?}"));
+            false
+        }
+    };
+    entry.counters().count_check(passed);
+    passed
+}
+
+fn timeout_report<M: Manager>(entry: &Entry<M>, started: Option<Instant>) -> WaitTimeout {
+    let shared = &entry.shared;
+    let tick = shared.clock.tick();
+    let stats = entry.pool.stats(tick, Duration::ZERO);
+    let oldest = entry.pool.oldest_lease();
+    let small = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+    WaitTimeout {
+        account: entry.pool.account(),
+        stage: if stats.total_connections == 0 { Stage::Dial } else { Stage::Wait },
+        waited: started.map(|at| now().saturating_duration_since(at)).unwrap_or_default(),
+        leases: small(stats.leases),
+        max_connections: stats.max_connections,
+        waiting: small(stats.waiting),
+        oldest_lease_age: oldest.map(|(at, _)| Duration::from_millis(tick.saturating_sub(at))),
+        oldest_lease_site: oldest.and_then(|(_, site)| site),
+        last_dial_error: entry.pool.last_dial_error(),
+    }
+}
+
+impl<M: Manager, H: Home<M>> Future for Acquire<M, H> {
+    type Output = Result<Lease<M, H>, AcquireError<M::Error>>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        loop {
+            if let Step::Yielding(lease) = &this.step {
+                if lease.use_count().is_multiple_of(COURTESY) {
+                    match tokio::task::coop::poll_proceed(context) {
+                        Poll::Ready(turn) => turn.made_progress(),
+                        Poll::Pending => return Poll::Pending,
+                    }
+                }
+                let Step::Yielding(lease) = std::mem::replace(&mut this.step, Step::Done) else {
+                    unreachable!("BUG: the step was just read")
+                };
+                if let Some(started) = this.started {
+                    lease.observe_wait(now().saturating_duration_since(started));
+                }
+                return Poll::Ready(Ok(lease));
+            }
+            match this.advance(context) {
+                Some(Ok(step)) => this.step = step,
+                Some(Err(error)) => return Poll::Ready(Err(error)),
+                None => return Poll::Pending,
+            }
+        }
+    }
+}
+
+// Nothing in it is pinned by it: the check's future is boxed.
+impl<M: Manager, H: Home<M>> Unpin for Acquire<M, H> {}
+
+impl<M: Manager, H: Home<M>> Drop for Acquire<M, H> {
+    fn drop(&mut self) {
+        match std::mem::replace(&mut self.step, Step::Done) {
+            Step::Waiting(waiter) => {
+                let entry = self.entry();
+                entry.counters().count_acquire(AcquireEnd::Cancelled);
+                if let Some(connection) = entry.pool.leave_line(&waiter) {
+                    entry.give_back(connection);
+                }
+            }
+            // A check that was cut short has proved nothing.
+            Step::Checking(connection, ..) => {
+                let entry = self.entry();
+                entry.counters().count_acquire(AcquireEnd::Cancelled);
+                entry.discard(connection, CloseReason::CheckFailed);
+            }
+            Step::Yielding(lease) => drop(lease),
+            Step::Start | Step::Failed(_) | Step::Done => {}
+        }
+    }
+}
+
+impl<M: Manager, H: Home<M>> fmt::Debug for Acquire<M, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let step = match &self.step {
+            Step::Start => "start",
+            Step::Waiting(_) => "waiting",
+            Step::Checking(..) => "checking",
+            Step::Yielding(_) => "yielding",
+            Step::Failed(_) => "failed",
+            Step::Done => "done",
+        };
+        f.debug_struct("Acquire")
+            .field("step", &step)
+            .field("site", &self.site)
+            .finish_non_exhaustive()
+    }
+}

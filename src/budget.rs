@@ -1,0 +1,241 @@
+//! The cap on connections of the whole pool, and its fair use.
+//!
+//! Owns the global permits and the line of dials that wait for one. A dial that must wait puts
+//! the pool under pressure: idle connections of other accounts give way, then second
+//! connections, and after [`PATIENCE_MAX`] the only connection of a busy account, so that a hot
+//! account cannot keep a cold one from its first connection. Never closes anything itself.
+//!
+//! # Orderings
+//! `demand` is changed with sequential consistency before idle connections are looked for, and
+//! read with sequential consistency after a release has made a connection idle; see `sync`. So
+//! either the release sees the demand, or the search sees the idle connection.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use crate::account_pool::Pressure;
+use crate::clock::Tick;
+use crate::sync::{AtomicU64, Mutex, Ordering, load_after_change};
+
+/// How long a dial waits at most before busy accounts give up their only connection for it.
+const PATIENCE_MAX: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(crate) struct Budget {
+    permits: Semaphore,
+    /// Zero, or one more than the tick since which somebody unprovided for has waited.
+    demand: AtomicU64,
+    patience: AtomicU64,
+    line: Mutex<Line>,
+}
+
+#[derive(Debug)]
+struct Line {
+    cap: usize,
+    /// Permits above the cap that could not be destroyed yet.
+    debt: usize,
+    /// Connections that are being closed to provide for the line.
+    coming: usize,
+    next: u64,
+    waiting: BTreeMap<u64, Tick>,
+}
+
+/// Leaves the line when dropped.
+#[derive(Debug)]
+struct Place<'a> {
+    budget: &'a Budget,
+    ticket: u64,
+}
+
+impl Budget {
+    pub(crate) fn new(cap: u32, acquire_timeout: Duration) -> Self {
+        let cap = cap as usize;
+        let budget = Self {
+            permits: Semaphore::new(cap),
+            demand: AtomicU64::new(0),
+            patience: AtomicU64::new(0),
+            line: Mutex::new(Line { cap, debt: 0, coming: 0, next: 0, waiting: BTreeMap::new() }),
+        };
+        budget.set_patience(acquire_timeout);
+        budget
+    }
+
+    fn set_patience(&self, acquire_timeout: Duration) {
+        let patience = (acquire_timeout / 4).min(PATIENCE_MAX);
+        self.patience.store(crate::clock::millis(patience), Ordering::Relaxed);
+    }
+
+    /// A permit, if one is free and nobody waits.
+    pub(crate) fn try_take(&self) -> bool {
+        match self.permits.try_acquire() {
+            Ok(permit) => {
+                permit.forget();
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Waits for a permit, first come, first served. `relieve` is called once the demand can be
+    /// seen: it looks for an idle connection that can give way.
+    pub(crate) async fn take(&self, now: Tick, relieve: impl FnOnce()) {
+        let _place = self.join(now);
+        relieve();
+        let permit = self.permits.acquire().await;
+        permit.expect("BUG: the semaphore is never closed").forget();
+    }
+
+    fn join(&self, now: Tick) -> Place<'_> {
+        let mut line = self.line.lock();
+        let ticket = line.next;
+        line.next += 1;
+        line.waiting.insert(ticket, now);
+        self.settle(&line, now);
+        Place { budget: self, ticket }
+    }
+
+    /// A connection has been closed and its permit comes back.
+    pub(crate) fn put_back(&self, now: Tick) {
+        let mut line = self.line.lock();
+        line.coming = line.coming.saturating_sub(1);
+        if line.debt > 0 {
+            line.debt -= 1;
+        } else {
+            self.permits.add_permits(1);
+        }
+        self.settle(&line, now);
+    }
+
+    /// Claims the right to close one connection for the sake of somebody in line.
+    pub(crate) fn reserve(&self, now: Tick) -> bool {
+        let mut line = self.line.lock();
+        let wanted = line.debt + line.waiting.len() > line.coming;
+        line.coming += usize::from(wanted);
+        self.settle(&line, now);
+        wanted
+    }
+
+    /// Gives up that right: nothing could be closed.
+    pub(crate) fn unreserve(&self, now: Tick) {
+        let mut line = self.line.lock();
+        line.coming = line.coming.saturating_sub(1);
+        self.settle(&line, now);
+    }
+
+    /// Whether, and how urgently, a connection should give way.
+    pub(crate) fn pressure(&self, now: Tick) -> Pressure {
+        match load_after_change(&self.demand) {
+            0 => Pressure::Calm,
+            since => {
+                let waited = now.saturating_sub(since - 1);
+                let urgent = waited >= self.patience.load(Ordering::Relaxed);
+                if urgent { Pressure::Urgent } else { Pressure::Pressed }
+            }
+        }
+    }
+
+    pub(crate) fn cap(&self) -> usize {
+        self.line.lock().cap
+    }
+
+    /// Changes the cap while connections live. Answers how many of them have to go.
+    pub(crate) fn set_cap(&self, cap: u32, acquire_timeout: Duration, now: Tick) -> usize {
+        self.set_patience(acquire_timeout);
+        let cap = cap as usize;
+        let mut line = self.line.lock();
+        if cap > line.cap {
+            let more = cap - line.cap;
+            let forgiven = more.min(line.debt);
+            line.debt -= forgiven;
+            self.permits.add_permits(more - forgiven);
+        } else {
+            let fewer = line.cap - cap;
+            line.debt += fewer - self.permits.forget_permits(fewer);
+        }
+        line.cap = cap;
+        self.settle(&line, now);
+        line.debt
+    }
+
+    fn settle(&self, line: &Line, now: Tick) {
+        let wanted = line.debt + line.waiting.len();
+        let demand = if wanted <= line.coming {
+            0
+        } else if line.debt > 0 {
+            // A lowered cap is urgent from the start.
+            1
+        } else {
+            line.waiting.first_key_value().map_or(now, |(_, since)| *since) + 1
+        };
+        self.demand.swap(demand, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut line = self.budget.line.lock();
+        let since = line.waiting.remove(&self.ticket);
+        line.coming = line.coming.min(line.debt + line.waiting.len());
+        self.budget.settle(&line, since.unwrap_or_default());
+    }
+}
+
+#[cfg(all(test, not(pool_loom)))]
+mod tests {
+    use super::*;
+
+    fn budget(cap: u32) -> Budget {
+        Budget::new(cap, Duration::from_secs(10))
+    }
+
+    #[test]
+    fn resizing_in_any_order_keeps_the_number_of_permits() {
+        let budget = budget(4);
+        for _ in 0..3 {
+            assert!(budget.try_take());
+        }
+        assert_eq!(budget.set_cap(1, Duration::ZERO, 0), 2);
+        assert_eq!(budget.set_cap(3, Duration::ZERO, 0), 0);
+        assert_eq!(budget.set_cap(1, Duration::ZERO, 0), 2);
+        for _ in 0..3 {
+            budget.put_back(0);
+        }
+        assert!(budget.try_take() && !budget.try_take());
+    }
+
+    #[tokio::test]
+    async fn a_waiting_dial_presses_until_it_is_provided_for_and_becomes_urgent() {
+        let budget = budget(1);
+        assert!(budget.try_take());
+        assert_eq!(budget.pressure(5000), Pressure::Calm);
+        let take = budget.take(100, || ());
+        let mut take = std::pin::pin!(take);
+        let pending = std::future::poll_fn(|context| {
+            std::task::Poll::Ready(take.as_mut().poll(context).is_pending())
+        });
+        assert!(pending.await);
+        assert_eq!(budget.pressure(200), Pressure::Pressed);
+        assert_eq!(budget.pressure(5000), Pressure::Urgent);
+        assert!(budget.reserve(200) && !budget.reserve(200), "one waits, one gives way");
+        assert_eq!(budget.pressure(5000), Pressure::Calm);
+        budget.put_back(300);
+        take.await;
+        assert_eq!(budget.pressure(5000), Pressure::Calm);
+    }
+
+    #[tokio::test]
+    async fn a_dial_that_stops_waiting_no_longer_presses() {
+        let budget = budget(1);
+        assert!(budget.try_take());
+        tokio::select! {
+            biased;
+            () = budget.take(100, || ()) => unreachable!("there is no permit"),
+            () = std::future::ready(()) => {}
+        }
+        assert_eq!(budget.pressure(5000), Pressure::Calm);
+        budget.put_back(0);
+        assert!(budget.try_take());
+    }
+}

@@ -1,0 +1,479 @@
+//! The pool's configuration: one table of settings that the builder, the configuration file,
+//! the environment, the flags and the documentation all go by.
+//!
+//! Owns the values, their defaults, their limits and their text form. Reads no file and no
+//! environment, and knows nothing of TOML.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Everything a pool can be told. Cheap to clone; swapped whole at run time.
+///
+/// ```
+/// let mut config = telepool::Config::default();
+/// config.set("pool.max_idle_time", "5m")?;
+/// assert_eq!(config.pool.max_idle_time.as_secs(), 300);
+/// let error = config.set("pool.max_idle_tine", "5m").unwrap_err();
+/// assert!(error.to_string().contains("did you mean pool.max_idle_time"));
+/// # Ok::<(), telepool::ConfigError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Config {
+    /// Caps, expiry and deadlines.
+    pub pool: PoolConfig,
+    /// Pacing of dials.
+    pub dial: DialConfig,
+    /// Flood waits.
+    pub flood: FloodConfig,
+}
+
+/// The `[pool]` settings.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct PoolConfig {
+    /// Upper bound of connections per account; an account has at most one per session.
+    pub max_connections_per_account: u16,
+    /// Upper bound of connections of the whole pool.
+    pub max_connections: u32,
+    /// A connection that nobody used for this long is closed.
+    pub max_idle_time: Duration,
+    /// A connection older than this is closed, if leased on its return.
+    pub max_connection_age: Duration,
+    /// The fraction of `max_connection_age` by which each connection's own limit is drawn
+    /// lower, so that connections born together do not die together.
+    pub age_jitter: f64,
+    /// The tick of the expiry wheel: how late an expiry may be.
+    pub cleanup_interval: Duration,
+    /// Upper bound of leases that share one connection; the manager may ask for fewer.
+    pub max_leases_per_connection: u16,
+    /// How long an acquire waits.
+    pub acquire_timeout: Duration,
+    /// How long one connect may take.
+    pub dial_timeout: Duration,
+    /// A connection that was idle for longer is checked before it is leased.
+    pub check_after_idle: Duration,
+    /// How long one check may take.
+    pub check_timeout: Duration,
+    /// How long one close may take.
+    pub close_timeout: Duration,
+    /// How long a retired connection may stay leased before it is closed by force.
+    pub drain_timeout: Duration,
+}
+
+/// The `[dial]` settings. Both limits are per egress.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DialConfig {
+    /// Dials that may start in a second.
+    pub per_second: u32,
+    /// Dials that may be under way at once.
+    pub handshakes: u32,
+}
+
+/// The `[flood]` settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FloodConfig {
+    /// The longest flood wait that a call sits out by itself.
+    pub wait_max: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            pool: PoolConfig {
+                max_connections_per_account: 3,
+                max_connections: 10_000,
+                max_idle_time: seconds(300),
+                max_connection_age: seconds(3600),
+                age_jitter: 0.1,
+                cleanup_interval: seconds(60),
+                max_leases_per_connection: 32,
+                acquire_timeout: seconds(10),
+                dial_timeout: seconds(10),
+                check_after_idle: seconds(30),
+                check_timeout: seconds(5),
+                close_timeout: seconds(2),
+                drain_timeout: seconds(30),
+            },
+            dial: DialConfig { per_second: 10, handshakes: 3 },
+            flood: FloodConfig { wait_max: seconds(5) },
+        }
+    }
+}
+
+impl Config {
+    /// Sets one value from text: a number, or for times a number of seconds or `250ms`, `5m`,
+    /// `1h`, `2d`.
+    ///
+    /// # Errors
+    /// An unknown key, a text of the wrong form, or a value beyond the setting's limits; the
+    /// configuration is then unchanged.
+    pub fn set(&mut self, key: &str, text: &str) -> Result<(), ConfigError> {
+        let setting = Setting::find(key)?;
+        let value = setting.limits.parse(text.trim()).ok_or_else(|| setting.refuse(text))?;
+        (setting.write)(self, value);
+        Ok(())
+    }
+
+    /// The value of a key in the text form that [`Config::set`] reads.
+    ///
+    /// # Errors
+    /// An unknown key.
+    pub fn text(&self, key: &str) -> Result<String, ConfigError> {
+        Ok((Setting::find(key)?.read)(self).to_string())
+    }
+
+    /// Checks values that were written to the fields directly.
+    ///
+    /// # Errors
+    /// The first value beyond its limits.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        for setting in SETTINGS {
+            let value = (setting.read)(self);
+            if !setting.limits.allow(value) {
+                return Err(setting.refuse(&value.to_string()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One row of the table of settings.
+#[derive(Debug)]
+pub struct Setting {
+    /// The key, such as `pool.max_idle_time`.
+    pub key: &'static str,
+    /// What it is for, in a few words.
+    pub about: &'static str,
+    limits: Limits,
+    read: fn(&Config) -> Value,
+    write: fn(&mut Config, Value),
+}
+
+impl Setting {
+    /// Every setting, in the order of the documentation.
+    #[must_use]
+    pub fn all() -> &'static [Self] {
+        SETTINGS
+    }
+
+    /// What the setting accepts, in words.
+    #[must_use]
+    pub fn accepts(&self) -> String {
+        self.limits.to_string()
+    }
+
+    fn find(key: &str) -> Result<&'static Self, ConfigError> {
+        SETTINGS.iter().find(|setting| setting.key == key).ok_or_else(|| {
+            let nearest = SETTINGS.iter().min_by_key(|setting| distance(key, setting.key));
+            let suggestion = nearest.map_or("", |setting| setting.key);
+            ConfigError::UnknownKey { key: key.to_owned(), suggestion }
+        })
+    }
+
+    fn refuse(&self, text: &str) -> ConfigError {
+        ConfigError::Value { key: self.key, value: text.to_owned(), accepts: self.accepts() }
+    }
+}
+
+/// Why a configuration is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// No such setting.
+    #[error("there is no setting {key}: did you mean {suggestion}?")]
+    UnknownKey {
+        /// What was asked for.
+        key: String,
+        /// The setting whose name is nearest.
+        suggestion: &'static str,
+    },
+    /// A value of the wrong form or beyond the limits.
+    #[error("{key} = {value}: must be {accepts}")]
+    Value {
+        /// The setting.
+        key: &'static str,
+        /// The refused value.
+        value: String,
+        /// What would do.
+        accepts: String,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Value {
+    Count(u64),
+    Time(Duration),
+    Fraction(f64),
+}
+
+impl Value {
+    fn count(self) -> u64 {
+        match self {
+            Self::Count(count) => count,
+            Self::Time(_) | Self::Fraction(_) => unreachable!("BUG: the table mixes kinds"),
+        }
+    }
+
+    fn small<T: TryFrom<u64>>(self) -> T {
+        T::try_from(self.count()).ok().expect("BUG: the limits of the table exceed the field")
+    }
+
+    fn time(self) -> Duration {
+        match self {
+            Self::Time(time) => time,
+            Self::Count(_) | Self::Fraction(_) => unreachable!("BUG: the table mixes kinds"),
+        }
+    }
+
+    fn fraction(self) -> f64 {
+        match self {
+            Self::Fraction(fraction) => fraction,
+            Self::Count(_) | Self::Time(_) => unreachable!("BUG: the table mixes kinds"),
+        }
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => count.fmt(f),
+            Self::Time(time) => time.as_secs_f64().fmt(f),
+            Self::Fraction(fraction) => fraction.fmt(f),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Limits {
+    Count { min: u64, max: u64 },
+    Time { min_ms: u64, max_days: u64 },
+    Fraction { max: f64 },
+}
+
+impl Limits {
+    fn parse(self, text: &str) -> Option<Value> {
+        let value = match self {
+            Self::Count { .. } => Value::Count(text.replace('_', "").parse().ok()?),
+            Self::Time { .. } => Value::Time(parse_time(text)?),
+            Self::Fraction { .. } => Value::Fraction(text.parse().ok()?),
+        };
+        self.allow(value).then_some(value)
+    }
+
+    fn allow(self, value: Value) -> bool {
+        match (self, value) {
+            (Self::Count { min, max }, Value::Count(count)) => (min..=max).contains(&count),
+            (Self::Time { min_ms, max_days }, Value::Time(time)) => {
+                let max = Duration::from_secs(max_days * 86_400);
+                (Duration::from_millis(min_ms)..=max).contains(&time)
+            }
+            (Self::Fraction { max }, Value::Fraction(fraction)) => (0.0..=max).contains(&fraction),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count { min, max } => write!(f, "a whole number from {min} to {max}"),
+            Self::Time { min_ms, max_days } => write!(
+                f,
+                "a time from {} s to {max_days} d: seconds, or with a unit as in 250ms, 30s, 5m, 1h",
+                Duration::from_millis(*min_ms).as_secs_f64()
+            ),
+            Self::Fraction { max } => write!(f, "a fraction from 0 to {max}"),
+        }
+    }
+}
+
+/// Reads seconds (`300`, `0.5`) or a number with a unit (`250ms`, `30s`, `5m`, `1h`, `2d`).
+#[must_use]
+pub fn parse_time(text: &str) -> Option<Duration> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        "d" => 86_400.0,
+        _ => return None,
+    };
+    // `f64::from_str` also reads "inf", "nan" and exponents, none of which is a time.
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+        return None;
+    }
+    Duration::try_from_secs_f64(digits.parse::<f64>().ok()? * unit).ok()
+}
+
+/// The number of single-character edits between two keys (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    // A key is short; a hostile text is cut so that the work stays bounded.
+    let a: Vec<char> = a.chars().take(64).collect();
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, from) in a.iter().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.chars().enumerate() {
+            let replaced = diagonal + usize::from(*from != to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(row[j + 1] + 1);
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+macro_rules! setting {
+    ($group:ident . $field:ident, $kind:ident as $take:ident, $limits:expr, $about:literal) => {
+        Setting {
+            key: concat!(stringify!($group), ".", stringify!($field)),
+            about: $about,
+            limits: $limits,
+            read: |config| Value::$kind(config.$group.$field.into()),
+            write: |config, value| config.$group.$field = value.$take(),
+        }
+    };
+}
+
+const fn count(max: u64) -> Limits {
+    Limits::Count { min: 1, max }
+}
+
+const fn time(min_ms: u64, max_days: u64) -> Limits {
+    Limits::Time { min_ms, max_days }
+}
+
+const SETTINGS: &[Setting] = &[
+    setting!(
+        pool.max_connections_per_account,
+        Count as small,
+        count(64),
+        "upper bound of connections per account; never more than its sessions"
+    ),
+    setting!(
+        pool.max_connections,
+        Count as small,
+        count(1_000_000),
+        "upper bound of connections of the whole pool"
+    ),
+    setting!(
+        pool.max_idle_time,
+        Time as time,
+        time(1, 30),
+        "a connection unused for this long is closed"
+    ),
+    setting!(
+        pool.max_connection_age,
+        Time as time,
+        time(1, 365),
+        "a connection older than this is replaced"
+    ),
+    setting!(
+        pool.age_jitter,
+        Fraction as fraction,
+        Limits::Fraction { max: 0.9 },
+        "fraction by which each connection's age limit is drawn lower"
+    ),
+    setting!(pool.cleanup_interval, Time as time, time(1, 1), "tick of the expiry wheel"),
+    setting!(
+        pool.max_leases_per_connection,
+        Count as small,
+        count(1024),
+        "upper bound of leases that share a connection"
+    ),
+    setting!(pool.acquire_timeout, Time as time, time(0, 1), "how long an acquire waits"),
+    setting!(pool.dial_timeout, Time as time, time(1, 1), "how long one connect may take"),
+    setting!(
+        pool.check_after_idle,
+        Time as time,
+        time(0, 30),
+        "a connection idle for longer is checked before reuse"
+    ),
+    setting!(pool.check_timeout, Time as time, time(1, 1), "how long one check may take"),
+    setting!(pool.close_timeout, Time as time, time(1, 1), "how long one close may take"),
+    setting!(
+        pool.drain_timeout,
+        Time as time,
+        time(0, 1),
+        "how long a retired connection may stay leased"
+    ),
+    setting!(
+        dial.per_second,
+        Count as small,
+        count(100_000),
+        "dials that may start in a second, per egress"
+    ),
+    setting!(
+        dial.handshakes,
+        Count as small,
+        count(10_000),
+        "dials that may be under way at once, per egress"
+    ),
+    setting!(
+        flood.wait_max,
+        Time as time,
+        time(0, 1),
+        "longest flood wait that a call sits out by itself"
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_within_their_limits_and_survive_a_round_trip() {
+        let defaults = Config::default();
+        defaults.validate().unwrap();
+        for setting in Setting::all() {
+            let mut config = Config::default();
+            let text = config.text(setting.key).unwrap();
+            config.set(setting.key, &text).unwrap();
+            assert_eq!(config, defaults, "{}", setting.key);
+        }
+    }
+
+    #[test]
+    fn times_are_seconds_or_carry_a_unit() {
+        for (text, millis) in
+            [("300", 300_000), ("0.5", 500), ("250ms", 250), ("5m", 300_000), ("1h", 3_600_000)]
+        {
+            assert_eq!(parse_time(text), Some(Duration::from_millis(millis)), "{text}");
+        }
+        for text in
+            ["", "m", "-5", "inf", "1e3", "5 m", "5x", "nan", "1.2.3", "99999999999999999999d"]
+        {
+            assert_eq!(parse_time(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_refused_value_changes_nothing_and_names_key_value_and_remedy() {
+        let mut config = Config::default();
+        for (key, value) in [
+            ("pool.max_connections", "0"),
+            ("pool.max_connections", "-1"),
+            ("pool.max_connections_per_account", "65"),
+            ("pool.max_idle_time", "0"),
+            ("pool.age_jitter", "1.5"),
+            ("dial.per_second", "many"),
+        ] {
+            let error = config.set(key, value).unwrap_err().to_string();
+            assert!(error.contains(key) && error.contains(value), "{error}");
+            assert!(error.contains("must be"), "{error}");
+        }
+        assert_eq!(config, Config::default());
+    }
+
+    #[test]
+    fn a_value_written_to_a_field_is_validated_too() {
+        let mut config = Config::default();
+        config.pool.max_connections = 0;
+        let error = config.validate().unwrap_err();
+        assert!(matches!(error, ConfigError::Value { key: "pool.max_connections", .. }));
+    }
+}

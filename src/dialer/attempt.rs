@@ -1,0 +1,181 @@
+//! One dial, from its order to a pooled connection or a place given back.
+//!
+//! Owns the attempt's guard: however the attempt ends, also by a panic or with the runtime, its
+//! slot and its permits come back, and whoever waited hears of it.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::account_pool::{Connection, ConnectionId, DialOrder, Lost};
+use crate::caught::caught;
+use crate::clock::millis;
+use crate::dialer::{Lane, backoff};
+use crate::entry::Entry;
+use crate::error::DialError;
+use crate::events::Event;
+use crate::expiry::Due;
+use crate::manager::{Manager, Reaction};
+use crate::stats::{Measure, OpenEnd};
+
+/// Carries out one order to dial. Ends early when the pool closes.
+pub(crate) async fn dial<M: Manager>(entry: Arc<Entry<M>>, order: DialOrder) {
+    let mut closing = entry.shared.closing.subscribe();
+    let mut attempt =
+        Attempt { entry, order, connection: None, holds_permit: false, finished: false };
+    tokio::select! {
+        biased;
+        // The sender lives in the ground that the entry holds, so this ends by closing only.
+        _ = closing.wait_for(|closing| *closing) => attempt.abandon(),
+        () = attempt.run() => {}
+    }
+}
+
+struct Attempt<M: Manager> {
+    entry: Arc<Entry<M>>,
+    order: DialOrder,
+    connection: Option<Arc<Connection<M::Connection>>>,
+    /// Whether it holds a place under the global cap.
+    holds_permit: bool,
+    finished: bool,
+}
+
+impl<M: Manager> Attempt<M> {
+    async fn run(&mut self) {
+        let entry = Arc::clone(&self.entry);
+        let shared = &*entry.shared;
+        tokio::time::sleep_until(shared.clock.instant_of(self.order.not_before)).await;
+        if !entry.pool.wants_dial(self.order) {
+            return self.abandon();
+        }
+        if !shared.budget.try_take() {
+            let relieve = || {
+                shared.relieve();
+            };
+            shared.budget.take(shared.clock.tick(), relieve).await;
+        }
+        self.holds_permit = true;
+        let lane = shared.lanes.lane(&entry.egress, &shared.config().dial);
+        let _handshake = lane.enter(&shared.clock).await;
+        let id = ConnectionId(shared.next_connection());
+        let Some(connection) = entry.pool.begin_dial(self.order, id) else {
+            return self.abandon();
+        };
+        self.connection = Some(Arc::clone(&connection));
+        let limit = shared.config().pool.dial_timeout;
+        let started = shared.clock.tick();
+        let connect = shared.manager.connect(entry.pool.account(), self.order.slot);
+        let opened = within(limit, connect).await;
+        let took = Duration::from_millis(shared.clock.tick() - started);
+        match opened {
+            Ok(opened) => self.succeed(&connection, opened, took, &lane),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn succeed(
+        &mut self,
+        connection: &Arc<Connection<M::Connection>>,
+        opened: M::Connection,
+        took: Duration,
+        lane: &Lane,
+    ) {
+        self.finished = true;
+        let entry = &self.entry;
+        let shared = &*entry.shared;
+        lane.reset_breaker();
+        let now = shared.clock.tick();
+        let retire_at = shared.draw_retirement(now);
+        let account = entry.pool.account();
+        entry.counters().count_open(OpenEnd::Ok);
+        shared.observe(Measure::ConnectionOpen, entry.pool.group(), took);
+        let (id, slot) = (connection.id, connection.slot);
+        shared.events.emit(|| Event::ConnectionOpened { account, id, slot, took });
+        if let Some(registry) = shared.registry.upgrade() {
+            registry.note_opened(account);
+        }
+        let orders = entry.pool.complete_dial(connection, opened, retire_at, now);
+        let due = (now + shared.hot.max_idle_ms()).min(retire_at);
+        connection.set_look(due);
+        shared.expiry.schedule(due, Due::Connection { account, slot, id, look: due });
+        entry.carry_out(orders);
+        // The new connection may lie idle while others wait for its place.
+        if self.connection.take().is_some_and(|it| it.word.snapshot().leases() == 0) {
+            shared.relieve();
+        }
+    }
+
+    fn fail(&mut self, error: DialError<M::Error>) {
+        let entry = Arc::clone(&self.entry);
+        let shared = &*entry.shared;
+        let failures = entry.pool.dial_failures() + 1;
+        let mut pause = backoff(failures, shared.share());
+        let end = match &error {
+            DialError::Connect(error) => {
+                // A flood on the dial itself slows the account's dials, no method of it.
+                match shared.manager.react(error) {
+                    Reaction::CoolDown { wait, .. } => pause = pause.max(wait),
+                    _ => {
+                        entry.learn(error, self.order.slot, None);
+                    }
+                }
+                OpenEnd::of(shared.manager.kind(error))
+            }
+            DialError::Timeout(_) => OpenEnd::Timeout,
+            DialError::Panicked => OpenEnd::Handshake,
+            DialError::Aborted => OpenEnd::Cancelled,
+        };
+        entry.counters().count_open(end);
+        shared.events.emit(|| Event::DialFailed {
+            account: entry.pool.account(),
+            slot: self.order.slot,
+            error: Arc::from(error.to_string()),
+            retry_in: pause,
+        });
+        let retry_at = shared.clock.tick() + millis(pause);
+        self.end(Lost::Failed { retry_at }, Some(error));
+    }
+
+    /// Nobody wants the connection any more.
+    fn abandon(&mut self) {
+        if self.connection.is_some() {
+            self.entry.counters().count_open(OpenEnd::Cancelled);
+        }
+        self.end(Lost::Unwanted, None);
+    }
+
+    fn end(&mut self, lost: Lost, failure: Option<DialError<M::Error>>) {
+        self.finished = true;
+        let now = self.entry.shared.clock.tick();
+        let connection = self.connection.take();
+        let (orders, _unheard) =
+            self.entry.pool.fail_dial(self.order, connection.as_deref(), lost, failure, now);
+        if self.holds_permit {
+            self.entry.shared.budget.put_back(now);
+        }
+        self.entry.shared.vacate();
+        self.entry.carry_out(orders);
+    }
+}
+
+impl<M: Manager> Drop for Attempt<M> {
+    fn drop(&mut self) {
+        if !self.finished {
+            let retry_at = self.entry.shared.clock.tick();
+            self.end(Lost::Failed { retry_at }, Some(DialError::Aborted));
+        }
+    }
+}
+
+/// Bounds a connect in time, and takes its panic for an answer.
+async fn within<T, E>(
+    limit: Duration,
+    connect: impl Future<Output = Result<T, E>>,
+) -> Result<T, DialError<E>> {
+    match tokio::time::timeout(limit, caught(connect)).await {
+        Ok(Some(Ok(opened))) => Ok(opened),
+        Ok(Some(Err(error))) => Err(DialError::Connect(error)),
+        Ok(None) => Err(DialError::Panicked),
+        Err(_) => Err(DialError::Timeout(limit)),
+    }
+}

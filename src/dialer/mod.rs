@@ -1,0 +1,164 @@
+//! How dials leave: one lane per egress, which paces them, bounds how many are under way, and
+//! slows down when the server refuses them.
+//!
+//! Owns the lanes and the backoff of an account. `attempt` carries out one dial.
+
+mod attempt;
+mod breaker;
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dashmap::DashMap;
+use governor::clock::Clock as GovernorClock;
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
+use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore};
+
+pub(crate) use attempt::dial;
+
+use crate::clock::{Clock, Instant, Tick, now};
+use crate::config::DialConfig;
+use crate::dialer::breaker::Breaker;
+use crate::manager::Egress;
+use crate::sync::Mutex;
+
+const BACKOFF_FIRST: Duration = Duration::from_secs(1);
+const BACKOFF_MAX: Duration = Duration::from_secs(60);
+
+/// The pause before the next dial of an account after so many failures in a row: one second
+/// doubling to sixty, of which a random share is waited ("full jitter").
+pub(crate) fn backoff(failures: u32, share: f64) -> Duration {
+    let doublings = failures.saturating_sub(1).min(6);
+    (BACKOFF_FIRST * (1 << doublings)).min(BACKOFF_MAX).mul_f64(share)
+}
+
+/// Every lane that is in use.
+#[derive(Debug, Default)]
+pub(crate) struct Lanes(DashMap<Egress, Arc<Lane>>);
+
+impl Lanes {
+    pub(crate) fn lane(&self, egress: &Egress, config: &DialConfig) -> Arc<Lane> {
+        if let Some(lane) = self.0.get(egress) {
+            return Arc::clone(&lane);
+        }
+        let lane = self.0.entry(egress.clone()).or_insert_with(|| Arc::new(Lane::new(config)));
+        Arc::clone(&lane)
+    }
+
+    /// New limits: dials under way end on the old lanes, later ones take new lanes.
+    pub(crate) fn reset(&self) {
+        self.0.clear();
+    }
+
+    /// How many breakers are open.
+    pub(crate) fn open_breakers(&self) -> u64 {
+        self.0.iter().filter(|lane| lane.breaker.lock().is_open()).count() as u64
+    }
+}
+
+/// One egress.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pace_clock: PaceClock,
+    pace: RateLimiter<NotKeyed, InMemoryState, PaceClock, NoOpMiddleware<Nanos>>,
+    /// Held by the one dial that waits for the pace, so that dials begin in order.
+    turn: AsyncMutex<()>,
+    handshakes: Arc<Semaphore>,
+    breaker: Mutex<Breaker>,
+}
+
+impl Lane {
+    fn new(config: &DialConfig) -> Self {
+        // Timers are good to a millisecond, so that a fast pace needs small bursts; they are
+        // taken out of the rate, so that no second sees more than the limit.
+        let burst = (config.per_second / 100).max(1);
+        let steady = (config.per_second - burst).max(1);
+        let quota = Quota::with_period(Duration::from_secs(1) / steady)
+            .expect("BUG: the limits of the configuration keep the period above zero")
+            .allow_burst(NonZeroU32::new(burst).expect("BUG: at least one"));
+        let pace_clock = PaceClock { started: now() };
+        Self {
+            pace: RateLimiter::direct_with_clock(quota, pace_clock.clone()),
+            pace_clock,
+            turn: AsyncMutex::new(()),
+            handshakes: Arc::new(Semaphore::new(config.handshakes as usize)),
+            breaker: Mutex::new(Breaker::default()),
+        }
+    }
+
+    /// Waits until a dial may begin; the dial is under way as long as the permit is held.
+    pub(crate) async fn enter(&self, clock: &Clock) -> OwnedSemaphorePermit {
+        let permit = Arc::clone(&self.handshakes).acquire_owned().await;
+        let permit = permit.expect("BUG: the semaphore is never closed");
+        let _turn = self.turn.lock().await;
+        while let Err(not_until) = self.pace.check() {
+            tokio::time::sleep(not_until.wait_time_from(self.pace_clock.now())).await;
+        }
+        while let Err(until) = self.try_begin(clock.tick()) {
+            tokio::time::sleep_until(clock.instant_of(until)).await;
+        }
+        permit
+    }
+
+    fn try_begin(&self, now: Tick) -> Result<(), Tick> {
+        self.breaker.lock().begin(now)
+    }
+
+    /// The server refuses dials from here.
+    pub(crate) fn trip(&self) {
+        self.breaker.lock().trip();
+    }
+
+    /// A dial succeeded.
+    pub(crate) fn reset_breaker(&self) {
+        self.breaker.lock().reset();
+    }
+}
+
+/// The pool's time in the form that `governor` takes, so that a paused clock paces too.
+#[derive(Clone, Debug)]
+struct PaceClock {
+    started: Instant,
+}
+
+impl GovernorClock for PaceClock {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        now().saturating_duration_since(self.started).into()
+    }
+}
+
+#[cfg(all(test, not(pool_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_doubles_from_a_second_to_a_minute() {
+        let whole: Vec<u64> = (1..9).map(|failures| backoff(failures, 1.0).as_secs()).collect();
+        assert_eq!(whole, [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(backoff(3, 0.25), Duration::from_secs(1));
+        assert_eq!(backoff(u32::MAX, 0.0), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_second_sees_more_dials_than_the_limit() {
+        for per_second in [1, 10, 250, 2000] {
+            let lane = Lane::new(&DialConfig { per_second, handshakes: 64 });
+            let clock = Clock::new();
+            let mut begun = Vec::new();
+            for _ in 0..per_second * 3 {
+                let _permit = lane.enter(&clock).await;
+                begun.push(clock.tick());
+            }
+            let limit = per_second as usize;
+            for window in begun.windows(limit + 1) {
+                assert!(window[limit] - window[0] >= 990, "{per_second}/s: {window:?}");
+            }
+        }
+    }
+}

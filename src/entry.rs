@@ -1,0 +1,281 @@
+//! One account of a pool: the engine, and the way its orders are carried out.
+//!
+//! Owns no task and spawns none: what takes time goes to the worker as an [`Errand`]. So a lease
+//! may be dropped on any thread, with or without a runtime.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::sync::mpsc::error::SendError;
+
+use crate::account_pool::{
+    AccountPool, CloseReason, Connection, DialOrder, Lost, Orders, Pressure, SLOTS_MAX,
+};
+use crate::clock::Instant;
+use crate::error::DialError;
+use crate::events::Event;
+use crate::manager::{Egress, Manager, Profile, QuarantineReason, Reaction};
+use crate::shared::Shared;
+use crate::stats::{GroupCounters, Measure};
+use crate::sync::Ordering;
+
+/// One account, its engine and its ground.
+pub(crate) struct Entry<M: Manager> {
+    pub(crate) pool: AccountPool<M::Connection, M::Error>,
+    pub(crate) shared: Arc<Shared<M>>,
+    pub(crate) egress: Egress,
+    /// The leases per connection that the manager asked for.
+    leases: u16,
+}
+
+/// Work for the worker. The queue has no bound of its own: a connection has at most one errand
+/// of each kind in it, an account at most one watch.
+pub(crate) enum Errand<M: Manager> {
+    /// Open a connection.
+    Dial(Arc<Entry<M>>, DialOrder),
+    /// Close a connection whose word is final.
+    Close(Arc<Entry<M>>, Arc<Connection<M::Connection>>),
+    /// Close a connection by force when its drain deadline has passed.
+    Drain(Arc<Entry<M>>, Arc<Connection<M::Connection>>),
+    /// Ask an account for expired waiters.
+    Watch(Weak<Entry<M>>, Instant),
+}
+
+impl<M: Manager> Entry<M> {
+    pub(crate) fn new(
+        account: crate::AccountId,
+        profile: &Profile,
+        shared: &Arc<Shared<M>>,
+    ) -> Self {
+        let config = shared.config.load();
+        let group = shared.groups.index_of(&profile.group);
+        let pool = AccountPool::new(
+            account,
+            profile.slots.min(SLOTS_MAX),
+            group,
+            config.pool.max_connections_per_account,
+            profile.leases.clamp(1, config.pool.max_leases_per_connection),
+        );
+        Self {
+            pool,
+            shared: Arc::clone(shared),
+            egress: profile.egress.clone(),
+            leases: profile.leases.max(1),
+        }
+    }
+
+    pub(crate) fn counters(&self) -> &GroupCounters {
+        self.shared.groups.counters(self.pool.group())
+    }
+
+    /// Takes over the limits of the configuration in force.
+    pub(crate) fn take_limits(&self) -> Orders<M::Connection> {
+        let config = self.shared.config();
+        let leases = self.leases.min(config.pool.max_leases_per_connection);
+        let now = self.shared.clock.tick();
+        self.pool.set_limits(config.pool.max_connections_per_account, leases, now)
+    }
+
+    /// Whether the manager says that a connection is dead. A manager that panics has answered.
+    pub(crate) fn is_broken(&self, connection: &Connection<M::Connection>) -> bool {
+        let live = connection.leased();
+        let ask = || self.shared.manager.is_broken(&live.connection);
+        std::panic::catch_unwind(AssertUnwindSafe(ask)).unwrap_or(true)
+    }
+
+    /// Takes a lease back.
+    pub(crate) fn give_back(self: &Arc<Self>, connection: Arc<Connection<M::Connection>>) {
+        if self.is_broken(&connection) {
+            return self.discard(connection, CloseReason::Broken);
+        }
+        let shared = &*self.shared;
+        // A borrower that panicked may have left the connection in the middle of something:
+        // "last used long ago" makes the next acquire check it.
+        let now = if std::thread::panicking() { 0 } else { shared.clock.coarse() };
+        if shared.budget.pressure(now) != Pressure::Calm {
+            return self.give_back_pressed(connection);
+        }
+        if let Some(orders) = self.pool.release(connection, now, Pressure::Calm) {
+            self.carry_out(orders);
+        }
+        // Looked at again after the release: a dial that began to wait in between has either
+        // seen the idle connection or is seen here.
+        if shared.budget.pressure(now) != Pressure::Calm {
+            shared.relieve();
+        }
+    }
+
+    /// Takes a lease back while another account waits for a place under the global cap.
+    #[cold]
+    fn give_back_pressed(self: &Arc<Self>, connection: Arc<Connection<M::Connection>>) {
+        let budget = &self.shared.budget;
+        let now = self.shared.clock.tick();
+        let pressure = budget.pressure(now);
+        let reserved = pressure != Pressure::Calm && budget.reserve(now);
+        let pressure = if reserved { pressure } else { Pressure::Calm };
+        let orders = self.pool.release(connection, now, pressure);
+        let gone = orders.as_ref().is_some_and(|it| !it.close.is_empty() || !it.drain.is_empty());
+        if reserved && !gone {
+            budget.unreserve(now);
+        }
+        if let Some(orders) = orders {
+            self.carry_out(orders);
+        }
+    }
+
+    /// Takes a lease back whose connection must not be used again.
+    pub(crate) fn discard(
+        self: &Arc<Self>,
+        connection: Arc<Connection<M::Connection>>,
+        reason: CloseReason,
+    ) {
+        self.counters().releases_closed.fetch_add(1, Ordering::Relaxed);
+        let orders = self.pool.release_discarded(connection, reason);
+        self.carry_out(orders);
+    }
+
+    /// Wakes who has been served, and sends the worker on its errands.
+    pub(crate) fn carry_out(self: &Arc<Self>, orders: Orders<M::Connection>) {
+        let mut pending = vec![orders];
+        // Without a worker each errand is ended here and may leave orders of its own; every
+        // round refuses a waiter or frees a slot, so that the rounds come to an end.
+        while let Some(orders) = pending.pop() {
+            if orders.is_empty() {
+                continue;
+            }
+            for waker in orders.wake {
+                waker.wake();
+            }
+            let errands = orders
+                .close
+                .into_iter()
+                .map(|it| Errand::Close(Arc::clone(self), it))
+                .chain(orders.drain.into_iter().map(|it| Errand::Drain(Arc::clone(self), it)))
+                .chain(orders.watch.map(|at| Errand::Watch(Arc::downgrade(self), at)))
+                .chain(orders.dial.into_iter().map(|order| {
+                    self.shared.occupy();
+                    Errand::Dial(Arc::clone(self), order)
+                }));
+            for errand in errands {
+                if let Err(SendError(errand)) = self.shared.errands.send(errand) {
+                    pending.push(errand.end_without_worker());
+                }
+            }
+        }
+    }
+
+    /// A connection has been closed: its places come back.
+    pub(crate) fn closed(&self, connection: &Connection<M::Connection>) -> Orders<M::Connection> {
+        let shared = &self.shared;
+        let now = shared.clock.tick();
+        let reason = connection.reason();
+        self.counters().count_close(reason);
+        if let Some(live) = connection.live() {
+            let age = Duration::from_millis(now.saturating_sub(live.created));
+            shared.observe(Measure::ConnectionAge, self.pool.group(), age);
+        }
+        shared.events.emit(|| Event::ConnectionClosed {
+            account: self.pool.account(),
+            id: connection.id,
+            reason,
+            uses: connection.uses(),
+        });
+        let orders = self.pool.vacate(connection, now);
+        shared.budget.put_back(now);
+        shared.vacate();
+        orders
+    }
+
+    /// Learns from an error of a connect, a check or a call. Answers whether the connection,
+    /// if there is one, must go.
+    pub(crate) fn learn(
+        self: &Arc<Self>,
+        error: &M::Error,
+        slot: u16,
+        connection: Option<&Connection<M::Connection>>,
+    ) -> Option<CloseReason> {
+        let shared = &self.shared;
+        let account = self.pool.account();
+        let kind = shared.manager.kind(error);
+        if let Some(connection) = connection {
+            let text = error.to_string();
+            self.counters().count_error(kind);
+            shared.events.emit(|| Event::ConnectionError {
+                account,
+                id: connection.id,
+                kind,
+                error: Arc::from(text.as_str()),
+            });
+            connection.count_error(text);
+        }
+        match shared.manager.react(error) {
+            Reaction::Keep => None,
+            Reaction::Discard => Some(CloseReason::Broken),
+            Reaction::CoolDown { key, wait } => {
+                self.cool_down(key, wait);
+                None
+            }
+            Reaction::Restricted => {
+                let error = || Arc::from(error.to_string());
+                shared.events.emit(|| Event::Restricted { account, error: error() });
+                None
+            }
+            Reaction::TripBreaker => {
+                shared.lanes.lane(&self.egress, &shared.config.load().dial).trip();
+                Some(CloseReason::Broken)
+            }
+            Reaction::QuarantineSession(reason) => {
+                self.quarantine(Some(slot), reason);
+                Some(CloseReason::Quarantine)
+            }
+            Reaction::QuarantineAccount(reason) => {
+                self.quarantine(None, reason);
+                Some(CloseReason::Quarantine)
+            }
+        }
+    }
+
+    fn cool_down(&self, key: u32, wait: Duration) {
+        let now = self.shared.clock.tick();
+        self.counters().count_flood(wait);
+        self.pool.cool_down(key, now + crate::clock::millis(wait), now);
+        let account = self.pool.account();
+        self.shared.events.emit(|| Event::FloodWait { account, key, wait });
+    }
+
+    /// Puts one session, or all of them, out of service.
+    pub(crate) fn quarantine(self: &Arc<Self>, slot: Option<u16>, reason: QuarantineReason) {
+        let account = self.pool.account();
+        self.counters().count_quarantine(reason);
+        self.shared.events.emit(|| Event::Quarantined { account, slot, reason });
+        let orders = self.pool.quarantine(slot, reason, self.shared.clock.tick());
+        self.carry_out(orders);
+    }
+}
+
+impl<M: Manager> Errand<M> {
+    /// Ends an errand after the worker has gone, which is after the runtime has: nothing can be
+    /// awaited any more, but places come back and nobody waits for ever.
+    fn end_without_worker(self) -> Orders<M::Connection> {
+        match self {
+            Self::Close(entry, connection) => entry.closed(&connection),
+            Self::Dial(entry, order) => {
+                let now = entry.shared.clock.tick();
+                let lost = Lost::Failed { retry_at: now };
+                let failure = Some(DialError::Aborted);
+                let (orders, _) = entry.pool.fail_dial(order, None, lost, failure, now);
+                entry.shared.vacate();
+                orders
+            }
+            Self::Drain(entry, connection) => entry.pool.force(&connection),
+            Self::Watch(..) => Orders::none(),
+        }
+    }
+}
+
+impl<M: Manager> std::fmt::Debug for Entry<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Entry").field("account", &self.pool.account()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,173 @@
+//! The pool's public errors: each names the stage that failed and what would help.
+//!
+//! Owns the types and their texts. Nothing here decides anything.
+
+use std::fmt;
+use std::panic::Location;
+use std::time::Duration;
+
+use crate::account::AccountId;
+use crate::config::ConfigError;
+use crate::manager::QuarantineReason;
+
+/// How far an acquire came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Stage {
+    /// The account was looked up.
+    Lookup,
+    /// It waited for a free connection.
+    Wait,
+    /// A connection was being opened for it.
+    Dial,
+    /// An idle connection was being checked for it.
+    Check,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Lookup => "lookup",
+            Self::Wait => "wait",
+            Self::Dial => "dial",
+            Self::Check => "check",
+        })
+    }
+}
+
+/// Why an acquire got no lease. `E` is the manager's error.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcquireError<E> {
+    /// The manager knows no such account.
+    #[error("lookup: no account {account}: add a session for it to the source of sessions")]
+    UnknownAccount {
+        /// The account that was asked for.
+        account: AccountId,
+    },
+    /// The account has sessions, but none that may be used.
+    #[error("lookup: account {account} has no session: add one to the source of sessions")]
+    NoSession {
+        /// The account that was asked for.
+        account: AccountId,
+    },
+    /// No account of the group can serve.
+    #[error("lookup: no account of the group can serve: add accounts to it, or reinstate some")]
+    NoMember,
+    /// The pool was closed, or the account was removed from it.
+    #[error("{stage}: the pool is closed, or the account was removed from it")]
+    Closed {
+        /// How far the acquire had come.
+        stage: Stage,
+    },
+    /// The account is drained: an operator took it out of service.
+    #[error("account {account} is drained: reinstate it when it is wanted again")]
+    Draining {
+        /// The account that was asked for.
+        account: AccountId,
+    },
+    /// Every session of the account is quarantined.
+    #[error("account {account} is quarantined ({reason}): {}", .reason.remedy())]
+    Quarantined {
+        /// The account that was asked for.
+        account: AccountId,
+        /// Why.
+        reason: QuarantineReason,
+    },
+    /// The deadline passed.
+    #[error(transparent)]
+    Timeout(Box<WaitTimeout>),
+    /// A connection could not be opened.
+    #[error("dial: {0}")]
+    Dial(#[source] DialError<E>),
+}
+
+impl<E> AcquireError<E> {
+    /// The stage at which the acquire failed.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        match self {
+            Self::UnknownAccount { .. }
+            | Self::NoSession { .. }
+            | Self::NoMember
+            | Self::Draining { .. }
+            | Self::Quarantined { .. } => Stage::Lookup,
+            Self::Closed { stage } => *stage,
+            Self::Timeout(timeout) => timeout.stage,
+            Self::Dial(_) => Stage::Dial,
+        }
+    }
+}
+
+/// What an acquire found out while it waited in vain.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub struct WaitTimeout {
+    /// The account that was asked for.
+    pub account: AccountId,
+    /// How far the acquire had come.
+    pub stage: Stage,
+    /// How long it waited.
+    pub waited: Duration,
+    /// The leases of the account that were held when it gave up.
+    pub leases: u32,
+    /// The connections that the account may have.
+    pub max_connections: u32,
+    /// The acquires that were still waiting.
+    pub waiting: u32,
+    /// For how long the longest-leased connection has been leased without a break.
+    pub oldest_lease_age: Option<Duration>,
+    /// Where that lease was acquired.
+    pub oldest_lease_site: Option<&'static Location<'static>>,
+    /// The account's last failed dial, if it failed while the acquire waited.
+    pub last_dial_error: Option<String>,
+}
+
+impl fmt::Display for WaitTimeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: no connection of {} within {:?}: {} leases held on at most {} connections, {} waiting",
+            self.stage, self.account, self.waited, self.leases, self.max_connections, self.waiting
+        )?;
+        if let (Some(age), Some(site)) = (self.oldest_lease_age, self.oldest_lease_site) {
+            write!(f, "; the oldest lease is held for {age:?}, acquired at {site}")?;
+        }
+        if let Some(error) = &self.last_dial_error {
+            write!(f, "; the last dial failed: {error}")?;
+        }
+        write!(f, "; release leases sooner, add sessions, or raise acquire_timeout")
+    }
+}
+
+/// Why a connection could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DialError<E> {
+    /// The manager's connect failed.
+    #[error("{0}")]
+    Connect(#[source] E),
+    /// It did not finish within `dial_timeout`.
+    #[error(
+        "no connection within {0:?}: raise pool.dial_timeout, or see whether the address is reachable"
+    )]
+    Timeout(Duration),
+    /// The manager's connect panicked.
+    #[error("the manager panicked while connecting")]
+    Panicked,
+    /// The runtime that the pool was built on is shutting down.
+    #[error("the runtime of the pool is shutting down")]
+    Aborted,
+}
+
+/// Why a pool could not be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The configuration is not valid.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The builder ran outside a tokio runtime.
+    #[error("no tokio runtime here: build the pool inside one, or give the builder a handle")]
+    NoRuntime,
+}

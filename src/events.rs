@@ -1,0 +1,165 @@
+//! What happens in a pool, told to whoever listens.
+//!
+//! Owns [`Event`] and its broadcast. A listener that is slow loses the oldest events and is told
+//! how many; one that panics loses that event. Neither ever delays the pool. Acquires and
+//! releases are no events: they are counted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::broadcast;
+
+use crate::account::AccountId;
+use crate::account_pool::{CloseReason, ConnectionId};
+use crate::manager::{ErrorKind, QuarantineReason};
+
+/// How many events a listener may fall behind before it loses the oldest.
+const BACKLOG: usize = 1024;
+
+/// Something that happened. Holds no secret: accounts print masked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The pool met an account.
+    AccountOpened {
+        /// Which.
+        account: AccountId,
+    },
+    /// The pool forgot an account that had no connection left.
+    AccountClosed {
+        /// Which.
+        account: AccountId,
+    },
+    /// A connection was opened.
+    ConnectionOpened {
+        /// Whose.
+        account: AccountId,
+        /// Its name.
+        id: ConnectionId,
+        /// The session that it belongs to.
+        slot: u16,
+        /// How long the connect took.
+        took: Duration,
+    },
+    /// A connection was closed.
+    ConnectionClosed {
+        /// Whose.
+        account: AccountId,
+        /// Its name.
+        id: ConnectionId,
+        /// Why.
+        reason: CloseReason,
+        /// How many leases it had served.
+        uses: u64,
+    },
+    /// A connection could not be opened.
+    DialFailed {
+        /// Whose.
+        account: AccountId,
+        /// The session that was dialled.
+        slot: u16,
+        /// What went wrong.
+        error: Arc<str>,
+        /// The earliest next try.
+        retry_in: Duration,
+    },
+    /// A borrower reported an error of its connection, or a check found one.
+    ConnectionError {
+        /// Whose.
+        account: AccountId,
+        /// The connection.
+        id: ConnectionId,
+        /// Its class.
+        kind: ErrorKind,
+        /// What went wrong.
+        error: Arc<str>,
+    },
+    /// The server makes one method of the account wait.
+    FloodWait {
+        /// Whose.
+        account: AccountId,
+        /// The method (Telegram: the constructor id).
+        key: u32,
+        /// For how long.
+        wait: Duration,
+    },
+    /// The server limits the account in a way that no waiting mends.
+    Restricted {
+        /// Whose.
+        account: AccountId,
+        /// What it said.
+        error: Arc<str>,
+    },
+    /// A session, or with `slot: None` every session of the account, is out of service until an
+    /// operator reinstates it.
+    Quarantined {
+        /// Whose.
+        account: AccountId,
+        /// Which session.
+        slot: Option<u16>,
+        /// Why.
+        reason: QuarantineReason,
+    },
+    /// An operator takes the account out of service.
+    Draining {
+        /// Whose.
+        account: AccountId,
+    },
+    /// An operator has put the account back into service.
+    Reinstated {
+        /// Whose.
+        account: AccountId,
+    },
+    /// The configuration was swapped.
+    Reconfigured,
+    /// The pool closes.
+    Closing,
+}
+
+/// The broadcast.
+#[derive(Debug)]
+pub(crate) struct Events(broadcast::Sender<Event>);
+
+impl Events {
+    pub(crate) fn new() -> Self {
+        Self(broadcast::Sender::new(BACKLOG))
+    }
+
+    /// Tells the listeners, if there are any.
+    pub(crate) fn emit(&self, event: impl FnOnce() -> Event) {
+        if self.0.receiver_count() > 0 {
+            // The only error is that the last listener has just left.
+            self.0.send(event()).ok();
+        }
+    }
+
+    pub(crate) fn stream(&self) -> EventStream {
+        EventStream { receiver: self.0.subscribe(), missed: 0 }
+    }
+}
+
+/// A listener's place in the stream of events.
+#[derive(Debug)]
+pub struct EventStream {
+    receiver: broadcast::Receiver<Event>,
+    missed: u64,
+}
+
+impl EventStream {
+    /// The next event, or `None` once the pool is gone.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            match self.receiver.recv().await {
+                Ok(event) => return Some(event),
+                Err(broadcast::error::RecvError::Lagged(count)) => self.missed += count,
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    /// How many events this listener has lost because it was too slow.
+    #[must_use]
+    pub fn missed(&self) -> u64 {
+        self.missed
+    }
+}

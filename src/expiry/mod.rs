@@ -1,0 +1,147 @@
+//! Expiry: one wheel entry per connection and per account, and the reaper that visits them.
+//!
+//! Owns the wheel and the reaper's task. Never on the hot path: an acquire or a release does
+//! not know that it exists. An entry of a connection that was closed for another reason stays
+//! until it is due (at most `max_idle_time` after the last look at it) and is then dropped.
+
+mod wheel;
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::account::AccountId;
+use crate::account_pool::{ConnectionId, Reap};
+use crate::clock::{Tick, millis};
+use crate::events::Event;
+use crate::expiry::wheel::Wheel;
+use crate::manager::Manager;
+use crate::registry::Registry;
+use crate::shared::Shared;
+use crate::sync::{AtomicU64, Mutex, Ordering};
+
+/// How many entries are visited before other tasks get a turn.
+const BATCH: usize = 1024;
+
+/// What an entry is about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Due {
+    Connection {
+        account: AccountId,
+        slot: u16,
+        id: ConnectionId,
+        /// The tick of this entry: one that the connection does not expect is out of date.
+        look: Tick,
+    },
+    Account(AccountId),
+}
+
+#[derive(Debug)]
+pub(crate) struct Expiry {
+    wheel: Mutex<Wheel<Due>>,
+    runs: AtomicU64,
+    /// Told when the interval has changed under the reaper's sleep.
+    changed: Notify,
+}
+
+impl Expiry {
+    pub(crate) fn new(interval: Duration, now: Tick) -> Self {
+        Self {
+            wheel: Mutex::new(Wheel::new(millis(interval), now)),
+            runs: AtomicU64::new(0),
+            changed: Notify::new(),
+        }
+    }
+
+    pub(crate) fn schedule(&self, due: Tick, entry: Due) {
+        self.wheel.lock().insert(due, entry);
+    }
+
+    pub(crate) fn set_interval(&self, interval: Duration) {
+        self.wheel.lock().set_interval(millis(interval));
+        self.changed.notify_one();
+    }
+
+    /// How often the reaper has run.
+    pub(crate) fn runs(&self) -> u64 {
+        self.runs.load(Ordering::Relaxed)
+    }
+
+    /// How many looks are scheduled.
+    pub(crate) fn scheduled(&self) -> usize {
+        self.wheel.lock().len()
+    }
+}
+
+/// Visits what is due, once per interval, until the pool aborts it.
+pub(crate) async fn reap<M: Manager>(shared: Weak<Shared<M>>) {
+    while let Some(ground) = shared.upgrade() {
+        let next = ground.clock.instant_of(ground.expiry.wheel.lock().next_tick());
+        tokio::select! {
+            () = tokio::time::sleep_until(next) => {}
+            () = ground.expiry.changed.notified() => {}
+        }
+        let Some(registry) = ground.registry.upgrade() else { return };
+        visit(&ground, &registry).await;
+    }
+}
+
+async fn visit<M: Manager>(shared: &Arc<Shared<M>>, registry: &Registry<M>) {
+    let now = shared.clock.tick();
+    let due = shared.expiry.wheel.lock().advance(now);
+    for batch in due.chunks(BATCH) {
+        let mut again = Vec::new();
+        for entry in batch {
+            again.extend(visit_one(shared, registry, *entry, now));
+        }
+        {
+            let mut wheel = shared.expiry.wheel.lock();
+            for (tick, entry) in again {
+                wheel.insert(tick, entry);
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+    registry.prune_census(usize::try_from(shared.occupied()).unwrap_or(usize::MAX));
+    shared.expiry.runs.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Visits one entry; answers when to come back, and with what.
+fn visit_one<M: Manager>(
+    shared: &Shared<M>,
+    registry: &Registry<M>,
+    due: Due,
+    now: Tick,
+) -> Option<(Tick, Due)> {
+    let max_idle = shared.hot.max_idle_ms();
+    match due {
+        Due::Connection { account, slot, id, look } => {
+            let entry = registry.find(account)?;
+            match entry.pool.reap(slot, id, look, now, max_idle) {
+                Reap::Again(look) => Some((look, Due::Connection { account, slot, id, look })),
+                Reap::Expired(orders) => {
+                    entry.carry_out(orders);
+                    None
+                }
+                Reap::Gone => None,
+            }
+        }
+        Due::Account(account) => match registry.collect(account, now, true) {
+            Some(entry) => {
+                forget(shared, &entry);
+                None
+            }
+            None => registry.find(account).map(|_| (now + max_idle, due)),
+        },
+    }
+}
+
+/// Keeps the totals of an account that has left the registry.
+pub(crate) fn forget<M: Manager>(shared: &Shared<M>, entry: &crate::entry::Entry<M>) {
+    let mut totals = crate::account_pool::Totals::default();
+    entry.pool.add_to(&mut totals);
+    entry.counters().fold(&totals);
+    let account = entry.pool.account();
+    shared.events.emit(|| Event::AccountClosed { account });
+}

@@ -1,0 +1,147 @@
+//! What is known of an account's standing: sessions that must not be dialled, methods that must
+//! rest, and whether the account serves at all.
+//!
+//! Owns the facts, not the reactions. Pure: time comes in as an argument.
+
+use crate::clock::Tick;
+use crate::manager::QuarantineReason;
+
+/// How many resting methods an account remembers. Telegram limits a handful at a time; beyond
+/// this the one that rests least is forgotten, at the price of one more refused call.
+const COOLDOWNS_MAX: usize = 64;
+
+/// Why an account cannot serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unready {
+    Closed,
+    Draining,
+    NoSession,
+    Quarantined(QuarantineReason),
+}
+
+/// What is known of one account.
+#[derive(Debug)]
+pub(crate) struct Health {
+    sessions: u64,
+    barred: u64,
+    /// Why each barred session is; the last reason stands for the account.
+    reasons: Vec<(u16, QuarantineReason)>,
+    draining: bool,
+    cooldowns: Vec<(u32, Tick)>,
+}
+
+impl Health {
+    pub(crate) fn new(slots: u16) -> Self {
+        let sessions = if slots >= 64 { u64::MAX } else { (1 << slots) - 1 };
+        Self { sessions, barred: 0, reasons: Vec::new(), draining: false, cooldowns: Vec::new() }
+    }
+
+    /// The sessions that must not be dialled, as bits.
+    pub(crate) fn barred(&self) -> u64 {
+        self.barred
+    }
+
+    /// Why no session of the account may be used, if that is so.
+    pub(crate) fn unready(&self) -> Option<Unready> {
+        if self.draining {
+            return Some(Unready::Draining);
+        }
+        if self.sessions & !self.barred != 0 {
+            return None;
+        }
+        let last = self.reasons.last();
+        Some(last.map_or(Unready::NoSession, |(_, reason)| Unready::Quarantined(*reason)))
+    }
+
+    pub(crate) fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Bars one session, or all of them.
+    pub(crate) fn quarantine(&mut self, slot: Option<u16>, reason: QuarantineReason) {
+        for session in (0..64).filter(|session| self.sessions & (1 << session) != 0) {
+            if slot.is_none_or(|slot| slot == session) {
+                self.barred |= 1 << session;
+                self.reasons.retain(|(barred, _)| *barred != session);
+                self.reasons.push((session, reason));
+            }
+        }
+    }
+
+    /// Forgets everything that keeps the account from serving.
+    pub(crate) fn reinstate(&mut self) {
+        self.barred = 0;
+        self.reasons.clear();
+        self.draining = false;
+    }
+
+    /// Lets a method rest. A shorter rest never shortens a longer one.
+    pub(crate) fn cool_down(&mut self, key: u32, until: Tick, now: Tick) {
+        self.cooldowns.retain(|(_, until)| *until > now);
+        if let Some((_, known)) = self.cooldowns.iter_mut().find(|(known, _)| *known == key) {
+            *known = until.max(*known);
+            return;
+        }
+        if self.cooldowns.len() == COOLDOWNS_MAX {
+            let least = (0..COOLDOWNS_MAX).min_by_key(|index| self.cooldowns[*index].1);
+            self.cooldowns.swap_remove(least.expect("BUG: the list is full"));
+        }
+        self.cooldowns.push((key, until));
+    }
+
+    /// Until when a method rests.
+    pub(crate) fn cooling_until(&self, key: u32, now: Tick) -> Option<Tick> {
+        let found = self.cooldowns.iter().find(|(known, _)| *known == key);
+        found.map(|(_, until)| *until).filter(|until| *until > now)
+    }
+
+    /// Whether any method rests.
+    pub(crate) fn is_cooling(&self, now: Tick) -> bool {
+        self.cooldowns.iter().any(|(_, until)| *until > now)
+    }
+
+    /// Whether nothing would be lost if this were forgotten.
+    pub(crate) fn is_clean(&self, now: Tick) -> bool {
+        !self.draining && self.barred == 0 && !self.is_cooling(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_serves_until_its_last_session_is_barred() {
+        let mut health = Health::new(2);
+        assert_eq!(health.unready(), None);
+        health.quarantine(Some(0), QuarantineReason::KeyDuplicated);
+        assert_eq!((health.unready(), health.barred()), (None, 0b01));
+        health.quarantine(Some(1), QuarantineReason::NeedsLogin);
+        let reason = QuarantineReason::NeedsLogin;
+        assert_eq!(health.unready(), Some(Unready::Quarantined(reason)));
+        health.reinstate();
+        assert_eq!((health.unready(), health.barred()), (None, 0));
+        assert_eq!(Health::new(0).unready(), Some(Unready::NoSession));
+    }
+
+    #[test]
+    fn a_cooldown_concerns_one_method_ends_by_itself_and_is_never_shortened() {
+        let mut health = Health::new(1);
+        health.cool_down(7, 100, 0);
+        health.cool_down(7, 50, 0);
+        assert_eq!(health.cooling_until(7, 99), Some(100));
+        assert_eq!(health.cooling_until(7, 100), None);
+        assert_eq!(health.cooling_until(8, 0), None);
+        assert!(health.is_cooling(99) && !health.is_cooling(100));
+    }
+
+    #[test]
+    fn the_number_of_remembered_cooldowns_is_bounded() {
+        let mut health = Health::new(1);
+        for key in 0..1000 {
+            health.cool_down(key, 1000 + Tick::from(key), 0);
+        }
+        assert_eq!(health.cooldowns.len(), COOLDOWNS_MAX);
+        assert_eq!(health.cooling_until(999, 0), Some(1999), "the longest rests are kept");
+    }
+}

@@ -1,0 +1,186 @@
+//! The proof of an acquire.
+//!
+//! Owns [`Lease`]: whoever holds one may use the connection, and dropping it returns the
+//! connection. Dropping never blocks, awaits, allocates or spawns, and works on any thread,
+//! without a runtime and after the pool has closed.
+
+use std::fmt;
+use std::ops::{AsyncFnOnce, Deref};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::account::AccountId;
+use crate::account_pool::{CloseReason, Connection, ConnectionId};
+use crate::clock::{Instant, now};
+use crate::entry::Entry;
+use crate::manager::Manager;
+use crate::pool::Account;
+use crate::stats::Measure;
+
+/// What keeps a lease's account alive: a borrowed or an owned [`Account`].
+pub trait Home<M: Manager>: Sealed<M> {
+    /// The account.
+    fn account(&self) -> &Account<M>;
+}
+
+/// Keeps [`Home`] to the two kinds of home that there are.
+#[expect(unnameable_types, reason = "a sealed trait is one that nobody else can name")]
+pub trait Sealed<M: Manager> {}
+
+impl<M: Manager> Sealed<M> for Account<M> {}
+impl<M: Manager> Sealed<M> for &Account<M> {}
+
+impl<M: Manager> Home<M> for Account<M> {
+    fn account(&self) -> &Self {
+        self
+    }
+}
+
+impl<M: Manager> Home<M> for &Account<M> {
+    fn account(&self) -> &Account<M> {
+        self
+    }
+}
+
+/// A connection on loan. Dereferences to the manager's connection, never mutably: others may
+/// hold leases of the same connection.
+///
+/// With the default `H` the lease owns its account and may go anywhere; [`BorrowedLease`]
+/// borrows it and is cheaper.
+#[must_use = "dropping a lease returns the connection at once"]
+pub struct Lease<M: Manager, H: Home<M> = Account<M>> {
+    home: H,
+    connection: Option<Arc<Connection<M::Connection>>>,
+    /// When it began, for the one in 64 that is measured.
+    measured: Option<Instant>,
+}
+
+/// A lease that borrows the account handle it was acquired with.
+pub type BorrowedLease<'a, M> = Lease<M, &'a Account<M>>;
+
+impl<M: Manager, H: Home<M>> Lease<M, H> {
+    pub(crate) fn new(home: H, connection: Arc<Connection<M::Connection>>, uses: u64) -> Self {
+        let measured = (uses % 64 == 1).then(now);
+        Self { home, connection: Some(connection), measured }
+    }
+
+    fn entry(&self) -> &Arc<Entry<M>> {
+        self.home.account().entry()
+    }
+
+    fn connection(&self) -> &Arc<Connection<M::Connection>> {
+        self.connection.as_ref().expect("BUG: only dropping takes the connection")
+    }
+
+    /// Whose connection this is.
+    #[must_use]
+    pub fn account(&self) -> AccountId {
+        self.entry().pool.account()
+    }
+
+    /// Which connection this is.
+    #[must_use]
+    pub fn id(&self) -> ConnectionId {
+        self.connection().id
+    }
+
+    /// Which of the account's sessions it belongs to.
+    #[must_use]
+    pub fn slot(&self) -> u16 {
+        self.connection().slot
+    }
+
+    /// How long ago the connection was opened.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        let created = self.connection().leased().created;
+        Duration::from_millis(self.entry().shared.clock.coarse().saturating_sub(created))
+    }
+
+    /// How many leases the connection has served, this one included.
+    #[must_use]
+    pub fn use_count(&self) -> u64 {
+        self.connection().uses()
+    }
+
+    /// Runs a call on the connection and lets the pool learn from its error.
+    ///
+    /// # Errors
+    /// The call's own.
+    pub async fn run<T>(
+        &self,
+        call: impl AsyncFnOnce(&M::Connection) -> Result<T, M::Error>,
+    ) -> Result<T, M::Error> {
+        let done = call(self).await;
+        if let Err(error) = &done {
+            self.report(error);
+        }
+        done
+    }
+
+    /// Tells the pool of an error that a call on the connection came back with. What follows is
+    /// the manager's [`react`](Manager::react): a broken connection takes no new leases from
+    /// now on and is closed when the last one is returned.
+    pub fn report(&self, error: &M::Error) {
+        let entry = self.entry();
+        let connection = self.connection();
+        if let Some(reason) = entry.learn(error, connection.slot, Some(connection)) {
+            let orders = entry.pool.retire(connection, reason);
+            entry.carry_out(orders);
+        }
+    }
+
+    /// Returns the lease and has the connection closed instead of reused.
+    pub fn discard(mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.entry().discard(connection, CloseReason::Requested);
+        }
+    }
+
+    /// Returns the lease, has the connection closed, and waits until it is, at most
+    /// `drain_timeout` and `close_timeout` if others hold leases of it.
+    pub async fn close(self) {
+        let entry = Arc::clone(self.entry());
+        let (slot, id) = (self.slot(), self.id());
+        self.discard();
+        entry.until_closed(slot, id).await;
+    }
+
+    pub(crate) fn group(&self) -> u16 {
+        self.entry().pool.group()
+    }
+
+    pub(crate) fn observe_wait(&self, waited: Duration) {
+        self.entry().shared.observe(Measure::AcquireWait, self.group(), waited);
+    }
+}
+
+impl<M: Manager, H: Home<M>> Deref for Lease<M, H> {
+    type Target = M::Connection;
+
+    fn deref(&self) -> &M::Connection {
+        &self.connection().leased().connection
+    }
+}
+
+impl<M: Manager, H: Home<M>> Drop for Lease<M, H> {
+    fn drop(&mut self) {
+        if let Some(started) = self.measured.take() {
+            let entry = self.entry();
+            let used = now().saturating_duration_since(started);
+            entry.shared.observe(Measure::LeaseUse, entry.pool.group(), used);
+        }
+        if let Some(connection) = self.connection.take() {
+            self.entry().give_back(connection);
+        }
+    }
+}
+
+impl<M: Manager, H: Home<M>> fmt::Debug for Lease<M, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease")
+            .field("account", &self.account())
+            .field("connection", &self.connection.as_ref().map(|it| it.id))
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,295 @@
+//! What operators do to a pool while it works: close, drain, reinstate, resize, warm up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use crate::account::AccountId;
+use crate::account_pool::{CloseReason, ConnectionId, Take};
+use crate::clock::now;
+use crate::config::{Config, ConfigError};
+use crate::entry::Entry;
+use crate::events::Event;
+use crate::expiry::{Due, forget};
+use crate::health::Unready;
+use crate::manager::{Manager, QuarantineReason};
+use crate::pool::{Account, Pool};
+
+/// How many members of a group `acquire_any` looks at before it settles for one.
+const CANDIDATES: usize = 16;
+
+/// How an account stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AccountHealth {
+    /// It serves.
+    Ready,
+    /// It serves, but some of its methods must rest.
+    Cooling,
+    /// Every session of it is quarantined for this reason.
+    Quarantined(QuarantineReason),
+    /// An operator took it out of service.
+    Draining,
+    /// It has no session, or is being removed.
+    Closed,
+}
+
+/// What closing a pool came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CloseReport {
+    /// Connections and dials that were open when the close began.
+    pub open: u64,
+    /// Those of them that were still open when the deadline passed.
+    pub left: u64,
+}
+
+impl<M: Manager> Pool<M> {
+    /// Closes the pool: new acquires fail at once, waiting ones wake with `Closed`, idle
+    /// connections are closed, and leased ones on their return or by force after
+    /// `drain_timeout`. Returns when all is closed, or after `drain_timeout` + `close_timeout`.
+    pub async fn close(&self) -> CloseReport {
+        let shared = &self.inner.shared;
+        shared.closing.send_replace(true);
+        shared.events.emit(|| Event::Closing);
+        let config = shared.config();
+        let deadline = now() + config.pool.drain_timeout + config.pool.close_timeout;
+        let open = shared.occupied();
+        for entry in self.inner.registry.all() {
+            let orders = entry.pool.close(shared.clock.tick());
+            entry.carry_out(orders);
+        }
+        loop {
+            let mut changed = std::pin::pin!(shared.vacated.notified());
+            changed.as_mut().enable();
+            let left = shared.occupied();
+            // A little beyond the bound, for the worker to notice what has just ended.
+            if left == 0
+                || timeout_at(deadline + Duration::from_millis(100), changed).await.is_err()
+            {
+                return CloseReport { open, left: shared.occupied() };
+            }
+        }
+    }
+
+    /// Closes one connection: at once if it is idle, else on its return or after
+    /// `drain_timeout`. Answers whether there was such a connection.
+    pub fn close_connection(&self, account: AccountId, id: ConnectionId) -> bool {
+        let Some(entry) = self.inner.registry.find(account) else { return false };
+        let Some(connection) = entry.pool.connections().find(|it| it.id == id) else {
+            return false;
+        };
+        let orders = entry.pool.retire(&connection, CloseReason::Requested);
+        entry.carry_out(orders);
+        true
+    }
+
+    /// Closes every connection of an account and waits until they are closed, at most
+    /// `drain_timeout` + `close_timeout`. The account goes on serving, on new connections.
+    /// Answers how many there were.
+    pub async fn close_account(&self, account: AccountId) -> usize {
+        let Some(entry) = self.inner.registry.find(account) else { return 0 };
+        let now = self.inner.shared.clock.tick();
+        let before: Vec<_> = entry.pool.connections().map(|it| (it.slot, it.id)).collect();
+        let orders = entry.pool.raise_generation(CloseReason::Requested, now);
+        entry.carry_out(orders);
+        for (slot, id) in &before {
+            entry.until_closed(*slot, *id).await;
+        }
+        before.len()
+    }
+
+    /// Takes an account out of service: acquires fail at once, held leases may end, and its
+    /// connections close. Waits for that at most `drain_timeout` + `close_timeout`. Answers
+    /// whether the pool knows the account.
+    pub async fn drain_account(&self, account: AccountId) -> bool {
+        let Some(entry) = self.inner.registry.find(account) else { return false };
+        let shared = &self.inner.shared;
+        shared.events.emit(|| Event::Draining { account });
+        let orders = entry.pool.drain(shared.clock.tick());
+        entry.carry_out(orders);
+        let left: Vec<_> = entry.pool.connections().map(|it| (it.slot, it.id)).collect();
+        for (slot, id) in left {
+            entry.until_closed(slot, id).await;
+        }
+        true
+    }
+
+    /// Puts a drained or quarantined account back into service. Answers whether the pool knows
+    /// the account.
+    pub fn reinstate(&self, account: AccountId) -> bool {
+        let Some(entry) = self.inner.registry.find(account) else { return false };
+        let orders = entry.pool.reinstate(self.inner.shared.clock.tick());
+        entry.carry_out(orders);
+        self.inner.shared.events.emit(|| Event::Reinstated { account });
+        true
+    }
+
+    /// Removes an account: its connections close as in [`Pool::close`], and later acquires ask
+    /// the manager anew. Answers whether the pool knew it. If leases outlast the deadline, the
+    /// account leaves the pool with the last of them.
+    pub async fn remove_account(&self, account: AccountId) -> bool {
+        let Some(entry) = self.inner.registry.find(account) else { return false };
+        let shared = &self.inner.shared;
+        let orders = entry.pool.close(shared.clock.tick());
+        entry.carry_out(orders);
+        let left: Vec<_> = entry.pool.connections().map(|it| (it.slot, it.id)).collect();
+        for (slot, id) in left {
+            entry.until_closed(slot, id).await;
+        }
+        match self.inner.registry.collect(account, shared.clock.tick(), false) {
+            Some(entry) => forget(shared, &entry),
+            // Closed and not empty: the account's wheel entry collects it later.
+            None => shared.expiry.schedule(shared.clock.tick(), Due::Account(account)),
+        }
+        true
+    }
+
+    /// How an account stands, or `None` if the pool does not know it.
+    #[must_use]
+    pub fn account_health(&self, account: AccountId) -> Option<AccountHealth> {
+        let entry = self.inner.registry.find(account)?;
+        Some(match entry.pool.unready() {
+            None if entry.pool.is_cooling(self.inner.shared.clock.tick()) => AccountHealth::Cooling,
+            None => AccountHealth::Ready,
+            Some(Unready::Draining) => AccountHealth::Draining,
+            Some(Unready::Quarantined(reason)) => AccountHealth::Quarantined(reason),
+            Some(Unready::Closed | Unready::NoSession) => AccountHealth::Closed,
+        })
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn config(&self) -> Arc<Config> {
+        self.inner.shared.config()
+    }
+
+    /// Swaps the configuration while the pool works. Lowered caps close idle connections now
+    /// and leased ones on their return; a new number of leases per connection replaces the
+    /// connections; new times hold from the next look at a connection.
+    ///
+    /// # Errors
+    /// An invalid configuration; the old one then stays.
+    pub fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
+        config.validate()?;
+        let shared = &self.inner.shared;
+        let old = shared.config.swap(Arc::new(config));
+        let new = shared.config();
+        shared.hot.set(&new);
+        let tick = shared.clock.tick();
+        if old.dial != new.dial {
+            shared.lanes.reset();
+        }
+        if old.pool.cleanup_interval != new.pool.cleanup_interval {
+            shared.expiry.set_interval(new.pool.cleanup_interval);
+        }
+        let retimed = old.pool.max_idle_time != new.pool.max_idle_time
+            || old.pool.max_connection_age != new.pool.max_connection_age
+            || old.pool.age_jitter != new.pool.age_jitter;
+        for entry in self.inner.registry.all() {
+            let orders = entry.take_limits();
+            entry.carry_out(orders);
+            if retimed {
+                self.retime(&entry);
+            }
+        }
+        let cap = new.pool.max_connections;
+        let excess = shared.budget.set_cap(cap, new.pool.acquire_timeout, tick);
+        for _ in 0..excess {
+            if !shared.relieve() {
+                break;
+            }
+        }
+        shared.events.emit(|| Event::Reconfigured);
+        Ok(())
+    }
+
+    /// Draws new age limits and looks at each connection as early as the new times ask.
+    fn retime(&self, entry: &Entry<M>) {
+        let shared = &self.inner.shared;
+        let tick = shared.clock.tick();
+        let account = entry.pool.account();
+        for connection in entry.pool.connections() {
+            let Some(live) = connection.live() else { continue };
+            let retire_at = shared.draw_retirement(live.created);
+            connection.set_retire_at(retire_at);
+            let due = (connection.last_used() + shared.hot.max_idle_ms()).min(retire_at).max(tick);
+            let (slot, id) = (connection.slot, connection.id);
+            // The old entry no longer matches and is dropped when it comes up.
+            connection.set_look(due);
+            shared.expiry.schedule(due, Due::Connection { account, slot, id, look: due });
+        }
+    }
+
+    /// Opens one connection for each of these accounts that has none, at the pace of the
+    /// configuration. Returns at once; unknown accounts are passed over. Answers how many
+    /// accounts were known.
+    pub fn warm_up(&self, accounts: impl IntoIterator<Item = AccountId>) -> usize {
+        let known = accounts.into_iter().filter_map(|account| self.account(account).ok());
+        known
+            .map(|account| {
+                let entry = account.entry();
+                let orders = entry.pool.warm(self.inner.shared.clock.tick());
+                entry.carry_out(orders);
+            })
+            .count()
+    }
+
+    /// A member of a group that can serve now, or soon.
+    pub(super) fn any_member(&self, group: &str) -> Option<Account<M>> {
+        let shared = &self.inner.shared;
+        let members = shared.manager.members(group).unwrap_or_else(|| self.known_members(group));
+        if members.is_empty() {
+            return None;
+        }
+        let start = fastrand::usize(..members.len());
+        let turn = members.iter().cycle().skip(start).take(members.len());
+        let ready = turn
+            .filter_map(|account| self.account(*account).ok())
+            .filter(|account| account.entry().pool.unready().is_none());
+        let mut best: Option<(u64, Account<M>)> = None;
+        for account in ready.take(CANDIDATES) {
+            // A look, not a lease: the acquire that follows takes its own chance.
+            if let Take::Leased(connection, _) = account.entry().pool.try_lease() {
+                account.entry().give_back(connection);
+                return Some(account);
+            }
+            let stats = account.entry().pool.stats(0, Duration::ZERO);
+            let load = stats.waiting + stats.leases;
+            if best.as_ref().is_none_or(|(least, _)| load < *least) {
+                best = Some((load, account));
+            }
+        }
+        best.map(|(_, account)| account)
+    }
+
+    fn known_members(&self, group: &str) -> Arc<[AccountId]> {
+        let groups = self.inner.shared.groups.all();
+        let index = groups.iter().find(|(_, name)| **name == *group).map(|(index, _)| *index);
+        let mut members = Vec::new();
+        self.inner.registry.for_each(|entry| {
+            if Some(entry.pool.group()) == index {
+                members.push(entry.pool.account());
+            }
+        });
+        members.into()
+    }
+}
+
+impl<M: Manager> Entry<M> {
+    /// Waits until a connection has left its slot, at most `drain_timeout` + `close_timeout`.
+    pub(crate) async fn until_closed(&self, slot: u16, id: ConnectionId) {
+        let config = self.shared.config();
+        let limit = config.pool.drain_timeout + config.pool.close_timeout;
+        let deadline: Instant = now() + limit + Duration::from_millis(100);
+        loop {
+            let mut changed = std::pin::pin!(self.shared.vacated.notified());
+            changed.as_mut().enable();
+            let there = self.pool.connections().any(|it| it.slot == slot && it.id == id);
+            if !there || timeout_at(deadline, changed).await.is_err() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! How a pool is made.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Weak};
+
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use crate::clock::COARSE_STEP;
+use crate::config::Config;
+use crate::error::BuildError;
+use crate::events::Event;
+use crate::expiry;
+use crate::manager::Manager;
+use crate::pool::{Inner, Pool, worker};
+use crate::registry::Registry;
+use crate::shared::Shared;
+
+type Callback = Box<dyn Fn(&Event) + Send>;
+
+/// Makes a [`Pool`].
+pub struct Builder<M> {
+    manager: M,
+    config: Config,
+    callbacks: Vec<Callback>,
+    runtime: Option<Handle>,
+    seed: Option<u64>,
+}
+
+impl<M: Manager> Builder<M> {
+    pub(super) fn new(manager: M) -> Self {
+        let config = Config::default();
+        Self { manager, config, callbacks: Vec::new(), runtime: None, seed: None }
+    }
+
+    /// Replaces the whole configuration.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Changes some of the configuration.
+    #[must_use]
+    pub fn configure(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// Calls back with every event, on a task of its own. A callback that is slow loses the
+    /// oldest events, one that panics loses that event.
+    #[must_use]
+    pub fn on_event(mut self, callback: impl Fn(&Event) + Send + 'static) -> Self {
+        self.callbacks.push(Box::new(callback));
+        self
+    }
+
+    /// Runs the pool's tasks on this runtime instead of the current one.
+    #[must_use]
+    pub fn runtime(mut self, runtime: Handle) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
+    /// Seeds what the pool draws by chance (age jitter and backoff), so that a run can be
+    /// repeated.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Makes the pool and starts its tasks.
+    ///
+    /// # Errors
+    /// An invalid configuration, or no tokio runtime to run on.
+    pub fn build(self) -> Result<Pool<M>, BuildError> {
+        self.config.validate()?;
+        let runtime = match self.runtime {
+            Some(runtime) => runtime,
+            None => Handle::try_current().map_err(|_| BuildError::NoRuntime)?,
+        };
+        let registry = Arc::new(Registry::new());
+        let (errands, queue) = mpsc::unbounded_channel();
+        let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
+        let weak = Arc::downgrade(&registry);
+        let shared = Arc::new(Shared::new(self.manager, self.config, seed, weak, errands));
+        runtime.spawn(worker::work(queue));
+        let mut tasks = vec![
+            runtime.spawn(expiry::reap(Arc::downgrade(&shared))).abort_handle(),
+            runtime.spawn(tick(Arc::downgrade(&shared))).abort_handle(),
+        ];
+        for callback in self.callbacks {
+            let mut events = shared.events.stream();
+            let listen = async move {
+                while let Some(event) = events.next().await {
+                    if catch_unwind(AssertUnwindSafe(|| callback(&event))).is_err() {
+                        tracing::warn!("an event callback has panicked");
+                    }
+                }
+            };
+            tasks.push(runtime.spawn(listen).abort_handle());
+        }
+        Ok(Pool { inner: Arc::new(Inner { shared, registry, tasks }) })
+    }
+}
+
+/// Keeps the coarse clock going while there are connections.
+async fn tick<M: Manager>(shared: Weak<Shared<M>>) {
+    while let Some(shared) = shared.upgrade() {
+        shared.until_occupied().await;
+        shared.clock.tick();
+        drop(shared);
+        tokio::time::sleep(COARSE_STEP).await;
+    }
+}
+
+impl<M> fmt::Debug for Builder<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("config", &self.config).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,314 @@
+//! The public face: [`Pool`], [`Account`] and the builder.
+//!
+//! Owns the tasks of a pool. Everything an acquire needs is in `acquire` and `account_pool`.
+
+mod admin;
+mod builder;
+mod worker;
+
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+
+pub use admin::{AccountHealth, CloseReport};
+pub use builder::Builder;
+
+use crate::account::AccountId;
+use crate::account_pool::{AccountStats, SLOTS_MAX, Take, Totals};
+use crate::acquire::Acquire;
+use crate::entry::Entry;
+use crate::error::{AcquireError, Stage};
+use crate::events::{Event, EventStream};
+use crate::expiry::Due;
+use crate::lease::{BorrowedLease, Home, Lease};
+use crate::manager::Manager;
+use crate::registry::Registry;
+use crate::shared::Shared;
+use crate::state::ConnectionState;
+use crate::stats::{AcquireEnd, PoolStats};
+use crate::sync::Ordering;
+
+/// A pool of connections of many accounts. A cheap clone: keep one.
+///
+/// Dropping the last clone closes idle connections in the background, as does returning the
+/// last leases; [`Pool::close`] does it in the open.
+pub struct Pool<M: Manager> {
+    inner: Arc<Inner<M>>,
+}
+
+struct Inner<M: Manager> {
+    shared: Arc<Shared<M>>,
+    registry: Arc<Registry<M>>,
+    tasks: Vec<AbortHandle>,
+}
+
+/// A handle of one account: acquires without looking the account up, and keeps its pool alive.
+pub struct Account<M: Manager>(Arc<Entry<M>>);
+
+impl<M: Manager> Pool<M> {
+    /// Starts to build a pool around a manager.
+    pub fn builder(manager: M) -> Builder<M> {
+        Builder::new(manager)
+    }
+
+    /// The manager that the pool was built around.
+    #[must_use]
+    pub fn manager(&self) -> &M {
+        &self.inner.shared.manager
+    }
+
+    /// A handle of an account, for whoever acquires from it more than once.
+    ///
+    /// # Errors
+    /// The manager knows no such account, or the pool is closed.
+    pub fn account(&self, account: AccountId) -> Result<Account<M>, AcquireError<M::Error>> {
+        let shared = &self.inner.shared;
+        if let Some(entry) = self.inner.registry.find(account) {
+            return Ok(Account(entry));
+        }
+        if shared.is_closing() {
+            return Err(AcquireError::Closed { stage: Stage::Lookup });
+        }
+        let Some(profile) = shared.manager.profile(account) else {
+            return Err(AcquireError::UnknownAccount { account });
+        };
+        if profile.slots > SLOTS_MAX {
+            tracing::warn!(%account, slots = profile.slots, "only the first 64 sessions are used");
+        }
+        let make = || Entry::new(account, &profile, shared);
+        let (entry, added) = self.inner.registry.find_or_add(account, make);
+        if added {
+            entry.counters().accounts_opened.fetch_add(1, Ordering::Relaxed);
+            let due = shared.clock.tick() + shared.hot.max_idle_ms();
+            shared.expiry.schedule(due, Due::Account(account));
+            shared.events.emit(|| Event::AccountOpened { account });
+            if shared.is_closing() {
+                // The pool closed between the look above and the insert: it has not seen this
+                // account, so that it is closed here.
+                let orders = entry.pool.close(shared.clock.tick());
+                entry.carry_out(orders);
+            }
+        }
+        Ok(Account(entry))
+    }
+
+    /// Acquires a lease, and waits for it at most `acquire_timeout`.
+    #[track_caller]
+    pub fn acquire(&self, account: AccountId) -> Acquire<M> {
+        self.begin(account, None, false)
+    }
+
+    /// Acquires a lease, and waits for it at most `timeout`.
+    #[track_caller]
+    pub fn acquire_timeout(&self, account: AccountId, timeout: Duration) -> Acquire<M> {
+        self.begin(account, Some(timeout), false)
+    }
+
+    /// Acquires a lease of a connection that is opened for it. At the cap, the longest-idle
+    /// connection makes room; if none is idle, the acquire waits its turn.
+    #[track_caller]
+    pub fn acquire_fresh(&self, account: AccountId) -> Acquire<M> {
+        self.begin(account, None, true)
+    }
+
+    /// A lease, if a connection of the account is free right now. Opens none, and does not
+    /// check one that was idle for long.
+    ///
+    /// # Errors
+    /// The manager knows no such account, or the pool is closed.
+    #[track_caller]
+    pub fn try_acquire(
+        &self,
+        account: AccountId,
+    ) -> Result<Option<Lease<M>>, AcquireError<M::Error>> {
+        let account = self.account(account)?;
+        Ok(try_lease(account, Location::caller()))
+    }
+
+    /// Acquires a lease of any account of a group: a free one if there is one, else of the one
+    /// with the shortest line among a handful.
+    #[track_caller]
+    pub fn acquire_any(&self, group: &str) -> Acquire<M> {
+        let site = Location::caller();
+        match self.any_member(group) {
+            Some(account) => Acquire::new(account, site, None, false),
+            None => Acquire::failed(AcquireError::NoMember, site),
+        }
+    }
+
+    #[track_caller]
+    fn begin(&self, account: AccountId, timeout: Option<Duration>, fresh: bool) -> Acquire<M> {
+        let site = Location::caller();
+        match self.account(account) {
+            Ok(account) => Acquire::new(account, site, timeout, fresh),
+            Err(error) => Acquire::failed(error, site),
+        }
+    }
+
+    /// What happens in the pool from now on.
+    #[must_use]
+    pub fn events(&self) -> EventStream {
+        self.inner.shared.events.stream()
+    }
+
+    /// The numbers of the whole pool, read without a lock of any account.
+    #[must_use]
+    pub fn stats(&self) -> PoolStats {
+        let shared = &self.inner.shared;
+        let mut totals = Totals::default();
+        self.inner.registry.for_each(|entry| entry.pool.add_to(&mut totals));
+        let mut stats =
+            PoolStats { accounts: self.inner.registry.len() as u64, ..Default::default() };
+        for (index, _) in shared.groups.all() {
+            let group = shared.groups.counters(index);
+            group.add_past(&mut totals);
+            let acquires = group.acquires.read();
+            stats.acquires_timed_out += acquires[AcquireEnd::Timeout as usize];
+            stats.acquires_cancelled += acquires[AcquireEnd::Cancelled as usize];
+            stats.acquires_failed += acquires[AcquireEnd::Rejected as usize]
+                + acquires[AcquireEnd::Closed as usize]
+                + acquires[AcquireEnd::Error as usize];
+            stats.dials_failed += group.opens.read()[1..].iter().sum::<u64>();
+            stats.connection_errors += group.errors.read().iter().sum::<u64>();
+            stats.flood_waits += group.flood_waits.load(Ordering::Relaxed);
+            stats.quarantines += group.quarantines.read().iter().sum::<u64>();
+        }
+        stats.total_connections_created = totals.opened;
+        stats.total_connections_reused = totals.uses.saturating_sub(totals.new_uses);
+        stats.total_connections_closed = totals.closed;
+        stats.current_pool_size = totals.states[ConnectionState::Idle as usize];
+        stats.current_active_connections = totals.states[ConnectionState::Active as usize];
+        stats.current_connecting = totals.states[ConnectionState::Connecting as usize];
+        stats.max_connections = shared.budget.cap() as u64;
+        stats.acquires = totals.uses;
+        stats.leases = totals.leases;
+        stats.breakers_open = shared.lanes.open_breakers();
+        stats.reaper_runs = shared.expiry.runs();
+        stats.reaper_scheduled = shared.expiry.scheduled() as u64;
+        stats.groups_overflowed = shared.groups.overflow();
+        stats.waiting = totals.waiting;
+        stats
+    }
+
+    /// The numbers of one account, or `None` if the pool does not know it (any more).
+    #[must_use]
+    pub fn account_stats(&self, account: AccountId) -> Option<AccountStats> {
+        let shared = &self.inner.shared;
+        let idle_timeout = Duration::from_millis(shared.hot.max_idle_ms());
+        let entry = self.inner.registry.find(account)?;
+        Some(entry.pool.stats(shared.clock.tick(), idle_timeout))
+    }
+}
+
+impl<M: Manager> Account<M> {
+    pub(crate) fn entry(&self) -> &Arc<Entry<M>> {
+        &self.0
+    }
+
+    /// The account's id.
+    #[must_use]
+    pub fn id(&self) -> AccountId {
+        self.0.pool.account()
+    }
+
+    /// How long a method must still rest, by the manager's number for it; `None` if it need not.
+    #[must_use]
+    pub fn cooling(&self, key: u32) -> Option<Duration> {
+        let now = self.0.shared.clock.tick();
+        let until = self.0.pool.cooling_until(key, now)?;
+        Some(Duration::from_millis(until - now))
+    }
+
+    /// Acquires a lease that borrows this handle, and waits for it at most `acquire_timeout`.
+    #[track_caller]
+    pub fn acquire(&self) -> Acquire<M, &Self> {
+        Acquire::new(self, Location::caller(), None, false)
+    }
+
+    /// The same with a deadline of its own.
+    #[track_caller]
+    pub fn acquire_timeout(&self, timeout: Duration) -> Acquire<M, &Self> {
+        Acquire::new(self, Location::caller(), Some(timeout), false)
+    }
+
+    /// Acquires a lease of a connection that is opened for it; see [`Pool::acquire_fresh`].
+    #[track_caller]
+    pub fn acquire_fresh(&self) -> Acquire<M, &Self> {
+        Acquire::new(self, Location::caller(), None, true)
+    }
+
+    /// Acquires a lease that may outlive this handle.
+    #[track_caller]
+    pub fn acquire_owned(&self) -> Acquire<M> {
+        Acquire::new(self.clone(), Location::caller(), None, false)
+    }
+
+    /// A lease, if a connection is free right now; see [`Pool::try_acquire`].
+    #[track_caller]
+    pub fn try_acquire(&self) -> Option<BorrowedLease<'_, M>> {
+        try_lease(self, Location::caller())
+    }
+}
+
+fn try_lease<M: Manager, H: Home<M>>(
+    home: H,
+    site: &'static Location<'static>,
+) -> Option<Lease<M, H>> {
+    let entry = Arc::clone(home.account().entry());
+    loop {
+        // Each turn that does not return takes a connection out of circulation.
+        match entry.pool.try_lease_any() {
+            Take::Leased(connection, _) if entry.is_broken(&connection) => {
+                entry.discard(connection, crate::CloseReason::Broken);
+            }
+            Take::Leased(connection, source) => {
+                let now = entry.shared.clock.coarse();
+                let uses = entry.pool.accept(&connection, source, now, site);
+                return Some(Lease::new(home, connection, uses));
+            }
+            Take::Outdated(connection) => entry.give_back(connection),
+            Take::Empty | Take::NotReady => return None,
+        }
+    }
+}
+
+impl<M: Manager> Drop for Inner<M> {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.shared.closing.send_replace(true);
+        let now = self.shared.clock.tick();
+        for entry in self.registry.all() {
+            let orders = entry.pool.close(now);
+            entry.carry_out(orders);
+        }
+    }
+}
+
+impl<M: Manager> Clone for Pool<M> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+impl<M: Manager> Clone for Account<M> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<M: Manager> fmt::Debug for Pool<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("accounts", &self.inner.registry.len()).finish_non_exhaustive()
+    }
+}
+
+impl<M: Manager> fmt::Debug for Account<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Account").field(&self.id()).finish()
+    }
+}

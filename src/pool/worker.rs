@@ -1,0 +1,151 @@
+//! The pool's worker: the one task that carries out what takes time.
+//!
+//! Owns the tasks of dials and closes and the timers of drains and waits. It ends when the pool
+//! and every account, lease and dial of it are gone.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinSet;
+
+use crate::account_pool::Connection;
+use crate::caught::caught;
+use crate::clock::{Instant, now};
+use crate::dialer::dial;
+use crate::entry::{Entry, Errand};
+use crate::manager::Manager;
+
+/// How many errands are fetched from the queue at a time.
+const BATCH: usize = 64;
+
+/// Something to do at a time.
+struct Timer<M: Manager> {
+    at: Instant,
+    errand: Errand<M>,
+}
+
+impl<M: Manager> PartialEq for Timer<M> {
+    fn eq(&self, other: &Self) -> bool {
+        self.at == other.at
+    }
+}
+
+impl<M: Manager> Eq for Timer<M> {}
+
+impl<M: Manager> PartialOrd for Timer<M> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<M: Manager> Ord for Timer<M> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.at.cmp(&other.at)
+    }
+}
+
+/// Runs errands until nobody is left who could send one.
+pub(super) async fn work<M: Manager>(mut errands: UnboundedReceiver<Errand<M>>) {
+    let mut timers: BinaryHeap<Reverse<Timer<M>>> = BinaryHeap::new();
+    let mut tasks = JoinSet::new();
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        let next = timers.peek().map(|Reverse(timer)| timer.at);
+        tokio::select! {
+            count = errands.recv_many(&mut batch, BATCH) => {
+                if count == 0 {
+                    break;
+                }
+                for errand in batch.drain(..) {
+                    begin(errand, &mut tasks, &mut timers);
+                }
+            }
+            () = until(next) => {
+                let now = now();
+                while timers.peek().is_some_and(|Reverse(timer)| timer.at <= now) {
+                    let Some(Reverse(timer)) = timers.pop() else { break };
+                    fire(timer, now);
+                }
+            }
+            Some(done) = tasks.join_next(), if !tasks.is_empty() => report(done),
+        }
+    }
+    while let Some(done) = tasks.join_next().await {
+        report(done);
+    }
+}
+
+async fn until(next: Option<Instant>) {
+    match next {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn begin<M: Manager>(
+    errand: Errand<M>,
+    tasks: &mut JoinSet<()>,
+    timers: &mut BinaryHeap<Reverse<Timer<M>>>,
+) {
+    match errand {
+        Errand::Dial(entry, order) => {
+            tasks.spawn(dial(entry, order));
+        }
+        Errand::Close(entry, connection) => {
+            tasks.spawn(close(Closing { entry, connection }));
+        }
+        Errand::Drain(ref entry, _) => {
+            let at = now() + entry.shared.config().pool.drain_timeout;
+            timers.push(Reverse(Timer { at, errand }));
+        }
+        Errand::Watch(_, at) => timers.push(Reverse(Timer { at, errand })),
+    }
+}
+
+fn fire<M: Manager>(timer: Timer<M>, now: Instant) {
+    match timer.errand {
+        Errand::Drain(entry, connection) => {
+            let orders = entry.pool.force(&connection);
+            entry.carry_out(orders);
+        }
+        Errand::Watch(entry, _) => {
+            if let Some(entry) = entry.upgrade() {
+                let orders = entry.pool.expire_waiters(now);
+                entry.carry_out(orders);
+            }
+        }
+        Errand::Dial(..) | Errand::Close(..) => unreachable!("BUG: these have no time"),
+    }
+}
+
+fn report(done: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = done {
+        tracing::error!(%error, "a task of the pool has failed");
+    }
+}
+
+/// A close under way. Its place comes back when this is dropped, however the close ends.
+struct Closing<M: Manager> {
+    entry: Arc<Entry<M>>,
+    connection: Arc<Connection<M::Connection>>,
+}
+
+impl<M: Manager> Drop for Closing<M> {
+    fn drop(&mut self) {
+        let orders = self.entry.closed(&self.connection);
+        self.entry.carry_out(orders);
+    }
+}
+
+async fn close<M: Manager>(closing: Closing<M>) {
+    let shared = &closing.entry.shared;
+    let Some(live) = closing.connection.live() else { return };
+    let limit = shared.config().pool.close_timeout;
+    match tokio::time::timeout(limit, caught(shared.manager.close(&live.connection))).await {
+        Ok(Some(())) => {}
+        Ok(None) => tracing::warn!(id = %closing.connection.id, "the manager panicked in close"),
+        Err(_) => tracing::warn!(id = %closing.connection.id, "a close took over {limit:?}"),
+    }
+}

@@ -1,0 +1,120 @@
+//! Which accounts a pool knows.
+//!
+//! Owns the sharded map and the census of accounts with connections. Answers with clones, never
+//! with a guard of the map; at most one live account pool per account exists at any time.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry as Place;
+use foldhash::fast::RandomState;
+
+use crate::account::AccountId;
+use crate::account_pool::Orders;
+use crate::clock::Tick;
+use crate::entry::Entry;
+use crate::manager::Manager;
+use crate::sync::Mutex;
+
+/// An account that gave a connection up, and what is to be done for it.
+pub(crate) type GivenUp<M> = (Arc<Entry<M>>, Orders<<M as Manager>::Connection>);
+
+/// The accounts of a pool.
+pub(crate) struct Registry<M: Manager> {
+    accounts: DashMap<AccountId, Arc<Entry<M>>, RandomState>,
+    /// Accounts that opened connections, once for each, longest ago first: where to look for an
+    /// idle one. An account without any is dropped when it comes up.
+    census: Mutex<VecDeque<AccountId>>,
+}
+
+impl<M: Manager> Registry<M> {
+    pub(crate) fn new() -> Self {
+        Self {
+            accounts: DashMap::with_hasher(RandomState::default()),
+            census: Mutex::new(VecDeque::new()),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.accounts.len()
+    }
+
+    pub(crate) fn find(&self, account: AccountId) -> Option<Arc<Entry<M>>> {
+        self.accounts.get(&account).map(|entry| Arc::clone(&entry))
+    }
+
+    /// The account's entry, made by `make` if there is none. Answers whether it was made now.
+    pub(crate) fn find_or_add(
+        &self,
+        account: AccountId,
+        make: impl FnOnce() -> Entry<M>,
+    ) -> (Arc<Entry<M>>, bool) {
+        match self.accounts.entry(account) {
+            Place::Occupied(place) => (Arc::clone(place.get()), false),
+            Place::Vacant(place) => (Arc::clone(&place.insert(Arc::new(make()))), true),
+        }
+    }
+
+    /// Removes an account that holds nothing. `idle`: and that nobody holds a handle of.
+    pub(crate) fn collect(
+        &self,
+        account: AccountId,
+        now: Tick,
+        idle: bool,
+    ) -> Option<Arc<Entry<M>>> {
+        // Under the map's lock nobody can take a new handle, so a count of one stays one.
+        let gone = self.accounts.remove_if(&account, |_, entry| {
+            (!idle || Arc::strong_count(entry) == 1) && entry.pool.is_empty(now)
+        });
+        gone.map(|(_, entry)| entry)
+    }
+
+    /// Every entry, as of some moment during the call.
+    pub(crate) fn all(&self) -> Vec<Arc<Entry<M>>> {
+        self.accounts.iter().map(|entry| Arc::clone(&entry)).collect()
+    }
+
+    /// Looks at every entry. `look` must be quick and must not come back to the registry: a
+    /// shard of the map is locked meanwhile.
+    pub(crate) fn for_each(&self, mut look: impl FnMut(&Entry<M>)) {
+        for entry in &self.accounts {
+            look(&entry);
+        }
+    }
+
+    /// An account has opened a connection.
+    pub(crate) fn note_opened(&self, account: AccountId) {
+        self.census.lock().push_back(account);
+    }
+
+    /// Takes an idle connection away from the account that opened one longest ago.
+    pub(crate) fn give_up_idle(&self) -> Option<GivenUp<M>> {
+        let turns = self.census.lock().len();
+        for _ in 0..turns {
+            let account = self.census.lock().pop_front()?;
+            let Some(entry) = self.find(account) else { continue };
+            if entry.pool.connections().next().is_none() {
+                continue;
+            }
+            self.census.lock().push_back(account);
+            if let Some(orders) = entry.pool.give_up_idle() {
+                return Some((entry, orders));
+            }
+        }
+        None
+    }
+
+    /// Drops what the census no longer needs; `live` is the number of connections there are.
+    pub(crate) fn prune_census(&self, live: usize) {
+        let mut census = self.census.lock();
+        if census.len() <= 2 * live + 1024 {
+            return;
+        }
+        census.retain(|account| {
+            self.accounts
+                .get(account)
+                .is_some_and(|entry| entry.pool.connections().next().is_some())
+        });
+    }
+}

@@ -1,0 +1,207 @@
+//! What every account of a pool shares.
+//!
+//! Owns the manager, the clock, the configuration, the budget, the lanes, the counters and the
+//! way to the worker. Decides nothing: it is the ground that accounts stand on.
+
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, mpsc, watch};
+
+use crate::account_pool::Pressure;
+use crate::budget::Budget;
+use crate::clock::{Clock, Tick, millis};
+use crate::config::Config;
+use crate::dialer::Lanes;
+use crate::entry::Errand;
+use crate::events::Events;
+use crate::expiry::Expiry;
+use crate::manager::Manager;
+use crate::registry::Registry;
+use crate::stats::{Groups, Measure, Observer};
+use crate::sync::{AtomicU64, Mutex, Ordering};
+
+/// The ground of a pool.
+pub(crate) struct Shared<M: Manager> {
+    pub(crate) manager: M,
+    pub(crate) clock: Clock,
+    pub(crate) config: ArcSwap<Config>,
+    pub(crate) hot: Hot,
+    pub(crate) budget: Budget,
+    pub(crate) lanes: Lanes,
+    pub(crate) groups: Groups,
+    pub(crate) events: Events,
+    pub(crate) expiry: Expiry,
+    /// The pool's accounts. Weak: every account holds this, so a strong one would never end.
+    pub(crate) registry: std::sync::Weak<Registry<M>>,
+    pub(crate) errands: mpsc::UnboundedSender<Errand<M>>,
+    pub(crate) closing: watch::Sender<bool>,
+    pub(crate) observer: OnceLock<Box<dyn Observer>>,
+    /// Slots in use, from the order of a dial to the end of a close.
+    occupied: AtomicU64,
+    /// Told when the first slot is taken.
+    pub(crate) occupancy: Notify,
+    /// Told whenever a slot is free again.
+    pub(crate) vacated: Notify,
+    next_connection: AtomicU64,
+    random: Mutex<fastrand::Rng>,
+}
+
+/// The settings that the hot path reads, each as one word; changed only by a swap of the whole
+/// configuration.
+#[derive(Debug)]
+pub(crate) struct Hot {
+    acquire_timeout_ms: AtomicU64,
+    check_after_ms: AtomicU64,
+    max_idle_ms: AtomicU64,
+}
+
+impl Hot {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            acquire_timeout_ms: AtomicU64::new(millis(config.pool.acquire_timeout)),
+            check_after_ms: AtomicU64::new(millis(config.pool.check_after_idle)),
+            max_idle_ms: AtomicU64::new(millis(config.pool.max_idle_time)),
+        }
+    }
+
+    pub(crate) fn set(&self, config: &Config) {
+        let new = Self::new(config);
+        for (word, new) in [
+            (&self.acquire_timeout_ms, new.acquire_timeout_ms),
+            (&self.check_after_ms, new.check_after_ms),
+            (&self.max_idle_ms, new.max_idle_ms),
+        ] {
+            word.store(new.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn acquire_timeout_ms(&self) -> u64 {
+        self.acquire_timeout_ms.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn check_after_ms(&self) -> u64 {
+        self.check_after_ms.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn max_idle_ms(&self) -> u64 {
+        self.max_idle_ms.load(Ordering::Relaxed)
+    }
+}
+
+impl<M: Manager> Shared<M> {
+    pub(crate) fn new(
+        manager: M,
+        config: Config,
+        seed: u64,
+        registry: std::sync::Weak<Registry<M>>,
+        errands: mpsc::UnboundedSender<Errand<M>>,
+    ) -> Self {
+        let clock = Clock::new();
+        Self {
+            manager,
+            hot: Hot::new(&config),
+            budget: Budget::new(config.pool.max_connections, config.pool.acquire_timeout),
+            lanes: Lanes::default(),
+            groups: Groups::new(),
+            events: Events::new(),
+            expiry: Expiry::new(config.pool.cleanup_interval, clock.tick()),
+            registry,
+            errands,
+            closing: watch::Sender::new(false),
+            observer: OnceLock::new(),
+            occupied: AtomicU64::new(0),
+            occupancy: Notify::new(),
+            vacated: Notify::new(),
+            next_connection: AtomicU64::new(1),
+            random: Mutex::new(fastrand::Rng::with_seed(seed)),
+            config: ArcSwap::from_pointee(config),
+            clock,
+        }
+    }
+
+    /// The configuration in force. Never hold the answer's fields across a swap.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        *self.closing.borrow()
+    }
+
+    /// A number that no other connection of this pool has.
+    pub(crate) fn next_connection(&self) -> u64 {
+        self.next_connection.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A random share from zero to one.
+    pub(crate) fn share(&self) -> f64 {
+        self.random.lock().f64()
+    }
+
+    /// When a connection that opens now reaches its own age limit.
+    pub(crate) fn draw_retirement(&self, now: Tick) -> Tick {
+        let config = self.config.load();
+        let lowered = 1.0 - config.pool.age_jitter * self.share();
+        now + millis(config.pool.max_connection_age.mul_f64(lowered)).max(1)
+    }
+
+    pub(crate) fn observe(&self, measure: Measure, group: u16, value: std::time::Duration) {
+        if let Some(observer) = self.observer.get() {
+            observer.observe(measure, group, value);
+        }
+    }
+
+    /// A slot was taken for a dial.
+    pub(crate) fn occupy(&self) {
+        if self.occupied.fetch_add(1, Ordering::SeqCst) == 0 {
+            self.occupancy.notify_waiters();
+        }
+    }
+
+    /// A slot is free again.
+    pub(crate) fn vacate(&self) {
+        self.occupied.fetch_sub(1, Ordering::SeqCst);
+        self.vacated.notify_waiters();
+    }
+
+    /// Returns while at least one slot is taken.
+    pub(crate) async fn until_occupied(&self) {
+        let mut taken = std::pin::pin!(self.occupancy.notified());
+        // Registered before the count is read, so that no first slot is missed.
+        taken.as_mut().enable();
+        if self.occupied() == 0 {
+            taken.await;
+        }
+    }
+
+    pub(crate) fn occupied(&self) -> u64 {
+        self.occupied.load(Ordering::SeqCst)
+    }
+
+    /// Claims one idle connection of any account for whoever waits under the global cap.
+    /// Answers whether there was one.
+    pub(crate) fn relieve(&self) -> bool {
+        let now = self.clock.tick();
+        let Some(registry) = self.registry.upgrade() else { return false };
+        if self.budget.pressure(now) == Pressure::Calm || !self.budget.reserve(now) {
+            return false;
+        }
+        match registry.give_up_idle() {
+            Some((entry, orders)) => {
+                entry.carry_out(orders);
+                true
+            }
+            None => {
+                self.budget.unreserve(now);
+                false
+            }
+        }
+    }
+}
+
+impl<M: Manager> std::fmt::Debug for Shared<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("occupied", &self.occupied()).finish_non_exhaustive()
+    }
+}

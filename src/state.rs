@@ -1,0 +1,440 @@
+//! The lifecycle of one connection, in one atomic word.
+//!
+//! Owns [`ConnectionState`] and the private word with its transitions. A transition answers with
+//! the duty that falls to whoever made it; nobody else may act on the connection.
+//!
+//! ```text
+//!                       lease                    lease (if shared)
+//! CONNECTING --> IDLE <--------> ACTIVE (n leases) <--> ACTIVE (n + 1 leases)
+//!     |   \       |   release      |
+//!     |    `------|----> ACTIVE    | retire: takes no new lease; the last release ends it,
+//!     v           v                v         or force after the drain deadline
+//!   ERROR   DISCONNECTED     DISCONNECTED or ERROR (final: the maker of the step closes it)
+//! ```
+//!
+//! The word, from the low bit: three bits of tag, QUEUED, RETIRING, FAULTY, and sixteen bits of
+//! lease count from bit 16 up.
+//!
+//! QUEUED says that the idle queue holds an entry of this connection, or that somebody who has
+//! just popped it still answers for it. Only who sets the bit pushes, so there is at most one
+//! entry. The word is the truth and the queue a hint: an entry whose connection is full, retired
+//! or final is dropped by whoever pops it, and a connection with room may be leased through its
+//! slot while its entry waits in the queue.
+//!
+//! # Orderings
+//! Leasing acquires and releasing releases, so that a borrower sees what the one before it did
+//! to the connection. Both are sequentially consistent on top: a release and the check for
+//! waiters after it pair with a waiter's announcement and its look at this word (see `sync`).
+//! Failed exchanges order nothing and are relaxed, except for the first look of
+//! [`StateWord::transition_to_leased_in_place`], which is the waiter's side of that pair.
+
+use std::fmt;
+
+use crate::sync::{AtomicU64, Ordering, load_after_change};
+
+/// What a connection is doing, as the replaced application named it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConnectionState {
+    /// Open, and not leased.
+    Idle,
+    /// Open, with one lease or more.
+    Active,
+    /// Being opened.
+    Connecting,
+    /// Closed, or being closed, in good order.
+    Disconnected,
+    /// Closed, or being closed, because it failed.
+    Error,
+}
+
+impl ConnectionState {
+    /// Every state, in the order of declaration.
+    pub const ALL: [Self; 5] =
+        [Self::Idle, Self::Active, Self::Connecting, Self::Disconnected, Self::Error];
+
+    /// The state as a metric label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Active => "active",
+            Self::Connecting => "connecting",
+            Self::Disconnected => "disconnected",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl fmt::Display for ConnectionState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+const TAG: u64 = 0b111;
+const CONNECTING: u64 = 0;
+const IDLE: u64 = 1;
+const ACTIVE: u64 = 2;
+const DISCONNECTED: u64 = 3;
+const ERROR: u64 = 4;
+const QUEUED: u64 = 1 << 3;
+const RETIRING: u64 = 1 << 4;
+const FAULTY: u64 = 1 << 5;
+const LEASE: u64 = 1 << 16;
+const LEASES: u64 = 0xffff * LEASE;
+
+/// One reading of the word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Snapshot(u64);
+
+impl Snapshot {
+    pub(crate) fn state(self) -> ConnectionState {
+        match self.0 & TAG {
+            CONNECTING => ConnectionState::Connecting,
+            IDLE => ConnectionState::Idle,
+            ACTIVE => ConnectionState::Active,
+            DISCONNECTED => ConnectionState::Disconnected,
+            _ => ConnectionState::Error,
+        }
+    }
+
+    pub(crate) fn leases(self) -> u32 {
+        u32::try_from((self.0 & LEASES) / LEASE).expect("BUG: sixteen bits fit")
+    }
+
+    pub(crate) fn is_retiring(self) -> bool {
+        self.0 & RETIRING != 0
+    }
+
+    pub(crate) fn is_final(self) -> bool {
+        matches!(self.0 & TAG, DISCONNECTED | ERROR)
+    }
+
+    fn is_open_to_leases(self) -> bool {
+        matches!(self.0 & TAG, IDLE | ACTIVE) && !self.is_retiring()
+    }
+}
+
+/// What a try to lease through the queue came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Leased {
+    /// The lease is ours. `requeue`: there is room for more, so push the entry back. `shared`:
+    /// others hold leases as well.
+    Taken { requeue: bool, shared: bool },
+    /// No lease to be had; the popped entry is void.
+    No,
+}
+
+/// What a release came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Released {
+    /// The connection can be leased again; `push` its entry if so told.
+    Open { push: bool },
+    /// The connection was retiring and this was its last lease: close it.
+    Close,
+    /// The connection retires, and others still hold leases.
+    Draining,
+    /// The connection was closed by force before.
+    Orphan,
+}
+
+/// What retiring came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Retired {
+    /// It is final now: close it.
+    Close,
+    /// Others hold leases; whoever ends the last of them closes it. `first`: nobody asked
+    /// before, so arm its drain deadline.
+    Draining { first: bool },
+    /// Somebody else has made it final.
+    Already,
+}
+
+/// The atomic word.
+pub(crate) struct StateWord(AtomicU64);
+
+impl fmt::Debug for StateWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let now = self.snapshot();
+        write!(f, "{} ({} leases)", now.state(), now.leases())
+    }
+}
+
+impl StateWord {
+    /// A connection that is being opened.
+    pub(crate) fn connecting() -> Self {
+        Self(AtomicU64::new(CONNECTING))
+    }
+
+    /// A reading for reports: it may be stale at once, and orders nothing.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        Snapshot(self.0.load(Ordering::Relaxed))
+    }
+
+    /// CONNECTING to ACTIVE with one lease, or to IDLE. Answers whether its entry is the
+    /// caller's to push.
+    #[must_use]
+    pub(crate) fn transition_to_opened(&self, leased: bool, max: u16) -> bool {
+        let push = !leased || max > 1;
+        let to = if leased { ACTIVE | LEASE } else { IDLE };
+        self.opened(to | if push { QUEUED } else { 0 });
+        push
+    }
+
+    fn opened(&self, to: u64) {
+        self.0
+            .compare_exchange(CONNECTING, to, Ordering::SeqCst, Ordering::Relaxed)
+            .expect("BUG: only its dialler moves a connection out of CONNECTING");
+    }
+
+    /// CONNECTING to ERROR or DISCONNECTED.
+    pub(crate) fn transition_to_not_opened(&self, faulty: bool) {
+        self.opened(if faulty { ERROR } else { DISCONNECTED });
+    }
+
+    /// One more lease, for whoever popped the entry.
+    pub(crate) fn transition_to_leased(&self, max: u16) -> Leased {
+        // An exclusive connection is nearly always found like this: spare it the load.
+        let mut seen = if max == 1 {
+            let from = IDLE | QUEUED;
+            let to = ACTIVE | LEASE;
+            match self.0.compare_exchange(from, to, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => return Leased::Taken { requeue: false, shared: false },
+                Err(seen) => seen,
+            }
+        } else {
+            self.0.load(Ordering::Relaxed)
+        };
+        loop {
+            let now = Snapshot(seen);
+            let (to, answer) = if !now.is_open_to_leases() {
+                return Leased::No;
+            } else if now.leases() >= u32::from(max) {
+                // Full: its entry goes, and the release that makes room brings a new one.
+                (seen & !QUEUED, Leased::No)
+            } else {
+                let requeue = now.leases() + 1 < u32::from(max);
+                let kept = if requeue { seen } else { seen & !QUEUED };
+                let to = (kept & !TAG | ACTIVE) + LEASE;
+                (to, Leased::Taken { requeue, shared: now.leases() > 0 })
+            };
+            match self.0.compare_exchange_weak(seen, to, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => return answer,
+                Err(actual) => seen = actual,
+            }
+        }
+    }
+
+    /// One more lease, found through the slot; the queue is left as it is. Answers whether
+    /// others hold leases as well.
+    pub(crate) fn transition_to_leased_in_place(&self, max: u16) -> Option<bool> {
+        let mut seen = load_after_change(&self.0);
+        loop {
+            let now = Snapshot(seen);
+            if !now.is_open_to_leases() || now.leases() >= u32::from(max) {
+                return None;
+            }
+            let to = (seen & !TAG | ACTIVE) + LEASE;
+            match self.0.compare_exchange_weak(seen, to, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => return Some(now.leases() > 0),
+                Err(actual) => seen = actual,
+            }
+        }
+    }
+
+    /// One lease less; the connection stays unless it is retiring.
+    pub(crate) fn transition_to_released(&self) -> Released {
+        self.give_up_lease(0)
+    }
+
+    /// One lease less, and no new ones: the connection retires.
+    pub(crate) fn transition_to_discarded(&self, faulty: bool) -> Retired {
+        let was_retiring = self.snapshot().is_retiring();
+        match self.give_up_lease(RETIRING | if faulty { FAULTY } else { 0 }) {
+            Released::Close => Retired::Close,
+            Released::Draining => Retired::Draining { first: !was_retiring },
+            Released::Orphan => Retired::Already,
+            Released::Open { .. } => unreachable!("BUG: a retiring connection reopened"),
+        }
+    }
+
+    fn give_up_lease(&self, mark: u64) -> Released {
+        let mut seen = self.0.load(Ordering::Relaxed);
+        loop {
+            let now = Snapshot(seen);
+            debug_assert!(now.leases() > 0, "a release without a lease");
+            let marked = (seen | mark) - LEASE;
+            let left = marked & LEASES;
+            let (to, answer) = if now.is_final() {
+                (seen - LEASE, Released::Orphan)
+            } else if marked & RETIRING != 0 {
+                if left == 0 {
+                    (Self::final_of(marked), Released::Close)
+                } else {
+                    (marked, Released::Draining)
+                }
+            } else {
+                let tag = if left == 0 { IDLE } else { ACTIVE };
+                let push = marked & QUEUED == 0;
+                (marked & !TAG | tag | QUEUED, Released::Open { push })
+            };
+            match self.0.compare_exchange_weak(seen, to, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => return answer,
+                Err(actual) => seen = actual,
+            }
+        }
+    }
+
+    /// No new leases; final at once if there are none.
+    pub(crate) fn transition_to_retired(&self, faulty: bool) -> Retired {
+        let mark = RETIRING | if faulty { FAULTY } else { 0 };
+        let mut seen = self.0.load(Ordering::Relaxed);
+        loop {
+            let now = Snapshot(seen);
+            let (to, answer) = match seen & TAG {
+                IDLE => (Self::final_of(seen | mark), Retired::Close),
+                ACTIVE => (seen | mark, Retired::Draining { first: !now.is_retiring() }),
+                // Its dialler notices the new generation when it is done.
+                CONNECTING | DISCONNECTED | ERROR => return Retired::Already,
+                _ => unreachable!("BUG: no such tag"),
+            };
+            match self.0.compare_exchange_weak(seen, to, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => return answer,
+                Err(actual) => seen = actual,
+            }
+        }
+    }
+
+    /// IDLE to DISCONNECTED, against any acquire: exactly one of them wins.
+    pub(crate) fn transition_to_reaped(&self) -> bool {
+        let mut seen = load_after_change(&self.0);
+        while seen & TAG == IDLE {
+            let to = seen & !TAG | DISCONNECTED;
+            match self.0.compare_exchange_weak(seen, to, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(actual) => seen = actual,
+            }
+        }
+        false
+    }
+
+    /// Retiring to final, whatever leases are held. `announce` is told the number of leases
+    /// that become orphans before they do, and what to take back if the step is lost.
+    pub(crate) fn transition_to_forced(
+        &self,
+        announce: impl Fn(u32),
+        take_back: impl Fn(u32),
+    ) -> bool {
+        let mut seen = self.0.load(Ordering::Relaxed);
+        loop {
+            let now = Snapshot(seen);
+            if now.is_final() || !now.is_retiring() {
+                return false;
+            }
+            announce(now.leases());
+            let to = Self::final_of(seen);
+            match self.0.compare_exchange_weak(seen, to, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(actual) => {
+                    take_back(now.leases());
+                    seen = actual;
+                }
+            }
+        }
+    }
+
+    fn final_of(word: u64) -> u64 {
+        let tag = if word & FAULTY != 0 { ERROR } else { DISCONNECTED };
+        word & !TAG | tag
+    }
+}
+
+#[cfg(all(test, not(pool_loom)))]
+mod tests {
+    use super::*;
+
+    fn idle() -> StateWord {
+        let word = StateWord::connecting();
+        assert!(word.transition_to_opened(false, 1), "an idle connection is pushed");
+        word
+    }
+
+    const EXCLUSIVE: Leased = Leased::Taken { requeue: false, shared: false };
+
+    #[test]
+    fn an_exclusive_connection_serves_one_lease_at_a_time() {
+        let word = idle();
+        assert_eq!(word.transition_to_leased(1), EXCLUSIVE);
+        assert_eq!(word.snapshot().state(), ConnectionState::Active);
+        assert_eq!(word.transition_to_leased(1), Leased::No);
+        assert_eq!(word.transition_to_leased_in_place(1), None);
+        assert_eq!(word.transition_to_released(), Released::Open { push: true });
+        assert_eq!(word.snapshot().state(), ConnectionState::Idle);
+    }
+
+    #[test]
+    fn a_shared_connection_is_pushed_back_until_it_is_full_and_again_when_it_has_room() {
+        let word = idle();
+        assert_eq!(word.transition_to_leased(2), Leased::Taken { requeue: true, shared: false });
+        assert_eq!(word.transition_to_leased(2), Leased::Taken { requeue: false, shared: true });
+        assert_eq!(word.snapshot().leases(), 2);
+        assert_eq!(word.transition_to_released(), Released::Open { push: true });
+        assert_eq!(word.transition_to_released(), Released::Open { push: false });
+        assert_eq!(word.snapshot().state(), ConnectionState::Idle);
+    }
+
+    #[test]
+    fn an_entry_of_a_connection_leased_in_place_is_void_and_comes_back_with_the_release() {
+        let word = idle();
+        assert_eq!(word.transition_to_leased_in_place(1), Some(false));
+        assert_eq!(word.transition_to_leased(1), Leased::No, "whoever pops the entry drops it");
+        assert_eq!(word.transition_to_released(), Released::Open { push: true });
+
+        assert_eq!(word.transition_to_leased_in_place(1), Some(false));
+        let early = word.transition_to_released();
+        assert_eq!(early, Released::Open { push: false }, "the entry never left the queue");
+    }
+
+    #[test]
+    fn a_retiring_connection_takes_no_lease_and_its_last_release_closes_it() {
+        let word = idle();
+        assert_eq!(word.transition_to_leased(3), Leased::Taken { requeue: true, shared: false });
+        assert_eq!(word.transition_to_leased_in_place(3), Some(true));
+        assert_eq!(word.transition_to_retired(false), Retired::Draining { first: true });
+        assert_eq!(word.transition_to_retired(false), Retired::Draining { first: false });
+        assert_eq!(word.transition_to_leased(3), Leased::No);
+        assert_eq!(word.transition_to_released(), Released::Draining);
+        assert_eq!(word.transition_to_discarded(true), Retired::Close);
+        assert_eq!(word.snapshot().state(), ConnectionState::Error);
+    }
+
+    #[test]
+    fn a_forced_close_leaves_orphans_that_count_down() {
+        let word = idle();
+        assert_eq!(word.transition_to_leased(2), Leased::Taken { requeue: true, shared: false });
+        let forced = |_| panic!("it does not retire, so nothing is forced");
+        assert!(!word.transition_to_forced(forced, forced));
+        assert_eq!(word.transition_to_retired(false), Retired::Draining { first: true });
+        let orphans = std::cell::Cell::new(0);
+        assert!(word.transition_to_forced(|n| orphans.set(n), |_| unreachable!()));
+        assert_eq!(orphans.get(), 1);
+        assert_eq!(word.snapshot().state(), ConnectionState::Disconnected);
+        assert_eq!(word.transition_to_released(), Released::Orphan);
+        assert_eq!(word.snapshot().leases(), 0);
+    }
+
+    #[test]
+    fn the_reaper_takes_idle_connections_only() {
+        let word = idle();
+        assert_eq!(word.transition_to_leased(1), EXCLUSIVE);
+        assert!(!word.transition_to_reaped());
+        assert_eq!(word.transition_to_released(), Released::Open { push: true });
+        assert!(word.transition_to_reaped());
+        assert!(!word.transition_to_reaped());
+        assert_eq!(word.transition_to_leased(1), Leased::No);
+        assert_eq!(word.transition_to_retired(true), Retired::Already);
+    }
+}

@@ -1,0 +1,272 @@
+//! The pool's counters, by group.
+//!
+//! Owns the totals that outlive accounts and the public sums. What an account counts itself
+//! stays there and is summed when somebody reads; a collected account folds into its group
+//! first, so that no total ever goes back.
+//!
+//! # Orderings
+//! Relaxed throughout: counters guard nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::account_pool::{CloseReason, Totals};
+use crate::manager::{ErrorKind, QuarantineReason};
+use crate::sync::{AtomicU64, Mutex, Ordering};
+
+/// Named groups; accounts of any further group are counted together as `other`.
+const NAMED: usize = 64;
+
+/// How an acquire ended, other than well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AcquireEnd {
+    Timeout,
+    Cancelled,
+    Rejected,
+    Closed,
+    Error,
+}
+
+/// How a dial ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OpenEnd {
+    Ok,
+    Timeout,
+    Refused,
+    Auth,
+    Handshake,
+    Io,
+    Cancelled,
+}
+
+impl AcquireEnd {
+    #[cfg(feature = "metrics")]
+    pub(crate) const LABELS: [&str; 5] = ["timeout", "cancelled", "rejected", "closed", "error"];
+}
+
+impl OpenEnd {
+    #[cfg(feature = "metrics")]
+    pub(crate) const LABELS: [&str; 7] =
+        ["ok", "timeout", "refused", "auth", "handshake", "io", "cancelled"];
+
+    pub(crate) fn of(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::Io => Self::Io,
+            ErrorKind::Refused => Self::Refused,
+            ErrorKind::Protocol | ErrorKind::Rpc => Self::Handshake,
+            ErrorKind::Timeout => Self::Timeout,
+            ErrorKind::Auth => Self::Auth,
+        }
+    }
+}
+
+/// A family of counters with one label.
+#[derive(Debug)]
+pub(crate) struct Family<const N: usize>([AtomicU64; N]);
+
+impl<const N: usize> Default for Family<N> {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| AtomicU64::new(0)))
+    }
+}
+
+impl<const N: usize> Family<N> {
+    pub(crate) fn add(&self, label: usize) {
+        self.0[label].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> [u64; N] {
+        std::array::from_fn(|label| self.0[label].load(Ordering::Relaxed))
+    }
+}
+
+/// The counters of one group.
+#[derive(Debug, Default)]
+pub(crate) struct GroupCounters {
+    pub(crate) acquires: Family<5>,
+    pub(crate) opens: Family<7>,
+    pub(crate) closes: Family<9>,
+    pub(crate) errors: Family<6>,
+    /// Passed, failed.
+    pub(crate) checks: Family<2>,
+    pub(crate) quarantines: Family<6>,
+    /// Releases after which the connection was closed.
+    pub(crate) releases_closed: AtomicU64,
+    pub(crate) flood_waits: AtomicU64,
+    pub(crate) flood_wait_ms: AtomicU64,
+    pub(crate) accounts_opened: AtomicU64,
+    pub(crate) accounts_closed: AtomicU64,
+    past_opened: AtomicU64,
+    past_closed: AtomicU64,
+    past_uses: AtomicU64,
+    past_shared_uses: AtomicU64,
+    past_new_uses: AtomicU64,
+}
+
+impl GroupCounters {
+    pub(crate) fn count_acquire(&self, end: AcquireEnd) {
+        self.acquires.add(end as usize);
+    }
+
+    pub(crate) fn count_open(&self, end: OpenEnd) {
+        self.opens.add(end as usize);
+    }
+
+    pub(crate) fn count_close(&self, reason: CloseReason) {
+        self.closes.add(reason as usize);
+    }
+
+    pub(crate) fn count_error(&self, kind: ErrorKind) {
+        self.errors.add(kind as usize);
+    }
+
+    pub(crate) fn count_check(&self, passed: bool) {
+        self.checks.add(usize::from(!passed));
+    }
+
+    pub(crate) fn count_quarantine(&self, reason: QuarantineReason) {
+        self.quarantines.add(reason as usize);
+    }
+
+    pub(crate) fn count_flood(&self, wait: Duration) {
+        self.flood_waits.fetch_add(1, Ordering::Relaxed);
+        self.flood_wait_ms.fetch_add(crate::clock::millis(wait), Ordering::Relaxed);
+    }
+
+    /// Keeps the totals of an account that is about to be forgotten.
+    pub(crate) fn fold(&self, account: &Totals) {
+        let add = |counter: &AtomicU64, value: u64| counter.fetch_add(value, Ordering::Relaxed);
+        add(&self.past_opened, account.opened);
+        add(&self.past_closed, account.closed);
+        add(&self.past_uses, account.uses);
+        add(&self.past_shared_uses, account.shared_uses);
+        add(&self.past_new_uses, account.new_uses);
+        add(&self.accounts_closed, 1);
+    }
+
+    /// Adds what forgotten accounts have left.
+    pub(crate) fn add_past(&self, totals: &mut Totals) {
+        totals.opened += self.past_opened.load(Ordering::Relaxed);
+        totals.closed += self.past_closed.load(Ordering::Relaxed);
+        totals.uses += self.past_uses.load(Ordering::Relaxed);
+        totals.shared_uses += self.past_shared_uses.load(Ordering::Relaxed);
+        totals.new_uses += self.past_new_uses.load(Ordering::Relaxed);
+    }
+}
+
+/// All groups of a pool.
+#[derive(Debug)]
+pub(crate) struct Groups {
+    names: Mutex<Vec<Arc<str>>>,
+    counters: Box<[GroupCounters]>,
+    /// Accounts that asked for a group beyond the named ones.
+    overflow: AtomicU64,
+}
+
+impl Groups {
+    pub(crate) fn new() -> Self {
+        Self {
+            names: Mutex::new(Vec::new()),
+            counters: (0..=NAMED).map(|_| GroupCounters::default()).collect(),
+            overflow: AtomicU64::new(0),
+        }
+    }
+
+    /// The index of a group, which gets one if it has none and there is room.
+    pub(crate) fn index_of(&self, name: &Arc<str>) -> u16 {
+        let mut names = self.names.lock();
+        let known = names.iter().position(|known| known == name);
+        let index = known.unwrap_or_else(|| {
+            if names.len() == NAMED {
+                self.overflow.fetch_add(1, Ordering::Relaxed);
+                return NAMED;
+            }
+            names.push(Arc::clone(name));
+            names.len() - 1
+        });
+        u16::try_from(index).expect("BUG: there are 65 groups at most")
+    }
+
+    pub(crate) fn counters(&self, index: u16) -> &GroupCounters {
+        &self.counters[usize::from(index)]
+    }
+
+    /// Every group that has a name so far, and `other` if it is in use.
+    pub(crate) fn all(&self) -> Vec<(u16, Arc<str>)> {
+        let mut all: Vec<_> = (0..).zip(self.names.lock().iter().cloned()).collect();
+        if self.overflow.load(Ordering::Relaxed) > 0 {
+            let other = u16::try_from(NAMED).expect("BUG: 64 fits");
+            all.push((other, Arc::from("other")));
+        }
+        all
+    }
+
+    /// Groups that found no name left.
+    pub(crate) fn overflow(&self) -> u64 {
+        self.overflow.load(Ordering::Relaxed)
+    }
+}
+
+/// The pool as a whole, as `Pool::stats` sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolStats {
+    /// Accounts that the pool knows.
+    pub accounts: u64,
+    /// Connections opened so far.
+    pub total_connections_created: u64,
+    /// Acquires that a live connection served.
+    pub total_connections_reused: u64,
+    /// Connections closed so far.
+    pub total_connections_closed: u64,
+    /// Idle connections.
+    pub current_pool_size: u64,
+    /// Connections that are leased.
+    pub current_active_connections: u64,
+    /// Connections that are being opened.
+    pub current_connecting: u64,
+    /// The most connections that the pool may have.
+    pub max_connections: u64,
+    /// Acquires that got a lease so far.
+    pub acquires: u64,
+    /// Acquires that got none: by the deadline.
+    pub acquires_timed_out: u64,
+    /// Acquires that got none: for any other reason than the deadline or the caller's leaving.
+    pub acquires_failed: u64,
+    /// Acquires whose caller left.
+    pub acquires_cancelled: u64,
+    /// Leases held now.
+    pub leases: u64,
+    /// Acquires in line now.
+    pub waiting: u64,
+    /// Dials that failed so far.
+    pub dials_failed: u64,
+    /// Errors reported of connections so far.
+    pub connection_errors: u64,
+    /// Flood waits that the server imposed so far.
+    pub flood_waits: u64,
+    /// Sessions and accounts quarantined so far.
+    pub quarantines: u64,
+    /// Egresses whose breaker is open.
+    pub breakers_open: u64,
+    /// Runs of the reaper so far.
+    pub reaper_runs: u64,
+    /// Looks that the reaper has before it.
+    pub reaper_scheduled: u64,
+    /// Accounts whose group found no name left and is counted as `other`.
+    pub groups_overflowed: u64,
+}
+
+/// What is measured in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Measure {
+    AcquireWait,
+    ConnectionOpen,
+    LeaseUse,
+    ConnectionAge,
+}
+
+/// Takes measurements; the metrics layer is the only one that does.
+pub(crate) trait Observer: Send + Sync + 'static {
+    fn observe(&self, measure: Measure, group: u16, value: Duration);
+}

@@ -1,0 +1,241 @@
+//! The only module that names atomics, mutexes and the shared containers of the engine, so that
+//! loom can stand in for them under `--cfg pool_loom`.
+//!
+//! Owns thin façades: [`Mutex`] (never poisoned), [`IdleQueue`], [`Cell`], [`Permits`]. Holds no
+//! policy.
+//!
+//! # Orderings
+//! [`load_after_change`] is the second half of a store-buffering pair: a thread changes one
+//! word with a sequentially consistent read-modify-write, then loads another word with this.
+//! If two threads do so crosswise, at least one of them sees the other's change, because all
+//! four accesses take part in the single total order. On x86 the read-modify-write is the
+//! barrier and this load costs nothing; an explicit fence after it would cost as much as the
+//! rest of a release. Loom treats sequentially consistent loads as acquire loads, so under loom
+//! the same promise is made with a fence on each side.
+
+#[cfg(not(pool_loom))]
+pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
+
+#[cfg(pool_loom)]
+pub(crate) use loom::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// Loads a word after this thread has changed another one; see the module's "Orderings".
+pub(crate) fn load_after_change(word: &AtomicU64) -> u64 {
+    #[cfg(pool_loom)]
+    loom::sync::atomic::fence(Ordering::SeqCst);
+    word.load(Ordering::SeqCst)
+}
+
+/// Changes a word before this thread loads others with [`load_after_change`].
+pub(crate) fn set_bits_before_load(word: &AtomicU64, bits: u64) -> u64 {
+    let before = word.fetch_or(bits, Ordering::SeqCst);
+    #[cfg(pool_loom)]
+    loom::sync::atomic::fence(Ordering::SeqCst);
+    before
+}
+
+/// A mutex that a panic does not poison: no code of a user runs under any lock of the pool.
+#[derive(Debug, Default)]
+pub(crate) struct Mutex<T>(Inner<T>);
+
+#[cfg(not(pool_loom))]
+type Inner<T> = std::sync::Mutex<T>;
+#[cfg(not(pool_loom))]
+pub(crate) type MutexGuard<'a, T> = std::sync::MutexGuard<'a, T>;
+#[cfg(pool_loom)]
+type Inner<T> = loom::sync::Mutex<T>;
+#[cfg(pool_loom)]
+pub(crate) type MutexGuard<'a, T> = loom::sync::MutexGuard<'a, T>;
+
+impl<T> Mutex<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(Inner::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[cfg(not(pool_loom))]
+mod real {
+    use std::sync::Arc;
+
+    /// The idle connections of one account, in the order of their release.
+    #[derive(Debug)]
+    pub(crate) struct IdleQueue<T>(crossbeam_queue::ArrayQueue<T>);
+
+    impl<T> IdleQueue<T> {
+        pub(crate) fn new(capacity: usize) -> Self {
+            Self(crossbeam_queue::ArrayQueue::new(capacity))
+        }
+
+        pub(crate) fn capacity(&self) -> usize {
+            self.0.capacity()
+        }
+
+        pub(crate) fn pop(&self) -> Option<T> {
+            self.0.pop()
+        }
+
+        /// Pushes, or gives back the oldest entry that had to make room.
+        pub(crate) fn force_push(&self, value: T) -> Option<T> {
+            self.0.force_push(value)
+        }
+    }
+
+    /// A place that holds one shared value or none, read without a lock.
+    #[derive(Debug)]
+    pub(crate) struct Cell<T>(arc_swap::ArcSwapOption<T>);
+
+    impl<T> Cell<T> {
+        pub(crate) fn empty() -> Self {
+            Self(arc_swap::ArcSwapOption::const_empty())
+        }
+
+        pub(crate) fn store(&self, value: Option<Arc<T>>) {
+            self.0.store(value);
+        }
+
+        pub(crate) fn load(&self) -> Option<Arc<T>> {
+            self.0.load_full()
+        }
+
+        /// Looks at the value without counting a reference, and clones it only if asked to.
+        pub(crate) fn clone_if(&self, wanted: impl FnOnce(&T) -> bool) -> Option<Arc<T>> {
+            let guard = self.0.load();
+            guard.as_ref().filter(|value| wanted(value)).map(Arc::clone)
+        }
+    }
+
+    /// The free places of an account: a permit belongs to a connection, not to an acquire.
+    #[derive(Debug)]
+    pub(crate) struct Permits(tokio::sync::Semaphore);
+
+    impl Permits {
+        pub(crate) fn new(count: usize) -> Self {
+            Self(tokio::sync::Semaphore::new(count))
+        }
+
+        /// Takes one permit; whoever succeeds owes one [`Permits::put_back`].
+        pub(crate) fn try_take(&self) -> bool {
+            match self.0.try_acquire() {
+                Ok(permit) => {
+                    permit.forget();
+                    true
+                }
+                Err(_) => false,
+            }
+        }
+
+        pub(crate) fn put_back(&self, count: usize) {
+            self.0.add_permits(count);
+        }
+
+        /// Destroys up to `count` free permits, and says how many there were.
+        pub(crate) fn destroy(&self, count: usize) -> usize {
+            self.0.forget_permits(count)
+        }
+
+        pub(crate) fn free(&self) -> usize {
+            self.0.available_permits()
+        }
+    }
+}
+
+#[cfg(not(pool_loom))]
+pub(crate) use real::{Cell, IdleQueue, Permits};
+
+#[cfg(pool_loom)]
+mod model {
+    use std::collections::VecDeque;
+    use std::sync::Arc;
+
+    use super::{AtomicUsize, Mutex, Ordering};
+
+    /// A weak stand-in: entries live under a mutex, but a try at it that is not free reports an
+    /// empty queue. So a model proves that nothing relies on the queue for visibility.
+    #[derive(Debug)]
+    pub(crate) struct IdleQueue<T> {
+        entries: Mutex<VecDeque<T>>,
+        capacity: usize,
+    }
+
+    impl<T> IdleQueue<T> {
+        pub(crate) fn new(capacity: usize) -> Self {
+            Self { entries: Mutex::new(VecDeque::new()), capacity }
+        }
+
+        pub(crate) fn capacity(&self) -> usize {
+            self.capacity
+        }
+
+        pub(crate) fn pop(&self) -> Option<T> {
+            self.entries.0.try_lock().ok()?.pop_front()
+        }
+
+        pub(crate) fn force_push(&self, value: T) -> Option<T> {
+            let mut entries = self.entries.lock();
+            let evicted = if entries.len() == self.capacity { entries.pop_front() } else { None };
+            entries.push_back(value);
+            evicted
+        }
+    }
+
+    /// Stands in for the arc-swap cell.
+    #[derive(Debug)]
+    pub(crate) struct Cell<T>(Mutex<Option<Arc<T>>>);
+
+    impl<T> Cell<T> {
+        pub(crate) fn empty() -> Self {
+            Self(Mutex::new(None))
+        }
+
+        pub(crate) fn store(&self, value: Option<Arc<T>>) {
+            *self.0.lock() = value;
+        }
+
+        pub(crate) fn load(&self) -> Option<Arc<T>> {
+            self.0.lock().clone()
+        }
+
+        pub(crate) fn clone_if(&self, wanted: impl FnOnce(&T) -> bool) -> Option<Arc<T>> {
+            self.load().filter(|value| wanted(value))
+        }
+    }
+
+    /// Stands in for the semaphore, with relaxed counts: nothing may rely on it for visibility.
+    #[derive(Debug)]
+    pub(crate) struct Permits(AtomicUsize);
+
+    impl Permits {
+        pub(crate) fn new(count: usize) -> Self {
+            Self(AtomicUsize::new(count))
+        }
+
+        pub(crate) fn try_take(&self) -> bool {
+            self.0
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1))
+                .is_ok()
+        }
+
+        pub(crate) fn put_back(&self, count: usize) {
+            self.0.fetch_add(count, Ordering::Relaxed);
+        }
+
+        pub(crate) fn destroy(&self, count: usize) -> usize {
+            let mut destroyed = 0;
+            while destroyed < count && self.try_take() {
+                destroyed += 1;
+            }
+            destroyed
+        }
+
+        pub(crate) fn free(&self) -> usize {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+}
+
+#[cfg(pool_loom)]
+pub(crate) use model::{Cell, IdleQueue, Permits};

@@ -1,0 +1,118 @@
+//! Callers that leave, and dials and checks that do not end.
+
+use std::future::Future;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use telepool::{AcquireError, ConnectionState, DialError};
+
+use crate::scripted::{Play, Scripted, account};
+
+#[tokio::test(start_paused = true)]
+async fn a_dial_whose_caller_left_is_pooled() {
+    let manager = Scripted::new(1, 1);
+    let pool = manager.pool(|_| ());
+    manager.on_connect(Play::Slow(Duration::from_secs(2)));
+    let left = tokio::time::timeout(Duration::from_secs(1), pool.acquire(account(1))).await;
+    assert!(left.is_err());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let stats = pool.stats();
+    assert_eq!((stats.current_pool_size, stats.acquires_cancelled, stats.waiting), (1, 1, 0));
+    pool.acquire(account(1)).await.unwrap();
+    assert_eq!(manager.tally(|tally| tally.dials), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dial_that_never_ends_costs_one_attempt_and_its_slot_comes_back() {
+    let manager = Scripted::new(1, 1);
+    let pool = manager.pool(|config| {
+        config.pool.dial_timeout = Duration::from_secs(3);
+        config.pool.acquire_timeout = Duration::from_secs(60);
+    });
+    manager.on_connect(Play::Never);
+    let error = pool.acquire(account(1)).await.unwrap_err();
+    assert!(matches!(error, AcquireError::Dial(DialError::Timeout(_))), "{error}");
+    manager.on_connect(Play::Good);
+    pool.acquire(account(1)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_is_cut_short_or_times_out_never_returns_the_connection_to_the_pool() {
+    for dropped in [true, false] {
+        let manager = Scripted::new(1, 1);
+        let pool = manager.pool(|config| config.pool.acquire_timeout = Duration::from_secs(60));
+        let first = pool.acquire(account(1)).await.unwrap().id();
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        manager.on_check(Play::Never);
+        if dropped {
+            let acquire = pool.acquire(account(1));
+            assert!(tokio::time::timeout(Duration::from_secs(1), acquire).await.is_err());
+            let seen = pool.account_stats(account(1)).unwrap().connections;
+            assert!(seen.iter().all(|it| it.state == ConnectionState::Error), "{seen:?}");
+        }
+        let second = pool.acquire(account(1)).await.unwrap();
+        assert_ne!(second.id(), first);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_an_acquire_after_any_number_of_polls_leaves_nothing_behind() {
+    for play in [Play::Good, Play::Slow(Duration::from_millis(3)), Play::Fail, Play::Panic] {
+        for check in [Play::Good, Play::Slow(Duration::from_millis(3)), Play::Fail, Play::Never] {
+            for polls in 0..6 {
+                cancel_after(play, check, polls).await;
+            }
+        }
+    }
+}
+
+async fn cancel_after(connect: Play, check: Play, polls: u32) {
+    let manager = Scripted::new(2, 1);
+    let pool = manager.pool(|config| config.pool.check_after_idle = Duration::ZERO);
+    drop(pool.acquire(account(1)).await.unwrap());
+    let held = pool.acquire(account(1)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    manager.on_connect(connect);
+    manager.on_check(check);
+    for fresh in [false, true] {
+        let mut acquire =
+            Box::pin(if fresh { pool.acquire_fresh(account(1)) } else { pool.acquire(account(1)) });
+        for _ in 0..polls {
+            if acquire.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    drop(held);
+    manager.on_connect(Play::Good);
+    manager.on_check(Play::Good);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let stats = pool.stats();
+    assert_eq!((stats.leases, stats.waiting), (0, 0), "{connect:?} {check:?} {polls}");
+    let both = [pool.acquire(account(1)).await, pool.acquire(account(1)).await];
+    assert!(both.iter().all(Result::is_ok), "{connect:?} {check:?} {polls}: {both:?}");
+    drop(both);
+    assert_eq!(manager.tally(|tally| tally.doubled), 0);
+    assert_eq!(pool.close().await.left, 0);
+    assert_eq!(manager.tally(|tally| tally.all), 0);
+}
+
+#[test]
+fn a_lease_can_be_dropped_without_a_runtime_and_after_it() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let manager = Scripted::new(2, 1);
+    let (pool, one, two) = runtime.block_on(async {
+        let pool = manager.pool(|_| ());
+        let one = pool.acquire(account(1)).await.unwrap();
+        let two = pool.acquire(account(1)).await.unwrap();
+        (pool, one, two)
+    });
+    drop(one);
+    assert_eq!(pool.stats().current_pool_size, 1);
+    drop(runtime);
+    two.discard();
+    assert_eq!(pool.stats().leases, 0);
+    drop(pool);
+    assert_eq!(manager.tally(|tally| tally.all), 0);
+}

@@ -1,0 +1,145 @@
+//! Idle and age expiry, collection, and the deadlines of a close, on a paused clock.
+
+use std::time::Duration;
+
+use telepool::{AcquireError, CloseReason, Event};
+
+use crate::scripted::{Play, Scripted, account};
+
+const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_closed_within_one_tick_and_its_account_collected() {
+    let manager = Scripted::new(1, 1);
+    let pool = manager.pool(|_| ());
+    drop(pool.acquire(account(1)).await.unwrap());
+    tokio::time::sleep(seconds(299)).await;
+    assert_eq!(pool.stats().current_pool_size, 1);
+    tokio::time::sleep(seconds(62)).await;
+    let stats = pool.stats();
+    assert_eq!((stats.current_pool_size, stats.total_connections_closed), (0, 1));
+    tokio::time::sleep(seconds(400)).await;
+    let stats = pool.stats();
+    assert_eq!((stats.accounts, stats.reaper_scheduled), (0, 0));
+    assert_eq!((stats.total_connections_created, stats.acquires), (1, 1), "totals stay");
+}
+
+#[tokio::test(start_paused = true)]
+async fn traffic_keeps_a_connection_and_age_ends_it_on_its_return() {
+    let manager = Scripted::new(1, 1);
+    let pool = manager.pool(|config| config.pool.age_jitter = 0.0);
+    let mut events = pool.events();
+    let first = pool.acquire(account(1)).await.unwrap().id();
+    for _ in 0..35 {
+        tokio::time::sleep(seconds(100)).await;
+        assert_eq!(pool.acquire(account(1)).await.unwrap().id(), first);
+    }
+    let held = pool.acquire(account(1)).await.unwrap();
+    tokio::time::sleep(seconds(200)).await;
+    assert_eq!(held.id(), first, "age does not take a lease away");
+    drop(held);
+    assert_ne!(pool.acquire(account(1)).await.unwrap().id(), first);
+    let reason = loop {
+        if let Some(Event::ConnectionClosed { reason, .. }) = events.next().await {
+            break reason;
+        }
+    };
+    assert_eq!(reason, CloseReason::Age);
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_born_together_do_not_die_together() {
+    let manager = Scripted::new(1, 1);
+    let pool = manager.pool(|config| {
+        config.pool.max_idle_time = seconds(100_000);
+        config.pool.cleanup_interval = seconds(1);
+    });
+    pool.warm_up((1..=100).map(account));
+    tokio::time::sleep(seconds(10)).await;
+    assert_eq!(pool.stats().current_pool_size, 100);
+    let mut deaths = Vec::new();
+    for _ in 0..3700 {
+        let before = pool.stats().total_connections_closed;
+        tokio::time::sleep(seconds(1)).await;
+        deaths.push(pool.stats().total_connections_closed - before);
+    }
+    assert_eq!(deaths.iter().sum::<u64>(), 100);
+    assert!(*deaths.iter().max().unwrap() <= 10, "{:?}", deaths.iter().max());
+    assert!(deaths.iter().filter(|count| **count > 0).count() > 50);
+}
+
+#[tokio::test(start_paused = true)]
+async fn shorter_times_reach_connections_that_were_opened_before() {
+    let manager = Scripted::new(1, 1);
+    let pool = manager.pool(|_| ());
+    drop(pool.acquire(account(1)).await.unwrap());
+    let mut config = (*pool.config()).clone();
+    config.pool.max_idle_time = seconds(5);
+    config.pool.cleanup_interval = seconds(1);
+    pool.reconfigure(config).unwrap();
+    tokio::time::sleep(seconds(8)).await;
+    assert_eq!(pool.stats().current_pool_size, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_wakes_waiters_refuses_acquires_and_forces_what_is_held_too_long() {
+    let manager = Scripted::new(1, 1);
+    let pool = manager.pool(|_| ());
+    let held = pool.acquire(account(1)).await.unwrap();
+    let waiter = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.acquire_timeout(account(1), seconds(1000)).await.map(drop) }
+    });
+    tokio::time::sleep(seconds(1)).await;
+    let report = pool.close().await;
+    assert_eq!((report.open, report.left), (1, 0), "forced after the drain deadline");
+    assert!(matches!(waiter.await.unwrap(), Err(AcquireError::Closed { .. })));
+    assert!(matches!(pool.acquire(account(1)).await, Err(AcquireError::Closed { .. })));
+    assert!(matches!(pool.acquire(account(2)).await, Err(AcquireError::Closed { .. })));
+    assert_eq!(manager.tally(|tally| tally.all), 0);
+    assert_eq!(pool.stats().leases, 1);
+    drop(held);
+    assert_eq!(pool.stats().leases, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_that_hangs_and_a_dial_that_hangs_do_not_hold_up_the_end() {
+    let manager = Scripted::new(2, 1);
+    let pool = manager.pool(|_| ());
+    drop(pool.acquire(account(1)).await.unwrap());
+    manager.on_connect(Play::Never);
+    manager.on_close(Play::Never);
+    let dialling = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.acquire(account(2)).await.map(drop) }
+    });
+    tokio::time::sleep(seconds(1)).await;
+    assert_eq!(pool.close().await.left, 0);
+    assert!(dialling.await.unwrap().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drained_account_refuses_until_it_is_reinstated() {
+    let manager = Scripted::new(1, 1);
+    let pool = manager.pool(|_| ());
+    drop(pool.acquire(account(1)).await.unwrap());
+    assert!(pool.drain_account(account(1)).await);
+    assert_eq!(manager.tally(|tally| tally.all), 0);
+    let refused = pool.acquire(account(1)).await;
+    assert!(matches!(refused, Err(AcquireError::Draining { .. })));
+    assert!(pool.reinstate(account(1)));
+    pool.acquire(account(1)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_account_leaves_nothing_and_can_come_back() {
+    let manager = Scripted::new(2, 1);
+    let pool = manager.pool(|_| ());
+    let first = pool.acquire(account(1)).await.unwrap().id();
+    assert!(pool.remove_account(account(1)).await);
+    assert_eq!((pool.stats().accounts, manager.tally(|tally| tally.all)), (0, 0));
+    assert_ne!(pool.acquire(account(1)).await.unwrap().id(), first);
+    assert_eq!(manager.tally(|tally| tally.doubled), 0);
+}

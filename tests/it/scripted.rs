@@ -1,0 +1,199 @@
+//! A manager in memory that does as it is told and counts what the pool does with it.
+
+use std::collections::HashMap;
+use std::future::pending;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use telepool::{AccountId, ErrorKind, Manager, Pool, Profile, QuarantineReason, Reaction};
+
+/// How the next call ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Play {
+    Good,
+    Slow(Duration),
+    Fail,
+    Never,
+    Panic,
+    Quarantine,
+}
+
+#[derive(Debug, Default)]
+pub struct Tally {
+    pub dials: u64,
+    pub live: HashMap<AccountId, u64>,
+    pub live_max: HashMap<AccountId, u64>,
+    pub all: u64,
+    pub all_max: u64,
+    /// Slots that had two connections at once.
+    pub doubled: u64,
+    pub slots: HashMap<(AccountId, u16), u64>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Scripted {
+    pub state: Arc<State>,
+}
+
+#[derive(Debug)]
+pub struct State {
+    pub profile: Mutex<Profile>,
+    pub connect: Mutex<Play>,
+    pub check: Mutex<Play>,
+    pub close: Mutex<Play>,
+    pub checks: AtomicU64,
+    pub tally: Mutex<Tally>,
+}
+
+#[derive(Debug)]
+pub struct Wire {
+    pub account: AccountId,
+    pub slot: u16,
+    pub broken: AtomicBool,
+    pub panics: AtomicBool,
+    state: Arc<State>,
+    closed: AtomicBool,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("scripted failure")]
+pub struct Failure(pub Reaction);
+
+impl Scripted {
+    pub fn new(slots: u16, leases: u16) -> Self {
+        let mut profile = Profile::new(slots);
+        profile.leases = leases;
+        Self {
+            state: Arc::new(State {
+                profile: Mutex::new(profile),
+                connect: Mutex::new(Play::Good),
+                check: Mutex::new(Play::Good),
+                close: Mutex::new(Play::Good),
+                checks: AtomicU64::new(0),
+                tally: Mutex::new(Tally::default()),
+            }),
+        }
+    }
+
+    pub fn on_connect(&self, play: Play) {
+        *self.state.connect.lock().unwrap() = play;
+    }
+
+    pub fn on_check(&self, play: Play) {
+        *self.state.check.lock().unwrap() = play;
+    }
+
+    pub fn on_close(&self, play: Play) {
+        *self.state.close.lock().unwrap() = play;
+    }
+
+    pub fn tally<T>(&self, read: impl FnOnce(&Tally) -> T) -> T {
+        read(&self.state.tally.lock().unwrap())
+    }
+
+    /// A pool with pacing out of the way.
+    pub fn pool(&self, change: impl FnOnce(&mut telepool::Config)) -> Pool<Self> {
+        Pool::builder(self.clone())
+            .configure(|config| {
+                config.dial.per_second = 100_000;
+                config.dial.handshakes = 1000;
+                change(config);
+            })
+            .seed(7)
+            .build()
+            .unwrap()
+    }
+}
+
+pub fn account(number: u64) -> AccountId {
+    AccountId::bot(number).unwrap()
+}
+
+async fn play(play: Play) -> Result<(), Failure> {
+    match play {
+        Play::Good => Ok(()),
+        Play::Slow(time) => {
+            tokio::time::sleep(time).await;
+            Ok(())
+        }
+        Play::Fail => Err(Failure(Reaction::Discard)),
+        Play::Never => pending().await,
+        Play::Panic => panic!("scripted panic"),
+        Play::Quarantine => {
+            Err(Failure(Reaction::QuarantineAccount(QuarantineReason::KeyDuplicated)))
+        }
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.gone();
+    }
+}
+
+impl Wire {
+    fn gone(&self) {
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let mut tally = self.state.tally.lock().unwrap();
+        tally.all -= 1;
+        *tally.live.get_mut(&self.account).unwrap() -= 1;
+        *tally.slots.get_mut(&(self.account, self.slot)).unwrap() -= 1;
+    }
+}
+
+impl Manager for Scripted {
+    type Connection = Wire;
+    type Error = Failure;
+
+    fn profile(&self, account: AccountId) -> Option<Profile> {
+        (account.number() < 1_000_000).then(|| self.state.profile.lock().unwrap().clone())
+    }
+
+    async fn connect(&self, account: AccountId, slot: u16) -> Result<Wire, Failure> {
+        self.state.tally.lock().unwrap().dials += 1;
+        let next = *self.state.connect.lock().unwrap();
+        play(next).await?;
+        let mut guard = self.state.tally.lock().unwrap();
+        let tally = &mut *guard;
+        tally.all += 1;
+        tally.all_max = tally.all_max.max(tally.all);
+        let live = tally.live.entry(account).or_default();
+        *live += 1;
+        let most = tally.live_max.entry(account).or_default();
+        *most = (*most).max(*live);
+        let on_slot = tally.slots.entry((account, slot)).or_default();
+        *on_slot += 1;
+        tally.doubled += u64::from(*on_slot > 1);
+        let flag = || AtomicBool::new(false);
+        let (broken, panics, closed) = (flag(), flag(), flag());
+        Ok(Wire { account, slot, broken, panics, state: Arc::clone(&self.state), closed })
+    }
+
+    fn is_broken(&self, wire: &Wire) -> bool {
+        assert!(!wire.panics.load(Ordering::SeqCst), "scripted panic");
+        wire.broken.load(Ordering::SeqCst)
+    }
+
+    async fn check(&self, _wire: &Wire) -> Result<(), Failure> {
+        self.state.checks.fetch_add(1, Ordering::SeqCst);
+        let next = *self.state.check.lock().unwrap();
+        play(next).await
+    }
+
+    async fn close(&self, wire: &Wire) {
+        let next = *self.state.close.lock().unwrap();
+        play(next).await.ok();
+        wire.gone();
+    }
+
+    fn react(&self, error: &Failure) -> Reaction {
+        error.0.clone()
+    }
+
+    fn kind(&self, _error: &Failure) -> ErrorKind {
+        ErrorKind::Io
+    }
+}
