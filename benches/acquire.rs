@@ -45,7 +45,7 @@ fn one_task(criterion: &mut Criterion) {
         bencher.to_async(&runtime).iter(async || drop(pool.acquire(account).await.unwrap()));
     });
 
-    let peer = deadpool::managed::Pool::builder(Nothing)
+    let peer: deadpool::managed::Pool<Nothing> = deadpool::managed::Pool::builder(Nothing)
         .max_size(3)
         .runtime(deadpool::Runtime::Tokio1)
         .build()

@@ -153,8 +153,20 @@ mod model {
 
     use super::{AtomicUsize, Mutex, Ordering};
 
-    /// A weak stand-in: entries live under a mutex, but a try at it that is not free reports an
-    /// empty queue. So a model proves that nothing relies on the queue for visibility.
+    thread_local! {
+        // A model runs on one thread of the system, whatever threads it models.
+        static FORGETFUL: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    }
+
+    /// Makes the queues of this model forget every entry, or keep them.
+    #[cfg(test)]
+    pub(crate) fn forget_entries(forgetful: bool) {
+        FORGETFUL.set(forgetful);
+    }
+
+    /// Two stand-ins in one. One keeps its entries under a mutex, whose edges would hide that an
+    /// ordering is missing elsewhere. The other forgets them all: what holds with it relies on
+    /// the queue for nothing but the order of reuse.
     #[derive(Debug)]
     pub(crate) struct IdleQueue<T> {
         entries: Mutex<VecDeque<T>>,
@@ -171,10 +183,16 @@ mod model {
         }
 
         pub(crate) fn pop(&self) -> Option<T> {
-            self.entries.0.try_lock().ok()?.pop_front()
+            if FORGETFUL.get() {
+                return None;
+            }
+            self.entries.lock().pop_front()
         }
 
         pub(crate) fn force_push(&self, value: T) -> Option<T> {
+            if FORGETFUL.get() {
+                return None;
+            }
             let mut entries = self.entries.lock();
             let evicted = if entries.len() == self.capacity { entries.pop_front() } else { None };
             entries.push_back(value);
@@ -237,5 +255,7 @@ mod model {
     }
 }
 
+#[cfg(all(test, pool_loom))]
+pub(crate) use model::forget_entries;
 #[cfg(pool_loom)]
 pub(crate) use model::{Cell, IdleQueue, Permits};

@@ -2,8 +2,8 @@
 //! that the memory model lets them read.
 //!
 //! Run with `RUSTFLAGS="--cfg pool_loom" cargo test --release --no-default-features --lib model`.
-//! The stand-ins in `sync` are deliberately weak: the queue may look empty when it is not, and
-//! permits carry no visibility. What holds here does not rely on either.
+//! The stand-ins in `sync` are deliberately weak: one queue forgets all its entries, and permits
+//! carry no visibility. What holds here does not rely on either.
 
 #![expect(clippy::unwrap_used, reason = "a model may panic")]
 
@@ -14,13 +14,22 @@ use loom::thread;
 
 use super::*;
 use crate::clock::EPOCH;
+use crate::sync::forget_entries;
 
 type Engine = AccountPool<u32, std::io::Error>;
 type Place = Arc<Waiter<u32, std::io::Error>>;
 
 const NOW: Tick = EPOCH;
 
-fn model(run: impl Fn() + Sync + Send + 'static) {
+/// Runs a model with a queue that keeps its entries and with one that forgets them.
+fn model(run: fn()) {
+    for forgetful in [true, false] {
+        forget_entries(forgetful);
+        explore(run);
+    }
+}
+
+fn explore(run: fn()) {
     let mut builder = loom::model::Builder::new();
     // Two preemptions find nearly every race and keep the set within minutes; the environment
     // variable LOOM_MAX_PREEMPTIONS sets more.
@@ -156,7 +165,9 @@ fn model_exactly_one_of_reaper_and_acquire_gets_an_idle_connection() {
                 assert!(reaped.is_none(), "both have it");
                 release(&engine, connection);
             }
-            Take::Empty => carry_out(&engine, reaped.expect("nobody has it")),
+            Take::Empty => {
+                carry_out(&engine, reaped.expect("nobody has it"));
+            }
             Take::Outdated(_) | Take::NotReady => unreachable!("nothing else happens"),
         }
         at_rest(&engine, 1);

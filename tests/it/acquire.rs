@@ -160,7 +160,7 @@ async fn a_quarantined_account_fails_at_once_costs_no_dial_and_can_be_reinstated
     assert_eq!(manager.tally(|tally| tally.dials), dials);
     manager.on_connect(Play::Good);
     assert!(pool.reinstate(account(1)));
-    pool.acquire(account(1)).await.unwrap();
+    drop(pool.acquire(account(1)).await.unwrap());
 }
 
 #[tokio::test]

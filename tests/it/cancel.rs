@@ -18,7 +18,7 @@ async fn a_dial_whose_caller_left_is_pooled() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     let stats = pool.stats();
     assert_eq!((stats.current_pool_size, stats.acquires_cancelled, stats.waiting), (1, 1, 0));
-    pool.acquire(account(1)).await.unwrap();
+    drop(pool.acquire(account(1)).await.unwrap());
     assert_eq!(manager.tally(|tally| tally.dials), 1);
 }
 
@@ -33,7 +33,7 @@ async fn a_dial_that_never_ends_costs_one_attempt_and_its_slot_comes_back() {
     let error = pool.acquire(account(1)).await.unwrap_err();
     assert!(matches!(error, AcquireError::Dial(DialError::Timeout(_))), "{error}");
     manager.on_connect(Play::Good);
-    pool.acquire(account(1)).await.unwrap();
+    drop(pool.acquire(account(1)).await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]

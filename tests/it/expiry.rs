@@ -130,7 +130,7 @@ async fn a_drained_account_refuses_until_it_is_reinstated() {
     let refused = pool.acquire(account(1)).await;
     assert!(matches!(refused, Err(AcquireError::Draining { .. })));
     assert!(pool.reinstate(account(1)));
-    pool.acquire(account(1)).await.unwrap();
+    drop(pool.acquire(account(1)).await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,7 +15,7 @@ async fn a_panic_in_connect_costs_that_attempt() {
     let error = pool.acquire(account(1)).await.unwrap_err();
     assert!(matches!(error, AcquireError::Dial(DialError::Panicked)), "{error}");
     manager.on_connect(Play::Good);
-    pool.acquire(account(1)).await.unwrap();
+    drop(pool.acquire(account(1)).await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]

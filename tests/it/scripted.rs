@@ -10,7 +10,7 @@ use telepool::{AccountId, ErrorKind, Manager, Pool, Profile, QuarantineReason, R
 
 /// How the next call ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Play {
+pub(crate) enum Play {
     Good,
     Slow(Duration),
     Fail,
@@ -20,48 +20,48 @@ pub enum Play {
 }
 
 #[derive(Debug, Default)]
-pub struct Tally {
-    pub dials: u64,
-    pub live: HashMap<AccountId, u64>,
-    pub live_max: HashMap<AccountId, u64>,
-    pub all: u64,
-    pub all_max: u64,
+pub(crate) struct Tally {
+    pub(crate) dials: u64,
+    pub(crate) live: HashMap<AccountId, u64>,
+    pub(crate) live_max: HashMap<AccountId, u64>,
+    pub(crate) all: u64,
+    pub(crate) all_max: u64,
     /// Slots that had two connections at once.
-    pub doubled: u64,
-    pub slots: HashMap<(AccountId, u16), u64>,
+    pub(crate) doubled: u64,
+    pub(crate) slots: HashMap<(AccountId, u16), u64>,
 }
 
 #[derive(Clone, Debug)]
-pub struct Scripted {
-    pub state: Arc<State>,
+pub(crate) struct Scripted {
+    pub(crate) state: Arc<State>,
 }
 
 #[derive(Debug)]
-pub struct State {
-    pub profile: Mutex<Profile>,
-    pub connect: Mutex<Play>,
-    pub check: Mutex<Play>,
-    pub close: Mutex<Play>,
-    pub checks: AtomicU64,
-    pub tally: Mutex<Tally>,
+pub(crate) struct State {
+    pub(crate) profile: Mutex<Profile>,
+    pub(crate) connect: Mutex<Play>,
+    pub(crate) check: Mutex<Play>,
+    pub(crate) close: Mutex<Play>,
+    pub(crate) checks: AtomicU64,
+    pub(crate) tally: Mutex<Tally>,
 }
 
 #[derive(Debug)]
-pub struct Wire {
-    pub account: AccountId,
-    pub slot: u16,
-    pub broken: AtomicBool,
-    pub panics: AtomicBool,
+pub(crate) struct Wire {
+    pub(crate) account: AccountId,
+    pub(crate) slot: u16,
+    pub(crate) broken: AtomicBool,
+    pub(crate) panics: AtomicBool,
     state: Arc<State>,
     closed: AtomicBool,
 }
 
 #[derive(Debug, thiserror::Error)]
 #[error("scripted failure")]
-pub struct Failure(pub Reaction);
+pub(crate) struct Failure(pub(crate) Reaction);
 
 impl Scripted {
-    pub fn new(slots: u16, leases: u16) -> Self {
+    pub(crate) fn new(slots: u16, leases: u16) -> Self {
         let mut profile = Profile::new(slots);
         profile.leases = leases;
         Self {
@@ -76,24 +76,24 @@ impl Scripted {
         }
     }
 
-    pub fn on_connect(&self, play: Play) {
+    pub(crate) fn on_connect(&self, play: Play) {
         *self.state.connect.lock().unwrap() = play;
     }
 
-    pub fn on_check(&self, play: Play) {
+    pub(crate) fn on_check(&self, play: Play) {
         *self.state.check.lock().unwrap() = play;
     }
 
-    pub fn on_close(&self, play: Play) {
+    pub(crate) fn on_close(&self, play: Play) {
         *self.state.close.lock().unwrap() = play;
     }
 
-    pub fn tally<T>(&self, read: impl FnOnce(&Tally) -> T) -> T {
+    pub(crate) fn tally<T>(&self, read: impl FnOnce(&Tally) -> T) -> T {
         read(&self.state.tally.lock().unwrap())
     }
 
     /// A pool with pacing out of the way.
-    pub fn pool(&self, change: impl FnOnce(&mut telepool::Config)) -> Pool<Self> {
+    pub(crate) fn pool(&self, change: impl FnOnce(&mut telepool::Config)) -> Pool<Self> {
         Pool::builder(self.clone())
             .configure(|config| {
                 config.dial.per_second = 100_000;
@@ -106,7 +106,7 @@ impl Scripted {
     }
 }
 
-pub fn account(number: u64) -> AccountId {
+pub(crate) fn account(number: u64) -> AccountId {
     AccountId::bot(number).unwrap()
 }
 
