@@ -1,1 +1,4 @@
 //! Integration tests, one file per aspect.
+
+#[cfg(feature = "session")]
+mod session;
