@@ -7,6 +7,8 @@ mod manager;
 
 #[cfg(feature = "session")]
 pub mod session;
+#[cfg(feature = "grammers")]
+pub mod telegram;
 
 pub use account::{AccountId, ParseAccountError, RevealedAccount};
 pub use manager::{Egress, ErrorKind, Manager, Profile, QuarantineReason, Reaction};
