@@ -2,3 +2,5 @@
 
 #[cfg(feature = "session")]
 mod session;
+#[cfg(all(feature = "grammers", feature = "sandbox"))]
+mod telegram;
