@@ -18,6 +18,9 @@
 //! without a key, which tells it from step 3; if the dial failed and the runner would dial
 //! again, it does not know where. After step 3 any question about the home is an error. So one
 //! runner is one connection to the home, and its key is the one it was given.
+//!
+//! Our copy of the key is wiped when the session is dropped. The client makes copies of its own,
+//! which nobody wipes.
 
 use std::collections::HashMap;
 use std::fmt;
