@@ -23,6 +23,8 @@ use telepool::telegram::{
 use telepool::{AccountId, Manager, QuarantineReason, Reaction};
 
 type GetNearestDc = functions::help::GetNearestDc;
+/// What every connection begins with.
+type Introduction = functions::InvokeWithLayer<functions::help::GetConfig>;
 
 /// A server, and a manager of one account with some sessions on it.
 struct Bench {

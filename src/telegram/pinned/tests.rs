@@ -138,3 +138,24 @@ fn the_home_cannot_be_moved() {
     now(session.set_home_dc_id(FOREIGN)).unwrap();
     assert_eq!(session.home_dc_id(), Ok(HOME));
 }
+
+#[test]
+fn a_home_of_either_family_is_dialled_by_its_own() {
+    let mut record = record();
+    record.address = "[::1]:4430".parse().unwrap();
+    let at: SocketAddr = "127.0.0.1:4".parse().unwrap();
+    let session = PinnedSession::new(&record, [(FOREIGN, at)].into_iter().collect());
+    connect(&session).unwrap();
+    let foreign = session.dc_option(FOREIGN).unwrap().unwrap();
+    assert_eq!(foreign.ipv6.ip().to_ipv4_mapped(), Some(Ipv4Addr::LOCALHOST));
+
+    let session = PinnedSession::new(&record, DataCentres::new());
+    assert_eq!(SocketAddr::from(session.dc_option(HOME).unwrap().unwrap().ipv6), record.address);
+
+    // A home by IPv4 cannot have a neighbour that listens on IPv6 only.
+    record.address = at;
+    let table = [(FOREIGN, "[::1]:4".parse().unwrap())].into_iter().collect();
+    let session = PinnedSession::new(&record, table);
+    connect(&session).unwrap();
+    assert_eq!(session.dc_option(FOREIGN), Ok(None));
+}

@@ -181,3 +181,38 @@ async fn a_close_that_is_abandoned_still_closes() {
     drop(bench.connect().await.unwrap());
     assert_eq!(bench.server.violations(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_panic_while_dialling_costs_the_attempt() {
+    let bench = bench(1);
+    for _ in 0..10 {
+        bench.server.decide::<Introduction>(Fate::Nonsense);
+        let lost = bench.connect().await.unwrap_err();
+        assert_eq!(bench.manager.react(&lost), Reaction::Discard, "{lost}");
+        bench.server.decide::<Introduction>(Fate::Answer);
+        drop(bench.connect().await.unwrap());
+    }
+    bench.quiet().await;
+    assert_eq!(bench.server.violations(), 0);
+}
+
+#[tokio::test]
+async fn a_silent_server_holds_nothing_but_the_attempt() {
+    let bench = bench(1);
+    for silent in 0..10 {
+        let silence = |fate| {
+            if silent % 2 == 0 {
+                bench.server.decide::<Introduction>(fate);
+            } else {
+                bench.server.decide::<functions::updates::GetState>(fate);
+            }
+        };
+        silence(Fate::Silence);
+        let limit = Duration::from_millis(20);
+        assert!(tokio::time::timeout(limit, bench.connect()).await.is_err());
+        silence(Fate::Answer);
+        drop(bench.connect().await.unwrap());
+    }
+    bench.quiet().await;
+    assert_eq!(bench.server.violations(), 0);
+}

@@ -20,6 +20,7 @@ const CONTAINER: u32 = 0x73f1_f8dc;
 const RPC_RESULT: u32 = 0xf35c_6d01;
 const VECTOR: u32 = 0x1cb5_c415;
 const CONFIG: u32 = 0xcc1a_241e;
+const INVOKE_WITH_LAYER: u32 = 0xda9b_0d0d;
 const BOOL_FALSE: u32 = 0xbc79_9737;
 
 /// What becomes of a request.
@@ -33,6 +34,8 @@ pub(crate) enum Fate {
     Transport(i32),
     /// An update beside the answer.
     Update,
+    /// A configuration with something else in the place of an address, which no client expects.
+    Nonsense,
 }
 
 #[derive(Default)]
@@ -220,6 +223,7 @@ impl Peer {
                 self.send(&result(msg_id, &enums::RpcError::Error(error).to_bytes()))
             }
             Fate::Answer => self.answer(msg_id, body),
+            Fate::Nonsense => self.send(&result(msg_id, &config("nowhere"))),
             Fate::Update => {
                 self.send(&enums::Updates::TooLong.to_bytes())?;
                 self.answer(msg_id, body)
@@ -234,7 +238,7 @@ impl Peer {
                 let pong = enums::Pong::Pong(types::Pong { msg_id, ping_id });
                 self.send(&pong.to_bytes())
             }
-            0xda9b_0d0d => self.send(&result(msg_id, &config())),
+            INVOKE_WITH_LAYER => self.send(&result(msg_id, &config("127.9.9.9"))),
             functions::updates::GetState::CONSTRUCTOR_ID => {
                 let (pts, qts, date, seq, unread_count) = (1, 1, 1, 1, 0);
                 let state = types::updates::State { pts, qts, date, seq, unread_count };
@@ -314,14 +318,12 @@ fn result(msg_id: i64, answer: &[u8]) -> Vec<u8> {
 
 /// A configuration that lists other addresses for the home and for another data centre, which
 /// nobody may follow.
-fn config() -> Vec<u8> {
+fn config(home: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     for word in [CONFIG, 0, 0, 0, BOOL_FALSE, 2, VECTOR, 3] {
         bytes.extend(word.to_le_bytes());
     }
-    for (id, ip_address, ipv6) in
-        [(2, "127.9.9.9", false), (2, "::9", true), (4, "127.9.9.8", false)]
-    {
+    for (id, ip_address, ipv6) in [(2, home, false), (2, "::9", true), (4, "127.9.9.8", false)] {
         let option = types::DcOption {
             ipv6,
             media_only: false,
