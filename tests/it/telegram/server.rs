@@ -4,7 +4,7 @@
 //! It runs on threads of its own with blocking sockets, so that it judges the client's runtime
 //! from outside: when the second connection of a key speaks, it looks at the socket of the first.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,6 +18,8 @@ use grammers_mtproto::transport::{Full, Transport};
 
 const CONTAINER: u32 = 0x73f1_f8dc;
 const RPC_RESULT: u32 = 0xf35c_6d01;
+/// How often a socket with something unread is looked at, a millisecond apart.
+const LOOKS_MAX: usize = 5_000;
 const VECTOR: u32 = 0x1cb5_c415;
 const CONFIG: u32 = 0xcc1a_241e;
 const INVOKE_WITH_LAYER: u32 = 0xda9b_0d0d;
@@ -43,7 +45,8 @@ pub(crate) struct State {
     /// The fate of requests by constructor; the others are answered.
     fates: Mutex<HashMap<u32, Fate>>,
     keys: Mutex<HashMap<[u8; 8], Key>>,
-    next: AtomicU64,
+    /// Connections that have not spoken yet, in the order in which they came.
+    silent: Mutex<BTreeMap<u64, TcpStream>>,
     stopped: AtomicBool,
     pub(crate) accepted: AtomicU64,
     /// Connections that sent a request with a key.
@@ -74,9 +77,10 @@ impl Server {
                 if shared.stopped.load(Ordering::SeqCst) {
                     return;
                 }
-                shared.accepted.fetch_add(1, Ordering::SeqCst);
+                let id = shared.accepted.fetch_add(1, Ordering::SeqCst);
+                shared.silent.lock().unwrap().insert(id, stream.try_clone().unwrap());
                 let state = Arc::clone(&shared);
-                thread::spawn(move || Peer::new(stream, state).serve());
+                thread::spawn(move || Peer::new(id, stream, state).serve());
             }
         });
         Self { address, state }
@@ -127,15 +131,15 @@ struct Peer {
 }
 
 impl Peer {
-    fn new(stream: TcpStream, state: Arc<State>) -> Self {
+    fn new(id: u64, stream: TcpStream, state: Arc<State>) -> Self {
         stream.set_nodelay(true).unwrap();
-        let id = state.next.fetch_add(1, Ordering::SeqCst);
         let (incoming, outgoing) = (Full::new(), Full::new());
         Self { id, stream, state, incoming, outgoing, key: None, session: [0; 8], sent: 0 }
     }
 
     fn serve(mut self) {
         drop(self.packets());
+        self.state.silent.lock().unwrap().remove(&self.id);
         if let Some(key) = self.key
             && let Some(key) = self.state.keys.lock().unwrap().get_mut(&key_id(&key))
         {
@@ -177,6 +181,7 @@ impl Peer {
 
     /// Registers the connection, and looks whether another of its key still lives.
     fn keep_the_rule(&self, id: &[u8; 8]) -> io::Result<()> {
+        self.hear_the_older();
         let own = self.stream.try_clone()?;
         let others: Vec<TcpStream> = {
             let mut keys = self.state.keys.lock().unwrap();
@@ -185,12 +190,32 @@ impl Peer {
             live.insert(self.id, own);
             others
         };
+        self.state.silent.lock().unwrap().remove(&self.id);
         for other in others {
             if is_open(&other) {
                 self.state.key_violations.fetch_add(1, Ordering::SeqCst);
             }
         }
         Ok(())
+    }
+
+    /// Lets older connections that have something unread be heard first. The threads run in any
+    /// order; without this a request of a connection that is closed already could seem to come
+    /// after ours.
+    fn hear_the_older(&self) {
+        let older: Vec<u64> =
+            self.state.silent.lock().unwrap().range(..self.id).map(|(id, _)| *id).collect();
+        for id in older {
+            for _ in 0..LOOKS_MAX {
+                let silent = self.state.silent.lock().unwrap();
+                let Some(stream) = silent.get(&id) else { break };
+                if !matches!(look(stream), Ok(1..)) {
+                    break;
+                }
+                drop(silent);
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
     }
 
     fn message(&mut self, message: &[u8]) -> io::Result<()> {
@@ -295,17 +320,25 @@ fn read_exact(stream: &mut TcpStream, mut buffer: &mut [u8]) -> io::Result<()> {
 /// Whether the client's end of the socket is open. What it still has to say is waited for: the
 /// end may come after it.
 fn is_open(stream: &TcpStream) -> bool {
-    for _ in 0..100 {
-        stream.set_nonblocking(true).unwrap();
-        let seen = stream.peek(&mut [0]);
-        stream.set_nonblocking(false).unwrap();
-        match seen {
+    for _ in 0..LOOKS_MAX {
+        match look(stream) {
             Ok(0) => return false,
             Ok(_) => thread::sleep(Duration::from_millis(1)),
             Err(error) => return error.kind() == ErrorKind::WouldBlock,
         }
     }
     true
+}
+
+/// What could be read from the socket right now, without reading it.
+fn look(stream: &TcpStream) -> io::Result<usize> {
+    // One at a time: a look that finds the socket blocking again would wait.
+    static LOOKING: Mutex<()> = Mutex::new(());
+    let _looking = LOOKING.lock().unwrap();
+    stream.set_nonblocking(true)?;
+    let seen = stream.peek(&mut [0]);
+    stream.set_nonblocking(false)?;
+    seen
 }
 
 fn word(bytes: &[u8], at: usize) -> u32 {
