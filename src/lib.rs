@@ -30,6 +30,12 @@
 //! # }
 //! ```
 
+//! # Where to look
+//! [`Pool`] and [`Account`] acquire; [`Acquire`] is the future they return and [`Lease`] its
+//! outcome. [`Config`] holds every setting with its default and limits, [`Event`] what happens,
+//! [`PoolStats`] and [`AccountStats`] the numbers.
+//!
+#![cfg_attr(feature = "grammers", doc = "Real Telegram accounts: [`telegram`] and [`session`].")]
 #![forbid(unsafe_code)]
 
 mod account;
@@ -58,6 +64,8 @@ mod sync;
 
 #[cfg(feature = "session")]
 pub mod session;
+#[cfg(feature = "grammers")]
+pub mod telegram;
 
 pub use account::{AccountId, ParseAccountError, RevealedAccount};
 pub use account_pool::{AccountStats, CloseReason, ConnectionId, ConnectionStats, Source};
@@ -71,3 +79,8 @@ pub use noop::NoopManager;
 pub use pool::{Account, AccountHealth, Builder, CloseReport, Pool};
 pub use state::ConnectionState;
 pub use stats::PoolStats;
+
+/// The README's example, compiled with the tests.
+#[cfg(all(doctest, feature = "grammers"))]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;

@@ -39,16 +39,7 @@ pub(crate) enum OpenEnd {
     Cancelled,
 }
 
-impl AcquireEnd {
-    #[cfg(feature = "metrics")]
-    pub(crate) const LABELS: [&str; 5] = ["timeout", "cancelled", "rejected", "closed", "error"];
-}
-
 impl OpenEnd {
-    #[cfg(feature = "metrics")]
-    pub(crate) const LABELS: [&str; 7] =
-        ["ok", "timeout", "refused", "auth", "handshake", "io", "cancelled"];
-
     pub(crate) fn of(kind: ErrorKind) -> Self {
         match kind {
             ErrorKind::Io => Self::Io,

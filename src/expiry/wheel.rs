@@ -95,7 +95,7 @@ mod tests {
         wheel.insert(1000, 'a');
         wheel.insert(1101, 'b');
         wheel.insert(1200, 'c');
-        assert_eq!(wheel.advance(1099), vec![]);
+        assert!(wheel.advance(1099).is_empty());
         assert_eq!(wheel.advance(1100), vec!['a']);
         assert_eq!(wheel.advance(1250), vec!['b', 'c']);
         assert_eq!(wheel.len(), 0);
@@ -121,7 +121,7 @@ mod tests {
         out.sort_unstable();
         assert_eq!(out, (0..2000).collect::<Vec<_>>());
         wheel.insert(5, 1);
-        assert_eq!(wheel.advance(3), vec![], "a clock that goes back takes nothing out");
+        assert!(wheel.advance(3).is_empty(), "a clock that goes back takes nothing out");
         assert_eq!(wheel.advance((1 << 50) + 10), vec![1]);
     }
 

@@ -3,13 +3,20 @@
 //!
 //! Owns the types and the text forms. Never stores, dials or logs anything.
 
+mod data_centres;
 mod key;
+pub mod lines;
+mod proxy;
+mod string;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+pub use data_centres::DataCentres;
 pub use key::AuthKey;
+pub use proxy::proxy_label;
+pub use string::{SessionFormat, SessionString, SessionStringError, telethon_string};
 
 use crate::account::AccountId;
 
@@ -24,7 +31,7 @@ pub struct SessionRecord {
     pub dc: i32,
     /// Where the home data centre listens.
     pub address: SocketAddr,
-    /// The user id that the session is logged in as.
+    /// The user id that the session is logged in as; 0 if nobody said.
     pub user_id: i64,
     /// Whether the user is a bot.
     pub is_bot: bool,

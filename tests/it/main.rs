@@ -12,5 +12,10 @@ mod cancel;
 mod expiry;
 mod limits;
 mod panics;
+mod readme;
 mod scripted;
+#[cfg(feature = "session")]
+mod session;
 mod stress;
+#[cfg(all(feature = "grammers", feature = "sandbox"))]
+mod telegram;

@@ -1,0 +1,39 @@
+//! JSON lines: one authorized session per line, the form in which sessions are kept and moved.
+//!
+//! Owns the reader, the writer and the rules between lines. Never opens a file, and never
+//! repeats a session string in an error.
+//!
+//! ```json
+//! {"phone": "+442079460958", "session": "1BVts..."}
+//! {"bot_id": 123456, "slot": 1, "dc": 2, "address": "149.154.167.41:443", "session": "AgE..."}
+//! ```
+//!
+//! | key | value | without it |
+//! |---|---|---|
+//! | `phone` or `bot_id` | text or number | an error: exactly one of them names the account |
+//! | `session` | a Telethon or Pyrogram string | an error |
+//! | `slot` | 0 to 63 | the lowest that the account has free so far |
+//! | `dc` | 1 to 255 | what the string says; another number than the string's is an error |
+//! | `address` | IP address and port | what the string says, else the table of data centres |
+//! | `user_id` | a positive number | what the string says, else the bot id, else 0 (unknown) |
+//! | `is_bot` | true or false | what the string says, else whether `bot_id` names the account |
+//! | `group` | a label of up to 64 characters | none |
+//! | `proxy` | `socks5://[user:password@]host:port` | none |
+//!
+//! Blank lines are skipped; any other key is an error, so that a misspelt one is not lost.
+
+mod error;
+mod fields;
+mod read;
+mod write;
+
+pub use error::{LineError, LineProblem};
+pub use read::{LineReader, read, read_all};
+pub use write::write_line;
+
+/// The longest line taken, in bytes: ten times what the longest sensible line needs.
+pub const LINE_LEN_MAX: usize = 8 * 1024;
+/// The slots an account can have.
+pub const SLOTS_MAX: u16 = 64;
+/// The longest group label, in characters.
+pub const GROUP_LEN_MAX: usize = 64;

@@ -1,0 +1,329 @@
+//! Reads sessions from lines.
+//!
+//! Owns the bounded line buffer and the rules between lines: no slot and no authorization key
+//! twice. Never holds more than one line, and wipes it.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, BufRead};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::fields::{Fields, Scalar};
+use super::{GROUP_LEN_MAX, LINE_LEN_MAX, LineError, LineProblem, SLOTS_MAX};
+use crate::account::AccountId;
+use crate::session::{AuthKey, DataCentres, SessionRecord, SessionString, proxy_label};
+
+/// Reads sessions one by one. After a bad line the next one is read, so that all errors of a
+/// file can be shown at once; after a failed read there is nothing more.
+pub fn read<R: BufRead>(source: R, data_centres: &DataCentres) -> LineReader<'_, R> {
+    LineReader {
+        source: Some(source),
+        data_centres,
+        // Allocated once, so that growing it leaves no copies of keys behind.
+        buffer: Zeroizing::new(Vec::with_capacity(LINE_LEN_MAX)),
+        line: 0,
+        slots: HashMap::new(),
+        keys: HashMap::new(),
+        hasher: RandomState::new(),
+    }
+}
+
+/// Reads every session, or stops at the first line that is none.
+///
+/// # Errors
+/// The first bad line and what would do instead.
+pub fn read_all<R: BufRead>(
+    source: R,
+    data_centres: &DataCentres,
+) -> Result<Vec<SessionRecord>, LineError> {
+    read(source, data_centres).collect()
+}
+
+/// An iterator over the sessions of a source; see [`read`].
+pub struct LineReader<'a, R> {
+    /// `None` after a failed read.
+    source: Option<R>,
+    data_centres: &'a DataCentres,
+    buffer: Zeroizing<Vec<u8>>,
+    line: u64,
+    /// Which line has each slot.
+    slots: HashMap<(AccountId, u16), u64>,
+    /// Which line has each authorization key, by a hash: a copy of every key would be one more
+    /// thing to guard. The hash is keyed, so that nobody can make two keys collide.
+    keys: HashMap<u64, u64>,
+    hasher: RandomState,
+}
+
+impl<R> std::fmt::Debug for LineReader<'_, R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LineReader").field("line", &self.line).finish_non_exhaustive()
+    }
+}
+
+impl<R: BufRead> Iterator for LineReader<'_, R> {
+    type Item = Result<SessionRecord, LineError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let source = self.source.as_mut()?;
+            match next_line(source, &mut self.buffer) {
+                Ok(Line::End) => return None,
+                Ok(Line::Whole) => self.line += 1,
+                Ok(Line::TooLong) => {
+                    self.line += 1;
+                    return Some(Err(self.error(LineProblem::TooLong { limit: LINE_LEN_MAX })));
+                }
+                Err(error) => {
+                    self.line += 1;
+                    self.source = None;
+                    return Some(Err(self.error(error.into())));
+                }
+            }
+            if !text_of(&self.buffer).is_empty() {
+                return Some(self.session().map_err(|problem| self.error(problem)));
+            }
+        }
+    }
+}
+
+impl<R> LineReader<'_, R> {
+    fn error(&self, problem: LineProblem) -> LineError {
+        LineError { line: self.line, problem }
+    }
+
+    /// The session of the line in the buffer, checked against the lines before.
+    fn session(&mut self) -> Result<SessionRecord, LineProblem> {
+        let fields = Fields::parse(text_of(&self.buffer))?;
+        let account = account(&fields)?;
+        let session = session_string(&fields)?;
+        let dc = data_centre(&fields, &session)?;
+        let record = SessionRecord {
+            account,
+            slot: self.slot(&fields, account)?,
+            dc,
+            address: address(&fields, &session, dc, self.data_centres)?,
+            user_id: user_id(&fields, &session, account)?,
+            is_bot: is_bot(&fields, &session, account)?,
+            group: group(&fields)?,
+            proxy: proxy(&fields)?,
+            key: session.key,
+        };
+        // Only a line that is right in everything else claims its slot and its key.
+        let fingerprint = fingerprint(&self.hasher, &record.key);
+        if let Some(first) = self.keys.get(&fingerprint) {
+            return Err(LineProblem::KeyTaken { first: *first });
+        }
+        self.keys.insert(fingerprint, self.line);
+        self.slots.insert((account, record.slot), self.line);
+        Ok(record)
+    }
+
+    fn slot(&self, fields: &Fields<'_>, account: AccountId) -> Result<u16, LineProblem> {
+        let Some(value) = &fields.slot else {
+            return (0..SLOTS_MAX)
+                .find(|slot| !self.slots.contains_key(&(account, *slot)))
+                .ok_or(LineProblem::NoSlotFree { limit: SLOTS_MAX });
+        };
+        let slot = match value {
+            Scalar::Number(slot) => u16::try_from(*slot).ok().filter(|slot| *slot < SLOTS_MAX),
+            _ => None,
+        }
+        .ok_or_else(|| wrong("slot", value.quoted(), "a number from 0 to 63"))?;
+        match self.slots.get(&(account, slot)) {
+            Some(first) => Err(LineProblem::SlotTaken { slot, first: *first }),
+            None => Ok(slot),
+        }
+    }
+}
+
+fn fingerprint(hasher: &RandomState, key: &AuthKey) -> u64 {
+    hasher.hash_one(key.expose())
+}
+
+enum Line {
+    End,
+    Whole,
+    TooLong,
+}
+
+/// Fills the buffer with the next line. An overlong line is passed over in bounded memory.
+fn next_line(source: &mut impl BufRead, buffer: &mut Vec<u8>) -> io::Result<Line> {
+    buffer.clear();
+    let mut too_long = false;
+    let mut any = false;
+    loop {
+        let chunk = match source.fill_buf() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            chunk => chunk?,
+        };
+        if chunk.is_empty() {
+            break;
+        }
+        any = true;
+        let end = chunk.iter().position(|byte| *byte == b'\n');
+        let text = &chunk[..end.unwrap_or(chunk.len())];
+        too_long |= buffer.len() + text.len() > LINE_LEN_MAX;
+        if !too_long {
+            buffer.extend_from_slice(text);
+        }
+        let used = end.map_or(chunk.len(), |end| end + 1);
+        source.consume(used);
+        if end.is_some() {
+            break;
+        }
+    }
+    Ok(match (any, too_long) {
+        (false, _) => Line::End,
+        (true, false) => Line::Whole,
+        (true, true) => Line::TooLong,
+    })
+}
+
+/// A line without the blanks around it and without the mark that some editors begin a file with.
+fn text_of(line: &[u8]) -> &[u8] {
+    line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line).trim_ascii()
+}
+
+fn wrong(key: &'static str, found: String, wanted: &'static str) -> LineProblem {
+    LineProblem::Value { key, found, wanted }
+}
+
+fn account(fields: &Fields<'_>) -> Result<AccountId, LineProblem> {
+    let (key, value) = match (&fields.phone, &fields.bot_id) {
+        (Some(_), Some(_)) => return Err(LineProblem::TwoAccounts),
+        (Some(phone), None) => ("phone", phone),
+        (None, Some(bot)) => ("bot_id", bot),
+        (None, None) => {
+            let remedy = "add the account's number, or `bot_id` for a bot";
+            return Err(LineProblem::Missing { key: "phone", remedy });
+        }
+    };
+    let number = match value {
+        Scalar::Number(number) => u64::try_from(*number).ok(),
+        // A bot token begins with the id; only the id is wanted here, and the rest is a secret.
+        Scalar::Text(text) if key == "bot_id" => text.trim().parse().ok(),
+        Scalar::Text(text) => {
+            let parsed = text.parse::<AccountId>();
+            let phone = parsed.map_err(|source| LineProblem::Account { key, source })?;
+            if phone.is_bot() {
+                return Err(wrong(key, value.shown(), "a phone number; a bot has `bot_id`"));
+            }
+            return Ok(phone);
+        }
+        _ => None,
+    }
+    .ok_or_else(|| wrong(key, value.shown(), "an account's number"))?;
+    let account = if key == "phone" { AccountId::phone(number) } else { AccountId::bot(number) };
+    account.map_err(|source| LineProblem::Account { key, source })
+}
+
+fn session_string(fields: &Fields<'_>) -> Result<SessionString, LineProblem> {
+    match &fields.session {
+        None => {
+            let remedy = "add the string that Telethon or Pyrogram exports";
+            Err(LineProblem::Missing { key: "session", remedy })
+        }
+        Some(Scalar::Text(text)) => Ok(SessionString::parse(text.as_bytes())?),
+        Some(value) => Err(wrong("session", value.shown(), "a session string")),
+    }
+}
+
+fn data_centre(fields: &Fields<'_>, session: &SessionString) -> Result<i32, LineProblem> {
+    match &fields.dc {
+        None => Ok(session.dc),
+        Some(value) => match value {
+            Scalar::Number(dc) => u8::try_from(*dc).ok().filter(|dc| *dc != 0).map(i32::from),
+            _ => None,
+        }
+        .ok_or_else(|| wrong("dc", value.shown(), "a number from 1 to 255"))
+        .and_then(|key| {
+            let string = session.dc;
+            if key == string {
+                Ok(key)
+            } else {
+                Err(LineProblem::DataCentreConflict { key, string })
+            }
+        }),
+    }
+}
+
+fn address(
+    fields: &Fields<'_>,
+    session: &SessionString,
+    dc: i32,
+    data_centres: &DataCentres,
+) -> Result<SocketAddr, LineProblem> {
+    if let Some(value) = &fields.address {
+        return match value {
+            Scalar::Text(text) => text.parse().ok(),
+            _ => None,
+        }
+        .filter(|address: &SocketAddr| address.port() != 0 && !address.ip().is_unspecified())
+        .ok_or_else(|| {
+            wrong("address", value.quoted(), "an IP address and a port, such as \"127.0.0.1:443\"")
+        });
+    }
+    if let Some(address) = session.address {
+        return Ok(address);
+    }
+    if session.test_mode == Some(true) {
+        return Err(LineProblem::TestServer { dc });
+    }
+    data_centres.address(dc).ok_or(LineProblem::NoAddress { dc })
+}
+
+fn user_id(
+    fields: &Fields<'_>,
+    session: &SessionString,
+    account: AccountId,
+) -> Result<i64, LineProblem> {
+    let of_bot = || i64::try_from(account.number()).ok().filter(|_| account.is_bot());
+    match &fields.user_id {
+        None => Ok(session.user_id.or_else(of_bot).unwrap_or(0)),
+        // 0 is how a record without a known user is written.
+        Some(Scalar::Number(id)) if *id >= 0 => Ok(*id),
+        Some(value) => Err(wrong("user_id", value.shown(), "a user's number, or left out")),
+    }
+}
+
+fn is_bot(
+    fields: &Fields<'_>,
+    session: &SessionString,
+    account: AccountId,
+) -> Result<bool, LineProblem> {
+    let told = match &fields.is_bot {
+        None => session.is_bot,
+        Some(Scalar::Flag(flag)) => Some(*flag),
+        Some(value) => return Err(wrong("is_bot", value.shown(), "true or false")),
+    };
+    match told {
+        Some(string) if string != account.is_bot() => Err(LineProblem::BotConflict { string }),
+        _ => Ok(account.is_bot()),
+    }
+}
+
+fn group(fields: &Fields<'_>) -> Result<Option<Arc<str>>, LineProblem> {
+    let Some(value) = &fields.group else { return Ok(None) };
+    match value {
+        Scalar::Text(text)
+            if !text.trim().is_empty()
+                && text.chars().count() <= GROUP_LEN_MAX
+                && !text.chars().any(char::is_control) =>
+        {
+            Ok(Some(Arc::from(text.trim())))
+        }
+        _ => Err(wrong("group", value.shown(), "a label of 1 to 64 printable characters")),
+    }
+}
+
+fn proxy(fields: &Fields<'_>) -> Result<Option<Arc<str>>, LineProblem> {
+    let Some(value) = &fields.proxy else { return Ok(None) };
+    match value {
+        Scalar::Text(text) if proxy_label(text).is_some() => Ok(Some(Arc::from(&**text))),
+        // Its credentials must not show.
+        _ => Err(wrong("proxy", value.shown(), "socks5://[user:password@]host:port")),
+    }
+}

@@ -1,0 +1,51 @@
+//! Writes sessions as lines.
+//!
+//! Owns the written form, which is the one that says everything explicitly. Never keeps a copy
+//! of the text: the buffer is wiped.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use zeroize::Zeroizing;
+
+use crate::session::{SessionRecord, telethon_string};
+
+/// More than the longest line needs, so that no reallocation leaves a copy of the key behind.
+const CAPACITY: usize = 4 * 1024;
+
+/// Writes one session as one line, with a Telethon string. [`read`](super::read()) takes it back
+/// unchanged.
+///
+/// # Errors
+/// Those of the writer, and `InvalidInput` for a record that no session string can hold (a data
+/// centre outside 1 to 255).
+pub fn write_line(mut out: impl Write, record: &SessionRecord) -> io::Result<()> {
+    let session = telethon_string(record.dc, record.address, &record.key)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    let mut line = Zeroizing::new(String::with_capacity(CAPACITY));
+    let account = record.account;
+    let named = if account.is_bot() {
+        write!(line, r#"{{"bot_id":{}"#, account.number())
+    } else {
+        write!(line, r#"{{"phone":"{}""#, account.reveal())
+    };
+    named
+        .and_then(|()| {
+            write!(
+                line,
+                r#","slot":{},"dc":{},"address":"{}","user_id":{},"is_bot":{}"#,
+                record.slot, record.dc, record.address, record.user_id, record.is_bot
+            )
+        })
+        .map_err(io::Error::other)?;
+    for (key, label) in [("group", &record.group), ("proxy", &record.proxy)] {
+        if let Some(label) = label {
+            let text = Zeroizing::new(serde_json::to_string(&**label)?);
+            write!(line, r#","{key}":{}"#, *text).map_err(io::Error::other)?;
+        }
+    }
+    line.push_str(r#","session":""#);
+    line.push_str(&session);
+    line.push_str("\"}\n");
+    out.write_all(line.as_bytes())
+}

@@ -1,0 +1,194 @@
+//! One connection of one session, as a lease gives it out.
+//!
+//! Owns the call with its deadline and the check of what may be sent. Never dials: a connection
+//! that has ended stays ended.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use grammers_client::Client;
+use grammers_client::sender::SenderPoolHandle;
+use grammers_client::tl::{Deserializable, RemoteCall, functions};
+
+use super::health::{Call, Health};
+use super::supervisor::Leash;
+use super::{Refusal, TelegramError};
+use crate::account::AccountId;
+
+/// The longest body that is sent. From 1,044,433 bytes on the client panics, and a body just
+/// below that would never fit into a message beside the acknowledgements that go with it.
+const BODY_LEN_MAX: usize = 1_040_000;
+/// What names a method.
+const BODY_LEN_MIN: usize = 4;
+
+/// The live connection of one authorized session, shared by its borrowers.
+///
+/// It derefs to the plain client, for everything that the client can do. Calls made there know
+/// no deadline and are not checked before they are sent; report their errors to the lease. A
+/// clone of the client outlives its lease: it works until the connection closes, the pool does
+/// not count it, and every call fails afterwards.
+pub struct TelegramConnection {
+    pub(super) account: AccountId,
+    pub(super) slot: u16,
+    pub(super) data_centre: i32,
+    pub(super) client: Client,
+    pub(super) handle: SenderPoolHandle,
+    pub(super) health: Arc<Health>,
+    pub(super) leash: Leash,
+    pub(super) call_timeout: Duration,
+}
+
+impl TelegramConnection {
+    /// Whose connection this is.
+    #[must_use]
+    pub fn account(&self) -> AccountId {
+        self.account
+    }
+
+    /// Which of the account's sessions it belongs to.
+    #[must_use]
+    pub fn slot(&self) -> u16 {
+        self.slot
+    }
+
+    /// The data centre at the other end.
+    #[must_use]
+    pub fn data_centre(&self) -> i32 {
+        self.data_centre
+    }
+
+    /// The plain client; see the type's own words on clones of it.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// How many calls were given up before their answer came. A connection with many is
+    /// replaced, since each leaves its request behind.
+    #[must_use]
+    pub fn abandoned_calls(&self) -> u32 {
+        self.health.abandoned()
+    }
+
+    /// Calls a method in the home data centre, within the limit of the settings. Never sleeps
+    /// and never retries.
+    ///
+    /// # Errors
+    /// What the server says, what becomes of the connection, [`TelegramError::Timeout`], or
+    /// [`TelegramError::Refused`] for a request that would cost the connection.
+    pub async fn invoke<R: RemoteCall>(&self, request: &R) -> Result<R::Return, TelegramError> {
+        self.invoke_within(request, self.call_timeout).await
+    }
+
+    /// The same within a limit of the caller's.
+    ///
+    /// # Errors
+    /// Those of [`invoke`](Self::invoke).
+    pub async fn invoke_within<R: RemoteCall>(
+        &self,
+        request: &R,
+        limit: Duration,
+    ) -> Result<R::Return, TelegramError> {
+        let body = request.to_bytes();
+        refuse(body.len())?;
+        let call = Call::begin(&self.health);
+        let sent = self.handle.raw_invoke_in_dc(self.data_centre, body);
+        let Ok(result) = tokio::time::timeout(limit, sent).await else {
+            // Dropping `call` counts it as abandoned.
+            return Err(TelegramError::Timeout { after: limit });
+        };
+        call.end();
+        match result {
+            Ok(answer) => R::Return::from_bytes(&answer)
+                .map_err(|error| TelegramError::Answer(error.to_string().into())),
+            Err(error) => {
+                let error = TelegramError::from(error);
+                if ends_connection(&error) {
+                    self.health.mark_broken();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.health.is_broken() || self.leash.has_ended()
+    }
+
+    /// A round trip that changes nothing at the other end.
+    pub(super) async fn ping(&self) -> Result<(), TelegramError> {
+        // The server repeats the number; nobody else looks at it.
+        self.invoke(&functions::Ping { ping_id: 0 }).await.map(drop)
+    }
+
+    /// Ends the connection and waits until its key is free. The end comes even if the wait is
+    /// abandoned.
+    pub(super) async fn close(&self) {
+        self.health.mark_broken();
+        self.leash.stop();
+        self.leash.gone().await;
+    }
+}
+
+impl Deref for TelegramConnection {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl fmt::Debug for TelegramConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TelegramConnection")
+            .field("account", &self.account)
+            .field("slot", &self.slot)
+            .field("data_centre", &self.data_centre)
+            .field("is_broken", &self.is_broken())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Refuses what would make the client panic.
+fn refuse(len: usize) -> Result<(), Refusal> {
+    match len {
+        len if len < BODY_LEN_MIN => Err(Refusal::TooShort { len }),
+        len if len > BODY_LEN_MAX => Err(Refusal::TooLong { len, limit: BODY_LEN_MAX }),
+        len if !len.is_multiple_of(4) => Err(Refusal::Ragged { len }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether no call after this error can succeed on the same connection.
+fn ends_connection(error: &TelegramError) -> bool {
+    matches!(
+        error,
+        TelegramError::Io(_)
+            | TelegramError::Transport { .. }
+            | TelegramError::KeyChanged
+            | TelegramError::Protocol(_)
+            | TelegramError::Dropped
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_client_can_carry_is_sent() {
+        for (len, refused) in [
+            (0, Some(Refusal::TooShort { len: 0 })),
+            (3, Some(Refusal::TooShort { len: 3 })),
+            (4, None),
+            (5, Some(Refusal::Ragged { len: 5 })),
+            (BODY_LEN_MAX, None),
+            (BODY_LEN_MAX + 4, Some(Refusal::TooLong { len: 1_040_004, limit: BODY_LEN_MAX })),
+            (usize::MAX, Some(Refusal::TooLong { len: usize::MAX, limit: BODY_LEN_MAX })),
+        ] {
+            assert_eq!(refuse(len).err(), refused, "{len}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What can go wrong with a connection or a call.
+//!
+//! Owns the error type and the translation from the client's. Never holds a key, a session
+//! string, an address of a proxy or the body of a request.
+
+use std::io;
+use std::time::Duration;
+
+use grammers_client::InvocationError;
+use grammers_client::sender::RpcError;
+use grammers_client::tl;
+use grammers_mtproto::mtp::DeserializeError;
+use grammers_mtproto::transport;
+
+use super::pinned::PinnedError;
+use crate::account::AccountId;
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TelegramError {
+    /// The server refused the call.
+    #[error("{name}{} (code {code}{})", shown_value(.value), shown_method(.method))]
+    Rpc {
+        /// Like an HTTP status.
+        code: i32,
+        /// The name without its number: `FLOOD_WAIT`.
+        name: Box<str>,
+        /// The number in the name: seconds, a data centre.
+        value: Option<u32>,
+        /// The constructor id of the method.
+        method: Option<u32>,
+    },
+    /// The network failed.
+    #[error("the connection failed: {0}")]
+    Io(#[source] io::Error),
+    /// The server sent a code instead of an answer and closes the connection.
+    #[error("the server refused the connection with transport code {code}")]
+    Transport {
+        /// 404: unknown key, 429: too many connections, 444: wrong data centre.
+        code: u32,
+    },
+    /// The server does not know the key when a connection begins. At times it is mistaken, so
+    /// that the first time proves nothing.
+    #[error("the server does not know the authorization key ({strikes} times in a row)")]
+    KeyUnknown {
+        /// How often in a row.
+        strikes: u32,
+    },
+    /// The client tried to replace the key, which it may not.
+    #[error("the server does not know the authorization key: the old one was kept")]
+    KeyChanged,
+    /// Making a key with a data centre failed. Only foreign ones need it: in a connect it means
+    /// that the home does not know ours.
+    #[error("no key could be agreed on with the data centre: {0}")]
+    KeyExchange(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The bytes from the server make no sense; the connection is lost.
+    #[error("the server broke the protocol: {0}")]
+    Protocol(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// An answer that cannot be understood; the connection is sound.
+    #[error("the answer could not be read: {0}")]
+    Answer(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// No answer in time. The server may have carried out the call.
+    #[error("no answer within {after:?}: the call may or may not have been carried out")]
+    Timeout {
+        /// The limit.
+        after: Duration,
+    },
+    /// The connection ended before the answer. The server may have carried out the call.
+    #[error("the connection ended before the answer: acquire another one")]
+    Dropped,
+    /// The call was not sent, because it would have cost the connection.
+    #[error("the call was not sent: {0}")]
+    Refused(#[from] Refusal),
+    /// The client knows no address of a data centre that it needs.
+    #[error("the call needs a data centre whose address is not in the settings")]
+    UnknownDataCentre,
+    /// The source has no such session.
+    #[error("account {account} has no session for slot {slot}: add one, or reload")]
+    NoSession {
+        /// Whose.
+        account: AccountId,
+        /// The slot.
+        slot: u16,
+    },
+    /// The session says to dial by a proxy, and this build cannot. Dialling without it would
+    /// show the account from another address.
+    #[error("the session has a proxy, and this build dials by none: it was not dialled")]
+    ProxyUnsupported,
+}
+
+/// Why a call was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Too long for one message.
+    #[error("its {len} bytes are more than {limit}: send files in parts")]
+    TooLong {
+        /// How many bytes it has.
+        len: usize,
+        /// How many are allowed.
+        limit: usize,
+    },
+    /// Too short to name a method.
+    #[error("its {len} bytes name no method")]
+    TooShort {
+        /// How many bytes it has.
+        len: usize,
+    },
+    /// Not made of whole words.
+    #[error("its {len} bytes are not a multiple of 4")]
+    Ragged {
+        /// How many bytes it has.
+        len: usize,
+    },
+}
+
+impl From<InvocationError> for TelegramError {
+    fn from(error: InvocationError) -> Self {
+        match error {
+            InvocationError::Rpc(error) => error.into(),
+            InvocationError::Io(error) => Self::Io(error),
+            InvocationError::Transport(transport::Error::BadStatus { status }) => {
+                Self::Transport { code: status }
+            }
+            InvocationError::Transport(error) => Self::Protocol(error.into()),
+            InvocationError::Deserialize(error) => match error {
+                // One answer that this version of the schema does not know.
+                DeserializeError::UnexpectedConstructor { .. }
+                | DeserializeError::DecompressionFailed
+                | DeserializeError::MessageBufferTooSmall => Self::Answer(error.into()),
+                _ => Self::Protocol(error.into()),
+            },
+            InvocationError::Dropped(_) => Self::Dropped,
+            InvocationError::InvalidDc => Self::UnknownDataCentre,
+            InvocationError::Authentication(error) => Self::KeyExchange(error.into()),
+            InvocationError::Session(error) => match error.downcast_ref() {
+                Some(PinnedError::KeyChanged) => Self::KeyChanged,
+                Some(PinnedError::Redial) | None => Self::Dropped,
+            },
+        }
+    }
+}
+
+impl From<RpcError> for TelegramError {
+    fn from(error: RpcError) -> Self {
+        let RpcError { code, name, value, caused_by } = error;
+        Self::Rpc { code, name: name.into(), value, method: caused_by }
+    }
+}
+
+fn shown_value(value: &Option<u32>) -> String {
+    value.map(|value| format!(" {value}")).unwrap_or_default()
+}
+
+fn shown_method(method: &Option<u32>) -> String {
+    method.map(|method| format!(", {}", tl::name_for_id(method))).unwrap_or_default()
+}

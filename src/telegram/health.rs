@@ -1,0 +1,79 @@
+//! What is known of a connection without asking the server.
+//!
+//! Owns two words that the supervisor and the callers set and `is_broken` reads. Never does I/O.
+//!
+//! # Orderings
+//! All accesses are relaxed. Neither word guards other data: a reader that sees an old value
+//! takes the connection for sound a moment longer, and its next call tells it otherwise.
+
+use crate::sync::{AtomicBool, AtomicU32, Ordering};
+
+/// How many calls may be given up on one connection. The client keeps the request of each until
+/// the answer comes, which for a lost one is never.
+const ABANDONED_MAX: u32 = 16;
+
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    broken: AtomicBool,
+    abandoned: AtomicU32,
+}
+
+impl Health {
+    pub(super) fn mark_broken(&self) {
+        self.broken.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the connection is of no more use: dead, or burdened with too many lost calls.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed) || self.abandoned() >= ABANDONED_MAX
+    }
+
+    pub(super) fn abandoned(&self) -> u32 {
+        self.abandoned.load(Ordering::Relaxed)
+    }
+}
+
+/// A call under way: counts as abandoned unless it is answered.
+pub(super) struct Call<'a>(&'a Health);
+
+impl<'a> Call<'a> {
+    pub(super) fn begin(health: &'a Health) -> Self {
+        Self(health)
+    }
+
+    /// The call has its answer or its error.
+    pub(super) fn end(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.0.abandoned.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_calls_without_an_answer_count_and_only_many_matter() {
+        let health = Health::default();
+        for _ in 0..100 {
+            Call::begin(&health).end();
+        }
+        for given_up in 0..ABANDONED_MAX {
+            assert!(!health.is_broken(), "after {given_up}");
+            drop(Call::begin(&health));
+        }
+        assert!(health.is_broken());
+    }
+
+    #[test]
+    fn broken_stays_broken() {
+        let health = Health::default();
+        health.mark_broken();
+        assert!(health.is_broken());
+    }
+}

@@ -1,0 +1,213 @@
+//! The manager: profiles, connects and closes by way of the client.
+//!
+//! Owns the making of a connection and the memory of refused keys. Never dials a session whose
+//! last connection still has a socket.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use grammers_client::client::ClientConfiguration;
+use grammers_client::tl::{Identifiable as _, functions};
+use grammers_client::{Client, SenderPool};
+use tokio::sync::mpsc;
+
+use super::custody::KeyToken;
+use super::feed::{AccountUpdate, Feed};
+use super::health::Health;
+use super::pinned::PinnedSession;
+use super::supervisor::{Charge, supervise};
+use super::{SessionSource, TelegramConnection, TelegramError, TelegramSettings, kind, react};
+use crate::account::AccountId;
+use crate::manager::{ErrorKind, Manager, Profile, Reaction};
+use crate::session::SessionRecord;
+
+/// Opens the connections of the sessions that a source has.
+///
+/// Connecting needs a tokio runtime with time and I/O enabled; each connection has two tasks on
+/// the runtime that dialled it, and one for each data centre it visits.
+pub struct GrammersManager<S> {
+    source: S,
+    settings: TelegramSettings,
+    feed: Arc<Feed>,
+    /// How often in a row the server did not know the key of a session. Holds only sessions in
+    /// doubt.
+    strikes: Mutex<HashMap<(AccountId, u16), u32>>,
+}
+
+impl<S: SessionSource> GrammersManager<S> {
+    /// A manager of these sessions.
+    #[must_use]
+    pub fn new(source: S, settings: TelegramSettings) -> Self {
+        if settings.parallel_connections_per_session > 1 {
+            tracing::warn!(
+                "parallel_connections_per_session is above 1, which is not implemented: using 1"
+            );
+        }
+        let (feed, strikes) = (Arc::default(), Mutex::default());
+        Self { source, settings, feed, strikes }
+    }
+
+    /// Where the sessions come from.
+    #[must_use]
+    pub fn source(&self) -> &S {
+        &self.source
+    }
+
+    /// Hands every update of every connection to one receiver, in place of the one before. It
+    /// keeps up to `capacity` unread ones; more are dropped and counted.
+    #[must_use]
+    pub fn subscribe(&self, capacity: usize) -> mpsc::Receiver<AccountUpdate> {
+        self.feed.subscribe(capacity)
+    }
+
+    /// How many updates were dropped because the subscriber was slow.
+    #[must_use]
+    pub fn updates_dropped(&self) -> u64 {
+        self.feed.dropped()
+    }
+
+    /// Puts the client to work on a session. Nothing is dialled until the first call.
+    fn open(&self, record: &SessionRecord, token: KeyToken) -> TelegramConnection {
+        let session = Arc::new(PinnedSession::new(record, self.settings.data_centres.clone()));
+        let params = self.settings.connection_params(record.address.is_ipv6());
+        let SenderPool { runner, handle, updates } =
+            SenderPool::with_configuration(Arc::clone(&session), self.settings.api_id, params);
+        let thin = handle.thin.clone();
+        let configuration = ClientConfiguration { auto_cache_peers: self.settings.cache_peers };
+        let client = Client::with_configuration(handle, configuration);
+        let health = Arc::<Health>::default();
+        let charge = Charge {
+            account: record.account,
+            slot: record.slot,
+            handle: thin.clone(),
+            updates,
+            session,
+            health: Arc::clone(&health),
+            feed: Arc::clone(&self.feed),
+            close_grace: self.settings.close_grace,
+        };
+        TelegramConnection {
+            account: record.account,
+            slot: record.slot,
+            data_centre: record.dc,
+            client,
+            handle: thin,
+            health,
+            leash: supervise(charge, runner, token),
+            call_timeout: self.settings.call_timeout,
+        }
+    }
+
+    /// Turns what a connect ends with when the server does not know the key into one error that
+    /// says how often that has happened.
+    fn judge(&self, account: AccountId, slot: u16, error: TelegramError) -> TelegramError {
+        match error {
+            // The client answers a 404 by making a new key, which fails or is refused.
+            TelegramError::Transport { code: 404 }
+            | TelegramError::KeyExchange(_)
+            | TelegramError::KeyChanged => {
+                let mut strikes = self.strikes();
+                let count = strikes.entry((account, slot)).or_default();
+                *count = count.saturating_add(1);
+                TelegramError::KeyUnknown { strikes: *count }
+            }
+            error => error,
+        }
+    }
+
+    fn strikes(&self) -> MutexGuard<'_, HashMap<(AccountId, u16), u32>> {
+        self.strikes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S> fmt::Debug for GrammersManager<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GrammersManager").field("feed", &self.feed).finish_non_exhaustive()
+    }
+}
+
+impl<S: SessionSource> Manager for GrammersManager<S> {
+    type Connection = TelegramConnection;
+    type Error = TelegramError;
+
+    fn profile(&self, account: AccountId) -> Option<Profile> {
+        let profile = self.source.profile(account)?;
+        Some(Profile {
+            slots: profile.sessions,
+            leases: self.settings.leases,
+            group: profile.group,
+            egress: profile.egress,
+        })
+    }
+
+    /// Waits until the session's last connection is gone, dials and proves that the session is
+    /// logged in. Dropping the future ends what it has begun.
+    async fn connect(
+        &self,
+        account: AccountId,
+        slot: u16,
+    ) -> Result<TelegramConnection, TelegramError> {
+        let record = self.source.session(account, slot);
+        let record = record.ok_or(TelegramError::NoSession { account, slot })?;
+        if record.proxy.is_some() {
+            return Err(TelegramError::ProxyUnsupported);
+        }
+        let token = KeyToken::take(&record.key).await;
+        // From here on the supervisor sees to the end of it, whatever becomes of this future.
+        let connection = self.open(&record, token);
+        match prove_login(&connection).await {
+            Ok(()) => {
+                self.strikes().remove(&(account, slot));
+                Ok(connection)
+            }
+            Err(error) => {
+                connection.close().await;
+                Err(self.judge(account, slot, error))
+            }
+        }
+    }
+
+    fn is_broken(&self, connection: &TelegramConnection) -> bool {
+        connection.is_broken()
+    }
+
+    async fn check(&self, connection: &TelegramConnection) -> Result<(), TelegramError> {
+        connection.ping().await
+    }
+
+    async fn close(&self, connection: &TelegramConnection) {
+        connection.close().await;
+    }
+
+    fn react(&self, error: &TelegramError) -> Reaction {
+        react(error)
+    }
+
+    fn kind(&self, error: &TelegramError) -> ErrorKind {
+        kind(error)
+    }
+
+    fn members(&self, group: &str) -> Option<Arc<[AccountId]>> {
+        self.source.members(group)
+    }
+}
+
+/// The first call of a connection, which makes the client dial and introduce itself.
+///
+/// A ping or the introduction proves nothing: a key that is not logged in may do both.
+/// `updates.getState` is the cheapest method that only a logged-in session may call (no
+/// arguments, five numbers in answer, for users and bots alike), and it also makes the server
+/// send updates to this connection.
+async fn prove_login(connection: &TelegramConnection) -> Result<(), TelegramError> {
+    match connection.invoke(&functions::updates::GetState {}).await {
+        Ok(_state) => Ok(()),
+        // Only a session that is logged in has a limit to exceed; dialling again would not help.
+        Err(TelegramError::Rpc { code: 420, method: Some(method), .. })
+            if method == functions::updates::GetState::CONSTRUCTOR_ID =>
+        {
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}

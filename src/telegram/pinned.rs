@@ -1,0 +1,215 @@
+//! The session that the client sees: one that answers once.
+//!
+//! Owns the authorization key of one connection and what the client may learn. Never lets the
+//! key be replaced, never lets the client dial its home a second time, and never takes an
+//! address from the server. One object per connection, never shared.
+//!
+//! # How the client asks
+//! For each connection that the client's runner makes (grammers 0.11, `create_connection`):
+//!
+//! 1. `dc_option(home)`: where to dial, with which key;
+//! 2. it dials, introduces itself, receives the server's list of data centres, and for each
+//!    address of it calls `dc_option(id)` and then `set_dc_option` with the address replaced and
+//!    the key as step 2 found it;
+//! 3. `set_dc_option(home)` with the key that the connection ended up with: ours, or, if the
+//!    server did not know ours (transport error 404), a new one that is not logged in.
+//!
+//! Only the first `dc_option(home)` is answered. In step 2 the home is then unknown and comes
+//! without a key, which tells it from step 3; if the dial failed and the runner would dial
+//! again, it does not know where. After step 3 any question about the home is an error. So one
+//! runner is one connection to the home, and its key is the one it was given.
+//!
+//! Our copy of the key is wiped when the session is dropped. The client makes copies of its own,
+//! which nobody wipes.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use grammers_client::session::types::{DcOption, PeerId, PeerInfo, UpdateState, UpdatesState};
+use grammers_client::session::{BoxFuture, Session};
+
+use crate::session::{AuthKey, DataCentres, SessionRecord};
+
+/// How many users and chats are remembered before the memory starts afresh.
+const PEERS_MAX: usize = 10_000;
+
+/// Where the one connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The client has not asked yet.
+    Fresh,
+    /// It knows the address and is dialling.
+    Dialling,
+    /// It has its connection.
+    Connected,
+    /// No connection may come any more.
+    Sealed,
+}
+
+pub(super) struct PinnedSession {
+    home: i32,
+    address: SocketAddr,
+    key: AuthKey,
+    /// Where foreign data centres listen.
+    data_centres: DataCentres,
+    memory: Mutex<Memory>,
+}
+
+struct Memory {
+    stage: Stage,
+    /// The keys that the client made with foreign data centres. They are of this connection
+    /// alone, so that no other can use them at the same time.
+    foreign_keys: HashMap<i32, AuthKey>,
+    peers: HashMap<PeerId, PeerInfo>,
+}
+
+impl PinnedSession {
+    pub(super) fn new(record: &SessionRecord, data_centres: DataCentres) -> Self {
+        let memory =
+            Memory { stage: Stage::Fresh, foreign_keys: HashMap::new(), peers: HashMap::new() };
+        Self {
+            home: record.dc,
+            address: record.address,
+            key: record.key.clone(),
+            data_centres,
+            memory: Mutex::new(memory),
+        }
+    }
+
+    /// Forbids any connection that is not there yet, and says whether the one to the home is.
+    /// After `false` the client's runner holds no task of its own.
+    pub(super) fn seal(&self) -> bool {
+        let mut memory = self.memory();
+        let connected = memory.stage == Stage::Connected;
+        memory.stage = Stage::Sealed;
+        connected
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        // Every change under the lock is a single assignment: a panic leaves nothing half done.
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn home_option(&self) -> Result<Option<DcOption>, PinnedError> {
+        let mut memory = self.memory();
+        match memory.stage {
+            Stage::Fresh => {
+                memory.stage = Stage::Dialling;
+                Ok(option(self.home, self.address, true, Some(*self.key.expose())))
+            }
+            Stage::Dialling => Ok(None),
+            Stage::Connected | Stage::Sealed => Err(PinnedError::Redial),
+        }
+    }
+
+    fn set_home_option(&self, key: Option<&[u8; 256]>) -> Result<(), PinnedError> {
+        let mut memory = self.memory();
+        match (memory.stage, key) {
+            // An entry of the server's list: nothing in it is for us.
+            (Stage::Dialling, None) => Ok(()),
+            (Stage::Dialling, Some(key)) if key == self.key.expose() => {
+                memory.stage = Stage::Connected;
+                Ok(())
+            }
+            (_, Some(key)) if key != self.key.expose() => Err(PinnedError::KeyChanged),
+            _ => Err(PinnedError::Redial),
+        }
+    }
+
+    fn foreign_option(&self, dc: i32) -> Option<DcOption> {
+        let memory = self.memory();
+        if memory.stage != Stage::Connected {
+            return None;
+        }
+        let key = memory.foreign_keys.get(&dc).map(|key| *key.expose());
+        option(dc, self.data_centres.address(dc)?, self.address.is_ipv6(), key)
+    }
+}
+
+impl fmt::Debug for PinnedSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PinnedSession").field("home", &self.home).finish_non_exhaustive()
+    }
+}
+
+/// The client's form of an address. It has one for each family and dials the family of the home;
+/// `None` if the address cannot be dialled that way.
+fn option(dc: i32, address: SocketAddr, ipv6: bool, key: Option<[u8; 256]>) -> Option<DcOption> {
+    let (ipv4, ipv6) = match address {
+        SocketAddr::V4(v4) => (v4, SocketAddrV6::new(v4.ip().to_ipv6_mapped(), v4.port(), 0, 0)),
+        // Never dialled, and leads nowhere.
+        SocketAddr::V6(v6) if ipv6 => (SocketAddrV4::new([0, 0, 0, 0].into(), 0), v6),
+        SocketAddr::V6(_) => return None,
+    };
+    Some(DcOption { id: dc, ipv4, ipv6, auth_key: key })
+}
+
+impl Session for PinnedSession {
+    type Error = PinnedError;
+
+    fn home_dc_id(&self) -> Result<i32, Self::Error> {
+        Ok(self.home)
+    }
+
+    fn set_home_dc_id(&self, _dc: i32) -> BoxFuture<'_, Result<(), Self::Error>> {
+        // The home of a logged-in session is where its key is.
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn dc_option(&self, dc: i32) -> Result<Option<DcOption>, Self::Error> {
+        if dc == self.home { self.home_option() } else { Ok(self.foreign_option(dc)) }
+    }
+
+    fn set_dc_option(&self, option: &DcOption) -> BoxFuture<'_, Result<(), Self::Error>> {
+        let result = if option.id == self.home {
+            self.set_home_option(option.auth_key.as_ref())
+        } else {
+            if let Some(key) = option.auth_key.as_ref().and_then(|key| AuthKey::from_slice(key)) {
+                self.memory().foreign_keys.insert(option.id, key);
+            }
+            Ok(())
+        };
+        Box::pin(std::future::ready(result))
+    }
+
+    fn peer(&self, peer: PeerId) -> BoxFuture<'_, Result<Option<PeerInfo>, Self::Error>> {
+        let known = self.memory().peers.get(&peer).cloned();
+        Box::pin(std::future::ready(Ok(known)))
+    }
+
+    fn cache_peer(&self, peer: PeerInfo) -> BoxFuture<'_, Result<(), Self::Error>> {
+        let peers = &mut self.memory().peers;
+        if let Some(known) = peers.get_mut(&peer.id()) {
+            known.extend_info(&peer);
+        } else {
+            if peers.len() >= PEERS_MAX {
+                peers.clear();
+            }
+            peers.insert(peer.id(), peer);
+        }
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn updates_state(&self) -> BoxFuture<'_, Result<UpdatesState, Self::Error>> {
+        Box::pin(std::future::ready(Ok(UpdatesState::default())))
+    }
+
+    fn set_update_state(&self, _update: UpdateState) -> BoxFuture<'_, Result<(), Self::Error>> {
+        // The pool hands updates on as they come; whoever orders them keeps the state.
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// What the client is told when it asks for more than one connection with one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum PinnedError {
+    #[error("the connection has ended: a new one is the pool's to make")]
+    Redial,
+    #[error("the server does not know the authorization key, which must not be replaced")]
+    KeyChanged,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! The order of the client's questions, and what each is told.
+
+use std::future::Future;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use super::*;
+use crate::account::AccountId;
+
+const HOME: i32 = 2;
+const FOREIGN: i32 = 4;
+
+fn record() -> SessionRecord {
+    SessionRecord {
+        account: AccountId::bot(1).unwrap(),
+        slot: 0,
+        dc: HOME,
+        address: "127.0.0.1:4430".parse().unwrap(),
+        user_id: 1,
+        is_bot: true,
+        key: AuthKey::new([7; 256]),
+        group: None,
+        proxy: None,
+    }
+}
+
+fn pinned() -> PinnedSession {
+    PinnedSession::new(&record(), DataCentres::new())
+}
+
+fn now<T>(mut future: Pin<Box<dyn Future<Output = T> + Send + '_>>) -> T {
+    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("the runner would be suspended between two of its steps"),
+    }
+}
+
+fn set(session: &PinnedSession, dc: i32, key: Option<[u8; 256]>) -> Result<(), PinnedError> {
+    let ipv4 = SocketAddrV4::new(Ipv4Addr::new(149, 154, 167, 41), 443);
+    let ipv6 = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 443, 0, 0);
+    now(session.set_dc_option(&DcOption { id: dc, ipv4, ipv6, auth_key: key }))
+}
+
+/// What `update_config` does for one entry of the server's list.
+fn list_entry(session: &PinnedSession, dc: i32) -> Result<(), PinnedError> {
+    let known = session.dc_option(dc)?;
+    set(session, dc, known.and_then(|option| option.auth_key))
+}
+
+fn connect(session: &PinnedSession) -> Result<(), PinnedError> {
+    let option = session.dc_option(HOME)?.ok_or(PinnedError::Redial)?;
+    // The list may hold several addresses of the home, and of others.
+    for dc in [HOME, FOREIGN, HOME] {
+        list_entry(session, dc)?;
+    }
+    set(session, HOME, option.auth_key)
+}
+
+#[test]
+fn the_first_question_is_answered_with_our_address_and_key() {
+    let option = pinned().dc_option(HOME).unwrap().unwrap();
+    assert_eq!(SocketAddr::from(option.ipv4), record().address);
+    assert_eq!(option.auth_key, Some([7; 256]));
+}
+
+#[test]
+fn one_runner_is_one_connection() {
+    let session = pinned();
+    connect(&session).unwrap();
+    assert_eq!(session.dc_option(HOME), Err(PinnedError::Redial));
+    assert_eq!(set(&session, HOME, Some([7; 256])), Err(PinnedError::Redial));
+}
+
+#[test]
+fn a_failed_dial_cannot_be_repeated() {
+    let session = pinned();
+    session.dc_option(HOME).unwrap().unwrap();
+    for _ in 0..3 {
+        assert_eq!(session.dc_option(HOME), Ok(None));
+    }
+}
+
+#[test]
+fn another_key_is_refused_at_every_stage() {
+    let session = pinned();
+    assert_eq!(set(&session, HOME, Some([8; 256])), Err(PinnedError::KeyChanged));
+    let option = session.dc_option(HOME).unwrap().unwrap();
+    list_entry(&session, HOME).unwrap();
+    assert_eq!(set(&session, HOME, Some([8; 256])), Err(PinnedError::KeyChanged));
+    set(&session, HOME, option.auth_key).unwrap();
+    assert_eq!(set(&session, HOME, Some([8; 256])), Err(PinnedError::KeyChanged));
+    assert_eq!(session.key, record().key);
+}
+
+#[test]
+fn an_address_of_the_server_is_never_taken() {
+    let session = pinned();
+    connect(&session).unwrap();
+    assert_eq!(session.address, record().address);
+    set(&session, FOREIGN, None).unwrap();
+    assert_eq!(session.dc_option(FOREIGN), Ok(None));
+}
+
+#[test]
+fn a_foreign_data_centre_is_known_from_the_table_and_keeps_its_own_key() {
+    let at: SocketAddr = "127.0.0.1:4".parse().unwrap();
+    let session = PinnedSession::new(&record(), [(FOREIGN, at)].into_iter().collect());
+    assert_eq!(session.dc_option(FOREIGN), Ok(None), "not before the home is connected");
+    connect(&session).unwrap();
+    let option = session.dc_option(FOREIGN).unwrap().unwrap();
+    assert_eq!((SocketAddr::from(option.ipv4), option.auth_key), (at, None));
+    set(&session, FOREIGN, Some([9; 256])).unwrap();
+    let option = session.dc_option(FOREIGN).unwrap().unwrap();
+    assert_eq!((SocketAddr::from(option.ipv4), option.auth_key), (at, Some([9; 256])));
+}
+
+#[test]
+fn a_sealed_session_connects_no_more() {
+    let session = pinned();
+    assert!(!session.seal());
+    assert_eq!(session.dc_option(HOME), Err(PinnedError::Redial));
+
+    let session = pinned();
+    let option = session.dc_option(HOME).unwrap().unwrap();
+    assert!(!session.seal(), "the dial is under way");
+    assert_eq!(set(&session, HOME, option.auth_key), Err(PinnedError::Redial));
+
+    let session = pinned();
+    connect(&session).unwrap();
+    assert!(session.seal());
+    assert_eq!(session.dc_option(FOREIGN), Ok(None));
+}
+
+#[test]
+fn the_home_cannot_be_moved() {
+    let session = pinned();
+    now(session.set_home_dc_id(FOREIGN)).unwrap();
+    assert_eq!(session.home_dc_id(), Ok(HOME));
+}
+
+#[test]
+fn a_home_of_either_family_is_dialled_by_its_own() {
+    let mut record = record();
+    record.address = "[::1]:4430".parse().unwrap();
+    let at: SocketAddr = "127.0.0.1:4".parse().unwrap();
+    let session = PinnedSession::new(&record, [(FOREIGN, at)].into_iter().collect());
+    connect(&session).unwrap();
+    let foreign = session.dc_option(FOREIGN).unwrap().unwrap();
+    assert_eq!(foreign.ipv6.ip().to_ipv4_mapped(), Some(Ipv4Addr::LOCALHOST));
+
+    let session = PinnedSession::new(&record, DataCentres::new());
+    assert_eq!(SocketAddr::from(session.dc_option(HOME).unwrap().unwrap().ipv6), record.address);
+
+    // A home by IPv4 cannot have a neighbour that listens on IPv6 only.
+    record.address = at;
+    let table = [(FOREIGN, "[::1]:4".parse().unwrap())].into_iter().collect();
+    let session = PinnedSession::new(&record, table);
+    connect(&session).unwrap();
+    assert_eq!(session.dc_option(FOREIGN), Ok(None));
+}

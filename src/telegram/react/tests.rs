@@ -1,0 +1,136 @@
+//! Every row of the table.
+
+use grammers_client::InvocationError;
+use grammers_client::sender::RpcError;
+use grammers_client::tl;
+use grammers_mtproto::{mtp, transport};
+
+use super::*;
+use crate::telegram::Refusal;
+
+const METHOD: u32 = 0xdead_beef;
+
+/// An error as the server words it, through the client's own parser.
+fn told(code: i32, message: &str, method: u32) -> TelegramError {
+    let raw = tl::types::RpcError { error_code: code, error_message: message.into() };
+    InvocationError::Rpc(RpcError::from(raw).with_caused_by(method)).into()
+}
+
+#[test]
+fn every_word_of_the_server_has_its_reaction() {
+    use QuarantineReason::*;
+    let session = Reaction::QuarantineSession;
+    let cool = |wait| Reaction::CoolDown { key: METHOD, wait: Duration::from_secs(wait) };
+    for (code, message, reaction, class) in [
+        (406, "AUTH_KEY_DUPLICATED", session(KeyDuplicated), ErrorKind::Auth),
+        (401, "AUTH_KEY_DUPLICATED", session(KeyDuplicated), ErrorKind::Auth),
+        (401, "SESSION_REVOKED", session(NeedsLogin), ErrorKind::Auth),
+        (401, "SESSION_EXPIRED", session(NeedsLogin), ErrorKind::Auth),
+        (401, "SESSION_PASSWORD_NEEDED", session(NeedsLogin), ErrorKind::Auth),
+        (401, "USER_DEACTIVATED", Reaction::QuarantineAccount(Deactivated), ErrorKind::Auth),
+        (401, "USER_DEACTIVATED_BAN", Reaction::QuarantineAccount(Deactivated), ErrorKind::Auth),
+        (401, "AUTH_KEY_UNREGISTERED", session(Suspect), ErrorKind::Auth),
+        (401, "AUTH_KEY_INVALID", session(Suspect), ErrorKind::Auth),
+        (420, "FLOOD_WAIT_31", cool(31), ErrorKind::Rpc),
+        (420, "FLOOD_WAIT_0", cool(1), ErrorKind::Rpc),
+        (420, "FLOOD_WAIT_86400", cool(86_400), ErrorKind::Rpc),
+        (420, "FLOOD_PREMIUM_WAIT_3", cool(3), ErrorKind::Rpc),
+        (420, "SLOWMODE_WAIT_10", Reaction::Keep, ErrorKind::Rpc),
+        (420, "FROZEN_METHOD_INVALID", Reaction::Restricted, ErrorKind::Rpc),
+        (400, "PEER_FLOOD", Reaction::Restricted, ErrorKind::Rpc),
+        (303, "USER_MIGRATE_4", session(Misconfigured), ErrorKind::Rpc),
+        (303, "FILE_MIGRATE_4", Reaction::Keep, ErrorKind::Rpc),
+        (303, "STATS_MIGRATE_4", Reaction::Keep, ErrorKind::Rpc),
+        (303, "PHONE_MIGRATE_4", Reaction::Keep, ErrorKind::Rpc),
+        (303, "NETWORK_MIGRATE_4", Reaction::Keep, ErrorKind::Rpc),
+        (500, "INTERNAL", Reaction::Keep, ErrorKind::Rpc),
+        (500, "AUTH_RESTART", Reaction::Keep, ErrorKind::Rpc),
+        (-503, "Timeout", Reaction::Keep, ErrorKind::Rpc),
+        (400, "CHAT_INVALID", Reaction::Keep, ErrorKind::Rpc),
+        (400, "INPUT_USER_DEACTIVATED", Reaction::Keep, ErrorKind::Rpc),
+        (400, "USER_DEACTIVATED", Reaction::Keep, ErrorKind::Rpc),
+        (400, "CONNECTION_NOT_INITED", Reaction::Discard, ErrorKind::Rpc),
+        (403, "CHAT_WRITE_FORBIDDEN", Reaction::Keep, ErrorKind::Rpc),
+        (406, "UPDATE_APP_TO_LOGIN", Reaction::Keep, ErrorKind::Rpc),
+        (401, "ACTIVE_USER_REQUIRED", Reaction::Keep, ErrorKind::Auth),
+    ] {
+        let error = told(code, message, METHOD);
+        assert_eq!(react(&error), reaction, "{code} {message}");
+        assert_eq!(kind(&error), class, "{code} {message}");
+    }
+}
+
+#[test]
+fn a_foreign_data_centre_does_not_condemn_the_home_key() {
+    for method in [
+        functions::upload::GetFile::CONSTRUCTOR_ID,
+        functions::auth::ImportAuthorization::CONSTRUCTOR_ID,
+    ] {
+        assert_eq!(react(&told(401, "AUTH_KEY_UNREGISTERED", method)), Reaction::Discard);
+        assert_ne!(react(&told(406, "AUTH_KEY_DUPLICATED", method)), Reaction::Discard);
+    }
+}
+
+#[test]
+fn a_flood_of_no_known_method_cools_nothing() {
+    let raw = tl::types::RpcError { error_code: 420, error_message: "FLOOD_WAIT_5".into() };
+    let error = TelegramError::from(RpcError::from(raw));
+    assert_eq!(react(&error), Reaction::Keep);
+}
+
+#[test]
+fn every_failure_of_a_connection_has_its_reaction() {
+    let io = |kind: io::ErrorKind| InvocationError::Io(kind.into());
+    let status = |status| InvocationError::Transport(transport::Error::BadStatus { status });
+    let misconfigured = Reaction::QuarantineSession(QuarantineReason::Misconfigured);
+    for (error, reaction, class) in [
+        (io(io::ErrorKind::ConnectionReset), Reaction::Discard, ErrorKind::Io),
+        (io(io::ErrorKind::ConnectionRefused), Reaction::Discard, ErrorKind::Refused),
+        (io(io::ErrorKind::TimedOut), Reaction::Discard, ErrorKind::Timeout),
+        (status(404), Reaction::Discard, ErrorKind::Auth),
+        (status(429), Reaction::TripBreaker, ErrorKind::Refused),
+        (status(444), misconfigured, ErrorKind::Protocol),
+        (status(500), Reaction::Discard, ErrorKind::Protocol),
+        (
+            InvocationError::Transport(transport::Error::BadCrc { expected: 1, got: 2 }),
+            Reaction::Discard,
+            ErrorKind::Protocol,
+        ),
+        (
+            InvocationError::Deserialize(mtp::DeserializeError::BadAuthKey { got: 1, expected: 2 }),
+            Reaction::Discard,
+            ErrorKind::Protocol,
+        ),
+        (
+            InvocationError::Deserialize(mtp::DeserializeError::UnexpectedConstructor { id: 1 }),
+            Reaction::Keep,
+            ErrorKind::Protocol,
+        ),
+        (InvocationError::Dropped("gone"), Reaction::Discard, ErrorKind::Io),
+        (InvocationError::InvalidDc, Reaction::Keep, ErrorKind::Protocol),
+        (InvocationError::Session("other".into()), Reaction::Discard, ErrorKind::Io),
+    ] {
+        let shown = format!("{error:?}");
+        let error = TelegramError::from(error);
+        assert_eq!((react(&error), kind(&error)), (reaction, class), "{shown}");
+    }
+}
+
+#[test]
+fn what_we_say_ourselves_has_its_reaction() {
+    let account = crate::account::AccountId::bot(1).unwrap();
+    let suspect = Reaction::QuarantineSession(QuarantineReason::Suspect);
+    let misconfigured = Reaction::QuarantineSession(QuarantineReason::Misconfigured);
+    let after = Duration::from_secs(1);
+    for (error, reaction, class) in [
+        (TelegramError::KeyUnknown { strikes: 1 }, Reaction::Discard, ErrorKind::Auth),
+        (TelegramError::KeyUnknown { strikes: 2 }, suspect.clone(), ErrorKind::Auth),
+        (TelegramError::KeyChanged, suspect, ErrorKind::Auth),
+        (TelegramError::Timeout { after }, Reaction::Keep, ErrorKind::Timeout),
+        (Refusal::TooShort { len: 1 }.into(), Reaction::Keep, ErrorKind::Protocol),
+        (TelegramError::NoSession { account, slot: 0 }, Reaction::Discard, ErrorKind::Auth),
+        (TelegramError::ProxyUnsupported, misconfigured, ErrorKind::Protocol),
+    ] {
+        assert_eq!((react(&error), kind(&error)), (reaction, class), "{error}");
+    }
+}

@@ -1,0 +1,173 @@
+//! What calls and first calls end with, and what they cost.
+
+use super::*;
+
+#[tokio::test]
+async fn transport_codes_of_a_connect_have_their_reactions() {
+    for (code, reaction) in [
+        (429, Reaction::TripBreaker),
+        (444, Reaction::QuarantineSession(QuarantineReason::Misconfigured)),
+    ] {
+        let bench = bench(1);
+        bench.server.decide::<functions::updates::GetState>(Fate::Transport(code));
+        let error = bench.connect().await.unwrap_err();
+        assert_eq!(bench.manager.react(&error), reaction, "{error}");
+        bench.quiet().await;
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_is_not_logged_in_is_refused_at_connect() {
+    for (code, message, reaction) in [
+        (401, "AUTH_KEY_UNREGISTERED", Reaction::QuarantineSession(QuarantineReason::Suspect)),
+        (401, "SESSION_REVOKED", Reaction::QuarantineSession(QuarantineReason::NeedsLogin)),
+        (401, "USER_DEACTIVATED_BAN", Reaction::QuarantineAccount(QuarantineReason::Deactivated)),
+        (406, "AUTH_KEY_DUPLICATED", Reaction::QuarantineSession(QuarantineReason::KeyDuplicated)),
+    ] {
+        let bench = bench(1);
+        bench.server.decide::<functions::updates::GetState>(Fate::Error(code, message));
+        let error = bench.connect().await.unwrap_err();
+        assert_eq!(bench.manager.react(&error), reaction, "{error}");
+        bench.quiet().await;
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_the_first_call_still_proves_the_login() {
+    let bench = bench(1);
+    bench.server.decide::<functions::updates::GetState>(Fate::Error(420, "FLOOD_WAIT_9"));
+    let connection = bench.connect().await.unwrap();
+    bench.manager.check(&connection).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_flood_names_its_method_and_costs_nothing_else() {
+    let bench = bench(1);
+    let connection = bench.connect().await.unwrap();
+    bench.server.decide::<GetNearestDc>(Fate::Error(420, "FLOOD_WAIT_7"));
+    let flood = connection.invoke(&GetNearestDc {}).await.unwrap_err();
+    let key = <GetNearestDc as tl::Identifiable>::CONSTRUCTOR_ID;
+    let wait = Duration::from_secs(7);
+    assert_eq!(bench.manager.react(&flood), Reaction::CoolDown { key, wait });
+    assert!(!bench.manager.is_broken(&connection));
+    bench.manager.check(&connection).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_would_make_the_client_panic_is_not_sent() {
+    let bench = bench(1);
+    let connection = bench.connect().await.unwrap();
+    for (len, refusal) in [
+        (0, Refusal::TooShort { len: 0 }),
+        (3, Refusal::TooShort { len: 3 }),
+        (6, Refusal::Ragged { len: 6 }),
+        (1_040_004, Refusal::TooLong { len: 1_040_004, limit: 1_040_000 }),
+        (8_000_000, Refusal::TooLong { len: 8_000_000, limit: 1_040_000 }),
+    ] {
+        let error = connection.invoke(&Raw(vec![1; len])).await.unwrap_err();
+        assert!(matches!(&error, TelegramError::Refused(why) if *why == refusal), "{error}");
+        assert_eq!(bench.manager.react(&error), Reaction::Keep);
+    }
+    bench.manager.check(&connection).await.unwrap();
+    assert_eq!(connection.abandoned_calls(), 0);
+}
+
+#[tokio::test]
+async fn the_longest_body_that_is_sent_arrives() {
+    let bench = bench(1);
+    let connection = bench.connect().await.unwrap();
+    // Random, so that it cannot be compressed.
+    let mut body: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(1_040_000).collect();
+    body[..4].copy_from_slice(&[1, 2, 3, 4]);
+    connection.invoke(&Raw(body)).await.unwrap();
+    bench.manager.check(&connection).await.unwrap();
+}
+
+#[tokio::test]
+async fn calls_given_up_are_counted_and_many_end_the_connection() {
+    let bench = bench(1);
+    let connection = bench.connect().await.unwrap();
+    bench.server.decide::<GetNearestDc>(Fate::Silence);
+    let limit = Duration::from_millis(1);
+    let late = connection.invoke_within(&GetNearestDc {}, limit).await.unwrap_err();
+    assert!(matches!(late, TelegramError::Timeout { after } if after == limit), "{late}");
+    abandon(connection.invoke(&GetNearestDc {}), 1).await;
+    assert_eq!(connection.abandoned_calls(), 2);
+    assert!(!bench.manager.is_broken(&connection));
+    for _ in 0..20 {
+        abandon(connection.invoke(&GetNearestDc {}), 1).await;
+    }
+    assert!(bench.manager.is_broken(&connection));
+    bench.manager.close(&connection).await;
+    bench.quiet().await;
+}
+
+#[tokio::test]
+async fn a_close_ends_the_calls_that_are_under_way() {
+    let bench = bench(1);
+    let connection = bench.connect().await.unwrap();
+    bench.server.decide::<GetNearestDc>(Fate::Silence);
+    let call = connection.invoke(&GetNearestDc {});
+    let (called, ()) = tokio::join!(call, async {
+        tokio::task::yield_now().await;
+        bench.manager.close(&connection).await;
+    });
+    let error = called.unwrap_err();
+    assert!(matches!(error, TelegramError::Dropped), "{error}");
+    assert_eq!(connection.abandoned_calls(), 0, "it had its answer");
+}
+
+#[tokio::test]
+async fn updates_reach_the_subscriber_and_the_missed_ones_are_counted() {
+    let bench = bench(1);
+    let mut updates = bench.manager.subscribe(3);
+    let connection = bench.connect().await.unwrap();
+    bench.server.decide::<GetNearestDc>(Fate::Update);
+    for _ in 0..5 {
+        connection.invoke(&GetNearestDc {}).await.unwrap();
+    }
+    // The updates and the answers take different ways.
+    while bench.manager.updates_dropped() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let update = updates.recv().await.unwrap();
+    assert_eq!((update.account, update.slot), (account(), 0));
+    drop(updates);
+    connection.invoke(&GetNearestDc {}).await.unwrap();
+    assert!(!bench.manager.is_broken(&connection));
+}
+
+#[tokio::test]
+async fn a_session_with_a_proxy_is_not_dialled_without_it() {
+    let server = Server::start();
+    let key = [9; 256];
+    server.enroll(key);
+    let record = SessionRecord {
+        account: account(),
+        slot: 0,
+        dc: DC,
+        address: server.address,
+        user_id: 1,
+        is_bot: false,
+        key: AuthKey::new(key),
+        group: None,
+        proxy: Some("socks5://127.0.0.1:9".into()),
+    };
+    let manager = GrammersManager::new(MemorySource::new([record]).unwrap(), settings());
+    let error = manager.connect(account(), 0).await.unwrap_err();
+    assert!(matches!(error, TelegramError::ProxyUnsupported), "{error}");
+    assert_eq!(server.state.accepted.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_refused_dial_is_an_error_and_not_a_wait() {
+    let bench = bench(1);
+    let address = bench.server.address;
+    drop(bench.server);
+    // The acceptor ends with the connection that wakes it.
+    while std::net::TcpStream::connect(address).is_ok() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let error = bench.manager.connect(account(), 0).await.unwrap_err();
+    assert!(matches!(error, TelegramError::Io(_)), "{error}");
+}
