@@ -242,6 +242,19 @@ impl<M: Manager, H: Home<M>> Future for Acquire<M, H> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
+        // The usual case, before the step is touched: moving it costs as much as the lease.
+        if let (Step::Start, false) = (&this.step, this.fresh)
+            && let Take::Leased(connection, source) = this.entry().pool.try_lease()
+        {
+            match this.inspect(connection, source) {
+                Some(Step::Yielding(lease)) if !lease.use_count().is_multiple_of(COURTESY) => {
+                    this.step = Step::Done;
+                    return Poll::Ready(Ok(lease));
+                }
+                Some(step) => this.step = step,
+                None => {}
+            }
+        }
         loop {
             if let Step::Yielding(lease) = &this.step {
                 if lease.use_count().is_multiple_of(COURTESY) {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod calls;
 mod keys;
+mod pooled;
 mod server;
 
 use std::future::Future;

@@ -1,0 +1,74 @@
+//! The pool over real connections: calls go through, and no key is ever on two connections.
+
+use telepool::Pool;
+
+use super::*;
+
+fn pool_of(manager: GrammersManager<MemorySource>) -> Pool<GrammersManager<MemorySource>> {
+    Pool::builder(manager)
+        .configure(|config| {
+            config.dial.per_second = 2000;
+            config.dial.handshakes = 64;
+        })
+        .build()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn many_callers_share_few_connections() {
+    let Bench { server, manager, .. } = bench(2);
+    let pool = pool_of(manager);
+    let mut callers = Vec::new();
+    for _ in 0..50 {
+        let pool = pool.clone();
+        callers.push(tokio::spawn(async move {
+            for _ in 0..10 {
+                let lease = pool.acquire(account()).await.unwrap();
+                lease.run(async |it| it.invoke(&GetNearestDc {}).await).await.unwrap();
+            }
+        }));
+    }
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    let stats = pool.stats();
+    assert_eq!((stats.acquires, stats.leases), (500, 0));
+    assert!(stats.total_connections_created <= 2);
+    assert_eq!(pool.close().await.left, 0);
+    assert_eq!((server.live(), server.violations()), (0, 0));
+}
+
+#[tokio::test]
+async fn recycling_under_load_never_overlaps_two_connections_of_a_key() {
+    let Bench { server, manager, .. } = bench(3);
+    let pool = pool_of(manager);
+    let mut callers = Vec::new();
+    for caller in 0..24_u32 {
+        let pool = pool.clone();
+        callers.push(tokio::spawn(async move {
+            for round in 0..20 {
+                let lease = pool.acquire(account()).await.unwrap();
+                lease.invoke(&GetNearestDc {}).await.unwrap();
+                match (caller + round) % 11 {
+                    0 => lease.discard(),
+                    5 => {
+                        pool.close_connection(account(), lease.id());
+                    }
+                    _ => {}
+                }
+            }
+        }));
+    }
+    for _ in 0..5 {
+        pool.close_account(account()).await;
+        let mut config = (*pool.config()).clone();
+        config.pool.max_connections_per_account = 4 - config.pool.max_connections_per_account;
+        pool.reconfigure(config).unwrap();
+    }
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    assert_eq!(pool.close().await.left, 0);
+    assert_eq!((server.live(), server.violations()), (0, 0));
+    assert!(pool.stats().total_connections_created > 10, "there was something to overlap");
+}
