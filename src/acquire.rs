@@ -67,6 +67,7 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
         Self { home: None, site, fresh: false, timeout: None, started: None, step }
     }
 
+    #[inline]
     fn entry(&self) -> &Arc<Entry<M>> {
         let home = self.home.as_ref().expect("BUG: the home leaves with the lease only");
         home.account().entry()
@@ -106,6 +107,7 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
     }
 
     /// Looks at a connection before it is lent. `None`: it was dead, and is gone.
+    #[inline]
     fn inspect(
         &mut self,
         connection: Arc<Connection<M::Connection>>,
@@ -126,6 +128,7 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
     }
 
     /// Makes the lease.
+    #[inline]
     fn lend(&mut self, connection: Arc<Connection<M::Connection>>, source: Source) -> Step<M, H> {
         let entry = self.entry();
         let now = entry.shared.clock.coarse();
@@ -240,6 +243,7 @@ fn timeout_report<M: Manager>(entry: &Entry<M>, started: Option<Instant>) -> Wai
 impl<M: Manager, H: Home<M>> Future for Acquire<M, H> {
     type Output = Result<Lease<M, H>, AcquireError<M::Error>>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         // The usual case, before the step is touched: moving it costs as much as the lease.
@@ -284,7 +288,11 @@ impl<M: Manager, H: Home<M>> Future for Acquire<M, H> {
 impl<M: Manager, H: Home<M>> Unpin for Acquire<M, H> {}
 
 impl<M: Manager, H: Home<M>> Drop for Acquire<M, H> {
+    #[inline]
     fn drop(&mut self) {
+        if matches!(self.step, Step::Done) {
+            return;
+        }
         match std::mem::replace(&mut self.step, Step::Done) {
             Step::Waiting(waiter) => {
                 let entry = self.entry();

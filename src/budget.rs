@@ -125,6 +125,7 @@ impl Budget {
     }
 
     /// Whether, and how urgently, a connection should give way.
+    #[inline]
     pub(crate) fn pressure(&self, now: Tick) -> Pressure {
         match load_after_change(&self.demand) {
             0 => Pressure::Calm,

@@ -21,6 +21,7 @@ thread_local! {
 }
 
 /// The word that stands for a location.
+#[inline]
 pub(crate) fn word_of(site: &'static Location<'static>) -> u64 {
     std::ptr::from_ref(site).addr() as u64
 }

@@ -36,6 +36,7 @@ impl Clock {
 
     /// The last tick that somebody read exactly; up to [`COARSE_STEP`] old while connections
     /// live.
+    #[inline]
     pub(crate) fn coarse(&self) -> Tick {
         self.coarse.load(Ordering::Relaxed)
     }

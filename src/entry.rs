@@ -78,6 +78,7 @@ impl<M: Manager> Entry<M> {
     }
 
     /// Whether the manager says that a connection is dead. A manager that panics has answered.
+    #[inline]
     pub(crate) fn is_broken(&self, connection: &Connection<M::Connection>) -> bool {
         let live = connection.leased();
         let ask = || self.shared.manager.is_broken(&live.connection);
@@ -85,6 +86,7 @@ impl<M: Manager> Entry<M> {
     }
 
     /// Takes a lease back.
+    #[inline]
     pub(crate) fn give_back(self: &Arc<Self>, connection: Arc<Connection<M::Connection>>) {
         if self.is_broken(&connection) {
             return self.discard(connection, CloseReason::Broken);

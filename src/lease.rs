@@ -64,10 +64,12 @@ impl<M: Manager, H: Home<M>> Lease<M, H> {
         Self { home, connection: Some(connection), measured }
     }
 
+    #[inline]
     fn entry(&self) -> &Arc<Entry<M>> {
         self.home.account().entry()
     }
 
+    #[inline]
     fn connection(&self) -> &Arc<Connection<M::Connection>> {
         self.connection.as_ref().expect("BUG: only dropping takes the connection")
     }
@@ -164,6 +166,7 @@ impl<M: Manager, H: Home<M>> Deref for Lease<M, H> {
 }
 
 impl<M: Manager, H: Home<M>> Drop for Lease<M, H> {
+    #[inline]
     fn drop(&mut self) {
         if let Some(started) = self.measured.take() {
             let entry = self.entry();

@@ -80,6 +80,8 @@ impl Hot {
         self.acquire_timeout_ms.load(Ordering::Relaxed)
     }
 
+    #[inline]
+
     pub(crate) fn check_after_ms(&self) -> u64 {
         self.check_after_ms.load(Ordering::Relaxed)
     }

@@ -98,17 +98,25 @@ impl Snapshot {
         }
     }
 
+    #[inline]
+
     pub(crate) fn leases(self) -> u32 {
         u32::try_from((self.0 & LEASES) / LEASE).expect("BUG: sixteen bits fit")
     }
+
+    #[inline]
 
     pub(crate) fn is_retiring(self) -> bool {
         self.0 & RETIRING != 0
     }
 
+    #[inline]
+
     pub(crate) fn is_final(self) -> bool {
         matches!(self.0 & TAG, DISCONNECTED | ERROR)
     }
+
+    #[inline]
 
     fn is_open_to_leases(self) -> bool {
         matches!(self.0 & TAG, IDLE | ACTIVE) && !self.is_retiring()
@@ -170,6 +178,7 @@ impl StateWord {
     }
 
     /// A reading for reports: it may be stale at once, and orders nothing.
+    #[inline]
     pub(crate) fn snapshot(&self) -> Snapshot {
         Snapshot(self.0.load(Ordering::Relaxed))
     }
@@ -196,6 +205,7 @@ impl StateWord {
     }
 
     /// One more lease, for whoever popped the entry.
+    #[inline]
     pub(crate) fn transition_to_leased(&self, max: u16) -> Leased {
         // An exclusive connection is nearly always found like this: spare it the load.
         let mut seen = if max == 1 {
@@ -246,6 +256,7 @@ impl StateWord {
     }
 
     /// One lease less; the connection stays unless it is retiring.
+    #[inline]
     pub(crate) fn transition_to_released(&self) -> Released {
         self.give_up_lease(0)
     }
@@ -260,6 +271,8 @@ impl StateWord {
             Released::Open { .. } => unreachable!("BUG: a retiring connection reopened"),
         }
     }
+
+    #[inline]
 
     fn give_up_lease(&self, mark: u64) -> Released {
         let mut seen = self.0.load(Ordering::Relaxed);
@@ -345,6 +358,8 @@ impl StateWord {
             }
         }
     }
+
+    #[inline]
 
     fn final_of(word: u64) -> u64 {
         let tag = if word & FAULTY != 0 { ERROR } else { DISCONNECTED };

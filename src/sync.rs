@@ -22,6 +22,7 @@ pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) use loom::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Loads a word after this thread has changed another one; see the module's "Orderings".
+#[inline]
 pub(crate) fn load_after_change(word: &AtomicU64) -> u64 {
     #[cfg(pool_loom)]
     loom::sync::atomic::fence(Ordering::SeqCst);
@@ -76,11 +77,13 @@ mod real {
             self.0.capacity()
         }
 
+        #[inline]
         pub(crate) fn pop(&self) -> Option<T> {
             self.0.pop()
         }
 
         /// Pushes, or gives back the oldest entry that had to make room.
+        #[inline]
         pub(crate) fn force_push(&self, value: T) -> Option<T> {
             self.0.force_push(value)
         }

@@ -183,11 +183,13 @@ impl<C> Connection<C> {
     }
 
     /// The connection itself, for whoever holds a lease of it.
+    #[inline]
     pub(crate) fn leased(&self) -> &Live<C> {
         self.live.get().expect("BUG: a lease of a connection that never opened")
     }
 
     /// When its age ends; the end of time while it is being opened.
+    #[inline]
     pub(crate) fn retire_at(&self) -> Tick {
         self.live().map_or(Tick::MAX, |live| live.retire_at.load(Ordering::Relaxed))
     }
@@ -198,10 +200,12 @@ impl<C> Connection<C> {
         }
     }
 
+    #[inline]
     pub(crate) fn last_used(&self) -> Tick {
         self.last_used.load(Ordering::Relaxed)
     }
 
+    #[inline]
     pub(crate) fn set_last_used(&self, tick: Tick) {
         self.last_used.store(tick, Ordering::Relaxed);
     }
@@ -216,6 +220,7 @@ impl<C> Connection<C> {
     }
 
     /// Counts a lease that reached its borrower, and answers with the connection's count.
+    #[inline]
     pub(crate) fn count_use(
         &self,
         source: Source,
@@ -242,6 +247,7 @@ impl<C> Connection<C> {
         self.uses.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    #[inline]
     pub(crate) fn uses(&self) -> u64 {
         self.uses.load(Ordering::Relaxed)
     }

@@ -152,6 +152,7 @@ impl<C, E> AccountPool<C, E> {
         self.gate.load(Ordering::Relaxed) & !FLAGS
     }
 
+    #[inline]
     fn body(&self) -> &Body<C, E> {
         self.body.get_or_init(|| {
             let slots = usize::from(self.slots.max(1));
@@ -166,6 +167,7 @@ impl<C, E> AccountPool<C, E> {
     }
 
     /// A free connection, if there is one and nobody waits. Touches no lock and no semaphore.
+    #[inline]
     pub(crate) fn try_lease(&self) -> Take<C> {
         let gate = self.gate.load(Ordering::Relaxed);
         if gate & FLAGS != 0 {
@@ -246,6 +248,7 @@ impl<C, E> AccountPool<C, E> {
     }
 
     /// Counts a lease that reached its borrower, and answers with the connection's count.
+    #[inline]
     pub(crate) fn accept(
         &self,
         connection: &Connection<C>,
@@ -261,6 +264,7 @@ impl<C, E> AccountPool<C, E> {
 
     /// Returns a lease. `pressure` tells whether another account waits for a place under the
     /// global cap. `None`: nothing is left to do.
+    #[inline]
     pub(crate) fn release(
         &self,
         connection: Arc<Connection<C>>,
@@ -298,6 +302,7 @@ impl<C, E> AccountPool<C, E> {
 
 impl<C, E> Body<C, E> {
     /// Pops until an entry can be leased.
+    #[inline]
     fn pop(&self) -> Option<(Arc<Connection<C>>, Source)> {
         // Each turn drops a void entry for good; at most `capacity` of them exist at a time.
         for _ in 0..=2 * self.idle.capacity() {
@@ -334,6 +339,7 @@ impl<C, E> Body<C, E> {
 
     /// Pushes an entry. A full queue holds void entries of closed connections: the oldest
     /// goes, or if it is a live one, it goes to the end.
+    #[inline]
     fn push(&self, mut connection: Arc<Connection<C>>) {
         for _ in 0..=self.idle.capacity() {
             match self.idle.force_push(connection) {

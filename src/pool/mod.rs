@@ -204,6 +204,7 @@ impl<M: Manager> Pool<M> {
 }
 
 impl<M: Manager> Account<M> {
+    #[inline]
     pub(crate) fn entry(&self) -> &Arc<Entry<M>> {
         &self.0
     }
