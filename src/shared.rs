@@ -81,7 +81,6 @@ impl Hot {
     }
 
     #[inline]
-
     pub(crate) fn check_after_ms(&self) -> u64 {
         self.check_after_ms.load(Ordering::Relaxed)
     }

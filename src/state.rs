@@ -99,25 +99,21 @@ impl Snapshot {
     }
 
     #[inline]
-
     pub(crate) fn leases(self) -> u32 {
         u32::try_from((self.0 & LEASES) / LEASE).expect("BUG: sixteen bits fit")
     }
 
     #[inline]
-
     pub(crate) fn is_retiring(self) -> bool {
         self.0 & RETIRING != 0
     }
 
     #[inline]
-
     pub(crate) fn is_final(self) -> bool {
         matches!(self.0 & TAG, DISCONNECTED | ERROR)
     }
 
     #[inline]
-
     fn is_open_to_leases(self) -> bool {
         matches!(self.0 & TAG, IDLE | ACTIVE) && !self.is_retiring()
     }
@@ -273,7 +269,6 @@ impl StateWord {
     }
 
     #[inline]
-
     fn give_up_lease(&self, mark: u64) -> Released {
         let mut seen = self.0.load(Ordering::Relaxed);
         loop {
@@ -360,7 +355,6 @@ impl StateWord {
     }
 
     #[inline]
-
     fn final_of(word: u64) -> u64 {
         let tag = if word & FAULTY != 0 { ERROR } else { DISCONNECTED };
         word & !TAG | tag
