@@ -73,20 +73,24 @@ impl Bench {
         self.manager.connect(account(), 0).await
     }
 
-    /// Waits until the server has seen every connection end.
     async fn quiet(&self) {
-        for _ in 0..10_000 {
-            if self.server.live() == 0 {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        panic!("{} connections are still there", self.server.live());
+        quiet(&self.server).await;
     }
 
     fn accepted(&self) -> u64 {
         self.server.state.accepted.load(Ordering::SeqCst)
     }
+}
+
+/// Waits until the server has seen every connection end.
+async fn quiet(server: &Server) {
+    for _ in 0..10_000 {
+        if server.live() == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("{} connections are still there", server.live());
 }
 
 /// A request whose body is of our making.
