@@ -66,6 +66,14 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
+/// The time of day, as seconds since 1970.
+#[cfg(feature = "sandbox")]
+#[expect(clippy::disallowed_methods, reason = "this is the module that reads time")]
+pub(crate) fn unix_time() -> Duration {
+    let now = std::time::SystemTime::now();
+    now.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
 /// A duration in whole milliseconds, at most a few hundred years.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(1 << 43)

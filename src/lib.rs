@@ -62,6 +62,8 @@ mod state;
 mod stats;
 mod sync;
 
+#[cfg(feature = "sandbox")]
+pub mod datacenter;
 #[cfg(feature = "session")]
 pub mod session;
 #[cfg(feature = "grammers")]

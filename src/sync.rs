@@ -13,8 +13,10 @@
 //! rest of a release. Loom treats sequentially consistent loads as acquire loads, so under loom
 //! the same promise is made with a fence on each side.
 
+#[cfg(any(feature = "grammers", feature = "sandbox"))]
+pub(crate) use std::sync::atomic::AtomicBool;
 #[cfg(feature = "grammers")]
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32};
+pub(crate) use std::sync::atomic::AtomicU32;
 #[cfg(not(pool_loom))]
 pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -13,6 +13,8 @@ mod expiry;
 mod limits;
 mod panics;
 mod readme;
+#[cfg(all(feature = "grammers", feature = "sandbox"))]
+mod sandbox;
 mod scripted;
 #[cfg(feature = "session")]
 mod session;

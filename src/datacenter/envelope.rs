@@ -1,0 +1,338 @@
+//! What lies inside a packet: one encrypted message, or many.
+//!
+//! Owns the server's side of the cipher, the reader of containers and compressed messages with
+//! its limits, and the writer of answers. Never knows what a message means.
+
+use std::borrow::Cow;
+use std::io::Read;
+
+use flate2::read::GzDecoder;
+use grammers_crypto::{AuthKey, DequeBuffer, decrypt_data_v2, encrypt_data_v2};
+
+/// The most messages of a container, as the protocol has it.
+const MESSAGES_MAX: usize = 1020;
+/// How much all compressed messages of one packet may come to.
+const UNPACKED_LEN_MAX: usize = 4_000_000;
+/// Salt, session, message id, sequence number and length.
+const HEADER_LEN: usize = 32;
+/// Message id, sequence number and length.
+const MESSAGE_HEADER_LEN: usize = 16;
+
+const CONTAINER: u32 = 0x73f1_f8dc;
+const GZIP_PACKED: u32 = 0x3072_cfa1;
+
+/// The server's side of the cipher of one key.
+///
+/// The library has the client's side only: it encrypts with one part of the key, and decrypts
+/// with another that begins 8 bytes further on. A key turned by as many bytes swaps the parts.
+pub(super) struct Cipher {
+    outgoing: AuthKey,
+    incoming: AuthKey,
+    /// The name under which the turned key knows itself, which stands in for the true one.
+    incoming_id: [u8; 8],
+    id: [u8; 8],
+}
+
+impl Cipher {
+    pub(super) fn new(key: &[u8; 256]) -> Self {
+        let turned = |turn: fn(&mut [u8], usize)| {
+            let mut bytes = *key;
+            turn(&mut bytes, 8);
+            AuthKey::from_bytes(bytes)
+        };
+        let incoming = turned(<[u8]>::rotate_right);
+        Self {
+            outgoing: turned(<[u8]>::rotate_left),
+            incoming_id: id_of(&incoming),
+            incoming,
+            id: key_id(key),
+        }
+    }
+
+    /// Decrypts a packet in place. `None` if it is not of this key, or was tampered with.
+    pub(super) fn open<'a>(&self, packet: &'a mut [u8]) -> Option<&'a [u8]> {
+        let id = packet.first_chunk_mut::<8>()?;
+        if *id != self.id {
+            return None;
+        }
+        *id = self.incoming_id;
+        decrypt_data_v2(packet, &self.incoming).ok().map(|plain| &*plain)
+    }
+
+    /// Encrypts a packet in place.
+    pub(super) fn seal(&self, plain: &mut DequeBuffer<u8>) {
+        encrypt_data_v2(plain, &self.outgoing);
+        plain[..8].copy_from_slice(&self.id);
+    }
+}
+
+/// The name of a key on the wire.
+pub(super) fn key_id(key: &[u8; 256]) -> [u8; 8] {
+    id_of(&AuthKey::from_bytes(*key))
+}
+
+fn id_of(key: &AuthKey) -> [u8; 8] {
+    // The library shows the name of a key only at the head of what it encrypts.
+    let mut buffer = DequeBuffer::with_capacity(64, 64);
+    encrypt_data_v2(&mut buffer, key);
+    *buffer[..].first_chunk().expect("BUG: an encrypted message has a head")
+}
+
+/// A decrypted packet.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Envelope<'a> {
+    pub(super) salt: i64,
+    pub(super) session: i64,
+    /// Of the message or of the container, which is what complaints are about.
+    pub(super) id: i64,
+    pub(super) sequence: u32,
+    pub(super) messages: Vec<Message<'a>>,
+}
+
+/// One message, unpacked.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Message<'a> {
+    pub(super) id: i64,
+    pub(super) body: Cow<'a, [u8]>,
+}
+
+/// A packet that no client of good faith sends.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a malformed packet")]
+pub(super) struct Malformed;
+
+impl<'a> Envelope<'a> {
+    pub(super) fn read(plain: &'a [u8]) -> Result<Self, Malformed> {
+        if plain.len() < HEADER_LEN {
+            return Err(Malformed);
+        }
+        let salt = long(plain, 0)?;
+        let session = long(plain, 8)?;
+        let (id, sequence, body, padding) = message(&plain[16..])?;
+        if !(12..=1024).contains(&padding.len()) {
+            return Err(Malformed);
+        }
+        let mut messages = Vec::new();
+        let mut unpacked = 0;
+        if word(body, 0)? == CONTAINER {
+            let count = word(body, 4)? as usize;
+            if count > MESSAGES_MAX {
+                return Err(Malformed);
+            }
+            let mut rest = &body[8..];
+            for _ in 0..count {
+                let (id, _, body, next) = message(rest)?;
+                if word(body, 0)? == CONTAINER {
+                    return Err(Malformed);
+                }
+                messages.push(Message { id, body: unpack(body, &mut unpacked)? });
+                rest = next;
+            }
+        } else {
+            messages.push(Message { id, body: unpack(body, &mut unpacked)? });
+        }
+        Ok(Self { salt, session, id, sequence, messages })
+    }
+}
+
+/// A message's id, sequence number and body, and what follows it.
+type Raw<'a> = (i64, u32, &'a [u8], &'a [u8]);
+
+/// Takes a message off the front.
+fn message(bytes: &[u8]) -> Result<Raw<'_>, Malformed> {
+    let id = long(bytes, 0)?;
+    let sequence = word(bytes, 8)?;
+    let len = word(bytes, 12)? as usize;
+    if len < 4 || !len.is_multiple_of(4) {
+        return Err(Malformed);
+    }
+    let (body, rest) = bytes[MESSAGE_HEADER_LEN..].split_at_checked(len).ok_or(Malformed)?;
+    Ok((id, sequence, body, rest))
+}
+
+/// Undoes the compression of a message, within what is left of the packet's allowance.
+fn unpack<'a>(body: &'a [u8], unpacked: &mut usize) -> Result<Cow<'a, [u8]>, Malformed> {
+    if word(body, 0)? != GZIP_PACKED {
+        return Ok(Cow::Borrowed(body));
+    }
+    let packed = text(&body[4..]).ok_or(Malformed)?;
+    let left = UNPACKED_LEN_MAX - *unpacked;
+    let mut plain = Vec::new();
+    let limit = left as u64 + 1;
+    GzDecoder::new(packed).take(limit).read_to_end(&mut plain).map_err(|_| Malformed)?;
+    if plain.len() > left || plain.len() < 4 {
+        return Err(Malformed);
+    }
+    *unpacked += plain.len();
+    Ok(Cow::Owned(plain))
+}
+
+/// A byte string as the schema language has it: a length of one byte or, after 254, of three.
+fn text(bytes: &[u8]) -> Option<&[u8]> {
+    let (start, len) = match bytes.first()? {
+        254 => (4, (u32::from_le_bytes(*bytes.first_chunk()?) >> 8) as usize),
+        len => (1, usize::from(*len)),
+    };
+    bytes.get(start..start + len)
+}
+
+fn word(bytes: &[u8], at: usize) -> Result<u32, Malformed> {
+    let word = bytes.get(at..).and_then(|rest| rest.first_chunk()).ok_or(Malformed)?;
+    Ok(u32::from_le_bytes(*word))
+}
+
+fn long(bytes: &[u8], at: usize) -> Result<i64, Malformed> {
+    let long = bytes.get(at..).and_then(|rest| rest.first_chunk()).ok_or(Malformed)?;
+    Ok(i64::from_le_bytes(*long))
+}
+
+/// A message on its way out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Outgoing {
+    pub(super) id: i64,
+    pub(super) sequence: u32,
+    pub(super) body: Vec<u8>,
+}
+
+/// Writes messages as one encrypted packet: a single one bare, several in a container.
+/// `container` is the id and the sequence number of that.
+pub(super) fn write(
+    cipher: &Cipher,
+    salt: i64,
+    session: i64,
+    messages: &[Outgoing],
+    container: (i64, u32),
+) -> DequeBuffer<u8> {
+    let bodies: usize = messages.iter().map(|it| it.body.len() + MESSAGE_HEADER_LEN).sum();
+    // Room for the container's own header and for the padding behind, for the cipher's in front.
+    let mut plain = DequeBuffer::with_capacity(HEADER_LEN + 8 + bodies + 32, 32);
+    plain.extend(salt.to_le_bytes());
+    plain.extend(session.to_le_bytes());
+    if let [message] = messages {
+        put(&mut plain, message);
+    } else {
+        let (id, sequence) = container;
+        put_header(&mut plain, id, sequence, 8 + bodies);
+        plain.extend(CONTAINER.to_le_bytes());
+        plain.extend(short(messages.len()).to_le_bytes());
+        for message in messages {
+            put(&mut plain, message);
+        }
+    }
+    cipher.seal(&mut plain);
+    plain
+}
+
+fn put(plain: &mut DequeBuffer<u8>, message: &Outgoing) {
+    put_header(plain, message.id, message.sequence, message.body.len());
+    plain.extend(&message.body);
+}
+
+fn put_header(plain: &mut DequeBuffer<u8>, id: i64, sequence: u32, len: usize) {
+    plain.extend(id.to_le_bytes());
+    plain.extend(sequence.to_le_bytes());
+    plain.extend(short(len).to_le_bytes());
+}
+
+fn short(len: usize) -> u32 {
+    u32::try_from(len).expect("BUG: answers are short")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    fn plain(body: &[u8]) -> Vec<u8> {
+        let mut plain = Vec::new();
+        plain.extend(1_i64.to_le_bytes());
+        plain.extend(2_i64.to_le_bytes());
+        plain.extend(enclose(3, body));
+        plain.extend([0; 12]);
+        plain
+    }
+
+    fn enclose(id: i64, body: &[u8]) -> Vec<u8> {
+        [&id.to_le_bytes()[..], &5_u32.to_le_bytes(), &short(body.len()).to_le_bytes(), body]
+            .concat()
+    }
+
+    fn container(messages: &[Vec<u8>]) -> Vec<u8> {
+        let count = short(messages.len()).to_le_bytes();
+        [&CONTAINER.to_le_bytes()[..], &count, &messages.concat()].concat()
+    }
+
+    fn packed(len: usize) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(&vec![7; len]).unwrap();
+        let bytes = encoder.finish().unwrap();
+        let mut body = GZIP_PACKED.to_le_bytes().to_vec();
+        body.extend((short(bytes.len()) << 8 | 254).to_le_bytes());
+        body.extend(bytes);
+        body.resize(body.len().next_multiple_of(4), 0);
+        body
+    }
+
+    #[test]
+    fn one_message_many_messages_and_compressed_ones_are_read() {
+        let single = plain(&[9; 8]);
+        let envelope = Envelope::read(&single).unwrap();
+        assert_eq!((envelope.salt, envelope.session), (1, 2));
+        assert_eq!((envelope.id, envelope.sequence), (3, 5));
+        assert_eq!(envelope.messages, [Message { id: 3, body: Cow::Borrowed(&[9; 8]) }]);
+
+        let inner = [enclose(10, &[1; 4]), enclose(11, &packed(4000)), enclose(12, &[2; 16])];
+        let many = plain(&container(&inner));
+        let messages = Envelope::read(&many).unwrap().messages;
+        let seen: Vec<_> = messages.iter().map(|it| (it.id, it.body.len())).collect();
+        assert_eq!(seen, [(10, 4), (11, 4000), (12, 16)]);
+    }
+
+    #[test]
+    fn malformed_packets_are_refused() {
+        let nested = container(&[enclose(1, &container(&[]))]);
+        let bombs: Vec<_> = (0..5).map(|id| enclose(id, &packed(1_000_000))).collect();
+        let mut crowd = container(&[]);
+        crowd[4..8].copy_from_slice(&1021_u32.to_le_bytes());
+        let mut short_of_one = container(&[enclose(1, &[1; 4])]);
+        short_of_one[4..8].copy_from_slice(&2_u32.to_le_bytes());
+        let mut not_gzip = packed(100);
+        not_gzip[8] ^= 0xff;
+        for body in [nested, container(&bombs), crowd, short_of_one, not_gzip] {
+            assert_eq!(Envelope::read(&plain(&body)), Err(Malformed));
+        }
+        let whole = plain(&[9; 8]);
+        for len in 0..whole.len() - 1 {
+            assert_eq!(Envelope::read(&whole[..len]), Err(Malformed), "{len}");
+        }
+        let mut ragged = plain(&[9; 8]);
+        ragged[28] = 7;
+        assert_eq!(Envelope::read(&ragged), Err(Malformed));
+    }
+
+    #[test]
+    fn a_client_reads_what_is_sealed_and_its_own_is_opened() {
+        let key: [u8; 256] = std::array::from_fn(|at| u8::try_from(at).unwrap() ^ 0x5a);
+        let (cipher, client) = (Cipher::new(&key), AuthKey::from_bytes(key));
+        let one = Outgoing { id: 4, sequence: 1, body: vec![8; 12] };
+        for messages in [vec![one.clone()], vec![one.clone(), one]] {
+            let mut sealed = write(&cipher, 1, 2, &messages, (3, 0));
+            let plain = decrypt_data_v2(&mut sealed[..], &client).unwrap();
+            let envelope = Envelope::read(plain).unwrap();
+            assert_eq!((envelope.salt, envelope.session), (1, 2));
+            assert_eq!(envelope.messages.len(), messages.len());
+        }
+        let mut own = DequeBuffer::with_capacity(64, 64);
+        own.extend(plain(&[1; 4]));
+        encrypt_data_v2(&mut own, &client);
+        let mut packet = own[..].to_vec();
+        assert_eq!(Envelope::read(cipher.open(&mut packet).unwrap()).unwrap().id, 3);
+        let mut tampered = own[..].to_vec();
+        *tampered.last_mut().unwrap() ^= 1;
+        assert_eq!(cipher.open(&mut tampered), None);
+        assert_eq!(Cipher::new(&[7; 256]).open(&mut own[..]), None, "another key's");
+    }
+}

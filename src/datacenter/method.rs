@@ -1,0 +1,281 @@
+//! The methods that the data centre serves.
+//!
+//! Owns their names and the reading of requests, wrappers included. Never answers one: that is
+//! `answer`'s part.
+
+use grammers_tl_types::{Cursor, Deserializable, Identifiable, enums, functions, name_for_id};
+
+/// The longest part of a request that a recursive type is read from: the schema has types that
+/// hold themselves, and a hostile request could nest them until the stack ends.
+const NESTED_LEN_MAX: usize = 4096;
+/// The most wrappers around a request.
+const WRAPPERS_MAX: usize = 4;
+
+const INVOKE_WITH_LAYER: u32 = 0xda9b_0d0d;
+const INIT_CONNECTION: u32 = 0xc1cd_5ea9;
+const INVOKE_WITHOUT_UPDATES: u32 = 0xbf94_59b7;
+const VECTOR: u32 = 0x1cb5_c415;
+
+/// Every method that a fault can be put on, by its name in the schema.
+pub(super) const METHODS: [&str; 6] = [
+    "ping",
+    "help.getConfig",
+    "users.getUsers",
+    "messages.sendMessage",
+    "updates.getState",
+    "updates.getDifference",
+];
+
+/// What a message asks for.
+#[derive(Debug, PartialEq)]
+pub(super) enum Request {
+    /// Acknowledgements and the like, which want no answer.
+    Nothing,
+    /// Upkeep of the connection, answered without a result around it.
+    Ping(i64),
+    FutureSalts(i32),
+    MessageStates(Vec<i64>),
+    DestroySession(i64),
+    DropAnswer,
+    /// A call.
+    Call(Call),
+}
+
+/// A call of the application.
+#[derive(Debug, PartialEq)]
+pub(super) struct Call {
+    /// The constructor id of the method.
+    pub(super) id: u32,
+    /// Whether it introduces the connection.
+    pub(super) introduces: bool,
+    pub(super) what: What,
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) enum What {
+    Config,
+    Users(Vec<enums::InputUser>),
+    Send {
+        peer: enums::InputPeer,
+        message: String,
+    },
+    State,
+    Difference,
+    /// A method of the schema that is not served, or a number that is no method.
+    Unknown,
+    /// A method whose arguments could not be read.
+    Malformed,
+}
+
+impl Request {
+    /// The schema's name of the method.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Ping(_) => METHODS[0],
+            Self::Call(call) => name_for_id(call.id),
+            _ => "",
+        }
+    }
+
+    /// Reads a message of at least four bytes.
+    pub(super) fn read(body: &[u8]) -> Self {
+        let Some((id, rest)) = split(body) else { return Self::Nothing };
+        let long = || rest.first_chunk().map(|bytes| i64::from_le_bytes(*bytes));
+        let service = match id {
+            functions::Ping::CONSTRUCTOR_ID | functions::PingDelayDisconnect::CONSTRUCTOR_ID => {
+                long().map(Self::Ping)
+            }
+            functions::GetFutureSalts::CONSTRUCTOR_ID => {
+                functions::GetFutureSalts::from_bytes(rest)
+                    .ok()
+                    .map(|salts| Self::FutureSalts(salts.num))
+            }
+            functions::DestroySession::CONSTRUCTOR_ID => long().map(Self::DestroySession),
+            functions::RpcDropAnswer::CONSTRUCTOR_ID => Some(Self::DropAnswer),
+            id if is_notice(id) => Some(Self::Nothing),
+            grammers_tl_types::types::MsgsStateReq::CONSTRUCTOR_ID => {
+                Vec::<i64>::from_bytes(rest).ok().map(Self::MessageStates)
+            }
+            _ => return Self::Call(Call::read(id, rest)),
+        };
+        service.unwrap_or(Self::Nothing)
+    }
+}
+
+/// What clients tell without asking for anything.
+fn is_notice(id: u32) -> bool {
+    use grammers_tl_types::types;
+    [
+        types::MsgsAck::CONSTRUCTOR_ID,
+        types::HttpWait::CONSTRUCTOR_ID,
+        types::MsgsAllInfo::CONSTRUCTOR_ID,
+        types::MsgsStateInfo::CONSTRUCTOR_ID,
+        types::MsgResendReq::CONSTRUCTOR_ID,
+    ]
+    .contains(&id)
+}
+
+impl Call {
+    fn read(mut id: u32, mut rest: &[u8]) -> Self {
+        let mut introduces = false;
+        for _ in 0..WRAPPERS_MAX {
+            let inner = match id {
+                INVOKE_WITH_LAYER => rest.get(4..),
+                INIT_CONNECTION => {
+                    introduces = true;
+                    after_introduction(rest)
+                }
+                INVOKE_WITHOUT_UPDATES => Some(rest),
+                _ => break,
+            };
+            match inner.and_then(split) {
+                Some(inner) => (id, rest) = inner,
+                None => return Self { id, introduces, what: What::Malformed },
+            }
+        }
+        Self { id, introduces, what: What::read(id, rest) }
+    }
+}
+
+impl What {
+    fn read(id: u32, rest: &[u8]) -> Self {
+        let read = match id {
+            functions::help::GetConfig::CONSTRUCTOR_ID => Some(Self::Config),
+            functions::users::GetUsers::CONSTRUCTOR_ID => users(rest).map(Self::Users),
+            functions::messages::SendMessage::CONSTRUCTOR_ID => message(rest),
+            functions::updates::GetState::CONSTRUCTOR_ID => Some(Self::State),
+            functions::updates::GetDifference::CONSTRUCTOR_ID => Some(Self::Difference),
+            _ => Some(Self::Unknown),
+        };
+        read.unwrap_or(Self::Malformed)
+    }
+}
+
+/// What follows the client's introduction of itself.
+fn after_introduction(bytes: &[u8]) -> Option<&[u8]> {
+    let (flags, rest) = split(bytes)?;
+    let (_api_id, mut rest) = split(rest)?;
+    for _ in ["device", "system", "application", "system language", "language pack", "language"] {
+        rest = nested::<String>(rest)?.1;
+    }
+    if flags & 1 != 0 {
+        rest = nested::<enums::InputClientProxy>(rest)?.1;
+    }
+    if flags & 2 != 0 {
+        rest = nested::<enums::Jsonvalue>(rest)?.1;
+    }
+    Some(rest)
+}
+
+fn users(bytes: &[u8]) -> Option<Vec<enums::InputUser>> {
+    let (VECTOR, rest) = split(bytes)? else { return None };
+    let (count, mut rest) = split(rest)?;
+    let mut users = Vec::new();
+    for _ in 0..count {
+        let (user, after) = nested(rest)?;
+        users.push(user);
+        rest = after;
+    }
+    Some(users)
+}
+
+/// The peer and the text; what else a message may carry changes nothing here.
+fn message(bytes: &[u8]) -> Option<What> {
+    let (flags, rest) = split(bytes)?;
+    let (peer, mut rest) = nested(rest)?;
+    if flags & 1 != 0 {
+        rest = nested::<enums::InputReplyTo>(rest)?.1;
+    }
+    let message = String::from_bytes(rest).ok()?;
+    Some(What::Send { peer, message })
+}
+
+/// Reads a value that may nest, and what follows it.
+fn nested<T: Deserializable>(bytes: &[u8]) -> Option<(T, &[u8])> {
+    let mut cursor = Cursor::from_slice(&bytes[..bytes.len().min(NESTED_LEN_MAX)]);
+    let value = T::deserialize(&mut cursor).ok()?;
+    Some((value, &bytes[cursor.pos()..]))
+}
+
+/// The first word, and what follows it.
+fn split(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    let (word, rest) = bytes.split_first_chunk()?;
+    Some((u32::from_le_bytes(*word), rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use grammers_tl_types::{Serializable, types};
+
+    use super::*;
+
+    fn introduction<X>(query: X) -> functions::InvokeWithLayer<functions::InitConnection<X>> {
+        let text = || "x".repeat(300);
+        let proxy = types::InputClientProxy { address: text(), port: 1 }.into();
+        let params = types::JsonObject { value: Vec::new() }.into();
+        let query = functions::InitConnection {
+            api_id: 1,
+            device_model: text(),
+            system_version: text(),
+            app_version: text(),
+            system_lang_code: text(),
+            lang_pack: text(),
+            lang_code: text(),
+            proxy: Some(proxy),
+            params: Some(params),
+            query,
+        };
+        functions::InvokeWithLayer { layer: 1, query }
+    }
+
+    fn call(request: &impl Serializable) -> Call {
+        match Request::read(&request.to_bytes()) {
+            Request::Call(call) => call,
+            other => panic!("{other:?} is no call"),
+        }
+    }
+
+    #[test]
+    fn wrapped_and_bare_calls_are_read() {
+        let config = call(&introduction(functions::help::GetConfig {}));
+        assert_eq!((config.introduces, config.what), (true, What::Config));
+        let bare = functions::InvokeWithoutUpdates { query: functions::updates::GetState {} };
+        assert_eq!((call(&bare).introduces, call(&bare).what), (false, What::State));
+        let users = functions::users::GetUsers { id: vec![enums::InputUser::UserSelf; 3] };
+        assert_eq!(call(&users).what, What::Users(users.id));
+        assert_eq!(Request::read(&functions::Ping { ping_id: 7 }.to_bytes()), Request::Ping(7));
+    }
+
+    #[test]
+    fn names_are_those_of_the_schema() {
+        let names = [
+            functions::Ping::CONSTRUCTOR_ID,
+            functions::help::GetConfig::CONSTRUCTOR_ID,
+            functions::users::GetUsers::CONSTRUCTOR_ID,
+            functions::messages::SendMessage::CONSTRUCTOR_ID,
+            functions::updates::GetState::CONSTRUCTOR_ID,
+            functions::updates::GetDifference::CONSTRUCTOR_ID,
+        ]
+        .map(name_for_id);
+        assert_eq!(names, METHODS);
+        let state = Request::read(&functions::updates::GetState {}.to_bytes());
+        assert_eq!(state.name(), "updates.getState");
+    }
+
+    #[test]
+    fn deep_nesting_and_cut_requests_are_malformed_and_nothing_worse() {
+        let from_message = 0xa87b_0a1c_u32.to_le_bytes();
+        let mut deep = functions::messages::SendMessage::CONSTRUCTOR_ID.to_le_bytes().to_vec();
+        deep.extend([0; 4]);
+        deep.extend(from_message.repeat(250_000));
+        assert_eq!(Request::read(&deep).name(), "messages.sendMessage");
+        assert!(matches!(Request::read(&deep), Request::Call(Call { what: What::Malformed, .. })));
+        let whole = introduction(functions::help::GetConfig {}).to_bytes();
+        for len in 0..whole.len() {
+            // Any answer will do, so long as there is one.
+            drop(Request::read(&whole[..len]));
+        }
+        let deep = introduction(introduction(introduction(functions::help::GetConfig {})));
+        assert_eq!(call(&deep).what, What::Unknown, "the wrappers are counted");
+    }
+}

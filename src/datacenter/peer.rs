@@ -1,0 +1,394 @@
+//! One connection: its socket, and what is due on it.
+//!
+//! Owns reading, writing and the order in which answers leave. A slow answer delays no other,
+//! and no request costs a task.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::conversation::{Conversation, Reply};
+use super::envelope::Cipher;
+use super::faults::Fault;
+use super::frame::Framing;
+use super::judge::{Newcomer, admit};
+use super::population::{Key, Live, Order, World};
+use crate::clock::{Instant, now};
+use crate::sync::Ordering;
+
+/// How much is read at a time, and kept while the connection is idle.
+const READ_LEN: usize = 4096;
+/// How many orders a connection may leave unread.
+const ORDERS_MAX: usize = 64;
+/// The most answers of one frame.
+const ANSWERS_MAX: usize = 100;
+/// How long a client may take to read the last words.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// The transport error for a key that nobody has.
+const KEY_UNKNOWN: u16 = 404;
+/// The name of the first packet's place in a plan of faults.
+const CONNECT: &str = "connect";
+
+/// How a connection ends.
+enum End {
+    /// The client has gone, or makes no sense.
+    Gone,
+    /// After what was written has been read.
+    Orderly,
+    /// At once.
+    Reset,
+}
+
+impl From<io::Error> for End {
+    fn from(_: io::Error) -> Self {
+        Self::Gone
+    }
+}
+
+/// A reply and when it is due; ties go by the order of asking.
+struct Due {
+    at: Instant,
+    order: u64,
+    reply: Reply,
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.order) == (other.at, other.order)
+    }
+}
+
+impl Eq for Due {}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+/// The server's end of a connection.
+pub(super) struct Peer {
+    world: Arc<World>,
+    newcomer: Arc<Newcomer>,
+    inbox: Vec<u8>,
+    outbox: Vec<u8>,
+    framing: Option<Framing>,
+    conversation: Option<Conversation>,
+    /// In whose register the connection stands.
+    key: Option<Arc<Key>>,
+    due: BinaryHeap<Reverse<Due>>,
+    asked: u64,
+    sender: mpsc::Sender<Order>,
+    orders: mpsc::Receiver<Order>,
+}
+
+impl Peer {
+    pub(super) fn new(world: Arc<World>, newcomer: Arc<Newcomer>) -> Self {
+        world.counters.connections.raise();
+        world.silent.lock().insert(newcomer.id, Arc::clone(&newcomer));
+        let (sender, orders) = mpsc::channel(ORDERS_MAX);
+        Self {
+            world,
+            newcomer,
+            inbox: Vec::new(),
+            outbox: Vec::new(),
+            framing: None,
+            conversation: None,
+            key: None,
+            due: BinaryHeap::new(),
+            asked: 0,
+            sender,
+            orders,
+        }
+    }
+
+    /// Serves until one side ends it, or the data centre stops.
+    pub(super) async fn serve(mut self, mut stop: watch::Receiver<bool>) {
+        let end = tokio::select! {
+            end = self.converse() => end,
+            _ = stop.wait_for(|stop| *stop) => End::Gone,
+        };
+        match end {
+            End::Gone => {}
+            End::Orderly => drop(tokio::time::timeout(FAREWELL, self.part()).await),
+            End::Reset => drop(self.newcomer.stream.set_zero_linger()),
+        }
+        // The socket first: whoever waits for the end of `stop` finds every socket closed.
+        drop(self);
+        drop(stop);
+    }
+
+    async fn converse(&mut self) -> End {
+        loop {
+            let step = match self.read() {
+                Ok(()) => self.handle_inbox().await,
+                Err(end) => Err(end),
+            };
+            if let Err(end) = step {
+                return end;
+            }
+            if let Err(end) = self.send_due().await {
+                return end;
+            }
+            if let Err(end) = self.wait().await {
+                return end;
+            }
+        }
+    }
+
+    /// Waits until there is something to read, to answer or to obey.
+    async fn wait(&mut self) -> Result<(), End> {
+        let next = self.due.peek().map(|Reverse(due)| due.at);
+        tokio::select! {
+            biased;
+            ready = self.newcomer.stream.readable() => Ok(ready?),
+            () = until(next) => Ok(()),
+            Some(order) = self.orders.recv() => {
+                let latency = self.world.latency();
+                match order {
+                    Order::Push(body) => {
+                        self.world.counters.updates_pushed.add(1);
+                        self.reply(latency, Reply::own(body));
+                    }
+                    Order::Transport(code) => self.reply(latency, Reply::Code(code)),
+                    Order::Close => return Err(End::Orderly),
+                    Order::Reset => return Err(End::Reset),
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads what has arrived.
+    fn read(&mut self) -> Result<(), End> {
+        self.newcomer.set_busy(true);
+        self.inbox.reserve(READ_LEN);
+        match self.newcomer.stream.try_read_buf(&mut self.inbox) {
+            Ok(0) => Err(End::Gone),
+            Ok(count) => {
+                self.world.counters.bytes_received.add(count);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(_) => Err(End::Gone),
+        }
+    }
+
+    /// Handles every whole packet of the inbox.
+    async fn handle_inbox(&mut self) -> Result<(), End> {
+        let mut inbox = std::mem::take(&mut self.inbox);
+        let mut at = 0;
+        let outcome = loop {
+            let framing = match &mut self.framing {
+                Some(framing) => framing,
+                None => match Framing::recognise(&inbox) {
+                    Some((framing, announced)) => {
+                        at = announced;
+                        self.framing.insert(framing)
+                    }
+                    None => break Ok(()),
+                },
+            };
+            let found = match framing.next(&inbox[at..]) {
+                Ok(Some(found)) => found,
+                Ok(None) => break Ok(()),
+                Err(error) => {
+                    tracing::debug!(%error, "a client sent no frame");
+                    break Err(End::Gone);
+                }
+            };
+            let packet = &mut inbox[at + found.payload.start..at + found.payload.end];
+            at += found.next;
+            if let Err(end) = self.packet(packet).await {
+                break Err(end);
+            }
+        };
+        self.newcomer.set_busy(false);
+        inbox.drain(..at);
+        if !inbox.is_empty() || inbox.capacity() <= 2 * READ_LEN {
+            self.inbox = inbox;
+        }
+        outcome
+    }
+
+    async fn packet(&mut self, packet: &mut [u8]) -> Result<(), End> {
+        if self.conversation.is_none() && !self.begin(packet).await? {
+            return Ok(());
+        }
+        let Some(conversation) = &mut self.conversation else { return Ok(()) };
+        conversation.hear(packet).map_err(|_malformed| End::Gone)?;
+        let latency = self.world.latency();
+        let at = now() + latency;
+        for (delay, reply) in conversation.replies() {
+            self.due.push(Reverse(Due { at: at + delay, order: self.asked, reply }));
+            self.asked += 1;
+        }
+        Ok(())
+    }
+
+    /// Takes the first packet of a connection for what it says of the key. Answers whether it is
+    /// to be read further.
+    async fn begin(&mut self, packet: &[u8]) -> Result<bool, End> {
+        let id: [u8; 8] = *packet.first_chunk().ok_or(End::Gone)?;
+        let latency = self.world.latency();
+        let known = self.world.key(&id);
+        let known = known.and_then(|key| Some((self.world.user(key.account)?, key)));
+        let Some((user, key)) = known else {
+            // Zero asks for a new key, which this data centre gives to nobody.
+            self.world.counters.keys_unknown.add(1);
+            self.reply(latency, Reply::Code(KEY_UNKNOWN));
+            return Ok(false);
+        };
+        self.world.counters.handshakes.add(1);
+        let mut random = fastrand::Rng::with_seed(self.world.seed ^ self.newcomer.id << 20);
+        let live = Live { newcomer: Arc::clone(&self.newcomer), orders: self.sender.clone() };
+        self.key = Some(Arc::clone(&key));
+        if admit(&self.world, live, &key, &id).await {
+            self.world.counters.key_violations.add(1);
+            key.is_void.store(true, Ordering::Relaxed);
+            tracing::warn!(account = %key.account, slot = key.slot, "a key is used twice");
+        }
+        let fault = self.world.faults.load().draw(CONNECT, key.account, &mut random);
+        if fault.is_some() {
+            self.world.strike(&user);
+        }
+        let cipher = Cipher::new(key.secret.expose());
+        let world = Arc::clone(&self.world);
+        let mut conversation = Conversation::new(world, key, user, cipher, random);
+        match fault {
+            Some(Fault::Close) => return Err(End::Orderly),
+            Some(Fault::Reset) => return Err(End::Reset),
+            Some(Fault::Transport { code }) => {
+                self.reply(latency, Reply::Code(code));
+                conversation.turn_deaf();
+            }
+            Some(Fault::Silence | Fault::BlackHole) => conversation.turn_deaf(),
+            // The plan lets no other fault onto this place.
+            Some(_) | None => {}
+        }
+        self.conversation = Some(conversation);
+        Ok(true)
+    }
+
+    fn reply(&mut self, delay: Duration, reply: Reply) {
+        let due = Due { at: now() + delay, order: self.asked, reply };
+        self.asked += 1;
+        self.due.push(Reverse(due));
+    }
+
+    /// Sends everything that is due, and carries out the end that may come with it.
+    async fn send_due(&mut self) -> Result<(), End> {
+        if self.due.is_empty() {
+            return Ok(());
+        }
+        let end = self.write_due(now());
+        self.flush().await?;
+        end
+    }
+
+    fn write_due(&mut self, now: Instant) -> Result<(), End> {
+        let mut batch = Vec::new();
+        while self.due.peek().is_some_and(|Reverse(due)| due.at <= now) {
+            let Some(Reverse(due)) = self.due.pop() else { break };
+            match due.reply {
+                Reply::Message { body, answers, damaged } => {
+                    if damaged || batch.len() == ANSWERS_MAX {
+                        self.write(&mut batch);
+                    }
+                    batch.push((body, answers));
+                    if damaged {
+                        self.write(&mut batch);
+                        // The last byte is the checksum's, or without one the cipher's.
+                        if let Some(last) = self.outbox.last_mut() {
+                            *last ^= 0x55;
+                        }
+                    }
+                }
+                Reply::Code(code) => {
+                    self.write(&mut batch);
+                    if let Some(framing) = &mut self.framing {
+                        framing.pack_code(code, &mut self.outbox);
+                    }
+                    return Err(End::Orderly);
+                }
+                Reply::Close => {
+                    self.write(&mut batch);
+                    return Err(End::Orderly);
+                }
+                Reply::Reset => return Err(End::Reset),
+            }
+        }
+        self.write(&mut batch);
+        Ok(())
+    }
+
+    fn write(&mut self, batch: &mut Vec<(Vec<u8>, bool)>) {
+        if let (Some(conversation), Some(framing), false) =
+            (&mut self.conversation, &mut self.framing, batch.is_empty())
+        {
+            conversation.write(std::mem::take(batch), framing, &mut self.outbox);
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), End> {
+        let mut at = 0;
+        while at < self.outbox.len() {
+            match self.newcomer.stream.try_write(&self.outbox[at..]) {
+                Ok(count) => at += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.newcomer.stream.writable().await?;
+                }
+                Err(_) => return Err(End::Gone),
+            }
+        }
+        self.world.counters.bytes_sent.add(at);
+        self.outbox.clear();
+        Ok(())
+    }
+
+    /// Ends the connection after the client has read what was written to it.
+    async fn part(&mut self) -> io::Result<()> {
+        let stream = &self.newcomer.stream;
+        std::net::TcpStream::from(stream.as_fd().try_clone_to_owned()?)
+            .shutdown(Shutdown::Write)?;
+        let mut ignored = [0; 1024];
+        loop {
+            stream.readable().await?;
+            match stream.try_read(&mut ignored) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.world.silent.lock().remove(&self.newcomer.id);
+        if let Some(key) = &self.key {
+            key.live.lock().retain(|live| live.newcomer.id != self.newcomer.id);
+        }
+        self.world.counters.connections.lower();
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,199 @@
+//! The sandbox data centre with the real client, and with a client that keeps no rule.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod faults;
+mod raw;
+mod rule;
+
+use std::time::Duration;
+
+use telepool::datacenter::{DataCentre, DataCentreOptions, Fault, FaultPlan, FaultRule};
+use telepool::session::SessionRecord;
+use telepool::telegram::client::tl::{enums, functions, types};
+use telepool::telegram::{
+    GrammersManager, MemorySource, TelegramConnection, TelegramError, TelegramSettings,
+};
+use telepool::{AccountId, Manager};
+
+const OWN: AccountId = match AccountId::phone(9_996_621_001) {
+    Ok(account) => account,
+    Err(_) => panic!("it is a phone number"),
+};
+const OTHER: AccountId = match AccountId::bot(77) {
+    Ok(account) => account,
+    Err(_) => panic!("it is a bot"),
+};
+
+/// A data centre, and a manager of two accounts of it.
+struct Bench {
+    data_centre: DataCentre,
+    manager: GrammersManager<MemorySource>,
+}
+
+async fn bench(rules: impl IntoIterator<Item = FaultRule>) -> Bench {
+    let mut options = DataCentreOptions::default();
+    options.faults = FaultPlan::new(rules).unwrap();
+    let data_centre = DataCentre::start(options).await.unwrap();
+    let mut records = data_centre.enroll(OWN, 2, None);
+    records.extend(data_centre.enroll(OTHER, 1, None));
+    let mut settings = TelegramSettings::new(1);
+    settings.call_timeout = Duration::from_secs(20);
+    let manager = GrammersManager::new(MemorySource::new(records).unwrap(), settings);
+    Bench { data_centre, manager }
+}
+
+impl Bench {
+    async fn connect(&self, account: AccountId) -> TelegramConnection {
+        self.manager.connect(account, 0).await.unwrap()
+    }
+
+    /// Waits until the data centre has seen every connection end.
+    async fn quiet(&self) {
+        wait_until("every connection has ended", || self.data_centre.stats().connections == 0)
+            .await;
+    }
+}
+
+async fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    for _ in 0..10_000 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("it never came to pass that {what}");
+}
+
+fn myself() -> functions::users::GetUsers {
+    functions::users::GetUsers { id: vec![enums::InputUser::UserSelf] }
+}
+
+fn message_to(peer: enums::InputPeer) -> functions::messages::SendMessage {
+    functions::messages::SendMessage {
+        no_webpage: false,
+        silent: false,
+        background: false,
+        clear_draft: false,
+        noforwards: false,
+        update_stickersets_order: false,
+        invert_media: false,
+        allow_paid_floodskip: false,
+        peer,
+        reply_to: None,
+        message: "a word".into(),
+        random_id: 1,
+        reply_markup: None,
+        entities: None,
+        schedule_date: None,
+        schedule_repeat_period: None,
+        send_as: None,
+        quick_reply_shortcut: None,
+        effect: None,
+        allow_paid_stars: None,
+        suggested_post: None,
+        rich_message: None,
+    }
+}
+
+#[tokio::test]
+async fn the_client_connects_calls_and_closes() {
+    let bench = bench([]).await;
+    let connection = bench.connect(OWN).await;
+    connection.invoke(&functions::Ping { ping_id: 3 }).await.unwrap();
+    let users = connection.invoke(&myself()).await.unwrap();
+    let [enums::User::User(user)] = &users[..] else { panic!("{users:?}") };
+    assert!(user.is_self && !user.bot);
+    let sent = connection.invoke(&message_to(enums::InputPeer::PeerSelf)).await.unwrap();
+    let enums::Updates::UpdateShortSentMessage(sent) = sent else { panic!("{sent:?}") };
+    assert_eq!(sent.id, 1);
+    let enums::updates::State::State(state) =
+        connection.invoke(&functions::updates::GetState {}).await.unwrap();
+    assert_eq!(state.pts, 1);
+    let error = connection.invoke(&functions::help::GetNearestDc {}).await.unwrap_err();
+    assert!(
+        matches!(&error, TelegramError::Rpc { code: 400, name, .. }
+        if &**name == "INPUT_METHOD_INVALID"),
+        "{error}"
+    );
+    assert_eq!(bench.data_centre.live_connections(OWN), 1);
+    bench.manager.close(&connection).await;
+    bench.quiet().await;
+    let stats = bench.data_centre.stats();
+    assert_eq!((stats.connections_total, stats.handshakes, stats.key_violations), (1, 1, 0));
+    assert!(stats.calls >= 6 && stats.bytes_received > 0 && stats.bytes_sent > 0, "{stats:?}");
+}
+
+#[tokio::test]
+async fn a_message_and_an_update_reach_every_connection_of_the_receiver() {
+    let bench = bench([]).await;
+    let mut updates = bench.manager.subscribe(10);
+    let sender = bench.connect(OTHER).await;
+    let own = [bench.connect(OWN).await, bench.manager.connect(OWN, 1).await.unwrap()];
+    let enums::User::User(user) = own[0].invoke(&myself()).await.unwrap().remove(0) else {
+        panic!("it is somebody")
+    };
+    let peer = types::InputPeerUser { user_id: user.id, access_hash: 0 };
+    sender.invoke(&message_to(peer.into())).await.unwrap();
+    let mut receivers = vec![];
+    for _ in 0..3 {
+        receivers.push(updates.recv().await.unwrap().account);
+    }
+    receivers.sort();
+    // The client makes an update of the answer that the sender got, too.
+    let mut expected = [OWN, OWN, OTHER];
+    expected.sort();
+    assert_eq!(receivers, expected);
+    assert_eq!(bench.data_centre.push_update(OTHER), 1);
+    assert_eq!(updates.recv().await.unwrap().account, OTHER);
+    wait_until("three are counted", || bench.data_centre.stats().updates_pushed == 3).await;
+}
+
+#[tokio::test]
+async fn an_outage_ends_connections_and_refuses_new_ones() {
+    let bench = bench([]).await;
+    for how in [Fault::Close, Fault::Reset, Fault::Transport { code: 429 }] {
+        let connection = bench.connect(OWN).await;
+        assert_eq!(bench.data_centre.disconnect(OWN, &how), 1);
+        wait_until("the client knows", || bench.manager.is_broken(&connection)).await;
+        bench.manager.close(&connection).await;
+    }
+    bench.data_centre.refuse_connections(true);
+    let refused = bench.manager.connect(OWN, 0).await.unwrap_err();
+    assert!(matches!(refused, TelegramError::Io(_) | TelegramError::Dropped), "{refused:?}");
+    bench.data_centre.refuse_connections(false);
+    let connection = bench.connect(OWN).await;
+    bench.data_centre.stop().await;
+    assert_eq!(bench.data_centre.stats().connections, 0);
+    wait_until("the client knows", || bench.manager.is_broken(&connection)).await;
+    assert_eq!(bench.data_centre.stats().key_violations, 0);
+}
+
+#[tokio::test]
+async fn a_forgotten_data_centre_ends_by_itself() {
+    let bench = bench([]).await;
+    let connection = bench.connect(OWN).await;
+    let address = bench.data_centre.address();
+    drop(bench.data_centre);
+    wait_until("the client knows", || bench.manager.is_broken(&connection)).await;
+    assert!(tokio::net::TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn what_no_sandbox_may_be_is_refused() {
+    let mut options = DataCentreOptions::default();
+    options.listen = "0.0.0.0:0".parse().unwrap();
+    let error = DataCentre::start(options).await.unwrap_err();
+    assert!(error.to_string().contains("127.0.0.1"), "{error}");
+    let mut options = DataCentreOptions::default();
+    options.dc = 6;
+    assert!(DataCentre::start(options).await.unwrap_err().to_string().contains("1 to 5"));
+    let first = DataCentre::start(DataCentreOptions::default()).await.unwrap();
+    let mut options = DataCentreOptions::default();
+    options.listen = first.address();
+    let error = DataCentre::start(options).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+}
+
+fn record(records: &[SessionRecord]) -> &SessionRecord {
+    &records[0]
+}
