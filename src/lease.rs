@@ -148,6 +148,17 @@ impl<M: Manager, H: Home<M>> Lease<M, H> {
         entry.until_closed(slot, id).await;
     }
 
+    /// The account handle that the lease was acquired with.
+    #[cfg(feature = "grammers")]
+    pub(crate) fn home_account(&self) -> &Account<M> {
+        self.home.account()
+    }
+
+    #[cfg(feature = "grammers")]
+    pub(crate) fn pool_manager(&self) -> &M {
+        &self.entry().shared.manager
+    }
+
     pub(crate) fn group(&self) -> u16 {
         self.entry().pool.group()
     }

@@ -9,11 +9,12 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::session::AuthKey;
+use crate::sync::Mutex;
 
 static CUSTODY: LazyLock<Custody> = LazyLock::new(Custody::default);
 
@@ -25,15 +26,10 @@ struct Custody {
 }
 
 impl Custody {
-    fn gates(&self) -> MutexGuard<'_, HashMap<u64, Arc<Semaphore>>> {
-        // No code of others runs under the lock, and a map is sound after any panic of ours.
-        self.gates.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Forgets a gate that nobody holds or waits for. Newcomers take the lock to find a gate, so
     /// a count of one under the lock means that there is none.
     fn forget_if_free(&self, fingerprint: u64) {
-        let mut gates = self.gates();
+        let mut gates = self.gates.lock();
         if gates.get(&fingerprint).is_some_and(|gate| Arc::strong_count(gate) == 1) {
             gates.remove(&fingerprint);
         }
@@ -54,7 +50,7 @@ impl KeyToken {
         let fingerprint = CUSTODY.hasher.hash_one(key.expose());
         let waiting = Waiting(fingerprint);
         let gate = Arc::clone(
-            CUSTODY.gates().entry(fingerprint).or_insert_with(|| Arc::new(Semaphore::new(1))),
+            CUSTODY.gates.lock().entry(fingerprint).or_insert_with(|| Arc::new(Semaphore::new(1))),
         );
         let permit = gate.acquire_owned().await.expect("BUG: nobody closes the gate of a key");
         // From here on the token itself cleans up.
@@ -92,7 +88,7 @@ mod tests {
     }
 
     fn is_known(key: &AuthKey) -> bool {
-        CUSTODY.gates().contains_key(&CUSTODY.hasher.hash_one(key.expose()))
+        CUSTODY.gates.lock().contains_key(&CUSTODY.hasher.hash_one(key.expose()))
     }
 
     #[test]

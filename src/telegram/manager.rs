@@ -5,7 +5,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use grammers_client::client::ClientConfiguration;
 use grammers_client::tl::{Identifiable as _, functions};
@@ -21,6 +22,7 @@ use super::{SessionSource, TelegramConnection, TelegramError, TelegramSettings, 
 use crate::account::AccountId;
 use crate::manager::{ErrorKind, Manager, Profile, Reaction};
 use crate::session::SessionRecord;
+use crate::sync::Mutex;
 
 /// Opens the connections of the sessions that a source has.
 ///
@@ -59,6 +61,10 @@ impl<S: SessionSource> GrammersManager<S> {
     #[must_use]
     pub fn subscribe(&self, capacity: usize) -> mpsc::Receiver<AccountUpdate> {
         self.feed.subscribe(capacity)
+    }
+
+    pub(super) fn call_timeout(&self) -> Duration {
+        self.settings.call_timeout
     }
 
     /// How many updates were dropped because the subscriber was slow.
@@ -107,17 +113,13 @@ impl<S: SessionSource> GrammersManager<S> {
             TelegramError::Transport { code: 404 }
             | TelegramError::KeyExchange(_)
             | TelegramError::KeyChanged => {
-                let mut strikes = self.strikes();
+                let mut strikes = self.strikes.lock();
                 let count = strikes.entry((account, slot)).or_default();
                 *count = count.saturating_add(1);
                 TelegramError::KeyUnknown { strikes: *count }
             }
             error => error,
         }
-    }
-
-    fn strikes(&self) -> MutexGuard<'_, HashMap<(AccountId, u16), u32>> {
-        self.strikes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -158,7 +160,7 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
         let connection = self.open(&record, token);
         match prove_login(&connection).await {
             Ok(()) => {
-                self.strikes().remove(&(account, slot));
+                self.strikes.lock().remove(&(account, slot));
                 Ok(connection)
             }
             Err(error) => {

@@ -25,12 +25,12 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use grammers_client::session::types::{DcOption, PeerId, PeerInfo, UpdateState, UpdatesState};
 use grammers_client::session::{BoxFuture, Session};
 
 use crate::session::{AuthKey, DataCentres, SessionRecord};
+use crate::sync::{Mutex, MutexGuard};
 
 /// How many users and chats are remembered before the memory starts afresh.
 const PEERS_MAX: usize = 10_000;
@@ -89,7 +89,7 @@ impl PinnedSession {
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
         // Every change under the lock is a single assignment: a panic leaves nothing half done.
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+        self.memory.lock()
     }
 
     fn home_option(&self) -> Result<Option<DcOption>, PinnedError> {
