@@ -7,7 +7,7 @@
 //! # Orderings
 //! The coarse word is a hint that guards nothing, so every access is relaxed.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 pub(crate) use tokio::time::Instant;
 
@@ -64,6 +64,12 @@ impl Clock {
 #[expect(clippy::disallowed_methods, reason = "this is the module that reads time")]
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+/// The wall clock, in milliseconds since 1970; for reports only.
+#[expect(clippy::disallowed_methods, reason = "this is the module that reads time")]
+pub(crate) fn unix_millis() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, millis)
 }
 
 /// A duration in whole milliseconds, at most a few hundred years.
