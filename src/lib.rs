@@ -36,6 +36,7 @@
 //! [`PoolStats`] and [`AccountStats`] the numbers.
 //!
 #![cfg_attr(feature = "grammers", doc = "Real Telegram accounts: [`telegram`] and [`session`].")]
+#![cfg_attr(feature = "metrics", doc = "For Prometheus and other collectors: [`metrics`].")]
 #![forbid(unsafe_code)]
 
 mod account;
@@ -62,6 +63,8 @@ mod state;
 mod stats;
 mod sync;
 
+#[cfg(feature = "metrics")]
+pub mod metrics;
 #[cfg(feature = "session")]
 pub mod session;
 #[cfg(feature = "grammers")]

@@ -204,9 +204,9 @@ impl GroupCounters {
 pub(crate) struct Groups {
     names: Mutex<Vec<Arc<str>>>,
     counters: Box<[GroupCounters]>,
-    /// Accounts that are counted as `other`.
+    /// How often the answer was `other`: until then it is no group.
     others: AtomicU64,
-    /// Those of them that asked for a group beyond the named ones.
+    /// Accounts that asked for a group beyond the named ones.
     overflow: AtomicU64,
 }
 
@@ -220,15 +220,21 @@ impl Groups {
         }
     }
 
-    /// The index of a group, which gets one if it has none and there is room.
+    /// The index of an account's group, which gets one if it has none and there is room.
     pub(crate) fn index_of(&self, name: &Arc<str>) -> u16 {
+        let index = self.expect(name);
+        let overflows = usize::from(index) == NAMED && **name != *OTHER;
+        self.overflow.fetch_add(u64::from(overflows), Ordering::Relaxed);
+        index
+    }
+
+    /// The same before any account of the group has come.
+    pub(crate) fn expect(&self, name: &Arc<str>) -> u16 {
         let mut names = self.names.lock();
         let known = names.iter().position(|known| known == name);
         let index = known.unwrap_or_else(|| {
-            let overflows = names.len() == NAMED;
-            if overflows || **name == *OTHER {
+            if names.len() == NAMED || **name == *OTHER {
                 self.others.fetch_add(1, Ordering::Relaxed);
-                self.overflow.fetch_add(u64::from(**name != *OTHER), Ordering::Relaxed);
                 return NAMED;
             }
             names.push(Arc::clone(name));
