@@ -65,6 +65,8 @@ mod sync;
 
 #[cfg(feature = "metrics")]
 pub mod metrics;
+#[cfg(feature = "panel")]
+pub mod panel;
 #[cfg(feature = "session")]
 pub mod session;
 #[cfg(feature = "grammers")]
