@@ -82,7 +82,9 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
                     }
                 }
                 // Each turn takes one connection out of circulation.
-                Take::Outdated(connection) => self.entry().give_back(connection),
+                Take::Outdated(connection) => {
+                    self.entry().give_back(connection);
+                }
                 Take::Empty | Take::NotReady => break,
             }
         }
@@ -96,7 +98,7 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
         let timeout = self
             .timeout
             .unwrap_or_else(|| Duration::from_millis(entry.shared.hot.acquire_timeout_ms()));
-        let waiter = Waiter::new(self.fresh, began.checked_add(timeout));
+        let waiter = Waiter::new(self.fresh, began, began.checked_add(timeout));
         match entry.pool.join_line(&waiter, front, entry.shared.clock.tick()) {
             Ok(orders) => {
                 entry.carry_out(orders);

@@ -7,7 +7,7 @@
 //! # Orderings
 //! The coarse word is a hint that guards nothing, so every access is relaxed.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 pub(crate) use tokio::time::Instant;
 
@@ -66,12 +66,10 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// The time of day, as seconds since 1970.
-#[cfg(feature = "sandbox")]
+/// The time of day, since 1970; no interval is measured by it.
 #[expect(clippy::disallowed_methods, reason = "this is the module that reads time")]
 pub(crate) fn unix_time() -> Duration {
-    let now = std::time::SystemTime::now();
-    now.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default()
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 /// A duration in whole milliseconds, at most a few hundred years.

@@ -10,15 +10,14 @@ use std::time::Duration;
 use tokio::sync::mpsc::error::SendError;
 
 use crate::account_pool::{
-    AccountPool, CloseReason, Connection, DialOrder, Lost, Orders, Pressure, SLOTS_MAX,
+    AccountPool, CloseReason, Connection, DialOrder, Lost, Orders, Pressure, SLOTS_MAX, Totals,
 };
 use crate::clock::Instant;
 use crate::error::DialError;
 use crate::events::Event;
 use crate::manager::{Egress, Manager, Profile, QuarantineReason, Reaction};
 use crate::shared::Shared;
-use crate::stats::{GroupCounters, Measure};
-use crate::sync::Ordering;
+use crate::stats::{AccountEnd, GroupCounters, Measure};
 
 /// One account, its engine and its ground.
 pub(crate) struct Entry<M: Manager> {
@@ -69,6 +68,18 @@ impl<M: Manager> Entry<M> {
         self.shared.groups.counters(self.pool.group())
     }
 
+    /// Leaves the account's totals to its group: the account is about to be forgotten.
+    pub(crate) fn fold(&self) {
+        let mut totals = Totals::default();
+        self.pool.add_to(&mut totals);
+        let end = match (self.shared.is_closing(), self.pool.is_closed()) {
+            (true, _) => AccountEnd::Shutdown,
+            (false, true) => AccountEnd::Removed,
+            (false, false) => AccountEnd::Idle,
+        };
+        self.counters().fold(&totals, end);
+    }
+
     /// Takes over the limits of the configuration in force.
     pub(crate) fn take_limits(&self) -> Orders<M::Connection> {
         let config = self.shared.config();
@@ -85,11 +96,12 @@ impl<M: Manager> Entry<M> {
         std::panic::catch_unwind(AssertUnwindSafe(ask)).unwrap_or(true)
     }
 
-    /// Takes a lease back.
+    /// Takes a lease back. Answers whether its connection takes no more leases.
     #[inline]
-    pub(crate) fn give_back(self: &Arc<Self>, connection: Arc<Connection<M::Connection>>) {
+    pub(crate) fn give_back(self: &Arc<Self>, connection: Arc<Connection<M::Connection>>) -> bool {
         if self.is_broken(&connection) {
-            return self.discard(connection, CloseReason::Broken);
+            self.discard(connection, CloseReason::Broken);
+            return true;
         }
         let shared = &*self.shared;
         // A borrower that panicked may have left the connection in the middle of something:
@@ -98,7 +110,9 @@ impl<M: Manager> Entry<M> {
         if shared.budget.pressure(now) != Pressure::Calm {
             return self.give_back_pressed(connection);
         }
+        let mut ended = false;
         if let Some(orders) = self.pool.release(connection, now, Pressure::Calm) {
+            ended = orders.ended;
             self.carry_out(orders);
         }
         // Looked at again after the release: a dial that began to wait in between has either
@@ -106,11 +120,12 @@ impl<M: Manager> Entry<M> {
         if shared.budget.pressure(now) != Pressure::Calm {
             shared.relieve();
         }
+        ended
     }
 
     /// Takes a lease back while another account waits for a place under the global cap.
     #[cold]
-    fn give_back_pressed(self: &Arc<Self>, connection: Arc<Connection<M::Connection>>) {
+    fn give_back_pressed(self: &Arc<Self>, connection: Arc<Connection<M::Connection>>) -> bool {
         let budget = &self.shared.budget;
         let now = self.shared.clock.tick();
         let pressure = budget.pressure(now);
@@ -121,9 +136,11 @@ impl<M: Manager> Entry<M> {
         if reserved && !gone {
             budget.unreserve(now);
         }
+        let ended = orders.as_ref().is_some_and(|orders| orders.ended);
         if let Some(orders) = orders {
             self.carry_out(orders);
         }
+        ended
     }
 
     /// Takes a lease back whose connection must not be used again.
@@ -132,7 +149,6 @@ impl<M: Manager> Entry<M> {
         connection: Arc<Connection<M::Connection>>,
         reason: CloseReason,
     ) {
-        self.counters().releases_closed.fetch_add(1, Ordering::Relaxed);
         let orders = self.pool.release_discarded(connection, reason);
         self.carry_out(orders);
     }

@@ -135,6 +135,7 @@ impl<M: Manager, H: Home<M>> Lease<M, H> {
     /// Returns the lease and has the connection closed instead of reused.
     pub fn discard(mut self) {
         if let Some(connection) = self.connection.take() {
+            self.entry().counters().count_release_closed();
             self.entry().discard(connection, CloseReason::Requested);
         }
     }
@@ -184,8 +185,10 @@ impl<M: Manager, H: Home<M>> Drop for Lease<M, H> {
             let used = now().saturating_duration_since(started);
             entry.shared.observe(Measure::LeaseUse, entry.pool.group(), used);
         }
-        if let Some(connection) = self.connection.take() {
-            self.entry().give_back(connection);
+        if let Some(connection) = self.connection.take()
+            && self.entry().give_back(connection)
+        {
+            self.entry().counters().count_release_closed();
         }
     }
 }

@@ -36,6 +36,7 @@
 //! [`PoolStats`] and [`AccountStats`] the numbers.
 //!
 #![cfg_attr(feature = "grammers", doc = "Real Telegram accounts: [`telegram`] and [`session`].")]
+#![cfg_attr(feature = "metrics", doc = "For Prometheus and other collectors: [`metrics`].")]
 #![forbid(unsafe_code)]
 
 mod account;
@@ -64,6 +65,10 @@ mod sync;
 
 #[cfg(feature = "sandbox")]
 pub mod datacenter;
+#[cfg(feature = "metrics")]
+pub mod metrics;
+#[cfg(feature = "panel")]
+pub mod panel;
 #[cfg(feature = "session")]
 pub mod session;
 #[cfg(feature = "grammers")]

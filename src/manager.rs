@@ -71,6 +71,13 @@ pub trait Manager: Send + Sync + 'static {
         ErrorKind::Io
     }
 
+    /// Which data centre a slot is dialled at, for the counters: 1 to 5 are counted apart, any
+    /// other number together. Asked once per dial; it must be quick.
+    fn data_centre(&self, account: AccountId, slot: u16) -> u8 {
+        let _ = (account, slot);
+        0
+    }
+
     /// The accounts of a group, for `acquire_any`. `None` means that the manager keeps no such
     /// list; the pool then chooses among the accounts it has met.
     fn members(&self, group: &str) -> Option<Arc<[AccountId]>> {
@@ -217,4 +224,23 @@ pub enum ErrorKind {
     Rpc,
     /// The server does not accept the authorization.
     Auth,
+}
+
+impl ErrorKind {
+    /// Every kind, in the order of declaration.
+    pub const ALL: [Self; 6] =
+        [Self::Io, Self::Refused, Self::Protocol, Self::Timeout, Self::Rpc, Self::Auth];
+
+    /// The kind as a metric label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Io => "io",
+            Self::Refused => "refused",
+            Self::Protocol => "protocol",
+            Self::Timeout => "timeout",
+            Self::Rpc => "rpc",
+            Self::Auth => "auth",
+        }
+    }
 }

@@ -56,16 +56,26 @@ impl<M: Manager> Registry<M> {
         }
     }
 
-    /// Removes an account that holds nothing. `idle`: and that nobody holds a handle of.
+    /// Removes an account that holds nothing, and keeps its totals. `idle`: and that nobody
+    /// holds a handle of; else one that was closed, so that a handle of it opens nothing.
     pub(crate) fn collect(
         &self,
         account: AccountId,
         now: Tick,
         idle: bool,
     ) -> Option<Arc<Entry<M>>> {
-        // Under the map's lock nobody can take a new handle, so a count of one stays one.
+        // Under the map's lock nobody can take a new handle, so a count of one stays one. Nor
+        // does anybody look at the account between the fold and the removal: who looks at the
+        // past first and at the accounts then never counts it twice.
         let gone = self.accounts.remove_if(&account, |_, entry| {
-            (!idle || Arc::strong_count(entry) == 1) && entry.pool.is_empty(now)
+            // Two removals of one account may overlap: what the second finds can be a new
+            // account pool in the place of the one it closed, and in use.
+            let over = if idle { Arc::strong_count(entry) == 1 } else { entry.pool.is_closed() };
+            let goes = over && entry.pool.is_empty(now);
+            if goes {
+                entry.fold();
+            }
+            goes
         });
         gone.map(|(_, entry)| entry)
     }

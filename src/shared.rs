@@ -29,7 +29,7 @@ pub(crate) struct Shared<M: Manager> {
     pub(crate) hot: Hot,
     pub(crate) budget: Budget,
     pub(crate) lanes: Lanes,
-    pub(crate) groups: Groups,
+    pub(crate) groups: Arc<Groups>,
     pub(crate) events: Events,
     pub(crate) expiry: Expiry,
     /// The pool's accounts. Weak: every account holds this, so a strong one would never end.
@@ -104,7 +104,7 @@ impl<M: Manager> Shared<M> {
             hot: Hot::new(&config),
             budget: Budget::new(config.pool.max_connections, config.pool.acquire_timeout),
             lanes: Lanes::default(),
-            groups: Groups::new(),
+            groups: Arc::new(Groups::new()),
             events: Events::new(),
             expiry: Expiry::new(config.pool.cleanup_interval, clock.tick()),
             registry,

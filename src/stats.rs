@@ -14,8 +14,11 @@ use crate::account_pool::{CloseReason, Totals};
 use crate::manager::{ErrorKind, QuarantineReason};
 use crate::sync::{AtomicU64, Mutex, Ordering};
 
-/// Named groups; accounts of any further group are counted together as `other`.
+/// Named groups; accounts of any further group are counted together as [`OTHER`].
 const NAMED: usize = 64;
+
+/// The label of all groups that found no name left, and of a group that calls itself so.
+const OTHER: &str = "other";
 
 /// How an acquire ended, other than well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +42,25 @@ pub(crate) enum OpenEnd {
     Cancelled,
 }
 
+#[cfg(feature = "metrics")]
+impl AcquireEnd {
+    /// Every end, as a metric label, in the order of declaration.
+    pub(crate) const LABELS: [&str; 5] = ["timeout", "cancelled", "rejected", "closed", "error"];
+}
+
+#[cfg(feature = "metrics")]
+impl OpenEnd {
+    /// Every end, as a metric label, in the order of declaration.
+    pub(crate) const LABELS: [&str; 7] =
+        ["ok", "timeout", "refused", "auth", "handshake", "io", "cancelled"];
+}
+
+#[cfg(feature = "metrics")]
+impl AccountEnd {
+    /// Every end, as a metric label, in the order of declaration.
+    pub(crate) const LABELS: [&str; 3] = ["idle", "removed", "shutdown"];
+}
+
 impl OpenEnd {
     pub(crate) fn of(kind: ErrorKind) -> Self {
         match kind {
@@ -50,6 +72,24 @@ impl OpenEnd {
         }
     }
 }
+
+/// Why the pool forgot an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AccountEnd {
+    /// It had nothing left, and nobody held a handle of it.
+    Idle,
+    /// An operator removed it.
+    Removed,
+    /// The pool closes.
+    Shutdown,
+}
+
+/// Data centres that are counted apart; all others are counted together, last.
+pub(crate) const CENTRES: usize = 6;
+
+/// The data centres as metric labels.
+#[cfg(feature = "metrics")]
+pub(crate) const CENTRE_LABELS: [&str; CENTRES] = ["1", "2", "3", "4", "5", OTHER];
 
 /// A family of counters with one label.
 #[derive(Debug)]
@@ -75,7 +115,8 @@ impl<const N: usize> Family<N> {
 #[derive(Debug, Default)]
 pub(crate) struct GroupCounters {
     pub(crate) acquires: Family<5>,
-    pub(crate) opens: Family<7>,
+    /// By data centre.
+    pub(crate) opens: [Family<7>; CENTRES],
     pub(crate) closes: Family<9>,
     pub(crate) errors: Family<6>,
     /// Passed, failed.
@@ -86,7 +127,7 @@ pub(crate) struct GroupCounters {
     pub(crate) flood_waits: AtomicU64,
     pub(crate) flood_wait_ms: AtomicU64,
     pub(crate) accounts_opened: AtomicU64,
-    pub(crate) accounts_closed: AtomicU64,
+    pub(crate) accounts_closed: Family<3>,
     past_opened: AtomicU64,
     past_closed: AtomicU64,
     past_uses: AtomicU64,
@@ -99,8 +140,20 @@ impl GroupCounters {
         self.acquires.add(end as usize);
     }
 
-    pub(crate) fn count_open(&self, end: OpenEnd) {
-        self.opens.add(end as usize);
+    /// Counts the end of a dial at a data centre.
+    pub(crate) fn count_open(&self, centre: u8, end: OpenEnd) {
+        let named = usize::from(centre).checked_sub(1).filter(|index| *index < CENTRES - 1);
+        self.opens[named.unwrap_or(CENTRES - 1)].add(end as usize);
+    }
+
+    /// Dials that brought no connection.
+    pub(crate) fn opens_failed(&self) -> u64 {
+        self.opens.iter().flat_map(|ends| ends.read().into_iter().skip(1)).sum()
+    }
+
+    #[cold]
+    pub(crate) fn count_release_closed(&self) {
+        self.releases_closed.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn count_close(&self, reason: CloseReason) {
@@ -124,22 +177,23 @@ impl GroupCounters {
         self.flood_wait_ms.fetch_add(crate::clock::millis(wait), Ordering::Relaxed);
     }
 
-    /// Keeps the totals of an account that is about to be forgotten.
-    pub(crate) fn fold(&self, account: &Totals) {
+    /// Keeps the totals of an account that is about to be forgotten. The uses come last, and
+    /// are read first: those that are neither shared nor new are never seen to be too many.
+    pub(crate) fn fold(&self, account: &Totals, end: AccountEnd) {
         let add = |counter: &AtomicU64, value: u64| counter.fetch_add(value, Ordering::Relaxed);
         add(&self.past_opened, account.opened);
         add(&self.past_closed, account.closed);
-        add(&self.past_uses, account.uses);
         add(&self.past_shared_uses, account.shared_uses);
         add(&self.past_new_uses, account.new_uses);
-        add(&self.accounts_closed, 1);
+        add(&self.past_uses, account.uses);
+        self.accounts_closed.add(end as usize);
     }
 
     /// Adds what forgotten accounts have left.
     pub(crate) fn add_past(&self, totals: &mut Totals) {
+        totals.uses += self.past_uses.load(Ordering::Relaxed);
         totals.opened += self.past_opened.load(Ordering::Relaxed);
         totals.closed += self.past_closed.load(Ordering::Relaxed);
-        totals.uses += self.past_uses.load(Ordering::Relaxed);
         totals.shared_uses += self.past_shared_uses.load(Ordering::Relaxed);
         totals.new_uses += self.past_new_uses.load(Ordering::Relaxed);
     }
@@ -150,6 +204,8 @@ impl GroupCounters {
 pub(crate) struct Groups {
     names: Mutex<Vec<Arc<str>>>,
     counters: Box<[GroupCounters]>,
+    /// How often the answer was `other`: until then it is no group.
+    others: AtomicU64,
     /// Accounts that asked for a group beyond the named ones.
     overflow: AtomicU64,
 }
@@ -159,17 +215,26 @@ impl Groups {
         Self {
             names: Mutex::new(Vec::new()),
             counters: (0..=NAMED).map(|_| GroupCounters::default()).collect(),
+            others: AtomicU64::new(0),
             overflow: AtomicU64::new(0),
         }
     }
 
-    /// The index of a group, which gets one if it has none and there is room.
+    /// The index of an account's group, which gets one if it has none and there is room.
     pub(crate) fn index_of(&self, name: &Arc<str>) -> u16 {
+        let index = self.expect(name);
+        let overflows = usize::from(index) == NAMED && **name != *OTHER;
+        self.overflow.fetch_add(u64::from(overflows), Ordering::Relaxed);
+        index
+    }
+
+    /// The same before any account of the group has come.
+    pub(crate) fn expect(&self, name: &Arc<str>) -> u16 {
         let mut names = self.names.lock();
         let known = names.iter().position(|known| known == name);
         let index = known.unwrap_or_else(|| {
-            if names.len() == NAMED {
-                self.overflow.fetch_add(1, Ordering::Relaxed);
+            if names.len() == NAMED || **name == *OTHER {
+                self.others.fetch_add(1, Ordering::Relaxed);
                 return NAMED;
             }
             names.push(Arc::clone(name));
@@ -185,14 +250,27 @@ impl Groups {
     /// Every group that has a name so far, and `other` if it is in use.
     pub(crate) fn all(&self) -> Vec<(u16, Arc<str>)> {
         let mut all: Vec<_> = (0..).zip(self.names.lock().iter().cloned()).collect();
-        if self.overflow.load(Ordering::Relaxed) > 0 {
+        if self.others.load(Ordering::Relaxed) > 0 {
             let other = u16::try_from(NAMED).expect("BUG: 64 fits");
-            all.push((other, Arc::from("other")));
+            all.push((other, Arc::from(OTHER)));
         }
         all
     }
 
-    /// Groups that found no name left.
+    /// How many groups there can be.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn capacity(&self) -> usize {
+        self.counters.len()
+    }
+
+    /// The label of a group.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn name(&self, index: u16) -> Arc<str> {
+        let name = self.names.lock().get(usize::from(index)).cloned();
+        name.unwrap_or_else(|| Arc::from(OTHER))
+    }
+
+    /// Accounts whose group found no name left.
     pub(crate) fn overflow(&self) -> u64 {
         self.overflow.load(Ordering::Relaxed)
     }

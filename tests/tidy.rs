@@ -75,12 +75,13 @@ fn a_module_uses_only_what_lies_below_it() {
                 }
                 let circle = CIRCLE.contains(&name.as_str()) && CIRCLE.contains(&module.as_str());
                 // `session` is the one text form that the outer layers share.
+                let served = module == "panel" && name == "metrics";
                 assert!(
                     circle || rank(&name) < own,
                     "{path} uses crate::{name}, which does not lie below it"
                 );
                 assert!(
-                    own.0 < 4 || rank(&name).0 < 4 || name == "session",
+                    own.0 < 4 || rank(&name).0 < 4 || name == "session" || served,
                     "{path} uses crate::{name}: the outer modules are independent of each other"
                 );
             }

@@ -235,6 +235,7 @@ impl<C, E> AccountPool<C, E> {
         let leases = connection.word.snapshot().leases();
         if let Some(reason) = self.reason_to_close(body, core, &connection, now, pressure) {
             self.discard(body, core, connection, reason, &mut orders);
+            orders.ended = true;
         } else if core.line.plain() > 0 && !connection.word.snapshot().is_retiring() {
             let waker = core.line.serve_plain(connection, Source::of_live(leases > 1));
             self.settle_wait(body, core);
@@ -242,7 +243,9 @@ impl<C, E> AccountPool<C, E> {
             orders.wake.extend(waker);
             return orders;
         } else {
-            match connection.word.transition_to_released() {
+            let released = connection.word.transition_to_released();
+            orders.ended = !matches!(released, Released::Open { .. });
+            match released {
                 Released::Open { push: true } => body.push(connection),
                 Released::Open { push: false } | Released::Draining => {}
                 Released::Close => {

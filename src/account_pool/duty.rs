@@ -37,6 +37,9 @@ pub(crate) struct Orders<C> {
     pub(crate) drain: Vec<Arc<Connection<C>>>,
     /// Ask for expired waiters at this time.
     pub(crate) watch: Option<Instant>,
+    /// The lease that this step gave back was of a connection that takes no more leases. To be
+    /// counted; nothing is left to do for it.
+    pub(crate) ended: bool,
 }
 
 impl<C> Orders<C> {
@@ -47,7 +50,13 @@ impl<C> Orders<C> {
             close: Vec::new(),
             drain: Vec::new(),
             watch: None,
+            ended: false,
         }
+    }
+
+    /// Nothing to do, after a lease of a connection that takes no more leases.
+    pub(crate) fn ended() -> Self {
+        Self { ended: true, ..Self::none() }
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -13,6 +13,8 @@ use crate::account_pool::waiters::Refusal;
 use crate::account_pool::{
     AccountPool, Body, CLOSED, Core, FLAGS, GENERATION, UNREADY, WAIT, pack_limits,
 };
+#[cfg(feature = "metrics")]
+use crate::clock::Instant;
 use crate::clock::Tick;
 use crate::error::DialError;
 use crate::health::Unready;
@@ -162,8 +164,8 @@ impl<C, E> AccountPool<C, E> {
         let mut orders = Orders::none();
         let counters = &body.counters;
         counters.closed.fetch_add(1, Ordering::Relaxed);
-        counters.past_uses.fetch_add(connection.uses(), Ordering::Relaxed);
         counters.past_shared_uses.fetch_add(connection.shared_uses(), Ordering::Relaxed);
+        counters.past_uses.fetch_add(connection.uses(), Ordering::Relaxed);
         let mut core = body.core.lock();
         core.closing -= 1;
         self.give_back(body, &mut core, connection.slot);
@@ -353,7 +355,10 @@ impl<C, E> AccountPool<C, E> {
 
     /// Notes that a method must rest until a tick.
     pub(crate) fn cool_down(&self, key: u32, until: Tick, now: Tick) {
-        self.body().core.lock().health.cool_down(key, until, now);
+        let body = self.body();
+        let mut core = body.core.lock();
+        core.health.cool_down(key, until, now);
+        body.resting_until.fetch_max(until, Ordering::Relaxed);
     }
 
     /// Until when a method must rest, if it must.
@@ -363,7 +368,7 @@ impl<C, E> AccountPool<C, E> {
 
     /// Whether any method must rest.
     pub(crate) fn is_cooling(&self, now: Tick) -> bool {
-        self.body.get().is_some_and(|body| body.core.lock().health.is_cooling(now))
+        self.body.get().is_some_and(|body| body.resting_until.load(Ordering::Relaxed) > now)
     }
 
     /// Why the account cannot serve, if it cannot.
@@ -373,6 +378,20 @@ impl<C, E> AccountPool<C, E> {
             return None;
         }
         self.body().core.lock().unready(gate)
+    }
+
+    /// Whether the account has been closed for good.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.gate.load(Ordering::Relaxed) & CLOSED != 0
+    }
+
+    /// Since when the first in line has waited.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn waited_since(&self) -> Option<Instant> {
+        if self.gate.load(Ordering::Relaxed) & WAIT == 0 {
+            return None;
+        }
+        self.body.get()?.core.lock().line.first_since()
     }
 
     /// Changes the limits while the account works.

@@ -99,9 +99,13 @@ struct Body<C, E> {
     permits: Permits,
     core: Mutex<Core<C, E>>,
     counters: Counters,
+    /// Until when some method must rest; changed under the lock.
+    resting_until: AtomicU64,
 }
 
-/// Totals of the account; relaxed, and each published before the thing that it counts.
+/// Totals of the account; relaxed, and each published before the thing that it counts. Who reads
+/// them looks at what is past first and at the connections then, at the uses before the leases:
+/// whatever happens meanwhile, no use or release is seen before it was one.
 #[derive(Debug, Default)]
 struct Counters {
     opened: AtomicU64,
@@ -162,6 +166,7 @@ impl<C, E> AccountPool<C, E> {
                 permits: Permits::new(usize::from(self.cap())),
                 core: Mutex::new(Core::new(self.slots, self.cap())),
                 counters: Counters::default(),
+                resting_until: AtomicU64::new(0),
             })
         })
     }
@@ -290,11 +295,15 @@ impl<C, E> AccountPool<C, E> {
                 }
                 Some(self.settle(stamp, now))
             }
-            Released::Close => Some(self.closing(connection)),
-            Released::Draining => None,
+            Released::Close => {
+                let mut orders = self.closing(connection);
+                orders.ended = true;
+                Some(orders)
+            }
+            Released::Draining => Some(Orders::ended()),
             Released::Orphan => {
                 self.body().counters.orphans.fetch_sub(1, Ordering::Relaxed);
-                None
+                Some(Orders::ended())
             }
         }
     }

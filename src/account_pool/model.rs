@@ -74,7 +74,7 @@ fn release(engine: &Engine, connection: Arc<Connection<u32>>) {
 }
 
 fn join(engine: &Engine) -> Place {
-    let waiter = Waiter::new(false, None);
+    let waiter = Waiter::new(false, crate::clock::now(), None);
     if let Ok(orders) = engine.join_line(&waiter, false, NOW) {
         carry_out(engine, orders);
     }

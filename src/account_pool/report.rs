@@ -97,24 +97,24 @@ impl<C, E> AccountPool<C, E> {
     pub(crate) fn add_to(&self, totals: &mut Totals) {
         let Some(body) = self.body.get() else { return };
         let counters = &body.counters;
+        totals.uses += counters.past_uses.load(Ordering::Relaxed);
+        totals.shared_uses += counters.past_shared_uses.load(Ordering::Relaxed);
         let mut live = 0;
         for connection in self.connections() {
+            totals.uses += connection.uses();
+            totals.shared_uses += connection.shared_uses();
             let now = connection.word.snapshot();
             totals.states[now.state() as usize] += 1;
             if !now.is_final() {
                 totals.leases += u64::from(now.leases());
                 live += 1;
             }
-            totals.uses += connection.uses();
-            totals.shared_uses += connection.shared_uses();
         }
         totals.peopled += u64::from(live > 0);
         totals.leases += counters.orphans.load(Ordering::Relaxed);
         totals.waiting += counters.waiting.load(Ordering::Relaxed);
         totals.opened += counters.opened.load(Ordering::Relaxed);
         totals.closed += counters.closed.load(Ordering::Relaxed);
-        totals.uses += counters.past_uses.load(Ordering::Relaxed);
-        totals.shared_uses += counters.past_shared_uses.load(Ordering::Relaxed);
         totals.new_uses += counters.new_uses.load(Ordering::Relaxed);
         let waits = self.gate.load(Ordering::Relaxed) & WAIT != 0;
         totals.saturated += u64::from(waits && live >= u32::from(self.cap()));

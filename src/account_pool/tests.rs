@@ -23,7 +23,7 @@ fn engine(slots: u16, cap: u16, leases: u16) -> Engine {
 }
 
 fn join(engine: &Engine, fresh: bool) -> (Arc<Waiter<u32, std::io::Error>>, Orders<u32>) {
-    let waiter = Waiter::new(fresh, None);
+    let waiter = Waiter::new(fresh, crate::clock::now(), None);
     let orders = engine.join_line(&waiter, false, NOW).expect("the account is ready");
     (waiter, orders)
 }
@@ -234,7 +234,7 @@ fn closing_refuses_the_line_and_closes_what_comes_back() {
     let orders = engine.release(lease, NOW, Pressure::Calm).unwrap();
     assert!(engine.vacate(&orders.close[0], NOW).is_empty());
     assert!(engine.is_empty(NOW));
-    let late = Waiter::new(false, None);
+    let late = Waiter::new(false, crate::clock::now(), None);
     assert!(matches!(engine.join_line(&late, false, NOW), Err(Refusal::Closed)));
 }
 
@@ -248,7 +248,8 @@ fn a_forced_close_frees_the_slot_while_the_lease_is_still_held() {
     let stats = engine.stats(NOW, Default::default());
     assert_eq!((stats.total_connections, stats.leases), (0, 1));
     assert!(!engine.is_empty(NOW), "the lease is still out");
-    assert!(engine.release(lease, NOW, Pressure::Calm).is_none());
+    let orders = engine.release(lease, NOW, Pressure::Calm).expect("told that it has ended");
+    assert!(orders.is_empty() && orders.ended);
     assert!(engine.is_empty(NOW));
 }
 

@@ -52,13 +52,17 @@ enum Place<C, E> {
 pub(crate) struct Waiter<C, E> {
     /// Takes nothing but a connection that was dialled after it came.
     fresh: bool,
+    /// When it began to wait.
+    #[cfg_attr(not(feature = "metrics"), expect(dead_code, reason = "only exported"))]
+    since: Instant,
     deadline: Option<Instant>,
     place: Mutex<Place<C, E>>,
 }
 
 impl<C, E> Waiter<C, E> {
-    pub(crate) fn new(fresh: bool, deadline: Option<Instant>) -> Arc<Self> {
-        Arc::new(Self { fresh, deadline, place: Mutex::new(Place::Waiting(None)) })
+    /// Somebody who has waited since an instant, at most until the deadline.
+    pub(crate) fn new(fresh: bool, since: Instant, deadline: Option<Instant>) -> Arc<Self> {
+        Arc::new(Self { fresh, since, deadline, place: Mutex::new(Place::Waiting(None)) })
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
@@ -143,6 +147,13 @@ impl<C, E> Line<C, E> {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Since when the first in line has waited. Only one that was served a dead connection, and
+    /// so stands at the front again, may have come before another.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn first_since(&self) -> Option<Instant> {
+        self.entries.iter().find(|waiter| waiter.is_waiting()).map(|waiter| waiter.since)
     }
 
     /// Joins the end, or the front for an acquire that was served a dead connection and must

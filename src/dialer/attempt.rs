@@ -22,7 +22,7 @@ use crate::stats::{Measure, OpenEnd};
 pub(crate) async fn dial<M: Manager>(entry: Arc<Entry<M>>, order: DialOrder) {
     let mut closing = entry.shared.closing.subscribe();
     let mut attempt =
-        Attempt { entry, order, connection: None, holds_permit: false, finished: false };
+        Attempt { entry, order, centre: 0, connection: None, holds_permit: false, finished: false };
     tokio::select! {
         biased;
         // The sender lives in the ground that the entry holds, so this ends by closing only.
@@ -34,6 +34,8 @@ pub(crate) async fn dial<M: Manager>(entry: Arc<Entry<M>>, order: DialOrder) {
 struct Attempt<M: Manager> {
     entry: Arc<Entry<M>>,
     order: DialOrder,
+    /// The data centre that is dialled.
+    centre: u8,
     connection: Option<Arc<Connection<M::Connection>>>,
     /// Whether it holds a place under the global cap.
     holds_permit: bool,
@@ -62,6 +64,7 @@ impl<M: Manager> Attempt<M> {
             return self.abandon();
         };
         self.connection = Some(Arc::clone(&connection));
+        self.centre = shared.manager.data_centre(entry.pool.account(), self.order.slot);
         let limit = shared.config().pool.dial_timeout;
         let started = shared.clock.tick();
         let connect = shared.manager.connect(entry.pool.account(), self.order.slot);
@@ -87,7 +90,7 @@ impl<M: Manager> Attempt<M> {
         let now = shared.clock.tick();
         let retire_at = shared.draw_retirement(now);
         let account = entry.pool.account();
-        entry.counters().count_open(OpenEnd::Ok);
+        entry.counters().count_open(self.centre, OpenEnd::Ok);
         shared.observe(Measure::ConnectionOpen, entry.pool.group(), took);
         let (id, slot) = (connection.id, connection.slot);
         shared.events.emit(|| Event::ConnectionOpened { account, id, slot, took });
@@ -125,7 +128,7 @@ impl<M: Manager> Attempt<M> {
             DialError::Panicked => OpenEnd::Handshake,
             DialError::Aborted => OpenEnd::Cancelled,
         };
-        entry.counters().count_open(end);
+        entry.counters().count_open(self.centre, end);
         shared.events.emit(|| Event::DialFailed {
             account: entry.pool.account(),
             slot: self.order.slot,
@@ -138,10 +141,15 @@ impl<M: Manager> Attempt<M> {
 
     /// Nobody wants the connection any more.
     fn abandon(&mut self) {
-        if self.connection.is_some() {
-            self.entry.counters().count_open(OpenEnd::Cancelled);
-        }
+        self.count_cancelled();
         self.end(Lost::Unwanted, None);
+    }
+
+    /// Counts the attempt if it came as far as to dial.
+    fn count_cancelled(&self) {
+        if self.connection.is_some() {
+            self.entry.counters().count_open(self.centre, OpenEnd::Cancelled);
+        }
     }
 
     fn end(&mut self, lost: Lost, failure: Option<DialError<M::Error>>) {
@@ -161,6 +169,7 @@ impl<M: Manager> Attempt<M> {
 impl<M: Manager> Drop for Attempt<M> {
     fn drop(&mut self) {
         if !self.finished {
+            self.count_cancelled();
             let retry_at = self.entry.shared.clock.tick();
             self.end(Lost::Failed { retry_at }, Some(DialError::Aborted));
         }

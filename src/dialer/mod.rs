@@ -54,9 +54,13 @@ impl Lanes {
         self.0.clear();
     }
 
-    /// How many breakers are open.
-    pub(crate) fn open_breakers(&self) -> u64 {
-        self.0.iter().filter(|lane| lane.breaker.lock().is_open()).count() as u64
+    /// How many breakers are open: of the machine's own address, and of proxies.
+    pub(crate) fn open_breakers(&self) -> [u64; 2] {
+        let mut open = [0, 0];
+        for lane in self.0.iter().filter(|lane| lane.breaker.lock().is_open()) {
+            open[usize::from(*lane.key() != Egress::Direct)] += 1;
+        }
+        open
     }
 }
 

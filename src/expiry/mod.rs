@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use crate::account::AccountId;
 use crate::account_pool::{ConnectionId, Reap};
-use crate::clock::{Tick, millis};
+use crate::clock::{Tick, millis, unix_time};
 use crate::events::Event;
 use crate::expiry::wheel::Wheel;
 use crate::manager::Manager;
@@ -41,6 +41,8 @@ pub(crate) enum Due {
 pub(crate) struct Expiry {
     wheel: Mutex<Wheel<Due>>,
     runs: AtomicU64,
+    /// The wall clock in milliseconds at the end of the last run; at first, when it began to wait.
+    last_run: AtomicU64,
     /// Told when the interval has changed under the reaper's sleep.
     changed: Notify,
 }
@@ -50,6 +52,7 @@ impl Expiry {
         Self {
             wheel: Mutex::new(Wheel::new(millis(interval), now)),
             runs: AtomicU64::new(0),
+            last_run: AtomicU64::new(millis(unix_time())),
             changed: Notify::new(),
         }
     }
@@ -66,6 +69,12 @@ impl Expiry {
     /// How often the reaper has run.
     pub(crate) fn runs(&self) -> u64 {
         self.runs.load(Ordering::Relaxed)
+    }
+
+    /// When the reaper last ran, or else began to wait: in milliseconds since 1970.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn last_run(&self) -> u64 {
+        self.last_run.load(Ordering::Relaxed)
     }
 
     /// How many looks are scheduled.
@@ -105,6 +114,7 @@ async fn visit<M: Manager>(shared: &Arc<Shared<M>>, registry: &Registry<M>) {
     }
     registry.prune_census(usize::try_from(shared.occupied()).unwrap_or(usize::MAX));
     shared.expiry.runs.fetch_add(1, Ordering::Relaxed);
+    shared.expiry.last_run.store(millis(unix_time()), Ordering::Relaxed);
 }
 
 /// Visits one entry; answers when to come back, and with what.
@@ -137,11 +147,8 @@ fn visit_one<M: Manager>(
     }
 }
 
-/// Keeps the totals of an account that has left the registry.
+/// Tells that an account has left the registry, which has kept its totals.
 pub(crate) fn forget<M: Manager>(shared: &Shared<M>, entry: &crate::entry::Entry<M>) {
-    let mut totals = crate::account_pool::Totals::default();
-    entry.pool.add_to(&mut totals);
-    entry.counters().fold(&totals);
     let account = entry.pool.account();
     shared.events.emit(|| Event::AccountClosed { account });
 }

@@ -158,20 +158,25 @@ impl<M: Manager> Pool<M> {
     #[must_use]
     pub fn stats(&self) -> PoolStats {
         let shared = &self.inner.shared;
+        let groups = shared.groups.all();
         let mut totals = Totals::default();
+        // What is past first: an account that is collected meanwhile is then missed once, and
+        // never counted twice.
+        for (index, _) in &groups {
+            shared.groups.counters(*index).add_past(&mut totals);
+        }
         self.inner.registry.for_each(|entry| entry.pool.add_to(&mut totals));
         let mut stats =
             PoolStats { accounts: self.inner.registry.len() as u64, ..Default::default() };
-        for (index, _) in shared.groups.all() {
+        for (index, _) in groups {
             let group = shared.groups.counters(index);
-            group.add_past(&mut totals);
             let acquires = group.acquires.read();
             stats.acquires_timed_out += acquires[AcquireEnd::Timeout as usize];
             stats.acquires_cancelled += acquires[AcquireEnd::Cancelled as usize];
             stats.acquires_failed += acquires[AcquireEnd::Rejected as usize]
                 + acquires[AcquireEnd::Closed as usize]
                 + acquires[AcquireEnd::Error as usize];
-            stats.dials_failed += group.opens.read()[1..].iter().sum::<u64>();
+            stats.dials_failed += group.opens_failed();
             stats.connection_errors += group.errors.read().iter().sum::<u64>();
             stats.flood_waits += group.flood_waits.load(Ordering::Relaxed);
             stats.quarantines += group.quarantines.read().iter().sum::<u64>();
@@ -185,7 +190,7 @@ impl<M: Manager> Pool<M> {
         stats.max_connections = shared.budget.cap() as u64;
         stats.acquires = totals.uses;
         stats.leases = totals.leases;
-        stats.breakers_open = shared.lanes.open_breakers();
+        stats.breakers_open = shared.lanes.open_breakers().iter().sum();
         stats.reaper_runs = shared.expiry.runs();
         stats.reaper_scheduled = shared.expiry.scheduled() as u64;
         stats.groups_overflowed = shared.groups.overflow();
@@ -200,6 +205,14 @@ impl<M: Manager> Pool<M> {
         let idle_timeout = Duration::from_millis(shared.hot.max_idle_ms());
         let entry = self.inner.registry.find(account)?;
         Some(entry.pool.stats(shared.clock.tick(), idle_timeout))
+    }
+}
+
+#[cfg(feature = "metrics")]
+impl<M: Manager> Pool<M> {
+    /// The ground, for whoever exports its numbers.
+    pub(crate) fn ground(&self) -> &Arc<Shared<M>> {
+        &self.inner.shared
     }
 }
 
@@ -270,7 +283,9 @@ fn try_lease<M: Manager, H: Home<M>>(
                 let uses = entry.pool.accept(&connection, source, now, site);
                 return Some(Lease::new(home, connection, uses));
             }
-            Take::Outdated(connection) => entry.give_back(connection),
+            Take::Outdated(connection) => {
+                entry.give_back(connection);
+            }
             Take::Empty | Take::NotReady => return None,
         }
     }

@@ -190,6 +190,11 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
         kind(error)
     }
 
+    fn data_centre(&self, account: AccountId, slot: u16) -> u8 {
+        let record = self.source.session(account, slot);
+        record.map_or(0, |record| u8::try_from(record.dc).unwrap_or(0))
+    }
+
     fn members(&self, group: &str) -> Option<Arc<[AccountId]>> {
         self.source.members(group)
     }

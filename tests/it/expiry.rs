@@ -143,3 +143,24 @@ async fn a_removed_account_leaves_nothing_and_can_come_back() {
     assert_ne!(pool.acquire(account(1)).await.unwrap().id(), first);
     assert_eq!(manager.tally(|tally| tally.doubled), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_that_comes_late_spares_the_account_pool_that_has_come_since() {
+    let manager = Scripted::new(1, 1);
+    let pool = manager.pool(|_| ());
+    let held = pool.acquire(account(1)).await.unwrap();
+    let mut early = Box::pin(pool.remove_account(account(1)));
+    let mut late = Box::pin(pool.remove_account(account(1)));
+    assert!(tokio::time::timeout(seconds(1), &mut early).await.is_err());
+    assert!(tokio::time::timeout(seconds(1), &mut late).await.is_err());
+    drop(held);
+    tokio::time::sleep(seconds(1)).await;
+    assert!(early.await);
+    let handle = pool.account(account(1)).unwrap();
+    assert!(late.await);
+    let lease = handle.acquire().await.unwrap();
+    assert_eq!(pool.stats().accounts, 1, "it removed what it had closed, nothing else");
+    assert!(pool.acquire_timeout(account(1), seconds(1)).await.is_err(), "one session");
+    drop(lease);
+    assert_eq!(manager.tally(|tally| tally.doubled), 0);
+}

@@ -11,6 +11,8 @@ mod acquire;
 mod cancel;
 mod expiry;
 mod limits;
+#[cfg(feature = "panel")]
+mod metrics;
 mod panics;
 mod readme;
 #[cfg(all(feature = "grammers", feature = "sandbox"))]

@@ -193,6 +193,10 @@ impl Manager for Scripted {
         error.0.clone()
     }
 
+    fn data_centre(&self, account: AccountId, _slot: u16) -> u8 {
+        u8::try_from(account.number() % 7).unwrap()
+    }
+
     fn kind(&self, _error: &Failure) -> ErrorKind {
         ErrorKind::Io
     }

@@ -1,0 +1,202 @@
+//! What is exported: the name, the kind, the unit and the meaning of every metric.
+//!
+//! Owns the names and the bounds of the buckets. Never holds a value.
+
+use metrics::{Recorder, Unit};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// One metric.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Metric {
+    pub(super) name: &'static str,
+    kind: Kind,
+    unit: Unit,
+    meaning: &'static str,
+}
+
+const fn counter(name: &'static str, meaning: &'static str) -> Metric {
+    Metric { name, kind: Kind::Counter, unit: Unit::Count, meaning }
+}
+
+const fn gauge(name: &'static str, meaning: &'static str) -> Metric {
+    Metric { name, kind: Kind::Gauge, unit: Unit::Count, meaning }
+}
+
+const fn histogram(name: &'static str, meaning: &'static str) -> Metric {
+    Metric { name, kind: Kind::Histogram, unit: Unit::Seconds, meaning }
+}
+
+const fn in_seconds(metric: Metric) -> Metric {
+    Metric { unit: Unit::Seconds, ..metric }
+}
+
+pub(super) const BUILD_INFO: Metric =
+    gauge("telepool_build_info", "Always 1; the labels say what is running.");
+pub(super) const ACCOUNTS: Metric = gauge(
+    "telepool_accounts",
+    "Accounts that the pool knows. suspect: quarantined, but a probe may clear it; quarantined: \
+     no session may be used, or there is none; draining: taken out of service or being closed.",
+);
+pub(super) const ACCOUNTS_SATURATED: Metric =
+    gauge("telepool_accounts_saturated", "Accounts at their cap with somebody in line.");
+pub(super) const CONNECTIONS: Metric = gauge(
+    "telepool_connections",
+    "Connections. connecting: being opened; disconnected and error: being closed.",
+);
+pub(super) const CONNECTIONS_MAX: Metric = gauge(
+    "telepool_connections_max",
+    "The most connections that the group may have: the caps of its accounts together, at most \
+     the cap of the pool. The pool's cap bounds all groups together, so take the maximum over \
+     groups, not the sum.",
+);
+pub(super) const LEASES: Metric = gauge("telepool_leases", "Leases that are held.");
+pub(super) const PENDING_ACQUIRES: Metric = gauge("telepool_pending_acquires", "Acquires in line.");
+pub(super) const OLDEST_PENDING: Metric = in_seconds(gauge(
+    "telepool_oldest_pending_seconds",
+    "How long the first in line has waited, of the account where that is longest; 0 if nobody \
+     waits.",
+));
+pub(super) const ACQUIRES: Metric =
+    counter("telepool_acquires_total", "Acquires that ended, by how.");
+pub(super) const ACQUIRED_CONNECTIONS: Metric = counter(
+    "telepool_acquired_connections_total",
+    "Acquires that got a lease, by what connection: idle, shared with others, or opened for it.",
+);
+pub(super) const RELEASES: Metric = counter(
+    "telepool_releases_total",
+    "Leases that ended. idle: the connection may serve again; closed: it takes no more leases.",
+);
+pub(super) const CONNECTION_OPENS: Metric = counter(
+    "telepool_connection_opens_total",
+    "Dials that ended, by data centre and result. auth: the server does not accept the session; \
+     cancelled: nobody wanted the connection any more, or the pool was closed.",
+);
+pub(super) const CONNECTION_CLOSES: Metric =
+    counter("telepool_connection_closes_total", "Connections closed, by reason.");
+pub(super) const CONNECTION_ERRORS: Metric =
+    counter("telepool_connection_errors_total", "Errors of open connections, by kind.");
+pub(super) const CONNECTION_CHECKS: Metric = counter(
+    "telepool_connection_checks_total",
+    "Checks of connections that were idle for long, before they were lent again.",
+);
+pub(super) const FLOOD_WAITS: Metric =
+    counter("telepool_flood_waits_total", "Times that the server told an account to wait.");
+pub(super) const FLOOD_WAIT_SECONDS: Metric = in_seconds(counter(
+    "telepool_flood_wait_imposed_seconds_total",
+    "How long the server told accounts to wait, in whole seconds of the sum.",
+));
+pub(super) const QUARANTINES: Metric = counter(
+    "telepool_quarantines_total",
+    "Sessions and accounts that were put out of service, by reason.",
+);
+pub(super) const BREAKER_OPEN: Metric = gauge(
+    "telepool_dial_breaker_open",
+    "Ways out whose dials are slowed down because the server refused one. direct: the machine's \
+     own address (0 or 1); proxy: how many proxies.",
+);
+pub(super) const ACCOUNT_POOLS_OPENED: Metric =
+    counter("telepool_account_pools_opened_total", "Accounts that the pool met.");
+pub(super) const ACCOUNT_POOLS_CLOSED: Metric = counter(
+    "telepool_account_pools_closed_total",
+    "Accounts that the pool forgot. idle: they had nothing left; removed: by an operator; \
+     shutdown: the pool closes.",
+);
+pub(super) const REAPER_RUNS: Metric =
+    counter("telepool_reaper_runs_total", "Runs of the reaper, which closes what has expired.");
+pub(super) const REAPER_LAST_RUN: Metric = in_seconds(gauge(
+    "telepool_reaper_last_run_timestamp_seconds",
+    "When the reaper last ran, since 1970; before its first run, when the pool was built.",
+));
+pub(super) const ACQUIRE_WAIT: Metric = histogram(
+    "telepool_acquire_wait_seconds",
+    "How long acquires waited that got a lease and did not get it at once.",
+);
+pub(super) const CONNECTION_OPEN: Metric =
+    histogram("telepool_connection_open_seconds", "How long the dials took that succeeded.");
+pub(super) const LEASE_USE: Metric = histogram(
+    "telepool_lease_use_seconds",
+    "How long leases were held: of each connection the first, and then one in 64.",
+);
+pub(super) const CONNECTION_AGE: Metric =
+    histogram("telepool_connection_age_seconds", "How old connections were when they closed.");
+pub(super) const LABEL_OVERFLOW: Metric = gauge(
+    "telepool_label_overflow_groups",
+    "Accounts met so far whose group is counted as `other`, because 64 groups have a name.",
+);
+#[cfg(feature = "prometheus")]
+pub(super) const RENDER_SECONDS: Metric = in_seconds(gauge(
+    "telepool_metrics_render_seconds",
+    "How long it took to make the text of the last scrape; 0 in the first.",
+));
+
+const ALL: &[Metric] = &[
+    BUILD_INFO,
+    ACCOUNTS,
+    ACCOUNTS_SATURATED,
+    CONNECTIONS,
+    CONNECTIONS_MAX,
+    LEASES,
+    PENDING_ACQUIRES,
+    OLDEST_PENDING,
+    ACQUIRES,
+    ACQUIRED_CONNECTIONS,
+    RELEASES,
+    CONNECTION_OPENS,
+    CONNECTION_CLOSES,
+    CONNECTION_ERRORS,
+    CONNECTION_CHECKS,
+    FLOOD_WAITS,
+    FLOOD_WAIT_SECONDS,
+    QUARANTINES,
+    BREAKER_OPEN,
+    ACCOUNT_POOLS_OPENED,
+    ACCOUNT_POOLS_CLOSED,
+    REAPER_RUNS,
+    REAPER_LAST_RUN,
+    ACQUIRE_WAIT,
+    CONNECTION_OPEN,
+    LEASE_USE,
+    CONNECTION_AGE,
+    LABEL_OVERFLOW,
+    #[cfg(feature = "prometheus")]
+    RENDER_SECONDS,
+];
+
+/// From a tenth of a millisecond, which is a handover, to the longest `acquire_timeout` in use.
+const TIMES: &[f64] = &[
+    0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0, 30.0,
+];
+
+/// From a second to a day.
+const AGES: &[f64] = &[1.0, 10.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 14_400.0, 43_200.0, 86_400.0];
+
+/// The upper bounds in seconds of the buckets of each histogram, by the histogram's name, for
+/// recorders that must be told. The largest bound is not infinite.
+#[must_use]
+pub fn buckets() -> [(&'static str, &'static [f64]); 4] {
+    [
+        (ACQUIRE_WAIT.name, TIMES),
+        (CONNECTION_OPEN.name, TIMES),
+        (LEASE_USE.name, TIMES),
+        (CONNECTION_AGE.name, AGES),
+    ]
+}
+
+/// Tells a recorder what each metric means.
+pub(super) fn describe(recorder: &dyn Recorder) {
+    for metric in ALL {
+        let (name, unit, meaning) = (metric.name.into(), Some(metric.unit), metric.meaning.into());
+        match metric.kind {
+            Kind::Counter => recorder.describe_counter(name, unit, meaning),
+            Kind::Gauge => recorder.describe_gauge(name, unit, meaning),
+            Kind::Histogram => recorder.describe_histogram(name, unit, meaning),
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The export of one pool to one recorder.
+//!
+//! Owns the handles of every group that it has seen. Never installs a recorder, and never keeps
+//! a pool alive.
+
+use std::fmt;
+use std::sync::Arc;
+
+use metrics::{Counter, Gauge, Recorder};
+
+use crate::manager::Manager;
+use crate::metrics::catalogue;
+use crate::metrics::handles::{GroupHandles, Registrar};
+use crate::metrics::histograms::Histograms;
+use crate::metrics::reading::{PoolReading, PoolSource, Readable};
+use crate::pool::Pool;
+use crate::sync::Mutex;
+
+/// A recorder as this module takes it: shared, because groups that appear later need handles
+/// of their own.
+pub type SharedRecorder = Arc<dyn Recorder + Send + Sync>;
+
+/// The commit that this was built from, if the build told by the environment.
+const REVISION: &str = match option_env!("TELEPOOL_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};
+
+/// Why numbers cannot be exported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExportError {
+    /// The pool has an exporter. Its histograms are recorded once, so keep and share that one.
+    #[error("the pool's numbers are exported already: keep that exporter and share it")]
+    AlreadyExported,
+    /// Making the text ended early: the runtime shuts down, or something panicked on the way.
+    #[error("the metrics could not be rendered: the runtime is shutting down, or a bug")]
+    Interrupted,
+}
+
+/// Exports the numbers of one pool to one recorder.
+///
+/// Counters and gauges are copied by [`update`](Self::update), from the counters that the pool
+/// keeps anyway; histograms are recorded as things happen. A pool that is gone keeps its last
+/// values.
+pub struct PoolMetrics {
+    source: Box<dyn Readable>,
+    recorder: SharedRecorder,
+    histograms: Arc<Histograms>,
+    whole: PoolHandles,
+    /// By the index of the group.
+    groups: Mutex<Box<[Option<GroupHandles>]>>,
+}
+
+impl PoolMetrics {
+    /// Describes and registers the metrics of a pool.
+    ///
+    /// # Errors
+    /// The pool is exported already: one exporter per pool.
+    pub fn new<M: Manager>(pool: &Pool<M>, recorder: SharedRecorder) -> Result<Self, ExportError> {
+        let ground = pool.ground();
+        let histograms =
+            Arc::new(Histograms::new(Arc::clone(&recorder), Arc::clone(&ground.groups)));
+        let observer = Box::new(Arc::clone(&histograms));
+        ground.observer.set(observer).map_err(|_| ExportError::AlreadyExported)?;
+        catalogue::describe(&*recorder);
+        let exporter = Self {
+            source: Box::new(PoolSource(Arc::downgrade(ground))),
+            whole: PoolHandles::new(&Registrar::of_pool(&*recorder)),
+            groups: Mutex::new((0..ground.groups.capacity()).map(|_| None).collect()),
+            recorder,
+            histograms,
+        };
+        exporter.update();
+        Ok(exporter)
+    }
+
+    /// Copies the pool's numbers. Looks at every account once: 100,000 take a few milliseconds,
+    /// so an asynchronous caller does this in `spawn_blocking`.
+    pub fn update(&self) {
+        // Held throughout, so that an older reading never follows a newer one.
+        let mut groups = self.groups.lock();
+        let whole = self.source.read(&mut |group| {
+            let handles = groups[usize::from(group.index)].get_or_insert_with(|| {
+                self.histograms.of_group(group.index);
+                GroupHandles::new(&Registrar::of_group(&*self.recorder, group.name))
+            });
+            handles.set(group);
+        });
+        if let Some(whole) = whole {
+            self.whole.set(&whole);
+        }
+    }
+
+    /// Exports a group, all at 0, before the pool meets an account of it: a rate then sees the
+    /// group's first acquire. Takes one of the 64 names.
+    pub fn expect_group(&self, name: &str) {
+        self.source.expect_group(&Arc::from(name));
+        self.update();
+    }
+
+    /// Whether the pool is being closed, or gone.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.source.is_closing()
+    }
+}
+
+impl fmt::Debug for PoolMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolMetrics").field("closing", &self.is_closing()).finish_non_exhaustive()
+    }
+}
+
+/// The handles of what concerns no group.
+struct PoolHandles {
+    build_info: Gauge,
+    breakers: [Gauge; 2],
+    reaper_runs: Counter,
+    reaper_last_run: Gauge,
+    overflow: Gauge,
+}
+
+impl PoolHandles {
+    fn new(registrar: &Registrar<'_>) -> Self {
+        let build = [("version", env!("CARGO_PKG_VERSION")), ("revision", REVISION)];
+        Self {
+            build_info: registrar.gauge(catalogue::BUILD_INFO, &build),
+            breakers: registrar.gauges(catalogue::BREAKER_OPEN, "egress", ["direct", "proxy"]),
+            reaper_runs: registrar.counter(catalogue::REAPER_RUNS, &[]),
+            reaper_last_run: registrar.gauge(catalogue::REAPER_LAST_RUN, &[]),
+            overflow: registrar.gauge(catalogue::LABEL_OVERFLOW, &[]),
+        }
+    }
+
+    fn set(&self, whole: &PoolReading) {
+        self.build_info.set(1.0);
+        for (handle, open) in self.breakers.iter().zip(whole.breakers) {
+            handle.set(open as f64);
+        }
+        self.reaper_runs.absolute(whole.reaper_runs);
+        self.reaper_last_run.set(whole.reaper_last_run as f64 / 1000.0);
+        self.overflow.set(whole.overflow as f64);
+    }
+}

@@ -1,0 +1,144 @@
+//! One reading of a pool: everything that its groups have and have done.
+//!
+//! Owns the walk over the accounts. Takes no account's lock, except to learn why an account is
+//! out of service or since when somebody waits for it.
+//!
+//! # Orderings
+//! Relaxed, like the counters themselves. What counts is the order of the steps: what forgotten
+//! accounts and closed connections have left is read before those that are left, and uses are
+//! read before leases. So a reading that races with a change may come short of the truth, by
+//! what changed under it, and never goes beyond it; a counter, which takes no step back, is
+//! right again with the next reading.
+
+use std::sync::{Arc, Weak};
+
+use crate::account_pool::Totals;
+use crate::clock::{Instant, Tick, now};
+use crate::entry::Entry;
+use crate::health::Unready;
+use crate::manager::{Manager, QuarantineReason};
+use crate::shared::Shared;
+use crate::stats::GroupCounters;
+
+/// How an account stands, as far as it is exported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    Ready,
+    Cooling,
+    Suspect,
+    Quarantined,
+    Draining,
+}
+
+impl Standing {
+    /// Every standing, as a metric label, in the order of declaration.
+    pub(super) const LABELS: [&'static str; 5] =
+        ["ready", "cooling", "suspect", "quarantined", "draining"];
+}
+
+/// Sums over the accounts of a group.
+#[derive(Debug, Default)]
+pub(super) struct Sums {
+    pub(super) totals: Totals,
+    /// Accounts by standing.
+    pub(super) accounts: [u64; 5],
+    pub(super) connections_max: u64,
+    /// In seconds.
+    pub(super) oldest_wait: f64,
+}
+
+/// One group.
+pub(super) struct GroupReading<'a> {
+    pub(super) index: u16,
+    pub(super) name: &'a Arc<str>,
+    pub(super) sums: &'a Sums,
+    pub(super) counters: &'a GroupCounters,
+}
+
+/// The pool as a whole.
+pub(super) struct PoolReading {
+    /// Open ones: of the machine's own address, and of proxies.
+    pub(super) breakers: [u64; 2],
+    pub(super) reaper_runs: u64,
+    /// In milliseconds since 1970.
+    pub(super) reaper_last_run: u64,
+    pub(super) overflow: u64,
+}
+
+/// What can be read, whatever its manager is.
+pub(super) trait Readable: Send + Sync {
+    /// Reads everything, group by group. `None`: the pool is gone.
+    fn read(&self, each: &mut dyn FnMut(&GroupReading<'_>)) -> Option<PoolReading>;
+
+    /// Gives a group its name before any account of it has come.
+    fn expect_group(&self, name: &Arc<str>);
+
+    /// Whether the pool is being closed, or gone.
+    fn is_closing(&self) -> bool;
+}
+
+/// A pool that may go while its numbers are still asked for.
+pub(super) struct PoolSource<M: Manager>(pub(super) Weak<Shared<M>>);
+
+impl<M: Manager> Readable for PoolSource<M> {
+    fn read(&self, each: &mut dyn FnMut(&GroupReading<'_>)) -> Option<PoolReading> {
+        let shared = self.0.upgrade()?;
+        let registry = shared.registry.upgrade()?;
+        let mut sums: Vec<Sums> = (0..)
+            .take(shared.groups.capacity())
+            .map(|index| {
+                let mut sums = Sums::default();
+                shared.groups.counters(index).add_past(&mut sums.totals);
+                sums
+            })
+            .collect();
+        let now = now();
+        let tick = shared.clock.tick_at(now);
+        registry
+            .for_each(|entry| add(entry, &mut sums[usize::from(entry.pool.group())], now, tick));
+        let cap = shared.budget.cap() as u64;
+        for (index, name) in &shared.groups.all() {
+            let sums = &mut sums[usize::from(*index)];
+            sums.connections_max = sums.connections_max.min(cap);
+            let counters = shared.groups.counters(*index);
+            each(&GroupReading { index: *index, name, sums, counters });
+        }
+        Some(PoolReading {
+            breakers: shared.lanes.open_breakers(),
+            reaper_runs: shared.expiry.runs(),
+            reaper_last_run: shared.expiry.last_run(),
+            overflow: shared.groups.overflow(),
+        })
+    }
+
+    fn expect_group(&self, name: &Arc<str>) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.groups.expect(name);
+        }
+    }
+
+    fn is_closing(&self) -> bool {
+        self.0.upgrade().is_none_or(|shared| shared.is_closing())
+    }
+}
+
+fn add<M: Manager>(entry: &Entry<M>, sums: &mut Sums, now: Instant, tick: Tick) {
+    let pool = &entry.pool;
+    pool.add_to(&mut sums.totals);
+    sums.accounts[standing(entry, tick) as usize] += 1;
+    sums.connections_max += u64::from(pool.cap());
+    if let Some(since) = pool.waited_since() {
+        let waited = now.saturating_duration_since(since).as_secs_f64();
+        sums.oldest_wait = sums.oldest_wait.max(waited);
+    }
+}
+
+fn standing<M: Manager>(entry: &Entry<M>, now: Tick) -> Standing {
+    match entry.pool.unready() {
+        None if entry.pool.is_cooling(now) => Standing::Cooling,
+        None => Standing::Ready,
+        Some(Unready::Draining | Unready::Closed) => Standing::Draining,
+        Some(Unready::Quarantined(QuarantineReason::Suspect)) => Standing::Suspect,
+        Some(Unready::Quarantined(_) | Unready::NoSession) => Standing::Quarantined,
+    }
+}

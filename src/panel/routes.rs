@@ -1,0 +1,52 @@
+//! What is answered to whom asks.
+//!
+//! Owns the paths and the status codes. Everything here only reads.
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get};
+
+use crate::metrics::Prometheus;
+
+/// Routes of their own:
+///
+/// | path | answer |
+/// |---|---|
+/// | `/metrics` | 200, the numbers as Prometheus' text |
+/// | `/healthz` | 200 `ok`, or 503 `closing` once the pool closes |
+/// | any other | 404 |
+///
+/// To put them below a path of another router, `nest` them; to take `/metrics` alone, see
+/// [`metrics()`].
+pub fn router(exporter: &Prometheus) -> Router {
+    Router::new()
+        .route("/metrics", metrics(exporter))
+        .route("/healthz", health(exporter))
+        .fallback(|| async { (StatusCode::NOT_FOUND, "not found\n") })
+}
+
+/// The answer to GET and HEAD of `/metrics`, for a router of the application's own. If the text
+/// cannot be made, it is 500.
+pub fn metrics<S: Clone + Send + Sync + 'static>(exporter: &Prometheus) -> MethodRouter<S> {
+    let exporter = exporter.clone();
+    get(move || async move { text_of(&exporter).await })
+}
+
+async fn text_of(exporter: &Prometheus) -> Response {
+    match exporter.scrape().await {
+        Ok(text) => ([(header::CONTENT_TYPE, Prometheus::CONTENT_TYPE)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}
+
+fn health(exporter: &Prometheus) -> MethodRouter {
+    let exporter = exporter.clone();
+    get(move || async move {
+        if exporter.is_closing() {
+            (StatusCode::SERVICE_UNAVAILABLE, "closing\n")
+        } else {
+            (StatusCode::OK, "ok\n")
+        }
+    })
+}
