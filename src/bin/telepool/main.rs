@@ -1,11 +1,26 @@
 //! The `telepool` command.
 
+mod allocator;
+mod datacenter;
+mod failure;
+mod logs;
+mod monitor;
+mod report;
+mod sandbox;
+mod serve;
+mod sessions;
 mod settings;
+mod signals;
+mod status;
+mod workload;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
+
+use failure::Failure;
+use settings::Settings;
 
 /// A connection-pool runtime for Telegram accounts.
 #[derive(Debug, Parser)]
@@ -17,27 +32,45 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Runs a pool, over a sandbox of its own or over the sessions of a file.
+    Serve(serve::ServeArguments),
+    /// Runs a sandbox data centre alone, and writes its sessions to a file.
+    Datacenter(datacenter::DatacenterArguments),
     /// Prints the configuration in force, with the origin of each value.
-    Config {
-        /// A TOML file with settings.
-        #[arg(long, value_name = "FILE")]
-        config: Option<PathBuf>,
-        /// One setting, as in `--set pool.max_idle_time=5m`; may be given more than once.
-        #[arg(long, value_name = "KEY=VALUE")]
-        set: Vec<String>,
-    },
+    Config(SettingsArguments),
+}
+
+#[derive(Debug, Args)]
+struct SettingsArguments {
+    /// A TOML file with settings.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One setting, as in `--set pool.max_idle_time=5m`; may be given more than once.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl SettingsArguments {
+    /// The settings, on top of `base`.
+    fn load(&self, base: Settings) -> Result<Settings, Failure> {
+        let environment = std::env::vars_os();
+        settings::load(base, self.config.as_deref(), &self.set, environment)
+            .map_err(Failure::refused)
+    }
 }
 
 fn main() -> ExitCode {
-    let Command::Config { config, set } = Arguments::parse().command;
-    match settings::load(config.as_deref(), &set, std::env::vars_os()) {
-        Ok(settings) => {
+    allocator::keep_no_buffers();
+    let done = match Arguments::parse().command {
+        Command::Serve(arguments) => serve::run(arguments),
+        Command::Datacenter(arguments) => datacenter::run(arguments),
+        Command::Config(arguments) => arguments.load(Settings::default()).map(|settings| {
             print!("{settings}");
             ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("telepool: {error}");
-            ExitCode::from(2)
-        }
-    }
+        }),
+    };
+    done.unwrap_or_else(|failure| {
+        eprintln!("telepool: {failure}");
+        failure.code()
+    })
 }

@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
+use std::time::Duration;
 
-use telepool::{Config, Setting};
+use telepool::session::DataCentres;
+use telepool::{Config, Setting, parse_time};
 
 const PREFIX: &str = "TELEPOOL_";
 
@@ -18,28 +20,77 @@ const FORMER: [(&str, &str); 2] = [
     ("monitoring.max_connection_idle_time", "pool.max_idle_time"),
 ];
 
+/// The section of the data centres' addresses, which only the command knows.
+const DATA_CENTRES: &str = "data_centres";
+
 /// A configuration that remembers where its values are from.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Settings {
     config: Config,
+    data_centres: DataCentres,
     origins: BTreeMap<String, String>,
 }
 
+impl Default for Settings {
+    fn default() -> Self {
+        let data_centres = DataCentres::production();
+        Self { config: Config::default(), data_centres, origins: BTreeMap::new() }
+    }
+}
+
+/// Reads a time of the command line.
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
+    parse_time(text).ok_or_else(|| "must be seconds, or a time such as 250ms, 30s, 5m".to_owned())
+}
+
 impl Settings {
+    /// The defaults where no server far away has to be spared: dials need no pacing.
+    pub(crate) fn for_sandbox() -> Self {
+        let mut settings = Self::default();
+        for (key, value) in [("dial.per_second", "2000"), ("dial.handshakes", "64")] {
+            settings.set(key, value, "sandbox").expect("BUG: these are within the limits");
+        }
+        settings
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) fn data_centres(&self) -> &DataCentres {
+        &self.data_centres
+    }
+
     fn set(&mut self, key: &str, value: &str, origin: &str) -> Result<(), String> {
-        self.config.set(key, value).map_err(|error| format!("{origin}: {error}"))?;
+        match key.split_once('.') {
+            Some((DATA_CENTRES, number)) => self.set_data_centre(number, value),
+            _ => self.config.set(key, value).map_err(|error| error.to_string()),
+        }
+        .map_err(|error| format!("{origin}: {error}"))?;
         self.origins.insert(key.to_owned(), origin.to_owned());
+        Ok(())
+    }
+
+    fn set_data_centre(&mut self, number: &str, value: &str) -> Result<(), String> {
+        let refuse = |what: &str| format!("{DATA_CENTRES}.{number} = {value}: {what}");
+        let number = number.parse().ok().filter(|number| (1..=255).contains(number));
+        let number = number.ok_or_else(|| refuse("data centres are numbered from 1 to 255"))?;
+        let address = value.trim().parse();
+        let address =
+            address.map_err(|_| refuse("must be an address such as 149.154.167.41:443"))?;
+        self.data_centres.insert(number, address);
         Ok(())
     }
 }
 
 /// Merges everything there is.
 pub(crate) fn load(
+    base: Settings,
     file: Option<&Path>,
     flags: &[String],
     environment: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<Settings, String> {
-    let mut settings = Settings::default();
+    let mut settings = base;
     if let Some(path) = file {
         let text = std::fs::read_to_string(path)
             .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
@@ -117,6 +168,13 @@ impl fmt::Display for Settings {
             let origin = self.origins.get(setting.key).map_or("default", String::as_str);
             writeln!(f, "{:<44} # {} ({origin})", format!("{name} = {value}"), setting.about)?;
         }
+        writeln!(f, "\n[{DATA_CENTRES}]")?;
+        for (number, address) in self.data_centres.iter() {
+            let origin = self.origins.get(&format!("{DATA_CENTRES}.{number}"));
+            let origin = origin.map_or("default", String::as_str);
+            let text = format!("{number} = \"{address}\"");
+            writeln!(f, "{text:<44} # where sessions without an address connect ({origin})")?;
+        }
         Ok(())
     }
 }
@@ -162,6 +220,27 @@ mod tests {
         assert_eq!(settings.config.pool.max_connections_per_account, 2);
         let both = format!("{file}\n[pool]\nmax_idle_time = 90");
         assert_eq!(merged(&both, &[], &[]).unwrap().config.pool.max_idle_time.as_secs(), 90);
+    }
+
+    #[test]
+    fn data_centres_have_a_table_of_their_own() {
+        let file = "[data_centres]\n2 = \"127.0.0.1:1\"\n9 = \"127.0.0.1:9\"";
+        let settings = merged(file, &[], &["data_centres.2=127.0.0.1:2"]).unwrap();
+        let address = |dc| settings.data_centres().address(dc).unwrap().to_string();
+        assert_eq!((address(2), address(9)), ("127.0.0.1:2".into(), "127.0.0.1:9".into()));
+        assert_eq!(address(1), DataCentres::production().address(1).unwrap().to_string());
+        assert!(settings.to_string().contains("2 = \"127.0.0.1:2\""));
+        for file in ["[data_centres]\n0 = \"127.0.0.1:1\"", "[data_centres]\n1 = \"here\""] {
+            assert!(merged(file, &[], &[]).unwrap_err().contains("file: data_centres."));
+        }
+    }
+
+    #[test]
+    fn what_is_printed_is_read_again() {
+        let printed = Settings::for_sandbox().to_string();
+        let again = merged(&printed, &[], &[]).unwrap();
+        assert_eq!(again.config.dial.per_second, 2000);
+        assert_eq!(again.data_centres, DataCentres::production());
     }
 
     #[test]

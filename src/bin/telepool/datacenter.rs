@@ -1,0 +1,79 @@
+//! `telepool datacenter`: the sandbox alone, for any MTProto client.
+
+use std::fs::OpenOptions;
+use std::io::{BufWriter, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use telepool::session::{SessionRecord, lines};
+
+use crate::failure::Failure;
+use crate::sandbox::{Sandbox, SandboxArguments};
+use crate::serve::{runtime, time_is_up};
+use crate::settings::time;
+use crate::{logs, signals, status};
+
+#[derive(Debug, Args)]
+pub(crate) struct DatacenterArguments {
+    /// The loopback address to listen on; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// Where to write the sessions, one JSON line each. It must not exist yet.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// How long to run; without it, until Ctrl-C.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    duration: Option<Duration>,
+    #[command(flatten)]
+    sandbox: SandboxArguments,
+}
+
+/// Runs until it is told to end; prints the numbers as JSON then.
+pub(crate) fn run(arguments: DatacenterArguments) -> Result<ExitCode, Failure> {
+    let plan = arguments.sandbox.plan()?;
+    if arguments.out.exists() {
+        let shown = arguments.out.display();
+        return Err(Failure::refused(format!(
+            "--out {shown}: it exists, and sessions are not overwritten: choose another file"
+        )));
+    }
+    logs::start(&status::hidden());
+    runtime()?.block_on(async {
+        let (_stopper, stop) = signals::listen()?;
+        let Sandbox { data_centre, sessions, seed } =
+            arguments.sandbox.start(arguments.listen, plan).await?;
+        let shown = arguments.out.display();
+        write(&arguments.out, &sessions)
+            .map_err(|error| Failure::refused(format!("--out {shown}: {error}")))?;
+        eprintln!(
+            "telepool: the data centre listens on {}, {} sessions of {} accounts are in {shown} \
+             (seed {seed}); Ctrl-C ends it",
+            data_centre.address(),
+            sessions.len(),
+            arguments.sandbox.accounts,
+        );
+        drop(sessions);
+        time_is_up(arguments.duration, stop).await;
+        data_centre.stop().await;
+        let stats = data_centre.stats();
+        let json = serde_json::to_string(&stats).expect("BUG: numbers always make JSON");
+        println!("{json}");
+        Ok(if stats.key_violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    })
+}
+
+/// Writes the sessions into a new file that only its owner may read: keys are in it.
+fn write(path: &Path, sessions: &[SessionRecord]) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = BufWriter::new(options.open(path)?);
+    for session in sessions {
+        lines::write_line(&mut file, session)?;
+    }
+    file.flush()
+}

@@ -1,0 +1,33 @@
+//! Why a command did not do its work.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// What is printed, and the status that the process ends with.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    text: String,
+    code: u8,
+}
+
+impl Failure {
+    /// The user's input will not do; nothing was started.
+    pub(crate) fn refused(text: impl Into<String>) -> Self {
+        Self { text: text.into(), code: 2 }
+    }
+
+    /// The work was begun and could not be ended.
+    pub(crate) fn broken(text: impl Into<String>) -> Self {
+        Self { text: text.into(), code: 1 }
+    }
+
+    pub(crate) fn code(&self) -> ExitCode {
+        ExitCode::from(self.code)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}

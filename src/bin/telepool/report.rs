@@ -1,0 +1,249 @@
+//! What a run came to.
+//!
+//! Owns the counts and the times of a run, and their two forms: a table and a JSON object.
+
+use std::fmt;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use telepool::PoolStats;
+
+/// The longest time that is told apart, in microseconds.
+const LONGEST_US: u64 = 600_000_000;
+/// How many failures are kept to be shown.
+const EXAMPLES_MAX: usize = 5;
+
+/// Times in microseconds, to two significant digits.
+#[derive(Clone, Debug)]
+pub(crate) struct Times(Histogram<u64>);
+
+impl Times {
+    pub(crate) fn new() -> Self {
+        Self(Histogram::new_with_bounds(1, LONGEST_US, 2).expect("BUG: the bounds are fixed"))
+    }
+
+    pub(crate) fn record(&mut self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(LONGEST_US);
+        self.0.saturating_record(micros.clamp(1, LONGEST_US));
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.0.add(&other.0).expect("BUG: all times have the same bounds");
+    }
+}
+
+/// The counts of a run, which all callers share, and their times once they have ended. Relaxed:
+/// counts guard nothing.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    calls: AtomicU64,
+    failed: AtomicU64,
+    faulted: AtomicU64,
+    acquires_failed: AtomicU64,
+    times: Mutex<(Times, Times)>,
+    examples: Mutex<Vec<String>>,
+}
+
+impl Tally {
+    pub(crate) fn new() -> Self {
+        Self {
+            calls: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            faulted: AtomicU64::new(0),
+            acquires_failed: AtomicU64::new(0),
+            times: Mutex::new((Times::new(), Times::new())),
+            examples: Mutex::new(Vec::new()),
+        }
+    }
+
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn faulted(&self) -> u64 {
+        self.faulted.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_call(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_failed_acquire(&self) {
+        self.acquires_failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A call or its acquire failed, because of a fault that was injected.
+    pub(crate) fn count_faulted(&self) {
+        self.faulted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A call or its acquire failed for no reason that anybody injected.
+    pub(crate) fn count_failed(&self, error: &dyn fmt::Display) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        let mut examples = self.examples.lock().expect("BUG: nobody panics with this lock");
+        if examples.len() < EXAMPLES_MAX {
+            examples.push(error.to_string());
+        }
+    }
+
+    /// Takes over the times of a caller that has ended.
+    pub(crate) fn add_times(&self, waits: &Times, calls: &Times) {
+        let mut times = self.times.lock().expect("BUG: nobody panics with this lock");
+        times.0.add(waits);
+        times.1.add(calls);
+    }
+
+    /// Some of the failures.
+    pub(crate) fn examples(&self) -> Vec<String> {
+        self.examples.lock().expect("BUG: nobody panics with this lock").clone()
+    }
+}
+
+/// What a run came to.
+#[derive(Debug, Serialize)]
+pub(crate) struct Summary {
+    accounts: u64,
+    sessions: u64,
+    duration_s: f64,
+    acquires: u64,
+    acquires_failed: u64,
+    calls: u64,
+    calls_failed: u64,
+    calls_faulted: u64,
+    calls_per_s: f64,
+    connections_created: u64,
+    connections_reused: u64,
+    connections_closed: u64,
+    connections_left: u64,
+    reuse_ratio: f64,
+    acquire_wait_us: Wait,
+    call_ms: Call,
+    flood_waits: u64,
+    quarantines: u64,
+    key_violations: u64,
+    seed: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Wait {
+    p50: u64,
+    p99: u64,
+    max: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Call {
+    p50: f64,
+    p99: f64,
+}
+
+/// What is not in the pool's own numbers.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) accounts: u64,
+    pub(crate) sessions: u64,
+    pub(crate) took: Duration,
+    pub(crate) left: u64,
+    pub(crate) key_violations: u64,
+    pub(crate) seed: u64,
+}
+
+impl Summary {
+    pub(crate) fn new(run: &Run, stats: &PoolStats, tally: &Tally) -> Self {
+        let times = tally.times.lock().expect("BUG: nobody panics with this lock");
+        let (waits, calls) = (&times.0.0, &times.1.0);
+        let millis = |quantile| calls.value_at_quantile(quantile) as f64 / 1000.0;
+        let seconds = run.took.as_secs_f64().max(0.001);
+        Self {
+            accounts: run.accounts,
+            sessions: run.sessions,
+            duration_s: rounded(seconds),
+            acquires: stats.acquires,
+            acquires_failed: tally.acquires_failed.load(Ordering::Relaxed),
+            calls: tally.calls(),
+            calls_failed: tally.failed(),
+            calls_faulted: tally.faulted(),
+            calls_per_s: (tally.calls() as f64 / seconds).round(),
+            connections_created: stats.total_connections_created,
+            connections_reused: stats.total_connections_reused,
+            connections_closed: stats.total_connections_closed,
+            connections_left: run.left,
+            reuse_ratio: stats.total_connections_reused as f64 / stats.acquires.max(1) as f64,
+            acquire_wait_us: Wait {
+                p50: waits.value_at_quantile(0.5),
+                p99: waits.value_at_quantile(0.99),
+                max: waits.max(),
+            },
+            call_ms: Call { p50: millis(0.5), p99: millis(0.99) },
+            flood_waits: stats.flood_waits,
+            quarantines: stats.quarantines,
+            key_violations: run.key_violations,
+            seed: run.seed,
+        }
+    }
+
+    /// Whether the run was as it should be.
+    pub(crate) fn is_good(&self) -> bool {
+        self.calls_failed == 0 && self.key_violations == 0 && self.connections_left == 0
+    }
+}
+
+fn rounded(number: f64) -> f64 {
+    (number * 1000.0).round() / 1000.0
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { acquire_wait_us: wait, call_ms: call, .. } = self;
+        let millis = |micros: u64| micros as f64 / 1000.0;
+        for (name, value) in [
+            ("accounts", format!("{} with {} sessions", self.accounts, self.sessions)),
+            ("duration", format!("{:.1} s (seed {})", self.duration_s, self.seed)),
+            ("acquires", format!("{}, {} failed", self.acquires, self.acquires_failed)),
+            (
+                "calls",
+                format!(
+                    "{} ({:.0}/s), {} failed, {} faulted",
+                    self.calls, self.calls_per_s, self.calls_failed, self.calls_faulted
+                ),
+            ),
+            (
+                "connections",
+                format!(
+                    "{} created, {} closed, {} left open",
+                    self.connections_created, self.connections_closed, self.connections_left
+                ),
+            ),
+            (
+                "reuse",
+                format!(
+                    "{} acquires by a live connection ({:.2} %)",
+                    self.connections_reused,
+                    self.reuse_ratio * 100.0
+                ),
+            ),
+            (
+                "acquire wait",
+                format!(
+                    "p50 {:.3} ms, p99 {:.3} ms, max {:.3} ms",
+                    millis(wait.p50),
+                    millis(wait.p99),
+                    millis(wait.max)
+                ),
+            ),
+            ("call", format!("p50 {:.3} ms, p99 {:.3} ms", call.p50, call.p99)),
+            ("floods", format!("{}, {} quarantines", self.flood_waits, self.quarantines)),
+            ("key violations", self.key_violations.to_string()),
+        ] {
+            writeln!(f, "{name:<15} {value}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,99 @@
+//! A data centre with accounts in it, as `serve --sandbox` and `datacenter` start one.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use telepool::AccountId;
+use telepool::datacenter::{DataCentre, DataCentreOptions, FaultPlan};
+use telepool::session::SessionRecord;
+
+use crate::failure::Failure;
+use crate::settings::time;
+
+/// The first phone number. Numbers that begin so are Telegram's own test numbers, so that none
+/// of them belongs to anybody.
+const FIRST_PHONE: u64 = 9_996_000_000;
+const FIRST_BOT: u64 = 5_000_000_000;
+/// Every so many accounts, one is a bot.
+const BOTS_APART: u64 = 4;
+/// More sessions than an account can have anywhere.
+const SESSIONS_MAX: i64 = 64;
+
+#[derive(Debug, Args)]
+pub(crate) struct SandboxArguments {
+    /// How many accounts the sandbox has.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) accounts: u32,
+    /// How many sessions each account has; without it, 1 to 3.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=SESSIONS_MAX))]
+    pub(crate) sessions_per_account: Option<u16>,
+    /// How much later than at once the data centre answers.
+    #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = time)]
+    pub(crate) latency: Duration,
+    /// What goes wrong: `none`, `mixed`, or a TOML file of rules.
+    #[arg(long, value_name = "none|mixed|FILE", default_value = "none")]
+    pub(crate) faults: String,
+    /// What faults, sessions and the pool's own chances are drawn from; random without it.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) seed: Option<u64>,
+}
+
+/// A running sandbox and everything that may connect to it.
+pub(crate) struct Sandbox {
+    pub(crate) data_centre: DataCentre,
+    pub(crate) sessions: Vec<SessionRecord>,
+    pub(crate) seed: u64,
+}
+
+impl SandboxArguments {
+    /// What goes wrong, or why the words say nothing.
+    pub(crate) fn plan(&self) -> Result<FaultPlan, Failure> {
+        match self.faults.as_str() {
+            "none" => Ok(FaultPlan::default()),
+            "mixed" => Ok(FaultPlan::mixed()),
+            path => {
+                let text = std::fs::read_to_string(Path::new(path)).map_err(|error| {
+                    Failure::refused(format!(
+                        "--faults {path}: cannot be read ({error}): give none, mixed or a TOML file"
+                    ))
+                })?;
+                toml::from_str(&text)
+                    .map_err(|error| Failure::refused(format!("--faults {path}: {error}")))
+            }
+        }
+    }
+
+    /// Starts the data centre and lets the accounts in.
+    pub(crate) async fn start(
+        &self,
+        listen: SocketAddr,
+        plan: FaultPlan,
+    ) -> Result<Sandbox, Failure> {
+        let seed = self.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
+        let mut options = DataCentreOptions::default();
+        options.listen = listen;
+        options.latency = self.latency;
+        options.seed = seed;
+        options.faults = plan;
+        let data_centre = DataCentre::start(options).await.map_err(|error| {
+            Failure::refused(format!("the data centre cannot listen on {listen}: {error}"))
+        })?;
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (users, bots): (Arc<str>, Arc<str>) = ("users".into(), "bots".into());
+        let mut sessions = Vec::new();
+        for number in 0..u64::from(self.accounts) {
+            let count = random.u16(1..=3);
+            let count = self.sessions_per_account.unwrap_or(count);
+            let (account, group) = match number % BOTS_APART {
+                0 => (AccountId::bot(FIRST_BOT + number), &bots),
+                _ => (AccountId::phone(FIRST_PHONE + number), &users),
+            };
+            let account = account.expect("BUG: the numbers are fixed and valid");
+            sessions.extend(data_centre.enroll(account, count, Some(Arc::clone(group))));
+        }
+        Ok(Sandbox { data_centre, sessions, seed })
+    }
+}

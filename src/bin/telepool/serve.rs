@@ -1,0 +1,270 @@
+//! `telepool serve`: a pool at work, over a sandbox of its own or over the sessions of a file.
+//!
+//! Owns the order of things: everything that can be refused is looked at first, then what
+//! listens starts, then the pool, then the work; the end comes in the opposite order.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{ArgGroup, Args};
+use indicatif::ProgressBar;
+use telepool::datacenter::DataCentre;
+use telepool::session::SessionRecord;
+use telepool::telegram::{GrammersManager, MemorySource, TelegramSettings};
+use telepool::{Event, Pool, QuarantineReason};
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::failure::Failure;
+use crate::monitor::Monitor;
+use crate::report::{Run, Summary, Tally};
+use crate::sandbox::{Sandbox, SandboxArguments};
+use crate::settings::{Settings, time};
+use crate::signals::{Stop, Stopper};
+use crate::workload::{self, Manager, Mix, Work, now};
+use crate::{SettingsArguments, logs, monitor, sessions, signals, status};
+
+/// The longest that a call of the workload may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("over").required(true).args(["sandbox", "sessions"])))]
+pub(crate) struct ServeArguments {
+    /// Starts a data centre on this machine, and works on its accounts.
+    #[arg(long)]
+    sandbox: bool,
+    /// Serves the sessions of a file of JSON lines; TELEPOOL_API_ID holds the application id.
+    #[arg(long, value_name = "FILE")]
+    sessions: Option<PathBuf>,
+    /// How many callers acquire at the same time.
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    concurrency: u32,
+    /// How many calls are made in a second; 0 makes as many as the callers can. With --sessions
+    /// all calls are pings, and 0 makes none but one for each account at the start.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
+    rate: u32,
+    /// How long to run; without it, until Ctrl-C.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    duration: Option<Duration>,
+    /// Prints the summary as one JSON object on standard output.
+    #[arg(long)]
+    json: bool,
+    /// The loopback address of /metrics and /healthz; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
+    listen: SocketAddr,
+    #[command(flatten)]
+    settings: SettingsArguments,
+    #[command(flatten)]
+    world: SandboxArguments,
+}
+
+/// What the pool runs over.
+struct Ground {
+    sessions: Vec<SessionRecord>,
+    data_centre: Option<DataCentre>,
+    telegram: TelegramSettings,
+    seed: u64,
+}
+
+pub(crate) fn runtime() -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::broken(format!("no threads to run on: {error}")))
+}
+
+/// Returns when the time is up, or when the end is asked for.
+pub(crate) async fn time_is_up(duration: Option<Duration>, mut stop: Stop) {
+    match duration {
+        Some(duration) => drop(tokio::time::timeout(duration, stop.asked()).await),
+        None => stop.asked().await,
+    }
+}
+
+pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, Failure> {
+    let base = if arguments.sandbox { Settings::for_sandbox() } else { Settings::default() };
+    let settings = arguments.settings.load(base)?;
+    let line = status::line();
+    logs::start(&line);
+    let (stats, tally, run) = runtime()?.block_on(serve(&arguments, &settings, &line))?;
+    let summary = Summary::new(&run, &stats, &tally);
+    if arguments.json {
+        let json = serde_json::to_string(&summary).expect("BUG: numbers always make JSON");
+        println!("{json}");
+    } else {
+        print!("{summary}");
+    }
+    for example in tally.examples() {
+        eprintln!("telepool: a call failed: {example}");
+    }
+    Ok(if summary.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn serve(
+    arguments: &ServeArguments,
+    settings: &Settings,
+    line: &ProgressBar,
+) -> Result<(telepool::PoolStats, Arc<Tally>, Run), Failure> {
+    let listener = monitor::bind(arguments.listen).await?;
+    let (stopper, stop) = signals::listen()?;
+    let Ground { sessions, data_centre, telegram, seed } = ground(arguments, settings).await?;
+    let session_count = sessions.len();
+    let source =
+        MemorySource::new(sessions).map_err(|error| Failure::refused(error.to_string()))?;
+    let accounts: Vec<_> = source.accounts().collect();
+    let account_count = accounts.len();
+    let (duplicated, mut duplicates) = mpsc::unbounded_channel();
+    let pool = Pool::builder(GrammersManager::new(source, telegram))
+        .config(settings.config().clone())
+        .seed(seed)
+        .on_event(move |event| {
+            if let Event::Quarantined { reason: QuarantineReason::KeyDuplicated, .. } = event {
+                // Nobody counts any more once the run is over.
+                duplicated.send(()).ok();
+            }
+        })
+        .build()
+        .map_err(|error| Failure::refused(error.to_string()))?;
+    let monitor = Monitor::start(listener, &pool)?;
+    announce(arguments, &data_centre, &monitor, account_count, session_count, seed);
+
+    let started = now();
+    let tally = Arc::new(Tally::new());
+    let mix = if arguments.sandbox { Mix::Everything } else { Mix::Pings };
+    let work = Work {
+        pool: pool.clone(),
+        accounts,
+        mix,
+        tally: Arc::clone(&tally),
+        data_centre: data_centre.clone(),
+        seed,
+    };
+    work_until(arguments, work, line, &stopper, stop).await;
+
+    let left = close(&pool, line).await;
+    let took = started.elapsed();
+    let mut key_violations = 0;
+    while duplicates.try_recv().is_ok() {
+        key_violations += 1;
+    }
+    if let Some(data_centre) = data_centre {
+        data_centre.stop().await;
+        key_violations = data_centre.stats().key_violations;
+    }
+    let stats = pool.stats();
+    monitor.stop().await;
+    line.finish_and_clear();
+    let (accounts, sessions) = (account_count as u64, session_count as u64);
+    Ok((stats, tally, Run { accounts, sessions, took, left, key_violations, seed }))
+}
+
+/// Finds out what the pool is to run over.
+async fn ground(arguments: &ServeArguments, settings: &Settings) -> Result<Ground, Failure> {
+    if let Some(path) = &arguments.sessions {
+        let sessions = sessions::read(path, settings.data_centres())?;
+        let mut telegram = TelegramSettings::new(sessions::api_id()?);
+        telegram.data_centres = settings.data_centres().clone();
+        let seed = arguments.world.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
+        return Ok(Ground { sessions, data_centre: None, telegram, seed });
+    }
+    let plan = arguments.world.plan()?;
+    let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    let Sandbox { data_centre, sessions, seed } = arguments.world.start(anywhere, plan).await?;
+    let mut telegram = TelegramSettings::new(1);
+    telegram.call_timeout = CALL_TIMEOUT + arguments.world.latency;
+    Ok(Ground { sessions, data_centre: Some(data_centre), telegram, seed })
+}
+
+fn announce(
+    arguments: &ServeArguments,
+    data_centre: &Option<DataCentre>,
+    monitor: &Monitor,
+    accounts: usize,
+    sessions: usize,
+    seed: u64,
+) {
+    match data_centre {
+        Some(it) => eprintln!(
+            "telepool: sandbox data centre on {} with {:?} of latency, {accounts} accounts, \
+             {sessions} sessions, seed {seed}",
+            it.address(),
+            arguments.world.latency,
+        ),
+        None => eprintln!("telepool: {accounts} accounts, {sessions} sessions"),
+    }
+    eprintln!("telepool: metrics on http://{}/metrics; Ctrl-C ends the run", monitor.address());
+}
+
+/// Has the work done until the time is up.
+async fn work_until(
+    arguments: &ServeArguments,
+    work: Work,
+    line: &ProgressBar,
+    stopper: &Stopper,
+    stop: Stop,
+) {
+    let (pool, tally) = (work.pool.clone(), Arc::clone(&work.tally));
+    let show = show(&pool, &tally, line);
+    let works = arguments.sandbox || arguments.rate > 0;
+    if !works {
+        // The first connection of each account is opened at the pace of the configuration, and
+        // tells whether its session is any good.
+        pool.warm_up(work.accounts.iter().copied());
+    }
+    let callers = if works { arguments.concurrency } else { 0 };
+    let mut callers = workload::start(work, callers, arguments.rate, &stop);
+    let end = async {
+        tokio::select! {
+            () = all_ended(&mut callers), if works => {}
+            () = time_is_up(arguments.duration, stop) => {}
+        }
+        stopper.ask();
+        line.set_message("the last calls are ending");
+        all_ended(&mut callers).await;
+    };
+    tokio::select! {
+        () = end => {}
+        () = show => {}
+    }
+}
+
+async fn all_ended(callers: &mut JoinSet<()>) {
+    while let Some(ended) = callers.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "a caller has failed");
+        }
+    }
+}
+
+/// Keeps the line up to date; never returns.
+async fn show(pool: &Pool<Manager>, tally: &Tally, line: &ProgressBar) {
+    let (mut calls, mut at) = (0, now());
+    loop {
+        tokio::time::sleep(status::STEP).await;
+        let passed = at.elapsed();
+        line.set_message(status::text(&pool.stats(), tally, calls, passed));
+        line.tick();
+        (calls, at) = (tally.calls(), now());
+    }
+}
+
+/// Closes the pool, and says how many connections would not close.
+async fn close(pool: &Pool<Manager>, line: &ProgressBar) -> u64 {
+    let closing = pool.close();
+    let mut closing = std::pin::pin!(closing);
+    loop {
+        tokio::select! {
+            report = &mut closing => return report.left,
+            () = tokio::time::sleep(status::STEP) => {
+                let stats = pool.stats();
+                let open = stats.current_pool_size + stats.current_active_connections;
+                line.set_message(format!("closing: {open} connections are open"));
+                line.tick();
+            }
+        }
+    }
+}

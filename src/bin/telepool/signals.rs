@@ -1,0 +1,85 @@
+//! Ctrl-C and SIGTERM: the first asks for an orderly end, the second ends at once.
+
+use std::process::exit;
+
+use tokio::sync::watch;
+
+use crate::failure::Failure;
+
+/// Whether the end is asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Stop(watch::Receiver<bool>);
+
+impl Stop {
+    pub(crate) fn is_asked(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    pub(crate) async fn asked(&mut self) {
+        // An error would mean that nobody can ask any more, which is an end as well.
+        self.0.wait_for(|asked| *asked).await.ok();
+    }
+}
+
+/// Where the end is asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Stopper(watch::Sender<bool>);
+
+impl Stopper {
+    pub(crate) fn ask(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+/// Listens for signals from now on.
+pub(crate) fn listen() -> Result<(Stopper, Stop), Failure> {
+    let (sender, receiver) = watch::channel(false);
+    let mut signals = Signals::new()
+        .map_err(|error| Failure::broken(format!("cannot listen for signals: {error}")))?;
+    let stopper = Stopper(sender);
+    let first = stopper.clone();
+    drop(tokio::runtime::Handle::current().spawn(async move {
+        signals.next().await;
+        first.ask();
+        signals.next().await;
+        eprintln!("telepool: ended at once, without closing its connections");
+        exit(130);
+    }));
+    Ok((stopper, Stop(receiver)))
+}
+
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) {
+        tokio::signal::ctrl_c().await.ok();
+    }
+}

@@ -1,0 +1,189 @@
+//! The work that a run does: callers that acquire, call and release.
+//!
+//! Owns the callers. What they call and how a failure is judged comes from outside.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use telepool::datacenter::DataCentre;
+use telepool::telegram::client::tl::{enums, functions};
+use telepool::telegram::{GrammersManager, InvokeError, MemorySource};
+use telepool::{AccountId, AcquireError, Lease, Pool};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::report::{Tally, Times};
+use crate::signals::Stop;
+
+/// How long a caller rests after a failure, so that a failing pool is not asked in a frenzy.
+const AFTER_FAILURE: Duration = Duration::from_millis(10);
+/// How long before a call began a fault may have struck its account and still be the cause: the
+/// client hears of a closed connection a moment later.
+const GRACE: Duration = Duration::from_secs(1);
+
+pub(crate) type Manager = GrammersManager<MemorySource>;
+
+/// What is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mix {
+    /// Half of the calls read the own user, a quarter sends a message to oneself, the rest pings.
+    Everything,
+    /// Nothing but pings: the accounts are somebody's.
+    Pings,
+}
+
+/// What all callers share.
+pub(crate) struct Work {
+    pub(crate) pool: Pool<Manager>,
+    pub(crate) accounts: Vec<AccountId>,
+    pub(crate) mix: Mix,
+    pub(crate) tally: Arc<Tally>,
+    /// Where faults come from, in a sandbox.
+    pub(crate) data_centre: Option<DataCentre>,
+    pub(crate) seed: u64,
+}
+
+/// Starts so many callers, which together make at most `rate` calls a second (0: as many as they
+/// can). They end when told to, or when no account is left that can serve.
+pub(crate) fn start(work: Work, concurrency: u32, rate: u32, stop: &Stop) -> JoinSet<()> {
+    let pace = NonZeroU32::new(rate).map(|rate| {
+        let burst = NonZeroU32::new(rate.get() / 100).unwrap_or(NonZeroU32::MIN);
+        Arc::new(RateLimiter::direct(Quota::per_second(rate).allow_burst(burst)))
+    });
+    let work = Arc::new(work);
+    let mut callers = JoinSet::new();
+    for number in 0..concurrency {
+        let caller = Caller {
+            accounts: work.accounts.clone(),
+            random: fastrand::Rng::with_seed(work.seed ^ u64::from(number) << 32),
+            waits: Times::new(),
+            calls: Times::new(),
+            work: Arc::clone(&work),
+        };
+        callers.spawn(caller.run(pace.clone(), stop.clone()));
+    }
+    callers
+}
+
+struct Caller {
+    work: Arc<Work>,
+    /// Those that can still serve, as far as this caller knows.
+    accounts: Vec<AccountId>,
+    random: fastrand::Rng,
+    waits: Times,
+    calls: Times,
+}
+
+impl Caller {
+    async fn run(mut self, pace: Option<Arc<DefaultDirectRateLimiter>>, mut stop: Stop) {
+        while !stop.is_asked() && !self.accounts.is_empty() {
+            if let Some(pace) = &pace {
+                tokio::select! {
+                    () = pace.until_ready() => {}
+                    () = stop.asked() => break,
+                }
+            }
+            let at = self.random.usize(..self.accounts.len());
+            let account = self.accounts[at];
+            let started = now();
+            if let Err(error) = self.turn(account, started).await {
+                if is_final(&error) {
+                    self.accounts.swap_remove(at);
+                }
+                self.judge(account, started, &error);
+                tokio::time::sleep(AFTER_FAILURE).await;
+            }
+        }
+        self.work.tally.add_times(&self.waits, &self.calls);
+    }
+
+    /// Acquires, calls and releases once.
+    async fn turn(&mut self, account: AccountId, started: Instant) -> Result<(), InvokeError> {
+        let lease = match self.work.pool.acquire(account).await {
+            Ok(lease) => lease,
+            Err(error) => {
+                self.work.tally.count_failed_acquire();
+                return Err(error.into());
+            }
+        };
+        let acquired = now();
+        self.waits.record(acquired - started);
+        self.work.tally.count_call();
+        call(self.work.mix, &mut self.random, &lease).await?;
+        self.calls.record(now() - acquired);
+        Ok(())
+    }
+
+    fn judge(&self, account: AccountId, started: Instant, error: &InvokeError) {
+        let tally = &self.work.tally;
+        let struck = self.work.data_centre.as_ref().and_then(|it| it.struck_ago(account));
+        let injected = match error {
+            // A flood or a lost session shows long after the fault.
+            InvokeError::RetryAfter { .. }
+            | InvokeError::Acquire(AcquireError::Quarantined { .. }) => struck.is_some(),
+            _ => struck.is_some_and(|ago| ago <= started.elapsed() + GRACE),
+        };
+        if injected {
+            tally.count_faulted();
+        } else {
+            tally.count_failed(error);
+        }
+    }
+}
+
+/// Whether the account will serve nobody in this run any more.
+fn is_final(error: &InvokeError) -> bool {
+    matches!(
+        error,
+        InvokeError::Acquire(AcquireError::Quarantined { .. } | AcquireError::NoSession { .. })
+    )
+}
+
+async fn call(
+    mix: Mix,
+    random: &mut fastrand::Rng,
+    lease: &Lease<Manager>,
+) -> Result<(), InvokeError> {
+    match (mix, random.u8(..4)) {
+        (Mix::Everything, 0 | 1) => {
+            let myself = vec![enums::InputUser::UserSelf];
+            lease.invoke(&functions::users::GetUsers { id: myself }).await.map(drop)
+        }
+        (Mix::Everything, 2) => lease.invoke(&note_to_self(random.i64(..))).await.map(drop),
+        _ => lease.invoke(&functions::Ping { ping_id: random.i64(..) }).await.map(drop),
+    }
+}
+
+fn note_to_self(random_id: i64) -> functions::messages::SendMessage {
+    functions::messages::SendMessage {
+        no_webpage: true,
+        silent: true,
+        background: false,
+        clear_draft: false,
+        noforwards: false,
+        update_stickersets_order: false,
+        invert_media: false,
+        allow_paid_floodskip: false,
+        peer: enums::InputPeer::PeerSelf,
+        reply_to: None,
+        message: "telepool was here".into(),
+        random_id,
+        reply_markup: None,
+        entities: None,
+        schedule_date: None,
+        schedule_repeat_period: None,
+        send_as: None,
+        quick_reply_shortcut: None,
+        effect: None,
+        allow_paid_stars: None,
+        suggested_post: None,
+        rich_message: None,
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a run is measured in real time")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
