@@ -1,20 +1,31 @@
 //! The log, on standard error and above the status line.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use indicatif::ProgressBar;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::layer;
+use tracing_subscriber::layer::SubscriberExt;
+
+/// Where the client library logs: it warns of every lost connection, which the pool counts.
+const CLIENT: [&str; 3] = ["grammers_client", "grammers_mtproto", "grammers_mtsender"];
 
 /// Starts the log. Warnings are shown unless `TELEPOOL_LOG` says `error`, `info`, `debug`,
 /// `trace` or `off`.
 pub(crate) fn start(line: &ProgressBar) {
     let level = std::env::var("TELEPOOL_LOG").ok().and_then(|level| level.parse().ok());
+    let own: LevelFilter = level.unwrap_or(LevelFilter::WARN);
+    let client = level.unwrap_or(LevelFilter::ERROR);
+    let targets = CLIENT.map(|target| (target, client));
+    let filter = Targets::new().with_default(own).with_targets(targets);
     let line = line.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(level.unwrap_or(LevelFilter::WARN))
+    let lines = layer()
         .with_target(false)
-        .with_writer(move || AboveLine(line.clone()))
-        .finish();
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(move || AboveLine(line.clone()));
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
     // Refused only if there is a log already.
     tracing::subscriber::set_global_default(subscriber).ok();
 }

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use clap::{ArgGroup, Args};
 use indicatif::ProgressBar;
 use telepool::datacenter::DataCentre;
@@ -29,7 +30,7 @@ use crate::workload::{self, Manager, Mix, Work, now};
 use crate::{SettingsArguments, logs, monitor, sessions, signals, status};
 
 /// The longest that a call of the workload may take.
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("over").required(true).args(["sandbox", "sessions"])))]
@@ -137,7 +138,7 @@ async fn serve(
     let mix = if arguments.sandbox { Mix::Everything } else { Mix::Pings };
     let work = Work {
         pool: pool.clone(),
-        accounts,
+        accounts: ArcSwap::from_pointee(accounts),
         mix,
         tally: Arc::clone(&tally),
         data_centre: data_centre.clone(),
@@ -189,10 +190,10 @@ fn announce(
 ) {
     match data_centre {
         Some(it) => eprintln!(
-            "telepool: sandbox data centre on {} with {:?} of latency, {accounts} accounts, \
+            "telepool: sandbox data centre on {}, {} ms of latency, {accounts} accounts, \
              {sessions} sessions, seed {seed}",
             it.address(),
-            arguments.world.latency,
+            arguments.world.latency.as_secs_f64() * 1000.0,
         ),
         None => eprintln!("telepool: {accounts} accounts, {sessions} sessions"),
     }
@@ -213,7 +214,7 @@ async fn work_until(
     if !works {
         // The first connection of each account is opened at the pace of the configuration, and
         // tells whether its session is any good.
-        pool.warm_up(work.accounts.iter().copied());
+        pool.warm_up(work.accounts.load().iter().copied());
     }
     let callers = if works { arguments.concurrency } else { 0 };
     let mut callers = workload::start(work, callers, arguments.rate, &stop);

@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use telepool::datacenter::DataCentre;
 use telepool::telegram::client::tl::{enums, functions};
@@ -37,7 +38,8 @@ pub(crate) enum Mix {
 /// What all callers share.
 pub(crate) struct Work {
     pub(crate) pool: Pool<Manager>,
-    pub(crate) accounts: Vec<AccountId>,
+    /// Those that can still serve.
+    pub(crate) accounts: ArcSwap<Vec<AccountId>>,
     pub(crate) mix: Mix,
     pub(crate) tally: Arc<Tally>,
     /// Where faults come from, in a sandbox.
@@ -56,7 +58,6 @@ pub(crate) fn start(work: Work, concurrency: u32, rate: u32, stop: &Stop) -> Joi
     let mut callers = JoinSet::new();
     for number in 0..concurrency {
         let caller = Caller {
-            accounts: work.accounts.clone(),
             random: fastrand::Rng::with_seed(work.seed ^ u64::from(number) << 32),
             waits: Times::new(),
             calls: Times::new(),
@@ -69,8 +70,6 @@ pub(crate) fn start(work: Work, concurrency: u32, rate: u32, stop: &Stop) -> Joi
 
 struct Caller {
     work: Arc<Work>,
-    /// Those that can still serve, as far as this caller knows.
-    accounts: Vec<AccountId>,
     random: fastrand::Rng,
     waits: Times,
     calls: Times,
@@ -78,19 +77,28 @@ struct Caller {
 
 impl Caller {
     async fn run(mut self, pace: Option<Arc<DefaultDirectRateLimiter>>, mut stop: Stop) {
-        while !stop.is_asked() && !self.accounts.is_empty() {
+        while !stop.is_asked() {
             if let Some(pace) = &pace {
                 tokio::select! {
                     () = pace.until_ready() => {}
                     () = stop.asked() => break,
                 }
             }
-            let at = self.random.usize(..self.accounts.len());
-            let account = self.accounts[at];
+            let Some(account) = self.choose() else { break };
             let started = now();
-            if let Err(error) = self.turn(account, started).await {
+            let acquired = tokio::select! {
+                biased;
+                acquired = self.acquire(account, started) => acquired,
+                // Whoever still waits for a lease has begun nothing that must be ended.
+                () = stop.asked() => break,
+            };
+            let done = match acquired {
+                Ok(lease) => self.call(lease).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = done {
                 if is_final(&error) {
-                    self.accounts.swap_remove(at);
+                    self.work.forget(account);
                 }
                 self.judge(account, started, &error);
                 tokio::time::sleep(AFTER_FAILURE).await;
@@ -99,20 +107,34 @@ impl Caller {
         self.work.tally.add_times(&self.waits, &self.calls);
     }
 
-    /// Acquires, calls and releases once.
-    async fn turn(&mut self, account: AccountId, started: Instant) -> Result<(), InvokeError> {
-        let lease = match self.work.pool.acquire(account).await {
-            Ok(lease) => lease,
+    fn choose(&mut self) -> Option<AccountId> {
+        let accounts = self.work.accounts.load();
+        let count = accounts.len();
+        (count > 0).then(|| accounts[self.random.usize(..count)])
+    }
+
+    async fn acquire(
+        &mut self,
+        account: AccountId,
+        started: Instant,
+    ) -> Result<Lease<Manager>, InvokeError> {
+        match self.work.pool.acquire(account).await {
+            Ok(lease) => {
+                self.waits.record(now() - started);
+                Ok(lease)
+            }
             Err(error) => {
                 self.work.tally.count_failed_acquire();
-                return Err(error.into());
+                Err(error.into())
             }
-        };
-        let acquired = now();
-        self.waits.record(acquired - started);
+        }
+    }
+
+    async fn call(&mut self, lease: Lease<Manager>) -> Result<(), InvokeError> {
+        let started = now();
         self.work.tally.count_call();
         call(self.work.mix, &mut self.random, &lease).await?;
-        self.calls.record(now() - acquired);
+        self.calls.record(now() - started);
         Ok(())
     }
 
@@ -130,6 +152,15 @@ impl Caller {
         } else {
             tally.count_failed(error);
         }
+    }
+}
+
+impl Work {
+    /// Takes an account off the list: it will serve nobody in this run any more.
+    fn forget(&self, account: AccountId) {
+        self.accounts.rcu(|accounts| {
+            accounts.iter().copied().filter(|other| *other != account).collect::<Vec<_>>()
+        });
     }
 }
 
