@@ -9,6 +9,8 @@
 
 mod acquire;
 mod cancel;
+#[cfg(feature = "cli")]
+mod command;
 mod expiry;
 mod limits;
 #[cfg(feature = "panel")]

@@ -1,6 +1,7 @@
 //! `/metrics` and `/healthz` of a running pool.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use telepool::Pool;
 use telepool::metrics::Prometheus;
@@ -37,11 +38,17 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
 }
 
 impl Monitor {
-    pub(crate) fn start(listener: TcpListener, pool: &Pool<Manager>) -> Result<Self, Failure> {
+    /// Serves the numbers of a pool; those of its groups are there from the start.
+    pub(crate) fn start(
+        listener: TcpListener,
+        pool: &Pool<Manager>,
+        groups: impl IntoIterator<Item = Arc<str>>,
+    ) -> Result<Self, Failure> {
         let broken =
             |error: &dyn std::fmt::Display| Failure::broken(format!("no metrics: {error}"));
         let address = listener.local_addr().map_err(|error| broken(&error))?;
         let exporter = Prometheus::new(pool).map_err(|error| broken(&error))?;
+        groups.into_iter().for_each(|group| exporter.expect_group(&group));
         let runtime = Handle::current();
         let upkeep = Upkeep::start(&exporter, &runtime);
         let (stop, stopped) = oneshot::channel::<()>();

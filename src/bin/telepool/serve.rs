@@ -3,6 +3,7 @@
 //! Owns the order of things: everything that can be refused is looked at first, then what
 //! listens starts, then the pool, then the work; the end comes in the opposite order.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -114,6 +115,7 @@ async fn serve(
     let (stopper, stop) = signals::listen()?;
     let Ground { sessions, data_centre, telegram, seed } = ground(arguments, settings).await?;
     let session_count = sessions.len();
+    let groups: BTreeSet<_> = sessions.iter().filter_map(|it| it.group.clone()).collect();
     let source =
         MemorySource::new(sessions).map_err(|error| Failure::refused(error.to_string()))?;
     let accounts: Vec<_> = source.accounts().collect();
@@ -130,7 +132,7 @@ async fn serve(
         })
         .build()
         .map_err(|error| Failure::refused(error.to_string()))?;
-    let monitor = Monitor::start(listener, &pool)?;
+    let monitor = Monitor::start(listener, &pool, groups)?;
     announce(arguments, &data_centre, &monitor, account_count, session_count, seed);
 
     let started = now();

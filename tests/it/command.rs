@@ -1,0 +1,248 @@
+//! The command, run as users run it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+fn telepool(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_telepool"));
+    command.args(arguments).env_remove("TELEPOOL_API_ID").env_remove("TELEPOOL_LOG");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = telepool(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code(), text(stdout), text(stderr))
+}
+
+/// A path in the build's own folder that nothing stands at.
+fn fresh(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let path = folder.join(format!("{}-{name}", std::process::id()));
+    std::fs::remove_file(&path).ok();
+    path
+}
+
+/// The summary's numbers by name; all of them have to be there.
+fn checked(stdout: &str) -> Value {
+    let summary: Value = serde_json::from_str(stdout).unwrap();
+    for key in [
+        "accounts",
+        "sessions",
+        "acquires",
+        "calls",
+        "calls_failed",
+        "calls_faulted",
+        "connections_created",
+        "connections_reused",
+        "connections_closed",
+        "reuse_ratio",
+        "key_violations",
+        "seed",
+    ] {
+        assert!(summary[key].is_number(), "{key} in {stdout}");
+    }
+    for (key, parts) in
+        [("acquire_wait_us", &["p50", "p99", "max"][..]), ("call_ms", &["p50", "p99"])]
+    {
+        parts.iter().for_each(|part| assert!(summary[key][part].is_number(), "{key}.{part}"));
+    }
+    let number = |key: &str| summary[key].as_u64().unwrap();
+    assert_eq!(number("connections_created"), number("connections_closed"));
+    assert!(number("connections_reused") <= number("acquires"));
+    summary
+}
+
+/// A running command and the lines of its standard error.
+struct Running {
+    child: Child,
+    told: BufReader<std::process::ChildStderr>,
+}
+
+impl Running {
+    fn start(arguments: &[&str]) -> Self {
+        Self::of(&mut telepool(arguments))
+    }
+
+    fn of(command: &mut Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let told = BufReader::new(child.stderr.take().unwrap());
+        Self { child, told }
+    }
+
+    /// Reads on until a line has these words, and answers with the address that follows them.
+    fn address_after(&mut self, words: &str) -> SocketAddr {
+        let mut told = String::new();
+        for _ in 0..20 {
+            let mut line = String::new();
+            self.told.read_line(&mut line).unwrap();
+            if let Some((_, rest)) = line.split_once(words) {
+                let end = rest.find([',', '/', ' ']).unwrap();
+                return rest[..end].parse().unwrap();
+            }
+            told.push_str(&line);
+        }
+        panic!("{words:?} was not told: {told}");
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+    }
+
+    fn end(mut self) -> (Option<i32>, String) {
+        let mut stdout = String::new();
+        self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+        (self.child.wait().unwrap().code(), stdout)
+    }
+}
+
+/// One request, and the answer with its head.
+fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+const SMALL: [&str; 9] = [
+    "serve",
+    "--sandbox",
+    "--json",
+    "--accounts=20",
+    "--concurrency=16",
+    "--latency=1ms",
+    "--seed=7",
+    "--listen",
+    "127.0.0.1:0",
+];
+
+fn small(more: &[&'static str]) -> Vec<&'static str> {
+    SMALL.iter().chain(more).copied().collect()
+}
+
+#[test]
+fn a_sandbox_run_ends_by_itself_and_tells_what_it_came_to() {
+    let (code, stdout, stderr) = run(&small(&["--duration", "1s"]));
+    assert_eq!(code, Some(0), "{stderr}");
+    let summary = checked(&stdout);
+    assert_eq!((&summary["accounts"], &summary["seed"]), (&20.into(), &7.into()));
+    assert_eq!((&summary["calls_failed"], &summary["key_violations"]), (&0.into(), &0.into()));
+    assert!(summary["calls"].as_u64() > Some(100), "{stdout}");
+}
+
+#[test]
+fn faults_that_were_injected_are_no_failures() {
+    let faults = fresh("faults.toml");
+    std::fs::write(
+        &faults,
+        "[[rule]]\non = \"*\"\nfault = \"close\"\nchance = 0.01\n\n\
+         [[rule]]\non = \"users.getUsers\"\nfault = \"error\"\ncode = 500\nmessage = \"OOPS\"\n\
+         chance = 0.05\n",
+    )
+    .unwrap();
+    let path = faults.to_str().unwrap().to_owned();
+    let mut arguments = small(&["--duration", "2s", "--faults"]);
+    arguments.push(&path);
+    let (code, stdout, stderr) = run(&arguments);
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    let summary = checked(&stdout);
+    assert!(summary["calls_faulted"].as_u64() > Some(0), "{stdout}");
+    assert_eq!((&summary["calls_failed"], &summary["key_violations"]), (&0.into(), &0.into()));
+    std::fs::remove_file(faults).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_and_sigterm_end_a_run_in_order_and_the_numbers_are_served_meanwhile() {
+    for signal in ["-INT", "-TERM"] {
+        let mut running = Running::start(&SMALL);
+        let address = running.address_after("metrics on http://");
+        assert!(get(address, "/healthz").starts_with("HTTP/1.1 200"));
+        let metrics = get(address, "/metrics");
+        assert!(metrics.contains("text/plain; version=0.0.4"), "{metrics}");
+        assert!(metrics.contains("\ntelepool_acquires_total{"), "{metrics}");
+        assert!(metrics.contains("group=\"bots\"") && metrics.contains("group=\"users\""));
+        assert!(!metrics.contains("99960000"), "no number of an account is in it");
+        running.signal(signal);
+        let (code, stdout) = running.end();
+        assert_eq!(code, Some(0), "{stdout}");
+        checked(&stdout);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn sessions_of_a_file_are_served_against_a_data_centre_of_its_own() {
+    let sessions = fresh("sessions.jsonl");
+    let path = sessions.to_str().unwrap();
+    let arguments = ["datacenter", "--accounts", "5", "--latency", "0ms", "--out", path];
+    let mut data_centre = Running::start(&arguments);
+    data_centre.address_after("listens on ");
+    let serve = [
+        "serve",
+        "--json",
+        "--rate=200",
+        "--concurrency=8",
+        "--duration=2s",
+        "--listen=127.0.0.1:0",
+        "--sessions",
+        path,
+    ];
+    let output = telepool(&serve).env("TELEPOOL_API_ID", "1").output().unwrap();
+    let (stdout, stderr) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(0), "{stdout}{stderr}");
+    assert_eq!(checked(&stdout)["accounts"], 5);
+    let (code, _, again) = run(&arguments);
+    assert!(code == Some(2) && again.contains("not overwritten"), "{again}");
+    data_centre.signal("-INT");
+    let (code, stdout) = data_centre.end();
+    assert_eq!(code, Some(0));
+    let stats: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((&stats["key_violations"], &stats["connections"]), (&0.into(), &0.into()));
+    std::fs::remove_file(sessions).unwrap();
+}
+
+#[test]
+fn bad_input_is_refused_by_name_before_anything_starts() {
+    let broken = fresh("broken.jsonl");
+    std::fs::write(&broken, "{\"phone\": \"12\", \"session\": \"x\"}\n").unwrap();
+    let broken = broken.to_str().unwrap();
+    let settings = fresh("settings.toml");
+    std::fs::write(&settings, "[pool]\nmax_idle_tine = 5\n").unwrap();
+    let settings = settings.to_str().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    for (arguments, words) in [
+        (vec!["serve"], "--sandbox"),
+        (vec!["serve", "--sandbox", "--accounts", "0"], "1..=1000000"),
+        (vec!["serve", "--sandbox", "--latency", "soon"], "250ms"),
+        (vec!["serve", "--sandbox", "--faults", "/none"], "none, mixed or a TOML file"),
+        (vec!["serve", "--sandbox", "--faults", settings], "unknown field `pool`"),
+        (vec!["serve", "--sandbox", "--config", settings], "did you mean pool.max_idle_time"),
+        (vec!["serve", "--sandbox", "--config", "/none"], "cannot read /none"),
+        (vec!["serve", "--sandbox", "--set", "pool.max_connections=0"], "from 1 to"),
+        (vec!["serve", "--sandbox", "--listen", &taken], "or 0 for any free one"),
+        (vec!["serve", "--sandbox", "--listen", "0.0.0.0:0"], "only loopback"),
+        (vec!["serve", "--sandbox", "--sessions", broken], "cannot be used with"),
+        (vec!["serve", "--sessions", "/none"], "--sessions /none: cannot be read"),
+        (vec!["serve", "--sessions", broken], "line 1"),
+        (vec!["datacenter", "--out", "/none/x", "--listen", &taken], "cannot listen"),
+        (vec!["datacenter", "--out", broken], "not overwritten"),
+        (vec!["datacenter", "--out", "/none/x"], "--out /none/x"),
+    ] {
+        let (code, stdout, stderr) = run(&arguments);
+        assert_eq!(code, Some(2), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(words) && stdout.is_empty(), "{arguments:?}: {stderr}");
+    }
+    for path in [broken, settings] {
+        std::fs::remove_file(path).unwrap();
+    }
+}
