@@ -33,7 +33,7 @@
 //! # Where to look
 //! [`Pool`] and [`Account`] acquire; [`Acquire`] is the future they return and [`Lease`] its
 //! outcome. [`Config`] holds every setting with its default and limits, [`Event`] what happens,
-//! [`PoolStats`] and [`AccountStats`] the numbers.
+//! [`PoolStats`] and [`AccountStats`] the numbers. [`design`] tells how it works inside.
 //!
 #![cfg_attr(feature = "grammers", doc = "Real Telegram accounts: [`telegram`] and [`session`].")]
 #![cfg_attr(feature = "metrics", doc = "For Prometheus and other collectors: [`metrics`].")]
@@ -47,6 +47,7 @@ mod call_site;
 mod caught;
 mod clock;
 mod config;
+pub mod design;
 mod dialer;
 mod entry;
 mod error;
@@ -88,6 +89,6 @@ pub use state::ConnectionState;
 pub use stats::PoolStats;
 
 /// The README's example, compiled with the tests.
-#[cfg(all(doctest, feature = "grammers"))]
+#[cfg(all(doctest, feature = "grammers", feature = "panel"))]
 #[doc = include_str!("../README.md")]
 struct ReadmeDoctests;
