@@ -36,6 +36,7 @@ mod faults;
 mod frame;
 mod judge;
 mod method;
+mod newcomer;
 mod peer;
 mod population;
 mod stats;
@@ -57,7 +58,7 @@ use crate::account::AccountId;
 use crate::session::SessionRecord;
 use crate::sync::Ordering;
 use faults::Faults;
-use judge::Newcomer;
+use newcomer::Newcomer;
 use peer::Peer;
 use population::{Order, World};
 

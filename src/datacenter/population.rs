@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::envelope::key_id;
 use super::faults::Faults;
-use super::judge::Newcomer;
+use super::newcomer::Newcomer;
 use super::stats::Counters;
 use crate::account::AccountId;
 use crate::clock::{Instant, now, unix_time};
