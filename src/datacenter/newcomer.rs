@@ -8,9 +8,9 @@
 //! on their way from the socket to the register are seen in one place or in the other.
 
 use std::io::{self, ErrorKind};
-use std::os::fd::AsFd;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::frame::Framing;
@@ -67,5 +67,5 @@ impl Newcomer {
 /// What could be read from a socket right now, without reading it. The runtime's own look would
 /// go by what it last heard of the socket, which may be old.
 fn look(stream: &TcpStream, bytes: &mut [u8]) -> io::Result<usize> {
-    std::net::TcpStream::from(stream.as_fd().try_clone_to_owned()?).peek(bytes)
+    std::net::TcpStream::from(SockRef::from(stream).try_clone()?).peek(bytes)
 }

@@ -7,10 +7,10 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::sync::{mpsc, watch};
 
 use super::conversation::{Conversation, Reply};
@@ -362,8 +362,7 @@ impl Peer {
     /// Ends the connection after the client has read what was written to it.
     async fn part(&mut self) -> io::Result<()> {
         let stream = &self.newcomer.stream;
-        std::net::TcpStream::from(stream.as_fd().try_clone_to_owned()?)
-            .shutdown(Shutdown::Write)?;
+        SockRef::from(stream).shutdown(Shutdown::Write)?;
         let mut ignored = [0; 1024];
         loop {
             stream.readable().await?;
