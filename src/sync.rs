@@ -108,6 +108,13 @@ mod real {
             self.0.load_full()
         }
 
+        /// Looks at the value, if there is one, without counting a reference.
+        pub(crate) fn look(&self, look: impl FnOnce(&T)) {
+            if let Some(value) = &*self.0.load() {
+                look(value);
+            }
+        }
+
         /// Looks at the value without counting a reference, and clones it only if asked to.
         pub(crate) fn clone_if(&self, wanted: impl FnOnce(&T) -> bool) -> Option<Arc<T>> {
             let guard = self.0.load();
@@ -222,6 +229,12 @@ mod model {
 
         pub(crate) fn load(&self) -> Option<Arc<T>> {
             self.0.lock().clone()
+        }
+
+        pub(crate) fn look(&self, look: impl FnOnce(&T)) {
+            if let Some(value) = self.load() {
+                look(&value);
+            }
         }
 
         pub(crate) fn clone_if(&self, wanted: impl FnOnce(&T) -> bool) -> Option<Arc<T>> {

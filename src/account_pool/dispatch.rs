@@ -140,7 +140,7 @@ impl<C, E> AccountPool<C, E> {
             self.make_room_for_fresh(body, core, orders);
         }
         self.settle_shrink(core);
-        self.settle_wait(body, core);
+        self.settle_wait(core);
     }
 
     /// Gives free connections to those in line, first come, first served.
@@ -152,9 +152,9 @@ impl<C, E> AccountPool<C, E> {
                 return;
             };
             if connection.stamp != self.stamp() {
-                self.discard(body, core, connection, CloseReason::Drain, orders);
+                self.discard(core, connection, CloseReason::Drain, orders);
             } else if core.must_yield_to_fresh(&body.permits) {
-                self.discard(body, core, connection, CloseReason::Requested, orders);
+                self.discard(core, connection, CloseReason::Requested, orders);
             } else {
                 orders.wake.extend(core.line.serve_plain(connection, source));
             }
@@ -234,11 +234,11 @@ impl<C, E> AccountPool<C, E> {
         let core = &mut *guard;
         let leases = connection.word.snapshot().leases();
         if let Some(reason) = self.reason_to_close(body, core, &connection, now, pressure) {
-            self.discard(body, core, connection, reason, &mut orders);
+            self.discard(core, connection, reason, &mut orders);
             orders.ended = true;
         } else if core.line.plain() > 0 && !connection.word.snapshot().is_retiring() {
             let waker = core.line.serve_plain(connection, Source::of_live(leases > 1));
-            self.settle_wait(body, core);
+            self.settle_wait(core);
             drop(guard);
             orders.wake.extend(waker);
             return orders;
@@ -253,7 +253,7 @@ impl<C, E> AccountPool<C, E> {
                     orders.close.push(connection);
                 }
                 Released::Orphan => {
-                    body.counters.orphans.fetch_sub(1, Ordering::Relaxed);
+                    self.counters.orphans.fetch_sub(1, Ordering::Relaxed);
                 }
             }
         }
@@ -300,7 +300,6 @@ impl<C, E> AccountPool<C, E> {
     /// Ends a lease together with its connection.
     pub(super) fn discard(
         &self,
-        body: &Body<C, E>,
         core: &mut Core<C, E>,
         connection: Arc<Connection<C>>,
         reason: CloseReason,
@@ -315,7 +314,7 @@ impl<C, E> AccountPool<C, E> {
             Retired::Draining { first: true } => orders.drain.push(connection),
             Retired::Draining { first: false } => {}
             Retired::Already => {
-                body.counters.orphans.fetch_sub(1, Ordering::Relaxed);
+                self.counters.orphans.fetch_sub(1, Ordering::Relaxed);
             }
         }
     }
@@ -350,8 +349,8 @@ impl<C, E> AccountPool<C, E> {
     }
 
     /// Clears WAIT when the line is empty, before the lock is given up.
-    pub(super) fn settle_wait(&self, body: &Body<C, E>, core: &Core<C, E>) {
-        body.counters.waiting.store(core.line.len() as u64, Ordering::Relaxed);
+    pub(super) fn settle_wait(&self, core: &Core<C, E>) {
+        self.counters.waiting.store(core.line.len() as u64, Ordering::Relaxed);
         if core.line.is_empty() && self.gate.load(Ordering::Relaxed) & WAIT != 0 {
             self.gate.fetch_and(!WAIT, Ordering::SeqCst);
         }

@@ -32,7 +32,7 @@ impl<C, E> AccountPool<C, E> {
         let body = self.body();
         let mut orders = Orders::none();
         let mut core = body.core.lock();
-        self.discard(body, &mut core, connection, reason, &mut orders);
+        self.discard(&mut core, connection, reason, &mut orders);
         self.settle_shrink(&core);
         orders
     }
@@ -66,6 +66,7 @@ impl<C, E> AccountPool<C, E> {
         }
         let connection = Arc::new(Connection::new(id, order.slot, self.leases(), gate & !FLAGS));
         body.slots[usize::from(order.slot)].store(Some(Arc::clone(&connection)));
+        self.counters.occupied.fetch_or(1 << order.slot, Ordering::Relaxed);
         Some(connection)
     }
 
@@ -86,7 +87,7 @@ impl<C, E> AccountPool<C, E> {
         let body = self.body();
         let mut orders = Orders::none();
         connection.open(opened, now, retire_at);
-        body.counters.opened.fetch_add(1, Ordering::Relaxed);
+        self.counters.opened.fetch_add(1, Ordering::Relaxed);
         let mut guard = body.core.lock();
         let core = &mut *guard;
         core.dialing -= 1;
@@ -162,7 +163,7 @@ impl<C, E> AccountPool<C, E> {
     pub(crate) fn vacate(&self, connection: &Connection<C>, now: Tick) -> Orders<C> {
         let body = self.body();
         let mut orders = Orders::none();
-        let counters = &body.counters;
+        let counters = &self.counters;
         counters.closed.fetch_add(1, Ordering::Relaxed);
         counters.past_shared_uses.fetch_add(connection.shared_uses(), Ordering::Relaxed);
         counters.past_uses.fetch_add(connection.uses(), Ordering::Relaxed);
@@ -175,6 +176,7 @@ impl<C, E> AccountPool<C, E> {
 
     /// The only place where a slot and a permit come back.
     fn give_back(&self, body: &Body<C, E>, core: &mut Core<C, E>, slot: u16) {
+        self.counters.occupied.fetch_and(!(1 << slot), Ordering::Relaxed);
         body.slots[usize::from(slot)].store(None);
         core.vacant |= 1 << slot;
         if core.debt > 0 {
@@ -283,7 +285,7 @@ impl<C, E> AccountPool<C, E> {
 
     /// Ends a draining connection whatever leases it has.
     pub(crate) fn force(&self, connection: &Arc<Connection<C>>) -> Orders<C> {
-        let orphans = &self.body().counters.orphans;
+        let orphans = &self.counters.orphans;
         let forced = connection.word.transition_to_forced(
             |leases| {
                 orphans.fetch_add(leases.into(), Ordering::Relaxed);
@@ -355,10 +357,9 @@ impl<C, E> AccountPool<C, E> {
 
     /// Notes that a method must rest until a tick.
     pub(crate) fn cool_down(&self, key: u32, until: Tick, now: Tick) {
-        let body = self.body();
-        let mut core = body.core.lock();
+        let mut core = self.body().core.lock();
         core.health.cool_down(key, until, now);
-        body.resting_until.fetch_max(until, Ordering::Relaxed);
+        self.counters.resting_until.fetch_max(until, Ordering::Relaxed);
     }
 
     /// Until when a method must rest, if it must.
@@ -368,7 +369,7 @@ impl<C, E> AccountPool<C, E> {
 
     /// Whether any method must rest.
     pub(crate) fn is_cooling(&self, now: Tick) -> bool {
-        self.body.get().is_some_and(|body| body.resting_until.load(Ordering::Relaxed) > now)
+        self.counters.resting_until.load(Ordering::Relaxed) > now
     }
 
     /// Why the account cannot serve, if it cannot.
@@ -419,7 +420,7 @@ impl<C, E> AccountPool<C, E> {
             && core.line.is_empty()
             && core.retry_at <= now
             && core.health.is_clean(now)
-            && body.counters.orphans.load(Ordering::Relaxed) == 0
+            && self.counters.orphans.load(Ordering::Relaxed) == 0
     }
 
     /// Retires every connection that no longer fits the gate, then serves those in line.

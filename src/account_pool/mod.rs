@@ -88,6 +88,7 @@ pub(crate) struct AccountPool<C, E> {
     group: u16,
     /// The most connections, and the most leases on one made from now on.
     limits: AtomicU64,
+    counters: Counters,
     /// Made with the first connection, so that an account that is merely known costs little.
     body: OnceLock<Box<Body<C, E>>>,
 }
@@ -98,12 +99,10 @@ struct Body<C, E> {
     slots: Box<[Cell<Connection<C>>]>,
     permits: Permits,
     core: Mutex<Core<C, E>>,
-    counters: Counters,
-    /// Until when some method must rest; changed under the lock.
-    resting_until: AtomicU64,
 }
 
-/// Totals of the account; relaxed, and each published before the thing that it counts. Who reads
+/// Totals of the account, beside the gate so that a reading of an account without connections
+/// looks nowhere else; relaxed, and each published before the thing that it counts. Who reads
 /// them looks at what is past first and at the connections then, at the uses before the leases:
 /// whatever happens meanwhile, no use or release is seen before it was one.
 #[derive(Debug, Default)]
@@ -118,6 +117,10 @@ struct Counters {
     /// Leases whose connection was closed by force.
     orphans: AtomicU64,
     waiting: AtomicU64,
+    /// The slots that hold a connection, as bits: a hint that spares a reading the empty ones.
+    occupied: AtomicU64,
+    /// Until when some method must rest; changed under the lock.
+    resting_until: AtomicU64,
 }
 
 impl<C, E> AccountPool<C, E> {
@@ -131,6 +134,7 @@ impl<C, E> AccountPool<C, E> {
             slots,
             group,
             limits: AtomicU64::new(pack_limits(cap, leases)),
+            counters: Counters::default(),
             body: OnceLock::new(),
         }
     }
@@ -165,8 +169,6 @@ impl<C, E> AccountPool<C, E> {
                 slots: (0..slots).map(|_| Cell::empty()).collect(),
                 permits: Permits::new(usize::from(self.cap())),
                 core: Mutex::new(Core::new(self.slots, self.cap())),
-                counters: Counters::default(),
-                resting_until: AtomicU64::new(0),
             })
         })
     }
@@ -233,7 +235,7 @@ impl<C, E> AccountPool<C, E> {
         let body = self.body();
         let mut core = body.core.lock();
         let given = core.line.leave(waiter);
-        self.settle_wait(body, &core);
+        self.settle_wait(&core);
         drop(core);
         given.and_then(Result::ok).map(|(connection, _)| connection)
     }
@@ -248,7 +250,7 @@ impl<C, E> AccountPool<C, E> {
         }
         core.watch = core.line.expire(now, &mut orders.wake);
         orders.watch = core.watch;
-        self.settle_wait(body, &core);
+        self.settle_wait(&core);
         orders
     }
 
@@ -262,7 +264,7 @@ impl<C, E> AccountPool<C, E> {
         site: &'static Location<'static>,
     ) -> u64 {
         if source == Source::New {
-            self.body().counters.new_uses.fetch_add(1, Ordering::Relaxed);
+            self.counters.new_uses.fetch_add(1, Ordering::Relaxed);
         }
         connection.count_use(source, now, site)
     }
@@ -302,7 +304,7 @@ impl<C, E> AccountPool<C, E> {
             }
             Released::Draining => Some(Orders::ended()),
             Released::Orphan => {
-                self.body().counters.orphans.fetch_sub(1, Ordering::Relaxed);
+                self.counters.orphans.fetch_sub(1, Ordering::Relaxed);
                 Some(Orders::ended())
             }
         }

@@ -95,20 +95,23 @@ impl<C, E> AccountPool<C, E> {
 
     /// Adds this account's numbers to a sum.
     pub(crate) fn add_to(&self, totals: &mut Totals) {
-        let Some(body) = self.body.get() else { return };
-        let counters = &body.counters;
+        let counters = &self.counters;
         totals.uses += counters.past_uses.load(Ordering::Relaxed);
         totals.shared_uses += counters.past_shared_uses.load(Ordering::Relaxed);
         let mut live = 0;
-        for connection in self.connections() {
-            totals.uses += connection.uses();
-            totals.shared_uses += connection.shared_uses();
-            let now = connection.word.snapshot();
-            totals.states[now.state() as usize] += 1;
-            if !now.is_final() {
-                totals.leases += u64::from(now.leases());
-                live += 1;
-            }
+        let mut occupied = counters.occupied.load(Ordering::Relaxed);
+        while occupied != 0 {
+            self.body().slots[occupied.trailing_zeros() as usize].look(|connection| {
+                totals.uses += connection.uses();
+                totals.shared_uses += connection.shared_uses();
+                let now = connection.word.snapshot();
+                totals.states[now.state() as usize] += 1;
+                if !now.is_final() {
+                    totals.leases += u64::from(now.leases());
+                    live += 1;
+                }
+            });
+            occupied &= occupied - 1;
         }
         totals.peopled += u64::from(live > 0);
         totals.leases += counters.orphans.load(Ordering::Relaxed);

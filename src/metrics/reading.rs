@@ -6,9 +6,11 @@
 //! # Orderings
 //! Relaxed, like the counters themselves. What counts is the order of the steps: what forgotten
 //! accounts and closed connections have left is read before those that are left, and uses are
-//! read before leases. So a reading that races with a change may come short of the truth, by
-//! what changed under it, and never goes beyond it; a counter, which takes no step back, is
-//! right again with the next reading.
+//! read before leases. So a reading that races with a change comes short of the truth by what
+//! changed under it, which the next reading makes good. It goes beyond the truth in two cases,
+//! by one step under way each, and until the counter has caught up: a release that ended its
+//! connection counts as one that did not while its maker is between the two steps; and a machine
+//! that reorders loads may see the steps in another order.
 
 use std::sync::{Arc, Weak};
 
