@@ -311,6 +311,7 @@ impl<C, E> AccountPool<C, E> {
             }
             Retired::Draining { first: true } => orders.drain.push(connection),
             Retired::Draining { first: false } => {}
+            Retired::Connecting => unreachable!("BUG: a lease of what is being opened"),
             Retired::Already => {
                 body.counters.orphans.fetch_sub(1, Ordering::Relaxed);
             }

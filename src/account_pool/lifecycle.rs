@@ -17,7 +17,7 @@ use crate::clock::Tick;
 use crate::error::DialError;
 use crate::health::Unready;
 use crate::manager::QuarantineReason;
-use crate::state::{ConnectionState, Retired};
+use crate::state::{ConnectionState, Opened, Retired};
 use crate::sync::{Ordering, load_after_change, set_bits_before_load};
 
 impl<C, E> AccountPool<C, E> {
@@ -99,19 +99,27 @@ impl<C, E> AccountPool<C, E> {
             None if core.excess() > 0 => Some(CloseReason::Excess),
             None => None,
         };
-        if let Some(reason) = reason {
+        let waited_for = !core.line.is_empty();
+        let opened = if let Some(reason) = reason {
             connection.note_reason(reason);
             connection.word.transition_to_not_opened(false);
-            core.closing += 1;
-            orders.close.push(Arc::clone(connection));
+            Opened::Close
         } else {
-            let waited_for = !core.line.is_empty();
             // Before it is handed over: its waiter may look at once.
-            if connection.word.transition_to_opened(waited_for, connection.max_leases) {
-                body.push(Arc::clone(connection));
+            connection.word.transition_to_opened(waited_for, connection.max_leases)
+        };
+        match opened {
+            Opened::Close => {
+                core.closing += 1;
+                orders.close.push(Arc::clone(connection));
             }
-            if waited_for {
-                orders.wake.extend(core.line.serve_first(connection));
+            Opened::Open { push } => {
+                if push {
+                    body.push(Arc::clone(connection));
+                }
+                if waited_for {
+                    orders.wake.extend(core.line.serve_first(connection));
+                }
             }
         }
         self.dispatch(body, core, now, &mut orders);
@@ -275,7 +283,7 @@ impl<C, E> AccountPool<C, E> {
                 }
                 orders
             }
-            Retired::Already => Orders::none(),
+            Retired::Connecting | Retired::Already => Orders::none(),
         }
     }
 
@@ -428,7 +436,8 @@ impl<C, E> AccountPool<C, E> {
                         orders.close.push(connection);
                     }
                     Retired::Draining { first: true } => orders.drain.push(connection),
-                    Retired::Draining { first: false } | Retired::Already => {}
+                    Retired::Draining { first: false } | Retired::Connecting | Retired::Already => {
+                    }
                 }
             } else if quota > 0 && connection.word.transition_to_reaped() {
                 connection.note_reason(CloseReason::Excess);

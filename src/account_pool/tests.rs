@@ -309,3 +309,29 @@ fn void_entries_never_fill_the_queue() {
     assert!(engine.release(lease, NOW, Pressure::Calm).is_none());
     assert!(matches!(engine.try_lease(), Take::Leased(..)));
 }
+
+#[test]
+fn a_connection_that_is_retired_while_it_is_dialled_is_closed_when_it_opens() {
+    let engine = engine(1, 1, 1);
+    let (waiter, orders) = join(&engine, false);
+    let connection = engine.begin_dial(orders.dial[0], ConnectionId(1)).unwrap();
+    assert!(engine.retire(&connection, CloseReason::Requested).is_empty(), "not open yet");
+    let orders = engine.complete_dial(&connection, 7, Tick::MAX, NOW);
+    assert_eq!(orders.close.len(), 1);
+    assert!(served(&waiter).is_none());
+    let orders = engine.vacate(&connection, NOW);
+    let _ = dial(&engine, orders.dial[0], 2).unwrap();
+    assert!(served(&waiter).is_some());
+}
+
+#[test]
+fn a_quarantine_that_is_lifted_during_a_dial_leaves_no_reason_on_a_live_connection() {
+    let engine = engine(1, 1, 1);
+    let (_, orders) = join(&engine, false);
+    let connection = engine.begin_dial(orders.dial[0], ConnectionId(1)).unwrap();
+    let _ = engine.quarantine(None, QuarantineReason::Operator, NOW);
+    let _ = engine.reinstate(NOW);
+    let orders = engine.complete_dial(&connection, 7, Tick::MAX, NOW);
+    assert_eq!(orders.close.len(), 1, "it bears the reason of its end");
+    assert_eq!(orders.close[0].reason(), CloseReason::Quarantine);
+}
