@@ -12,7 +12,7 @@ use crate::account_pool::waiters::{Line, Refusal};
 use crate::account_pool::{AccountPool, Body, CLOSED, FLAGS, SHRINK, UNREADY, WAIT};
 use crate::clock::{Instant, Tick};
 use crate::health::{Health, Unready};
-use crate::state::{Released, Retired};
+use crate::state::{ConnectionState, Released, Retired};
 use crate::sync::{Ordering, Permits};
 
 /// What the account's lock guards.
@@ -208,8 +208,11 @@ impl<C, E> AccountPool<C, E> {
             let idlest = body
                 .slots
                 .iter()
-                .filter_map(|slot| slot.load())
-                .filter(|connection| connection.word.snapshot().leases() == 0)
+                // Not any without leases: one that is being dialled or closed would seem the
+                // idlest, cannot be claimed, and would hide the idle ones.
+                .filter_map(|slot| {
+                    slot.clone_if(|it| it.word.snapshot().state() == ConnectionState::Idle)
+                })
                 .min_by_key(|connection| connection.last_used());
             // Losing the claim to an acquire ends the loop: its release comes by here again.
             let Some(connection) = idlest.filter(|it| it.word.transition_to_reaped()) else {

@@ -335,3 +335,24 @@ fn a_quarantine_that_is_lifted_during_a_dial_leaves_no_reason_on_a_live_connecti
     assert_eq!(orders.close.len(), 1, "it bears the reason of its end");
     assert_eq!(orders.close[0].reason(), CloseReason::Quarantine);
 }
+
+#[test]
+fn a_connection_that_is_dialled_or_closed_does_not_hide_an_idle_one_that_can_make_room() {
+    let engine = engine(3, 3, 1);
+    let leases: Vec<_> = (0..2)
+        .map(|id| {
+            let (waiter, orders) = join(&engine, false);
+            let _ = dial(&engine, orders.dial[0], id).unwrap();
+            served(&waiter).unwrap()
+        })
+        .collect();
+    for lease in leases {
+        let _ = engine.release(lease, NOW + 10, Pressure::Calm);
+    }
+    let (_first, orders) = join(&engine, true);
+    assert!(engine.begin_dial(orders.dial[0], ConnectionId(2)).is_some());
+    let (_second, orders) = join(&engine, true);
+    assert_eq!(orders.close.len(), 1, "beside one that is being dialled");
+    let (_third, orders) = join(&engine, true);
+    assert_eq!(orders.close.len(), 1, "beside one that is being closed");
+}
