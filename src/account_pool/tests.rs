@@ -356,3 +356,41 @@ fn a_connection_that_is_dialled_or_closed_does_not_hide_an_idle_one_that_can_mak
     let (_third, orders) = join(&engine, true);
     assert_eq!(orders.close.len(), 1, "beside one that is being closed");
 }
+
+/// Two connections with two leases each.
+fn two_shared(engine: &Engine) -> [Arc<Connection<u32>>; 2] {
+    let leases = [0, 1].map(|id| {
+        let (waiter, orders) = join(engine, false);
+        let _ = dial(engine, orders.dial[0], id).unwrap();
+        let lease = served(&waiter).unwrap();
+        assert!(matches!(engine.try_lease(), Take::Leased(_, Source::Shared)));
+        lease
+    });
+    assert!(matches!(engine.try_lease_any(), Take::Empty));
+    leases
+}
+
+#[test]
+fn one_acquire_for_a_new_connection_retires_one_shared_connection_and_not_all() {
+    let engine = engine(2, 2, 2);
+    let [one, two] = two_shared(&engine);
+    let (_fresh, _) = join(&engine, true);
+    let orders = engine.release(one, NOW, Pressure::Calm).unwrap();
+    assert_eq!(orders.drain.len(), 1, "its place comes with its last lease");
+    let orders = engine.release(two, NOW, Pressure::Calm).unwrap();
+    assert!(orders.is_empty(), "one place is enough");
+}
+
+#[test]
+fn a_cap_lowered_by_one_retires_one_shared_connection_and_not_all() {
+    let engine = engine(2, 2, 2);
+    let [one, two] = two_shared(&engine);
+    let _ = engine.set_limits(1, 2, NOW);
+    let orders = engine.release(Arc::clone(&one), NOW, Pressure::Calm).unwrap();
+    assert_eq!(orders.drain.len(), 1);
+    let orders = engine.release(two, NOW, Pressure::Calm).unwrap();
+    assert!(orders.is_empty(), "one place is enough");
+    let orders = engine.release(one, NOW, Pressure::Calm).unwrap();
+    assert!(engine.vacate(&orders.close[0], NOW).is_empty());
+    assert_eq!(engine.stats(NOW, Default::default()).total_connections, 1);
+}
