@@ -87,11 +87,13 @@ impl<C, E> Core<C, E> {
     /// Fresh acquires in line that neither a dial nor a coming place provides for, although
     /// there is no room for a dial.
     fn unprovided_fresh(&self, permits: &Permits) -> u32 {
-        let room = permits.free() > 0 && self.vacant & !self.health.barred() != 0;
-        if room || self.failures > 0 {
+        if permits.free() > 0 && self.vacant & !self.health.barred() != 0 {
             return 0;
         }
         let fresh = u32::try_from(self.line.fresh()).unwrap_or(u32::MAX);
+        // After a failure one at a time, as dials go. Not none: nothing but a dial ends the
+        // failures, and without room there is none.
+        let fresh = if self.failures > 0 { fresh.min(1) } else { fresh };
         fresh.saturating_sub(self.dialing + self.closing)
     }
 }

@@ -394,3 +394,23 @@ fn a_cap_lowered_by_one_retires_one_shared_connection_and_not_all() {
     assert!(engine.vacate(&orders.close[0], NOW).is_empty());
     assert_eq!(engine.stats(NOW, Default::default()).total_connections, 1);
 }
+
+#[test]
+fn an_old_failure_does_not_keep_an_acquire_from_its_new_connection() {
+    let engine = engine(2, 2, 1);
+    let lease = first_lease(&engine);
+    let (_, orders) = join(&engine, false);
+    let order = orders.dial[0];
+    let connection = engine.begin_dial(order, ConnectionId(2)).unwrap();
+    // As it goes when the server refuses a session: the account has one less to dial with.
+    let _ = engine.quarantine(Some(order.slot), QuarantineReason::KeyDuplicated, NOW);
+    let lost = Lost::Failed { retry_at: NOW };
+    let failure = DialError::Connect(std::io::Error::other("refused"));
+    let _ = engine.fail_dial(order, Some(&connection), lost, Some(failure), NOW);
+    let _ = engine.release(lease, NOW, Pressure::Calm);
+    let (fresh, orders) = join(&engine, true);
+    assert_eq!(orders.close.len(), 1, "nothing else can make room");
+    let orders = engine.vacate(&orders.close[0], NOW);
+    let _ = dial(&engine, orders.dial[0], 3).unwrap();
+    assert!(served(&fresh).is_some());
+}
