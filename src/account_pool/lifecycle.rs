@@ -221,18 +221,24 @@ impl<C, E> AccountPool<C, E> {
         let Some(connection) = found.filter(|it| it.id == id && it.look() == look) else {
             return Reap::Gone;
         };
+        // Whenever a leased one is returned, it will have been used after now. By then it may
+        // have idle time left and reach its age in it; one past its age does not come back.
+        let retire_at = connection.retire_at();
+        let leased_until = match now + max_idle {
+            until if retire_at > now => until.min(retire_at),
+            until => until,
+        };
         let idle_until = match connection.word.snapshot().state() {
-            // Whenever it is returned, it will have been used after now.
-            ConnectionState::Active => now + max_idle,
+            ConnectionState::Active => leased_until,
             ConnectionState::Idle => {
-                let until = (connection.last_used() + max_idle).min(connection.retire_at());
+                let until = (connection.last_used() + max_idle).min(retire_at);
                 if now >= until && connection.word.transition_to_reaped() {
-                    let aged = connection.retire_at() <= now;
+                    let aged = retire_at <= now;
                     connection.note_reason(if aged { CloseReason::Age } else { CloseReason::Idle });
                     return Reap::Expired(self.closing(connection));
                 }
                 // An acquire may have won the race for it: then it was used just now.
-                if now >= until { now + max_idle } else { until }
+                if now >= until { leased_until } else { until }
             }
             ConnectionState::Connecting
             | ConnectionState::Disconnected

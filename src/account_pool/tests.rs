@@ -414,3 +414,21 @@ fn an_old_failure_does_not_keep_an_acquire_from_its_new_connection() {
     let _ = dial(&engine, orders.dial[0], 3).unwrap();
     assert!(served(&fresh).is_some());
 }
+
+#[test]
+fn the_reaper_comes_back_for_the_age_of_a_connection_that_it_found_leased() {
+    let engine = engine(1, 1, 1);
+    let (waiter, orders) = join(&engine, false);
+    let connection = engine.begin_dial(orders.dial[0], ConnectionId(1)).unwrap();
+    let _ = engine.complete_dial(&connection, 7, NOW + 150, NOW);
+    let lease = served(&waiter).unwrap();
+    let Reap::Again(look) = engine.reap(0, connection.id, 0, NOW + 100, 100) else {
+        panic!("it is leased")
+    };
+    assert_eq!(look, NOW + 150, "idle again by then, it has idle time left and no age");
+    assert!(engine.release(lease, NOW + 110, Pressure::Calm).is_none());
+    let Reap::Expired(orders) = engine.reap(0, connection.id, look, look, 100) else {
+        panic!("its age is over")
+    };
+    assert_eq!(orders.close[0].reason(), CloseReason::Age);
+}
