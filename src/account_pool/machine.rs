@@ -16,7 +16,6 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use proptest::collection::vec;
-use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
@@ -40,12 +39,16 @@ enum Action {
     Lease {
         through_slots: bool,
     },
+    /// An acquire stands in line, and looks for its answer at once or later.
     Join {
         fresh: bool,
         patience: Option<u16>,
+        polled: bool,
     },
-    /// A waiter is polled; if it has its answer, it takes it.
     Poll(u8),
+    /// Something that is under way comes to its next stage: a dial, a close, a timer that is
+    /// due, or a waiter that was answered.
+    Proceed(u8, DialEnd),
     /// A waiter takes its answer, finds the connection dead and goes back to the front.
     TakeDead(u8),
     Leave(u8),
@@ -58,14 +61,8 @@ enum Action {
         which: u8,
         reason: CloseReason,
     },
-    /// The next stage of a dial.
-    Dial(u8, DialEnd),
-    /// A close comes to its end.
-    Vacate(u8),
     Advance(u8),
-    /// The timers of waiters, of the reaper and of drains.
-    Watch(u8),
-    Reap(u8),
+    /// A connection has drained for long enough.
     Force(u8),
     Retire {
         which: u8,
@@ -87,70 +84,88 @@ enum Action {
 #[derive(Clone, Copy, Debug)]
 enum DialEnd {
     Opens { age: u16 },
-    Fails { pause: u8 },
+    Fails { pause: u16 },
     Abandoned,
 }
 
-fn action() -> impl Strategy<Value = Action> {
-    let which = any::<u8>;
-    let pressure = || {
-        let kinds = [Pressure::Calm, Pressure::Pressed, Pressure::Urgent];
-        (0_usize..20).prop_map(move |roll| kinds[roll.saturating_sub(17)])
-    };
-    let reason = || {
-        prop::sample::select(vec![
-            CloseReason::Broken,
-            CloseReason::CheckFailed,
-            CloseReason::Requested,
-            CloseReason::Quarantine,
-        ])
-    };
-    let end = prop_oneof![
-        12 => (1_u16..400).prop_map(|age| DialEnd::Opens { age }),
-        3 => (0_u8..60).prop_map(|pause| DialEnd::Fails { pause }),
-        1 => Just(DialEnd::Abandoned),
+/// What happens to one account: in a crowd somebody always waits, in a trickle connections lie
+/// idle, and the two meet different code.
+fn actions() -> impl Strategy<Value = Vec<Action>> {
+    let (crowd, trickle) = (action(28, 3), action(8, 12));
+    prop_oneof![vec(crowd, 0..200), vec(trickle, 0..200)]
+}
+
+type Make = fn(u8, u16) -> Action;
+
+/// One thing of all that can happen, with these chances that somebody comes and that time passes.
+///
+/// Drawn as three numbers and not as a union of strategies, which takes most of the run. They
+/// shrink towards zero, so the plainest actions come first.
+fn action(comes: usize, passes: usize) -> impl Strategy<Value = Action> {
+    let kinds: [(usize, Make); 19] = [
+        (8, |_, _| Action::Reinstate),
+        (60, |which, more| Action::Proceed(which, dial_end(more))),
+        (comes, |which, more| Action::Join {
+            fresh: which % 8 == 7,
+            patience: (more % 2 == 1).then_some(more / 2 % 200),
+            polled: which / 8 % 4 < 3,
+        }),
+        (passes, |which, _| Action::Advance(which % 90)),
+        (24, |which, more| Action::Release {
+            which,
+            pressure: *of(&PRESSURES, more % 20),
+            panicked: more / 20 % 32 == 31,
+        }),
+        (8, |which, _| Action::Lease { through_slots: which % 2 == 1 }),
+        (3, |which, _| Action::Poll(which)),
+        (2, |which, _| Action::TakeDead(which)),
+        (3, |which, _| Action::Leave(which)),
+        (2, |which, more| Action::Discard { which, reason: *of(&REASONS, more % 4) }),
+        (2, |which, _| Action::Force(which)),
+        (2, |which, more| Action::Retire { which, reason: *of(&REASONS, more % 4) }),
+        (1, |_, _| Action::GiveUpIdle),
+        (1, |_, _| Action::Warm),
+        (5, |which, more| {
+            // Zero stands for "as it was": other leases replace every connection.
+            let leases = if more % 8 == 7 { more / 8 % 3 + 1 } else { 0 };
+            Action::SetLimits { cap: u16::from(which % 5 + 1), leases }
+        }),
+        (1, |_, _| Action::RaiseGeneration),
+        (2, |which, more| {
+            let reason =
+                *of(&[QuarantineReason::KeyDuplicated, QuarantineReason::Operator], more % 2);
+            Action::Quarantine((more / 2 % 8 < 7).then_some(which), reason)
+        }),
+        // Out of service nothing much happens, so that it should be rare and not last.
+        (1, |which, _| if which % 4 == 3 { Action::Drain } else { Action::Reinstate }),
+        (1, |which, _| if which % 16 == 15 { Action::CloseAccount } else { Action::Reinstate }),
     ];
-    let standing =
-        prop::sample::select(vec![QuarantineReason::KeyDuplicated, QuarantineReason::Operator]);
-    // Nested, because a union has ten arms at most.
-    let borrowers = prop_oneof![
-        8 => any::<bool>().prop_map(|through_slots| Action::Lease { through_slots }),
-        12 => (prop::bool::weighted(0.25), option::of(0_u16..200))
-            .prop_map(|(fresh, patience)| Action::Join { fresh, patience }),
-        10 => which().prop_map(Action::Poll),
-        1 => which().prop_map(Action::TakeDead),
-        3 => which().prop_map(Action::Leave),
-        12 => (which(), pressure(), prop::bool::weighted(0.03)).prop_map(
-            |(which, pressure, panicked)| Action::Release { which, pressure, panicked }
-        ),
-        3 => (which(), reason()).prop_map(|(which, reason)| Action::Discard { which, reason }),
-    ];
-    let errands = prop_oneof![
-        20 => (which(), end).prop_map(|(which, end)| Action::Dial(which, end)),
-        8 => which().prop_map(Action::Vacate),
-        5 => (1_u8..90).prop_map(Action::Advance),
-        3 => which().prop_map(Action::Watch),
-        4 => which().prop_map(Action::Reap),
-        1 => which().prop_map(Action::Force),
-    ];
-    let operators = prop_oneof![
-        10 => (which(), reason()).prop_map(|(which, reason)| Action::Retire { which, reason }),
-        6 => Just(Action::GiveUpIdle),
-        6 => Just(Action::Warm),
-        16 => (1_u16..6, 1_u16..4, prop::bool::weighted(0.8))
-            .prop_map(|(cap, leases, keep)| Action::SetLimits {
-                cap,
-                // Zero stands for "as it was": other leases replace every connection.
-                leases: if keep { 0 } else { leases },
-            }),
-        4 => Just(Action::RaiseGeneration),
-        2 => Just(Action::Drain),
-        6 => (option::weighted(0.8, which()), standing)
-            .prop_map(|(slot, reason)| Action::Quarantine(slot, reason)),
-        8 => Just(Action::Reinstate),
-        1 => Just(Action::CloseAccount),
-    ];
-    prop_oneof![10 => borrowers, 8 => errands, 3 => operators]
+    let table: Vec<_> =
+        kinds.iter().flat_map(|(weight, make)| std::iter::repeat_n(*make, *weight)).collect();
+    (0..table.len(), any::<u8>(), any::<u16>())
+        .prop_map(move |(roll, which, more)| table[roll](which, more))
+}
+
+const PRESSURES: [Pressure; 3] = [Pressure::Calm, Pressure::Pressed, Pressure::Urgent];
+
+const REASONS: [CloseReason; 4] = [
+    CloseReason::Broken,
+    CloseReason::CheckFailed,
+    CloseReason::Requested,
+    CloseReason::Quarantine,
+];
+
+/// The numbers that are left over stand for the first.
+fn of<T>(from: &[T], roll: u16) -> &T {
+    from.get(usize::from(roll)).unwrap_or(&from[0])
+}
+
+fn dial_end(more: u16) -> DialEnd {
+    match more % 20 {
+        0..16 => DialEnd::Opens { age: more / 20 % 400 + 1 },
+        16..19 => DialEnd::Fails { pause: more / 20 % 60 },
+        _ => DialEnd::Abandoned,
+    }
 }
 
 /// Notes that somebody was woken.
@@ -414,9 +429,9 @@ impl Machine {
         for waker in orders.wake {
             waker.wake();
         }
-        let waited = self.wanted_dials();
+        let wanted = self.wanted_dials();
         for order in orders.dial {
-            self.take_dial(order, waited);
+            self.take_dial(order, wanted);
         }
         // A connection may serve one in line and then have to retire for the next.
         self.collect_answers(step);
@@ -581,8 +596,19 @@ impl Machine {
     fn apply(&mut self, action: &Action) {
         match *action {
             Action::Lease { through_slots } => self.try_lease(through_slots),
-            Action::Join { fresh, patience } => self.join(fresh, patience, false),
-            Action::Poll(which) => self.poll(which),
+            Action::Join { fresh, patience, polled } => {
+                self.join(fresh, patience, false);
+                // If it was let in, it is the last.
+                if let Some(last) = self.line.len().checked_sub(1).filter(|_| polled) {
+                    self.poll(last);
+                }
+            }
+            Action::Poll(which) => {
+                if let Some(index) = pick(&self.line, which) {
+                    self.poll(index);
+                }
+            }
+            Action::Proceed(which, end) => self.proceed(which, end),
             Action::TakeDead(which) => self.take_dead(which),
             Action::Leave(which) => self.leave(which),
             Action::Release { which, pressure, panicked } => {
@@ -598,11 +624,7 @@ impl Machine {
                     self.discard(link, reason);
                 }
             }
-            Action::Dial(which, end) => self.dial(which, end),
-            Action::Vacate(which) => self.vacate(which),
             Action::Advance(by) => self.now += Tick::from(by),
-            Action::Watch(which) => self.watch(which),
-            Action::Reap(which) => self.reap(which),
             Action::Force(which) => self.force(which),
             Action::Retire { which, reason } => self.retire(which, reason),
             Action::GiveUpIdle => self.give_up_idle(),
@@ -687,14 +709,48 @@ impl Machine {
         }
     }
 
-    fn poll(&mut self, which: u8) {
-        let Some(index) = pick_of(self.line.len() + self.answered.len(), which) else { return };
-        if let Some(asker) = self.line.get_mut(index) {
-            let waker = Waker::from(Arc::clone(&asker.alarm));
-            let polled = asker.waiter.poll(&mut Context::from_waker(&waker));
-            assert!(polled.is_pending(), "the answer came from nowhere");
-            asker.polled = true;
-        } else if let Some((link, source)) = self.take(index - self.line.len()) {
+    /// One who has no answer yet looks for it.
+    fn poll(&mut self, index: usize) {
+        let asker = &mut self.line[index];
+        let waker = Waker::from(Arc::clone(&asker.alarm));
+        let polled = asker.waiter.poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending(), "the answer came from nowhere");
+        asker.polled = true;
+    }
+
+    /// Something that is under way comes to its next stage.
+    fn proceed(&mut self, which: u8, end: DialEnd) {
+        let (now, instant) = (self.now, self.instant());
+        let places = |count: usize, is_due: &dyn Fn(usize) -> bool| {
+            (0..count).filter(|index| is_due(*index)).collect::<Vec<_>>()
+        };
+        let dials = places(self.dials.len(), &|it| {
+            let Attempt { order, begun } = &self.dials[it];
+            begun.is_some() || order.not_before <= now
+        });
+        let closes = places(self.records.len(), &|it| self.records[it].is_closing());
+        let watches = places(self.watches.len(), &|it| self.watches[it] <= instant);
+        let looks = places(self.looks.len(), &|it| self.looks[it].0 <= now);
+        let answers = places(self.answered.len(), &|_| true);
+        let kinds = [dials, closes, watches, looks, answers];
+        let Some(mut index) = pick_of(kinds.iter().map(Vec::len).sum(), which) else { return };
+        for (kind, places) in kinds.iter().enumerate() {
+            let Some(place) = places.get(index) else {
+                index -= places.len();
+                continue;
+            };
+            return match kind {
+                0 => self.dial(*place, end),
+                1 => self.vacate(*place),
+                2 => self.watch(*place),
+                3 => self.reap(*place),
+                _ => self.take_and_hold(*place),
+            };
+        }
+    }
+
+    fn take_and_hold(&mut self, index: usize) {
+        if let Some((link, source)) = self.take(index) {
             self.accept(link, source);
         }
     }
@@ -774,13 +830,11 @@ impl Machine {
         self.records.retain(|it| it.phase != Phase::Gone || it.leases > 0);
     }
 
-    fn dial(&mut self, which: u8, end: DialEnd) {
-        let Some(index) = pick(&self.dials, which) else { return };
+    fn dial(&mut self, index: usize, end: DialEnd) {
         let Attempt { order, begun } = &self.dials[index];
         let order = *order;
         match (begun.clone(), end) {
             (begun, DialEnd::Abandoned) => self.lose_dial(index, begun, Lost::Unwanted),
-            (None, _) if order.not_before > self.now => {}
             (None, _) => self.begin_dial(index, order),
             (Some(link), DialEnd::Opens { age }) => {
                 self.dials.swap_remove(index);
@@ -860,11 +914,9 @@ impl Machine {
         assert!(told || !dial_failed, "nobody was told of a failed dial");
     }
 
-    fn vacate(&mut self, which: u8) {
-        let closing: Vec<_> = self.records.iter().filter(|it| it.is_closing()).collect();
-        let Some(index) = pick(&closing, which) else { return };
-        let link = Arc::clone(&closing[index].link);
-        let record = self.record(link.id);
+    fn vacate(&mut self, index: usize) {
+        let record = &mut self.records[index];
+        let link = Arc::clone(&record.link);
         record.phase = Phase::Gone;
         let (uses, shared_uses) = (record.uses, record.shared_uses);
         self.gone += 1;
@@ -875,20 +927,15 @@ impl Machine {
         self.forget_returned();
     }
 
-    fn watch(&mut self, which: u8) {
+    fn watch(&mut self, index: usize) {
         let now = self.instant();
-        let due: Vec<_> = (0..self.watches.len()).filter(|it| self.watches[*it] <= now).collect();
-        let Some(index) = pick(&due, which) else { return };
-        self.watches.swap_remove(due[index]);
+        self.watches.swap_remove(index);
         let orders = self.engine.expire_waiters(now);
         self.carry_out(orders, &Step { timers_fired: true, ..Step::default() });
     }
 
-    fn reap(&mut self, which: u8) {
-        let due: Vec<_> =
-            (0..self.looks.len()).filter(|it| self.looks[*it].0 <= self.now).collect();
-        let Some(index) = pick(&due, which) else { return };
-        let (look, slot, id) = self.looks.swap_remove(due[index]);
+    fn reap(&mut self, index: usize) {
+        let (look, slot, id) = self.looks.swap_remove(index);
         let now = self.now;
         let found = self.records.iter().find(|it| it.id() == id);
         let live = found.filter(|it| matches!(it.phase, Phase::Open | Phase::Retiring));
@@ -1129,12 +1176,10 @@ impl Machine {
             if let Some(attempt) = self.dials.first() {
                 self.now = self.now.max(attempt.order.not_before);
                 self.dial(0, DialEnd::Opens { age: 1000 });
-            } else if self.closing() > 0 {
-                self.vacate(0);
+            } else if let Some(index) = self.records.iter().position(Record::is_closing) {
+                self.vacate(index);
             } else if !self.answered.is_empty() {
-                if let Some((link, source)) = self.take(0) {
-                    self.accept(link, source);
-                }
+                self.take_and_hold(0);
             } else if let Some(link) = self.held.pop() {
                 self.release(link, self.now, Pressure::Calm);
             } else {
@@ -1145,8 +1190,8 @@ impl Machine {
         assert!(self.line.is_empty(), "I4: nothing is under way any more and somebody sleeps");
         self.apply(&Action::CloseAccount);
         self.check();
-        while self.closing() > 0 {
-            self.vacate(0);
+        while let Some(index) = self.records.iter().position(Record::is_closing) {
+            self.vacate(index);
             self.check();
         }
         self.apply(&Action::Reinstate);
@@ -1174,7 +1219,7 @@ fn run(slots: u16, cap: u16, leases: u16, actions: &[Action]) {
 /// Enough for the usual run; the variable `PROPTEST_CASES` sets more.
 fn config() -> ProptestConfig {
     let given = ProptestConfig::default();
-    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { given.cases } else { 2000 };
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { given.cases } else { 6000 };
     ProptestConfig { cases, max_shrink_iters: 50_000, ..given }
 }
 
@@ -1183,10 +1228,10 @@ proptest! {
 
     #[test]
     fn the_engine_is_its_model(
-        slots in 0_u16..5,
+        slots in prop_oneof![1 => Just(0_u16), 30 => 1_u16..5],
         cap in 1_u16..6,
         leases in 1_u16..4,
-        actions in vec(action(), 0..120),
+        actions in actions(),
     ) {
         run(slots, cap, leases, &actions);
     }
