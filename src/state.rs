@@ -11,6 +11,7 @@
 //!     v           v                v         or force after the drain deadline
 //!   ERROR   DISCONNECTED     DISCONNECTED or ERROR (final: the maker of the step closes it)
 //! ```
+//! A connection that is retired while it is CONNECTING is closed by its dialler, once it is open.
 //!
 //! The word, from the low bit: three bits of tag, QUEUED, RETIRING, FAULTY, and sixteen bits of
 //! lease count from bit 16 up.
@@ -119,6 +120,16 @@ impl Snapshot {
     }
 }
 
+/// What the end of a dial came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Opened {
+    /// The connection can be leased; `push` its entry if so told.
+    Open { push: bool },
+    /// It was retired while it was being opened, and is final now: close it.
+    Close,
+}
+
 /// What a try to lease through the queue came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -153,6 +164,8 @@ pub(crate) enum Retired {
     /// Others hold leases; whoever ends the last of them closes it. `first`: nobody asked
     /// before, so arm its drain deadline.
     Draining { first: bool },
+    /// It is being opened; its dialler closes it.
+    Connecting,
     /// Somebody else has made it final.
     Already,
 }
@@ -179,25 +192,35 @@ impl StateWord {
         Snapshot(self.0.load(Ordering::Relaxed))
     }
 
-    /// CONNECTING to ACTIVE with one lease, or to IDLE. Answers whether its entry is the
-    /// caller's to push.
-    #[must_use]
-    pub(crate) fn transition_to_opened(&self, leased: bool, max: u16) -> bool {
+    /// CONNECTING to ACTIVE with one lease, or to IDLE, unless it was retired meanwhile.
+    pub(crate) fn transition_to_opened(&self, leased: bool, max: u16) -> Opened {
         let push = !leased || max > 1;
-        let to = if leased { ACTIVE | LEASE } else { IDLE };
-        self.opened(to | if push { QUEUED } else { 0 });
-        push
-    }
-
-    fn opened(&self, to: u64) {
-        self.0
-            .compare_exchange(CONNECTING, to, Ordering::SeqCst, Ordering::Relaxed)
-            .expect("BUG: only its dialler moves a connection out of CONNECTING");
+        let to = if leased { ACTIVE | LEASE } else { IDLE } | if push { QUEUED } else { 0 };
+        match self.0.compare_exchange(CONNECTING, to, Ordering::SeqCst, Ordering::Relaxed) {
+            Ok(_) => Opened::Open { push },
+            // Nothing but its retirement changes the word of a connection that is being opened.
+            Err(_) => {
+                self.transition_to_not_opened(false);
+                Opened::Close
+            }
+        }
     }
 
     /// CONNECTING to ERROR or DISCONNECTED.
     pub(crate) fn transition_to_not_opened(&self, faulty: bool) {
-        self.opened(if faulty { ERROR } else { DISCONNECTED });
+        let mark = if faulty { FAULTY } else { 0 };
+        let mut seen = self.0.load(Ordering::Relaxed);
+        loop {
+            assert!(
+                seen & TAG == CONNECTING,
+                "BUG: only its dialler moves a connection out of CONNECTING"
+            );
+            let to = Self::final_of(seen | mark);
+            match self.0.compare_exchange_weak(seen, to, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(actual) => seen = actual,
+            }
+        }
     }
 
     /// One more lease, for whoever popped the entry.
@@ -305,8 +328,8 @@ impl StateWord {
             let (to, answer) = match seen & TAG {
                 IDLE => (Self::final_of(seen | mark), Retired::Close),
                 ACTIVE => (seen | mark, Retired::Draining { first: !now.is_retiring() }),
-                // Its dialler notices the new generation when it is done.
-                CONNECTING | DISCONNECTED | ERROR => return Retired::Already,
+                CONNECTING => (seen | mark, Retired::Connecting),
+                DISCONNECTED | ERROR => return Retired::Already,
                 _ => unreachable!("BUG: no such tag"),
             };
             match self.0.compare_exchange_weak(seen, to, Ordering::SeqCst, Ordering::Relaxed) {
@@ -367,7 +390,8 @@ mod tests {
 
     fn idle() -> StateWord {
         let word = StateWord::connecting();
-        assert!(word.transition_to_opened(false, 1), "an idle connection is pushed");
+        let opened = word.transition_to_opened(false, 1);
+        assert_eq!(opened, Opened::Open { push: true }, "an idle connection is pushed");
         word
     }
 
@@ -418,6 +442,16 @@ mod tests {
         assert_eq!(word.transition_to_released(), Released::Draining);
         assert_eq!(word.transition_to_discarded(true), Retired::Close);
         assert_eq!(word.snapshot().state(), ConnectionState::Error);
+    }
+
+    #[test]
+    fn a_connection_that_is_retired_while_it_is_opened_never_opens() {
+        let word = StateWord::connecting();
+        assert_eq!(word.transition_to_retired(false), Retired::Connecting);
+        assert_eq!(word.snapshot().state(), ConnectionState::Connecting);
+        assert_eq!(word.transition_to_opened(true, 1), Opened::Close);
+        assert_eq!(word.snapshot().state(), ConnectionState::Disconnected);
+        assert_eq!(word.snapshot().leases(), 0);
     }
 
     #[test]

@@ -41,7 +41,9 @@ fn sources() -> Vec<(String, String, String)> {
             let relative = path.strip_prefix(&root).ok()?.to_str()?.to_owned();
             let module = relative.split(['/', '.']).next()?.to_owned();
             let text = fs::read_to_string(&path).ok()?;
-            let is_test = relative.ends_with("/tests.rs") || relative.ends_with("/model.rs");
+            let is_test = ["/tests.rs", "/model.rs", "/machine.rs"]
+                .iter()
+                .any(|name| relative.ends_with(name));
             let code = text.split("\n#[cfg(all(test").next()?.split("\n#[cfg(test)]").next()?;
             let library = !matches!(module.as_str(), "lib" | "bin" | "design") && !is_test;
             library.then(|| (module, relative.clone(), code.to_owned()))

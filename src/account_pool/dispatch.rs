@@ -12,7 +12,7 @@ use crate::account_pool::waiters::{Line, Refusal};
 use crate::account_pool::{AccountPool, Body, CLOSED, FLAGS, SHRINK, UNREADY, WAIT};
 use crate::clock::{Instant, Tick};
 use crate::health::{Health, Unready};
-use crate::state::{Released, Retired};
+use crate::state::{ConnectionState, Released, Retired};
 use crate::sync::{Ordering, Permits};
 
 /// What the account's lock guards.
@@ -84,16 +84,17 @@ impl<C, E> Core<C, E> {
         self.debt.saturating_sub(self.closing)
     }
 
-    /// The first in line takes only a new connection, and nothing is under way for it.
-    fn must_yield_to_fresh(&self, permits: &Permits) -> bool {
-        self.lacks_room_for_fresh(permits) && (self.line.plain() == 0 || self.line.fresh_is_first())
-    }
-
-    fn lacks_room_for_fresh(&self, permits: &Permits) -> bool {
-        let coming = self.dialing + self.closing;
-        self.line.fresh() > coming as usize
-            && self.failures == 0
-            && (permits.free() == 0 || self.vacant & !self.health.barred() == 0)
+    /// Fresh acquires in line that neither a dial nor a coming place provides for, although
+    /// there is no room for a dial.
+    fn unprovided_fresh(&self, permits: &Permits) -> u32 {
+        if permits.free() > 0 && self.vacant & !self.health.barred() != 0 {
+            return 0;
+        }
+        let fresh = u32::try_from(self.line.fresh()).unwrap_or(u32::MAX);
+        // After a failure one at a time, as dials go. Not none: nothing but a dial ends the
+        // failures, and without room there is none.
+        let fresh = if self.failures > 0 { fresh.min(1) } else { fresh };
+        fresh.saturating_sub(self.dialing + self.closing)
     }
 }
 
@@ -116,6 +117,18 @@ pub(crate) enum Pressure {
     Pressed,
     /// Somebody has waited so long that an account's only connection gives way too.
     Urgent,
+}
+
+impl<C, E> Body<C, E> {
+    /// Leased connections that end with their last lease.
+    fn retiring(&self) -> u32 {
+        let retires = |connection: &Connection<C>| {
+            let now = connection.word.snapshot();
+            now.is_retiring() && now.state() == ConnectionState::Active
+        };
+        let count = self.slots.iter().filter(|slot| slot.clone_if(retires).is_some()).count();
+        u32::try_from(count).expect("BUG: there are 64 slots at most")
+    }
 }
 
 impl<C, E> AccountPool<C, E> {
@@ -153,7 +166,7 @@ impl<C, E> AccountPool<C, E> {
             };
             if connection.stamp != self.stamp() {
                 self.discard(core, connection, CloseReason::Drain, orders);
-            } else if core.must_yield_to_fresh(&body.permits) {
+            } else if self.must_yield_to_fresh(body, core, &connection) {
                 self.discard(core, connection, CloseReason::Requested, orders);
             } else {
                 orders.wake.extend(core.line.serve_plain(connection, source));
@@ -204,12 +217,15 @@ impl<C, E> AccountPool<C, E> {
         core: &mut Core<C, E>,
         orders: &mut Orders<C>,
     ) {
-        while core.lacks_room_for_fresh(&body.permits) {
+        while core.unprovided_fresh(&body.permits) > 0 {
             let idlest = body
                 .slots
                 .iter()
-                .filter_map(|slot| slot.load())
-                .filter(|connection| connection.word.snapshot().leases() == 0)
+                // Not any without leases: one that is being dialled or closed would seem the
+                // idlest, cannot be claimed, and would hide the idle ones.
+                .filter_map(|slot| {
+                    slot.clone_if(|it| it.word.snapshot().state() == ConnectionState::Idle)
+                })
                 .min_by_key(|connection| connection.last_used());
             // Losing the claim to an acquire ends the loop: its release comes by here again.
             let Some(connection) = idlest.filter(|it| it.word.transition_to_reaped()) else {
@@ -279,10 +295,31 @@ impl<C, E> AccountPool<C, E> {
         if now >= connection.retire_at() {
             return Some(CloseReason::Age);
         }
-        if core.excess() > 0 || self.gives_way(core, connection, pressure) {
+        if self.must_go(body, connection, core.excess())
+            || self.gives_way(core, connection, pressure)
+        {
             return Some(CloseReason::Excess);
         }
-        core.must_yield_to_fresh(&body.permits).then_some(CloseReason::Requested)
+        self.must_yield_to_fresh(body, core, connection).then_some(CloseReason::Requested)
+    }
+
+    /// Whether a leased connection is among the `wanted` that have to go. One that others hold
+    /// as well would only retire, and its place comes much later: if each of those went, one
+    /// place too few would take every connection of the account out of service.
+    fn must_go(&self, body: &Body<C, E>, connection: &Connection<C>, wanted: u32) -> bool {
+        let ends = connection.word.snapshot().leases() <= 1;
+        wanted > 0 && (ends || wanted > body.retiring())
+    }
+
+    /// Whether a leased connection makes way for an acquire that takes only a new one.
+    fn must_yield_to_fresh(
+        &self,
+        body: &Body<C, E>,
+        core: &Core<C, E>,
+        connection: &Connection<C>,
+    ) -> bool {
+        self.must_go(body, connection, core.unprovided_fresh(&body.permits))
+            && (core.line.plain() == 0 || core.line.fresh_is_first())
     }
 
     /// Whether this connection's place goes to another account.
@@ -313,6 +350,7 @@ impl<C, E> AccountPool<C, E> {
             }
             Retired::Draining { first: true } => orders.drain.push(connection),
             Retired::Draining { first: false } => {}
+            Retired::Connecting => unreachable!("BUG: a lease of what is being opened"),
             Retired::Already => {
                 self.counters.orphans.fetch_sub(1, Ordering::Relaxed);
             }

@@ -19,7 +19,7 @@ use crate::clock::Tick;
 use crate::error::DialError;
 use crate::health::Unready;
 use crate::manager::QuarantineReason;
-use crate::state::{ConnectionState, Retired};
+use crate::state::{ConnectionState, Opened, Retired};
 use crate::sync::{Ordering, load_after_change, set_bits_before_load};
 
 impl<C, E> AccountPool<C, E> {
@@ -102,19 +102,27 @@ impl<C, E> AccountPool<C, E> {
             None if core.excess() > 0 => Some(CloseReason::Excess),
             None => None,
         };
-        if let Some(reason) = reason {
+        let waited_for = !core.line.is_empty();
+        let opened = if let Some(reason) = reason {
             connection.note_reason(reason);
             connection.word.transition_to_not_opened(false);
-            core.closing += 1;
-            orders.close.push(Arc::clone(connection));
+            Opened::Close
         } else {
-            let waited_for = !core.line.is_empty();
             // Before it is handed over: its waiter may look at once.
-            if connection.word.transition_to_opened(waited_for, connection.max_leases) {
-                body.push(Arc::clone(connection));
+            connection.word.transition_to_opened(waited_for, connection.max_leases)
+        };
+        match opened {
+            Opened::Close => {
+                core.closing += 1;
+                orders.close.push(Arc::clone(connection));
             }
-            if waited_for {
-                orders.wake.extend(core.line.serve_first(connection));
+            Opened::Open { push } => {
+                if push {
+                    body.push(Arc::clone(connection));
+                }
+                if waited_for {
+                    orders.wake.extend(core.line.serve_first(connection));
+                }
             }
         }
         self.dispatch(body, core, now, &mut orders);
@@ -217,18 +225,24 @@ impl<C, E> AccountPool<C, E> {
         let Some(connection) = found.filter(|it| it.id == id && it.look() == look) else {
             return Reap::Gone;
         };
+        // Whenever a leased one is returned, it will have been used after now. By then it may
+        // have idle time left and reach its age in it; one past its age does not come back.
+        let retire_at = connection.retire_at();
+        let leased_until = match now + max_idle {
+            until if retire_at > now => until.min(retire_at),
+            until => until,
+        };
         let idle_until = match connection.word.snapshot().state() {
-            // Whenever it is returned, it will have been used after now.
-            ConnectionState::Active => now + max_idle,
+            ConnectionState::Active => leased_until,
             ConnectionState::Idle => {
-                let until = (connection.last_used() + max_idle).min(connection.retire_at());
+                let until = (connection.last_used() + max_idle).min(retire_at);
                 if now >= until && connection.word.transition_to_reaped() {
-                    let aged = connection.retire_at() <= now;
+                    let aged = retire_at <= now;
                     connection.note_reason(if aged { CloseReason::Age } else { CloseReason::Idle });
                     return Reap::Expired(self.closing(connection));
                 }
                 // An acquire may have won the race for it: then it was used just now.
-                if now >= until { now + max_idle } else { until }
+                if now >= until { leased_until } else { until }
             }
             ConnectionState::Connecting
             | ConnectionState::Disconnected
@@ -279,7 +293,7 @@ impl<C, E> AccountPool<C, E> {
                 }
                 orders
             }
-            Retired::Already => Orders::none(),
+            Retired::Connecting | Retired::Already => Orders::none(),
         }
     }
 
@@ -448,7 +462,8 @@ impl<C, E> AccountPool<C, E> {
                         orders.close.push(connection);
                     }
                     Retired::Draining { first: true } => orders.drain.push(connection),
-                    Retired::Draining { first: false } | Retired::Already => {}
+                    Retired::Draining { first: false } | Retired::Connecting | Retired::Already => {
+                    }
                 }
             } else if quota > 0 && connection.word.transition_to_reaped() {
                 connection.note_reason(CloseReason::Excess);

@@ -37,6 +37,8 @@ mod lifecycle;
 mod report;
 mod waiters;
 
+#[cfg(all(test, not(pool_loom)))]
+mod machine;
 #[cfg(all(test, pool_loom))]
 mod model;
 #[cfg(all(test, not(pool_loom)))]

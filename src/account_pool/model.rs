@@ -269,3 +269,26 @@ fn model_a_new_generation_leaves_no_old_connection_idle() {
         at_rest(&engine, 1);
     });
 }
+
+#[test]
+fn model_a_retirement_meets_a_connection_that_is_being_opened() {
+    model(|| {
+        let engine = engine(1, 1);
+        let waiter = Waiter::new(false, crate::clock::now(), None);
+        let orders = engine.join_line(&waiter, false, NOW).unwrap();
+        let connection = engine.begin_dial(orders.dial[0], ConnectionId(9)).unwrap();
+        let retirer = {
+            let (engine, connection) = (Arc::clone(&engine), Arc::clone(&connection));
+            thread::spawn(move || {
+                let orders = engine.retire(&connection, CloseReason::Requested);
+                carry_out(&engine, orders);
+            })
+        };
+        carry_out(&engine, engine.complete_dial(&connection, 7, Tick::MAX, NOW));
+        retirer.join().unwrap();
+        // Leased before it was retired, or replaced.
+        release(&engine, poll(&waiter).expect("the waiter sleeps"));
+        assert!(connection.word.snapshot().is_final(), "retired, and pooled");
+        at_rest(&engine, 1);
+    });
+}

@@ -310,3 +310,126 @@ fn void_entries_never_fill_the_queue() {
     assert!(engine.release(lease, NOW, Pressure::Calm).is_none());
     assert!(matches!(engine.try_lease(), Take::Leased(..)));
 }
+
+#[test]
+fn a_connection_that_is_retired_while_it_is_dialled_is_closed_when_it_opens() {
+    let engine = engine(1, 1, 1);
+    let (waiter, orders) = join(&engine, false);
+    let connection = engine.begin_dial(orders.dial[0], ConnectionId(1)).unwrap();
+    assert!(engine.retire(&connection, CloseReason::Requested).is_empty(), "not open yet");
+    let orders = engine.complete_dial(&connection, 7, Tick::MAX, NOW);
+    assert_eq!(orders.close.len(), 1);
+    assert!(served(&waiter).is_none());
+    let orders = engine.vacate(&connection, NOW);
+    let _ = dial(&engine, orders.dial[0], 2).unwrap();
+    assert!(served(&waiter).is_some());
+}
+
+#[test]
+fn a_quarantine_that_is_lifted_during_a_dial_leaves_no_reason_on_a_live_connection() {
+    let engine = engine(1, 1, 1);
+    let (_, orders) = join(&engine, false);
+    let connection = engine.begin_dial(orders.dial[0], ConnectionId(1)).unwrap();
+    let _ = engine.quarantine(None, QuarantineReason::Operator, NOW);
+    let _ = engine.reinstate(NOW);
+    let orders = engine.complete_dial(&connection, 7, Tick::MAX, NOW);
+    assert_eq!(orders.close.len(), 1, "it bears the reason of its end");
+    assert_eq!(orders.close[0].reason(), CloseReason::Quarantine);
+}
+
+#[test]
+fn a_connection_that_is_dialled_or_closed_does_not_hide_an_idle_one_that_can_make_room() {
+    let engine = engine(3, 3, 1);
+    let leases: Vec<_> = (0..2)
+        .map(|id| {
+            let (waiter, orders) = join(&engine, false);
+            let _ = dial(&engine, orders.dial[0], id).unwrap();
+            served(&waiter).unwrap()
+        })
+        .collect();
+    for lease in leases {
+        let _ = engine.release(lease, NOW + 10, Pressure::Calm);
+    }
+    let (_first, orders) = join(&engine, true);
+    assert!(engine.begin_dial(orders.dial[0], ConnectionId(2)).is_some());
+    let (_second, orders) = join(&engine, true);
+    assert_eq!(orders.close.len(), 1, "beside one that is being dialled");
+    let (_third, orders) = join(&engine, true);
+    assert_eq!(orders.close.len(), 1, "beside one that is being closed");
+}
+
+/// Two connections with two leases each.
+fn two_shared(engine: &Engine) -> [Arc<Connection<u32>>; 2] {
+    let leases = [0, 1].map(|id| {
+        let (waiter, orders) = join(engine, false);
+        let _ = dial(engine, orders.dial[0], id).unwrap();
+        let lease = served(&waiter).unwrap();
+        assert!(matches!(engine.try_lease(), Take::Leased(_, Source::Shared)));
+        lease
+    });
+    assert!(matches!(engine.try_lease_any(), Take::Empty));
+    leases
+}
+
+#[test]
+fn one_acquire_for_a_new_connection_retires_one_shared_connection_and_not_all() {
+    let engine = engine(2, 2, 2);
+    let [one, two] = two_shared(&engine);
+    let (_fresh, _) = join(&engine, true);
+    let orders = engine.release(one, NOW, Pressure::Calm).unwrap();
+    assert_eq!(orders.drain.len(), 1, "its place comes with its last lease");
+    let orders = engine.release(two, NOW, Pressure::Calm).unwrap();
+    assert!(orders.is_empty(), "one place is enough");
+}
+
+#[test]
+fn a_cap_lowered_by_one_retires_one_shared_connection_and_not_all() {
+    let engine = engine(2, 2, 2);
+    let [one, two] = two_shared(&engine);
+    let _ = engine.set_limits(1, 2, NOW);
+    let orders = engine.release(Arc::clone(&one), NOW, Pressure::Calm).unwrap();
+    assert_eq!(orders.drain.len(), 1);
+    let orders = engine.release(two, NOW, Pressure::Calm).unwrap();
+    assert!(orders.is_empty(), "one place is enough");
+    let orders = engine.release(one, NOW, Pressure::Calm).unwrap();
+    assert!(engine.vacate(&orders.close[0], NOW).is_empty());
+    assert_eq!(engine.stats(NOW, Default::default()).total_connections, 1);
+}
+
+#[test]
+fn an_old_failure_does_not_keep_an_acquire_from_its_new_connection() {
+    let engine = engine(2, 2, 1);
+    let lease = first_lease(&engine);
+    let (_, orders) = join(&engine, false);
+    let order = orders.dial[0];
+    let connection = engine.begin_dial(order, ConnectionId(2)).unwrap();
+    // As it goes when the server refuses a session: the account has one less to dial with.
+    let _ = engine.quarantine(Some(order.slot), QuarantineReason::KeyDuplicated, NOW);
+    let lost = Lost::Failed { retry_at: NOW };
+    let failure = DialError::Connect(std::io::Error::other("refused"));
+    let _ = engine.fail_dial(order, Some(&connection), lost, Some(failure), NOW);
+    let _ = engine.release(lease, NOW, Pressure::Calm);
+    let (fresh, orders) = join(&engine, true);
+    assert_eq!(orders.close.len(), 1, "nothing else can make room");
+    let orders = engine.vacate(&orders.close[0], NOW);
+    let _ = dial(&engine, orders.dial[0], 3).unwrap();
+    assert!(served(&fresh).is_some());
+}
+
+#[test]
+fn the_reaper_comes_back_for_the_age_of_a_connection_that_it_found_leased() {
+    let engine = engine(1, 1, 1);
+    let (waiter, orders) = join(&engine, false);
+    let connection = engine.begin_dial(orders.dial[0], ConnectionId(1)).unwrap();
+    let _ = engine.complete_dial(&connection, 7, NOW + 150, NOW);
+    let lease = served(&waiter).unwrap();
+    let Reap::Again(look) = engine.reap(0, connection.id, 0, NOW + 100, 100) else {
+        panic!("it is leased")
+    };
+    assert_eq!(look, NOW + 150, "idle again by then, it has idle time left and no age");
+    assert!(engine.release(lease, NOW + 110, Pressure::Calm).is_none());
+    let Reap::Expired(orders) = engine.reap(0, connection.id, look, look, 100) else {
+        panic!("its age is over")
+    };
+    assert_eq!(orders.close[0].reason(), CloseReason::Age);
+}

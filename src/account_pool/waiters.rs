@@ -102,6 +102,15 @@ impl<C, E> Waiter<C, E> {
         matches!(&*self.place.lock(), Place::Waiting(_))
     }
 
+    /// Looks at the answer, if there is one, and leaves it for the waiter to take.
+    #[cfg(all(test, not(pool_loom)))]
+    pub(super) fn peek<R>(&self, look: impl FnOnce(&Served<C, E>) -> R) -> Option<R> {
+        match &*self.place.lock() {
+            Place::Served(served) => Some(look(served)),
+            Place::Waiting(_) | Place::Over => None,
+        }
+    }
+
     /// Ends the wait. Answers whether the waiter still stood in line, and what it was given.
     fn leave(&self) -> (bool, Option<Served<C, E>>) {
         match std::mem::replace(&mut *self.place.lock(), Place::Over) {
