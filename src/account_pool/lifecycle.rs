@@ -426,14 +426,16 @@ impl<C, E> AccountPool<C, E> {
     }
 
     /// Whether nothing here is worth keeping: no connection, no dial, no waiter, and nothing
-    /// that must be remembered of the account's health.
+    /// that must be remembered of the account's health. A closed account remembers nothing: it
+    /// was removed, and one that comes in its place starts afresh.
     pub(crate) fn is_empty(&self, now: Tick) -> bool {
         let Some(body) = self.body.get() else { return true };
         let core = body.core.lock();
+        let is_forgettable =
+            self.is_closed() || (core.retry_at <= now && core.health.is_clean(now));
         core.vacant.count_ones() == u32::from(self.slots)
             && core.line.is_empty()
-            && core.retry_at <= now
-            && core.health.is_clean(now)
+            && is_forgettable
             && self.counters.orphans.load(Ordering::Relaxed) == 0
     }
 

@@ -1127,7 +1127,11 @@ impl Machine {
 
         let nothing = self.taken() == 0 && self.line.is_empty() && leases == 0;
         let clean = !self.draining && self.barred.is_empty() && self.retry_at <= self.now;
-        assert_eq!(self.engine.is_empty(self.now), nothing && clean, "I21: may be collected");
+        assert_eq!(
+            self.engine.is_empty(self.now),
+            nothing && (clean || self.closed),
+            "I21: may be collected"
+        );
     }
 
     /// I4, I10: nobody is left in line who could be helped now, and nothing stays too long.

@@ -127,23 +127,33 @@ impl<M: Manager> Pool<M> {
     }
 
     /// Removes an account: its connections close as in [`Pool::close`], and later acquires ask
-    /// the manager anew. Answers whether the pool knew it. If leases outlast the deadline, the
-    /// account leaves the pool with the last of them.
+    /// the manager anew. What was known of the account is forgotten, a quarantine included.
+    /// Answers whether the pool knew it. If leases outlast the deadline, the account leaves the
+    /// pool with the last of them, and acquires fail until then.
     pub async fn remove_account(&self, account: AccountId) -> bool {
         let Some(entry) = self.inner.registry.find(account) else { return false };
         let shared = &self.inner.shared;
         let orders = entry.pool.close(shared.clock.tick());
         entry.carry_out(orders);
-        let left: Vec<_> = entry.pool.connections().map(|it| (it.slot, it.id)).collect();
-        for (slot, id) in left {
-            entry.until_closed(slot, id).await;
-        }
-        match self.inner.registry.collect(account, shared.clock.tick(), false) {
-            Some(entry) => forget(shared, &entry),
-            // Closed and not empty: the account's wheel entry collects it later.
-            None => shared.expiry.schedule(shared.clock.tick(), Due::Account(account)),
+        // A dial under way keeps a slot as well, so that it is not enough to see the connections
+        // go.
+        entry.until(|| entry.pool.is_empty(shared.clock.tick())).await;
+        if !self.forget_removed(account) {
+            // Closed and not empty: the account's wheel entry collects it later, unless somebody
+            // asks for the account before.
+            shared.expiry.schedule(shared.clock.tick(), Due::Account(account));
         }
         true
+    }
+
+    /// Forgets a removed account that has nothing left. Answers whether it did.
+    pub(super) fn forget_removed(&self, account: AccountId) -> bool {
+        let shared = &self.inner.shared;
+        let gone = self.inner.registry.collect(account, shared.clock.tick(), false);
+        if let Some(entry) = &gone {
+            forget(shared, entry);
+        }
+        gone.is_some()
     }
 
     /// How an account stands, or `None` if the pool does not know it.
@@ -280,14 +290,19 @@ impl<M: Manager> Pool<M> {
 impl<M: Manager> Entry<M> {
     /// Waits until a connection has left its slot, at most `drain_timeout` + `close_timeout`.
     pub(crate) async fn until_closed(&self, slot: u16, id: ConnectionId) {
+        self.until(|| !self.pool.connections().any(|it| it.slot == slot && it.id == id)).await;
+    }
+
+    /// Waits until something is so that comes with a slot's becoming vacant, at most
+    /// `drain_timeout` + `close_timeout`.
+    async fn until(&self, is_so: impl Fn() -> bool) {
         let config = self.shared.config();
         let limit = config.pool.drain_timeout + config.pool.close_timeout;
         let deadline: Instant = now() + limit + Duration::from_millis(100);
         loop {
             let mut changed = std::pin::pin!(self.shared.vacated.notified());
             changed.as_mut().enable();
-            let there = self.pool.connections().any(|it| it.slot == slot && it.id == id);
-            if !there || timeout_at(deadline, changed).await.is_err() {
+            if is_so() || timeout_at(deadline, changed).await.is_err() {
                 return;
             }
         }

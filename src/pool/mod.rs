@@ -66,7 +66,9 @@ impl<M: Manager> Pool<M> {
     /// The manager knows no such account, or the pool is closed.
     pub fn account(&self, account: AccountId) -> Result<Account<M>, AcquireError<M::Error>> {
         let shared = &self.inner.shared;
-        if let Some(entry) = self.inner.registry.find(account) {
+        if let Some(entry) = self.inner.registry.find(account)
+            && (!entry.pool.is_closed() || shared.is_closing() || !self.forget_removed(account))
+        {
             return Ok(Account(entry));
         }
         if shared.is_closing() {

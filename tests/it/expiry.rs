@@ -145,6 +145,24 @@ async fn a_removed_account_leaves_nothing_and_can_come_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_known_of_a_removed_account_keeps_nobody_from_it() {
+    let manager = Scripted::new(1, 1);
+    let pool = manager.pool(|config| config.pool.drain_timeout = Duration::from_secs(1));
+    // Its only session is quarantined, and it would rest for a while after the failed dial.
+    *manager.state.connect.lock().unwrap() = Play::Quarantine;
+    drop(pool.acquire(account(1)).await.unwrap_err());
+    *manager.state.connect.lock().unwrap() = Play::Good;
+    assert!(matches!(pool.acquire(account(1)).await, Err(AcquireError::Quarantined { .. })));
+    pool.remove_account(account(1)).await;
+    let lease = pool.acquire(account(1)).await.unwrap();
+    // A lease that outlasts the removal: the account is back with its return, not a tick later.
+    pool.remove_account(account(1)).await;
+    assert!(matches!(pool.acquire(account(1)).await, Err(AcquireError::Closed { .. })));
+    drop(lease);
+    drop(pool.acquire(account(1)).await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_removal_that_comes_late_spares_the_account_pool_that_has_come_since() {
     let manager = Scripted::new(1, 1);
     let pool = manager.pool(|_| ());
