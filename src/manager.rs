@@ -23,7 +23,8 @@ pub trait Manager: Send + Sync + 'static {
     type Error: std::error::Error + Send + Sync + 'static;
 
     /// What the pool must know of an account before it dials, or `None` if there is no such
-    /// account. Called once per account pool, and again after a reload; it must be quick.
+    /// account. Called when the pool meets the account, again only after it was collected or
+    /// removed; it must be quick.
     fn profile(&self, account: AccountId) -> Option<Profile>;
 
     /// Opens the connection of one slot. At most one connection per slot exists at any time.
