@@ -58,7 +58,10 @@ impl<M: Manager> Attempt<M> {
         }
         self.holds_permit = true;
         let lane = shared.lanes.lane(&entry.egress, &shared.config().dial);
-        let _handshake = lane.enter(&shared.clock).await;
+        let is_wanted = || entry.pool.wants_dial(self.order);
+        let Some(_handshake) = lane.enter(&shared.clock, is_wanted).await else {
+            return self.abandon();
+        };
         let id = ConnectionId(shared.next_connection());
         let Some(connection) = entry.pool.begin_dial(self.order, id) else {
             return self.abandon();

@@ -94,18 +94,27 @@ impl Lane {
         }
     }
 
-    /// Waits until a dial may begin; the dial is under way as long as the permit is held.
-    pub(crate) async fn enter(&self, clock: &Clock) -> OwnedSemaphorePermit {
+    /// Waits until a dial may begin; the dial is under way as long as the permit is held. `None`
+    /// if nobody wants it any more: it is asked before anything is spent, so that dials whose
+    /// callers have left take nothing from those behind them. An open breaker lets so few
+    /// through that it would be minutes until a wanted one came to its turn.
+    pub(crate) async fn enter(
+        &self,
+        clock: &Clock,
+        is_wanted: impl Fn() -> bool,
+    ) -> Option<OwnedSemaphorePermit> {
         let permit = Arc::clone(&self.handshakes).acquire_owned().await;
         let permit = permit.expect("BUG: the semaphore is never closed");
         let _turn = self.turn.lock().await;
-        while let Err(not_until) = self.pace.check() {
+        while is_wanted() {
+            let Err(not_until) = self.pace.check() else { break };
             tokio::time::sleep(not_until.wait_time_from(self.pace_clock.now())).await;
         }
-        while let Err(until) = self.try_begin(clock.tick()) {
+        while is_wanted() {
+            let Err(until) = self.try_begin(clock.tick()) else { return Some(permit) };
             tokio::time::sleep_until(clock.instant_of(until)).await;
         }
-        permit
+        None
     }
 
     fn try_begin(&self, now: Tick) -> Result<(), Tick> {
@@ -150,13 +159,28 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn dials_that_nobody_wants_spend_nothing() {
+        let lane = Lane::new(&DialConfig { per_second: 1000, handshakes: 1 });
+        let clock = Clock::new();
+        lane.trip();
+        for _ in 0..100 {
+            assert!(lane.enter(&clock, || false).await.is_none());
+        }
+        // What an open breaker lets through at first.
+        for seconds in [0, 1, 4] {
+            assert!(lane.enter(&clock, || true).await.is_some());
+            assert_eq!((clock.tick() - crate::clock::EPOCH) / 1000, seconds);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn no_second_sees_more_dials_than_the_limit() {
         for per_second in [1, 10, 250, 2000] {
             let lane = Lane::new(&DialConfig { per_second, handshakes: 64 });
             let clock = Clock::new();
             let mut begun = Vec::new();
             for _ in 0..per_second * 3 {
-                let _permit = lane.enter(&clock).await;
+                let _permit = lane.enter(&clock, || true).await;
                 begun.push(clock.tick());
             }
             let limit = per_second as usize;

@@ -74,6 +74,8 @@ fn random_config(random: &mut fastrand::Rng) -> Config {
 /// Everything allowed and nothing in a hurry, so that what is left over shows.
 fn calm_config() -> Config {
     let mut config = Config::default();
+    // An open breaker may let the next dial through in eight seconds.
+    config.pool.acquire_timeout = Duration::from_secs(30);
     config.pool.max_leases_per_connection = 1;
     config.dial.per_second = 100_000;
     config.dial.handshakes = 64;
@@ -188,7 +190,10 @@ async fn everything_serves(pool: &World) {
         let mut leases = Vec::new();
         for slot in 0..slots {
             let lease = pool.acquire(account).await;
-            let lease = lease.unwrap_or_else(|error| panic!("{account} {slot}: {error}"));
+            let lease = lease.unwrap_or_else(|error| {
+                let (stats, of_account) = (pool.stats(), pool.account_stats(account));
+                panic!("{account} {slot}: {error}: {stats:#?} {of_account:#?}")
+            });
             lease.invoke(&functions::Ping { ping_id: 1 }).await.unwrap();
             leases.push(lease);
         }
