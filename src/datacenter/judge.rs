@@ -35,7 +35,8 @@ async fn hear_the_older(world: &World, newcomer: &Newcomer, key: &[u8; 8]) {
     for id in older {
         for _ in 0..LOOKS_MAX {
             let silent = world.silent.lock().get(&id).cloned();
-            if !silent.is_some_and(|older| older.is_to_be_heard(key)) {
+            let Some(older) = silent else { break };
+            if !older.is_to_be_heard(key).await {
                 break;
             }
             tokio::time::sleep(LOOK_AGAIN).await;

@@ -3,7 +3,7 @@
 //! Owns the looks at a socket that another task reads. Never reads it.
 //!
 //! # Orderings
-//! `busy` is sequentially consistent: a connection marks itself before it takes bytes from its
+//! The mark is sequentially consistent: a connection marks itself before it takes bytes from its
 //! socket, and whoever looks from outside looks at the socket before the mark. So bytes that are
 //! on their way from the socket to the register are seen in one place or in the other.
 
@@ -14,7 +14,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::frame::Framing;
-use crate::sync::{AtomicBool, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
 /// How often a socket with something unread is looked at, a millisecond apart.
 pub(super) const LOOKS_MAX: usize = 5_000;
@@ -22,31 +22,49 @@ pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// Enough of a first packet to see its key.
 const GLANCE_LEN: usize = 20;
 
+/// Marks of a connection that has not been heard; any other is the key that it has spoken with,
+/// in numbers. A key of that name would only be waited for in vain for a moment.
+const SILENT: u64 = 0;
+const READING: u64 = 1;
+
 /// A connection, as the judge sees it.
 #[derive(Debug)]
 pub(super) struct Newcomer {
     /// Its place in the order in which connections came.
     pub(super) id: u64,
     pub(super) stream: TcpStream,
-    /// Its task has taken bytes from the socket, or is about to.
-    busy: AtomicBool,
+    /// What its task has taken from the socket, or is about to.
+    mark: AtomicU64,
 }
 
 impl Newcomer {
     pub(super) fn new(id: u64, stream: TcpStream) -> Self {
-        Self { id, stream, busy: AtomicBool::new(false) }
+        Self { id, stream, mark: AtomicU64::new(SILENT) }
     }
 
-    pub(super) fn set_busy(&self, busy: bool) {
-        self.busy.store(busy, Ordering::SeqCst);
+    /// The task is about to read.
+    pub(super) fn begin_reading(&self) {
+        self.mark.store(READING, Ordering::SeqCst);
     }
 
-    /// Whether it may have said something with this key that nobody has heard yet.
-    pub(super) fn is_to_be_heard(&self, key: &[u8; 8]) -> bool {
+    /// The task has read so much so far.
+    pub(super) fn end_reading(&self, inbox: &[u8]) {
+        let key = Framing::key_id(inbox).map_or(SILENT, u64::from_le_bytes);
+        self.mark.store(key, Ordering::SeqCst);
+    }
+
+    /// Whether it has said something with this key that nobody has heard yet. Ends, since the
+    /// task does not stop between the beginning and the end of a reading.
+    pub(super) async fn is_to_be_heard(&self, key: &[u8; 8]) -> bool {
         let mut seen = [0; GLANCE_LEN];
-        match look(&self.stream, &mut seen) {
-            Ok(count @ 1..) => Framing::key_id(&seen[..count]).is_none_or(|seen| seen == *key),
-            Ok(0) | Err(_) => self.busy.load(Ordering::SeqCst),
+        if let Ok(count @ 1..) = look(&self.stream, &mut seen) {
+            return Framing::key_id(&seen[..count]).is_some_and(|seen| seen == *key);
+        }
+        loop {
+            match self.mark.load(Ordering::SeqCst) {
+                READING => tokio::task::yield_now().await,
+                mark => return mark == u64::from_le_bytes(*key),
+            }
         }
     }
 

@@ -174,9 +174,16 @@ impl Peer {
 
     /// Reads what has arrived.
     fn read(&mut self) -> Result<(), End> {
-        self.newcomer.set_busy(true);
+        let is_new = self.conversation.is_none();
+        if is_new {
+            self.newcomer.begin_reading();
+        }
         self.inbox.reserve(READ_LEN);
-        match self.newcomer.stream.try_read_buf(&mut self.inbox) {
+        let read = self.newcomer.stream.try_read_buf(&mut self.inbox);
+        if is_new {
+            self.newcomer.end_reading(&self.inbox);
+        }
+        match read {
             Ok(0) => Err(End::Gone),
             Ok(count) => {
                 self.world.counters.bytes_received.add(count);
@@ -216,7 +223,6 @@ impl Peer {
                 break Err(end);
             }
         };
-        self.newcomer.set_busy(false);
         inbox.drain(..at);
         if !inbox.is_empty() || inbox.capacity() <= 2 * READ_LEN {
             self.inbox = inbox;
