@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::Args;
 use telepool::session::{SessionRecord, lines};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, tell};
 use crate::sandbox::{Sandbox, SandboxArguments};
 use crate::serve::{runtime, time_is_up};
 use crate::settings::time;
@@ -60,7 +60,7 @@ pub(crate) fn run(arguments: DatacenterArguments) -> Result<ExitCode, Failure> {
         data_centre.stop().await;
         let stats = data_centre.stats();
         let json = serde_json::to_string(&stats).expect("BUG: numbers always make JSON");
-        println!("{json}");
+        tell(&(json + "\n"))?;
         Ok(if stats.key_violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })
 }

@@ -1,6 +1,7 @@
 //! Why a command did not do its work.
 
 use std::fmt;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// What is printed, and the status that the process ends with.
@@ -23,6 +24,17 @@ impl Failure {
 
     pub(crate) fn code(&self) -> ExitCode {
         ExitCode::from(self.code)
+    }
+}
+
+/// Writes to standard output. A reader that has gone has seen enough.
+pub(crate) fn tell(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::broken(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
     }
 }
 

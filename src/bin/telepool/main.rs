@@ -3,6 +3,7 @@
 mod allocator;
 mod datacenter;
 mod failure;
+mod files;
 mod logs;
 mod monitor;
 mod report;
@@ -61,12 +62,13 @@ impl SettingsArguments {
 
 fn main() -> ExitCode {
     allocator::keep_no_buffers();
+    files::raise_limit();
     let done = match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Datacenter(arguments) => datacenter::run(arguments),
-        Command::Config(arguments) => arguments.load(Settings::default()).map(|settings| {
-            print!("{settings}");
-            ExitCode::SUCCESS
+        Command::Config(arguments) => arguments.load(Settings::default()).and_then(|settings| {
+            failure::tell(&settings.to_string())?;
+            Ok(ExitCode::SUCCESS)
         }),
     };
     done.unwrap_or_else(|failure| {

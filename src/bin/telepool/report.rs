@@ -89,7 +89,10 @@ impl Tally {
         self.failed.fetch_add(1, Ordering::Relaxed);
         let mut examples = self.examples.lock().expect("BUG: nobody panics with this lock");
         if examples.len() < EXAMPLES_MAX {
-            examples.push(error.to_string());
+            let example = error.to_string();
+            if !examples.contains(&example) {
+                examples.push(example);
+            }
         }
     }
 

@@ -21,14 +21,14 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, tell};
 use crate::monitor::Monitor;
 use crate::report::{Run, Summary, Tally};
 use crate::sandbox::{Sandbox, SandboxArguments};
 use crate::settings::{Settings, time};
 use crate::signals::{Stop, Stopper};
 use crate::workload::{self, Manager, Mix, Work, now};
-use crate::{SettingsArguments, logs, monitor, sessions, signals, status};
+use crate::{SettingsArguments, files, logs, monitor, sessions, signals, status};
 
 /// The longest that a call of the workload may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -94,12 +94,11 @@ pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, Failure> {
     logs::start(&line);
     let (stats, tally, run) = runtime()?.block_on(serve(&arguments, &settings, &line))?;
     let summary = Summary::new(&run, &stats, &tally);
-    if arguments.json {
-        let json = serde_json::to_string(&summary).expect("BUG: numbers always make JSON");
-        println!("{json}");
-    } else {
-        print!("{summary}");
-    }
+    let text = match arguments.json {
+        true => serde_json::to_string(&summary).expect("BUG: numbers always make JSON") + "\n",
+        false => summary.to_string(),
+    };
+    tell(&text)?;
     for example in tally.examples() {
         eprintln!("telepool: a call failed: {example}");
     }
@@ -115,6 +114,8 @@ async fn serve(
     let (stopper, stop) = signals::listen()?;
     let Ground { sessions, data_centre, telegram, seed } = ground(arguments, settings).await?;
     let session_count = sessions.len();
+    let ends = if arguments.sandbox { 2 } else { 1 };
+    files::warn_if_few(session_count.min(settings.config().pool.max_connections as usize) * ends);
     let groups: BTreeSet<_> = sessions.iter().filter_map(|it| it.group.clone()).collect();
     let source =
         MemorySource::new(sessions).map_err(|error| Failure::refused(error.to_string()))?;

@@ -1,0 +1,23 @@
+//! How many files the process may have open, of which each connection is one.
+
+/// What else is open at the same time: the runtime, the listener, the terminal, visitors.
+const BESIDE: u64 = 100;
+
+/// Raises the limit to what the system allows. A shell's default is made for shells.
+pub(crate) fn raise_limit() {
+    // Refused or not, what there is is looked at before it is needed.
+    rlimit::increase_nofile_limit(u64::MAX).ok();
+}
+
+/// Warns if so many sockets may come to be open that there are too few files for them.
+pub(crate) fn warn_if_few(sockets: usize) {
+    let needed = sockets as u64 + BESIDE;
+    if let Ok((limit, _)) = rlimit::getrlimit(rlimit::Resource::NOFILE)
+        && limit < needed
+    {
+        tracing::warn!(
+            "the process may open {limit} files, and all connections together would need \
+             {needed}: raise the limit (ulimit -n), or lower pool.max_connections"
+        );
+    }
+}
