@@ -47,8 +47,10 @@ pub struct Acquire<M: Manager, H: Home<M> = Account<M>> {
     site: &'static Location<'static>,
     fresh: bool,
     timeout: Option<Duration>,
-    /// When the acquire began to wait.
+    /// When the acquire found that it would take time.
     started: Option<Instant>,
+    /// Whether it has stood in line.
+    waited: bool,
     step: Step<M, H>,
 }
 
@@ -59,12 +61,14 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
         timeout: Option<Duration>,
         fresh: bool,
     ) -> Self {
-        Self { home: Some(home), site, fresh, timeout, started: None, step: Step::Start }
+        let (started, waited, step) = (None, false, Step::Start);
+        Self { home: Some(home), site, fresh, timeout, started, waited, step }
     }
 
     pub(crate) fn failed(error: AcquireError<M::Error>, site: &'static Location<'static>) -> Self {
         let step = Step::Failed(error);
-        Self { home: None, site, fresh: false, timeout: None, started: None, step }
+        let (timeout, started) = (None, None);
+        Self { home: None, site, fresh: false, timeout, started, waited: false, step }
     }
 
     #[inline]
@@ -88,17 +92,26 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
                 Take::Empty | Take::NotReady => break,
             }
         }
-        self.wait(false)
+        // Whoever was served once, by a connection that proved dead, is not sent to the end.
+        self.wait(self.waited)
+    }
+
+    /// When the patience of this acquire ends; `None` if that is too far away to be told.
+    fn deadline(&mut self) -> Option<Instant> {
+        let began = *self.started.get_or_insert_with(now);
+        let timeout = self
+            .timeout
+            .unwrap_or_else(|| Duration::from_millis(self.entry().shared.hot.acquire_timeout_ms()));
+        began.checked_add(timeout)
     }
 
     /// Stands in line. `front`: the acquire was served once, by a connection that proved dead.
     fn wait(&mut self, front: bool) -> Next<M, H> {
-        let began = *self.started.get_or_insert_with(now);
+        let deadline = self.deadline();
+        self.waited = true;
         let entry = self.entry();
-        let timeout = self
-            .timeout
-            .unwrap_or_else(|| Duration::from_millis(entry.shared.hot.acquire_timeout_ms()));
-        let waiter = Waiter::new(self.fresh, began, began.checked_add(timeout));
+        let began = self.started.expect("BUG: a deadline has a beginning");
+        let waiter = Waiter::new(self.fresh, began, deadline);
         match entry.pool.join_line(&waiter, front, entry.shared.clock.tick()) {
             Ok(orders) => {
                 entry.carry_out(orders);
@@ -122,11 +135,48 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
         }
         let shared = &entry.shared;
         let unused = shared.clock.coarse().saturating_sub(connection.last_used());
-        if source == Source::Idle && unused > shared.hot.check_after_ms() {
-            let proof = prove(Arc::clone(entry), Arc::clone(&connection));
-            return Some(Step::Checking(connection, source, Box::pin(proof)));
+        let is_stale = source == Source::Idle && unused > shared.hot.check_after_ms();
+        if is_stale || connection.is_suspect() {
+            return Some(self.check(connection, source));
         }
         Some(self.lend(connection, source))
+    }
+
+    /// Begins to check a connection, for as long as the acquire has patience.
+    #[cold]
+    fn check(&mut self, connection: Arc<Connection<M::Connection>>, source: Source) -> Step<M, H> {
+        let left = self.deadline().map(|deadline| deadline.saturating_duration_since(now()));
+        let entry = self.entry();
+        let check_timeout = entry.shared.config().pool.check_timeout;
+        let limit = left.map_or(check_timeout, |left| left.min(check_timeout));
+        let proof = prove(Arc::clone(entry), Arc::clone(&connection), limit);
+        Step::Checking(connection, source, Box::pin(proof))
+    }
+
+    /// What follows a check.
+    fn checked(
+        &mut self,
+        connection: Arc<Connection<M::Connection>>,
+        source: Source,
+        passed: bool,
+    ) -> Next<M, H> {
+        if passed && !connection.word.snapshot().is_final() {
+            return Ok(self.lend(connection, source));
+        }
+        // One that was closed by force meanwhile is returned as well.
+        self.entry().discard(connection, CloseReason::CheckFailed);
+        let deadline = self.deadline();
+        if deadline.is_some_and(|deadline| now() >= deadline) {
+            return Err(self.time_out(Some(Stage::Check)));
+        }
+        self.start()
+    }
+
+    /// The deadline has passed; `stage` if it is not the wait for a connection.
+    fn time_out(&self, stage: Option<Stage>) -> AcquireError<M::Error> {
+        let entry = self.entry();
+        entry.counters().count_acquire(AcquireEnd::Timeout);
+        AcquireError::Timeout(Box::new(timeout_report(entry, self.started, stage)))
     }
 
     /// Makes the lease.
@@ -144,8 +194,7 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
         let account = entry.pool.account();
         let (end, error) = match refusal {
             Refusal::Closed => {
-                let waited = self.started.is_some();
-                let stage = if waited { Stage::Wait } else { Stage::Lookup };
+                let stage = if self.waited { Stage::Wait } else { Stage::Lookup };
                 (AcquireEnd::Closed, AcquireError::Closed { stage })
             }
             Refusal::Draining => (AcquireEnd::Rejected, AcquireError::Draining { account }),
@@ -153,10 +202,7 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
             Refusal::Quarantined(reason) => {
                 (AcquireEnd::Rejected, AcquireError::Quarantined { account, reason })
             }
-            Refusal::Timeout => {
-                let report = timeout_report(entry, self.started);
-                (AcquireEnd::Timeout, AcquireError::Timeout(Box::new(report)))
-            }
+            Refusal::Timeout => return self.time_out(None),
             Refusal::Dial(error) => (AcquireEnd::Error, AcquireError::Dial(error)),
         };
         entry.counters().count_acquire(end);
@@ -165,6 +211,16 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
 
     /// One step further; `None` while there is nothing to do but wait.
     fn advance(&mut self, context: &mut Context<'_>) -> Option<Next<M, H>> {
+        // Polled where it lies: if it panics, the connection is not lost with it.
+        if let Step::Checking(_, _, proof) = &mut self.step {
+            let Poll::Ready(passed) = proof.as_mut().poll(context) else { return None };
+            let Step::Checking(connection, source, _) =
+                std::mem::replace(&mut self.step, Step::Done)
+            else {
+                unreachable!("BUG: the step was just polled")
+            };
+            return Some(self.checked(connection, source, passed));
+        }
         match std::mem::replace(&mut self.step, Step::Done) {
             Step::Start => Some(self.start()),
             Step::Waiting(waiter) => match waiter.poll(context) {
@@ -178,17 +234,7 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
                 }
                 Poll::Ready(Err(refusal)) => Some(Err(self.refuse(refusal))),
             },
-            Step::Checking(connection, source, mut proof) => match proof.as_mut().poll(context) {
-                Poll::Pending => {
-                    self.step = Step::Checking(connection, source, proof);
-                    None
-                }
-                Poll::Ready(true) => Some(Ok(self.lend(connection, source))),
-                Poll::Ready(false) => {
-                    self.entry().discard(connection, CloseReason::CheckFailed);
-                    Some(self.start())
-                }
-            },
+            Step::Checking(..) => unreachable!("BUG: a check is polled above"),
             Step::Yielding(lease) => {
                 self.step = Step::Yielding(lease);
                 None
@@ -200,30 +246,43 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
 }
 
 /// Has the manager prove that an idle connection lives; learns from the error if it does not.
-async fn prove<M: Manager>(entry: Arc<Entry<M>>, record: Arc<Connection<M::Connection>>) -> bool {
-    let shared = &entry.shared;
-    let limit = shared.config().pool.check_timeout;
-    let check = caught(shared.manager.check(&record.leased().connection));
-    let passed = match tokio::time::timeout(limit, check).await {
-        Ok(Some(Ok(()))) => true,
-        Ok(Some(Err(error))) => {
-            entry.learn(&error, record.slot, Some(&record));
-            false
+async fn prove<M: Manager>(
+    entry: Arc<Entry<M>>,
+    record: Arc<Connection<M::Connection>>,
+    limit: Duration,
+) -> bool {
+    let manager = &entry.shared.manager;
+    // All of it is the manager's code: the call, its future, and what it makes of the error.
+    let check = caught(async {
+        let check = async { manager.check(&record.leased().connection).await };
+        match tokio::time::timeout(limit, check).await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                entry.learn(&error, record.slot, Some(&record));
+                false
+            }
+            Err(_) => {
+                record.count_error(format!("no answer to the check within {limit:?}"));
+                false
+            }
         }
-        Ok(None) => {
-            record.count_error("the manager panicked while checking".to_owned());
-            false
-        }
-        Err(_) => {
-            record.count_error(format!("no answer to the check within {limit:?}"));
-            false
-        }
-    };
+    });
+    let passed = check.await.unwrap_or_else(|| {
+        record.count_error("the manager panicked while checking".to_owned());
+        false
+    });
+    if passed {
+        record.set_suspect(false);
+    }
     entry.counters().count_check(passed);
     passed
 }
 
-fn timeout_report<M: Manager>(entry: &Entry<M>, started: Option<Instant>) -> WaitTimeout {
+fn timeout_report<M: Manager>(
+    entry: &Entry<M>,
+    started: Option<Instant>,
+    stage: Option<Stage>,
+) -> WaitTimeout {
     let shared = &entry.shared;
     let tick = shared.clock.tick();
     let stats = entry.pool.stats(tick, Duration::ZERO);
@@ -231,7 +290,11 @@ fn timeout_report<M: Manager>(entry: &Entry<M>, started: Option<Instant>) -> Wai
     let small = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
     WaitTimeout {
         account: entry.pool.account(),
-        stage: if stats.total_connections == 0 { Stage::Dial } else { Stage::Wait },
+        stage: stage.unwrap_or(if stats.total_connections == 0 {
+            Stage::Dial
+        } else {
+            Stage::Wait
+        }),
         waited: started.map(|at| now().saturating_duration_since(at)).unwrap_or_default(),
         leases: small(stats.leases),
         max_connections: stats.max_connections,
@@ -249,16 +312,21 @@ impl<M: Manager, H: Home<M>> Future for Acquire<M, H> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         // The usual case, before the step is touched: moving it costs as much as the lease.
-        if let (Step::Start, false) = (&this.step, this.fresh)
-            && let Take::Leased(connection, source) = this.entry().pool.try_lease()
-        {
-            match this.inspect(connection, source) {
-                Some(Step::Yielding(lease)) if !lease.use_count().is_multiple_of(COURTESY) => {
-                    this.step = Step::Done;
-                    return Poll::Ready(Ok(lease));
+        if let (Step::Start, false) = (&this.step, this.fresh) {
+            match this.entry().pool.try_lease() {
+                Take::Leased(connection, source) => match this.inspect(connection, source) {
+                    Some(Step::Yielding(lease)) if !lease.use_count().is_multiple_of(COURTESY) => {
+                        this.step = Step::Done;
+                        return Poll::Ready(Ok(lease));
+                    }
+                    Some(step) => this.step = step,
+                    None => {}
+                },
+                // It bears a lease, like any other that was taken.
+                Take::Outdated(connection) => {
+                    this.entry().give_back(connection);
                 }
-                Some(step) => this.step = step,
-                None => {}
+                Take::Empty | Take::NotReady => {}
             }
         }
         loop {
@@ -272,7 +340,7 @@ impl<M: Manager, H: Home<M>> Future for Acquire<M, H> {
                 let Step::Yielding(lease) = std::mem::replace(&mut this.step, Step::Done) else {
                     unreachable!("BUG: the step was just read")
                 };
-                if let Some(started) = this.started {
+                if let (Some(started), true) = (this.started, this.waited) {
                     lease.observe_wait(now().saturating_duration_since(started));
                 }
                 return Poll::Ready(Ok(lease));
@@ -302,6 +370,7 @@ impl<M: Manager, H: Home<M>> Drop for Acquire<M, H> {
                 if let Some(connection) = entry.pool.leave_line(&waiter) {
                     entry.give_back(connection);
                 }
+                entry.stirred.notify_waiters();
             }
             // A check that was cut short has proved nothing.
             Step::Checking(connection, ..) => {

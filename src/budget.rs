@@ -38,8 +38,22 @@ struct Line {
     debt: usize,
     /// Connections that are being closed to provide for the line.
     coming: usize,
+    /// Permits that came back for those in line and have not been taken yet.
+    granted: usize,
     next: u64,
     waiting: BTreeMap<u64, Tick>,
+}
+
+impl Line {
+    /// How many connections have to go for those in line, and for a lowered cap.
+    fn wanted(&self) -> usize {
+        self.debt + self.waiting.len().saturating_sub(self.granted)
+    }
+
+    /// Notes that permits have come back.
+    fn grant(&mut self, permits: usize) {
+        self.granted = (self.granted + permits).min(self.waiting.len());
+    }
 }
 
 /// Leaves the line when dropped.
@@ -47,6 +61,8 @@ struct Line {
 struct Place<'a> {
     budget: &'a Budget,
     ticket: u64,
+    /// It has its permit.
+    served: bool,
 }
 
 impl Budget {
@@ -56,7 +72,14 @@ impl Budget {
             permits: Semaphore::new(cap),
             demand: AtomicU64::new(0),
             patience: AtomicU64::new(0),
-            line: Mutex::new(Line { cap, debt: 0, coming: 0, next: 0, waiting: BTreeMap::new() }),
+            line: Mutex::new(Line {
+                cap,
+                debt: 0,
+                coming: 0,
+                granted: 0,
+                next: 0,
+                waiting: BTreeMap::new(),
+            }),
         };
         budget.set_patience(acquire_timeout);
         budget
@@ -81,10 +104,11 @@ impl Budget {
     /// Waits for a permit, first come, first served. `relieve` is called once the demand can be
     /// seen: it looks for an idle connection that can give way.
     pub(crate) async fn take(&self, now: Tick, relieve: impl FnOnce()) {
-        let _place = self.join(now);
+        let mut place = self.join(now);
         relieve();
         let permit = self.permits.acquire().await;
         permit.expect("BUG: the semaphore is never closed").forget();
+        place.served = true;
     }
 
     fn join(&self, now: Tick) -> Place<'_> {
@@ -93,7 +117,7 @@ impl Budget {
         line.next += 1;
         line.waiting.insert(ticket, now);
         self.settle(&line, now);
-        Place { budget: self, ticket }
+        Place { budget: self, ticket, served: false }
     }
 
     /// A connection has been closed and its permit comes back.
@@ -104,6 +128,7 @@ impl Budget {
             line.debt -= 1;
         } else {
             self.permits.add_permits(1);
+            line.grant(1);
         }
         self.settle(&line, now);
     }
@@ -111,7 +136,7 @@ impl Budget {
     /// Claims the right to close one connection for the sake of somebody in line.
     pub(crate) fn reserve(&self, now: Tick) -> bool {
         let mut line = self.line.lock();
-        let wanted = line.debt + line.waiting.len() > line.coming;
+        let wanted = line.wanted() > line.coming;
         line.coming += usize::from(wanted);
         self.settle(&line, now);
         wanted
@@ -151,6 +176,7 @@ impl Budget {
             let forgiven = more.min(line.debt);
             line.debt -= forgiven;
             self.permits.add_permits(more - forgiven);
+            line.grant(more - forgiven);
         } else {
             let fewer = line.cap - cap;
             line.debt += fewer - self.permits.forget_permits(fewer);
@@ -161,7 +187,7 @@ impl Budget {
     }
 
     fn settle(&self, line: &Line, now: Tick) {
-        let wanted = line.debt + line.waiting.len();
+        let wanted = line.wanted();
         let demand = if wanted <= line.coming {
             0
         } else if line.debt > 0 {
@@ -178,13 +204,17 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut line = self.budget.line.lock();
         let since = line.waiting.remove(&self.ticket);
-        line.coming = line.coming.min(line.debt + line.waiting.len());
+        // Who leaves without a permit passes on what was meant for it.
+        line.granted = line.granted.saturating_sub(self.served.into()).min(line.waiting.len());
+        line.coming = line.coming.min(line.wanted());
         self.budget.settle(&line, since.unwrap_or_default());
     }
 }
 
 #[cfg(all(test, not(pool_loom)))]
 mod tests {
+    use std::future::Future;
+
     use super::*;
 
     fn budget(cap: u32) -> Budget {
@@ -224,6 +254,21 @@ mod tests {
         budget.put_back(300);
         take.await;
         assert_eq!(budget.pressure(5000), Pressure::Calm);
+    }
+
+    #[tokio::test]
+    async fn a_dial_whose_permit_has_come_back_presses_nobody_before_it_takes_it() {
+        let budget = budget(1);
+        assert!(budget.try_take());
+        let mut take = std::pin::pin!(budget.take(100, || ()));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(take.as_mut().poll(&mut context).is_pending());
+        assert!(budget.reserve(5000));
+        budget.put_back(5001);
+        assert_eq!(budget.pressure(5002), Pressure::Calm);
+        assert!(!budget.reserve(5002), "nobody else has to go");
+        assert!(take.as_mut().poll(&mut context).is_ready());
+        assert!(!budget.try_take());
     }
 
     #[tokio::test]

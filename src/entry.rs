@@ -7,23 +7,32 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::sync::mpsc::error::SendError;
 
 use crate::account_pool::{
     AccountPool, CloseReason, Connection, DialOrder, Lost, Orders, Pressure, SLOTS_MAX, Totals,
 };
 use crate::clock::Instant;
+use crate::dialer::shown;
 use crate::error::DialError;
 use crate::events::Event;
 use crate::manager::{Egress, Manager, Profile, QuarantineReason, Reaction};
 use crate::shared::Shared;
 use crate::stats::{AccountEnd, GroupCounters, Measure};
+use crate::sync::AtomicU64;
 
 /// One account, its engine and its ground.
 pub(crate) struct Entry<M: Manager> {
     pub(crate) pool: AccountPool<M::Connection, M::Error>,
     pub(crate) shared: Arc<Shared<M>>,
     pub(crate) egress: Egress,
+    /// Tells it from an entry that was in its place before.
+    pub(crate) serial: u64,
+    /// Whether it stands in the census of the registry.
+    pub(crate) is_counted: AtomicU64,
+    /// Told when a dial that waits may no longer be wanted, or need no longer wait.
+    pub(crate) stirred: Notify,
     /// The leases per connection that the manager asked for.
     leases: u16,
 }
@@ -60,6 +69,9 @@ impl<M: Manager> Entry<M> {
             pool,
             shared: Arc::clone(shared),
             egress: profile.egress.clone(),
+            serial: shared.next_serial(),
+            is_counted: AtomicU64::new(0),
+            stirred: Notify::new(),
             leases: profile.leases.max(1),
         }
     }
@@ -91,8 +103,13 @@ impl<M: Manager> Entry<M> {
     /// Whether the manager says that a connection is dead. A manager that panics has answered.
     #[inline]
     pub(crate) fn is_broken(&self, connection: &Connection<M::Connection>) -> bool {
-        let live = connection.leased();
-        let ask = || self.shared.manager.is_broken(&live.connection);
+        self.says_broken(&connection.leased().connection)
+    }
+
+    /// The same of a connection that is in no pool yet.
+    #[inline]
+    pub(crate) fn says_broken(&self, connection: &M::Connection) -> bool {
+        let ask = || self.shared.manager.is_broken(connection);
         std::panic::catch_unwind(AssertUnwindSafe(ask)).unwrap_or(true)
     }
 
@@ -104,9 +121,12 @@ impl<M: Manager> Entry<M> {
             return true;
         }
         let shared = &*self.shared;
-        // A borrower that panicked may have left the connection in the middle of something:
-        // "last used long ago" makes the next acquire check it.
-        let now = if std::thread::panicking() { 0 } else { shared.clock.coarse() };
+        // A borrower that panicked may have left the connection in the middle of something: the
+        // next acquire checks it.
+        let now = shared.clock.coarse();
+        if std::thread::panicking() {
+            connection.set_suspect(true);
+        }
         if shared.budget.pressure(now) != Pressure::Calm {
             return self.give_back_pressed(connection);
         }
@@ -132,13 +152,18 @@ impl<M: Manager> Entry<M> {
         let reserved = pressure != Pressure::Calm && budget.reserve(now);
         let pressure = if reserved { pressure } else { Pressure::Calm };
         let orders = self.pool.release(connection, now, pressure);
-        let gone = orders.as_ref().is_some_and(|it| !it.close.is_empty() || !it.drain.is_empty());
+        // One that only drains provides for nobody yet.
+        let gone = orders.as_ref().is_some_and(|it| !it.close.is_empty());
         if reserved && !gone {
             budget.unreserve(now);
         }
         let ended = orders.as_ref().is_some_and(|orders| orders.ended);
         if let Some(orders) = orders {
             self.carry_out(orders);
+        }
+        if !gone {
+            // The demand was hidden while it was reserved: a release in that time saw none.
+            self.shared.relieve();
         }
         ended
     }
@@ -162,9 +187,6 @@ impl<M: Manager> Entry<M> {
             if orders.is_empty() {
                 continue;
             }
-            for waker in orders.wake {
-                waker.wake();
-            }
             let errands = orders
                 .close
                 .into_iter()
@@ -178,6 +200,15 @@ impl<M: Manager> Entry<M> {
             for errand in errands {
                 if let Err(SendError(errand)) = self.shared.errands.send(errand) {
                     pending.push(errand.end_without_worker());
+                }
+            }
+            if !orders.wake.is_empty() {
+                self.stirred.notify_waiters();
+            }
+            // Last, and each by itself: a waker is somebody else's code.
+            for waker in orders.wake {
+                if std::panic::catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
+                    tracing::warn!("a waker has panicked");
                 }
             }
         }
@@ -269,10 +300,25 @@ impl<M: Manager> Entry<M> {
         self.shared.events.emit(|| Event::Quarantined { account, slot, reason });
         let orders = self.pool.quarantine(slot, reason, self.shared.clock.tick());
         self.carry_out(orders);
+        self.stirred.notify_waiters();
     }
 }
 
 impl<M: Manager> Errand<M> {
+    /// Ends an errand that no worker will run, and what follows from it.
+    pub(crate) fn carry_out_without_worker(self) {
+        let entry = match &self {
+            Self::Dial(entry, _) | Self::Close(entry, _) | Self::Drain(entry, _) => {
+                Some(Arc::clone(entry))
+            }
+            Self::Watch(entry, _) => entry.upgrade(),
+        };
+        if let Some(entry) = entry {
+            let orders = self.end_without_worker();
+            entry.carry_out(orders);
+        }
+    }
+
     /// Ends an errand after the worker has gone, which is after the runtime has: nothing can be
     /// awaited any more, but places come back and nobody waits for ever.
     fn end_without_worker(self) -> Orders<M::Connection> {
@@ -281,13 +327,18 @@ impl<M: Manager> Errand<M> {
             Self::Dial(entry, order) => {
                 let now = entry.shared.clock.tick();
                 let lost = Lost::Failed { retry_at: now };
-                let failure = Some(DialError::Aborted);
+                let failure = DialError::<M::Error>::Aborted;
+                let text = shown(&failure);
+                let failure = Some((failure, text));
                 let (orders, _) = entry.pool.fail_dial(order, None, lost, failure, now);
                 entry.shared.vacate();
                 orders
             }
             Self::Drain(entry, connection) => entry.pool.force(&connection),
-            Self::Watch(..) => Orders::none(),
+            // Nobody is left to dial, or to tell a waiter that its time is up.
+            Self::Watch(entry, _) => {
+                entry.upgrade().map_or_else(Orders::none, |entry| entry.pool.refuse_line())
+            }
         }
     }
 }

@@ -152,6 +152,9 @@ pub enum DialError<E> {
         "no connection within {0:?}: raise pool.dial_timeout, or see whether the address is reachable"
     )]
     Timeout(Duration),
+    /// The manager took the connection for broken as soon as it was open.
+    #[error("the connection was broken as soon as it was open")]
+    Stillborn,
     /// The manager's connect panicked.
     #[error("the manager panicked while connecting")]
     Panicked,

@@ -2,6 +2,12 @@
 //!
 //! Owns the sharded map and the census of accounts with connections. Answers with clones, never
 //! with a guard of the map; at most one live account pool per account exists at any time.
+//!
+//! # Orderings
+//! An entry's mark that it stands in the census is sequentially consistent: whoever takes an
+//! account off clears the mark and then looks for connections, whoever opens one makes it visible
+//! and then looks at the mark. At least one of them sees the other, so that no account with a
+//! connection is missing from the census for good.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,7 +21,7 @@ use crate::account_pool::Orders;
 use crate::clock::Tick;
 use crate::entry::Entry;
 use crate::manager::Manager;
-use crate::sync::Mutex;
+use crate::sync::{Mutex, Ordering};
 
 /// An account that gave a connection up, and what is to be done for it.
 pub(crate) type GivenUp<M> = (Arc<Entry<M>>, Orders<<M as Manager>::Connection>);
@@ -93,9 +99,19 @@ impl<M: Manager> Registry<M> {
         }
     }
 
-    /// An account has opened a connection.
-    pub(crate) fn note_opened(&self, account: AccountId) {
-        self.census.lock().push_back(account);
+    /// An account has opened a connection, which can be seen in its slot.
+    pub(crate) fn note_opened(&self, entry: &Entry<M>) {
+        if entry.is_counted.swap(1, Ordering::SeqCst) == 0 {
+            self.census.lock().push_back(entry.pool.account());
+        }
+    }
+
+    /// Whether an account that was taken off the census goes back to it.
+    fn still_counts(entry: &Entry<M>) -> bool {
+        // Marked first: a connection that is not seen below is noted by whoever opens it.
+        entry.is_counted.store(0, Ordering::SeqCst);
+        let has_connections = entry.pool.connections().next().is_some();
+        has_connections && entry.is_counted.swap(1, Ordering::SeqCst) == 0
     }
 
     /// Takes an idle connection away from the account that opened one longest ago.
@@ -104,7 +120,7 @@ impl<M: Manager> Registry<M> {
         for _ in 0..turns {
             let account = self.census.lock().pop_front()?;
             let Some(entry) = self.find(account) else { continue };
-            if entry.pool.connections().next().is_none() {
+            if !Self::still_counts(&entry) {
                 continue;
             }
             self.census.lock().push_back(account);
@@ -115,6 +131,12 @@ impl<M: Manager> Registry<M> {
         None
     }
 
+    /// Whether some account has an idle connection.
+    pub(crate) fn has_idle(&self) -> bool {
+        let accounts: Vec<_> = self.census.lock().iter().copied().collect();
+        accounts.into_iter().any(|it| self.find(it).is_some_and(|entry| entry.pool.has_idle()))
+    }
+
     /// Drops what the census no longer needs; `live` is the number of connections there are.
     pub(crate) fn prune_census(&self, live: usize) {
         let mut census = self.census.lock();
@@ -122,9 +144,7 @@ impl<M: Manager> Registry<M> {
             return;
         }
         census.retain(|account| {
-            self.accounts
-                .get(account)
-                .is_some_and(|entry| entry.pool.connections().next().is_some())
+            self.accounts.get(account).is_some_and(|entry| Self::still_counts(&entry))
         });
     }
 }

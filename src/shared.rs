@@ -3,6 +3,7 @@
 //! Owns the manager, the clock, the configuration, the budget, the lanes, the counters and the
 //! way to the worker. Decides nothing: it is the ground that accounts stand on.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
@@ -20,6 +21,10 @@ use crate::manager::Manager;
 use crate::registry::Registry;
 use crate::stats::{Groups, Measure, Observer};
 use crate::sync::{AtomicU64, Mutex, Ordering};
+
+/// How often an idle connection is searched for anew because one appeared meanwhile. Each time
+/// somebody else was served.
+const SEARCHES_MAX: usize = 16;
 
 /// The ground of a pool.
 pub(crate) struct Shared<M: Manager> {
@@ -135,6 +140,11 @@ impl<M: Manager> Shared<M> {
         self.next_connection.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// A number that no other account's entry of this pool has.
+    pub(crate) fn next_serial(&self) -> u64 {
+        self.next_connection()
+    }
+
     /// A random share from zero to one.
     pub(crate) fn share(&self) -> f64 {
         self.random.lock().f64()
@@ -149,7 +159,11 @@ impl<M: Manager> Shared<M> {
 
     pub(crate) fn observe(&self, measure: Measure, group: u16, value: std::time::Duration) {
         if let Some(observer) = self.observer.get() {
-            observer.observe(measure, group, value);
+            // Somebody else's code, called between two steps of ours.
+            let observe = || observer.observe(measure, group, value);
+            if catch_unwind(AssertUnwindSafe(observe)).is_err() {
+                tracing::warn!("a recorder of metrics has panicked");
+            }
         }
     }
 
@@ -185,19 +199,22 @@ impl<M: Manager> Shared<M> {
     pub(crate) fn relieve(&self) -> bool {
         let now = self.clock.tick();
         let Some(registry) = self.registry.upgrade() else { return false };
-        if self.budget.pressure(now) == Pressure::Calm || !self.budget.reserve(now) {
-            return false;
-        }
-        match registry.give_up_idle() {
-            Some((entry, orders)) => {
+        for _ in 0..SEARCHES_MAX {
+            if self.budget.pressure(now) == Pressure::Calm || !self.budget.reserve(now) {
+                return false;
+            }
+            if let Some((entry, orders)) = registry.give_up_idle() {
                 entry.carry_out(orders);
-                true
+                return true;
             }
-            None => {
-                self.budget.unreserve(now);
-                false
+            self.budget.unreserve(now);
+            // While it was reserved the demand was hidden: a release in that time saw none, and
+            // its connection may lie where the search had been already.
+            if !registry.has_idle() {
+                return false;
             }
         }
+        false
     }
 }
 

@@ -192,6 +192,11 @@ impl StateWord {
         Snapshot(self.0.load(Ordering::Relaxed))
     }
 
+    /// A reading after a change of another word that whoever changes this one looks at in turn.
+    pub(crate) fn snapshot_after_change(&self) -> Snapshot {
+        Snapshot(load_after_change(&self.0))
+    }
+
     /// CONNECTING to ACTIVE with one lease, or to IDLE, unless it was retired meanwhile.
     pub(crate) fn transition_to_opened(&self, leased: bool, max: u16) -> Opened {
         let push = !leased || max > 1;

@@ -79,6 +79,11 @@ mod real {
             self.0.capacity()
         }
 
+        /// How many entries there were a moment ago.
+        pub(crate) fn len(&self) -> usize {
+            self.0.len()
+        }
+
         #[inline]
         pub(crate) fn pop(&self) -> Option<T> {
             self.0.pop()
@@ -194,6 +199,10 @@ mod model {
 
         pub(crate) fn capacity(&self) -> usize {
             self.capacity
+        }
+
+        pub(crate) fn len(&self) -> usize {
+            self.entries.lock().len()
         }
 
         pub(crate) fn pop(&self) -> Option<T> {

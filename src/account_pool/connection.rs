@@ -147,6 +147,8 @@ pub(crate) struct Connection<C> {
     shared_uses: AtomicU64,
     errors: AtomicU64,
     reason: AtomicU64,
+    /// One if a borrower panicked and nobody has checked the connection since.
+    suspect: AtomicU64,
     last_error: Cell<String>,
 }
 
@@ -167,6 +169,7 @@ impl<C> Connection<C> {
             shared_uses: AtomicU64::new(0),
             errors: AtomicU64::new(0),
             reason: AtomicU64::new(0),
+            suspect: AtomicU64::new(0),
             last_error: Cell::empty(),
         }
     }
@@ -211,6 +214,16 @@ impl<C> Connection<C> {
     }
 
     /// When the reaper is to look at it next.
+    /// Whether it must be checked before anybody else gets it.
+    #[inline]
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.suspect.load(Ordering::Relaxed) != 0
+    }
+
+    pub(crate) fn set_suspect(&self, suspect: bool) {
+        self.suspect.store(suspect.into(), Ordering::Relaxed);
+    }
+
     pub(crate) fn look(&self) -> Tick {
         self.look.load(Ordering::Relaxed)
     }

@@ -34,8 +34,9 @@ pub(crate) struct Core<C, E> {
     /// No dial before this tick.
     pub(super) retry_at: Tick,
     pub(super) last_dial_error: Option<String>,
-    /// When the pool was told to ask for expired waiters.
-    pub(super) watch: Option<Instant>,
+    /// When the pool was told to ask for expired waiters: the latest first, and none later than
+    /// the one before it, so that a deadline is told once however many earlier ones come and go.
+    pub(super) watches: Vec<Instant>,
     pub(super) health: Health,
 }
 
@@ -52,7 +53,7 @@ impl<C, E> Core<C, E> {
             failures: 0,
             retry_at: 0,
             last_dial_error: None,
-            watch: None,
+            watches: Vec::new(),
             health: Health::new(slots),
         }
     }
@@ -72,11 +73,20 @@ impl<C, E> Core<C, E> {
     /// When the pool has to be told of a deadline that is earlier than all it knows of.
     pub(super) fn watch_for(&mut self, deadline: Option<Instant>) -> Option<Instant> {
         let deadline = deadline?;
-        if self.watch.is_some_and(|watch| watch <= deadline) {
+        if self.watches.last().is_some_and(|watch| *watch <= deadline) {
             return None;
         }
-        self.watch = Some(deadline);
-        self.watch
+        self.watches.push(deadline);
+        Some(deadline)
+    }
+
+    /// Forgets the times that have come. Answers whether there was one.
+    pub(super) fn end_watches(&mut self, now: Instant) -> bool {
+        let before = self.watches.len();
+        while self.watches.last().is_some_and(|watch| *watch <= now) {
+            self.watches.pop();
+        }
+        self.watches.len() < before
     }
 
     /// Connections that have to go before the cap holds, and are not on their way yet.
@@ -120,6 +130,29 @@ pub(crate) enum Pressure {
 }
 
 impl<C, E> Body<C, E> {
+    /// The connection that has been idle for longest.
+    pub(super) fn idlest(&self) -> Option<Arc<Connection<C>>> {
+        // Not any without leases: one that is being dialled or closed would seem the idlest,
+        // cannot be claimed, and would hide the idle ones.
+        let is_idle =
+            |it: &Connection<C>| it.word.snapshot_after_change().state() == ConnectionState::Idle;
+        let idle = self.slots.iter().filter_map(|slot| slot.clone_if(is_idle));
+        idle.min_by_key(|connection| connection.last_used())
+    }
+
+    /// Takes the entries of closed connections out of the idle queue. Without this, what the
+    /// manager made of them would live until the next acquire came by; and the last hold on it
+    /// could be dropped under the lock, where code of the manager's must not run. Whoever closes
+    /// a connection holds it until after this.
+    pub(super) fn drop_void_entries(&self) {
+        for _ in 0..self.idle.len() {
+            let Some(connection) = self.idle.pop() else { return };
+            if !connection.word.snapshot().is_final() {
+                self.push(connection);
+            }
+        }
+    }
+
     /// Leased connections that end with their last lease.
     fn retiring(&self) -> u32 {
         let retires = |connection: &Connection<C>| {
@@ -141,6 +174,10 @@ impl<C, E> AccountPool<C, E> {
         orders: &mut Orders<C>,
     ) {
         self.reconcile_cap(body, core);
+        // Marked before idle connections are looked at: a release that does not see the mark is
+        // one whose connection is seen here.
+        self.settle_shrink(core);
+        self.reap_excess(body, core, orders);
         if let Some(unready) = core.unready(self.gate.load(Ordering::Relaxed)) {
             core.line.refuse_all(|| Refusal::from(unready), &mut orders.wake);
         } else {
@@ -154,6 +191,19 @@ impl<C, E> AccountPool<C, E> {
         }
         self.settle_shrink(core);
         self.settle_wait(core);
+    }
+
+    /// Closes idle connections above a lowered cap, the longest idle first.
+    fn reap_excess(&self, body: &Body<C, E>, core: &mut Core<C, E>, orders: &mut Orders<C>) {
+        while core.excess() > 0 {
+            // Losing the claim to an acquire ends the loop: its release comes by here again.
+            let Some(connection) = body.idlest().filter(|it| it.word.transition_to_reaped()) else {
+                return;
+            };
+            connection.note_reason(CloseReason::Excess);
+            core.closing += 1;
+            orders.close.push(connection);
+        }
     }
 
     /// Gives free connections to those in line, first come, first served.
@@ -218,17 +268,8 @@ impl<C, E> AccountPool<C, E> {
         orders: &mut Orders<C>,
     ) {
         while core.unprovided_fresh(&body.permits) > 0 {
-            let idlest = body
-                .slots
-                .iter()
-                // Not any without leases: one that is being dialled or closed would seem the
-                // idlest, cannot be claimed, and would hide the idle ones.
-                .filter_map(|slot| {
-                    slot.clone_if(|it| it.word.snapshot().state() == ConnectionState::Idle)
-                })
-                .min_by_key(|connection| connection.last_used());
             // Losing the claim to an acquire ends the loop: its release comes by here again.
-            let Some(connection) = idlest.filter(|it| it.word.transition_to_reaped()) else {
+            let Some(connection) = body.idlest().filter(|it| it.word.transition_to_reaped()) else {
                 return;
             };
             connection.note_reason(CloseReason::Requested);
@@ -296,7 +337,7 @@ impl<C, E> AccountPool<C, E> {
             return Some(CloseReason::Age);
         }
         if self.must_go(body, connection, core.excess())
-            || self.gives_way(core, connection, pressure)
+            || self.gives_way(body, core, connection, pressure)
         {
             return Some(CloseReason::Excess);
         }
@@ -323,14 +364,24 @@ impl<C, E> AccountPool<C, E> {
     }
 
     /// Whether this connection's place goes to another account.
-    fn gives_way(&self, core: &Core<C, E>, connection: &Connection<C>, pressure: Pressure) -> bool {
+    fn gives_way(
+        &self,
+        body: &Body<C, E>,
+        core: &Core<C, E>,
+        connection: &Connection<C>,
+        pressure: Pressure,
+    ) -> bool {
         let taken = u32::from(self.slots) - core.vacant.count_ones();
         let live = taken.saturating_sub(core.dialing + core.closing);
-        let would_idle = core.line.is_empty() && connection.word.snapshot().leases() <= 1;
+        let ends = connection.word.snapshot().leases() <= 1;
+        let would_idle = core.line.is_empty() && ends;
+        // One that others hold as well comes free much later, and provides for nobody until
+        // then: at most one at a time.
+        let may_go = ends || body.retiring() == 0;
         match pressure {
             Pressure::Calm => false,
-            Pressure::Pressed => would_idle || live > 1,
-            Pressure::Urgent => true,
+            Pressure::Pressed => would_idle || (live > 1 && may_go),
+            Pressure::Urgent => may_go,
         }
     }
 

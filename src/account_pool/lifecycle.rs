@@ -59,9 +59,7 @@ impl<C, E> AccountPool<C, E> {
         let body = self.body();
         let core = body.core.lock();
         let gate = self.gate.load(Ordering::Relaxed);
-        let wanted = order.unasked || !core.line.is_empty();
-        let barred = core.health.barred() & (1 << order.slot) != 0;
-        if !wanted || barred || core.unready(gate).is_some() || core.excess() > 0 {
+        if !is_wanted(&core, gate, order) || core.excess() > 0 {
             return None;
         }
         let connection = Arc::new(Connection::new(id, order.slot, self.leases(), gate & !FLAGS));
@@ -70,9 +68,15 @@ impl<C, E> AccountPool<C, E> {
         Some(connection)
     }
 
-    /// Whether anybody still wants what a dial order would bring.
+    /// Whether anybody still wants what a dial order would bring, and may have it.
     pub(crate) fn wants_dial(&self, order: DialOrder) -> bool {
-        order.unasked || !self.body().core.lock().line.is_empty()
+        is_wanted(&self.body().core.lock(), self.gate.load(Ordering::Relaxed), order)
+    }
+
+    /// When an ordered dial may begin: as the order says, or earlier if the account's pause has
+    /// been ended meanwhile.
+    pub(crate) fn resting_until(&self, order: DialOrder) -> Tick {
+        order.not_before.min(self.body().core.lock().retry_at)
     }
 
     /// The dial succeeded: the connection goes to the first in line, or into the pool. If the
@@ -129,19 +133,16 @@ impl<C, E> AccountPool<C, E> {
         orders
     }
 
-    /// The dial is over without a connection; its slot and permit come back. A failure goes to
-    /// the first in line; it is given back if nobody waits.
+    /// The dial is over without a connection; its slot and permit come back. A failure, which
+    /// comes with its text, goes to the first in line; it is given back if nobody waits.
     pub(crate) fn fail_dial(
         &self,
         order: DialOrder,
         connection: Option<&Connection<C>>,
         lost: Lost,
-        failure: Option<DialError<E>>,
+        failure: Option<(DialError<E>, String)>,
         now: Tick,
-    ) -> (Orders<C>, Option<DialError<E>>)
-    where
-        E: std::fmt::Display,
-    {
+    ) -> (Orders<C>, Option<DialError<E>>) {
         let body = self.body();
         let mut orders = Orders::none();
         let mut unheard = None;
@@ -154,8 +155,8 @@ impl<C, E> AccountPool<C, E> {
             core.failures = core.failures.saturating_add(1);
             core.retry_at = retry_at;
         }
-        if let Some(failure) = failure {
-            core.last_dial_error = Some(failure.to_string());
+        if let Some((failure, text)) = failure {
+            core.last_dial_error = Some(text);
             match core.line.refuse_first(Refusal::Dial(failure)) {
                 Ok(waker) => orders.wake.extend(waker),
                 Err(Refusal::Dial(failure)) => unheard = Some(failure),
@@ -186,6 +187,7 @@ impl<C, E> AccountPool<C, E> {
     fn give_back(&self, body: &Body<C, E>, core: &mut Core<C, E>, slot: u16) {
         self.counters.occupied.fetch_and(!(1 << slot), Ordering::Relaxed);
         body.slots[usize::from(slot)].store(None);
+        body.drop_void_entries();
         core.vacant |= 1 << slot;
         if core.debt > 0 {
             core.debt -= 1;
@@ -257,18 +259,20 @@ impl<C, E> AccountPool<C, E> {
     /// Gives up one idle connection, the longest idle first, for another account's sake.
     pub(crate) fn give_up_idle(&self) -> Option<Orders<C>> {
         let body = self.body.get()?;
-        let idlest = body
-            .slots
-            .iter()
-            .filter_map(|slot| {
-                slot.clone_if(|it| it.word.snapshot().state() == ConnectionState::Idle)
-            })
-            .min_by_key(|connection| connection.last_used())?;
-        if !idlest.word.transition_to_reaped() {
-            return None;
+        // A claim that is lost to an acquire leaves one fewer to try.
+        for _ in 0..body.slots.len() {
+            let idlest = body.idlest()?;
+            if idlest.word.transition_to_reaped() {
+                idlest.note_reason(CloseReason::Excess);
+                return Some(self.closing(idlest));
+            }
         }
-        idlest.note_reason(CloseReason::Excess);
-        Some(self.closing(idlest))
+        None
+    }
+
+    /// Whether a connection lies idle.
+    pub(crate) fn has_idle(&self) -> bool {
+        self.body.get().is_some_and(|body| body.idlest().is_some())
     }
 
     /// Notes a connection that this caller has made final.
@@ -323,11 +327,26 @@ impl<C, E> AccountPool<C, E> {
         self.sweep(CloseReason::Shutdown, now)
     }
 
+    /// Refuses everybody in line: there is no runtime left that could serve them.
+    pub(crate) fn refuse_line(&self) -> Orders<C> {
+        let mut orders = Orders::none();
+        let Some(body) = self.body.get() else { return orders };
+        let mut core = body.core.lock();
+        core.line.refuse_all(|| Refusal::Closed, &mut orders.wake);
+        core.watches.clear();
+        self.settle_wait(&core);
+        orders
+    }
+
     /// Takes the account out of service until it is reinstated.
     pub(crate) fn drain(&self, now: Tick) -> Orders<C> {
-        self.body().core.lock().health.drain();
-        self.gate.fetch_add(GENERATION, Ordering::SeqCst);
-        set_bits_before_load(&self.gate, UNREADY);
+        {
+            // Under the lock, so that the gate and the health never disagree.
+            let mut core = self.body().core.lock();
+            core.health.drain();
+            self.gate.fetch_add(GENERATION, Ordering::SeqCst);
+            set_bits_before_load(&self.gate, UNREADY);
+        }
         self.sweep(CloseReason::Drain, now)
     }
 
@@ -342,10 +361,14 @@ impl<C, E> AccountPool<C, E> {
         let unready = {
             let mut core = body.core.lock();
             core.health.quarantine(slot, reason);
-            core.health.unready().is_some()
+            let unready = core.health.unready().is_some();
+            if unready {
+                // Under the lock, so that the gate and the health never disagree.
+                set_bits_before_load(&self.gate, UNREADY);
+            }
+            unready
         };
         if unready {
-            set_bits_before_load(&self.gate, UNREADY);
             return self.sweep(CloseReason::Quarantine, now);
         }
         let concerned = slot.and_then(|slot| body.slots.get(usize::from(slot))?.load());
@@ -441,17 +464,12 @@ impl<C, E> AccountPool<C, E> {
 
     /// Retires every connection that no longer fits the gate, then serves those in line.
     ///
-    /// The connections are walked without the lock: each is claimed by its own transition, and
-    /// the number that a lowered cap asks for is reserved beforehand.
+    /// The connections are walked without the lock: each is claimed by its own transition. What
+    /// a lowered cap asks for goes under the lock, at the end.
     pub(super) fn sweep(&self, reason: CloseReason, now: Tick) -> Orders<C> {
         let mut orders = Orders::none();
         let Some(body) = self.body.get() else { return orders };
-        let (mut quota, unready) = {
-            let mut core = body.core.lock();
-            let excess = core.excess();
-            core.closing += excess;
-            (excess, core.unready(self.gate.load(Ordering::Relaxed)))
-        };
+        let unready = body.core.lock().unready(self.gate.load(Ordering::Relaxed));
         let gate = load_after_change(&self.gate);
         let mut closing = 0;
         for connection in body.slots.iter().filter_map(|slot| slot.load()) {
@@ -467,15 +485,18 @@ impl<C, E> AccountPool<C, E> {
                     Retired::Draining { first: false } | Retired::Connecting | Retired::Already => {
                     }
                 }
-            } else if quota > 0 && connection.word.transition_to_reaped() {
-                connection.note_reason(CloseReason::Excess);
-                quota -= 1;
-                orders.close.push(connection);
             }
         }
         let mut core = body.core.lock();
-        core.closing = core.closing + closing - quota;
+        core.closing += closing;
         self.dispatch(body, &mut core, now, &mut orders);
         orders
     }
+}
+
+/// Whether somebody waits for a dial, and the account may be dialled.
+fn is_wanted<C, E>(core: &Core<C, E>, gate: u64, order: DialOrder) -> bool {
+    let is_asked_for = order.unasked || !core.line.is_empty();
+    let is_barred = core.health.barred() & (1 << order.slot) != 0;
+    is_asked_for && !is_barred && core.unready(gate).is_none()
 }

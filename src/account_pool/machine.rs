@@ -793,11 +793,14 @@ impl Machine {
 
     fn release(&mut self, link: Link, now: Tick, pressure: Pressure) {
         let id = link.id;
-        let would_idle = self.line.is_empty() && self.record(id).leases <= 1;
+        let ends = self.record(id).leases <= 1;
+        let would_idle = self.line.is_empty() && ends;
+        // Of those that others hold as well, one at a time.
+        let may_go = ends || self.records.iter().all(|it| it.phase != Phase::Retiring);
         let gives_way = match pressure {
             Pressure::Calm => false,
-            Pressure::Pressed => would_idle || self.live() > 1,
-            Pressure::Urgent => true,
+            Pressure::Pressed => would_idle || (self.live() > 1 && may_go),
+            Pressure::Urgent => may_go,
         };
         let record = self.record(id);
         record.leases -= 1;
@@ -862,9 +865,10 @@ impl Machine {
     }
 
     fn begin_dial(&mut self, index: usize, order: DialOrder) {
-        let wanted = order.unasked || !self.line.is_empty();
+        let asked_for = order.unasked || !self.line.is_empty();
+        let wanted = asked_for && self.unready().is_none() && !self.is_barred(order.slot);
         assert_eq!(self.engine.wants_dial(order), wanted);
-        let may = self.unready().is_none() && !self.is_barred(order.slot) && self.excess() == 0;
+        let may = self.excess() == 0;
         let id = ConnectionId(self.next_id);
         let Some(link) = self.engine.begin_dial(order, id) else {
             assert!(!wanted || !may, "a dial that is wanted was not begun");
@@ -896,7 +900,8 @@ impl Machine {
         if let Lost::Failed { retry_at } = lost {
             self.failures += 1;
             self.retry_at = retry_at;
-            failure = Some(DialError::Connect(Failure::other("refused")));
+            let error = DialError::Connect(Failure::other("refused"));
+            failure = Some((error, "refused".to_owned()));
         }
         let dial_failed = failure.is_some();
         let nobody = self.line.is_empty();

@@ -60,7 +60,7 @@ pub(crate) use waiters::{Refusal, Waiter};
 
 use crate::account::AccountId;
 use crate::clock::{Instant, Tick};
-use crate::state::{Leased, Released};
+use crate::state::{ConnectionState, Leased, Released};
 use crate::sync::{
     AtomicU64, Cell, IdleQueue, Mutex, Ordering, Permits, load_after_change, set_bits_before_load,
 };
@@ -209,6 +209,18 @@ impl<C, E> AccountPool<C, E> {
         }
     }
 
+    /// Whether some connection could be leased right now.
+    pub(crate) fn has_room(&self) -> bool {
+        if self.gate.load(Ordering::Relaxed) & FLAGS != 0 {
+            return false;
+        }
+        self.connections().any(|connection| {
+            let now = connection.word.snapshot();
+            let is_open = matches!(now.state(), ConnectionState::Idle | ConnectionState::Active);
+            is_open && !now.is_retiring() && now.leases() < u32::from(connection.max_leases)
+        })
+    }
+
     /// Stands in line. The orders serve or dial for whoever can be helped, this waiter
     /// included.
     pub(crate) fn join_line(
@@ -247,11 +259,11 @@ impl<C, E> AccountPool<C, E> {
         let mut orders = Orders::none();
         let Some(body) = self.body.get() else { return orders };
         let mut core = body.core.lock();
-        if core.watch.is_none_or(|watch| watch > now) {
+        if !core.end_watches(now) {
             return orders;
         }
-        core.watch = core.line.expire(now, &mut orders.wake);
-        orders.watch = core.watch;
+        let next = core.line.expire(now, &mut orders.wake);
+        orders.watch = core.watch_for(next);
         self.settle_wait(&core);
         orders
     }

@@ -14,6 +14,7 @@ use loom::thread;
 
 use super::*;
 use crate::clock::EPOCH;
+use crate::manager::QuarantineReason;
 use crate::sync::forget_entries;
 
 type Engine = AccountPool<u32, std::io::Error>;
@@ -290,5 +291,46 @@ fn model_a_retirement_meets_a_connection_that_is_being_opened() {
         release(&engine, poll(&waiter).expect("the waiter sleeps"));
         assert!(connection.word.snapshot().is_final(), "retired, and pooled");
         at_rest(&engine, 1);
+    });
+}
+
+#[test]
+fn model_a_quarantine_and_its_end_leave_the_gate_as_the_health_has_it() {
+    model(|| {
+        let (engine, lease) = warmed(1, 1);
+        release(&engine, lease);
+        let other = {
+            let engine = Arc::clone(&engine);
+            thread::spawn(move || {
+                let orders = engine.quarantine(None, QuarantineReason::Suspect, NOW);
+                carry_out(&engine, orders);
+            })
+        };
+        let orders = engine.reinstate(NOW);
+        carry_out(&engine, orders);
+        other.join().unwrap();
+        let barred = engine.body().core.lock().health.unready().is_some();
+        assert_eq!(engine.gate.load(Ordering::Relaxed) & UNREADY != 0, barred);
+    });
+}
+
+#[test]
+fn model_a_lowered_cap_leaves_nothing_idle_above_it() {
+    model(|| {
+        let (engine, one) = warmed(3, 1);
+        let two = poll(&join(&engine)).unwrap();
+        let three = poll(&join(&engine)).unwrap();
+        let releaser = {
+            let engine = Arc::clone(&engine);
+            thread::spawn(move || {
+                release(&engine, two);
+                release(&engine, three);
+            })
+        };
+        let orders = engine.set_limits(1, 1, NOW);
+        carry_out(&engine, orders);
+        releaser.join().unwrap();
+        carry_out(&engine, engine.release_discarded(one, CloseReason::Broken));
+        assert!(engine.connections().count() <= 1);
     });
 }

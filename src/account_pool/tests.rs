@@ -123,7 +123,8 @@ fn a_failed_dial_tells_one_waiter_and_the_next_dial_waits_for_its_backoff() {
     let connection = engine.begin_dial(order, ConnectionId(1)).unwrap();
     let lost = Lost::Failed { retry_at: NOW + 500 };
     let failure = DialError::Connect(std::io::Error::other("refused"));
-    let (orders, unheard) = engine.fail_dial(order, Some(&connection), lost, Some(failure), NOW);
+    let failure = Some((failure, "no".to_owned()));
+    let (orders, unheard) = engine.fail_dial(order, Some(&connection), lost, failure, NOW);
     assert!(unheard.is_none());
     assert_eq!(orders.dial[0].not_before, NOW + 500);
     let poll = first.poll(&mut Context::from_waker(Waker::noop()));
@@ -407,7 +408,8 @@ fn an_old_failure_does_not_keep_an_acquire_from_its_new_connection() {
     let _ = engine.quarantine(Some(order.slot), QuarantineReason::KeyDuplicated, NOW);
     let lost = Lost::Failed { retry_at: NOW };
     let failure = DialError::Connect(std::io::Error::other("refused"));
-    let _ = engine.fail_dial(order, Some(&connection), lost, Some(failure), NOW);
+    let failure = Some((failure, "no".to_owned()));
+    let _ = engine.fail_dial(order, Some(&connection), lost, failure, NOW);
     let _ = engine.release(lease, NOW, Pressure::Calm);
     let (fresh, orders) = join(&engine, true);
     assert_eq!(orders.close.len(), 1, "nothing else can make room");

@@ -4,6 +4,8 @@
 //! slot and its permits come back, and whoever waited hears of it.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,22 +48,20 @@ impl<M: Manager> Attempt<M> {
     async fn run(&mut self) {
         let entry = Arc::clone(&self.entry);
         let shared = &*entry.shared;
-        tokio::time::sleep_until(shared.clock.instant_of(self.order.not_before)).await;
-        if !entry.pool.wants_dial(self.order) {
+        if !self.rest().await {
             return self.abandon();
         }
-        if !shared.budget.try_take() {
-            let relieve = || {
-                shared.relieve();
-            };
-            shared.budget.take(shared.clock.tick(), relieve).await;
-        }
-        self.holds_permit = true;
+        // The lane before the place under the global cap: whoever waits at a slowed egress keeps
+        // nobody at another one from connecting.
         let lane = shared.lanes.lane(&entry.egress, &shared.config().dial);
         let is_wanted = || entry.pool.wants_dial(self.order);
-        let Some(_handshake) = lane.enter(&shared.clock, is_wanted).await else {
+        let entered = self.while_wanted(lane.enter(&shared.clock, is_wanted)).await.flatten();
+        let Some(_handshake) = entered else {
             return self.abandon();
         };
+        if !self.take_place().await {
+            return self.abandon();
+        }
         let id = ConnectionId(shared.next_connection());
         let Some(connection) = entry.pool.begin_dial(self.order, id) else {
             return self.abandon();
@@ -70,12 +70,80 @@ impl<M: Manager> Attempt<M> {
         self.centre = shared.manager.data_centre(entry.pool.account(), self.order.slot);
         let limit = shared.config().pool.dial_timeout;
         let started = shared.clock.tick();
-        let connect = shared.manager.connect(entry.pool.account(), self.order.slot);
+        // In a block of its own: the call may panic before there is a future.
+        let connect = async { shared.manager.connect(entry.pool.account(), self.order.slot).await };
         let opened = within(limit, connect).await;
         let took = Duration::from_millis(shared.clock.tick() - started);
         match opened {
+            // Taken into the pool it would be found broken at once, and dialled again without
+            // any pause.
+            Ok(opened) if entry.says_broken(&opened) => {
+                let limit = shared.config().pool.close_timeout;
+                let close = caught(async { shared.manager.close(&opened).await });
+                drop(tokio::time::timeout(limit, close).await);
+                self.fail(DialError::Stillborn);
+            }
             Ok(opened) => self.succeed(&connection, opened, took, &lane),
             Err(error) => self.fail(error),
+        }
+    }
+
+    /// Waits for the end of the account's pause. Answers whether the dial is still wanted.
+    async fn rest(&self) -> bool {
+        let (entry, clock) = (&self.entry, &self.entry.shared.clock);
+        loop {
+            let mut stirred = pin!(entry.stirred.notified());
+            // Registered before anything is looked at, so that no change is missed.
+            stirred.as_mut().enable();
+            if !entry.pool.wants_dial(self.order) {
+                return false;
+            }
+            let until = entry.pool.resting_until(self.order);
+            if until <= clock.tick() {
+                return true;
+            }
+            tokio::select! {
+                () = tokio::time::sleep_until(clock.instant_of(until)) => {}
+                () = stirred => {}
+            }
+        }
+    }
+
+    /// Takes a place under the global cap. Answers whether there was one.
+    async fn take_place(&mut self) -> bool {
+        let entry = Arc::clone(&self.entry);
+        let shared = &*entry.shared;
+        if !shared.budget.try_take() {
+            if self.order.unasked {
+                // Nobody waits for a warm-up, so nobody makes room for it.
+                return false;
+            }
+            let relieve = || {
+                shared.relieve();
+            };
+            let taking = shared.budget.take(shared.clock.tick(), relieve);
+            if self.while_wanted(taking).await.is_none() {
+                return false;
+            }
+        }
+        self.holds_permit = true;
+        true
+    }
+
+    /// Waits for something, unless nobody wants the dial any more.
+    async fn while_wanted<T>(&self, wait: impl Future<Output = T>) -> Option<T> {
+        let mut wait = pin!(wait);
+        loop {
+            let mut stirred = pin!(self.entry.stirred.notified());
+            stirred.as_mut().enable();
+            if !self.entry.pool.wants_dial(self.order) {
+                return None;
+            }
+            tokio::select! {
+                biased;
+                done = &mut wait => return Some(done),
+                () = stirred => {}
+            }
         }
     }
 
@@ -98,7 +166,7 @@ impl<M: Manager> Attempt<M> {
         let (id, slot) = (connection.id, connection.slot);
         shared.events.emit(|| Event::ConnectionOpened { account, id, slot, took });
         if let Some(registry) = shared.registry.upgrade() {
-            registry.note_opened(account);
+            registry.note_opened(entry);
         }
         let orders = entry.pool.complete_dial(connection, opened, retire_at, now);
         let due = (now + shared.hot.max_idle_ms()).min(retire_at);
@@ -129,17 +197,19 @@ impl<M: Manager> Attempt<M> {
             }
             DialError::Timeout(_) => OpenEnd::Timeout,
             DialError::Panicked => OpenEnd::Handshake,
+            DialError::Stillborn => OpenEnd::Io,
             DialError::Aborted => OpenEnd::Cancelled,
         };
+        let text = shown(&error);
         entry.counters().count_open(self.centre, end);
         shared.events.emit(|| Event::DialFailed {
             account: entry.pool.account(),
             slot: self.order.slot,
-            error: Arc::from(error.to_string()),
+            error: Arc::from(text.as_str()),
             retry_in: pause,
         });
         let retry_at = shared.clock.tick() + millis(pause);
-        self.end(Lost::Failed { retry_at }, Some(error));
+        self.end(Lost::Failed { retry_at }, Some((error, text)));
     }
 
     /// Nobody wants the connection any more.
@@ -155,7 +225,7 @@ impl<M: Manager> Attempt<M> {
         }
     }
 
-    fn end(&mut self, lost: Lost, failure: Option<DialError<M::Error>>) {
+    fn end(&mut self, lost: Lost, failure: Option<(DialError<M::Error>, String)>) {
         self.finished = true;
         let now = self.entry.shared.clock.tick();
         let connection = self.connection.take();
@@ -174,9 +244,17 @@ impl<M: Manager> Drop for Attempt<M> {
         if !self.finished {
             self.count_cancelled();
             let retry_at = self.entry.shared.clock.tick();
-            self.end(Lost::Failed { retry_at }, Some(DialError::Aborted));
+            let text = shown(&DialError::<M::Error>::Aborted);
+            self.end(Lost::Failed { retry_at }, Some((DialError::Aborted, text)));
         }
     }
+}
+
+/// The text of an error, which somebody else writes: it is taken before any lock is held, and
+/// before anything is given back.
+pub(crate) fn shown<E: std::error::Error>(error: &DialError<E>) -> String {
+    catch_unwind(AssertUnwindSafe(|| error.to_string()))
+        .unwrap_or_else(|_| "an error that panics when it is shown".to_owned())
 }
 
 /// Bounds a connect in time, and takes its panic for an answer.

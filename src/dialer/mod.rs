@@ -18,7 +18,7 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore};
 
-pub(crate) use attempt::dial;
+pub(crate) use attempt::{dial, shown};
 
 use crate::clock::{Clock, Instant, Tick, now};
 use crate::config::DialConfig;

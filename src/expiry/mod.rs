@@ -34,7 +34,11 @@ pub(crate) enum Due {
         /// The tick of this entry: one that the connection does not expect is out of date.
         look: Tick,
     },
-    Account(AccountId),
+    Account {
+        account: AccountId,
+        /// Of the account's entry: one that came in its place has a wheel entry of its own.
+        serial: u64,
+    },
 }
 
 #[derive(Debug)]
@@ -137,13 +141,19 @@ fn visit_one<M: Manager>(
                 Reap::Gone => None,
             }
         }
-        Due::Account(account) => match registry.collect(account, now, true) {
-            Some(entry) => {
-                forget(shared, &entry);
-                None
+        Due::Account { account, serial } => {
+            // The handle is given up before the look: with it the account would be in use.
+            if registry.find(account)?.serial != serial {
+                return None;
             }
-            None => registry.find(account).map(|_| (now + max_idle, due)),
-        },
+            match registry.collect(account, now, true) {
+                Some(entry) => {
+                    forget(shared, &entry);
+                    None
+                }
+                None => Some((now + max_idle, due)),
+            }
+        }
     }
 }
 

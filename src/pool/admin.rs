@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::account::AccountId;
-use crate::account_pool::{CloseReason, ConnectionId, Take};
+use crate::account_pool::{CloseReason, ConnectionId};
 use crate::clock::now;
 use crate::config::{Config, ConfigError};
 use crate::entry::Entry;
@@ -109,6 +109,7 @@ impl<M: Manager> Pool<M> {
         shared.events.emit(|| Event::Draining { account });
         let orders = entry.pool.drain(shared.clock.tick());
         entry.carry_out(orders);
+        entry.stirred.notify_waiters();
         let left: Vec<_> = entry.pool.connections().map(|it| (it.slot, it.id)).collect();
         for (slot, id) in left {
             entry.until_closed(slot, id).await;
@@ -122,6 +123,7 @@ impl<M: Manager> Pool<M> {
         let Some(entry) = self.inner.registry.find(account) else { return false };
         let orders = entry.pool.reinstate(self.inner.shared.clock.tick());
         entry.carry_out(orders);
+        entry.stirred.notify_waiters();
         self.inner.shared.events.emit(|| Event::Reinstated { account });
         true
     }
@@ -135,13 +137,15 @@ impl<M: Manager> Pool<M> {
         let shared = &self.inner.shared;
         let orders = entry.pool.close(shared.clock.tick());
         entry.carry_out(orders);
+        entry.stirred.notify_waiters();
         // A dial under way keeps a slot as well, so that it is not enough to see the connections
         // go.
         entry.until(|| entry.pool.is_empty(shared.clock.tick())).await;
         if !self.forget_removed(account) {
             // Closed and not empty: the account's wheel entry collects it later, unless somebody
             // asks for the account before.
-            shared.expiry.schedule(shared.clock.tick(), Due::Account(account));
+            let due = Due::Account { account, serial: entry.serial };
+            shared.expiry.schedule(shared.clock.tick(), due);
         }
         true
     }
@@ -184,9 +188,25 @@ impl<M: Manager> Pool<M> {
     pub fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
         config.validate()?;
         let shared = &self.inner.shared;
-        let old = shared.config.swap(Arc::new(config));
-        let new = shared.config();
-        shared.hot.set(&new);
+        let mut old = shared.config.swap(Arc::new(config));
+        // Another call may have swapped it meanwhile, and either may be the later to carry its
+        // own out: whoever finds another one in force at the end carries that out as well.
+        loop {
+            let new = shared.config();
+            self.take_over(&old, &new);
+            if Arc::ptr_eq(&new, &shared.config()) {
+                break;
+            }
+            old = new;
+        }
+        shared.events.emit(|| Event::Reconfigured);
+        Ok(())
+    }
+
+    /// Carries a configuration out.
+    fn take_over(&self, old: &Config, new: &Config) {
+        let shared = &self.inner.shared;
+        shared.hot.set(new);
         let tick = shared.clock.tick();
         if old.dial != new.dial {
             shared.lanes.reset();
@@ -211,8 +231,6 @@ impl<M: Manager> Pool<M> {
                 break;
             }
         }
-        shared.events.emit(|| Event::Reconfigured);
-        Ok(())
     }
 
     /// Draws new age limits and looks at each connection as early as the new times ask.
@@ -261,8 +279,7 @@ impl<M: Manager> Pool<M> {
         let mut best: Option<(u64, Account<M>)> = None;
         for account in ready.take(CANDIDATES) {
             // A look, not a lease: the acquire that follows takes its own chance.
-            if let Take::Leased(connection, _) = account.entry().pool.try_lease() {
-                account.entry().give_back(connection);
+            if account.entry().pool.has_room() {
                 return Some(account);
             }
             let stats = account.entry().pool.stats(0, Duration::ZERO);

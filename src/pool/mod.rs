@@ -85,7 +85,7 @@ impl<M: Manager> Pool<M> {
         if added {
             entry.counters().accounts_opened.fetch_add(1, Ordering::Relaxed);
             let due = shared.clock.tick() + shared.hot.max_idle_ms();
-            shared.expiry.schedule(due, Due::Account(account));
+            shared.expiry.schedule(due, Due::Account { account, serial: entry.serial });
             shared.events.emit(|| Event::AccountOpened { account });
             if shared.is_closing() {
                 // The pool closed between the look above and the insert: it has not seen this

@@ -46,20 +46,45 @@ impl<M: Manager> Ord for Timer<M> {
     }
 }
 
+/// What the worker has yet to do.
+struct Desk<M: Manager> {
+    errands: UnboundedReceiver<Errand<M>>,
+    batch: Vec<Errand<M>>,
+    timers: BinaryHeap<Reverse<Timer<M>>>,
+}
+
+/// The worker may be dropped together with its runtime, at any moment. Nobody waits for what it
+/// had before it then: errands end here, and those that come later end where they are sent.
+impl<M: Manager> Drop for Desk<M> {
+    fn drop(&mut self) {
+        self.errands.close();
+        let timers = std::mem::take(&mut self.timers);
+        let batch = std::mem::take(&mut self.batch);
+        let timers = timers.into_iter().map(|Reverse(timer)| timer.errand);
+        let sent = std::iter::from_fn(|| self.errands.try_recv().ok());
+        for errand in batch.into_iter().chain(timers).chain(sent) {
+            errand.carry_out_without_worker();
+        }
+    }
+}
+
 /// Runs errands until nobody is left who could send one.
-pub(super) async fn work<M: Manager>(mut errands: UnboundedReceiver<Errand<M>>) {
-    let mut timers: BinaryHeap<Reverse<Timer<M>>> = BinaryHeap::new();
+pub(super) async fn work<M: Manager>(errands: UnboundedReceiver<Errand<M>>) {
+    let batch = Vec::with_capacity(BATCH);
+    let mut desk = Desk { errands, batch, timers: BinaryHeap::new() };
     let mut tasks = JoinSet::new();
-    let mut batch = Vec::with_capacity(BATCH);
     loop {
+        let Desk { errands, batch, timers } = &mut desk;
         let next = timers.peek().map(|Reverse(timer)| timer.at);
         tokio::select! {
-            count = errands.recv_many(&mut batch, BATCH) => {
+            count = errands.recv_many(batch, BATCH) => {
                 if count == 0 {
                     break;
                 }
-                for errand in batch.drain(..) {
-                    begin(errand, &mut tasks, &mut timers);
+                // One by one off the desk, so that none is lost if this is cut short.
+                batch.reverse();
+                while let Some(errand) = batch.pop() {
+                    begin(errand, &mut tasks, timers);
                 }
             }
             () = until(next) => {

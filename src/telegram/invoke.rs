@@ -15,6 +15,9 @@ use crate::lease::{Home, Lease};
 use crate::manager::{Manager, Reaction};
 use crate::pool::Account;
 
+/// What stands for "no limit": the longest that any timer is set to.
+const FAR_AWAY: Duration = Duration::from_secs(365 * 86_400);
+
 /// Why a call by way of the pool has no answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -109,7 +112,8 @@ impl<S: SessionSource> Account<GrammersManager<S>> {
         request: &R,
         limit: Duration,
     ) -> Result<R::Return, InvokeError> {
-        let deadline = now() + limit;
+        // A limit beyond all telling is none.
+        let deadline = now().checked_add(limit).unwrap_or_else(|| now() + FAR_AWAY);
         // Ends at the deadline at the latest: every turn but the last sleeps out a flood.
         loop {
             if let Some(wait) = self.cooling(method(request)) {

@@ -12,6 +12,7 @@ mod cancel;
 #[cfg(feature = "cli")]
 mod command;
 mod expiry;
+mod hostile;
 mod limits;
 #[cfg(feature = "panel")]
 mod metrics;

@@ -17,6 +17,8 @@ pub(crate) enum Play {
     Never,
     Panic,
     Quarantine,
+    /// The server would have the account rest for so long.
+    Rest(Duration),
 }
 
 #[derive(Debug, Default)]
@@ -120,6 +122,7 @@ async fn play(play: Play) -> Result<(), Failure> {
         Play::Fail => Err(Failure(Reaction::Discard)),
         Play::Never => pending().await,
         Play::Panic => panic!("scripted panic"),
+        Play::Rest(wait) => Err(Failure(Reaction::CoolDown { key: 1, wait })),
         Play::Quarantine => {
             Err(Failure(Reaction::QuarantineAccount(QuarantineReason::KeyDuplicated)))
         }
