@@ -53,6 +53,8 @@ mod entry;
 mod error;
 mod events;
 mod expiry;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod health;
 mod lease;
 mod manager;

@@ -45,7 +45,8 @@ fn sources() -> Vec<(String, String, String)> {
                 .iter()
                 .any(|name| relative.ends_with(name));
             let code = text.split("\n#[cfg(all(test").next()?.split("\n#[cfg(test)]").next()?;
-            let library = !matches!(module.as_str(), "lib" | "bin" | "design") && !is_test;
+            let library =
+                !matches!(module.as_str(), "lib" | "bin" | "design" | "fuzzing") && !is_test;
             library.then(|| (module, relative.clone(), code.to_owned()))
         })
         .collect()

@@ -15,7 +15,9 @@ use std::sync::atomic::{AtomicBool, Ordering as AtomicOrdering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+#[cfg(test)]
 use proptest::collection::vec;
+#[cfg(test)]
 use proptest::prelude::*;
 
 use super::*;
@@ -90,6 +92,7 @@ enum DialEnd {
 
 /// What happens to one account: in a crowd somebody always waits, in a trickle connections lie
 /// idle, and the two meet different code.
+#[cfg(test)]
 fn actions() -> impl Strategy<Value = Vec<Action>> {
     let (crowd, trickle) = (action(28, 3), action(8, 12));
     prop_oneof![vec(crowd, 0..200), vec(trickle, 0..200)]
@@ -101,7 +104,15 @@ type Make = fn(u8, u16) -> Action;
 ///
 /// Drawn as three numbers and not as a union of strategies, which takes most of the run. They
 /// shrink towards zero, so the plainest actions come first.
+#[cfg(test)]
 fn action(comes: usize, passes: usize) -> impl Strategy<Value = Action> {
+    let table = table(comes, passes);
+    (0..table.len(), any::<u8>(), any::<u16>())
+        .prop_map(move |(roll, which, more)| table[roll](which, more))
+}
+
+/// Every kind of action, as often as its weight says.
+fn table(comes: usize, passes: usize) -> Vec<Make> {
     let kinds: [(usize, Make); 19] = [
         (8, |_, _| Action::Reinstate),
         (60, |which, more| Action::Proceed(which, dial_end(more))),
@@ -140,10 +151,7 @@ fn action(comes: usize, passes: usize) -> impl Strategy<Value = Action> {
         (1, |which, _| if which % 4 == 3 { Action::Drain } else { Action::Reinstate }),
         (1, |which, _| if which % 16 == 15 { Action::CloseAccount } else { Action::Reinstate }),
     ];
-    let table: Vec<_> =
-        kinds.iter().flat_map(|(weight, make)| std::iter::repeat_n(*make, *weight)).collect();
-    (0..table.len(), any::<u8>(), any::<u16>())
-        .prop_map(move |(roll, which, more)| table[roll](which, more))
+    kinds.iter().flat_map(|(weight, make)| std::iter::repeat_n(*make, *weight)).collect()
 }
 
 const PRESSURES: [Pressure; 3] = [Pressure::Calm, Pressure::Pressed, Pressure::Urgent];
@@ -1225,13 +1233,31 @@ fn run(slots: u16, cap: u16, leases: u16, actions: &[Action]) {
     machine.finish();
 }
 
+/// The same from any bytes, four to an action.
+#[cfg(fuzzing)]
+pub(crate) fn run_bytes(data: &[u8]) {
+    const ACTIONS_MAX: usize = 500;
+    let [slots, cap, leases, kind, actions @ ..] = data else { return };
+    let table = if kind % 2 == 0 { table(28, 3) } else { table(8, 12) };
+    let actions: Vec<_> = actions
+        .chunks_exact(4)
+        .take(ACTIONS_MAX)
+        .map(|it| {
+            table[usize::from(it[0]) % table.len()](it[1], u16::from_le_bytes([it[2], it[3]]))
+        })
+        .collect();
+    run(u16::from(slots % 5), u16::from(cap % 5 + 1), u16::from(leases % 3 + 1), &actions);
+}
+
 /// Enough for the usual run; the variable `PROPTEST_CASES` sets more.
+#[cfg(test)]
 fn config() -> ProptestConfig {
     let given = ProptestConfig::default();
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { given.cases } else { 6000 };
     ProptestConfig { cases, max_shrink_iters: 50_000, ..given }
 }
 
+#[cfg(test)]
 proptest! {
     #![proptest_config(config())]
 

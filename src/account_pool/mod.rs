@@ -37,7 +37,7 @@ mod lifecycle;
 mod report;
 mod waiters;
 
-#[cfg(all(test, not(pool_loom)))]
+#[cfg(all(any(test, fuzzing), not(pool_loom)))]
 mod machine;
 #[cfg(all(test, pool_loom))]
 mod model;
@@ -50,6 +50,8 @@ use std::sync::{Arc, OnceLock};
 pub use connection::{CloseReason, ConnectionId, Source};
 pub use report::{AccountStats, ConnectionStats};
 
+#[cfg(fuzzing)]
+pub(crate) use machine::run_bytes;
 pub(crate) use report::Totals;
 
 pub(crate) use connection::Connection;

@@ -103,7 +103,7 @@ impl<C, E> Waiter<C, E> {
     }
 
     /// Looks at the answer, if there is one, and leaves it for the waiter to take.
-    #[cfg(all(test, not(pool_loom)))]
+    #[cfg(all(any(test, fuzzing), not(pool_loom)))]
     pub(super) fn peek<R>(&self, look: impl FnOnce(&Served<C, E>) -> R) -> Option<R> {
         match &*self.place.lock() {
             Place::Served(served) => Some(look(served)),

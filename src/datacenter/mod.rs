@@ -34,6 +34,8 @@ mod conversation;
 mod envelope;
 mod faults;
 mod frame;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod judge;
 mod method;
 mod newcomer;

@@ -15,7 +15,7 @@ use crate::account::AccountId;
 use crate::account_pool::{ConnectionId, Reap};
 use crate::clock::{Tick, millis, unix_time};
 use crate::events::Event;
-use crate::expiry::wheel::Wheel;
+pub(crate) use crate::expiry::wheel::Wheel;
 use crate::manager::Manager;
 use crate::registry::Registry;
 use crate::shared::Shared;

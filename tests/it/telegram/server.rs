@@ -45,8 +45,9 @@ pub(crate) struct State {
     /// The fate of requests by constructor; the others are answered.
     fates: Mutex<HashMap<u32, Fate>>,
     keys: Mutex<HashMap<[u8; 8], Key>>,
-    /// Connections that have not spoken yet, in the order in which they came.
-    silent: Mutex<BTreeMap<u64, TcpStream>>,
+    /// Connections that have not spoken yet, in the order in which they came, and whether their
+    /// first words have been taken from the socket.
+    silent: Mutex<BTreeMap<u64, (TcpStream, Arc<AtomicBool>)>>,
     stopped: AtomicBool,
     pub(crate) accepted: AtomicU64,
     /// Connections that sent a request with a key.
@@ -74,13 +75,15 @@ impl Server {
         let shared = Arc::clone(&state);
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
+                let heard = Arc::<AtomicBool>::default();
                 if shared.stopped.load(Ordering::SeqCst) {
                     return;
                 }
                 let id = shared.accepted.fetch_add(1, Ordering::SeqCst);
-                shared.silent.lock().unwrap().insert(id, stream.try_clone().unwrap());
+                let silent = (stream.try_clone().unwrap(), Arc::clone(&heard));
+                shared.silent.lock().unwrap().insert(id, silent);
                 let state = Arc::clone(&shared);
-                thread::spawn(move || Peer::new(id, stream, state).serve());
+                thread::spawn(move || Peer::new(id, stream, state, heard).serve());
             }
         });
         Self { address, state }
@@ -128,13 +131,15 @@ struct Peer {
     key: Option<[u8; 256]>,
     session: [u8; 8],
     sent: i64,
+    heard: Arc<AtomicBool>,
 }
 
 impl Peer {
-    fn new(id: u64, stream: TcpStream, state: Arc<State>) -> Self {
+    fn new(id: u64, stream: TcpStream, state: Arc<State>, heard: Arc<AtomicBool>) -> Self {
         stream.set_nodelay(true).unwrap();
         let (incoming, outgoing) = (Full::new(), Full::new());
-        Self { id, stream, state, incoming, outgoing, key: None, session: [0; 8], sent: 0 }
+        let (key, session, sent) = (None, [0; 8], 0);
+        Self { id, stream, state, incoming, outgoing, key, session, sent, heard }
     }
 
     fn serve(mut self) {
@@ -148,6 +153,13 @@ impl Peer {
     }
 
     fn packets(&mut self) -> io::Result<()> {
+        // Marked between the words' coming and their being taken, so that a judge sees them in
+        // one place or in the other.
+        while matches!(self.stream.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
+        {
+            thread::yield_now();
+        }
+        self.heard.store(true, Ordering::SeqCst);
         loop {
             let mut packet = vec![0; 4];
             read_exact(&mut self.stream, &mut packet)?;
@@ -208,8 +220,8 @@ impl Peer {
         for id in older {
             for _ in 0..LOOKS_MAX {
                 let silent = self.state.silent.lock().unwrap();
-                let Some(stream) = silent.get(&id) else { break };
-                if !matches!(look(stream), Ok(1..)) {
+                let Some((stream, heard)) = silent.get(&id) else { break };
+                if !matches!(look(stream), Ok(1..)) && !heard.load(Ordering::SeqCst) {
                     break;
                 }
                 drop(silent);
