@@ -173,3 +173,36 @@ fn every_module_with_atomics_says_why_its_orderings_hold() {
         assert!(!atomics || told, "{module} has atomics and no section on orderings");
     }
 }
+
+/// The facts of the table in `design`. The sixteenth is about an outage of a whole egress.
+fn facts() -> Vec<String> {
+    let pool = (1..=26).filter(|number| *number != 16).map(|number| format!("I{number}"));
+    pool.chain(["T1".to_owned(), "T2".to_owned()]).collect()
+}
+
+#[test]
+fn every_fact_is_held_by_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    for folder in ["src", "tests"] {
+        rust_files(&root.join(folder), &mut files);
+    }
+    let code: String = files.iter().filter_map(|path| fs::read_to_string(path).ok()).collect();
+    let design = fs::read_to_string(root.join("src/design.rs")).expect("the page is there");
+    let rows = design.lines().filter_map(|line| line.strip_prefix("//! | "));
+    let mut seen = Vec::new();
+    for row in rows {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let [fact, _, tests, ..] = cells[..] else { continue };
+        if !fact.starts_with(['I', 'T']) {
+            continue;
+        }
+        seen.push(fact.to_owned());
+        let tests: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+        assert!(!tests.is_empty(), "{fact} is held by nothing");
+        for test in tests {
+            assert!(code.contains(&format!("fn {test}(")), "{fact}: there is no test {test}");
+        }
+    }
+    assert_eq!(seen, facts());
+}
