@@ -13,7 +13,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use clap::{ArgGroup, Args};
 use indicatif::ProgressBar;
-use telepool::datacenter::DataCentre;
+use telepool::datacenter::{DataCentre, FaultPlan};
 use telepool::session::SessionRecord;
 use telepool::telegram::{GrammersManager, MemorySource, TelegramSettings};
 use telepool::{Event, Pool, QuarantineReason};
@@ -64,6 +64,12 @@ pub(crate) struct ServeArguments {
     world: SandboxArguments,
 }
 
+/// What the user's files say of it.
+enum Plan {
+    Sandbox(FaultPlan),
+    Sessions(Vec<SessionRecord>, TelegramSettings),
+}
+
 /// What the pool runs over.
 struct Ground {
     sessions: Vec<SessionRecord>,
@@ -90,9 +96,10 @@ pub(crate) async fn time_is_up(duration: Option<Duration>, mut stop: Stop) {
 pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, Failure> {
     let base = if arguments.sandbox { Settings::for_sandbox() } else { Settings::default() };
     let settings = arguments.settings.load(base)?;
+    let plan = plan(&arguments, &settings)?;
     let line = status::line();
     logs::start(&line);
-    let (stats, tally, run) = runtime()?.block_on(serve(&arguments, &settings, &line))?;
+    let (stats, tally, run) = runtime()?.block_on(serve(&arguments, &settings, plan, &line))?;
     let summary = Summary::new(&run, &stats, &tally);
     let text = match arguments.json {
         true => serde_json::to_string(&summary).expect("BUG: numbers always make JSON") + "\n",
@@ -108,11 +115,12 @@ pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, Failure> {
 async fn serve(
     arguments: &ServeArguments,
     settings: &Settings,
+    plan: Plan,
     line: &ProgressBar,
 ) -> Result<(telepool::PoolStats, Arc<Tally>, Run), Failure> {
     let listener = monitor::bind(arguments.listen).await?;
     let (stopper, stop) = signals::listen()?;
-    let Ground { sessions, data_centre, telegram, seed } = ground(arguments, settings).await?;
+    let Ground { sessions, data_centre, telegram, seed } = ground(arguments, plan).await?;
     let session_count = sessions.len();
     let ends = if arguments.sandbox { 2 } else { 1 };
     files::warn_if_few(session_count.min(settings.config().pool.max_connections as usize) * ends);
@@ -166,16 +174,26 @@ async fn serve(
     Ok((stats, tally, Run { accounts, sessions, took, left, key_violations, seed }))
 }
 
-/// Finds out what the pool is to run over.
-async fn ground(arguments: &ServeArguments, settings: &Settings) -> Result<Ground, Failure> {
-    if let Some(path) = &arguments.sessions {
-        let sessions = sessions::read(path, settings.data_centres())?;
-        let mut telegram = TelegramSettings::new(sessions::api_id()?);
-        telegram.data_centres = settings.data_centres().clone();
-        let seed = arguments.world.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
-        return Ok(Ground { sessions, data_centre: None, telegram, seed });
-    }
-    let plan = arguments.world.plan()?;
+/// Reads what there is to read, before anything is started.
+fn plan(arguments: &ServeArguments, settings: &Settings) -> Result<Plan, Failure> {
+    let Some(path) = &arguments.sessions else {
+        return arguments.world.plan().map(Plan::Sandbox);
+    };
+    let sessions = sessions::read(path, settings.data_centres())?;
+    let mut telegram = TelegramSettings::new(sessions::api_id()?);
+    telegram.data_centres = settings.data_centres().clone();
+    Ok(Plan::Sessions(sessions, telegram))
+}
+
+/// Makes the ground that the pool runs over.
+async fn ground(arguments: &ServeArguments, plan: Plan) -> Result<Ground, Failure> {
+    let plan = match plan {
+        Plan::Sandbox(plan) => plan,
+        Plan::Sessions(sessions, telegram) => {
+            let seed = arguments.world.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
+            return Ok(Ground { sessions, data_centre: None, telegram, seed });
+        }
+    };
     let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
     let Sandbox { data_centre, sessions, seed } = arguments.world.start(anywhere, plan).await?;
     let mut telegram = TelegramSettings::new(1);
