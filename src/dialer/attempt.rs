@@ -20,11 +20,18 @@ use crate::expiry::Due;
 use crate::manager::{Manager, Reaction};
 use crate::stats::{Measure, OpenEnd};
 
-/// Carries out one order to dial. Ends early when the pool closes.
-pub(crate) async fn dial<M: Manager>(entry: Arc<Entry<M>>, order: DialOrder) {
-    let mut closing = entry.shared.closing.subscribe();
-    let mut attempt =
-        Attempt { entry, order, centre: 0, connection: None, holds_permit: false, finished: false };
+/// Carries out one order to dial. Ends early when the pool closes. The attempt is made at once: a
+/// runtime that ends before it has begun this gives its places back as well.
+pub(crate) fn dial<M: Manager>(
+    entry: Arc<Entry<M>>,
+    order: DialOrder,
+) -> impl Future<Output = ()> + Send {
+    let (connection, holds_permit, finished) = (None, false, false);
+    carry_out(Attempt { entry, order, centre: 0, connection, holds_permit, finished })
+}
+
+async fn carry_out<M: Manager>(mut attempt: Attempt<M>) {
+    let mut closing = attempt.entry.shared.closing.subscribe();
     tokio::select! {
         biased;
         // The sender lives in the ground that the entry holds, so this ends by closing only.

@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::future::Future;
 use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -68,10 +69,17 @@ impl<M: Manager> Drop for Desk<M> {
     }
 }
 
-/// Runs errands until nobody is left who could send one.
-pub(super) async fn work<M: Manager>(errands: UnboundedReceiver<Errand<M>>) {
+/// Runs errands until nobody is left who could send one. The desk is made at once: a runtime
+/// that ends before it has begun this drops what it was given, and nothing of what it would have
+/// made.
+pub(super) fn work<M: Manager>(
+    errands: UnboundedReceiver<Errand<M>>,
+) -> impl Future<Output = ()> + Send {
     let batch = Vec::with_capacity(BATCH);
-    let mut desk = Desk { errands, batch, timers: BinaryHeap::new() };
+    run(Desk { errands, batch, timers: BinaryHeap::new() })
+}
+
+async fn run<M: Manager>(mut desk: Desk<M>) {
     let mut tasks = JoinSet::new();
     loop {
         let Desk { errands, batch, timers } = &mut desk;

@@ -197,6 +197,20 @@ fn whoever_waits_when_the_runtime_of_the_pool_ends_hears_of_it() {
     }
 }
 
+/// A runtime may end before it has begun any task of the pool.
+#[test]
+fn whoever_waits_for_a_pool_that_never_began_to_run_hears_of_it() {
+    let (others, own) = (Builder::new_current_thread().enable_all().build().unwrap(), one_worker());
+    let pool = Pool::builder(Scripted::new(1, 1)).runtime(others.handle().clone()).build().unwrap();
+    own.block_on(async {
+        let mut waiting = Box::pin(pool.acquire_timeout(account(1), 600 * SECOND));
+        assert!(waiting.as_mut().poll(&mut context()).is_pending());
+        tokio::task::spawn_blocking(move || drop(others)).await.unwrap();
+        drop(waiting.await.unwrap_err());
+        assert_eq!(pool.close().await.left, 0);
+    });
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_acquire_ends_by_its_deadline_however_many_connections_have_to_be_checked() {
     let manager = Scripted::new(3, 1);
