@@ -6,25 +6,30 @@
 //! account cannot keep a cold one from its first connection. Never closes anything itself.
 //!
 //! # Orderings
-//! `demand` is changed with sequential consistency before idle connections are looked for, and
-//! read with sequential consistency after a release has made a connection idle; see `sync`. So
-//! either the release sees the demand, or the search sees the idle connection.
+//! `demand` is set before idle connections are looked for, and loaded after a release or a dial has
+//! made a connection idle: a pair of `sync`. Either the demand is seen, or the search sees the
+//! idle connection. The patience is a setting and guards nothing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-
 use crate::account_pool::Pressure;
 use crate::clock::Tick;
-use crate::sync::{AtomicU64, Mutex, Ordering, load_after_change};
+use crate::sync::{AtomicU64, Mutex, Ordering, Permits, load_after_change, set_before_load};
 
 /// How long a dial waits at most before busy accounts give up their only connection for it.
 const PATIENCE_MAX: Duration = Duration::from_secs(1);
 
+/// How often an idle connection is searched for anew because one appeared meanwhile. Each time
+/// somebody else was served.
+const SEARCHES_MAX: usize = 16;
+
+#[cfg(all(test, pool_loom))]
+mod model;
+
 #[derive(Debug)]
 pub(crate) struct Budget {
-    permits: Semaphore,
+    permits: Permits,
     /// Zero, or one more than the tick since which somebody unprovided for has waited.
     demand: AtomicU64,
     patience: AtomicU64,
@@ -69,7 +74,7 @@ impl Budget {
     pub(crate) fn new(cap: u32, acquire_timeout: Duration) -> Self {
         let cap = cap as usize;
         let budget = Self {
-            permits: Semaphore::new(cap),
+            permits: Permits::new(cap),
             demand: AtomicU64::new(0),
             patience: AtomicU64::new(0),
             line: Mutex::new(Line {
@@ -92,13 +97,7 @@ impl Budget {
 
     /// A permit, if one is free and nobody waits.
     pub(crate) fn try_take(&self) -> bool {
-        match self.permits.try_acquire() {
-            Ok(permit) => {
-                permit.forget();
-                true
-            }
-            Err(_) => false,
-        }
+        self.permits.try_take()
     }
 
     /// Waits for a permit, first come, first served. `relieve` is called once the demand can be
@@ -106,8 +105,7 @@ impl Budget {
     pub(crate) async fn take(&self, now: Tick, relieve: impl FnOnce()) {
         let mut place = self.join(now);
         relieve();
-        let permit = self.permits.acquire().await;
-        permit.expect("BUG: the semaphore is never closed").forget();
+        self.permits.take().await;
         place.served = true;
     }
 
@@ -127,7 +125,7 @@ impl Budget {
         if line.debt > 0 {
             line.debt -= 1;
         } else {
-            self.permits.add_permits(1);
+            self.permits.put_back(1);
             line.grant(1);
         }
         self.settle(&line, now);
@@ -147,6 +145,31 @@ impl Budget {
         let mut line = self.line.lock();
         line.coming = line.coming.saturating_sub(1);
         self.settle(&line, now);
+    }
+
+    /// Has one idle connection closed for whoever waits in line: `give_up` finds and closes one,
+    /// `has_idle` tells whether there is any. Answers whether one was closed.
+    pub(crate) fn relieve(
+        &self,
+        now: Tick,
+        mut give_up: impl FnMut() -> bool,
+        has_idle: impl Fn() -> bool,
+    ) -> bool {
+        for _ in 0..SEARCHES_MAX {
+            if self.pressure(now) == Pressure::Calm || !self.reserve(now) {
+                return false;
+            }
+            if give_up() {
+                return true;
+            }
+            self.unreserve(now);
+            // While it was reserved the demand was hidden: a release in that time saw none, and
+            // its connection may lie where the search had been already.
+            if !has_idle() {
+                return false;
+            }
+        }
+        false
     }
 
     /// Whether, and how urgently, a connection should give way.
@@ -175,11 +198,11 @@ impl Budget {
             let more = cap - line.cap;
             let forgiven = more.min(line.debt);
             line.debt -= forgiven;
-            self.permits.add_permits(more - forgiven);
+            self.permits.put_back(more - forgiven);
             line.grant(more - forgiven);
         } else {
             let fewer = line.cap - cap;
-            line.debt += fewer - self.permits.forget_permits(fewer);
+            line.debt += fewer - self.permits.destroy(fewer);
         }
         line.cap = cap;
         self.settle(&line, now);
@@ -196,7 +219,7 @@ impl Budget {
         } else {
             line.waiting.first_key_value().map_or(now, |(_, since)| *since) + 1
         };
-        self.demand.swap(demand, Ordering::SeqCst);
+        set_before_load(&self.demand, demand);
     }
 }
 

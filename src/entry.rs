@@ -18,9 +18,9 @@ use crate::dialer::shown;
 use crate::error::DialError;
 use crate::events::Event;
 use crate::manager::{Egress, Manager, Profile, QuarantineReason, Reaction};
+use crate::registry::Mark;
 use crate::shared::Shared;
 use crate::stats::{AccountEnd, GroupCounters, Measure};
-use crate::sync::AtomicU64;
 
 /// One account, its engine and its ground.
 pub(crate) struct Entry<M: Manager> {
@@ -30,7 +30,7 @@ pub(crate) struct Entry<M: Manager> {
     /// Tells it from an entry that was in its place before.
     pub(crate) serial: u64,
     /// Whether it stands in the census of the registry.
-    pub(crate) is_counted: AtomicU64,
+    pub(crate) mark: Mark,
     /// Told when a dial that waits may no longer be wanted, or need no longer wait.
     pub(crate) stirred: Notify,
     /// The leases per connection that the manager asked for.
@@ -70,7 +70,7 @@ impl<M: Manager> Entry<M> {
             shared: Arc::clone(shared),
             egress: profile.egress.clone(),
             serial: shared.next_serial(),
-            is_counted: AtomicU64::new(0),
+            mark: Mark::absent(),
             stirred: Notify::new(),
             leases: profile.leases.max(1),
         }
@@ -194,7 +194,7 @@ impl<M: Manager> Entry<M> {
                 .chain(orders.drain.into_iter().map(|it| Errand::Drain(Arc::clone(self), it)))
                 .chain(orders.watch.map(|at| Errand::Watch(Arc::downgrade(self), at)))
                 .chain(orders.dial.into_iter().map(|order| {
-                    self.shared.occupy();
+                    self.shared.occupancy.occupy();
                     Errand::Dial(Arc::clone(self), order)
                 }));
             for errand in errands {
@@ -232,7 +232,7 @@ impl<M: Manager> Entry<M> {
         });
         let orders = self.pool.vacate(connection, now);
         shared.budget.put_back(now);
-        shared.vacate();
+        shared.occupancy.vacate();
         orders
     }
 
@@ -331,7 +331,7 @@ impl<M: Manager> Errand<M> {
                 let text = shown(&failure);
                 let failure = Some((failure, text));
                 let (orders, _) = entry.pool.fail_dial(order, None, lost, failure, now);
-                entry.shared.vacate();
+                entry.shared.occupancy.vacate();
                 orders
             }
             Self::Drain(entry, connection) => entry.pool.force(&connection),

@@ -59,6 +59,7 @@ mod health;
 mod lease;
 mod manager;
 mod noop;
+mod occupancy;
 mod pool;
 mod registry;
 mod shared;

@@ -2,12 +2,8 @@
 //!
 //! Owns the sharded map and the census of accounts with connections. Answers with clones, never
 //! with a guard of the map; at most one live account pool per account exists at any time.
-//!
-//! # Orderings
-//! An entry's mark that it stands in the census is sequentially consistent: whoever takes an
-//! account off clears the mark and then looks for connections, whoever opens one makes it visible
-//! and then looks at the mark. At least one of them sees the other, so that no account with a
-//! connection is missing from the census for good.
+
+mod mark;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,7 +17,9 @@ use crate::account_pool::Orders;
 use crate::clock::Tick;
 use crate::entry::Entry;
 use crate::manager::Manager;
-use crate::sync::{Mutex, Ordering};
+use crate::sync::Mutex;
+
+pub(crate) use mark::Mark;
 
 /// An account that gave a connection up, and what is to be done for it.
 pub(crate) type GivenUp<M> = (Arc<Entry<M>>, Orders<<M as Manager>::Connection>);
@@ -101,17 +99,14 @@ impl<M: Manager> Registry<M> {
 
     /// An account has opened a connection, which can be seen in its slot.
     pub(crate) fn note_opened(&self, entry: &Entry<M>) {
-        if entry.is_counted.swap(1, Ordering::SeqCst) == 0 {
+        if entry.mark.note() {
             self.census.lock().push_back(entry.pool.account());
         }
     }
 
     /// Whether an account that was taken off the census goes back to it.
     fn still_counts(entry: &Entry<M>) -> bool {
-        // Marked first: a connection that is not seen below is noted by whoever opens it.
-        entry.is_counted.store(0, Ordering::SeqCst);
-        let has_connections = entry.pool.connections().next().is_some();
-        has_connections && entry.is_counted.swap(1, Ordering::SeqCst) == 0
+        entry.mark.take_off(|| entry.pool.connections().next().is_some())
     }
 
     /// Takes an idle connection away from the account that opened one longest ago.

@@ -7,9 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
-use crate::account_pool::Pressure;
 use crate::budget::Budget;
 use crate::clock::{Clock, Tick, millis};
 use crate::config::Config;
@@ -18,13 +17,10 @@ use crate::entry::Errand;
 use crate::events::Events;
 use crate::expiry::Expiry;
 use crate::manager::Manager;
+use crate::occupancy::Occupancy;
 use crate::registry::Registry;
 use crate::stats::{Groups, Measure, Observer};
 use crate::sync::{AtomicU64, Mutex, Ordering};
-
-/// How often an idle connection is searched for anew because one appeared meanwhile. Each time
-/// somebody else was served.
-const SEARCHES_MAX: usize = 16;
 
 /// The ground of a pool.
 pub(crate) struct Shared<M: Manager> {
@@ -42,12 +38,7 @@ pub(crate) struct Shared<M: Manager> {
     pub(crate) errands: mpsc::UnboundedSender<Errand<M>>,
     pub(crate) closing: watch::Sender<bool>,
     pub(crate) observer: OnceLock<Box<dyn Observer>>,
-    /// Slots in use, from the order of a dial to the end of a close.
-    occupied: AtomicU64,
-    /// Told when the first slot is taken.
-    pub(crate) occupancy: Notify,
-    /// Told whenever a slot is free again.
-    pub(crate) vacated: Notify,
+    pub(crate) occupancy: Occupancy,
     next_connection: AtomicU64,
     random: Mutex<fastrand::Rng>,
 }
@@ -116,9 +107,7 @@ impl<M: Manager> Shared<M> {
             errands,
             closing: watch::Sender::new(false),
             observer: OnceLock::new(),
-            occupied: AtomicU64::new(0),
-            occupancy: Notify::new(),
-            vacated: Notify::new(),
+            occupancy: Occupancy::new(),
             next_connection: AtomicU64::new(1),
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
             config: ArcSwap::from_pointee(config),
@@ -167,59 +156,24 @@ impl<M: Manager> Shared<M> {
         }
     }
 
-    /// A slot was taken for a dial.
-    pub(crate) fn occupy(&self) {
-        if self.occupied.fetch_add(1, Ordering::SeqCst) == 0 {
-            self.occupancy.notify_waiters();
-        }
-    }
-
-    /// A slot is free again.
-    pub(crate) fn vacate(&self) {
-        self.occupied.fetch_sub(1, Ordering::SeqCst);
-        self.vacated.notify_waiters();
-    }
-
-    /// Returns while at least one slot is taken.
-    pub(crate) async fn until_occupied(&self) {
-        let mut taken = std::pin::pin!(self.occupancy.notified());
-        // Registered before the count is read, so that no first slot is missed.
-        taken.as_mut().enable();
-        if self.occupied() == 0 {
-            taken.await;
-        }
-    }
-
-    pub(crate) fn occupied(&self) -> u64 {
-        self.occupied.load(Ordering::SeqCst)
-    }
-
     /// Claims one idle connection of any account for whoever waits under the global cap.
     /// Answers whether there was one.
     pub(crate) fn relieve(&self) -> bool {
         let now = self.clock.tick();
         let Some(registry) = self.registry.upgrade() else { return false };
-        for _ in 0..SEARCHES_MAX {
-            if self.budget.pressure(now) == Pressure::Calm || !self.budget.reserve(now) {
-                return false;
-            }
-            if let Some((entry, orders)) = registry.give_up_idle() {
+        let give_up = || match registry.give_up_idle() {
+            Some((entry, orders)) => {
                 entry.carry_out(orders);
-                return true;
+                true
             }
-            self.budget.unreserve(now);
-            // While it was reserved the demand was hidden: a release in that time saw none, and
-            // its connection may lie where the search had been already.
-            if !registry.has_idle() {
-                return false;
-            }
-        }
-        false
+            None => false,
+        };
+        self.budget.relieve(now, give_up, || registry.has_idle())
     }
 }
 
 impl<M: Manager> std::fmt::Debug for Shared<M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("occupied", &self.occupied()).finish_non_exhaustive()
+        f.debug_struct("Shared").field("occupied", &self.occupancy.slots()).finish_non_exhaustive()
     }
 }

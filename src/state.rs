@@ -23,15 +23,23 @@
 //! slot while its entry waits in the queue.
 //!
 //! # Orderings
-//! Leasing acquires and releasing releases, so that a borrower sees what the one before it did
-//! to the connection. Both are sequentially consistent on top: a release and the check for
-//! waiters after it pair with a waiter's announcement and its look at this word (see `sync`).
-//! Failed exchanges order nothing and are relaxed, except for the first look of
-//! [`StateWord::transition_to_leased_in_place`], which is the waiter's side of that pair.
+//! - Opening and releasing release, leasing and closing acquire: a borrower sees what the dialler
+//!   and the borrowers before it did to the connection, and so does whoever closes it. Every
+//!   change reads the one before it, so that a change that does not release passes on what it
+//!   has not acquired itself.
+//! - Retiring releases as well: whoever closes the connection sees the reason noted before. So
+//!   does forcing: a borrower that comes too late sees that it was counted as an orphan.
+//! - Opening and releasing are made before a look at other words, and
+//!   [`StateWord::transition_to_leased_in_place`] and [`StateWord::snapshot_after_change`] look
+//!   after another word was changed: the two halves of the pairs in `sync`.
+//! - Failed exchanges and first looks order nothing: the exchange that succeeds does.
 
 use std::fmt;
 
-use crate::sync::{AtomicU64, Ordering, load_after_change};
+use crate::sync::{AtomicU64, Ordering, exchange_before_load, load_after_change};
+
+#[cfg(all(test, pool_loom))]
+mod model;
 
 /// What a connection is doing, as the replaced application named it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -201,7 +209,7 @@ impl StateWord {
     pub(crate) fn transition_to_opened(&self, leased: bool, max: u16) -> Opened {
         let push = !leased || max > 1;
         let to = if leased { ACTIVE | LEASE } else { IDLE } | if push { QUEUED } else { 0 };
-        match self.0.compare_exchange(CONNECTING, to, Ordering::SeqCst, Ordering::Relaxed) {
+        match exchange_before_load(&self.0, CONNECTING, to) {
             Ok(_) => Opened::Open { push },
             // Nothing but its retirement changes the word of a connection that is being opened.
             Err(_) => {
@@ -221,7 +229,7 @@ impl StateWord {
                 "BUG: only its dialler moves a connection out of CONNECTING"
             );
             let to = Self::final_of(seen | mark);
-            match self.0.compare_exchange_weak(seen, to, Ordering::SeqCst, Ordering::Relaxed) {
+            match self.0.compare_exchange_weak(seen, to, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return,
                 Err(actual) => seen = actual,
             }
@@ -235,7 +243,7 @@ impl StateWord {
         let mut seen = if max == 1 {
             let from = IDLE | QUEUED;
             let to = ACTIVE | LEASE;
-            match self.0.compare_exchange(from, to, Ordering::SeqCst, Ordering::Relaxed) {
+            match self.0.compare_exchange(from, to, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return Leased::Taken { requeue: false, shared: false },
                 Err(seen) => seen,
             }
@@ -255,7 +263,7 @@ impl StateWord {
                 let to = (kept & !TAG | ACTIVE) + LEASE;
                 (to, Leased::Taken { requeue, shared: now.leases() > 0 })
             };
-            match self.0.compare_exchange_weak(seen, to, Ordering::SeqCst, Ordering::Relaxed) {
+            match self.0.compare_exchange_weak(seen, to, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return answer,
                 Err(actual) => seen = actual,
             }
@@ -272,7 +280,7 @@ impl StateWord {
                 return None;
             }
             let to = (seen & !TAG | ACTIVE) + LEASE;
-            match self.0.compare_exchange_weak(seen, to, Ordering::SeqCst, Ordering::Relaxed) {
+            match self.0.compare_exchange_weak(seen, to, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return Some(now.leases() > 0),
                 Err(actual) => seen = actual,
             }
@@ -317,7 +325,7 @@ impl StateWord {
                 let push = marked & QUEUED == 0;
                 (marked & !TAG | tag | QUEUED, Released::Open { push })
             };
-            match self.0.compare_exchange_weak(seen, to, Ordering::SeqCst, Ordering::Relaxed) {
+            match exchange_before_load(&self.0, seen, to) {
                 Ok(_) => return answer,
                 Err(actual) => seen = actual,
             }
@@ -337,7 +345,7 @@ impl StateWord {
                 DISCONNECTED | ERROR => return Retired::Already,
                 _ => unreachable!("BUG: no such tag"),
             };
-            match self.0.compare_exchange_weak(seen, to, Ordering::SeqCst, Ordering::Relaxed) {
+            match self.0.compare_exchange_weak(seen, to, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return answer,
                 Err(actual) => seen = actual,
             }
@@ -346,10 +354,10 @@ impl StateWord {
 
     /// IDLE to DISCONNECTED, against any acquire: exactly one of them wins.
     pub(crate) fn transition_to_reaped(&self) -> bool {
-        let mut seen = load_after_change(&self.0);
+        let mut seen = self.0.load(Ordering::Relaxed);
         while seen & TAG == IDLE {
             let to = seen & !TAG | DISCONNECTED;
-            match self.0.compare_exchange_weak(seen, to, Ordering::SeqCst, Ordering::Relaxed) {
+            match self.0.compare_exchange_weak(seen, to, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(actual) => seen = actual,
             }
@@ -372,7 +380,7 @@ impl StateWord {
             }
             announce(now.leases());
             let to = Self::final_of(seen);
-            match self.0.compare_exchange_weak(seen, to, Ordering::SeqCst, Ordering::Relaxed) {
+            match self.0.compare_exchange_weak(seen, to, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(actual) => {
                     take_back(now.leases());

@@ -5,13 +5,18 @@
 //! policy.
 //!
 //! # Orderings
-//! [`load_after_change`] is the second half of a store-buffering pair: a thread changes one
-//! word with a sequentially consistent read-modify-write, then loads another word with this.
-//! If two threads do so crosswise, at least one of them sees the other's change, because all
-//! four accesses take part in the single total order. On x86 the read-modify-write is the
-//! barrier and this load costs nothing; an explicit fence after it would cost as much as the
-//! rest of a release. Loom treats sequentially consistent loads as acquire loads, so under loom
-//! the same promise is made with a fence on each side.
+//! Sequential consistency is asked for here and nowhere else. A thread changes one word with
+//! one of the functions called `.._before_load` and then loads another with
+//! [`load_after_change`]. If two threads do so crosswise, at least one of them sees the other's
+//! change, because all four accesses take part in the single total order. On x86 the
+//! read-modify-write is the barrier and the load costs nothing; an explicit fence after it would
+//! cost as much as the rest of a release.
+//!
+//! Loom takes a sequentially consistent access for an acquire or release, but knows fences. So
+//! under loom the load fences if, and only if, this thread has made such a change since its last
+//! such load: leave out either half, and a model fails.
+
+use std::future::{Future, poll_fn};
 
 #[cfg(any(feature = "grammers", feature = "sandbox"))]
 pub(crate) use std::sync::atomic::AtomicBool;
@@ -27,16 +32,34 @@ pub(crate) use loom::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 #[inline]
 pub(crate) fn load_after_change(word: &AtomicU64) -> u64 {
     #[cfg(pool_loom)]
-    loom::sync::atomic::fence(Ordering::SeqCst);
+    model::fence_if_changed();
     word.load(Ordering::SeqCst)
 }
 
-/// Changes a word before this thread loads others with [`load_after_change`].
-pub(crate) fn set_bits_before_load(word: &AtomicU64, bits: u64) -> u64 {
-    let before = word.fetch_or(bits, Ordering::SeqCst);
+/// Sets bits of a word before this thread loads others with [`load_after_change`].
+pub(crate) fn set_bits_before_load(word: &AtomicU64, bits: u64) {
+    word.fetch_or(bits, Ordering::SeqCst);
     #[cfg(pool_loom)]
-    loom::sync::atomic::fence(Ordering::SeqCst);
-    before
+    model::note_change();
+}
+
+/// Sets a word before this thread loads others with [`load_after_change`].
+pub(crate) fn set_before_load(word: &AtomicU64, value: u64) {
+    word.swap(value, Ordering::SeqCst);
+    #[cfg(pool_loom)]
+    model::note_change();
+}
+
+/// Exchanges a word, acquiring and releasing, before this thread loads others with
+/// [`load_after_change`]. A failure orders nothing.
+#[inline]
+pub(crate) fn exchange_before_load(word: &AtomicU64, from: u64, to: u64) -> Result<u64, u64> {
+    let done = word.compare_exchange(from, to, Ordering::SeqCst, Ordering::Relaxed);
+    #[cfg(pool_loom)]
+    if done.is_ok() {
+        model::note_change();
+    }
+    done
 }
 
 /// A mutex that a panic does not poison: no code of a user runs under any lock of the pool.
@@ -59,6 +82,50 @@ impl<T> Mutex<T> {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Places for connections: a permit belongs to a connection, not to an acquire, and whoever takes
+/// one owes one [`Permits::put_back`].
+#[derive(Debug)]
+pub(crate) struct Permits(Semaphore);
+
+#[cfg(pool_loom)]
+use model::Semaphore;
+#[cfg(not(pool_loom))]
+use tokio::sync::Semaphore;
+
+impl Permits {
+    pub(crate) fn new(count: usize) -> Self {
+        Self(Semaphore::new(count))
+    }
+
+    /// Takes a permit if one is free and nobody waits.
+    pub(crate) fn try_take(&self) -> bool {
+        self.0.try_acquire().map(|permit| permit.forget()).is_ok()
+    }
+
+    /// Waits for a permit, first come, first served.
+    pub(crate) fn take(&self) -> impl Future<Output = ()> + Send + '_ {
+        let mut acquire = Box::pin(self.0.acquire());
+        poll_fn(move |context| {
+            acquire.as_mut().poll(context).map(|permit| {
+                permit.expect("BUG: the semaphore is never closed").forget();
+            })
+        })
+    }
+
+    pub(crate) fn put_back(&self, count: usize) {
+        self.0.add_permits(count);
+    }
+
+    /// Destroys up to `count` free permits, and says how many there were.
+    pub(crate) fn destroy(&self, count: usize) -> usize {
+        self.0.forget_permits(count)
+    }
+
+    pub(crate) fn free(&self) -> usize {
+        self.0.available_permits()
     }
 }
 
@@ -126,55 +193,39 @@ mod real {
             guard.as_ref().filter(|value| wanted(value)).map(Arc::clone)
         }
     }
-
-    /// The free places of an account: a permit belongs to a connection, not to an acquire.
-    #[derive(Debug)]
-    pub(crate) struct Permits(tokio::sync::Semaphore);
-
-    impl Permits {
-        pub(crate) fn new(count: usize) -> Self {
-            Self(tokio::sync::Semaphore::new(count))
-        }
-
-        /// Takes one permit; whoever succeeds owes one [`Permits::put_back`].
-        pub(crate) fn try_take(&self) -> bool {
-            match self.0.try_acquire() {
-                Ok(permit) => {
-                    permit.forget();
-                    true
-                }
-                Err(_) => false,
-            }
-        }
-
-        pub(crate) fn put_back(&self, count: usize) {
-            self.0.add_permits(count);
-        }
-
-        /// Destroys up to `count` free permits, and says how many there were.
-        pub(crate) fn destroy(&self, count: usize) -> usize {
-            self.0.forget_permits(count)
-        }
-
-        pub(crate) fn free(&self) -> usize {
-            self.0.available_permits()
-        }
-    }
 }
 
 #[cfg(not(pool_loom))]
-pub(crate) use real::{Cell, IdleQueue, Permits};
+pub(crate) use real::{Cell, IdleQueue};
 
 #[cfg(pool_loom)]
 mod model {
     use std::collections::VecDeque;
+    use std::future::{Future, poll_fn};
     use std::sync::Arc;
+    use std::task::Poll;
 
     use super::{AtomicUsize, Mutex, Ordering};
 
     thread_local! {
         // A model runs on one thread of the system, whatever threads it models.
         static FORGETFUL: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    }
+
+    loom::thread_local! {
+        static CHANGED: std::cell::Cell<bool> = std::cell::Cell::new(false);
+    }
+
+    /// A change was made that the total order knows.
+    pub(crate) fn note_change() {
+        CHANGED.with(|changed| changed.set(true));
+    }
+
+    /// The load that belongs to such a change.
+    pub(crate) fn fence_if_changed() {
+        if CHANGED.with(|changed| changed.replace(false)) {
+            loom::sync::atomic::fence(Ordering::SeqCst);
+        }
     }
 
     /// Makes the queues of this model forget every entry, or keep them.
@@ -252,33 +303,42 @@ mod model {
     }
 
     /// Stands in for the semaphore, with relaxed counts: nothing may rely on it for visibility.
+    /// Whoever waits for it is polled again by the model.
     #[derive(Debug)]
-    pub(crate) struct Permits(AtomicUsize);
+    pub(crate) struct Semaphore(AtomicUsize);
 
-    impl Permits {
+    /// A permit of the stand-in; forgotten by whoever takes it.
+    #[derive(Debug)]
+    pub(crate) struct Permit;
+
+    impl Permit {
+        pub(crate) fn forget(self) {}
+    }
+
+    impl Semaphore {
         pub(crate) fn new(count: usize) -> Self {
             Self(AtomicUsize::new(count))
         }
 
-        pub(crate) fn try_take(&self) -> bool {
-            self.0
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1))
-                .is_ok()
+        pub(crate) fn try_acquire(&self) -> Result<Permit, usize> {
+            let less = |count: usize| count.checked_sub(1);
+            let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+            taken.map(|_| Permit)
         }
 
-        pub(crate) fn put_back(&self, count: usize) {
+        pub(crate) fn acquire(&self) -> impl Future<Output = Result<Permit, usize>> + Send + '_ {
+            poll_fn(|_| self.try_acquire().map_or(Poll::Pending, |permit| Poll::Ready(Ok(permit))))
+        }
+
+        pub(crate) fn add_permits(&self, count: usize) {
             self.0.fetch_add(count, Ordering::Relaxed);
         }
 
-        pub(crate) fn destroy(&self, count: usize) -> usize {
-            let mut destroyed = 0;
-            while destroyed < count && self.try_take() {
-                destroyed += 1;
-            }
-            destroyed
+        pub(crate) fn forget_permits(&self, count: usize) -> usize {
+            (0..count).take_while(|_| self.try_acquire().is_ok()).count()
         }
 
-        pub(crate) fn free(&self) -> usize {
+        pub(crate) fn available_permits(&self) -> usize {
             self.0.load(Ordering::Relaxed)
         }
     }
@@ -287,4 +347,4 @@ mod model {
 #[cfg(all(test, pool_loom))]
 pub(crate) use model::forget_entries;
 #[cfg(pool_loom)]
-pub(crate) use model::{Cell, IdleQueue, Permits};
+pub(crate) use model::{Cell, IdleQueue};

@@ -213,7 +213,6 @@ impl<C> Connection<C> {
         self.last_used.store(tick, Ordering::Relaxed);
     }
 
-    /// When the reaper is to look at it next.
     /// Whether it must be checked before anybody else gets it.
     #[inline]
     pub(crate) fn is_suspect(&self) -> bool {
@@ -224,6 +223,7 @@ impl<C> Connection<C> {
         self.suspect.store(suspect.into(), Ordering::Relaxed);
     }
 
+    /// When the reaper is to look at it next.
     pub(crate) fn look(&self) -> Tick {
         self.look.load(Ordering::Relaxed)
     }

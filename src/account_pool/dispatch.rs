@@ -13,7 +13,7 @@ use crate::account_pool::{AccountPool, Body, CLOSED, FLAGS, SHRINK, UNREADY, WAI
 use crate::clock::{Instant, Tick};
 use crate::health::{Health, Unready};
 use crate::state::{ConnectionState, Released, Retired};
-use crate::sync::{Ordering, Permits};
+use crate::sync::{Ordering, Permits, set_bits_before_load};
 
 /// What the account's lock guards.
 #[derive(Debug)]
@@ -428,10 +428,10 @@ impl<C, E> AccountPool<C, E> {
         let marked = self.gate.load(Ordering::Relaxed) & SHRINK != 0;
         match (core.excess() > 0, marked) {
             (true, false) => {
-                self.gate.fetch_or(SHRINK, Ordering::SeqCst);
+                set_bits_before_load(&self.gate, SHRINK);
             }
             (false, true) => {
-                self.gate.fetch_and(!SHRINK, Ordering::SeqCst);
+                self.gate.fetch_and(!SHRINK, Ordering::Relaxed);
             }
             (true, true) | (false, false) => {}
         }
@@ -441,7 +441,7 @@ impl<C, E> AccountPool<C, E> {
     pub(super) fn settle_wait(&self, core: &Core<C, E>) {
         self.counters.waiting.store(core.line.len() as u64, Ordering::Relaxed);
         if core.line.is_empty() && self.gate.load(Ordering::Relaxed) & WAIT != 0 {
-            self.gate.fetch_and(!WAIT, Ordering::SeqCst);
+            self.gate.fetch_and(!WAIT, Ordering::Relaxed);
         }
     }
 }

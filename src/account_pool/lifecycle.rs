@@ -20,7 +20,7 @@ use crate::error::DialError;
 use crate::health::Unready;
 use crate::manager::QuarantineReason;
 use crate::state::{ConnectionState, Opened, Retired};
-use crate::sync::{Ordering, load_after_change, set_bits_before_load};
+use crate::sync::Ordering;
 
 impl<C, E> AccountPool<C, E> {
     /// Returns a lease whose connection must not be used again.
@@ -317,13 +317,13 @@ impl<C, E> AccountPool<C, E> {
 
     /// Replaces every connection: what is idle is closed now, what is leased on its return.
     pub(crate) fn raise_generation(&self, reason: CloseReason, now: Tick) -> Orders<C> {
-        self.gate.fetch_add(GENERATION, Ordering::SeqCst);
+        self.gate.fetch_add(GENERATION, Ordering::Relaxed);
         self.sweep(reason, now)
     }
 
     /// Fails every acquire from now on, and closes what there is.
     pub(crate) fn close(&self, now: Tick) -> Orders<C> {
-        set_bits_before_load(&self.gate, CLOSED);
+        self.gate.fetch_or(CLOSED, Ordering::Relaxed);
         self.sweep(CloseReason::Shutdown, now)
     }
 
@@ -344,8 +344,8 @@ impl<C, E> AccountPool<C, E> {
             // Under the lock, so that the gate and the health never disagree.
             let mut core = self.body().core.lock();
             core.health.drain();
-            self.gate.fetch_add(GENERATION, Ordering::SeqCst);
-            set_bits_before_load(&self.gate, UNREADY);
+            self.gate.fetch_add(GENERATION, Ordering::Relaxed);
+            self.gate.fetch_or(UNREADY, Ordering::Relaxed);
         }
         self.sweep(CloseReason::Drain, now)
     }
@@ -364,7 +364,7 @@ impl<C, E> AccountPool<C, E> {
             let unready = core.health.unready().is_some();
             if unready {
                 // Under the lock, so that the gate and the health never disagree.
-                set_bits_before_load(&self.gate, UNREADY);
+                self.gate.fetch_or(UNREADY, Ordering::Relaxed);
             }
             unready
         };
@@ -386,7 +386,7 @@ impl<C, E> AccountPool<C, E> {
         core.failures = 0;
         core.retry_at = 0;
         if core.health.unready().is_none() {
-            self.gate.fetch_and(!UNREADY, Ordering::SeqCst);
+            self.gate.fetch_and(!UNREADY, Ordering::Relaxed);
         }
         self.dispatch(body, &mut core, now, &mut orders);
         orders
@@ -470,7 +470,7 @@ impl<C, E> AccountPool<C, E> {
         let mut orders = Orders::none();
         let Some(body) = self.body.get() else { return orders };
         let unready = body.core.lock().unready(self.gate.load(Ordering::Relaxed));
-        let gate = load_after_change(&self.gate);
+        let gate = self.gate.load(Ordering::Relaxed);
         let mut closing = 0;
         for connection in body.slots.iter().filter_map(|slot| slot.load()) {
             let outdated = connection.stamp != gate & !FLAGS;

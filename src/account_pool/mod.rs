@@ -23,11 +23,14 @@
 //! At rest: free permits + dials + live and closing connections - debt = cap.
 //!
 //! # Orderings
+//! - WAIT and SHRINK are set before connections are looked at; a release makes its connection
+//!   idle before it looks at the gate: a pair of `sync`. Both change only under the lock.
+//! - CLOSED, UNREADY and the generation are changed relaxed. The sweep that follows changes the
+//!   word of every connection, and takes the lock first: a connection that is released or a
+//!   waiter that comes meets either the sweep or, behind its lock, the new gate.
 //! - A fast acquire loads the gate relaxed: a stale reading costs nothing, because a waiter
-//!   that was overlooked is found by the release that follows.
-//! - WAIT, CLOSED, UNREADY, SHRINK and the generation are set with sequential consistency
-//!   before connections are looked at; a release loads the gate with sequential consistency
-//!   after its change. WAIT changes only under the lock.
+//!   that was overlooked is found by the release that follows. A flag that is cleared relaxed
+//!   sends a release or an acquire the long way once more.
 //! - Everything behind the lock needs no ordering of its own. The counters are relaxed.
 
 mod connection;
@@ -40,7 +43,7 @@ mod waiters;
 #[cfg(all(any(test, fuzzing), not(pool_loom)))]
 mod machine;
 #[cfg(all(test, pool_loom))]
-mod model;
+pub(crate) mod model;
 #[cfg(all(test, not(pool_loom)))]
 mod tests;
 

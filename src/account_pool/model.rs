@@ -3,7 +3,9 @@
 //!
 //! Run with `RUSTFLAGS="--cfg pool_loom" cargo test --release --no-default-features --lib model`.
 //! The stand-ins in `sync` are deliberately weak: one queue forgets all its entries, and permits
-//! carry no visibility. What holds here does not rely on either.
+//! carry no visibility. What holds here does not rely on either. Each acquire, release and pair
+//! of the engine is needed by a model here, or by one of those in `state`, `budget`, `registry`
+//! and `occupancy`: weaken one, and its model fails.
 
 #![expect(clippy::unwrap_used, reason = "a model may panic")]
 
@@ -17,13 +19,13 @@ use crate::clock::EPOCH;
 use crate::manager::QuarantineReason;
 use crate::sync::forget_entries;
 
-type Engine = AccountPool<u32, std::io::Error>;
+pub(crate) type Engine = AccountPool<u32, std::io::Error>;
 type Place = Arc<Waiter<u32, std::io::Error>>;
 
-const NOW: Tick = EPOCH;
+pub(crate) const NOW: Tick = EPOCH;
 
 /// Runs a model with a queue that keeps its entries and with one that forgets them.
-fn model(run: fn()) {
+pub(crate) fn model(run: fn()) {
     for forgetful in [true, false] {
         forget_entries(forgetful);
         explore(run);
@@ -32,15 +34,15 @@ fn model(run: fn()) {
 
 fn explore(run: fn()) {
     let mut builder = loom::model::Builder::new();
-    // Two preemptions find nearly every race and keep the set within minutes; the environment
-    // variable LOOM_MAX_PREEMPTIONS sets more.
+    // Four preemptions take a few seconds, six half a minute, eight some minutes: the environment
+    // variable LOOM_MAX_PREEMPTIONS sets another number.
     if builder.preemption_bound.is_none() {
-        builder.preemption_bound = Some(2);
+        builder.preemption_bound = Some(4);
     }
     builder.check(run);
 }
 
-fn engine(slots: u16, leases: u16) -> Arc<Engine> {
+pub(crate) fn engine(slots: u16, leases: u16) -> Arc<Engine> {
     Arc::new(AccountPool::new(AccountId::bot(1).unwrap(), slots, 0, slots, leases))
 }
 
@@ -53,7 +55,7 @@ fn dial(engine: &Engine, order: DialOrder) -> Orders<u32> {
 }
 
 /// Carries orders out on the spot, until there are none.
-fn carry_out(engine: &Engine, orders: Orders<u32>) {
+pub(crate) fn carry_out(engine: &Engine, orders: Orders<u32>) {
     let mut pending = vec![orders];
     while let Some(orders) = pending.pop() {
         pending.extend(orders.close.iter().map(|connection| engine.vacate(connection, NOW)));
@@ -68,7 +70,7 @@ fn poll(waiter: &Place) -> Option<Arc<Connection<u32>>> {
     }
 }
 
-fn release(engine: &Engine, connection: Arc<Connection<u32>>) {
+pub(crate) fn release(engine: &Engine, connection: Arc<Connection<u32>>) {
     if let Some(orders) = engine.release(connection, NOW, Pressure::Calm) {
         carry_out(engine, orders);
     }
@@ -83,11 +85,18 @@ fn join(engine: &Engine) -> Place {
 }
 
 /// An engine whose connections all exist, the first of them leased.
-fn warmed(slots: u16, leases: u16) -> (Arc<Engine>, Arc<Connection<u32>>) {
+pub(crate) fn warmed(slots: u16, leases: u16) -> (Arc<Engine>, Arc<Connection<u32>>) {
     let engine = engine(slots, leases);
     let waiter = join(&engine);
     let lease = poll(&waiter).unwrap();
+    prepared(&engine);
     (engine, lease)
+}
+
+/// Ends the preparation of a model: a change that was made in it must not stand in for one that is
+/// missing later.
+fn prepared(engine: &Engine) {
+    let _gate = load_after_change(&engine.gate);
 }
 
 /// At rest every slot and permit is accounted for.
@@ -120,6 +129,7 @@ fn model_two_releases_serve_two_waiters() {
     model(|| {
         let (engine, one) = warmed(2, 1);
         let two = poll(&join(&engine)).unwrap();
+        prepared(&engine);
         let releaser = {
             let engine = Arc::clone(&engine);
             thread::spawn(move || release(&engine, one))
@@ -242,6 +252,7 @@ fn model_a_lowered_cap_meets_a_connection_that_is_being_released() {
     model(|| {
         let (engine, one) = warmed(2, 1);
         let two = poll(&join(&engine)).unwrap();
+        prepared(&engine);
         let releaser = {
             let engine = Arc::clone(&engine);
             thread::spawn(move || release(&engine, one))
@@ -249,8 +260,8 @@ fn model_a_lowered_cap_meets_a_connection_that_is_being_released() {
         let orders = engine.set_limits(1, 1, NOW);
         carry_out(&engine, orders);
         releaser.join().unwrap();
-        release(&engine, two);
         assert_eq!(engine.connections().count(), 1, "the cap is one");
+        release(&engine, two);
         at_rest(&engine, 2);
     });
 }
@@ -320,6 +331,7 @@ fn model_a_lowered_cap_leaves_nothing_idle_above_it() {
         let (engine, one) = warmed(3, 1);
         let two = poll(&join(&engine)).unwrap();
         let three = poll(&join(&engine)).unwrap();
+        prepared(&engine);
         let releaser = {
             let engine = Arc::clone(&engine);
             thread::spawn(move || {

@@ -241,7 +241,7 @@ impl<M: Manager> Attempt<M> {
         if self.holds_permit {
             self.entry.shared.budget.put_back(now);
         }
-        self.entry.shared.vacate();
+        self.entry.shared.occupancy.vacate();
         self.entry.carry_out(orders);
     }
 }

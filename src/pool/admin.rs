@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{timeout, timeout_at};
 
 use crate::account::AccountId;
 use crate::account_pool::{CloseReason, ConnectionId};
@@ -18,6 +18,9 @@ use crate::pool::{Account, Pool};
 
 /// How many members of a group `acquire_any` looks at before it settles for one.
 const CANDIDATES: usize = 16;
+
+/// How far beyond its bound a wait for an end goes, for the worker to notice what has just ended.
+const MARGIN: Duration = Duration::from_millis(100);
 
 /// How an account stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,22 +58,14 @@ impl<M: Manager> Pool<M> {
         shared.events.emit(|| Event::Closing);
         let config = shared.config();
         let deadline = now() + config.pool.drain_timeout + config.pool.close_timeout;
-        let open = shared.occupied();
+        let open = shared.occupancy.slots();
         for entry in self.inner.registry.all() {
             let orders = entry.pool.close(shared.clock.tick());
             entry.carry_out(orders);
         }
-        loop {
-            let mut changed = std::pin::pin!(shared.vacated.notified());
-            changed.as_mut().enable();
-            let left = shared.occupied();
-            // A little beyond the bound, for the worker to notice what has just ended.
-            if left == 0
-                || timeout_at(deadline + Duration::from_millis(100), changed).await.is_err()
-            {
-                return CloseReport { open, left: shared.occupied() };
-            }
-        }
+        let empty = shared.occupancy.until(|| shared.occupancy.slots() == 0);
+        drop(timeout_at(deadline + MARGIN, empty).await);
+        CloseReport { open, left: shared.occupancy.slots() }
     }
 
     /// Closes one connection: at once if it is idle, else on its return or after
@@ -315,13 +310,6 @@ impl<M: Manager> Entry<M> {
     async fn until(&self, is_so: impl Fn() -> bool) {
         let config = self.shared.config();
         let limit = config.pool.drain_timeout + config.pool.close_timeout;
-        let deadline: Instant = now() + limit + Duration::from_millis(100);
-        loop {
-            let mut changed = std::pin::pin!(self.shared.vacated.notified());
-            changed.as_mut().enable();
-            if is_so() || timeout_at(deadline, changed).await.is_err() {
-                return;
-            }
-        }
+        drop(timeout(limit + MARGIN, self.shared.occupancy.until(is_so)).await);
     }
 }

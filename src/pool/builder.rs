@@ -109,7 +109,7 @@ impl<M: Manager> Builder<M> {
 /// Keeps the coarse clock going while there are connections.
 async fn tick<M: Manager>(shared: Weak<Shared<M>>) {
     while let Some(shared) = shared.upgrade() {
-        shared.until_occupied().await;
+        shared.occupancy.until_taken().await;
         shared.clock.tick();
         drop(shared);
         tokio::time::sleep(COARSE_STEP).await;
