@@ -12,7 +12,7 @@
 //!   pool           the public face, the worker   acquire, lease   what users hold
 //!   entry, shared  an account and its ground     registry         all accounts
 //!   dialer         pace, breaker, one dial       expiry           wheel and reaper
-//!   budget         the cap of the whole pool
+//!   budget         the cap of the whole pool     occupancy        how many slots are in use
 //!   ──────────────────────────────────────────────────────────────────────────
 //!   account_pool   the engine of one account, without I/O
 //!   events, stats
@@ -88,26 +88,26 @@
 //! | I2 | after any resizes, free permits and held ones make the cap | `resizing_in_any_order_keeps_the_number_of_permits`, `shrinking_and_growing_while_empty_keeps_the_number_of_permits`, `the_engine_is_its_model` |
 //! | I3 | the reaper neither makes nor loses a permit | `the_engine_is_its_model`, `model_a_reaped_connection_is_replaced_for_a_waiter_that_comes_meanwhile` |
 //! | I4 | no wake-up is lost | `model_a_release_and_a_waiter_never_miss_each_other`, `model_two_releases_serve_two_waiters`, `model_a_waiter_that_leaves_while_it_is_served_loses_nothing` |
-//! | I5 | an acquire can be dropped at any point | `dropping_an_acquire_after_any_number_of_polls_leaves_nothing_behind`, `chaos_leaves_nothing_behind` |
-//! | I6 | a dial whose caller left is pooled or ends, and its slot comes back | `a_dial_whose_caller_left_is_pooled`, `a_dial_that_never_ends_costs_one_attempt_and_its_slot_comes_back` |
-//! | I7 | a check without an answer leaves no idle connection | `a_check_that_is_cut_short_or_times_out_never_returns_the_connection_to_the_pool` |
-//! | I8 | a panic of somebody else's code costs one connection | `a_panic_in_connect_costs_that_attempt`, `a_panic_in_check_close_or_is_broken_costs_that_connection`, `a_panic_around_a_check_costs_one_connection`, `a_panic_around_a_dial_costs_one_attempt`, `a_waker_that_panics_costs_nobody_else_anything`, `a_listener_that_panics_harms_nobody_and_hears_the_next_event` |
+//! | I5 | an acquire can be dropped at any point | `an_acquire_can_be_dropped_at_every_poll_whatever_each_await_comes_to`, `chaos_leaves_nothing_behind` |
+//! | I6 | a dial whose caller left is pooled or ends, and its slot comes back | `an_acquire_can_be_dropped_at_every_poll_whatever_each_await_comes_to`, `a_dial_whose_caller_left_is_pooled`, `a_dial_that_never_ends_costs_one_attempt_and_its_slot_comes_back` |
+//! | I7 | a check without an answer leaves no idle connection | `an_acquire_can_be_dropped_at_every_poll_whatever_each_await_comes_to`, `a_check_that_is_cut_short_or_times_out_never_returns_the_connection_to_the_pool` |
+//! | I8 | a panic of somebody else's code costs one connection | `an_acquire_can_be_dropped_at_every_poll_whatever_each_await_comes_to`, `a_panic_in_connect_costs_that_attempt`, `a_panic_in_check_close_or_is_broken_costs_that_connection`, `a_panic_around_a_check_costs_one_connection`, `a_panic_around_a_dial_costs_one_attempt`, `a_waker_that_panics_costs_nobody_else_anything`, `a_listener_that_panics_harms_nobody_and_hears_the_next_event` |
 //! | I9 | what was returned while unwinding is checked before it is reused | `a_connection_returned_while_unwinding_is_checked_before_it_is_reused`, `a_shared_connection_is_checked_after_one_of_its_borrowers_has_panicked` |
-//! | I10 | a discarded connection makes a dial for whoever waits | `a_discard_closes_and_then_dials_for_whoever_waits`, `a_discarded_or_broken_connection_is_replaced_and_a_waiter_gets_the_new_one` |
+//! | I10 | a discarded connection makes a dial for whoever waits | `an_acquire_can_be_dropped_at_every_poll_whatever_each_await_comes_to`, `a_discard_closes_and_then_dials_for_whoever_waits`, `a_discarded_or_broken_connection_is_replaced_and_a_waiter_gets_the_new_one` |
 //! | I11 | a connection is in one state, and the states add up | `the_engine_is_its_model` |
 //! | I12 | of the reaper and an acquire exactly one gets a connection | `model_exactly_one_of_reaper_and_acquire_gets_an_idle_connection` |
-//! | I13 | no counter is seen before what it counts | `the_engine_is_its_model`, `scrapes_in_the_middle_of_it_leave_no_total_too_high` |
-//! | I14 | an expiry comes within one tick, for the busy ones on return | `an_idle_connection_is_closed_within_one_tick_and_its_account_collected`, `an_entry_comes_out_in_the_first_interval_after_it_is_due`, `the_engine_is_its_model` |
-//! | I15 | connections born together do not die together | `connections_born_together_do_not_die_together` |
-//! | I17 | a close refuses, wakes, ends what is held, and has a deadline | `closing_wakes_waiters_refuses_acquires_and_forces_what_is_held_too_long`, `model_closing_meets_every_connection_and_every_waiter` |
-//! | I18 | nothing on the way back waits without a bound | `a_close_that_hangs_and_a_dial_that_hangs_do_not_hold_up_the_end` |
-//! | I19 | a lease can be dropped anywhere and at any time | `a_lease_can_be_dropped_without_a_runtime_and_after_it`, `whoever_waits_when_the_runtime_of_the_pool_ends_hears_of_it` |
+//! | I13 | no counter is seen before what it counts | `the_engine_is_its_model`, `model_an_orphan_is_counted_before_it_returns`, `scrapes_in_the_middle_of_it_leave_no_total_too_high` |
+//! | I14 | an expiry comes within one tick, for the busy ones on return | `an_idle_connection_lives_for_max_idle_time_and_at_most_one_tick_longer`, `traffic_keeps_a_connection_and_age_ends_it_on_its_return`, `an_entry_comes_out_in_the_first_interval_after_it_is_due`, `the_engine_is_its_model` |
+//! | I15 | connections born together do not die together | `connections_born_together_do_not_die_together`, `an_age_ends_within_its_jitter_and_one_tick` |
+//! | I17 | a close refuses, wakes, ends what is held, and has a deadline | `closing_wakes_waiters_refuses_acquires_and_forces_what_is_held_too_long`, `what_is_held_after_a_drain_is_taken_at_its_deadline`, `model_closing_meets_every_connection_and_every_waiter` |
+//! | I18 | nothing on the way back waits without a bound | `a_close_that_hangs_and_a_dial_that_hangs_do_not_hold_up_the_end`, `a_dial_a_check_and_a_close_end_at_their_deadlines` |
+//! | I19 | a lease can be dropped anywhere and at any time | `an_acquire_can_be_dropped_at_every_poll_whatever_each_await_comes_to`, `a_lease_can_be_dropped_without_a_runtime_and_after_it`, `whoever_waits_when_the_runtime_of_the_pool_ends_hears_of_it` |
 //! | I20 | what was begun under an old configuration is not pooled | `a_connection_begun_under_an_old_generation_is_not_pooled`, `model_a_new_generation_leaves_no_old_connection_idle` |
-//! | I21 | an account has one pool, whoever removes it meanwhile | `a_removal_that_comes_late_spares_the_account_pool_that_has_come_since` |
+//! | I21 | an account has one pool, whoever removes it meanwhile | `an_account_that_is_removed_and_come_for_at_once_never_has_two_pools`, `a_removal_that_comes_late_spares_the_account_pool_that_has_come_since` |
 //! | I22 | what goes leaves nothing | `accounts_that_come_and_go_leave_nothing_with_the_reaper`, `a_removed_account_leaves_nothing_and_can_come_back`, `a_closed_connection_is_dropped_and_never_meets_its_successor` |
 //! | I23 | first come, first served; nobody starves, at no cap | `the_engine_is_its_model`, `sixty_four_tasks_on_three_exclusive_connections`, `a_hot_account_cannot_keep_a_cold_one_from_its_first_connection` |
 //! | I24 | gauges return to zero | `the_engine_is_its_model`, `chaos_leaves_nothing_behind` |
 //! | I25 | asking again for the only lease times out, and says who holds it | `asking_again_while_holding_the_only_lease_times_out_and_says_who_holds_it` |
-//! | I26 | a clock that jumps harms nobody | `a_clock_that_jumps_far_ahead_takes_everything_out_once`, `coarse_time_follows_exact_time_and_never_goes_back` |
+//! | I26 | a clock that jumps harms nobody | `a_clock_that_jumps_ends_what_is_over_and_nothing_else`, `a_jump_shorter_than_the_idle_time_closes_nothing`, `a_clock_that_jumps_far_ahead_takes_everything_out_once`, `coarse_time_follows_exact_time_and_never_goes_back` |
 //! | T1 | a key is on one main connection | `chaos_leaves_nothing_behind`, `recycling_under_load_never_overlaps_two_connections_of_a_key`, `abandoned_connects_never_put_a_key_on_two_connections` |
 //! | T2 | a key is never replaced | `another_key_is_refused_at_every_stage`, `an_unknown_key_is_kept_and_becomes_suspect_the_second_time` |

@@ -1,7 +1,5 @@
 //! Callers that leave, and dials and checks that do not end.
 
-use std::future::Future;
-use std::task::{Context, Waker};
 use std::time::Duration;
 
 use telepool::{AcquireError, ConnectionState, DialError};
@@ -53,49 +51,6 @@ async fn a_check_that_is_cut_short_or_times_out_never_returns_the_connection_to_
         let second = pool.acquire(account(1)).await.unwrap();
         assert_ne!(second.id(), first);
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn dropping_an_acquire_after_any_number_of_polls_leaves_nothing_behind() {
-    for play in [Play::Good, Play::Slow(Duration::from_millis(3)), Play::Fail, Play::Panic] {
-        for check in [Play::Good, Play::Slow(Duration::from_millis(3)), Play::Fail, Play::Never] {
-            for polls in 0..6 {
-                cancel_after(play, check, polls).await;
-            }
-        }
-    }
-}
-
-async fn cancel_after(connect: Play, check: Play, polls: u32) {
-    let manager = Scripted::new(2, 1);
-    let pool = manager.pool(|config| config.pool.check_after_idle = Duration::ZERO);
-    drop(pool.acquire(account(1)).await.unwrap());
-    let held = pool.acquire(account(1)).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    manager.on_connect(connect);
-    manager.on_check(check);
-    for fresh in [false, true] {
-        let mut acquire =
-            Box::pin(if fresh { pool.acquire_fresh(account(1)) } else { pool.acquire(account(1)) });
-        for _ in 0..polls {
-            if acquire.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    }
-    drop(held);
-    manager.on_connect(Play::Good);
-    manager.on_check(Play::Good);
-    tokio::time::sleep(Duration::from_secs(10)).await;
-    let stats = pool.stats();
-    assert_eq!((stats.leases, stats.waiting), (0, 0), "{connect:?} {check:?} {polls}");
-    let both = [pool.acquire(account(1)).await, pool.acquire(account(1)).await];
-    assert!(both.iter().all(Result::is_ok), "{connect:?} {check:?} {polls}: {both:?}");
-    drop(both);
-    assert_eq!(manager.tally(|tally| tally.doubled), 0);
-    assert_eq!(pool.close().await.left, 0);
-    assert_eq!(manager.tally(|tally| tally.all), 0);
 }
 
 #[test]

@@ -7,16 +7,22 @@
     reason = "a test may panic and spawn"
 )]
 
+/// Counts the memory in use, for the tests that run in a process of their own.
+#[global_allocator]
+static ALLOCATOR: &stats_alloc::StatsAlloc<std::alloc::System> = &stats_alloc::INSTRUMENTED_SYSTEM;
+
 mod acquire;
 mod cancel;
 #[cfg(feature = "cli")]
 mod command;
 mod expiry;
+mod grid;
 mod hostile;
 mod limits;
 #[cfg(feature = "panel")]
 mod metrics;
 mod panics;
+mod race;
 mod readme;
 #[cfg(all(feature = "grammers", feature = "sandbox"))]
 mod sandbox;
@@ -26,3 +32,4 @@ mod session;
 mod stress;
 #[cfg(all(feature = "grammers", feature = "sandbox"))]
 mod telegram;
+mod timers;

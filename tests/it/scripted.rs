@@ -54,6 +54,8 @@ pub(crate) struct Wire {
     pub(crate) slot: u16,
     pub(crate) broken: AtomicBool,
     pub(crate) panics: AtomicBool,
+    /// A check of it has begun and has not passed.
+    pub(crate) unproved: AtomicBool,
     state: Arc<State>,
     closed: AtomicBool,
 }
@@ -171,8 +173,9 @@ impl Manager for Scripted {
         *on_slot += 1;
         tally.doubled += u64::from(*on_slot > 1);
         let flag = || AtomicBool::new(false);
-        let (broken, panics, closed) = (flag(), flag(), flag());
-        Ok(Wire { account, slot, broken, panics, state: Arc::clone(&self.state), closed })
+        let (broken, panics, unproved, closed) = (flag(), flag(), flag(), flag());
+        let state = Arc::clone(&self.state);
+        Ok(Wire { account, slot, broken, panics, unproved, state, closed })
     }
 
     fn is_broken(&self, wire: &Wire) -> bool {
@@ -180,10 +183,13 @@ impl Manager for Scripted {
         wire.broken.load(Ordering::SeqCst)
     }
 
-    async fn check(&self, _wire: &Wire) -> Result<(), Failure> {
+    async fn check(&self, wire: &Wire) -> Result<(), Failure> {
         self.state.checks.fetch_add(1, Ordering::SeqCst);
+        wire.unproved.store(true, Ordering::SeqCst);
         let next = *self.state.check.lock().unwrap();
-        play(next).await
+        play(next).await?;
+        wire.unproved.store(false, Ordering::SeqCst);
+        Ok(())
     }
 
     async fn close(&self, wire: &Wire) {
