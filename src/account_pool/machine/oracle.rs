@@ -1,0 +1,81 @@
+//! What the model knows of the account, without asking the engine.
+
+use super::*;
+
+impl Machine {
+    pub(super) fn instant(&self) -> Instant {
+        self.started + Duration::from_millis(self.now - EPOCH)
+    }
+
+    pub(super) fn cap(&self) -> usize {
+        usize::from(self.cap.min(self.slots))
+    }
+
+    pub(super) fn is_barred(&self, slot: u16) -> bool {
+        self.barred.iter().any(|(barred, _)| *barred == slot)
+    }
+
+    pub(super) fn unready(&self) -> Option<Unready> {
+        if self.closed {
+            Some(Unready::Closed)
+        } else if self.draining {
+            Some(Unready::Draining)
+        } else if (0..self.slots).all(|slot| self.is_barred(slot)) {
+            let last = self.barred.last();
+            Some(last.map_or(Unready::NoSession, |(_, reason)| Unready::Quarantined(*reason)))
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn closing(&self) -> usize {
+        self.records.iter().filter(|it| it.is_closing()).count()
+    }
+
+    pub(super) fn live(&self) -> usize {
+        let is_live = |it: &&Record| matches!(it.phase, Phase::Open | Phase::Retiring);
+        self.records.iter().filter(is_live).count()
+    }
+
+    /// Slots that are dialled, live or being closed.
+    pub(super) fn taken(&self) -> usize {
+        self.dials.len() + self.live() + self.closing()
+    }
+
+    pub(super) fn is_vacant(&self, slot: u16) -> bool {
+        let holds =
+            |it: &Record| it.link.slot == slot && !matches!(it.phase, Phase::Dialing | Phase::Gone);
+        !self.dials.iter().any(|it| it.order.slot == slot) && !self.records.iter().any(holds)
+    }
+
+    pub(super) fn excess(&self) -> usize {
+        self.taken().saturating_sub(self.cap()).saturating_sub(self.closing())
+    }
+
+    pub(super) fn fresh(&self) -> usize {
+        self.line.iter().filter(|it| it.fresh).count()
+    }
+
+    pub(super) fn plain(&self) -> usize {
+        self.line.len() - self.fresh()
+    }
+
+    /// The dials that serve the line as it stands.
+    pub(super) fn wanted_dials(&self) -> usize {
+        let wanted = self.fresh() + self.plain().div_ceil(usize::from(self.leases));
+        if self.failures > 0 { wanted.min(1) } else { wanted }
+    }
+
+    pub(super) fn can_dial(&self) -> bool {
+        let usable = |slot: &u16| self.is_vacant(*slot) && !self.is_barred(*slot);
+        self.taken() < self.cap() && (0..self.slots).any(|slot| usable(&slot))
+    }
+
+    pub(super) fn record(&mut self, id: ConnectionId) -> &mut Record {
+        self.records.iter_mut().find(|it| it.id() == id).expect("the model has lost a connection")
+    }
+
+    pub(super) fn has_body(&self) -> bool {
+        self.engine.body.get().is_some()
+    }
+}
