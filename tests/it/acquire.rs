@@ -1,6 +1,8 @@
 //! Acquiring and releasing, as a user sees it.
 
+use std::future::Future;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use telepool::{AcquireError, ConnectionState, Reaction, Stage};
@@ -79,6 +81,28 @@ async fn waiters_are_served_first_come_first_served() {
         task.await.unwrap();
     }
     assert_eq!(*order.lock().unwrap(), (0..10).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_was_served_a_dead_connection_keeps_its_turn() {
+    let manager = Scripted::new(1, 1);
+    let pool = manager.pool(|_| ());
+    let outage = |is: bool| manager.state.outage.store(is, Ordering::SeqCst);
+    let held = pool.acquire(account(1)).await.unwrap();
+    let mut first = Box::pin(pool.acquire(account(1)));
+    let mut second = Box::pin(pool.acquire(account(1)));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(first.as_mut().poll(&mut context).is_pending());
+    assert!(second.as_mut().poll(&mut context).is_pending());
+    drop(held);
+    // It was handed to the first, and dies before the first looks.
+    outage(true);
+    assert!(first.as_mut().poll(&mut context).is_pending());
+    outage(false);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(second.as_mut().poll(&mut context).is_pending(), "the second has overtaken it");
+    drop(first.await.unwrap());
+    drop(second.await.unwrap());
 }
 
 #[tokio::test]

@@ -45,6 +45,8 @@ pub(crate) struct State {
     pub(crate) check: Mutex<Play>,
     pub(crate) close: Mutex<Play>,
     pub(crate) checks: AtomicU64,
+    /// Every connection has died.
+    pub(crate) outage: AtomicBool,
     pub(crate) tally: Mutex<Tally>,
 }
 
@@ -75,6 +77,7 @@ impl Scripted {
                 check: Mutex::new(Play::Good),
                 close: Mutex::new(Play::Good),
                 checks: AtomicU64::new(0),
+                outage: AtomicBool::new(false),
                 tally: Mutex::new(Tally::default()),
             }),
         }
@@ -180,7 +183,7 @@ impl Manager for Scripted {
 
     fn is_broken(&self, wire: &Wire) -> bool {
         assert!(!wire.panics.load(Ordering::SeqCst), "scripted panic");
-        wire.broken.load(Ordering::SeqCst)
+        wire.broken.load(Ordering::SeqCst) || self.state.outage.load(Ordering::SeqCst)
     }
 
     async fn check(&self, wire: &Wire) -> Result<(), Failure> {
