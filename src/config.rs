@@ -26,6 +26,8 @@ pub struct Config {
     pub dial: DialConfig,
     /// Flood waits.
     pub flood: FloodConfig,
+    /// Sessions in doubt.
+    pub health: HealthConfig,
 }
 
 /// The `[pool]` settings.
@@ -79,6 +81,14 @@ pub struct FloodConfig {
     pub wait_max: Duration,
 }
 
+/// The `[health]` settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HealthConfig {
+    /// How long after the server did not know a session it is dialled once more.
+    pub probe_after: Duration,
+}
+
 impl Default for Config {
     fn default() -> Self {
         let seconds = Duration::from_secs;
@@ -100,6 +110,7 @@ impl Default for Config {
             },
             dial: DialConfig { per_second: 10, handshakes: 3 },
             flood: FloodConfig { wait_max: seconds(5) },
+            health: HealthConfig { probe_after: seconds(300) },
         }
     }
 }
@@ -418,6 +429,12 @@ const SETTINGS: &[Setting] = &[
         Time as time,
         time(0, 1),
         "longest flood wait that a call sits out by itself"
+    ),
+    setting!(
+        health.probe_after,
+        Time as time,
+        time(1, 1),
+        "when a session that the server did not know is dialled once more"
     ),
 ];
 

@@ -11,9 +11,10 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::error::SendError;
 
 use crate::account_pool::{
-    AccountPool, CloseReason, Connection, DialOrder, Lost, Orders, Pressure, SLOTS_MAX, Totals,
+    AccountPool, CloseReason, Connection, DialOrder, Lost, Orders, Pressure, Probe, SLOTS_MAX,
+    Totals,
 };
-use crate::clock::Instant;
+use crate::clock::{Instant, now};
 use crate::dialer::shown;
 use crate::error::DialError;
 use crate::events::Event;
@@ -21,6 +22,9 @@ use crate::manager::{Egress, Manager, Profile, QuarantineReason, Reaction};
 use crate::registry::Mark;
 use crate::shared::Shared;
 use crate::stats::{AccountEnd, GroupCounters, Measure};
+
+/// How often a quarantine is told anew because it changed while it was told.
+const LATCHES_MAX: usize = 16;
 
 /// One account, its engine and its ground.
 pub(crate) struct Entry<M: Manager> {
@@ -48,12 +52,15 @@ pub(crate) enum Errand<M: Manager> {
     Drain(Arc<Entry<M>>, Arc<Connection<M::Connection>>),
     /// Ask an account for expired waiters.
     Watch(Weak<Entry<M>>, Instant),
+    /// Dial a session that the server did not know, to see whether it does now.
+    Probe(Weak<Entry<M>>, u16, Instant),
 }
 
 impl<M: Manager> Entry<M> {
     pub(crate) fn new(
         account: crate::AccountId,
         profile: &Profile,
+        latched: &[(u16, QuarantineReason)],
         shared: &Arc<Shared<M>>,
     ) -> Self {
         let config = shared.config.load();
@@ -65,6 +72,11 @@ impl<M: Manager> Entry<M> {
             config.pool.max_connections_per_account,
             profile.leases.clamp(1, config.pool.max_leases_per_connection),
         );
+        let now = shared.clock.tick();
+        for (slot, reason) in latched {
+            let orders = pool.quarantine(Some(*slot), *reason, now);
+            debug_assert!(orders.is_empty(), "there is nothing yet that could end");
+        }
         Self {
             pool,
             shared: Arc::clone(shared),
@@ -230,7 +242,7 @@ impl<M: Manager> Entry<M> {
             reason,
             uses: connection.uses(),
         });
-        let orders = self.pool.vacate(connection, now);
+        let orders = self.pool.vacate(connection, now, shared.share());
         shared.budget.put_back(now);
         shared.occupancy.vacate();
         orders
@@ -260,6 +272,12 @@ impl<M: Manager> Entry<M> {
         }
         match shared.manager.react(error) {
             Reaction::Keep => None,
+            Reaction::Doubt => {
+                if let Some(connection) = connection {
+                    connection.set_suspect(true);
+                }
+                None
+            }
             Reaction::Discard => Some(CloseReason::Broken),
             Reaction::CoolDown { key, wait } => {
                 self.cool_down(key, wait);
@@ -297,10 +315,61 @@ impl<M: Manager> Entry<M> {
     pub(crate) fn quarantine(self: &Arc<Self>, slot: Option<u16>, reason: QuarantineReason) {
         let account = self.pool.account();
         self.counters().count_quarantine(reason);
-        self.shared.events.emit(|| Event::Quarantined { account, slot, reason });
         let orders = self.pool.quarantine(slot, reason, self.shared.clock.tick());
+        self.latch(slot);
+        self.shared.events.emit(|| Event::Quarantined { account, slot, reason });
         self.carry_out(orders);
         self.stirred.notify_waiters();
+        self.schedule_probes(slot);
+    }
+
+    /// Tells the manager how one session stands now, or each of them.
+    pub(crate) fn latch(&self, slot: Option<u16>) {
+        for session in (0..self.pool.slots()).filter(|it| slot.is_none_or(|slot| slot == *it)) {
+            let mut told = None;
+            // Two who tell at once may tell in the wrong order: whoever finds at the end that
+            // things stand otherwise tells that as well.
+            for _ in 0..LATCHES_MAX {
+                let quarantines = self.pool.quarantines();
+                let of_session = quarantines.into_iter().find(|(slot, _)| *slot == session);
+                let reason = of_session.map(|(_, reason)| reason);
+                if told == Some(reason) {
+                    break;
+                }
+                self.latch_as(session, reason);
+                told = Some(reason);
+            }
+        }
+    }
+
+    fn latch_as(&self, session: u16, reason: Option<QuarantineReason>) {
+        let account = self.pool.account();
+        let latch = || self.shared.manager.latch(account, session, reason);
+        if std::panic::catch_unwind(AssertUnwindSafe(latch)).is_err() {
+            tracing::error!(%account, session, "the manager panicked: a quarantine is not kept");
+        }
+    }
+
+    /// Has the session in doubt, or each of them, dialled once more after a while.
+    pub(crate) fn schedule_probes(self: &Arc<Self>, slot: Option<u16>) {
+        let at = now() + self.shared.config().health.probe_after;
+        for (session, reason) in self.pool.quarantines() {
+            let is_meant = slot.is_none_or(|slot| slot == session);
+            if is_meant && reason == QuarantineReason::Suspect {
+                let errand = Errand::Probe(Arc::downgrade(self), session, at);
+                // Without a worker nothing is dialled any more.
+                drop(self.shared.errands.send(errand));
+            }
+        }
+    }
+
+    /// Dials a session in doubt, or has it looked at again later.
+    pub(crate) fn probe(self: &Arc<Self>, slot: u16) {
+        match self.pool.probe(slot, self.shared.clock.tick()) {
+            Probe::Begin(orders) => self.carry_out(orders),
+            Probe::Later => self.schedule_probes(Some(slot)),
+            Probe::Over => {}
+        }
     }
 }
 
@@ -311,7 +380,7 @@ impl<M: Manager> Errand<M> {
             Self::Dial(entry, _) | Self::Close(entry, _) | Self::Drain(entry, _) => {
                 Some(Arc::clone(entry))
             }
-            Self::Watch(entry, _) => entry.upgrade(),
+            Self::Watch(entry, _) | Self::Probe(entry, ..) => entry.upgrade(),
         };
         if let Some(entry) = entry {
             let orders = self.end_without_worker();
@@ -335,6 +404,7 @@ impl<M: Manager> Errand<M> {
                 orders
             }
             Self::Drain(entry, connection) => entry.pool.force(&connection),
+            Self::Probe(..) => Orders::none(),
             // Nobody is left to dial, or to tell a waiter that its time is up.
             Self::Watch(entry, _) => {
                 entry.upgrade().map_or_else(Orders::none, |entry| entry.pool.refuse_line())

@@ -100,6 +100,13 @@ pub enum Event {
         /// Why.
         reason: QuarantineReason,
     },
+    /// The server knows a session again that was in doubt: it serves.
+    Cleared {
+        /// Whose.
+        account: AccountId,
+        /// Which session.
+        slot: u16,
+    },
     /// An operator takes the account out of service.
     Draining {
         /// Whose.

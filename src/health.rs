@@ -57,15 +57,33 @@ impl Health {
         self.draining = true;
     }
 
-    /// Bars one session, or all of them.
+    /// Bars one session, or all of them. What only puts a session in doubt changes nothing for one
+    /// that is barred for another reason.
     pub(crate) fn quarantine(&mut self, slot: Option<u16>, reason: QuarantineReason) {
         for session in (0..64).filter(|session| self.sessions & (1 << session) != 0) {
-            if slot.is_none_or(|slot| slot == session) {
+            let is_new = reason != QuarantineReason::Suspect || self.barred & (1 << session) == 0;
+            if is_new && slot.is_none_or(|slot| slot == session) {
                 self.barred |= 1 << session;
                 self.reasons.retain(|(barred, _)| *barred != session);
                 self.reasons.push((session, reason));
             }
         }
+    }
+
+    /// Whether a session is barred because the server did not know it.
+    pub(crate) fn is_suspect(&self, slot: u16) -> bool {
+        self.reasons.contains(&(slot, QuarantineReason::Suspect))
+    }
+
+    /// Ends the quarantine of one session.
+    pub(crate) fn clear(&mut self, slot: u16) {
+        self.barred &= !(1 << slot);
+        self.reasons.retain(|(barred, _)| *barred != slot);
+    }
+
+    /// Each barred session, and why it is.
+    pub(crate) fn quarantines(&self) -> &[(u16, QuarantineReason)] {
+        &self.reasons
     }
 
     /// Forgets everything that keeps the account from serving.
@@ -95,6 +113,11 @@ impl Health {
         found.map(|(_, until)| *until).filter(|until| *until > now)
     }
 
+    /// Every method that rests, and until when.
+    pub(crate) fn cooldowns(&self, now: Tick) -> impl Iterator<Item = (u32, Tick)> + '_ {
+        self.cooldowns.iter().copied().filter(move |(_, until)| *until > now)
+    }
+
     /// Whether any method rests.
     pub(crate) fn is_cooling(&self, now: Tick) -> bool {
         self.cooldowns.iter().any(|(_, until)| *until > now)
@@ -122,6 +145,19 @@ mod tests {
         health.reinstate();
         assert_eq!((health.unready(), health.barred()), (None, 0));
         assert_eq!(Health::new(0).unready(), Some(Unready::NoSession));
+    }
+
+    #[test]
+    fn a_doubt_is_cleared_alone_and_takes_nothing_back() {
+        let mut health = Health::new(2);
+        health.quarantine(Some(0), QuarantineReason::KeyDuplicated);
+        health.quarantine(None, QuarantineReason::Suspect);
+        assert_eq!((health.is_suspect(0), health.is_suspect(1)), (false, true));
+        let duplicated = (0, QuarantineReason::KeyDuplicated);
+        assert_eq!(health.quarantines(), [duplicated, (1, QuarantineReason::Suspect)]);
+        health.clear(1);
+        assert_eq!((health.unready(), health.barred()), (None, 0b01));
+        assert_eq!(health.quarantines(), [duplicated]);
     }
 
     #[test]

@@ -81,13 +81,15 @@ pub mod telegram;
 pub use account::{AccountId, ParseAccountError, RevealedAccount};
 pub use account_pool::{AccountStats, CloseReason, ConnectionId, ConnectionStats, Source};
 pub use acquire::Acquire;
-pub use config::{Config, ConfigError, DialConfig, FloodConfig, PoolConfig, Setting, parse_time};
+pub use config::{
+    Config, ConfigError, DialConfig, FloodConfig, HealthConfig, PoolConfig, Setting, parse_time,
+};
 pub use error::{AcquireError, BuildError, DialError, Stage, WaitTimeout};
 pub use events::{Event, EventStream};
 pub use lease::{BorrowedLease, Home, Lease};
 pub use manager::{Egress, ErrorKind, Manager, Profile, QuarantineReason, Reaction};
 pub use noop::NoopManager;
-pub use pool::{Account, AccountHealth, Builder, CloseReport, Pool};
+pub use pool::{Account, AccountHealth, Builder, CloseReport, Cooldown, Pool};
 pub use state::ConnectionState;
 pub use stats::PoolStats;
 

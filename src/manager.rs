@@ -66,6 +66,20 @@ pub trait Manager: Send + Sync + 'static {
         Reaction::Discard
     }
 
+    /// Which sessions of an account were quarantined before, by this pool or one that has ended.
+    /// Asked when the pool meets the account; it must be quick.
+    fn latched(&self, account: AccountId) -> Vec<(u16, QuarantineReason)> {
+        let _ = account;
+        Vec::new()
+    }
+
+    /// A session has been quarantined, or with `None` serves again. To be kept where it outlasts
+    /// the process: a session that the server has voided must not be dialled after a restart
+    /// either. Called on the way of whoever met the error: it must be quick.
+    fn latch(&self, account: AccountId, slot: u16, reason: Option<QuarantineReason>) {
+        let _ = (account, slot, reason);
+    }
+
     /// The class of an error, for the counters.
     fn kind(&self, error: &Self::Error) -> ErrorKind {
         let _ = error;
@@ -127,6 +141,8 @@ pub enum Egress {
 pub enum Reaction {
     /// The connection is healthy; the error belongs to the caller alone.
     Keep,
+    /// The connection may be dead: check it before anybody else gets it.
+    Doubt,
     /// Close the connection; the slot is dialled again with backoff when it is needed.
     Discard,
     /// The account may not use the method `key` for a time; the connection is healthy.
@@ -157,8 +173,11 @@ pub enum QuarantineReason {
     NeedsLogin,
     /// The account was deactivated or banned.
     Deactivated,
-    /// The server does not know the key; it may be transient, so that a probe may clear it.
+    /// The server does not know the key; at times it is mistaken, so that the session is dialled
+    /// once more after a while.
     Suspect,
+    /// The server did not know the key then either.
+    Dead,
     /// The session's settings are wrong for its server.
     Misconfigured,
     /// An operator asked for it.
@@ -167,11 +186,12 @@ pub enum QuarantineReason {
 
 impl QuarantineReason {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::KeyDuplicated,
         Self::NeedsLogin,
         Self::Deactivated,
         Self::Suspect,
+        Self::Dead,
         Self::Misconfigured,
         Self::Operator,
     ];
@@ -184,6 +204,7 @@ impl QuarantineReason {
             Self::NeedsLogin => "needs_login",
             Self::Deactivated => "deactivated",
             Self::Suspect => "suspect",
+            Self::Dead => "dead",
             Self::Misconfigured => "misconfigured",
             Self::Operator => "operator",
         }
@@ -196,7 +217,8 @@ impl QuarantineReason {
             Self::KeyDuplicated => "log in again: Telegram has voided this authorization",
             Self::NeedsLogin => "log in again: the session was revoked or has expired",
             Self::Deactivated => "nothing here helps: Telegram has deactivated the account",
-            Self::Suspect => "reinstate it after a while, or log in again if that fails",
+            Self::Suspect => "wait: it is dialled once more by itself, or reinstate it sooner",
+            Self::Dead => "log in again: the server does not know this authorization",
             Self::Misconfigured => "correct the session's data centre, then reinstate it",
             Self::Operator => "reinstate it when it is wanted again",
         }

@@ -121,7 +121,7 @@ pub(crate) struct GroupCounters {
     pub(crate) errors: Family<6>,
     /// Passed, failed.
     pub(crate) checks: Family<2>,
-    pub(crate) quarantines: Family<6>,
+    pub(crate) quarantines: Family<{ QuarantineReason::ALL.len() }>,
     /// Releases after which the connection was closed.
     pub(crate) releases_closed: AtomicU64,
     pub(crate) flood_waits: AtomicU64,

@@ -116,7 +116,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ),
     // A map's guard locks a shard: whoever holds one is seen here.
     ("dashmap", &["registry", "dialer", "datacenter"]),
-    ("thread::", &["sync", "entry"]),
+    ("thread::", &["sync", "entry", "telegram"]),
     ("block_on", &[]),
     ("spawn_blocking", &["metrics", "panel"]),
     ("spawn(", &["pool", "telegram", "datacenter", "panel"]),

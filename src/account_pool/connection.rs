@@ -13,6 +13,7 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::{Arc, OnceLock};
 
+use crate::account_pool::duty::Purpose;
 use crate::call_site;
 use crate::clock::Tick;
 use crate::state::StateWord;
@@ -137,6 +138,8 @@ pub(crate) struct Connection<C> {
     pub(crate) id: ConnectionId,
     pub(crate) slot: u16,
     pub(crate) max_leases: u16,
+    /// What it was dialled for.
+    pub(crate) purpose: Purpose,
     live: OnceLock<Live<C>>,
     last_used: AtomicU64,
     /// The tick of the wheel entry that is in force.
@@ -153,13 +156,20 @@ pub(crate) struct Connection<C> {
 }
 
 impl<C> Connection<C> {
-    pub(crate) fn new(id: ConnectionId, slot: u16, max_leases: u16, stamp: u64) -> Self {
+    pub(crate) fn new(
+        id: ConnectionId,
+        slot: u16,
+        max_leases: u16,
+        stamp: u64,
+        purpose: Purpose,
+    ) -> Self {
         Self {
             word: StateWord::connecting(),
             stamp,
             id,
             slot,
             max_leases,
+            purpose,
             live: OnceLock::new(),
             last_used: AtomicU64::new(0),
             look: AtomicU64::new(0),

@@ -6,8 +6,9 @@
 
 use std::sync::Arc;
 
+use crate::account_pool::backoff::Backoff;
 use crate::account_pool::connection::{CloseReason, Connection, Source};
-use crate::account_pool::duty::{DialOrder, Orders};
+use crate::account_pool::duty::{DialOrder, Orders, Purpose};
 use crate::account_pool::waiters::{Line, Refusal};
 use crate::account_pool::{AccountPool, Body, CLOSED, FLAGS, SHRINK, UNREADY, WAIT};
 use crate::clock::{Instant, Tick};
@@ -33,6 +34,7 @@ pub(crate) struct Core<C, E> {
     pub(super) failures: u32,
     /// No dial before this tick.
     pub(super) retry_at: Tick,
+    pub(super) backoff: Backoff,
     pub(super) last_dial_error: Option<String>,
     /// When the pool was told to ask for expired waiters: the latest first, and none later than
     /// the one before it, so that a deadline is told once however many earlier ones come and go.
@@ -52,6 +54,7 @@ impl<C, E> Core<C, E> {
             debt: 0,
             failures: 0,
             retry_at: 0,
+            backoff: Backoff::default(),
             last_dial_error: None,
             watches: Vec::new(),
             health: Health::new(slots),
@@ -64,6 +67,12 @@ impl<C, E> Core<C, E> {
             return Some(Unready::Closed);
         }
         (gate & UNREADY != 0).then(|| self.health.unready().unwrap_or(Unready::NoSession))
+    }
+
+    /// Whether a session is in doubt, and nothing else keeps it from being dialled.
+    pub(super) fn may_probe(&self, gate: u64, slot: u16) -> bool {
+        let serves = !matches!(self.unready(gate), Some(Unready::Closed | Unready::Draining));
+        serves && self.health.is_suspect(slot)
     }
 
     pub(super) fn refusal(&self, gate: u64) -> Option<Refusal<E>> {
@@ -236,7 +245,7 @@ impl<C, E> AccountPool<C, E> {
         // After a failure one dial at a time feels its way.
         let wanted = if core.failures > 0 { wanted.min(1) } else { wanted };
         while (core.dialing as usize) < wanted {
-            let Some(order) = self.take_slot(body, core, now, false) else { return };
+            let Some(order) = self.take_slot(body, core, now, Purpose::Line) else { return };
             orders.dial.push(order);
         }
     }
@@ -247,17 +256,31 @@ impl<C, E> AccountPool<C, E> {
         body: &Body<C, E>,
         core: &mut Core<C, E>,
         now: Tick,
-        unasked: bool,
+        purpose: Purpose,
     ) -> Option<DialOrder> {
         let usable = core.vacant & !core.health.barred();
-        if usable == 0 || !body.permits.try_take() {
+        if usable == 0 {
             return None;
         }
-        let slot = usable.trailing_zeros();
+        let slot = u16::try_from(usable.trailing_zeros()).expect("BUG: there are 64 slots at most");
+        self.take_this_slot(body, core, slot, now, purpose)
+    }
+
+    /// Takes a vacant slot of the caller's choice, and a permit, for a dial.
+    pub(super) fn take_this_slot(
+        &self,
+        body: &Body<C, E>,
+        core: &mut Core<C, E>,
+        slot: u16,
+        now: Tick,
+        purpose: Purpose,
+    ) -> Option<DialOrder> {
+        if !body.permits.try_take() {
+            return None;
+        }
         core.vacant &= !(1 << slot);
         core.dialing += 1;
-        let slot = u16::try_from(slot).expect("BUG: there are 64 slots at most");
-        Some(DialOrder { slot, not_before: core.retry_at.max(now), unasked })
+        Some(DialOrder { slot, not_before: core.retry_at.max(now), purpose })
     }
 
     /// Closes the longest-idle connection for a waiter that takes only a new one.

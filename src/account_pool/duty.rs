@@ -40,6 +40,8 @@ pub(crate) struct Orders<C> {
     /// The lease that this step gave back was of a connection that takes no more leases. To be
     /// counted; nothing is left to do for it.
     pub(crate) ended: bool,
+    /// A probe has proved the session good that was in doubt.
+    pub(crate) cleared: bool,
 }
 
 impl<C> Orders<C> {
@@ -51,6 +53,7 @@ impl<C> Orders<C> {
             drain: Vec::new(),
             watch: None,
             ended: false,
+            cleared: false,
         }
     }
 
@@ -74,8 +77,30 @@ pub(crate) struct DialOrder {
     pub(crate) slot: u16,
     /// Not before this tick: the backoff after failures.
     pub(crate) not_before: Tick,
-    /// Dial even if nobody waits any more.
-    pub(crate) unasked: bool,
+    pub(crate) purpose: Purpose,
+}
+
+/// What a dial is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Somebody in line; not worth while once the line is empty.
+    Line,
+    /// A connection in advance.
+    WarmUp,
+    /// A session in doubt: does the server know it?
+    Probe,
+}
+
+/// What a look at a session in doubt came to.
+#[derive(Debug)]
+#[must_use]
+pub(crate) enum Probe<C> {
+    /// Carry the orders out: one of them is the dial.
+    Begin(Orders<C>),
+    /// There is no place for it now: look again later.
+    Later,
+    /// The session is in no doubt any more.
+    Over,
 }
 
 /// How a dial was lost.

@@ -6,9 +6,10 @@
 //! or being dialled meets the new gate at its next transition.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::account_pool::connection::{CloseReason, Connection, ConnectionId};
-use crate::account_pool::duty::{DialOrder, Lost, Orders, Reap};
+use crate::account_pool::duty::{DialOrder, Lost, Orders, Purpose, Reap};
 use crate::account_pool::waiters::Refusal;
 use crate::account_pool::{
     AccountPool, Body, CLOSED, Core, FLAGS, GENERATION, UNREADY, WAIT, pack_limits,
@@ -17,8 +18,6 @@ use crate::account_pool::{
 use crate::clock::Instant;
 use crate::clock::Tick;
 use crate::error::DialError;
-use crate::health::Unready;
-use crate::manager::QuarantineReason;
 use crate::state::{ConnectionState, Opened, Retired};
 use crate::sync::Ordering;
 
@@ -62,7 +61,9 @@ impl<C, E> AccountPool<C, E> {
         if !is_wanted(&core, gate, order) || core.excess() > 0 {
             return None;
         }
-        let connection = Arc::new(Connection::new(id, order.slot, self.leases(), gate & !FLAGS));
+        let stamp = gate & !FLAGS;
+        let connection = Connection::new(id, order.slot, self.leases(), stamp, order.purpose);
+        let connection = Arc::new(connection);
         body.slots[usize::from(order.slot)].store(Some(Arc::clone(&connection)));
         self.counters.occupied.fetch_or(1 << order.slot, Ordering::Relaxed);
         Some(connection)
@@ -97,6 +98,11 @@ impl<C, E> AccountPool<C, E> {
         core.dialing -= 1;
         core.failures = 0;
         core.retry_at = 0;
+        if connection.purpose == Purpose::Probe && core.health.is_suspect(connection.slot) {
+            core.health.clear(connection.slot);
+            orders.cleared = true;
+            self.settle_health(core);
+        }
         let gate = self.gate.load(Ordering::Relaxed);
         let barred = core.health.barred() & (1 << connection.slot) != 0;
         let reason = match core.unready(gate) {
@@ -168,8 +174,9 @@ impl<C, E> AccountPool<C, E> {
         (orders, unheard)
     }
 
-    /// The connection has been closed: its slot and its permit come back.
-    pub(crate) fn vacate(&self, connection: &Connection<C>, now: Tick) -> Orders<C> {
+    /// The connection has been closed: its slot and its permit come back. If it broke at once, as
+    /// those before it, the account's next dial waits for a while, of which `share` is random.
+    pub(crate) fn vacate(&self, connection: &Connection<C>, now: Tick, share: f64) -> Orders<C> {
         let body = self.body();
         let mut orders = Orders::none();
         let counters = &self.counters;
@@ -178,6 +185,11 @@ impl<C, E> AccountPool<C, E> {
         counters.past_uses.fetch_add(connection.uses(), Ordering::Relaxed);
         let mut core = body.core.lock();
         core.closing -= 1;
+        if let (true, Some(live)) = (connection.reason().is_fault(), connection.live()) {
+            let age = Duration::from_millis(now.saturating_sub(live.created));
+            let until = core.backoff.after_break(now, share, age, connection.uses());
+            core.retry_at = core.retry_at.max(until);
+        }
         self.give_back(body, &mut core, connection.slot);
         self.dispatch(body, &mut core, now, &mut orders);
         orders
@@ -196,9 +208,10 @@ impl<C, E> AccountPool<C, E> {
         }
     }
 
-    /// The dials made and failed since the last success, for the backoff of the next one.
-    pub(crate) fn dial_failures(&self) -> u32 {
-        self.body.get().map_or(0, |body| body.core.lock().failures)
+    /// A dial has failed: until when the account's dials are to wait, at least for what the server
+    /// asks for.
+    pub(crate) fn pause_after_failure(&self, now: Tick, share: f64, at_least: Duration) -> Tick {
+        self.body().core.lock().backoff.after_failure(now, share, at_least)
     }
 
     /// Orders one dial that nobody waits for, unless the account has a connection or a dial.
@@ -208,7 +221,7 @@ impl<C, E> AccountPool<C, E> {
         let mut core = body.core.lock();
         let idle = core.vacant.count_ones() == u32::from(self.slots);
         if idle && core.unready(self.gate.load(Ordering::Relaxed)).is_none() {
-            orders.dial.extend(self.take_slot(body, &mut core, now, true));
+            orders.dial.extend(self.take_slot(body, &mut core, now, Purpose::WarmUp));
         }
         orders
     }
@@ -338,86 +351,6 @@ impl<C, E> AccountPool<C, E> {
         orders
     }
 
-    /// Takes the account out of service until it is reinstated.
-    pub(crate) fn drain(&self, now: Tick) -> Orders<C> {
-        {
-            // Under the lock, so that the gate and the health never disagree.
-            let mut core = self.body().core.lock();
-            core.health.drain();
-            self.gate.fetch_add(GENERATION, Ordering::Relaxed);
-            self.gate.fetch_or(UNREADY, Ordering::Relaxed);
-        }
-        self.sweep(CloseReason::Drain, now)
-    }
-
-    /// Bars one session, or every one; the account is out of service when none is left.
-    pub(crate) fn quarantine(
-        &self,
-        slot: Option<u16>,
-        reason: QuarantineReason,
-        now: Tick,
-    ) -> Orders<C> {
-        let body = self.body();
-        let unready = {
-            let mut core = body.core.lock();
-            core.health.quarantine(slot, reason);
-            let unready = core.health.unready().is_some();
-            if unready {
-                // Under the lock, so that the gate and the health never disagree.
-                self.gate.fetch_or(UNREADY, Ordering::Relaxed);
-            }
-            unready
-        };
-        if unready {
-            return self.sweep(CloseReason::Quarantine, now);
-        }
-        let concerned = slot.and_then(|slot| body.slots.get(usize::from(slot))?.load());
-        concerned.map_or_else(Orders::none, |connection| {
-            self.retire(&connection, CloseReason::Quarantine)
-        })
-    }
-
-    /// Puts the account back into service.
-    pub(crate) fn reinstate(&self, now: Tick) -> Orders<C> {
-        let body = self.body();
-        let mut orders = Orders::none();
-        let mut core = body.core.lock();
-        core.health.reinstate();
-        core.failures = 0;
-        core.retry_at = 0;
-        if core.health.unready().is_none() {
-            self.gate.fetch_and(!UNREADY, Ordering::Relaxed);
-        }
-        self.dispatch(body, &mut core, now, &mut orders);
-        orders
-    }
-
-    /// Notes that a method must rest until a tick.
-    pub(crate) fn cool_down(&self, key: u32, until: Tick, now: Tick) {
-        let mut core = self.body().core.lock();
-        core.health.cool_down(key, until, now);
-        self.counters.resting_until.fetch_max(until, Ordering::Relaxed);
-    }
-
-    /// Until when a method must rest, if it must.
-    pub(crate) fn cooling_until(&self, key: u32, now: Tick) -> Option<Tick> {
-        self.body.get()?.core.lock().health.cooling_until(key, now)
-    }
-
-    /// Whether any method must rest.
-    pub(crate) fn is_cooling(&self, now: Tick) -> bool {
-        self.counters.resting_until.load(Ordering::Relaxed) > now
-    }
-
-    /// Why the account cannot serve, if it cannot.
-    pub(crate) fn unready(&self) -> Option<Unready> {
-        let gate = self.gate.load(Ordering::Relaxed);
-        if gate & (CLOSED | UNREADY) == 0 {
-            return None;
-        }
-        self.body().core.lock().unready(gate)
-    }
-
     /// Whether the account has been closed for good.
     pub(crate) fn is_closed(&self) -> bool {
         self.gate.load(Ordering::Relaxed) & CLOSED != 0
@@ -473,8 +406,11 @@ impl<C, E> AccountPool<C, E> {
         let gate = self.gate.load(Ordering::Relaxed);
         let mut closing = 0;
         for connection in body.slots.iter().filter_map(|slot| slot.load()) {
-            let outdated = connection.stamp != gate & !FLAGS;
-            if outdated || gate & (CLOSED | UNREADY) != 0 {
+            // A probe is dialled although the account is out of service; it is judged at its end.
+            let probes = connection.purpose == Purpose::Probe
+                && connection.word.snapshot().state() == ConnectionState::Connecting;
+            let outdated = !probes && connection.stamp != gate & !FLAGS;
+            if outdated || !probes && gate & (CLOSED | UNREADY) != 0 {
                 connection.note_reason(unready.map_or(reason, CloseReason::from));
                 match connection.word.transition_to_retired(false) {
                     Retired::Close => {
@@ -496,7 +432,10 @@ impl<C, E> AccountPool<C, E> {
 
 /// Whether somebody waits for a dial, and the account may be dialled.
 fn is_wanted<C, E>(core: &Core<C, E>, gate: u64, order: DialOrder) -> bool {
-    let is_asked_for = order.unasked || !core.line.is_empty();
+    if order.purpose == Purpose::Probe {
+        return core.may_probe(gate, order.slot);
+    }
+    let is_asked_for = order.purpose == Purpose::WarmUp || !core.line.is_empty();
     let is_barred = core.health.barred() & (1 << order.slot) != 0;
     is_asked_for && !is_barred && core.unready(gate).is_none()
 }

@@ -33,11 +33,13 @@
 //!   sends a release or an acquire the long way once more.
 //! - Everything behind the lock needs no ordering of its own. The counters are relaxed.
 
+mod backoff;
 mod connection;
 mod dispatch;
 mod duty;
 mod lifecycle;
 mod report;
+mod standing;
 mod waiters;
 
 #[cfg(all(any(test, fuzzing), not(pool_loom)))]
@@ -60,7 +62,7 @@ pub(crate) use report::Totals;
 pub(crate) use connection::Connection;
 use dispatch::Core;
 pub(crate) use dispatch::Pressure;
-pub(crate) use duty::{DialOrder, Lost, Orders, Reap, Take};
+pub(crate) use duty::{DialOrder, Lost, Orders, Probe, Purpose, Reap, Take};
 pub(crate) use waiters::{Refusal, Waiter};
 
 use crate::account::AccountId;
@@ -148,6 +150,11 @@ impl<C, E> AccountPool<C, E> {
 
     pub(crate) fn account(&self) -> AccountId {
         self.account
+    }
+
+    /// How many sessions the account has.
+    pub(crate) fn slots(&self) -> u16 {
+        self.slots
     }
 
     pub(crate) fn group(&self) -> u16 {

@@ -58,7 +58,7 @@ fn dial(engine: &Engine, order: DialOrder) -> Orders<u32> {
 pub(crate) fn carry_out(engine: &Engine, orders: Orders<u32>) {
     let mut pending = vec![orders];
     while let Some(orders) = pending.pop() {
-        pending.extend(orders.close.iter().map(|connection| engine.vacate(connection, NOW)));
+        pending.extend(orders.close.iter().map(|connection| engine.vacate(connection, NOW, 0.0)));
         pending.extend(orders.dial.iter().map(|order| dial(engine, *order)));
     }
 }

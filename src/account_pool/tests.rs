@@ -95,7 +95,7 @@ fn a_discard_closes_and_then_dials_for_whoever_waits() {
     let (waiter, _) = join(&engine, false);
     let orders = engine.release_discarded(lease, CloseReason::Broken);
     assert!(orders.dial.is_empty(), "the slot is dialled only after the close");
-    let orders = engine.vacate(&orders.close[0], NOW);
+    let orders = engine.vacate(&orders.close[0], NOW, 0.0);
     let (_, _) = dial(&engine, orders.dial[0], 2).unwrap();
     assert!(served(&waiter).is_some());
 }
@@ -151,7 +151,7 @@ fn lowering_the_cap_closes_idle_connections_now_and_leased_ones_on_return() {
     assert_eq!(orders.close.len(), 1, "two of three had to go");
     closed.extend(orders.close);
     for connection in &closed {
-        assert!(engine.vacate(connection, NOW).is_empty());
+        assert!(engine.vacate(connection, NOW, 0.0).is_empty());
     }
     assert!(engine.release(leases.next().unwrap(), NOW, Pressure::Calm).is_none(), "one stays");
     assert_eq!(engine.stats(NOW, Default::default()).total_connections, 1);
@@ -177,7 +177,7 @@ fn an_acquire_for_a_new_connection_replaces_an_idle_one_at_the_cap() {
     let _ = engine.release(lease, NOW, Pressure::Calm);
     let (waiter, orders) = join(&engine, true);
     assert_eq!(orders.close.len(), 1);
-    let orders = engine.vacate(&orders.close[0], NOW);
+    let orders = engine.vacate(&orders.close[0], NOW, 0.0);
     let _ = dial(&engine, orders.dial[0], 2).unwrap();
     assert_ne!(served(&waiter).unwrap().id, old);
 }
@@ -190,7 +190,7 @@ fn a_leased_connection_makes_way_for_a_new_one_on_its_return() {
     assert!(orders.is_empty());
     let (plain, _) = join(&engine, false);
     let orders = engine.release(lease, NOW, Pressure::Calm).unwrap();
-    let orders = engine.vacate(&orders.close[0], NOW);
+    let orders = engine.vacate(&orders.close[0], NOW, 0.0);
     let (connection, _) = dial(&engine, orders.dial[0], 2).unwrap();
     assert!(served(&fresh).is_some());
     assert!(served(&plain).is_none());
@@ -218,7 +218,7 @@ fn a_connection_begun_under_an_old_generation_is_not_pooled() {
     let orders = engine.complete_dial(&connection, 7, Tick::MAX, NOW);
     assert_eq!(orders.close.len(), 1);
     assert!(served(&waiter).is_none());
-    let orders = engine.vacate(&connection, NOW);
+    let orders = engine.vacate(&connection, NOW, 0.0);
     let _ = dial(&engine, orders.dial[0], 2).unwrap();
     assert!(served(&waiter).is_some());
 }
@@ -233,7 +233,7 @@ fn closing_refuses_the_line_and_closes_what_comes_back() {
     let poll = waiter.poll(&mut Context::from_waker(Waker::noop()));
     assert!(matches!(poll, Poll::Ready(Err(Refusal::Closed))));
     let orders = engine.release(lease, NOW, Pressure::Calm).unwrap();
-    assert!(engine.vacate(&orders.close[0], NOW).is_empty());
+    assert!(engine.vacate(&orders.close[0], NOW, 0.0).is_empty());
     assert!(engine.is_empty(NOW));
     let late = Waiter::new(false, crate::clock::now(), None);
     assert!(matches!(engine.join_line(&late, false, NOW), Err(Refusal::Closed)));
@@ -245,7 +245,7 @@ fn a_forced_close_frees_the_slot_while_the_lease_is_still_held() {
     let lease = first_lease(&engine);
     let orders = engine.retire(&lease, CloseReason::Requested);
     let forced = engine.force(&orders.drain[0]);
-    assert!(engine.vacate(&forced.close[0], NOW).is_empty());
+    assert!(engine.vacate(&forced.close[0], NOW, 0.0).is_empty());
     let stats = engine.stats(NOW, Default::default());
     assert_eq!((stats.total_connections, stats.leases), (0, 1));
     assert!(!engine.is_empty(NOW), "the lease is still out");
@@ -290,7 +290,7 @@ fn the_reaper_closes_what_was_idle_long_enough_and_asks_again_about_the_rest() {
     };
     assert_eq!(orders.close[0].reason(), CloseReason::Idle);
     assert!(matches!(engine.try_lease_any(), Take::Empty));
-    assert!(engine.vacate(&orders.close[0], tick).is_empty());
+    assert!(engine.vacate(&orders.close[0], tick, 0.0).is_empty());
     assert!(matches!(engine.reap(slot, id, tick, tick, 100), Reap::Gone));
 }
 
@@ -305,7 +305,7 @@ fn void_entries_never_fill_the_queue() {
         let id = lease.id;
         assert!(engine.release(lease, NOW, Pressure::Calm).is_none());
         let Reap::Expired(orders) = engine.reap(slot, id, 0, NOW + 100, 100) else { panic!() };
-        let _ = engine.vacate(&orders.close[0], NOW);
+        let _ = engine.vacate(&orders.close[0], NOW, 0.0);
     }
     let lease = first_lease(&engine);
     assert!(engine.release(lease, NOW, Pressure::Calm).is_none());
@@ -321,7 +321,7 @@ fn a_connection_that_is_retired_while_it_is_dialled_is_closed_when_it_opens() {
     let orders = engine.complete_dial(&connection, 7, Tick::MAX, NOW);
     assert_eq!(orders.close.len(), 1);
     assert!(served(&waiter).is_none());
-    let orders = engine.vacate(&connection, NOW);
+    let orders = engine.vacate(&connection, NOW, 0.0);
     let _ = dial(&engine, orders.dial[0], 2).unwrap();
     assert!(served(&waiter).is_some());
 }
@@ -393,7 +393,7 @@ fn a_cap_lowered_by_one_retires_one_shared_connection_and_not_all() {
     let orders = engine.release(two, NOW, Pressure::Calm).unwrap();
     assert!(orders.is_empty(), "one place is enough");
     let orders = engine.release(one, NOW, Pressure::Calm).unwrap();
-    assert!(engine.vacate(&orders.close[0], NOW).is_empty());
+    assert!(engine.vacate(&orders.close[0], NOW, 0.0).is_empty());
     assert_eq!(engine.stats(NOW, Default::default()).total_connections, 1);
 }
 
@@ -413,7 +413,7 @@ fn an_old_failure_does_not_keep_an_acquire_from_its_new_connection() {
     let _ = engine.release(lease, NOW, Pressure::Calm);
     let (fresh, orders) = join(&engine, true);
     assert_eq!(orders.close.len(), 1, "nothing else can make room");
-    let orders = engine.vacate(&orders.close[0], NOW);
+    let orders = engine.vacate(&orders.close[0], NOW, 0.0);
     let _ = dial(&engine, orders.dial[0], 3).unwrap();
     assert!(served(&fresh).is_some());
 }

@@ -9,15 +9,14 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::account_pool::{Connection, ConnectionId, DialOrder, Lost};
+use crate::account_pool::{Connection, ConnectionId, DialOrder, Lost, Purpose};
 use crate::caught::caught;
-use crate::clock::millis;
-use crate::dialer::{Lane, backoff};
+use crate::dialer::Lane;
 use crate::entry::Entry;
 use crate::error::DialError;
 use crate::events::Event;
 use crate::expiry::Due;
-use crate::manager::{Manager, Reaction};
+use crate::manager::{Manager, QuarantineReason, Reaction};
 use crate::stats::{Measure, OpenEnd};
 
 /// Carries out one order to dial. Ends early when the pool closes. The attempt is made at once: a
@@ -121,8 +120,8 @@ impl<M: Manager> Attempt<M> {
         let entry = Arc::clone(&self.entry);
         let shared = &*entry.shared;
         if !shared.budget.try_take() {
-            if self.order.unasked {
-                // Nobody waits for a warm-up, so nobody makes room for it.
+            if self.order.purpose != Purpose::Line {
+                // Nobody waits for it, so nobody makes room for it.
                 return false;
             }
             let relieve = || {
@@ -176,6 +175,10 @@ impl<M: Manager> Attempt<M> {
             registry.note_opened(entry);
         }
         let orders = entry.pool.complete_dial(connection, opened, retire_at, now);
+        if orders.cleared {
+            entry.latch(Some(slot));
+            shared.events.emit(|| Event::Cleared { account, slot });
+        }
         let due = (now + shared.hot.max_idle_ms()).min(retire_at);
         connection.set_look(due);
         shared.expiry.schedule(due, Due::Connection { account, slot, id, look: due });
@@ -189,13 +192,16 @@ impl<M: Manager> Attempt<M> {
     fn fail(&mut self, error: DialError<M::Error>) {
         let entry = Arc::clone(&self.entry);
         let shared = &*entry.shared;
-        let failures = entry.pool.dial_failures() + 1;
-        let mut pause = backoff(failures, shared.share());
+        let mut at_least = Duration::ZERO;
         let end = match &error {
             DialError::Connect(error) => {
                 // A flood on the dial itself slows the account's dials, no method of it.
                 match shared.manager.react(error) {
-                    Reaction::CoolDown { wait, .. } => pause = pause.max(wait),
+                    Reaction::CoolDown { wait, .. } => at_least = wait,
+                    // It did not know it the last time either.
+                    Reaction::QuarantineSession(QuarantineReason::Suspect) if self.is_probe() => {
+                        entry.quarantine(Some(self.order.slot), QuarantineReason::Dead);
+                    }
                     _ => {
                         entry.learn(error, self.order.slot, None);
                     }
@@ -207,16 +213,26 @@ impl<M: Manager> Attempt<M> {
             DialError::Stillborn => OpenEnd::Io,
             DialError::Aborted => OpenEnd::Cancelled,
         };
+        let now = shared.clock.tick();
+        let retry_at = entry.pool.pause_after_failure(now, shared.share(), at_least);
         let text = shown(&error);
         entry.counters().count_open(self.centre, end);
         shared.events.emit(|| Event::DialFailed {
             account: entry.pool.account(),
             slot: self.order.slot,
             error: Arc::from(text.as_str()),
-            retry_in: pause,
+            retry_in: Duration::from_millis(retry_at - now),
         });
-        let retry_at = shared.clock.tick() + millis(pause);
-        self.end(Lost::Failed { retry_at }, Some((error, text)));
+        if self.is_probe() {
+            // Nobody waits for it, and it says nothing of the account's other sessions.
+            self.end(Lost::Unwanted, None);
+        } else {
+            self.end(Lost::Failed { retry_at }, Some((error, text)));
+        }
+    }
+
+    fn is_probe(&self) -> bool {
+        self.order.purpose == Purpose::Probe
     }
 
     /// Nobody wants the connection any more.
@@ -243,6 +259,10 @@ impl<M: Manager> Attempt<M> {
         }
         self.entry.shared.occupancy.vacate();
         self.entry.carry_out(orders);
+        if self.is_probe() {
+            // If the doubt was not resolved: the dial failed for another reason.
+            self.entry.schedule_probes(Some(self.order.slot));
+        }
     }
 }
 
@@ -250,6 +270,9 @@ impl<M: Manager> Drop for Attempt<M> {
     fn drop(&mut self) {
         if !self.finished {
             self.count_cancelled();
+            if self.is_probe() {
+                return self.end(Lost::Unwanted, None);
+            }
             let retry_at = self.entry.shared.clock.tick();
             let text = shown(&DialError::<M::Error>::Aborted);
             self.end(Lost::Failed { retry_at }, Some((DialError::Aborted, text)));

@@ -1,7 +1,7 @@
 //! How dials leave: one lane per egress, which paces them, bounds how many are under way, and
 //! slows down when the server refuses them.
 //!
-//! Owns the lanes and the backoff of an account. `attempt` carries out one dial.
+//! Owns the lanes. `attempt` carries out one dial; the account keeps its own pauses.
 
 mod attempt;
 mod breaker;
@@ -25,16 +25,6 @@ use crate::config::DialConfig;
 use crate::dialer::breaker::Breaker;
 use crate::manager::Egress;
 use crate::sync::Mutex;
-
-const BACKOFF_FIRST: Duration = Duration::from_secs(1);
-const BACKOFF_MAX: Duration = Duration::from_secs(60);
-
-/// The pause before the next dial of an account after so many failures in a row: one second
-/// doubling to sixty, of which a random share is waited ("full jitter").
-pub(crate) fn backoff(failures: u32, share: f64) -> Duration {
-    let doublings = failures.saturating_sub(1).min(6);
-    (BACKOFF_FIRST * (1 << doublings)).min(BACKOFF_MAX).mul_f64(share)
-}
 
 /// Every lane that is in use.
 #[derive(Debug, Default)]
@@ -149,14 +139,6 @@ impl GovernorClock for PaceClock {
 #[cfg(all(test, not(pool_loom)))]
 mod tests {
     use super::*;
-
-    #[test]
-    fn backoff_doubles_from_a_second_to_a_minute() {
-        let whole: Vec<u64> = (1..9).map(|failures| backoff(failures, 1.0).as_secs()).collect();
-        assert_eq!(whole, [1, 2, 4, 8, 16, 32, 60, 60]);
-        assert_eq!(backoff(3, 0.25), Duration::from_secs(1));
-        assert_eq!(backoff(u32::MAX, 0.0), Duration::ZERO);
-    }
 
     #[tokio::test(start_paused = true)]
     async fn dials_that_nobody_wants_spend_nothing() {

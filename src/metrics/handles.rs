@@ -94,7 +94,7 @@ pub(super) struct GroupHandles {
     checks: [Counter; 2],
     flood_waits: Counter,
     flood_wait_seconds: Counter,
-    quarantines: [Counter; 6],
+    quarantines: [Counter; QuarantineReason::ALL.len()],
     accounts_opened: Counter,
     accounts_closed: [Counter; 3],
 }

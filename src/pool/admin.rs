@@ -23,19 +23,32 @@ const CANDIDATES: usize = 16;
 const MARGIN: Duration = Duration::from_millis(100);
 
 /// How an account stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AccountHealth {
     /// It serves.
     Ready,
-    /// It serves, but some of its methods must rest.
-    Cooling,
-    /// Every session of it is quarantined for this reason.
+    /// It serves, but these methods must rest.
+    Cooling(Vec<Cooldown>),
+    /// The server did not know its sessions. They are dialled once more `health.probe_after`
+    /// later, and serve or are [`Dead`](QuarantineReason::Dead) then.
+    Suspect,
+    /// Every session of it is quarantined, the last for this reason.
     Quarantined(QuarantineReason),
     /// An operator took it out of service.
     Draining,
     /// It has no session, or is being removed.
     Closed,
+}
+
+/// A method that an account may not call for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Cooldown {
+    /// The method, by the manager's number for it (Telegram: the constructor id).
+    pub key: u32,
+    /// How much longer.
+    pub left: Duration,
 }
 
 /// What closing a pool came to.
@@ -112,11 +125,13 @@ impl<M: Manager> Pool<M> {
         true
     }
 
-    /// Puts a drained or quarantined account back into service. Answers whether the pool knows
-    /// the account.
+    /// Puts a drained or quarantined account back into service, also one that was quarantined
+    /// before this pool began. Answers whether there is such an account.
     pub fn reinstate(&self, account: AccountId) -> bool {
-        let Some(entry) = self.inner.registry.find(account) else { return false };
+        let Ok(account_handle) = self.account(account) else { return false };
+        let entry = account_handle.entry();
         let orders = entry.pool.reinstate(self.inner.shared.clock.tick());
+        entry.latch(None);
         entry.carry_out(orders);
         entry.stirred.notify_waiters();
         self.inner.shared.events.emit(|| Event::Reinstated { account });
@@ -124,8 +139,8 @@ impl<M: Manager> Pool<M> {
     }
 
     /// Removes an account: its connections close as in [`Pool::close`], and later acquires ask
-    /// the manager anew. What was known of the account is forgotten, a quarantine included.
-    /// Answers whether the pool knew it. If leases outlast the deadline, the account leaves the
+    /// the manager anew. What the pool knew of the account is forgotten, a quarantine included
+    /// unless the manager [keeps it](Manager::latched). Answers whether the pool knew it. If leases outlast the deadline, the account leaves the
     /// pool with the last of them, and acquires fail until then.
     pub async fn remove_account(&self, account: AccountId) -> bool {
         let Some(entry) = self.inner.registry.find(account) else { return false };
@@ -159,10 +174,18 @@ impl<M: Manager> Pool<M> {
     #[must_use]
     pub fn account_health(&self, account: AccountId) -> Option<AccountHealth> {
         let entry = self.inner.registry.find(account)?;
+        let now = self.inner.shared.clock.tick();
         Some(match entry.pool.unready() {
-            None if entry.pool.is_cooling(self.inner.shared.clock.tick()) => AccountHealth::Cooling,
-            None => AccountHealth::Ready,
+            None => {
+                let rests = entry.pool.cooldowns(now).into_iter().map(|(key, until)| Cooldown {
+                    key,
+                    left: Duration::from_millis(until.saturating_sub(now)),
+                });
+                let rests: Vec<_> = rests.collect();
+                if rests.is_empty() { AccountHealth::Ready } else { AccountHealth::Cooling(rests) }
+            }
             Some(Unready::Draining) => AccountHealth::Draining,
+            Some(Unready::Quarantined(QuarantineReason::Suspect)) => AccountHealth::Suspect,
             Some(Unready::Quarantined(reason)) => AccountHealth::Quarantined(reason),
             Some(Unready::Closed | Unready::NoSession) => AccountHealth::Closed,
         })

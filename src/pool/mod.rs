@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::task::AbortHandle;
 
-pub use admin::{AccountHealth, CloseReport};
+pub use admin::{AccountHealth, CloseReport, Cooldown};
 pub use builder::Builder;
 
 use crate::account::AccountId;
@@ -80,13 +80,15 @@ impl<M: Manager> Pool<M> {
         if profile.slots > SLOTS_MAX {
             tracing::warn!(%account, slots = profile.slots, "only the first 64 sessions are used");
         }
-        let make = || Entry::new(account, &profile, shared);
+        let latched = shared.manager.latched(account);
+        let make = || Entry::new(account, &profile, &latched, shared);
         let (entry, added) = self.inner.registry.find_or_add(account, make);
         if added {
             entry.counters().accounts_opened.fetch_add(1, Ordering::Relaxed);
             let due = shared.clock.tick() + shared.hot.max_idle_ms();
             shared.expiry.schedule(due, Due::Account { account, serial: entry.serial });
             shared.events.emit(|| Event::AccountOpened { account });
+            entry.schedule_probes(None);
             if shared.is_closing() {
                 // The pool closed between the look above and the insert: it has not seen this
                 // account, so that it is closed here.
@@ -274,11 +276,17 @@ fn try_lease<M: Manager, H: Home<M>>(
     site: &'static Location<'static>,
 ) -> Option<Lease<M, H>> {
     let entry = Arc::clone(home.account().entry());
-    loop {
-        // Each turn that does not return takes a connection out of circulation.
+    let mut doubted = 0;
+    while doubted < SLOTS_MAX {
+        // Each turn that does not return takes a connection out of circulation, or sends one in
+        // doubt to the end of the queue: here nobody waits for a check.
         match entry.pool.try_lease_any() {
             Take::Leased(connection, _) if entry.is_broken(&connection) => {
                 entry.discard(connection, crate::CloseReason::Broken);
+            }
+            Take::Leased(connection, _) if connection.is_suspect() => {
+                entry.give_back(connection);
+                doubted += 1;
             }
             Take::Leased(connection, source) => {
                 let now = entry.shared.clock.coarse();
@@ -291,6 +299,7 @@ fn try_lease<M: Manager, H: Home<M>>(
             Take::Empty | Take::NotReady => return None,
         }
     }
+    None
 }
 
 impl<M: Manager> Drop for Inner<M> {

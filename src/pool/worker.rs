@@ -133,7 +133,9 @@ fn begin<M: Manager>(
             let at = now() + entry.shared.config().pool.drain_timeout;
             timers.push(Reverse(Timer { at, errand }));
         }
-        Errand::Watch(_, at) => timers.push(Reverse(Timer { at, errand })),
+        Errand::Watch(_, at) | Errand::Probe(_, _, at) => {
+            timers.push(Reverse(Timer { at, errand }));
+        }
     }
 }
 
@@ -147,6 +149,11 @@ fn fire<M: Manager>(timer: Timer<M>, now: Instant) {
             if let Some(entry) = entry.upgrade() {
                 let orders = entry.pool.expire_waiters(now);
                 entry.carry_out(orders);
+            }
+        }
+        Errand::Probe(entry, slot, _) => {
+            if let Some(entry) = entry.upgrade() {
+                entry.probe(slot);
             }
         }
         Errand::Dial(..) | Errand::Close(..) => unreachable!("BUG: these have no time"),

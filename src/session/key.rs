@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use sha1::{Digest, Sha1};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// A permanent authorization key. Whoever holds it is the account.
@@ -38,6 +39,16 @@ impl AuthKey {
     #[must_use]
     pub fn expose(&self) -> &[u8; Self::LEN] {
         &self.0
+    }
+
+    /// The public id of the key, by which the server finds it: it stands in clear in front of every
+    /// message (the last 8 of the 20 bytes of the key's SHA-1).
+    #[must_use]
+    pub fn id(&self) -> [u8; 8] {
+        let hash = Sha1::digest(self.expose());
+        let mut id = [0; 8];
+        id.copy_from_slice(&hash[12..]);
+        id
     }
 
     /// Whether every byte is zero: what an uninitialised or wiped buffer looks like.

@@ -20,7 +20,7 @@ use super::pinned::PinnedSession;
 use super::supervisor::{Charge, supervise};
 use super::{SessionSource, TelegramConnection, TelegramError, TelegramSettings, kind, react};
 use crate::account::AccountId;
-use crate::manager::{ErrorKind, Manager, Profile, Reaction};
+use crate::manager::{ErrorKind, Manager, Profile, QuarantineReason, Reaction};
 use crate::session::SessionRecord;
 use crate::sync::Mutex;
 
@@ -193,6 +193,19 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
     fn data_centre(&self, account: AccountId, slot: u16) -> u8 {
         let record = self.source.session(account, slot);
         record.map_or(0, |record| u8::try_from(record.dc).unwrap_or(0))
+    }
+
+    fn latched(&self, account: AccountId) -> Vec<(u16, QuarantineReason)> {
+        let sessions = self.source.profile(account).map_or(0, |profile| profile.sessions);
+        (0..sessions).filter_map(|slot| Some((slot, self.source.load(account, slot)?))).collect()
+    }
+
+    fn latch(&self, account: AccountId, slot: u16, reason: Option<QuarantineReason>) {
+        if reason.is_none() {
+            // Whatever was counted against it is forgiven with it.
+            self.strikes.lock().remove(&(account, slot));
+        }
+        self.source.latch(account, slot, reason);
     }
 
     fn members(&self, group: &str) -> Option<Arc<[AccountId]>> {

@@ -42,11 +42,12 @@ pub fn react(error: &TelegramError) -> Reaction {
         | TelegramError::KeyExchange(_)
         | TelegramError::Dropped
         | TelegramError::NoSession { .. } => Reaction::Discard,
-        // A call given up counts against its connection by itself.
-        TelegramError::Timeout { .. }
-        | TelegramError::Answer(_)
-        | TelegramError::Refused(_)
-        | TelegramError::UnknownDataCentre => Reaction::Keep,
+        // The peer may be gone without a word. The call given up counts against its connection by
+        // itself.
+        TelegramError::Timeout { .. } => Reaction::Doubt,
+        TelegramError::Answer(_) | TelegramError::Refused(_) | TelegramError::UnknownDataCentre => {
+            Reaction::Keep
+        }
     }
 }
 

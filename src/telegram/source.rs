@@ -8,8 +8,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use crate::account::AccountId;
-use crate::manager::Egress;
+use crate::manager::{Egress, QuarantineReason};
 use crate::session::{SessionRecord, lines::SLOTS_MAX, proxy_label};
+use crate::sync::Mutex;
 
 /// The group of accounts whose sessions name none.
 const DEFAULT_GROUP: &str = "default";
@@ -29,6 +30,20 @@ pub trait SessionSource: Send + Sync + 'static {
         let _ = group;
         None
     }
+
+    /// Why a session is quarantined, if [`latch`](Self::latch) was told so before.
+    fn load(&self, account: AccountId, slot: u16) -> Option<QuarantineReason> {
+        let _ = (account, slot);
+        None
+    }
+
+    /// A session has been quarantined, or with `None` serves again. A source that outlasts the
+    /// process keeps it with the session and gives it back in [`load`](Self::load), or the session
+    /// is dialled again after a restart. [`LatchFile`](super::LatchFile) does so for sources that
+    /// do not.
+    fn latch(&self, account: AccountId, slot: u16, reason: Option<QuarantineReason>) {
+        let _ = (account, slot, reason);
+    }
 }
 
 impl<S: SessionSource> SessionSource for Arc<S> {
@@ -43,6 +58,14 @@ impl<S: SessionSource> SessionSource for Arc<S> {
     fn members(&self, group: &str) -> Option<Arc<[AccountId]>> {
         (**self).members(group)
     }
+
+    fn load(&self, account: AccountId, slot: u16) -> Option<QuarantineReason> {
+        (**self).load(account, slot)
+    }
+
+    fn latch(&self, account: AccountId, slot: u16, reason: Option<QuarantineReason>) {
+        (**self).latch(account, slot, reason);
+    }
 }
 
 /// What a source knows of an account.
@@ -56,11 +79,12 @@ pub struct SessionProfile {
     pub egress: Egress,
 }
 
-/// Sessions in memory, fixed when made.
+/// Sessions in memory, fixed when made. Remembers quarantines for as long as it lives.
 pub struct MemorySource {
     /// Each account's sessions by slot.
     sessions: HashMap<AccountId, Box<[SessionRecord]>>,
     groups: HashMap<Arc<str>, Arc<[AccountId]>>,
+    latches: Mutex<HashMap<(AccountId, u16), QuarantineReason>>,
 }
 
 impl MemorySource {
@@ -101,6 +125,7 @@ impl MemorySource {
         Ok(Self {
             sessions: sessions.into_iter().map(|(id, records)| (id, records.into())).collect(),
             groups: groups.into_iter().map(|(group, ids)| (group, ids.into())).collect(),
+            latches: Mutex::default(),
         })
     }
 
@@ -134,6 +159,18 @@ impl SessionSource for MemorySource {
 
     fn members(&self, group: &str) -> Option<Arc<[AccountId]>> {
         Some(self.groups.get(group).cloned().unwrap_or_default())
+    }
+
+    fn load(&self, account: AccountId, slot: u16) -> Option<QuarantineReason> {
+        self.latches.lock().get(&(account, slot)).copied()
+    }
+
+    fn latch(&self, account: AccountId, slot: u16, reason: Option<QuarantineReason>) {
+        let mut latches = self.latches.lock();
+        match reason {
+            Some(reason) => latches.insert((account, slot), reason),
+            None => latches.remove(&(account, slot)),
+        };
     }
 }
 

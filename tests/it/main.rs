@@ -29,6 +29,7 @@ mod sandbox;
 mod scripted;
 #[cfg(feature = "session")]
 mod session;
+mod standing;
 mod stress;
 #[cfg(all(feature = "grammers", feature = "sandbox"))]
 mod telegram;

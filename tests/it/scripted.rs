@@ -17,6 +17,8 @@ pub(crate) enum Play {
     Never,
     Panic,
     Quarantine,
+    /// The server does not know the session.
+    Unknown,
     /// The server would have the account rest for so long.
     Rest(Duration),
 }
@@ -48,6 +50,7 @@ pub(crate) struct State {
     /// Every connection has died.
     pub(crate) outage: AtomicBool,
     pub(crate) tally: Mutex<Tally>,
+    pub(crate) latches: Mutex<HashMap<(AccountId, u16), QuarantineReason>>,
 }
 
 #[derive(Debug)]
@@ -79,6 +82,7 @@ impl Scripted {
                 checks: AtomicU64::new(0),
                 outage: AtomicBool::new(false),
                 tally: Mutex::new(Tally::default()),
+                latches: Mutex::new(HashMap::new()),
             }),
         }
     }
@@ -128,6 +132,7 @@ async fn play(play: Play) -> Result<(), Failure> {
         Play::Never => pending().await,
         Play::Panic => panic!("scripted panic"),
         Play::Rest(wait) => Err(Failure(Reaction::CoolDown { key: 1, wait })),
+        Play::Unknown => Err(Failure(Reaction::QuarantineSession(QuarantineReason::Suspect))),
         Play::Quarantine => {
             Err(Failure(Reaction::QuarantineAccount(QuarantineReason::KeyDuplicated)))
         }
@@ -203,6 +208,25 @@ impl Manager for Scripted {
 
     fn react(&self, error: &Failure) -> Reaction {
         error.0.clone()
+    }
+
+    fn latched(&self, account: AccountId) -> Vec<(u16, QuarantineReason)> {
+        let latches = self.state.latches.lock().unwrap();
+        let mut of_account: Vec<_> = latches
+            .iter()
+            .filter(|((latched, _), _)| *latched == account)
+            .map(|((_, slot), reason)| (*slot, *reason))
+            .collect();
+        of_account.sort_unstable_by_key(|(slot, _)| *slot);
+        of_account
+    }
+
+    fn latch(&self, account: AccountId, slot: u16, reason: Option<QuarantineReason>) {
+        let mut latches = self.state.latches.lock().unwrap();
+        match reason {
+            Some(reason) => latches.insert((account, slot), reason),
+            None => latches.remove(&(account, slot)),
+        };
     }
 
     fn data_centre(&self, account: AccountId, _slot: u16) -> u8 {

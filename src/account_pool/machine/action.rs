@@ -53,6 +53,8 @@ pub(super) enum Action {
     RaiseGeneration,
     Drain,
     Quarantine(Option<u8>, QuarantineReason),
+    /// A session in doubt is to be dialled once more.
+    Probe(u8),
     Reinstate,
     CloseAccount,
 }
@@ -87,7 +89,7 @@ pub(super) fn action(comes: usize, passes: usize) -> impl Strategy<Value = Actio
 
 /// Every kind of action, as often as its weight says.
 pub(super) fn table(comes: usize, passes: usize) -> Vec<Make> {
-    let kinds: [(usize, Make); 19] = [
+    let kinds: [(usize, Make); 20] = [
         (8, |_, _| Action::Reinstate),
         (60, |which, more| Action::Proceed(which, dial_end(more))),
         (comes, |which, more| Action::Join {
@@ -117,16 +119,24 @@ pub(super) fn table(comes: usize, passes: usize) -> Vec<Make> {
         }),
         (1, |_, _| Action::RaiseGeneration),
         (2, |which, more| {
-            let reason =
-                *of(&[QuarantineReason::KeyDuplicated, QuarantineReason::Operator], more % 2);
-            Action::Quarantine((more / 2 % 8 < 7).then_some(which), reason)
+            let reason = *of(&QUARANTINES, more % 4);
+            Action::Quarantine((more / 4 % 8 < 7).then_some(which), reason)
         }),
+        (4, |which, _| Action::Probe(which)),
         // Out of service nothing much happens, so that it should be rare and not last.
         (1, |which, _| if which % 4 == 3 { Action::Drain } else { Action::Reinstate }),
         (1, |which, _| if which % 16 == 15 { Action::CloseAccount } else { Action::Reinstate }),
     ];
     kinds.iter().flat_map(|(weight, make)| std::iter::repeat_n(*make, *weight)).collect()
 }
+
+/// Mostly doubt, which is the only one that is looked into.
+const QUARANTINES: [QuarantineReason; 4] = [
+    QuarantineReason::Suspect,
+    QuarantineReason::Suspect,
+    QuarantineReason::KeyDuplicated,
+    QuarantineReason::Operator,
+];
 
 pub(super) const PRESSURES: [Pressure; 3] = [Pressure::Calm, Pressure::Pressed, Pressure::Urgent];
 

@@ -39,13 +39,17 @@ impl Machine {
     }
 
     pub(super) fn take_dial(&mut self, order: DialOrder, wanted: usize) {
-        assert!(self.unready().is_none(), "an account out of service dials");
         assert!(self.is_vacant(order.slot), "I1: slot {} is taken", order.slot);
-        assert!(!self.is_barred(order.slot), "slot {} is quarantined", order.slot);
+        if order.purpose == Purpose::Probe {
+            assert!(self.may_probe(order.slot), "slot {} is in no doubt", order.slot);
+        } else {
+            assert!(self.unready().is_none(), "T3: an account out of service dials");
+            assert!(!self.is_barred(order.slot), "T3: slot {} is quarantined", order.slot);
+        }
         assert!(order.not_before >= self.retry_at, "I16: a dial does not wait for its backoff");
         self.dials.push(Attempt { order, begun: None });
         assert!(self.taken() <= self.cap(), "I1: a dial above the cap");
-        if !order.unasked {
+        if order.purpose == Purpose::Line {
             assert!(self.dials.len() <= wanted, "more dials than the line asks for");
         }
     }
@@ -155,7 +159,10 @@ impl Machine {
     /// Dials that no longer fit end with the reason of the first sweep that met them.
     pub(super) fn sweep_dials(&mut self, reason: CloseReason) {
         let (unready, generation) = (self.unready().map(CloseReason::from), self.generation);
-        for record in self.records.iter_mut().filter(|it| it.phase == Phase::Dialing) {
+        // A probe is judged when it ends: it is dialled because the account is out of service.
+        let is_swept =
+            |it: &&mut Record| it.phase == Phase::Dialing && it.link.purpose != Purpose::Probe;
+        for record in self.records.iter_mut().filter(is_swept) {
             if unready.is_some() || record.generation != generation {
                 record.reason.get_or_insert(unready.unwrap_or(reason));
             }

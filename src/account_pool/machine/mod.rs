@@ -159,6 +159,8 @@ struct Machine {
     barred: Vec<(u16, QuarantineReason)>,
     failures: u32,
     retry_at: Tick,
+    /// Connections that broke before they were of much use.
+    breaks: u32,
     now: Tick,
     started: Instant,
     records: Vec<Record>,
@@ -199,6 +201,7 @@ impl Machine {
             barred: Vec::new(),
             failures: 0,
             retry_at: 0,
+            breaks: 0,
             now: EPOCH,
             started: crate::clock::now(),
             records: Vec::new(),

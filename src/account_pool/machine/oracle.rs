@@ -15,6 +15,11 @@ impl Machine {
         self.barred.iter().any(|(barred, _)| *barred == slot)
     }
 
+    pub(super) fn may_probe(&self, slot: u16) -> bool {
+        let in_doubt = self.barred.contains(&(slot, QuarantineReason::Suspect));
+        in_doubt && !self.closed && !self.draining
+    }
+
     pub(super) fn unready(&self) -> Option<Unready> {
         if self.closed {
             Some(Unready::Closed)

@@ -60,10 +60,11 @@ impl Machine {
                 self.carry_out(orders, &Step::default());
             }
             Action::Quarantine(slot, reason) => self.quarantine(slot, reason),
+            Action::Probe(which) => self.probe(which),
             Action::Reinstate => {
                 self.draining = false;
                 self.barred.clear();
-                (self.failures, self.retry_at) = (0, 0);
+                (self.failures, self.retry_at, self.breaks) = (0, 0, 0);
                 let orders = self.engine.reinstate(self.now);
                 self.carry_out(orders, &Step::default());
             }
@@ -255,10 +256,16 @@ impl Machine {
                 let now = self.now;
                 (self.failures, self.retry_at) = (0, 0);
                 self.opened += 1;
+                let in_doubt = self.barred.contains(&(link.slot, QuarantineReason::Suspect));
+                let cleared = order.purpose == Purpose::Probe && in_doubt;
+                if cleared {
+                    self.barred.retain(|(barred, _)| *barred != link.slot);
+                }
                 let record = self.record(link.id);
                 let retired = record.reason.is_some();
                 (record.phase, record.last_used, record.retire_at) = (Phase::Open, now, retire_at);
                 let orders = self.engine.complete_dial(&link, 7, retire_at, now);
+                assert_eq!(orders.cleared, cleared, "whether a doubt was resolved");
                 let due = (now + MAX_IDLE).min(retire_at);
                 link.set_look(due);
                 self.looks.push((due, link.slot, link.id));
@@ -275,8 +282,12 @@ impl Machine {
     }
 
     pub(super) fn begin_dial(&mut self, index: usize, order: DialOrder) {
-        let asked_for = order.unasked || !self.line.is_empty();
-        let wanted = asked_for && self.unready().is_none() && !self.is_barred(order.slot);
+        let serves = self.unready().is_none() && !self.is_barred(order.slot);
+        let wanted = match order.purpose {
+            Purpose::Line => serves && !self.line.is_empty(),
+            Purpose::WarmUp => serves,
+            Purpose::Probe => self.may_probe(order.slot),
+        };
         assert_eq!(self.engine.wants_dial(order), wanted);
         let may = self.excess() == 0;
         let id = ConnectionId(self.next_id);
@@ -337,7 +348,14 @@ impl Machine {
         self.gone += 1;
         self.past_uses += uses;
         self.past_shared_uses += shared_uses;
-        let orders = self.engine.vacate(&link, self.now);
+        if link.reason().is_fault() && uses <= 2 {
+            self.breaks += 1;
+            // The first is free; then a second, doubling, of which the model draws a hundredth.
+            let pause = |breaks: u32| (1 << (breaks - 2).min(6)).min(60) * 10;
+            let until = if self.breaks > 1 { self.now + pause(self.breaks) } else { 0 };
+            self.retry_at = self.retry_at.max(until);
+        }
+        let orders = self.engine.vacate(&link, self.now, 0.01);
         self.carry_out(orders, &Step::default());
         self.forget_returned();
     }
@@ -422,9 +440,26 @@ impl Machine {
         self.carry_out(orders, &Step::default());
     }
 
+    pub(super) fn probe(&mut self, which: u8) {
+        let Some(slot) = u16::from(which).checked_rem(self.slots) else { return };
+        let may = self.may_probe(slot);
+        let room = self.is_vacant(slot) && self.taken() < self.cap();
+        match self.engine.probe(slot, self.now) {
+            Probe::Begin(orders) => {
+                assert!(may && room && orders.dial.len() == 1, "a probe out of place");
+                self.carry_out(orders, &Step::default());
+            }
+            Probe::Later => assert!(may && !room, "there is room for a probe"),
+            Probe::Over => assert!(!may, "the session is still in doubt"),
+        }
+    }
+
     pub(super) fn quarantine(&mut self, slot: Option<u8>, reason: QuarantineReason) {
         let slot = slot.filter(|_| self.slots > 0).map(|it| u16::from(it) % self.slots);
         for session in (0..self.slots).filter(|it| slot.is_none_or(|slot| slot == *it)) {
+            if reason == QuarantineReason::Suspect && self.is_barred(session) {
+                continue;
+            }
             self.barred.retain(|(barred, _)| *barred != session);
             self.barred.push((session, reason));
         }

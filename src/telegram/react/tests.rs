@@ -126,7 +126,7 @@ fn what_we_say_ourselves_has_its_reaction() {
         (TelegramError::KeyUnknown { strikes: 1 }, Reaction::Discard, ErrorKind::Auth),
         (TelegramError::KeyUnknown { strikes: 2 }, suspect.clone(), ErrorKind::Auth),
         (TelegramError::KeyChanged, suspect, ErrorKind::Auth),
-        (TelegramError::Timeout { after }, Reaction::Keep, ErrorKind::Timeout),
+        (TelegramError::Timeout { after }, Reaction::Doubt, ErrorKind::Timeout),
         (Refusal::TooShort { len: 1 }.into(), Reaction::Keep, ErrorKind::Protocol),
         (TelegramError::NoSession { account, slot: 0 }, Reaction::Discard, ErrorKind::Auth),
         (TelegramError::ProxyUnsupported, misconfigured, ErrorKind::Protocol),

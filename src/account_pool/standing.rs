@@ -1,0 +1,134 @@
+//! How an account stands: drained, quarantined, in doubt, reinstated; and which methods rest.
+//!
+//! Owns the steps that change the health and the flag of the gate that tells of it: both under the
+//! lock, so that they never disagree.
+
+use crate::account_pool::connection::CloseReason;
+use crate::account_pool::duty::{Orders, Probe, Purpose};
+use crate::account_pool::{AccountPool, CLOSED, Core, GENERATION, UNREADY};
+use crate::clock::Tick;
+use crate::health::Unready;
+use crate::manager::QuarantineReason;
+use crate::sync::Ordering;
+
+impl<C, E> AccountPool<C, E> {
+    /// Takes the account out of service until it is reinstated.
+    pub(crate) fn drain(&self, now: Tick) -> Orders<C> {
+        {
+            let mut core = self.body().core.lock();
+            core.health.drain();
+            self.gate.fetch_add(GENERATION, Ordering::Relaxed);
+            self.gate.fetch_or(UNREADY, Ordering::Relaxed);
+        }
+        self.sweep(CloseReason::Drain, now)
+    }
+
+    /// Bars one session, or every one; the account is out of service when none is left. A session
+    /// that is barred for good is not put in doubt again.
+    pub(crate) fn quarantine(
+        &self,
+        slot: Option<u16>,
+        reason: QuarantineReason,
+        now: Tick,
+    ) -> Orders<C> {
+        let body = self.body();
+        let unready = {
+            let mut core = body.core.lock();
+            core.health.quarantine(slot, reason);
+            let unready = core.health.unready().is_some();
+            if unready {
+                self.gate.fetch_or(UNREADY, Ordering::Relaxed);
+            }
+            unready
+        };
+        if unready {
+            return self.sweep(CloseReason::Quarantine, now);
+        }
+        let concerned = slot.and_then(|slot| body.slots.get(usize::from(slot))?.load());
+        concerned.map_or_else(Orders::none, |connection| {
+            self.retire(&connection, CloseReason::Quarantine)
+        })
+    }
+
+    /// Puts the account back into service.
+    pub(crate) fn reinstate(&self, now: Tick) -> Orders<C> {
+        let body = self.body();
+        let mut orders = Orders::none();
+        let mut core = body.core.lock();
+        core.health.reinstate();
+        core.failures = 0;
+        core.retry_at = 0;
+        core.backoff.forget();
+        self.settle_health(&core);
+        self.dispatch(body, &mut core, now, &mut orders);
+        orders
+    }
+
+    /// Clears UNREADY when the account can serve. The caller holds the lock.
+    pub(super) fn settle_health(&self, core: &Core<C, E>) {
+        if core.health.unready().is_none() {
+            self.gate.fetch_and(!UNREADY, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that a method must rest until a tick.
+    pub(crate) fn cool_down(&self, key: u32, until: Tick, now: Tick) {
+        let mut core = self.body().core.lock();
+        core.health.cool_down(key, until, now);
+        self.counters.resting_until.fetch_max(until, Ordering::Relaxed);
+    }
+
+    /// Each session that is out of service, and why.
+    pub(crate) fn quarantines(&self) -> Vec<(u16, QuarantineReason)> {
+        let Some(body) = self.body.get() else { return Vec::new() };
+        body.core.lock().health.quarantines().to_vec()
+    }
+
+    /// Every method that must rest, and until when.
+    pub(crate) fn cooldowns(&self, now: Tick) -> Vec<(u32, Tick)> {
+        let Some(body) = self.body.get() else { return Vec::new() };
+        body.core.lock().health.cooldowns(now).collect()
+    }
+
+    /// Until when a method must rest, if it must.
+    pub(crate) fn cooling_until(&self, key: u32, now: Tick) -> Option<Tick> {
+        self.body.get()?.core.lock().health.cooling_until(key, now)
+    }
+
+    /// Whether any method must rest.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn is_cooling(&self, now: Tick) -> bool {
+        self.counters.resting_until.load(Ordering::Relaxed) > now
+    }
+
+    /// Why the account cannot serve, if it cannot.
+    pub(crate) fn unready(&self) -> Option<Unready> {
+        let gate = self.gate.load(Ordering::Relaxed);
+        if gate & (CLOSED | UNREADY) == 0 {
+            return None;
+        }
+        self.body().core.lock().unready(gate)
+    }
+
+    /// Orders the dial that tells whether the server knows a session in doubt.
+    pub(crate) fn probe(&self, slot: u16, now: Tick) -> Probe<C> {
+        let body = self.body();
+        let mut guard = body.core.lock();
+        let core = &mut *guard;
+        let gate = self.gate.load(Ordering::Relaxed);
+        if !core.may_probe(gate, slot) {
+            return Probe::Over;
+        }
+        if core.vacant & (1 << slot) == 0 {
+            return Probe::Later;
+        }
+        match self.take_this_slot(body, core, slot, now, Purpose::Probe) {
+            Some(order) => {
+                let mut orders = Orders::none();
+                orders.dial.push(order);
+                Probe::Begin(orders)
+            }
+            None => Probe::Later,
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! How accounts stand: in doubt, quarantined, back in service; and what that costs.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use telepool::{
+    AccountHealth, AcquireError, ConnectionState, Event, Manager, Pool, QuarantineReason, Reaction,
+};
+use tokio::time::sleep;
+
+use crate::scripted::{Failure, Play, Scripted, account};
+
+const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+fn dials(manager: &Scripted) -> u64 {
+    manager.tally(|tally| tally.dials)
+}
+
+async fn refused(pool: &Pool<Scripted>) -> QuarantineReason {
+    match pool.acquire(account(1)).await {
+        Err(AcquireError::Quarantined { reason, .. }) => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_the_server_did_not_know_is_dialled_once_more_and_serves_again() {
+    let manager = Scripted::new(1, 1);
+    let pool = manager.pool(|_| ());
+    let mut events = pool.events();
+    manager.on_connect(Play::Unknown);
+    pool.acquire(account(1)).await.unwrap_err();
+    assert_eq!(refused(&pool).await, QuarantineReason::Suspect);
+    assert_eq!(pool.account_health(account(1)), Some(AccountHealth::Suspect));
+    manager.on_connect(Play::Good);
+    sleep(seconds(299)).await;
+    assert_eq!((refused(&pool).await, dials(&manager)), (QuarantineReason::Suspect, 1));
+    sleep(seconds(2)).await;
+    assert_eq!(pool.account_health(account(1)), Some(AccountHealth::Ready));
+    assert_eq!((pool.stats().current_pool_size, dials(&manager)), (1, 2));
+    drop(pool.acquire(account(1)).await.unwrap());
+    let cleared =
+        async { while !matches!(events.next().await.unwrap(), Event::Cleared { slot: 0, .. }) {} };
+    cleared.await;
+    assert!(manager.latched(account(1)).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_still_unknown_is_dead_and_dialled_no_more() {
+    let manager = Scripted::new(1, 1);
+    let pool = manager.pool(|config| config.health.probe_after = seconds(60));
+    manager.on_connect(Play::Unknown);
+    pool.acquire(account(1)).await.unwrap_err();
+    sleep(seconds(61)).await;
+    assert_eq!((refused(&pool).await, dials(&manager)), (QuarantineReason::Dead, 2));
+    sleep(seconds(100_000)).await;
+    assert_eq!(dials(&manager), 2);
+    assert!(pool.reinstate(account(1)), "an operator may still try");
+    manager.on_connect(Play::Good);
+    drop(pool.acquire(account(1)).await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_fails_for_another_reason_is_made_again_later() {
+    let manager = Scripted::new(2, 1);
+    let pool = manager.pool(|config| config.health.probe_after = seconds(60));
+    manager.on_connect(Play::Unknown);
+    pool.acquire(account(1)).await.unwrap_err();
+    for play in [Play::Fail, Play::Never, Play::Panic] {
+        manager.on_connect(play);
+        let before = dials(&manager);
+        sleep(seconds(75)).await;
+        assert_eq!(dials(&manager), before + 1, "{play:?}");
+    }
+    manager.on_connect(Play::Good);
+    sleep(seconds(75)).await;
+    assert_eq!(pool.account_health(account(1)), Some(AccountHealth::Ready));
+    assert_eq!(pool.stats().current_pool_size, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_doubt_about_one_session_delays_no_other() {
+    let manager = Scripted::new(2, 1);
+    let pool = manager.pool(|config| config.health.probe_after = seconds(60));
+    manager.on_connect(Play::Unknown);
+    pool.acquire(account(1)).await.unwrap_err();
+    manager.on_connect(Play::Good);
+    let lease = pool.acquire(account(1)).await.unwrap();
+    assert_eq!(lease.slot(), 1);
+    manager.on_connect(Play::Fail);
+    sleep(seconds(70)).await;
+    // The probe has failed; whoever waits for the other session hears nothing of it.
+    let waiting = tokio::spawn({
+        let acquire = pool.acquire_timeout(account(1), seconds(300));
+        async move { acquire.await.map(|lease| lease.slot()) }
+    });
+    sleep(seconds(70)).await;
+    drop(lease);
+    assert_eq!(waiting.await.unwrap().unwrap(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quarantine_outlasts_the_pool_and_costs_no_dial() {
+    let manager = Scripted::new(1, 1);
+    {
+        let pool = manager.pool(|_| ());
+        manager.on_connect(Play::Quarantine);
+        pool.acquire(account(1)).await.unwrap_err();
+        pool.close().await;
+    }
+    manager.on_connect(Play::Good);
+    let pool = manager.pool(|_| ());
+    assert_eq!(refused(&pool).await, QuarantineReason::KeyDuplicated);
+    sleep(seconds(100_000)).await;
+    assert_eq!((refused(&pool).await, dials(&manager)), (QuarantineReason::KeyDuplicated, 1));
+    assert!(pool.remove_account(account(1)).await);
+    assert_eq!(refused(&pool).await, QuarantineReason::KeyDuplicated, "removal lifts nothing");
+
+    let third = manager.pool(|_| ());
+    assert!(third.reinstate(account(1)), "also of an account that the pool has not met");
+    drop(third.acquire(account(1)).await.unwrap());
+    let fourth = manager.pool(|_| ());
+    drop(fourth.acquire(account(1)).await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_doubt_that_outlasts_the_pool_is_looked_into_by_the_next() {
+    let manager = Scripted::new(1, 1);
+    {
+        let pool = manager.pool(|_| ());
+        manager.on_connect(Play::Unknown);
+        pool.acquire(account(1)).await.unwrap_err();
+        pool.close().await;
+    }
+    manager.on_connect(Play::Good);
+    let pool = manager.pool(|_| ());
+    assert_eq!(refused(&pool).await, QuarantineReason::Suspect);
+    sleep(seconds(301)).await;
+    drop(pool.acquire(account(1)).await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn cooling_names_each_method_and_how_long_it_rests() {
+    let manager = Scripted::new(1, 1);
+    let pool = manager.pool(|_| ());
+    let lease = pool.acquire(account(1)).await.unwrap();
+    for (key, wait) in [(7, seconds(30)), (8, seconds(90))] {
+        lease.report(&Failure(Reaction::CoolDown { key, wait }));
+    }
+    sleep(seconds(10)).await;
+    let Some(AccountHealth::Cooling(rests)) = pool.account_health(account(1)) else {
+        panic!("two methods rest")
+    };
+    let rests: Vec<_> = rests.iter().map(|it| (it.key, it.left.as_secs())).collect();
+    assert_eq!(rests, [(7, 20), (8, 80)]);
+    sleep(seconds(81)).await;
+    assert_eq!(pool.account_health(account(1)), Some(AccountHealth::Ready));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_in_doubt_is_checked_before_anybody_else_gets_it() {
+    let manager = Scripted::new(1, 1);
+    let pool = manager.pool(|_| ());
+    let checks = || manager.state.checks.load(Ordering::SeqCst);
+    let lease = pool.acquire(account(1)).await.unwrap();
+    let first = lease.id();
+    lease.report(&Failure(Reaction::Doubt));
+    drop(lease);
+    assert!(pool.try_acquire(account(1)).unwrap().is_none(), "nobody waits for a check here");
+    assert_eq!(pool.acquire(account(1)).await.unwrap().id(), first);
+    assert_eq!(checks(), 1);
+    assert_eq!(pool.try_acquire(account(1)).unwrap().unwrap().id(), first, "it has passed");
+
+    manager.on_check(Play::Never);
+    pool.acquire(account(1)).await.unwrap().report(&Failure(Reaction::Doubt));
+    assert_ne!(pool.acquire(account(1)).await.unwrap().id(), first, "the peer was gone");
+    let seen = pool.account_stats(account(1)).unwrap().connections;
+    assert!(seen.iter().all(|it| it.state == ConnectionState::Idle), "{seen:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_hangs_up_on_every_login_is_dialled_ever_more_seldom() {
+    let manager = Scripted::new(1, 1);
+    let pool = manager.pool(|config| config.pool.acquire_timeout = seconds(600));
+    let began = tokio::time::Instant::now();
+    while began.elapsed() < seconds(600) {
+        let lease = pool.acquire(account(1)).await.unwrap();
+        lease.broken.store(true, Ordering::SeqCst);
+        drop(lease);
+    }
+    let dials = dials(&manager);
+    assert!((10..60).contains(&dials), "{dials} dials in ten minutes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_connection_that_breaks_is_dialled_again_at_once() {
+    let manager = Scripted::new(1, 1);
+    let pool = manager.pool(|_| ());
+    for _ in 0..20 {
+        let began = tokio::time::Instant::now();
+        for _ in 0..5 {
+            drop(pool.acquire(account(1)).await.unwrap());
+        }
+        let lease = pool.acquire(account(1)).await.unwrap();
+        lease.broken.store(true, Ordering::SeqCst);
+        drop(lease);
+        drop(pool.acquire(account(1)).await.unwrap());
+        assert!(began.elapsed() < seconds(1), "{:?}", began.elapsed());
+    }
+}
