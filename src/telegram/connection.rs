@@ -93,6 +93,9 @@ impl TelegramConnection {
     ) -> Result<R::Return, TelegramError> {
         let body = request.to_bytes();
         refuse(body.len())?;
+        if self.health.is_dead() || self.leash.has_ended() {
+            return Err(TelegramError::NotSent);
+        }
         let call = Call::begin(&self.health);
         let sent = self.handle.raw_invoke_in_dc(self.data_centre, body);
         let Ok(result) = tokio::time::timeout(limit, sent).await else {
@@ -170,6 +173,7 @@ fn ends_connection(error: &TelegramError) -> bool {
             | TelegramError::KeyChanged
             | TelegramError::Protocol(_)
             | TelegramError::Dropped
+            | TelegramError::NotSent
     )
 }
 

@@ -69,6 +69,9 @@ pub enum TelegramError {
     /// The connection ended before the answer. The server may have carried out the call.
     #[error("the connection ended before the answer: acquire another one")]
     Dropped,
+    /// The connection had ended before the call was sent: the server has not seen it.
+    #[error("the connection had ended before the call was sent: acquire another one")]
+    NotSent,
     /// The call was not sent, because it would have cost the connection.
     #[error("the call was not sent: {0}")]
     Refused(#[from] Refusal),

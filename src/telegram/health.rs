@@ -23,9 +23,14 @@ impl Health {
         self.broken.store(true, Ordering::Relaxed);
     }
 
+    /// Whether the connection is dead.
+    pub(super) fn is_dead(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
+    }
+
     /// Whether the connection is of no more use: dead, or burdened with too many lost calls.
     pub(super) fn is_broken(&self) -> bool {
-        self.broken.load(Ordering::Relaxed) || self.abandoned() >= ABANDONED_MAX
+        self.is_dead() || self.abandoned() >= ABANDONED_MAX
     }
 
     pub(super) fn abandoned(&self) -> u32 {

@@ -1,7 +1,8 @@
 //! Calls by way of the pool: on a lease, and on an account.
 //!
 //! Owns the waiting for floods: an account's call sits a short one out before it takes a lease,
-//! a lease's call never does. Never repeats a call that the server may have carried out.
+//! a lease's call never does. Repeats a call that the server may have carried out only if it is
+//! said to be idempotent.
 
 use std::time::Duration;
 
@@ -17,6 +18,13 @@ use crate::pool::Account;
 
 /// What stands for "no limit": the longest that any timer is set to.
 const FAR_AWAY: Duration = Duration::from_secs(365 * 86_400);
+
+/// How often a call is sent again because its connection was lost.
+const RESENDS_MAX: u32 = 3;
+
+/// The pause after an internal error of the server, and what it doubles to.
+const PAUSE_FIRST: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// Why a call by way of the pool has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +91,9 @@ impl<S: SessionSource> Account<GrammersManager<S>> {
     /// Acquires, calls a method and releases, within the manager's `call_timeout` in all.
     ///
     /// A flood wait of the method is sat out, without a lease, if it is no longer than the
-    /// `flood.wait_max` of the configuration and ends in time.
+    /// `flood.wait_max` of the configuration and ends in time. The call is sent again, also
+    /// without a lease meanwhile, if the server has not carried it out: its connection had ended
+    /// before, or the server answered with an internal error (500, -503).
     ///
     /// ```no_run
     /// # use telepool::{Pool, telegram::{GrammersManager, MemorySource, client::tl}};
@@ -98,7 +108,7 @@ impl<S: SessionSource> Account<GrammersManager<S>> {
     ///
     /// # Errors
     /// No lease in time, a flood that is too long to wait for, or the call's own error. A call
-    /// that failed is not repeated.
+    /// that the server may have carried out is not repeated.
     pub async fn invoke<R: RemoteCall>(&self, request: &R) -> Result<R::Return, InvokeError> {
         self.invoke_within(request, self.entry().shared.manager.call_timeout()).await
     }
@@ -112,9 +122,36 @@ impl<S: SessionSource> Account<GrammersManager<S>> {
         request: &R,
         limit: Duration,
     ) -> Result<R::Return, InvokeError> {
+        self.call(request, limit, false).await
+    }
+
+    /// Calls a method that does no harm when it is carried out twice: one that reads, or one whose
+    /// `random_id` makes the server drop the second. Beyond what [`invoke`](Self::invoke) does, it
+    /// is sent again up to three times when its connection broke or did not answer within the
+    /// manager's `call_timeout`. `limit` is for everything, waits included.
+    ///
+    /// # Errors
+    /// Those of [`invoke`](Self::invoke).
+    pub async fn invoke_idempotent<R: RemoteCall>(
+        &self,
+        request: &R,
+        limit: Duration,
+    ) -> Result<R::Return, InvokeError> {
+        self.call(request, limit, true).await
+    }
+
+    async fn call<R: RemoteCall>(
+        &self,
+        request: &R,
+        limit: Duration,
+        idempotent: bool,
+    ) -> Result<R::Return, InvokeError> {
         // A limit beyond all telling is none.
         let deadline = now().checked_add(limit).unwrap_or_else(|| now() + FAR_AWAY);
-        // Ends at the deadline at the latest: every turn but the last sleeps out a flood.
+        let per_try = self.entry().shared.manager.call_timeout();
+        let (mut refusals, mut losses) = (0, 0);
+        // Ends at the deadline at the latest: every turn but the last sleeps for a flood or a
+        // refusal, or is one of a few.
         loop {
             if let Some(wait) = self.cooling(method(request)) {
                 self.sit_out(wait, deadline).await?;
@@ -122,13 +159,30 @@ impl<S: SessionSource> Account<GrammersManager<S>> {
             let config = self.entry().shared.config();
             let patience = config.pool.acquire_timeout.min(left(deadline));
             let lease = self.acquire_timeout(patience).await?;
-            match lease.invoke_within(request, left(deadline)).await {
-                // The lease goes back before the wait.
-                Err(InvokeError::RetryAfter { wait, .. }) => {
-                    drop(lease);
-                    self.sit_out(wait, deadline).await?;
-                }
+            let error = match lease.invoke_within(request, per_try.min(left(deadline))).await {
+                Err(error) => error,
                 done => return done,
+            };
+            // The lease goes back before any wait.
+            drop(lease);
+            match fate(&error) {
+                Fate::Limited(wait) => self.sit_out(wait, deadline).await?,
+                Fate::NotCarriedOut => {
+                    let pause = (PAUSE_FIRST * 2_u32.pow(refusals)).min(PAUSE_MAX);
+                    refusals = (refusals + 1).min(6);
+                    if pause >= left(deadline) {
+                        return Err(error);
+                    }
+                    tokio::time::sleep(pause).await;
+                }
+                fate @ (Fate::NotSent | Fate::Unknown) => {
+                    losses += 1;
+                    let may_be_sent = idempotent || matches!(fate, Fate::NotSent);
+                    if !may_be_sent || losses > RESENDS_MAX || left(deadline).is_zero() {
+                        return Err(error);
+                    }
+                }
+                Fate::Refused => return Err(error),
             }
         }
     }
@@ -140,6 +194,37 @@ impl<S: SessionSource> Account<GrammersManager<S>> {
         }
         tokio::time::sleep(wait).await;
         Ok(())
+    }
+}
+
+/// What has become of a call that has no answer.
+enum Fate {
+    /// The server makes the method rest.
+    Limited(Duration),
+    /// The server failed before it did anything, and may do better in a while.
+    NotCarriedOut,
+    /// The server has not seen it.
+    NotSent,
+    /// The server may have carried it out.
+    Unknown,
+    /// It would fail again.
+    Refused,
+}
+
+fn fate(error: &InvokeError) -> Fate {
+    match error {
+        InvokeError::RetryAfter { wait, .. } => Fate::Limited(*wait),
+        InvokeError::Acquire(_) => Fate::Refused,
+        InvokeError::Call(error) => match error {
+            TelegramError::Rpc { code: 500 | -503, .. } => Fate::NotCarriedOut,
+            TelegramError::NotSent => Fate::NotSent,
+            TelegramError::Io(_)
+            | TelegramError::Transport { .. }
+            | TelegramError::Protocol(_)
+            | TelegramError::Timeout { .. }
+            | TelegramError::Dropped => Fate::Unknown,
+            _ => Fate::Refused,
+        },
     }
 }
 

@@ -15,6 +15,27 @@
 //! - `pinned` answers the client's question for an address once. The client redials by itself
 //!   and, told that a key is unknown, makes a new one over it; here neither finds an answer.
 //!
+//! # What the pool does about what the server says
+//!
+//! | signal | what follows |
+//! |---|---|
+//! | 406 `AUTH_KEY_DUPLICATED` | the session is quarantined until an operator reinstates it |
+//! | 401 `SESSION_REVOKED`, `SESSION_EXPIRED`, `SESSION_PASSWORD_NEEDED` | the session is quarantined: log in again |
+//! | 401 `USER_DEACTIVATED`, `USER_DEACTIVATED_BAN` | every session of the account is quarantined |
+//! | 401 `AUTH_KEY_UNREGISTERED`, `AUTH_KEY_INVALID` | the session is in doubt: its key is kept, it is dialled once more after `health.probe_after`, and serves again or is dead; from a foreign data centre: another connection |
+//! | transport code 404 | the same, after one more try; the key is never replaced |
+//! | transport code 429 | the breaker of the egress opens: 1 dial in 1 s, 2 in 4 s, 3 in 8 s, until one succeeds |
+//! | transport code 444, 303 `USER_MIGRATE_X` | the session is quarantined: its data centre is wrong |
+//! | 420 `FLOOD_WAIT_X` | the method of the account rests for X seconds; [`Account::invoke`](crate::Account::invoke) sits a short one out, the others get [`InvokeError::RetryAfter`] |
+//! | 420 `FLOOD_PREMIUM_WAIT_X` | the same: only methods that move files give it |
+//! | 420 while logging in | the account's next dial waits for X seconds |
+//! | 420 `SLOWMODE_WAIT_X` | belongs to one chat: it is the caller's |
+//! | 420 `FROZEN_METHOD_INVALID`, 400 `PEER_FLOOD` | an [`Event::Restricted`](crate::Event::Restricted), and nothing else |
+//! | 500, -503 | sent again after 1 s doubling to 60 s, if the caller's deadline allows |
+//! | a broken connection, a bad checksum | the connection is closed; the call is sent again only if it was not sent yet or is said to be idempotent |
+//! | no answer in time | the connection is in doubt: it is checked before anybody else gets it |
+//! | anything else | it is the caller's |
+//!
 //! # What a connection costs
 //! The client keeps two buffers of 1 MiB per connection and touches little of them: an idle one
 //! holds 36 to 38 kB of resident memory (`cargo bench --bench memory`). glibc spoils that after

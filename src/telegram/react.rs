@@ -41,6 +41,7 @@ pub fn react(error: &TelegramError) -> Reaction {
         | TelegramError::Protocol(_)
         | TelegramError::KeyExchange(_)
         | TelegramError::Dropped
+        | TelegramError::NotSent
         | TelegramError::NoSession { .. } => Reaction::Discard,
         // The peer may be gone without a word. The call given up counts against its connection by
         // itself.
@@ -115,7 +116,7 @@ pub fn kind(error: &TelegramError) -> ErrorKind {
             ErrorKind::Refused
         }
         TelegramError::Io(error) if error.kind() == io::ErrorKind::TimedOut => ErrorKind::Timeout,
-        TelegramError::Io(_) | TelegramError::Dropped => ErrorKind::Io,
+        TelegramError::Io(_) | TelegramError::Dropped | TelegramError::NotSent => ErrorKind::Io,
         TelegramError::Transport { code: 429 } => ErrorKind::Refused,
         TelegramError::Transport { code: 404 }
         | TelegramError::KeyUnknown { .. }

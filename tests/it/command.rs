@@ -218,6 +218,54 @@ fn sessions_of_a_file_are_served_against_a_data_centre_of_its_own() {
     std::fs::remove_file(sessions).unwrap();
 }
 
+#[cfg(unix)]
+#[test]
+fn a_session_that_was_quarantined_is_not_dialled_by_the_next_run() {
+    let [sessions, state, faults] = ["doomed.jsonl", "state.jsonl", "doom.toml"].map(fresh);
+    let [path, state_path, plan] = [&sessions, &state, &faults].map(|it| it.to_str().unwrap());
+    let doom = "[[rule]]\non = \"updates.getState\"\nfault = \"error\"\ncode = 406\n\
+                message = \"AUTH_KEY_DUPLICATED\"\n";
+    std::fs::write(&faults, doom).unwrap();
+    let mut data_centre = Running::start(&[
+        "datacenter",
+        "--accounts=5",
+        "--latency=0ms",
+        "--faults",
+        plan,
+        "--out",
+        path,
+    ]);
+    data_centre.address_after("listens on ");
+    let count = std::fs::read_to_string(&sessions).unwrap().lines().count();
+    for _ in 0..2 {
+        let serve = [
+            "serve",
+            "--json",
+            "--rate=200",
+            "--concurrency=8",
+            "--duration=3s",
+            "--listen=127.0.0.1:0",
+            "--set=dial.per_second=1000",
+            "--sessions",
+            path,
+            "--state",
+            state_path,
+        ];
+        let output = telepool(&serve).env("TELEPOOL_API_ID", "1").output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "every call failed: {stderr}");
+        let kept = std::fs::read_to_string(&state).unwrap();
+        assert_eq!(kept.matches("key_duplicated").count(), count, "{kept}");
+    }
+    data_centre.signal("-INT");
+    let stats: Value = serde_json::from_str(&data_centre.end().1).unwrap();
+    assert_eq!(
+        stats["connections_total"], count,
+        "each session was dialled once, in the first run"
+    );
+    [sessions, state, faults].map(|path| std::fs::remove_file(path).unwrap());
+}
+
 #[test]
 fn bad_input_is_refused_by_name_before_anything_starts() {
     let broken = fresh("broken.jsonl");
@@ -242,6 +290,7 @@ fn bad_input_is_refused_by_name_before_anything_starts() {
         (vec!["serve", "--sandbox", "--sessions", broken], "cannot be used with"),
         (vec!["serve", "--sessions", "/none"], "--sessions /none: cannot be read"),
         (vec!["serve", "--sessions", broken], "line 1"),
+        (vec!["serve", "--sandbox", "--state", broken], "cannot be used with"),
         (vec!["datacenter", "--out", "/none/x", "--listen", &taken], "cannot listen"),
         (vec!["datacenter", "--out", broken], "not overwritten"),
         (vec!["datacenter", "--out", "/none/x"], "--out /none/x"),

@@ -6,6 +6,7 @@ mod faults;
 mod invoke;
 mod raw;
 mod rule;
+mod signals;
 
 use std::time::Duration;
 

@@ -7,6 +7,7 @@ mod files;
 mod logs;
 mod monitor;
 mod report;
+mod roster;
 mod sandbox;
 mod serve;
 mod sessions;

@@ -3,19 +3,16 @@
 //! Owns the order of things: everything that can be refused is looked at first, then what
 //! listens starts, then the pool, then the work; the end comes in the opposite order.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use clap::{ArgGroup, Args};
 use indicatif::ProgressBar;
 use telepool::datacenter::{DataCentre, FaultPlan};
-use telepool::session::SessionRecord;
-use telepool::telegram::{GrammersManager, MemorySource, TelegramSettings};
+use telepool::telegram::{GrammersManager, TelegramSettings};
 use telepool::{Event, Pool, QuarantineReason};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
@@ -24,10 +21,11 @@ use tokio::task::JoinSet;
 use crate::failure::{Failure, tell};
 use crate::monitor::Monitor;
 use crate::report::{Run, Summary, Tally};
+use crate::roster::{Roster, keep};
 use crate::sandbox::{Sandbox, SandboxArguments};
 use crate::settings::{Settings, time};
 use crate::signals::{Stop, Stopper};
-use crate::workload::{self, Manager, Mix, Work, now};
+use crate::workload::{self, Accounts, Manager, Mix, Work, now};
 use crate::{SettingsArguments, files, logs, monitor, sessions, signals, status};
 
 /// The longest that a call of the workload may take.
@@ -42,6 +40,10 @@ pub(crate) struct ServeArguments {
     /// Serves the sessions of a file of JSON lines; TELEPOOL_API_ID holds the application id.
     #[arg(long, value_name = "FILE")]
     sessions: Option<PathBuf>,
+    /// Keeps quarantines in this file: a session that Telegram has ended is not dialled again after
+    /// a restart either.
+    #[arg(long, value_name = "FILE", conflicts_with = "sandbox")]
+    state: Option<PathBuf>,
     /// How many callers acquire at the same time.
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     concurrency: u32,
@@ -67,12 +69,12 @@ pub(crate) struct ServeArguments {
 /// What the user's files say of it.
 enum Plan {
     Sandbox(FaultPlan),
-    Sessions(Vec<SessionRecord>, TelegramSettings),
+    Sessions(Box<(Roster, TelegramSettings)>),
 }
 
 /// What the pool runs over.
 struct Ground {
-    sessions: Vec<SessionRecord>,
+    roster: Roster,
     data_centre: Option<DataCentre>,
     telegram: TelegramSettings,
     seed: u64,
@@ -120,36 +122,36 @@ async fn serve(
 ) -> Result<(telepool::PoolStats, Arc<Tally>, Run), Failure> {
     let listener = monitor::bind(arguments.listen).await?;
     let (stopper, stop) = signals::listen()?;
-    let Ground { sessions, data_centre, telegram, seed } = ground(arguments, plan).await?;
-    let session_count = sessions.len();
+    let Ground { roster, data_centre, telegram, seed } = ground(arguments, plan).await?;
+    let Roster { source, accounts, sessions, groups, state } = roster;
     let ends = if arguments.sandbox { 2 } else { 1 };
-    files::warn_if_few(session_count.min(settings.config().pool.max_connections as usize) * ends);
-    let groups: BTreeSet<_> = sessions.iter().filter_map(|it| it.group.clone()).collect();
-    let source =
-        MemorySource::new(sessions).map_err(|error| Failure::refused(error.to_string()))?;
-    let accounts: Vec<_> = source.accounts().collect();
+    files::warn_if_few(sessions.min(settings.config().pool.max_connections as usize) * ends);
     let account_count = accounts.len();
+    let accounts = Arc::new(Accounts::new(accounts));
+    let cleared = Arc::clone(&accounts);
     let (duplicated, mut duplicates) = mpsc::unbounded_channel();
     let pool = Pool::builder(GrammersManager::new(source, telegram))
         .config(settings.config().clone())
         .seed(seed)
-        .on_event(move |event| {
-            if let Event::Quarantined { reason: QuarantineReason::KeyDuplicated, .. } = event {
+        .on_event(move |event| match event {
+            Event::Quarantined { reason: QuarantineReason::KeyDuplicated, .. } => {
                 // Nobody counts any more once the run is over.
                 duplicated.send(()).ok();
             }
+            Event::Cleared { account, .. } => cleared.remember(*account),
+            _ => {}
         })
         .build()
         .map_err(|error| Failure::refused(error.to_string()))?;
     let monitor = Monitor::start(listener, &pool, groups)?;
-    announce(arguments, &data_centre, &monitor, account_count, session_count, seed);
+    announce(arguments, &data_centre, &monitor, account_count, sessions, seed);
 
     let started = now();
     let tally = Arc::new(Tally::new());
     let mix = if arguments.sandbox { Mix::Everything } else { Mix::Pings };
     let work = Work {
         pool: pool.clone(),
-        accounts: ArcSwap::from_pointee(accounts),
+        accounts,
         mix,
         tally: Arc::clone(&tally),
         data_centre: data_centre.clone(),
@@ -170,7 +172,8 @@ async fn serve(
     let stats = pool.stats();
     monitor.stop().await;
     line.finish_and_clear();
-    let (accounts, sessions) = (account_count as u64, session_count as u64);
+    keep(state).await?;
+    let (accounts, sessions) = (account_count as u64, sessions as u64);
     Ok((stats, tally, Run { accounts, sessions, took, left, key_violations, seed }))
 }
 
@@ -182,23 +185,26 @@ fn plan(arguments: &ServeArguments, settings: &Settings) -> Result<Plan, Failure
     let sessions = sessions::read(path, settings.data_centres())?;
     let mut telegram = TelegramSettings::new(sessions::api_id()?);
     telegram.data_centres = settings.data_centres().clone();
-    Ok(Plan::Sessions(sessions, telegram))
+    let roster = Roster::new(sessions, arguments.state.as_deref())?;
+    Ok(Plan::Sessions(Box::new((roster, telegram))))
 }
 
 /// Makes the ground that the pool runs over.
 async fn ground(arguments: &ServeArguments, plan: Plan) -> Result<Ground, Failure> {
     let plan = match plan {
         Plan::Sandbox(plan) => plan,
-        Plan::Sessions(sessions, telegram) => {
+        Plan::Sessions(both) => {
+            let (roster, telegram) = *both;
             let seed = arguments.world.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
-            return Ok(Ground { sessions, data_centre: None, telegram, seed });
+            return Ok(Ground { roster, data_centre: None, telegram, seed });
         }
     };
     let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
     let Sandbox { data_centre, sessions, seed } = arguments.world.start(anywhere, plan).await?;
     let mut telegram = TelegramSettings::new(1);
     telegram.call_timeout = CALL_TIMEOUT + arguments.world.latency;
-    Ok(Ground { sessions, data_centre: Some(data_centre), telegram, seed })
+    let roster = Roster::new(sessions, None)?;
+    Ok(Ground { roster, data_centre: Some(data_centre), telegram, seed })
 }
 
 fn announce(
@@ -235,7 +241,7 @@ async fn work_until(
     if !works {
         // The first connection of each account is opened at the pace of the configuration, and
         // tells whether its session is any good.
-        pool.warm_up(work.accounts.load().iter().copied());
+        pool.warm_up(work.accounts.all().iter().copied());
     }
     let callers = if works { arguments.concurrency } else { 0 };
     let mut callers = workload::start(work, callers, arguments.rate, &stop);

@@ -10,12 +10,13 @@ use arc_swap::ArcSwap;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use telepool::datacenter::DataCentre;
 use telepool::telegram::client::tl::{enums, functions};
-use telepool::telegram::{GrammersManager, InvokeError, MemorySource};
+use telepool::telegram::{GrammersManager, InvokeError};
 use telepool::{AccountId, AcquireError, Lease, Pool};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::report::{Tally, Times};
+use crate::roster::Sessions;
 use crate::signals::Stop;
 
 /// How long a caller rests after a failure, so that a failing pool is not asked in a frenzy.
@@ -24,7 +25,7 @@ const AFTER_FAILURE: Duration = Duration::from_millis(10);
 /// client hears of a closed connection a moment later.
 const GRACE: Duration = Duration::from_secs(1);
 
-pub(crate) type Manager = GrammersManager<MemorySource>;
+pub(crate) type Manager = GrammersManager<Sessions>;
 
 /// What is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +39,7 @@ pub(crate) enum Mix {
 /// What all callers share.
 pub(crate) struct Work {
     pub(crate) pool: Pool<Manager>,
-    /// Those that can still serve.
-    pub(crate) accounts: ArcSwap<Vec<AccountId>>,
+    pub(crate) accounts: Arc<Accounts>,
     pub(crate) mix: Mix,
     pub(crate) tally: Arc<Tally>,
     /// Where faults come from, in a sandbox.
@@ -98,7 +98,7 @@ impl Caller {
             };
             if let Err(error) = done {
                 if is_final(&error) {
-                    self.work.forget(account);
+                    self.work.accounts.forget(account);
                 }
                 self.judge(account, started, &error);
                 tokio::time::sleep(AFTER_FAILURE).await;
@@ -108,7 +108,7 @@ impl Caller {
     }
 
     fn choose(&mut self) -> Option<AccountId> {
-        let accounts = self.work.accounts.load();
+        let accounts = self.work.accounts.0.load();
         let count = accounts.len();
         (count > 0).then(|| accounts[self.random.usize(..count)])
     }
@@ -155,16 +155,36 @@ impl Caller {
     }
 }
 
-impl Work {
-    /// Takes an account off the list: it will serve nobody in this run any more.
+/// The accounts that can serve.
+#[derive(Debug)]
+pub(crate) struct Accounts(ArcSwap<Vec<AccountId>>);
+
+impl Accounts {
+    pub(crate) fn new(accounts: Vec<AccountId>) -> Self {
+        Self(ArcSwap::from_pointee(accounts))
+    }
+
+    pub(crate) fn all(&self) -> Arc<Vec<AccountId>> {
+        self.0.load_full()
+    }
+
+    /// An account serves nobody for now.
     fn forget(&self, account: AccountId) {
-        self.accounts.rcu(|accounts| {
+        self.0.rcu(|accounts| {
             accounts.iter().copied().filter(|other| *other != account).collect::<Vec<_>>()
+        });
+    }
+
+    /// The account is out of doubt.
+    pub(crate) fn remember(&self, account: AccountId) {
+        self.0.rcu(|accounts| {
+            let others = accounts.iter().copied().filter(|other| *other != account);
+            others.chain([account]).collect::<Vec<_>>()
         });
     }
 }
 
-/// Whether the account will serve nobody in this run any more.
+/// Whether the account serves nobody until it is out of doubt, or for good.
 fn is_final(error: &InvokeError) -> bool {
     matches!(
         error,
