@@ -21,6 +21,7 @@ mod hostile;
 mod limits;
 #[cfg(feature = "panel")]
 mod metrics;
+mod outage;
 mod panics;
 mod race;
 mod readme;

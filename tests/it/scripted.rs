@@ -26,6 +26,7 @@ pub(crate) enum Play {
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) dials: u64,
+    pub(crate) dialled_at: Vec<tokio::time::Instant>,
     pub(crate) live: HashMap<AccountId, u64>,
     pub(crate) live_max: HashMap<AccountId, u64>,
     pub(crate) all: u64,
@@ -166,7 +167,11 @@ impl Manager for Scripted {
     }
 
     async fn connect(&self, account: AccountId, slot: u16) -> Result<Wire, Failure> {
-        self.state.tally.lock().unwrap().dials += 1;
+        {
+            let mut tally = self.state.tally.lock().unwrap();
+            tally.dials += 1;
+            tally.dialled_at.push(tokio::time::Instant::now());
+        }
         let next = *self.state.connect.lock().unwrap();
         play(next).await?;
         let mut guard = self.state.tally.lock().unwrap();
