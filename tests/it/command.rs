@@ -263,7 +263,9 @@ fn a_session_that_was_quarantined_is_not_dialled_by_the_next_run() {
         stats["connections_total"], count,
         "each session was dialled once, in the first run"
     );
-    [sessions, state, faults].map(|path| std::fs::remove_file(path).unwrap());
+    for path in [sessions, state, faults] {
+        std::fs::remove_file(path).unwrap();
+    }
 }
 
 #[test]

@@ -107,9 +107,8 @@ async fn an_account_that_cannot_connect_is_dialled_ever_more_seldom() {
     }
     let mut curve = Vec::new();
     watch(&manager, 1200, &mut curve, |_| false).await;
-    let in_time = |from: usize, to: usize| -> u64 {
-        curve[from..to].iter().map(|second| second.dials).sum()
-    };
+    let in_time =
+        |from: usize, to: usize| -> u64 { curve[from..to].iter().map(|second| second.dials).sum() };
     // Pauses of 1, 2, 4, .. 60 s, of which half is waited on average.
     assert!((10..=60).contains(&in_time(0, 60)), "{} in the first minute", in_time(0, 60));
     assert!((30..=120).contains(&in_time(600, 1200)), "{} in ten minutes", in_time(600, 1200));

@@ -1,6 +1,7 @@
 //! The sandbox data centre with the real client, and with a client that keeps no rule.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#[cfg(feature = "cli")]
 mod chaos;
 mod faults;
 mod invoke;
