@@ -74,7 +74,7 @@ impl<M: Manager> Entry<M> {
         );
         let now = shared.clock.tick();
         for (slot, reason) in latched {
-            let orders = pool.quarantine(Some(*slot), *reason, now);
+            let (orders, _) = pool.quarantine(Some(*slot), *reason, now);
             debug_assert!(orders.is_empty(), "there is nothing yet that could end");
         }
         Self {
@@ -314,18 +314,21 @@ impl<M: Manager> Entry<M> {
     /// Puts one session, or all of them, out of service.
     pub(crate) fn quarantine(self: &Arc<Self>, slot: Option<u16>, reason: QuarantineReason) {
         let account = self.pool.account();
-        self.counters().count_quarantine(reason);
-        let orders = self.pool.quarantine(slot, reason, self.shared.clock.tick());
-        self.latch(slot);
-        self.shared.events.emit(|| Event::Quarantined { account, slot, reason });
+        let (orders, news) = self.pool.quarantine(slot, reason, self.shared.clock.tick());
+        // Each call under way on a lost session reports the same.
+        if news != 0 {
+            self.counters().count_quarantine(reason);
+            self.latch(news);
+            self.shared.events.emit(|| Event::Quarantined { account, slot, reason });
+        }
         self.carry_out(orders);
         self.stirred.notify_waiters();
-        self.schedule_probes(slot);
+        self.schedule_probes(news);
     }
 
-    /// Tells the manager how one session stands now, or each of them.
-    pub(crate) fn latch(&self, slot: Option<u16>) {
-        for session in (0..self.pool.slots()).filter(|it| slot.is_none_or(|slot| slot == *it)) {
+    /// Tells the manager how these sessions stand now (as bits).
+    pub(crate) fn latch(&self, sessions: u64) {
+        for session in (0..self.pool.slots()).filter(|it| sessions & (1 << it) != 0) {
             let mut told = None;
             // Two who tell at once may tell in the wrong order: whoever finds at the end that
             // things stand otherwise tells that as well.
@@ -350,11 +353,12 @@ impl<M: Manager> Entry<M> {
         }
     }
 
-    /// Has the session in doubt, or each of them, dialled once more after a while.
-    pub(crate) fn schedule_probes(self: &Arc<Self>, slot: Option<u16>) {
+    /// Has those of these sessions (as bits) that are in doubt dialled once more after a while. To be
+    /// called once for each doubt, and once after each look at it that did not resolve it.
+    pub(crate) fn schedule_probes(self: &Arc<Self>, sessions: u64) {
         let at = now() + self.shared.config().health.probe_after;
         for (session, reason) in self.pool.quarantines() {
-            let is_meant = slot.is_none_or(|slot| slot == session);
+            let is_meant = sessions & (1 << session) != 0;
             if is_meant && reason == QuarantineReason::Suspect {
                 let errand = Errand::Probe(Arc::downgrade(self), session, at);
                 // Without a worker nothing is dialled any more.
@@ -367,7 +371,7 @@ impl<M: Manager> Entry<M> {
     pub(crate) fn probe(self: &Arc<Self>, slot: u16) {
         match self.pool.probe(slot, self.shared.clock.tick()) {
             Probe::Begin(orders) => self.carry_out(orders),
-            Probe::Later => self.schedule_probes(Some(slot)),
+            Probe::Later => self.schedule_probes(1 << slot),
             Probe::Over => {}
         }
     }

@@ -57,17 +57,22 @@ impl Health {
         self.draining = true;
     }
 
-    /// Bars one session, or all of them. What only puts a session in doubt changes nothing for one
-    /// that is barred for another reason.
-    pub(crate) fn quarantine(&mut self, slot: Option<u16>, reason: QuarantineReason) {
+    /// Bars one session, or all of them, and answers for which this is news, as bits. What only
+    /// puts a session in doubt changes nothing for one that is barred already.
+    pub(crate) fn quarantine(&mut self, slot: Option<u16>, reason: QuarantineReason) -> u64 {
+        let mut news = 0;
         for session in (0..64).filter(|session| self.sessions & (1 << session) != 0) {
-            let is_new = reason != QuarantineReason::Suspect || self.barred & (1 << session) == 0;
-            if is_new && slot.is_none_or(|slot| slot == session) {
+            let known = self.barred & (1 << session) != 0
+                && (reason == QuarantineReason::Suspect
+                    || self.reasons.contains(&(session, reason)));
+            if !known && slot.is_none_or(|slot| slot == session) {
                 self.barred |= 1 << session;
                 self.reasons.retain(|(barred, _)| *barred != session);
                 self.reasons.push((session, reason));
+                news |= 1 << session;
             }
         }
+        news
     }
 
     /// Whether a session is barred because the server did not know it.
@@ -150,8 +155,10 @@ mod tests {
     #[test]
     fn a_doubt_is_cleared_alone_and_takes_nothing_back() {
         let mut health = Health::new(2);
-        health.quarantine(Some(0), QuarantineReason::KeyDuplicated);
-        health.quarantine(None, QuarantineReason::Suspect);
+        assert_eq!(health.quarantine(Some(0), QuarantineReason::KeyDuplicated), 0b01);
+        assert_eq!(health.quarantine(Some(0), QuarantineReason::KeyDuplicated), 0);
+        assert_eq!(health.quarantine(None, QuarantineReason::Suspect), 0b10);
+        assert_eq!(health.quarantine(None, QuarantineReason::Suspect), 0);
         assert_eq!((health.is_suspect(0), health.is_suspect(1)), (false, true));
         let duplicated = (0, QuarantineReason::KeyDuplicated);
         assert_eq!(health.quarantines(), [duplicated, (1, QuarantineReason::Suspect)]);

@@ -313,7 +313,7 @@ fn model_a_quarantine_and_its_end_leave_the_gate_as_the_health_has_it() {
         let other = {
             let engine = Arc::clone(&engine);
             thread::spawn(move || {
-                let orders = engine.quarantine(None, QuarantineReason::Suspect, NOW);
+                let (orders, _) = engine.quarantine(None, QuarantineReason::Suspect, NOW);
                 carry_out(&engine, orders);
             })
         };

@@ -24,30 +24,32 @@ impl<C, E> AccountPool<C, E> {
     }
 
     /// Bars one session, or every one; the account is out of service when none is left. A session
-    /// that is barred for good is not put in doubt again.
+    /// that is barred for good is not put in doubt again. Answers for which sessions this is news,
+    /// as bits.
     pub(crate) fn quarantine(
         &self,
         slot: Option<u16>,
         reason: QuarantineReason,
         now: Tick,
-    ) -> Orders<C> {
+    ) -> (Orders<C>, u64) {
         let body = self.body();
-        let unready = {
+        let (unready, news) = {
             let mut core = body.core.lock();
-            core.health.quarantine(slot, reason);
+            let news = core.health.quarantine(slot, reason);
             let unready = core.health.unready().is_some();
             if unready {
                 self.gate.fetch_or(UNREADY, Ordering::Relaxed);
             }
-            unready
+            (unready, news)
         };
         if unready {
-            return self.sweep(CloseReason::Quarantine, now);
+            return (self.sweep(CloseReason::Quarantine, now), news);
         }
         let concerned = slot.and_then(|slot| body.slots.get(usize::from(slot))?.load());
-        concerned.map_or_else(Orders::none, |connection| {
+        let orders = concerned.map_or_else(Orders::none, |connection| {
             self.retire(&connection, CloseReason::Quarantine)
-        })
+        });
+        (orders, news)
     }
 
     /// Puts the account back into service.

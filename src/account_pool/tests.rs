@@ -259,7 +259,7 @@ fn a_quarantined_session_is_not_dialled_and_the_last_one_refuses_the_line() {
     let engine = engine(2, 2, 1);
     let lease = first_lease(&engine);
     let reason = QuarantineReason::KeyDuplicated;
-    let orders = engine.quarantine(Some(lease.slot), reason, NOW);
+    let (orders, _) = engine.quarantine(Some(lease.slot), reason, NOW);
     assert_eq!(orders.drain.len(), 1);
     let (waiter, orders) = join(&engine, false);
     assert_eq!(orders.dial[0].slot, 1, "the other session");

@@ -176,7 +176,7 @@ impl<M: Manager> Attempt<M> {
         }
         let orders = entry.pool.complete_dial(connection, opened, retire_at, now);
         if orders.cleared {
-            entry.latch(Some(slot));
+            entry.latch(1 << slot);
             shared.events.emit(|| Event::Cleared { account, slot });
         }
         let due = (now + shared.hot.max_idle_ms()).min(retire_at);
@@ -261,7 +261,7 @@ impl<M: Manager> Attempt<M> {
         self.entry.carry_out(orders);
         if self.is_probe() {
             // If the doubt was not resolved: the dial failed for another reason.
-            self.entry.schedule_probes(Some(self.order.slot));
+            self.entry.schedule_probes(1 << self.order.slot);
         }
     }
 }

@@ -131,7 +131,7 @@ impl<M: Manager> Pool<M> {
         let Ok(account_handle) = self.account(account) else { return false };
         let entry = account_handle.entry();
         let orders = entry.pool.reinstate(self.inner.shared.clock.tick());
-        entry.latch(None);
+        entry.latch(u64::MAX);
         entry.carry_out(orders);
         entry.stirred.notify_waiters();
         self.inner.shared.events.emit(|| Event::Reinstated { account });

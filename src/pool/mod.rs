@@ -88,7 +88,7 @@ impl<M: Manager> Pool<M> {
             let due = shared.clock.tick() + shared.hot.max_idle_ms();
             shared.expiry.schedule(due, Due::Account { account, serial: entry.serial });
             shared.events.emit(|| Event::AccountOpened { account });
-            entry.schedule_probes(None);
+            entry.schedule_probes(u64::MAX);
             if shared.is_closing() {
                 // The pool closed between the look above and the insert: it has not seen this
                 // account, so that it is closed here.

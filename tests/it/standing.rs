@@ -81,6 +81,28 @@ async fn a_probe_that_fails_for_another_reason_is_made_again_later() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_doubt_that_many_report_is_one_and_looked_into_once_at_a_time() {
+    let manager = Scripted::new(1, 8);
+    let pool = manager.pool(|config| config.health.probe_after = seconds(60));
+    let mut leases = Vec::new();
+    for _ in 0..8 {
+        leases.push(pool.acquire(account(1)).await.unwrap());
+    }
+    for lease in &leases {
+        lease.report(&Failure(Reaction::QuarantineSession(QuarantineReason::Suspect)));
+    }
+    assert_eq!(pool.stats().quarantines, 1);
+    drop(leases);
+    manager.on_connect(Play::Fail);
+    for _ in 0..4 {
+        let before = dials(&manager);
+        sleep(seconds(70)).await;
+        assert!(dials(&manager) - before <= 2, "{} dials in 70 s", dials(&manager) - before);
+    }
+    assert!(dials(&manager) > 3, "it is looked into again");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_doubt_about_one_session_delays_no_other() {
     let manager = Scripted::new(2, 1);
     let pool = manager.pool(|config| config.health.probe_after = seconds(60));

@@ -456,10 +456,13 @@ impl Machine {
 
     pub(super) fn quarantine(&mut self, slot: Option<u8>, reason: QuarantineReason) {
         let slot = slot.filter(|_| self.slots > 0).map(|it| u16::from(it) % self.slots);
+        let mut news = 0;
         for session in (0..self.slots).filter(|it| slot.is_none_or(|slot| slot == *it)) {
-            if reason == QuarantineReason::Suspect && self.is_barred(session) {
+            let is_known = self.barred.contains(&(session, reason));
+            if is_known || reason == QuarantineReason::Suspect && self.is_barred(session) {
                 continue;
             }
+            news |= 1 << session;
             self.barred.retain(|(barred, _)| *barred != session);
             self.barred.push((session, reason));
         }
@@ -472,7 +475,8 @@ impl Machine {
         {
             record.reason.get_or_insert(CloseReason::Quarantine);
         }
-        let orders = self.engine.quarantine(slot, reason, self.now);
+        let (orders, told) = self.engine.quarantine(slot, reason, self.now);
+        assert_eq!(told, news, "for which sessions a quarantine is news");
         self.carry_out(orders, &Step::default());
     }
 }
