@@ -180,7 +180,9 @@ impl Setting {
     fn find(key: &str) -> Result<&'static Self, ConfigError> {
         SETTINGS.iter().find(|setting| setting.key == key).ok_or_else(|| {
             let nearest = SETTINGS.iter().min_by_key(|setting| distance(key, setting.key));
-            let suggestion = nearest.map_or("", |setting| setting.key);
+            // A key that is mostly different was not meant for any of them.
+            let suggestion = nearest.map(|setting| setting.key);
+            let suggestion = suggestion.filter(|name| distance(key, name) <= name.len() / 3);
             ConfigError::UnknownKey { key: key.to_owned(), suggestion }
         })
     }
@@ -195,12 +197,12 @@ impl Setting {
 #[non_exhaustive]
 pub enum ConfigError {
     /// No such setting.
-    #[error("there is no setting {key}: did you mean {suggestion}?")]
+    #[error("there is no setting {key}: {}", meant(.suggestion))]
     UnknownKey {
         /// What was asked for.
         key: String,
-        /// The setting whose name is nearest.
-        suggestion: &'static str,
+        /// The setting whose name is nearest, if any is near.
+        suggestion: Option<&'static str>,
     },
     /// A value of the wrong form or beyond the limits.
     #[error("{key} = {value}: must be {accepts}")]
@@ -212,6 +214,13 @@ pub enum ConfigError {
         /// What would do.
         accepts: String,
     },
+}
+
+fn meant(suggestion: &Option<&str>) -> String {
+    suggestion.map_or_else(
+        || "the settings are those of pool, dial, flood and health".to_owned(),
+        |setting| format!("did you mean {setting}?"),
+    )
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -482,6 +491,14 @@ mod tests {
             let error = config.set(key, value).unwrap_err().to_string();
             assert!(error.contains(key) && error.contains(value), "{error}");
             assert!(error.contains("must be"), "{error}");
+        }
+        for (key, hint) in [
+            ("pool.max_idle_tine", "did you mean pool.max_idle_time?"),
+            ("database.url", "the settings are those of pool"),
+            ("", "the settings are those of pool"),
+        ] {
+            let error = config.set(key, "5").unwrap_err().to_string();
+            assert!(error.contains(hint), "{error}");
         }
         assert_eq!(config, Config::default());
     }

@@ -284,12 +284,15 @@ impl<M: Manager> Entry<M> {
                 None
             }
             Reaction::Restricted => {
+                tracing::warn!(%account, %error, "restricted: no waiting mends this");
                 let error = || Arc::from(error.to_string());
                 shared.events.emit(|| Event::Restricted { account, error: error() });
                 None
             }
             Reaction::TripBreaker => {
-                shared.lanes.lane(&self.egress, &shared.config.load().dial).trip();
+                let lane = shared.lanes.lane(&self.egress, &shared.config.load().dial);
+                lane.trip(shared.clock.tick());
+                tracing::warn!(%account, %error, "dials are slowed down: the server refused one");
                 Some(CloseReason::Broken)
             }
             Reaction::QuarantineSession(reason) => {
@@ -319,6 +322,11 @@ impl<M: Manager> Entry<M> {
         if news != 0 {
             self.counters().count_quarantine(reason);
             self.latch(news);
+            let remedy = reason.remedy();
+            match slot {
+                Some(slot) => tracing::warn!(%account, slot, %reason, remedy, "quarantined"),
+                None => tracing::warn!(%account, %reason, remedy, "every session is quarantined"),
+            }
             self.shared.events.emit(|| Event::Quarantined { account, slot, reason });
         }
         self.carry_out(orders);

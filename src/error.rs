@@ -125,19 +125,41 @@ pub struct WaitTimeout {
 
 impl fmt::Display for WaitTimeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (stage, account, waited) = (self.stage, self.account, rounded(self.waited));
+        if self.leases == 0 && stage != Stage::Wait {
+            let what = if stage == Stage::Check { "proved alive" } else { "opened" };
+            write!(f, "{stage}: no connection of {account} was {what} within {waited:?}")?;
+            if let Some(error) = &self.last_dial_error {
+                write!(f, "; the last dial failed: {error}")?;
+            }
+            return write!(
+                f,
+                "; see whether the address is reachable, raise pool.acquire_timeout, or dial.per_second \
+                 and dial.handshakes if many accounts dial at once"
+            );
+        }
         write!(
             f,
-            "{}: no connection of {} within {:?}: {} leases held on at most {} connections, {} waiting",
-            self.stage, self.account, self.waited, self.leases, self.max_connections, self.waiting
+            "{stage}: no connection of {account} within {waited:?}: {} leases held on at most {} \
+             connections, {} waiting",
+            self.leases, self.max_connections, self.waiting
         )?;
         if let (Some(age), Some(site)) = (self.oldest_lease_age, self.oldest_lease_site) {
+            let age = rounded(age);
             write!(f, "; the oldest lease is held for {age:?}, acquired at {site}")?;
         }
         if let Some(error) = &self.last_dial_error {
             write!(f, "; the last dial failed: {error}")?;
         }
-        write!(f, "; release leases sooner, add sessions, or raise acquire_timeout")
+        write!(f, "; release leases sooner, add sessions, or raise pool.acquire_timeout")
     }
+}
+
+/// A duration as it is told: nobody asks for nanoseconds.
+fn rounded(duration: Duration) -> Duration {
+    let grain = if duration < Duration::from_millis(10) { 1_000 } else { 1_000_000 };
+    let nanos = duration.as_nanos() / grain * grain;
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
 /// Why a connection could not be opened.

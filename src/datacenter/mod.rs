@@ -236,15 +236,22 @@ async fn accept(
     runtime: Handle,
     mut stop: watch::Receiver<bool>,
 ) {
+    // A failure that lasts, such as too few descriptors, is told once.
+    let mut told = false;
     loop {
         let accepted = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => receive(stream, &world, &runtime, stop.clone()),
+            Ok((stream, _)) => {
+                told = false;
+                receive(stream, &world, &runtime, stop.clone());
+            }
             Err(error) => {
-                tracing::warn!(%error, "the sandbox cannot accept a connection");
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(%error, "the sandbox cannot accept connections");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

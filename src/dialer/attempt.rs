@@ -177,6 +177,7 @@ impl<M: Manager> Attempt<M> {
         let orders = entry.pool.complete_dial(connection, opened, retire_at, now);
         if orders.cleared {
             entry.latch(1 << slot);
+            tracing::info!(%account, slot, "the server knows the session again: it serves");
             shared.events.emit(|| Event::Cleared { account, slot });
         }
         let due = (now + shared.hot.max_idle_ms()).min(retire_at);
@@ -217,9 +218,11 @@ impl<M: Manager> Attempt<M> {
         let retry_at = entry.pool.pause_after_failure(now, shared.share(), at_least);
         let text = shown(&error);
         entry.counters().count_open(self.centre, end);
+        let (account, slot) = (entry.pool.account(), self.order.slot);
+        tracing::info!(%account, slot, error = %text, "a dial failed");
         shared.events.emit(|| Event::DialFailed {
-            account: entry.pool.account(),
-            slot: self.order.slot,
+            account,
+            slot,
             error: Arc::from(text.as_str()),
             retry_in: Duration::from_millis(retry_at - now),
         });

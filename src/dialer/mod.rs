@@ -7,6 +7,7 @@ mod attempt;
 mod breaker;
 
 use std::num::NonZeroU32;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
-use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedSemaphorePermit, Semaphore};
 
 pub(crate) use attempt::{dial, shown};
 
@@ -63,6 +64,8 @@ pub(crate) struct Lane {
     turn: AsyncMutex<()>,
     handshakes: Arc<Semaphore>,
     breaker: Mutex<Breaker>,
+    /// Told when the breaker has closed, so that nobody waits for it any longer.
+    closed: Notify,
 }
 
 impl Lane {
@@ -81,6 +84,7 @@ impl Lane {
             turn: AsyncMutex::new(()),
             handshakes: Arc::new(Semaphore::new(config.handshakes as usize)),
             breaker: Mutex::new(Breaker::default()),
+            closed: Notify::new(),
         }
     }
 
@@ -101,8 +105,14 @@ impl Lane {
             tokio::time::sleep(not_until.wait_time_from(self.pace_clock.now())).await;
         }
         while is_wanted() {
+            let mut closed = pin!(self.closed.notified());
+            // Registered before the breaker is looked at, so that no success is missed.
+            closed.as_mut().enable();
             let Err(until) = self.try_begin(clock.tick()) else { return Some(permit) };
-            tokio::time::sleep_until(clock.instant_of(until)).await;
+            tokio::select! {
+                () = tokio::time::sleep_until(clock.instant_of(until)) => {}
+                () = closed => {}
+            }
         }
         None
     }
@@ -112,13 +122,15 @@ impl Lane {
     }
 
     /// The server refuses dials from here.
-    pub(crate) fn trip(&self) {
-        self.breaker.lock().trip();
+    pub(crate) fn trip(&self, now: Tick) {
+        self.breaker.lock().trip(now);
     }
 
     /// A dial succeeded.
     pub(crate) fn reset_breaker(&self) {
-        self.breaker.lock().reset();
+        if self.breaker.lock().reset() {
+            self.closed.notify_waiters();
+        }
     }
 }
 
@@ -144,15 +156,33 @@ mod tests {
     async fn dials_that_nobody_wants_spend_nothing() {
         let lane = Lane::new(&DialConfig { per_second: 1000, handshakes: 1 });
         let clock = Clock::new();
-        lane.trip();
+        lane.trip(clock.tick());
         for _ in 0..100 {
             assert!(lane.enter(&clock, || false).await.is_none());
         }
         // What an open breaker lets through at first.
-        for seconds in [0, 1, 4] {
+        for seconds in [1, 4, 8] {
             assert!(lane.enter(&clock, || true).await.is_some());
             assert_eq!((clock.tick() - crate::clock::EPOCH) / 1000, seconds);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_for_an_open_breaker_goes_on_when_another_dial_succeeds() {
+        let lane = Lane::new(&DialConfig { per_second: 1000, handshakes: 64 });
+        let clock = Clock::new();
+        for _ in 0..20 {
+            assert!(lane.enter(&clock, || true).await.is_some());
+        }
+        let began = clock.tick();
+        lane.trip(began);
+        let success = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            lane.reset_breaker();
+        };
+        let (entered, ()) = tokio::join!(lane.enter(&clock, || true), success);
+        assert!(entered.is_some());
+        assert!(clock.tick() - began < 400, "{} ms", clock.tick() - began);
     }
 
     #[tokio::test(start_paused = true)]

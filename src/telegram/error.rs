@@ -42,7 +42,7 @@ pub enum TelegramError {
     },
     /// The server does not know the key when a connection begins. At times it is mistaken, so
     /// that the first time proves nothing.
-    #[error("the server does not know the authorization key ({strikes} times in a row)")]
+    #[error("the server does not know the authorization key (refusal {strikes} in a row)")]
     KeyUnknown {
         /// How often in a row.
         strikes: u32,

@@ -80,7 +80,8 @@ impl Samples {
 }
 
 const REASONS: &str = "idle age broken check_failed excess quarantine requested drain shutdown";
-const QUARANTINES: &str = "key_duplicated needs_login deactivated suspect misconfigured operator";
+const QUARANTINES: &str =
+    "key_duplicated needs_login deactivated suspect dead misconfigured operator";
 const OPENS: &str = "ok timeout refused auth handshake io cancelled";
 
 /// Every metric, with its labels and all their values.

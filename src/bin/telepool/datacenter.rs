@@ -53,7 +53,7 @@ pub(crate) fn run(arguments: DatacenterArguments) -> Result<ExitCode, Failure> {
              (seed {seed}); Ctrl-C ends it",
             data_centre.address(),
             sessions.len(),
-            arguments.sandbox.accounts,
+            arguments.sandbox.accounts(),
         );
         drop(sessions);
         time_is_up(arguments.duration, stop).await;

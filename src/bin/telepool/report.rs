@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
-use telepool::PoolStats;
+use telepool::{AccountId, PoolStats};
 
 /// The longest time that is told apart, in microseconds.
 const LONGEST_US: u64 = 600_000_000;
@@ -85,11 +85,11 @@ impl Tally {
     }
 
     /// A call or its acquire failed for no reason that anybody injected.
-    pub(crate) fn count_failed(&self, error: &dyn fmt::Display) {
+    pub(crate) fn count_failed(&self, account: AccountId, error: &dyn fmt::Display) {
         self.failed.fetch_add(1, Ordering::Relaxed);
         let mut examples = self.examples.lock().expect("BUG: nobody panics with this lock");
         if examples.len() < EXAMPLES_MAX {
-            let example = error.to_string();
+            let example = format!("{account}: {error}");
             if !examples.contains(&example) {
                 examples.push(example);
             }
@@ -130,6 +130,7 @@ pub(crate) struct Summary {
     call_ms: Call,
     flood_waits: u64,
     quarantines: u64,
+    dials_failed: u64,
     key_violations: u64,
     seed: u64,
 }
@@ -152,7 +153,10 @@ struct Call {
 pub(crate) struct Run {
     pub(crate) accounts: u64,
     pub(crate) sessions: u64,
+    /// How long the run took, its end included.
     pub(crate) took: Duration,
+    /// How long it worked before the end was asked for, and the calls that it made by then.
+    pub(crate) worked: (Duration, u64),
     pub(crate) left: u64,
     pub(crate) key_violations: u64,
     pub(crate) seed: u64,
@@ -164,6 +168,7 @@ impl Summary {
         let (waits, calls) = (&times.0.0, &times.1.0);
         let millis = |quantile| calls.value_at_quantile(quantile) as f64 / 1000.0;
         let seconds = run.took.as_secs_f64().max(0.001);
+        let worked = run.worked.0.as_secs_f64().max(0.001);
         Self {
             accounts: run.accounts,
             sessions: run.sessions,
@@ -173,7 +178,7 @@ impl Summary {
             calls: tally.calls(),
             calls_failed: tally.failed(),
             calls_faulted: tally.faulted(),
-            calls_per_s: (tally.calls() as f64 / seconds).round(),
+            calls_per_s: (run.worked.1 as f64 / worked).round(),
             connections_created: stats.total_connections_created,
             connections_reused: stats.total_connections_reused,
             connections_closed: stats.total_connections_closed,
@@ -187,6 +192,7 @@ impl Summary {
             call_ms: Call { p50: millis(0.5), p99: millis(0.99) },
             flood_waits: stats.flood_waits,
             quarantines: stats.quarantines,
+            dials_failed: stats.dials_failed,
             key_violations: run.key_violations,
             seed: run.seed,
         }
@@ -194,7 +200,15 @@ impl Summary {
 
     /// Whether the run was as it should be.
     pub(crate) fn is_good(&self) -> bool {
-        self.calls_failed == 0 && self.key_violations == 0 && self.connections_left == 0
+        self.calls_failed == 0
+            && self.key_violations == 0
+            && self.connections_left == 0
+            && !self.reached_nobody()
+    }
+
+    /// Whether every dial failed.
+    pub(crate) fn reached_nobody(&self) -> bool {
+        self.connections_created == 0 && self.dials_failed > 0
     }
 }
 
@@ -207,21 +221,25 @@ impl fmt::Display for Summary {
         let Self { acquire_wait_us: wait, call_ms: call, .. } = self;
         let millis = |micros: u64| micros as f64 / 1000.0;
         for (name, value) in [
-            ("accounts", format!("{} with {} sessions", self.accounts, self.sessions)),
+            ("accounts", format!("{}, with sessions: {}", self.accounts, self.sessions)),
             ("duration", format!("{:.1} s (seed {})", self.duration_s, self.seed)),
-            ("acquires", format!("{}, {} failed", self.acquires, self.acquires_failed)),
+            ("acquires", format!("{} got a lease, {} failed", self.acquires, self.acquires_failed)),
+            ("calls", format!("{} ({:.0}/s)", self.calls, self.calls_per_s)),
             (
-                "calls",
+                "failures",
                 format!(
-                    "{} ({:.0}/s), {} failed, {} faulted",
-                    self.calls, self.calls_per_s, self.calls_failed, self.calls_faulted
+                    "{}, and {} by injected faults (acquires and calls)",
+                    self.calls_failed, self.calls_faulted
                 ),
             ),
             (
                 "connections",
                 format!(
-                    "{} created, {} closed, {} left open",
-                    self.connections_created, self.connections_closed, self.connections_left
+                    "{} created, {} closed, {} left open; {} dials failed",
+                    self.connections_created,
+                    self.connections_closed,
+                    self.connections_left,
+                    self.dials_failed
                 ),
             ),
             (
@@ -242,7 +260,8 @@ impl fmt::Display for Summary {
                 ),
             ),
             ("call", format!("p50 {:.3} ms, p99 {:.3} ms", call.p50, call.p99)),
-            ("floods", format!("{}, {} quarantines", self.flood_waits, self.quarantines)),
+            ("flood waits", self.flood_waits.to_string()),
+            ("quarantines", self.quarantines.to_string()),
             ("key violations", self.key_violations.to_string()),
         ] {
             writeln!(f, "{name:<15} {value}")?;

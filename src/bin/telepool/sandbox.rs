@@ -19,23 +19,25 @@ const FIRST_PHONE: u64 = 9_996_000_000;
 const FIRST_BOT: u64 = 5_000_000_000;
 /// Every so many accounts, one is a bot.
 const BOTS_APART: u64 = 4;
+const ACCOUNTS: u32 = 200;
+const LATENCY: Duration = Duration::from_millis(50);
 /// More sessions than an account can have anywhere.
 const SESSIONS_MAX: i64 = 64;
 
 #[derive(Debug, Args)]
 pub(crate) struct SandboxArguments {
-    /// How many accounts the sandbox has.
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub(crate) accounts: u32,
+    /// How many accounts the sandbox has [default: 200].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    accounts: Option<u32>,
     /// How many sessions each account has; without it, 1 to 3.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=SESSIONS_MAX))]
-    pub(crate) sessions_per_account: Option<u16>,
-    /// How much later than at once the data centre answers.
-    #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = time)]
-    pub(crate) latency: Duration,
-    /// What goes wrong: `none`, `mixed`, or a TOML file of rules.
-    #[arg(long, value_name = "none|mixed|FILE", default_value = "none")]
-    pub(crate) faults: String,
+    sessions_per_account: Option<u16>,
+    /// How much later than at once the data centre answers [default: 50ms].
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    latency: Option<Duration>,
+    /// What goes wrong: `none`, `mixed`, or a TOML file of rules [default: none].
+    #[arg(long, value_name = "none|mixed|FILE")]
+    faults: Option<String>,
     /// What faults, sessions and the pool's own chances are drawn from; random without it.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) seed: Option<u64>,
@@ -49,9 +51,28 @@ pub(crate) struct Sandbox {
 }
 
 impl SandboxArguments {
+    /// A flag that was given and says something of a sandbox only.
+    pub(crate) fn first_given(&self) -> Option<&'static str> {
+        let given = [
+            ("--accounts", self.accounts.is_some()),
+            ("--sessions-per-account", self.sessions_per_account.is_some()),
+            ("--latency", self.latency.is_some()),
+            ("--faults", self.faults.is_some()),
+        ];
+        given.into_iter().find(|(_, is_given)| *is_given).map(|(flag, _)| flag)
+    }
+
+    pub(crate) fn accounts(&self) -> u32 {
+        self.accounts.unwrap_or(ACCOUNTS)
+    }
+
+    pub(crate) fn latency(&self) -> Duration {
+        self.latency.unwrap_or(LATENCY)
+    }
+
     /// What goes wrong, or why the words say nothing.
     pub(crate) fn plan(&self) -> Result<FaultPlan, Failure> {
-        match self.faults.as_str() {
+        match self.faults.as_deref().unwrap_or("none") {
             "none" => Ok(FaultPlan::default()),
             "mixed" => Ok(FaultPlan::mixed()),
             path => {
@@ -75,7 +96,7 @@ impl SandboxArguments {
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
         let mut options = DataCentreOptions::default();
         options.listen = listen;
-        options.latency = self.latency;
+        options.latency = self.latency();
         options.seed = seed;
         options.faults = plan;
         let data_centre = DataCentre::start(options).await.map_err(|error| {
@@ -84,7 +105,7 @@ impl SandboxArguments {
         let mut random = fastrand::Rng::with_seed(seed);
         let (users, bots): (Arc<str>, Arc<str>) = ("users".into(), "bots".into());
         let mut sessions = Vec::new();
-        for number in 0..u64::from(self.accounts) {
+        for number in 0..u64::from(self.accounts()) {
             let count = random.u16(1..=3);
             let count = self.sessions_per_account.unwrap_or(count);
             let (account, group) = match number % BOTS_APART {

@@ -23,7 +23,7 @@ use crate::monitor::Monitor;
 use crate::report::{Run, Summary, Tally};
 use crate::roster::{Roster, keep};
 use crate::sandbox::{Sandbox, SandboxArguments};
-use crate::settings::{Settings, time};
+use crate::settings::{Settings, address, time};
 use crate::signals::{Stop, Stopper};
 use crate::workload::{self, Accounts, Manager, Mix, Work, now};
 use crate::{SettingsArguments, files, logs, monitor, sessions, signals, status};
@@ -48,17 +48,18 @@ pub(crate) struct ServeArguments {
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     concurrency: u32,
     /// How many calls are made in a second; 0 makes as many as the callers can. With --sessions
-    /// all calls are pings, and 0 makes none but one for each account at the start.
-    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
+    /// all calls are pings, and 0 makes none: each account's first connection is opened, no more.
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
     rate: u32,
     /// How long to run; without it, until Ctrl-C.
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = time)]
     duration: Option<Duration>,
     /// Prints the summary as one JSON object on standard output.
     #[arg(long)]
     json: bool,
     /// The loopback address of /metrics and /healthz; port 0 takes a free one.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464", value_parser = address)]
     listen: SocketAddr,
     #[command(flatten)]
     settings: SettingsArguments,
@@ -108,6 +109,12 @@ pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, Failure> {
         false => summary.to_string(),
     };
     tell(&text)?;
+    if summary.reached_nobody() {
+        eprintln!(
+            "telepool: no connection could be opened: is the data centre reachable? \
+             TELEPOOL_LOG=info tells of each dial"
+        );
+    }
     for example in tally.examples() {
         eprintln!("telepool: a call failed: {example}");
     }
@@ -157,7 +164,7 @@ async fn serve(
         data_centre: data_centre.clone(),
         seed,
     };
-    work_until(arguments, work, line, &stopper, stop).await;
+    let worked = work_until(arguments, work, line, &stopper, stop).await;
 
     let left = close(&pool, line).await;
     let took = started.elapsed();
@@ -174,7 +181,7 @@ async fn serve(
     line.finish_and_clear();
     keep(state).await?;
     let (accounts, sessions) = (account_count as u64, sessions as u64);
-    Ok((stats, tally, Run { accounts, sessions, took, left, key_violations, seed }))
+    Ok((stats, tally, Run { accounts, sessions, took, worked, left, key_violations, seed }))
 }
 
 /// Reads what there is to read, before anything is started.
@@ -182,6 +189,11 @@ fn plan(arguments: &ServeArguments, settings: &Settings) -> Result<Plan, Failure
     let Some(path) = &arguments.sessions else {
         return arguments.world.plan().map(Plan::Sandbox);
     };
+    if let Some(flag) = arguments.world.first_given() {
+        return Err(Failure::refused(format!(
+            "{flag} belongs to --sandbox: it says nothing of the sessions of a file"
+        )));
+    }
     let sessions = sessions::read(path, settings.data_centres())?;
     let mut telegram = TelegramSettings::new(sessions::api_id()?);
     telegram.data_centres = settings.data_centres().clone();
@@ -202,7 +214,7 @@ async fn ground(arguments: &ServeArguments, plan: Plan) -> Result<Ground, Failur
     let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
     let Sandbox { data_centre, sessions, seed } = arguments.world.start(anywhere, plan).await?;
     let mut telegram = TelegramSettings::new(1);
-    telegram.call_timeout = CALL_TIMEOUT + arguments.world.latency;
+    telegram.call_timeout = CALL_TIMEOUT + arguments.world.latency();
     let roster = Roster::new(sessions, None)?;
     Ok(Ground { roster, data_centre: Some(data_centre), telegram, seed })
 }
@@ -220,21 +232,22 @@ fn announce(
             "telepool: sandbox data centre on {}, {} ms of latency, {accounts} accounts, \
              {sessions} sessions, seed {seed}",
             it.address(),
-            arguments.world.latency.as_secs_f64() * 1000.0,
+            arguments.world.latency().as_secs_f64() * 1000.0,
         ),
         None => eprintln!("telepool: {accounts} accounts, {sessions} sessions"),
     }
     eprintln!("telepool: metrics on http://{}/metrics; Ctrl-C ends the run", monitor.address());
 }
 
-/// Has the work done until the time is up.
+/// Has the work done until the time is up. Answers how long that was, and how many calls were made.
 async fn work_until(
     arguments: &ServeArguments,
     work: Work,
     line: &ProgressBar,
     stopper: &Stopper,
     stop: Stop,
-) {
+) -> (Duration, u64) {
+    let started = now();
     let (pool, tally) = (work.pool.clone(), Arc::clone(&work.tally));
     let show = show(&pool, &tally, line);
     let works = arguments.sandbox || arguments.rate > 0;
@@ -251,12 +264,14 @@ async fn work_until(
             () = time_is_up(arguments.duration, stop) => {}
         }
         stopper.ask();
+        let worked = (started.elapsed(), tally.calls());
         line.set_message("the last calls are ending");
         all_ended(&mut callers).await;
+        worked
     };
     tokio::select! {
-        () = end => {}
-        () = show => {}
+        worked = end => worked,
+        () = show => unreachable!("BUG: the line is shown for ever"),
     }
 }
 

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -41,6 +42,12 @@ impl Default for Settings {
 /// Reads a time of the command line.
 pub(crate) fn time(text: &str) -> Result<Duration, String> {
     parse_time(text).ok_or_else(|| "must be seconds, or a time such as 250ms, 30s, 5m".to_owned())
+}
+
+/// Reads an address of the command line.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
+    let text = text.replace("localhost:", "127.0.0.1:");
+    text.parse().map_err(|_| "must be an address with a port, such as 127.0.0.1:9464".to_owned())
 }
 
 impl Settings {

@@ -32,14 +32,14 @@ pub(crate) fn text(
     let calls = tally.calls();
     let rate = (calls - calls_before) as f64 / passed.as_secs_f64().max(0.001);
     let connections = stats.current_pool_size + stats.current_active_connections;
+    // The most important first: a narrow terminal cuts the end off.
     format!(
-        "{connections} connections ({} active, {} opening), {} leases, {} waiting | {rate:.0} \
-         calls/s, {calls} calls, {} failed, {} faulted",
-        stats.current_active_connections,
-        stats.current_connecting,
-        stats.leases,
-        stats.waiting,
+        "{rate:.0} calls/s, {} failed, {} faulted | open {connections} (leased {}), opening {}, \
+         waiting {} | {calls} calls",
         tally.failed(),
         tally.faulted(),
+        stats.current_active_connections,
+        stats.current_connecting,
+        stats.waiting,
     )
 }

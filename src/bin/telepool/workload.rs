@@ -150,7 +150,7 @@ impl Caller {
         if injected {
             tally.count_faulted();
         } else {
-            tally.count_failed(error);
+            tally.count_failed(account, error);
         }
     }
 }
