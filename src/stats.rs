@@ -146,9 +146,13 @@ impl GroupCounters {
         self.opens[named.unwrap_or(CENTRES - 1)].add(end as usize);
     }
 
-    /// Dials that brought no connection.
+    /// Dials that failed. One that nobody wanted any more did not.
     pub(crate) fn opens_failed(&self) -> u64 {
-        self.opens.iter().flat_map(|ends| ends.read().into_iter().skip(1)).sum()
+        let failed = |ends: &Family<7>| {
+            let [_ok, failed @ .., _cancelled] = ends.read();
+            failed.iter().sum::<u64>()
+        };
+        self.opens.iter().map(failed).sum()
     }
 
     #[cold]
@@ -308,7 +312,7 @@ pub struct PoolStats {
     pub leases: u64,
     /// Acquires in line now.
     pub waiting: u64,
-    /// Dials that failed so far.
+    /// Dials that failed so far, without those that were called off.
     pub dials_failed: u64,
     /// Errors reported of connections so far.
     pub connection_errors: u64,

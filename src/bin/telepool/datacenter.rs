@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: DatacenterArguments) -> Result<ExitCode, Failure> {
             "--out {shown}: it exists, and sessions are not overwritten: choose another file"
         )));
     }
-    logs::start(&status::hidden());
+    logs::start(&status::hidden())?;
     runtime()?.block_on(async {
         let (_stopper, stop) = signals::listen()?;
         let Sandbox { data_centre, sessions, seed } =

@@ -9,13 +9,22 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::layer;
 use tracing_subscriber::layer::SubscriberExt;
 
+use crate::failure::Failure;
+
 /// Where the client library logs: it warns of every lost connection, which the pool counts.
 const CLIENT: [&str; 3] = ["grammers_client", "grammers_mtproto", "grammers_mtsender"];
 
 /// Starts the log. Warnings are shown unless `TELEPOOL_LOG` says `error`, `info`, `debug`,
 /// `trace` or `off`.
-pub(crate) fn start(line: &ProgressBar) {
-    let level = std::env::var("TELEPOOL_LOG").ok().and_then(|level| level.parse().ok());
+pub(crate) fn start(line: &ProgressBar) -> Result<(), Failure> {
+    let level = std::env::var("TELEPOOL_LOG").ok().map(|level| {
+        level.parse().map_err(|_| {
+            Failure::refused(format!(
+                "TELEPOOL_LOG = {level}: must be off, error, warn, info, debug or trace"
+            ))
+        })
+    });
+    let level = level.transpose()?;
     let own: LevelFilter = level.unwrap_or(LevelFilter::WARN);
     let client = level.unwrap_or(LevelFilter::ERROR);
     let targets = CLIENT.map(|target| (target, client));
@@ -28,6 +37,7 @@ pub(crate) fn start(line: &ProgressBar) {
     let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
     // Refused only if there is a log already.
     tracing::subscriber::set_global_default(subscriber).ok();
+    Ok(())
 }
 
 struct AboveLine(ProgressBar);

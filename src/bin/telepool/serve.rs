@@ -101,7 +101,7 @@ pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, Failure> {
     let settings = arguments.settings.load(base)?;
     let plan = plan(&arguments, &settings)?;
     let line = status::line();
-    logs::start(&line);
+    logs::start(&line)?;
     let (stats, tally, run) = runtime()?.block_on(serve(&arguments, &settings, plan, &line))?;
     let summary = Summary::new(&run, &stats, &tally);
     let text = match arguments.json {

@@ -152,7 +152,16 @@ fn merge_variable(
         return Ok(());
     };
     // Variables without a section, such as TELEPOOL_API_ID, are no settings of the pool.
-    let Some((section, key)) = rest.split_once("__") else { return Ok(()) };
+    let Some((section, key)) = rest.split_once("__") else {
+        let spelled = |setting: &&Setting| setting.key.replace('.', "_") == rest.to_lowercase();
+        return match Setting::all().iter().find(spelled) {
+            None => Ok(()),
+            Some(setting) => Err(format!(
+                "{PREFIX}{rest}: two underscores stand after the section: {PREFIX}{}",
+                setting.key.replace('.', "__").to_uppercase()
+            )),
+        };
+    };
     let key = format!("{}.{}", section.to_lowercase(), key.to_lowercase());
     let origin = format!("environment {PREFIX}{rest}");
     let Some(value) = value.to_str() else {
@@ -227,6 +236,12 @@ mod tests {
         assert_eq!(settings.config.pool.max_connections_per_account, 2);
         let both = format!("{file}\n[pool]\nmax_idle_time = 90");
         assert_eq!(merged(&both, &[], &[]).unwrap().config.pool.max_idle_time.as_secs(), 90);
+    }
+
+    #[test]
+    fn a_variable_that_was_meant_for_a_setting_is_not_ignored() {
+        let error = merged("", &[("TELEPOOL_POOL_MAX_IDLE_TIME", "7m")], &[]).unwrap_err();
+        assert!(error.contains("TELEPOOL_POOL__MAX_IDLE_TIME"), "{error}");
     }
 
     #[test]
