@@ -25,6 +25,7 @@ mod outage;
 mod panics;
 mod race;
 mod readme;
+mod reentry;
 #[cfg(all(feature = "grammers", feature = "sandbox"))]
 mod sandbox;
 mod scripted;
