@@ -341,7 +341,7 @@ impl<M: Manager, H: Home<M>> Future for Acquire<M, H> {
                     unreachable!("BUG: the step was just read")
                 };
                 if let (Some(started), true) = (this.started, this.waited) {
-                    lease.observe_wait(now().saturating_duration_since(started));
+                    lease.tell_waited(now().saturating_duration_since(started), this.site);
                 }
                 return Poll::Ready(Ok(lease));
             }

@@ -28,6 +28,8 @@ pub struct Config {
     pub flood: FloodConfig,
     /// Sessions in doubt.
     pub health: HealthConfig,
+    /// What is worth a warning.
+    pub watch: WatchConfig,
 }
 
 /// The `[pool]` settings.
@@ -89,6 +91,16 @@ pub struct HealthConfig {
     pub probe_after: Duration,
 }
 
+/// The `[watch]` settings: what is told by an event, a line of the log and a counter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WatchConfig {
+    /// An acquire that waited for longer.
+    pub slow_acquire: Duration,
+    /// A lease that was held for longer, which may have been forgotten.
+    pub held_lease: Duration,
+}
+
 impl Default for Config {
     fn default() -> Self {
         let seconds = Duration::from_secs;
@@ -111,6 +123,7 @@ impl Default for Config {
             dial: DialConfig { per_second: 10, handshakes: 3 },
             flood: FloodConfig { wait_max: seconds(5) },
             health: HealthConfig { probe_after: seconds(300) },
+            watch: WatchConfig { slow_acquire: seconds(1), held_lease: seconds(300) },
         }
     }
 }
@@ -218,7 +231,7 @@ pub enum ConfigError {
 
 fn meant(suggestion: &Option<&str>) -> String {
     suggestion.map_or_else(
-        || "the settings are those of pool, dial, flood and health".to_owned(),
+        || "the settings are those of pool, dial, flood, health and watch".to_owned(),
         |setting| format!("did you mean {setting}?"),
     )
 }
@@ -444,6 +457,18 @@ const SETTINGS: &[Setting] = &[
         Time as time,
         time(1, 1),
         "when a session that the server did not know is dialled once more"
+    ),
+    setting!(
+        watch.slow_acquire,
+        Time as time,
+        time(1, 1),
+        "an acquire that waited for longer is told"
+    ),
+    setting!(
+        watch.held_lease,
+        Time as time,
+        time(1, 30),
+        "a lease that was held for longer is told"
     ),
 ];
 

@@ -3,7 +3,7 @@
 //! Owns no task and spawns none: what takes time goes to the worker as an [`Errand`]. So a lease
 //! may be dropped on any thread, with or without a runtime.
 
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, Location};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::error::SendError;
 
 use crate::account_pool::{
-    AccountPool, CloseReason, Connection, DialOrder, Lost, Orders, Pressure, Probe, SLOTS_MAX,
-    Totals,
+    AccountPool, CloseReason, Connection, ConnectionId, DialOrder, Lost, Orders, Pressure, Probe,
+    SLOTS_MAX, Totals,
 };
 use crate::clock::{Instant, now};
 use crate::dialer::shown;
@@ -22,6 +22,7 @@ use crate::manager::{Egress, Manager, Profile, QuarantineReason, Reaction};
 use crate::registry::Mark;
 use crate::shared::Shared;
 use crate::stats::{AccountEnd, GroupCounters, Measure};
+use crate::sync::Ordering;
 
 /// How often a quarantine is told anew because it changed while it was told.
 const LATCHES_MAX: usize = 16;
@@ -312,6 +313,32 @@ impl<M: Manager> Entry<M> {
         self.pool.cool_down(key, now + crate::clock::millis(wait), now);
         let account = self.pool.account();
         self.shared.events.emit(|| Event::FloodWait { account, key, wait });
+    }
+
+    /// A lease has been held for so many milliseconds that it may have been forgotten.
+    pub(crate) fn tell_held(&self, slot: u16, id: ConnectionId, held: u64) {
+        let account = self.pool.account();
+        let held = Duration::from_millis(held);
+        let site = self.pool.connections().find(|it| it.slot == slot && it.id == id);
+        let site = site.and_then(|connection| connection.held()).and_then(|(_, site)| site);
+        self.counters().lease_leaks.fetch_add(1, Ordering::Relaxed);
+        let at = site.map(ToString::to_string).unwrap_or_default();
+        tracing::warn!(%account, %id, ?held, at, "a lease is held for long: was it forgotten?");
+        self.shared.events.emit(|| Event::LeaseHeld { account, id, held, site });
+    }
+
+    /// An acquire got its lease after a wait.
+    pub(crate) fn tell_waited(&self, waited: Duration, site: &'static Location<'static>) {
+        self.shared.observe(Measure::AcquireWait, self.pool.group(), waited);
+        if waited <= self.shared.config.load().watch.slow_acquire {
+            return;
+        }
+        let account = self.pool.account();
+        self.counters().slow_acquires.fetch_add(1, Ordering::Relaxed);
+        if self.shared.may_warn() {
+            tracing::warn!(%account, ?waited, at = %site, "an acquire was slow (told once a second)");
+        }
+        self.shared.events.emit(|| Event::SlowAcquire { account, waited, site });
     }
 
     /// Puts one session, or all of them, out of service.

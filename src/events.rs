@@ -4,6 +4,7 @@
 //! how many; one that panics loses that event. Neither ever delays the pool. Acquires and
 //! releases are no events: they are counted.
 
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,6 +74,28 @@ pub enum Event {
         kind: ErrorKind,
         /// What went wrong.
         error: Arc<str>,
+    },
+    /// An acquire waited for longer than `watch.slow_acquire`, and then got its lease.
+    SlowAcquire {
+        /// Whose.
+        account: AccountId,
+        /// How long.
+        waited: Duration,
+        /// Where it was called.
+        site: &'static Location<'static>,
+    },
+    /// A lease has been held for longer than `watch.held_lease`: it may have been forgotten. Told
+    /// once for each, by the reaper at its next look: up to `pool.max_idle_time` and a
+    /// `pool.cleanup_interval` late.
+    LeaseHeld {
+        /// Whose.
+        account: AccountId,
+        /// Which connection.
+        id: ConnectionId,
+        /// How long; if leases share the connection, since the last one came.
+        held: Duration,
+        /// Where the first of the leases held now was acquired.
+        site: Option<&'static Location<'static>>,
     },
     /// The server makes one method of the account wait.
     FloodWait {

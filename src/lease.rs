@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::ops::{AsyncFnOnce, Deref};
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -160,12 +161,8 @@ impl<M: Manager, H: Home<M>> Lease<M, H> {
         &self.entry().shared.manager
     }
 
-    pub(crate) fn group(&self) -> u16 {
-        self.entry().pool.group()
-    }
-
-    pub(crate) fn observe_wait(&self, waited: Duration) {
-        self.entry().shared.observe(Measure::AcquireWait, self.group(), waited);
+    pub(crate) fn tell_waited(&self, waited: Duration, site: &'static Location<'static>) {
+        self.entry().tell_waited(waited, site);
     }
 }
 

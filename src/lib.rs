@@ -82,7 +82,8 @@ pub use account::{AccountId, ParseAccountError, RevealedAccount};
 pub use account_pool::{AccountStats, CloseReason, ConnectionId, ConnectionStats, Source};
 pub use acquire::Acquire;
 pub use config::{
-    Config, ConfigError, DialConfig, FloodConfig, HealthConfig, PoolConfig, Setting, parse_time,
+    Config, ConfigError, DialConfig, FloodConfig, HealthConfig, PoolConfig, Setting, WatchConfig,
+    parse_time,
 };
 pub use error::{AcquireError, BuildError, DialError, Stage, WaitTimeout};
 pub use events::{Event, EventStream};

@@ -93,6 +93,12 @@ pub trait Manager: Send + Sync + 'static {
         0
     }
 
+    /// How many updates of each group were dropped so far because nobody took them in time, for
+    /// the counters.
+    fn updates_dropped(&self) -> Vec<(Arc<str>, u64)> {
+        Vec::new()
+    }
+
     /// The accounts of a group, for `acquire_any`. `None` means that the manager keeps no such
     /// list; the pool then chooses among the accounts it has met.
     fn members(&self, group: &str) -> Option<Arc<[AccountId]>> {

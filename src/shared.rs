@@ -40,6 +40,8 @@ pub(crate) struct Shared<M: Manager> {
     pub(crate) observer: OnceLock<Box<dyn Observer>>,
     pub(crate) occupancy: Occupancy,
     next_connection: AtomicU64,
+    /// The second in which a slow acquire was last logged.
+    warned: AtomicU64,
     random: Mutex<fastrand::Rng>,
 }
 
@@ -109,6 +111,7 @@ impl<M: Manager> Shared<M> {
             observer: OnceLock::new(),
             occupancy: Occupancy::new(),
             next_connection: AtomicU64::new(1),
+            warned: AtomicU64::new(0),
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
             config: ArcSwap::from_pointee(config),
             clock,
@@ -132,6 +135,12 @@ impl<M: Manager> Shared<M> {
     /// A number that no other account's entry of this pool has.
     pub(crate) fn next_serial(&self) -> u64 {
         self.next_connection()
+    }
+
+    /// Whether a warning of a kind that may come in floods may be logged: one in a second.
+    pub(crate) fn may_warn(&self) -> bool {
+        let second = self.clock.coarse() / 1000;
+        self.warned.swap(second, Ordering::Relaxed) != second
     }
 
     /// A random share from zero to one.

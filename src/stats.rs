@@ -124,6 +124,8 @@ pub(crate) struct GroupCounters {
     pub(crate) quarantines: Family<{ QuarantineReason::ALL.len() }>,
     /// Releases after which the connection was closed.
     pub(crate) releases_closed: AtomicU64,
+    pub(crate) slow_acquires: AtomicU64,
+    pub(crate) lease_leaks: AtomicU64,
     pub(crate) flood_waits: AtomicU64,
     pub(crate) flood_wait_ms: AtomicU64,
     pub(crate) accounts_opened: AtomicU64,

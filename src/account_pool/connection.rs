@@ -152,6 +152,9 @@ pub(crate) struct Connection<C> {
     reason: AtomicU64,
     /// One if a borrower panicked and nobody has checked the connection since.
     suspect: AtomicU64,
+    /// The uses that the reaper saw, and since when there were no more; its own memory.
+    watched_uses: AtomicU64,
+    watched_since: AtomicU64,
     last_error: Cell<String>,
 }
 
@@ -180,6 +183,8 @@ impl<C> Connection<C> {
             errors: AtomicU64::new(0),
             reason: AtomicU64::new(0),
             suspect: AtomicU64::new(0),
+            watched_uses: AtomicU64::new(0),
+            watched_since: AtomicU64::new(0),
             last_error: Cell::empty(),
         }
     }
@@ -286,6 +291,30 @@ impl<C> Connection<C> {
             let site = call_site::location_of(self.held_at.load(Ordering::Relaxed));
             (self.held_since.load(Ordering::Relaxed), site)
         })
+    }
+
+    /// The reaper's look at a leased connection. Answers since when it has been leased without a
+    /// new lease, if that is for `limit` or longer and has not been told yet.
+    pub(crate) fn held_too_long(&self, now: Tick, limit: u64) -> Option<Tick> {
+        let uses = self.uses();
+        if self.max_leases == 1 {
+            let since = self.held_since.load(Ordering::Relaxed);
+            let is_long = now.saturating_sub(since) >= limit;
+            // Told once for each lease.
+            let is_new = is_long && self.watched_uses.swap(uses, Ordering::Relaxed) != uses;
+            return is_new.then_some(since);
+        }
+        // When a shared one last got a new lease is not kept: it is seen by the uses.
+        if self.watched_uses.swap(uses, Ordering::Relaxed) != uses {
+            self.watched_since.store(now, Ordering::Relaxed);
+            return None;
+        }
+        let since = self.watched_since.load(Ordering::Relaxed);
+        if now.saturating_sub(since) < limit {
+            return None;
+        }
+        self.watched_since.store(Tick::MAX, Ordering::Relaxed);
+        Some(since)
     }
 
     pub(crate) fn count_error(&self, text: String) {

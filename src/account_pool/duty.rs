@@ -118,6 +118,8 @@ pub(crate) enum Lost {
 pub(crate) enum Reap<C> {
     /// Look again at this tick.
     Again(Tick),
+    /// Look again at this tick; it has been leased for too long, since the other.
+    Held(Tick, Tick),
     /// It expired: carry the orders out.
     Expired(Orders<C>),
     /// It is no more.

@@ -234,6 +234,7 @@ impl<C, E> AccountPool<C, E> {
         look: Tick,
         now: Tick,
         max_idle: u64,
+        max_held: u64,
     ) -> Reap<C> {
         let Some(body) = self.body.get() else { return Reap::Gone };
         let found = body.slots.get(usize::from(slot)).and_then(|slot| slot.load());
@@ -247,8 +248,13 @@ impl<C, E> AccountPool<C, E> {
             until if retire_at > now => until.min(retire_at),
             until => until,
         };
+        let mut held = None;
         let idle_until = match connection.word.snapshot().state() {
-            ConnectionState::Active => leased_until,
+            ConnectionState::Active => {
+                held = connection.held_too_long(now, max_held);
+                // Often enough to see in time that nobody came since.
+                leased_until.min(now.saturating_add(max_held))
+            }
             ConnectionState::Idle => {
                 let until = (connection.last_used() + max_idle).min(retire_at);
                 if now >= until && connection.word.transition_to_reaped() {
@@ -266,7 +272,7 @@ impl<C, E> AccountPool<C, E> {
             }
         };
         connection.set_look(idle_until);
-        Reap::Again(idle_until)
+        held.map_or(Reap::Again(idle_until), |since| Reap::Held(idle_until, since))
     }
 
     /// Gives up one idle connection, the longest idle first, for another account's sake.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::account_pool::{Connection, ConnectionId, DialOrder, Lost, Purpose};
 use crate::caught::caught;
+use crate::clock::millis;
 use crate::dialer::Lane;
 use crate::entry::Entry;
 use crate::error::DialError;
@@ -180,7 +181,8 @@ impl<M: Manager> Attempt<M> {
             tracing::info!(%account, slot, "the server knows the session again: it serves");
             shared.events.emit(|| Event::Cleared { account, slot });
         }
-        let due = (now + shared.hot.max_idle_ms()).min(retire_at);
+        let first_look = shared.hot.max_idle_ms().min(millis(shared.config().watch.held_lease));
+        let due = (now + first_look).min(retire_at);
         connection.set_look(due);
         shared.expiry.schedule(due, Due::Connection { account, slot, id, look: due });
         entry.carry_out(orders);

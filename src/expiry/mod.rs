@@ -132,8 +132,13 @@ fn visit_one<M: Manager>(
     match due {
         Due::Connection { account, slot, id, look } => {
             let entry = registry.find(account)?;
-            match entry.pool.reap(slot, id, look, now, max_idle) {
+            let max_held = millis(shared.config.load().watch.held_lease);
+            match entry.pool.reap(slot, id, look, now, max_idle, max_held) {
                 Reap::Again(look) => Some((look, Due::Connection { account, slot, id, look })),
+                Reap::Held(look, since) => {
+                    entry.tell_held(slot, id, now.saturating_sub(since));
+                    Some((look, Due::Connection { account, slot, id, look }))
+                }
                 Reap::Expired(orders) => {
                     entry.carry_out(orders);
                     None

@@ -85,6 +85,14 @@ pub(super) const CONNECTION_CHECKS: Metric = counter(
     "telepool_connection_checks_total",
     "Checks of connections that were idle for long, before they were lent again.",
 );
+pub(super) const SLOW_ACQUIRES: Metric = counter(
+    "telepool_slow_acquires_total",
+    "Acquires that got a lease after a wait above `watch.slow_acquire`.",
+);
+pub(super) const LEASE_LEAKS: Metric = counter(
+    "telepool_lease_leaks_total",
+    "Leases that were held for longer than `watch.held_lease`: they may have been forgotten.",
+);
 pub(super) const FLOOD_WAITS: Metric =
     counter("telepool_flood_waits_total", "Times that the server told an account to wait.");
 pub(super) const FLOOD_WAIT_SECONDS: Metric = in_seconds(counter(
@@ -100,6 +108,8 @@ pub(super) const BREAKER_OPEN: Metric = gauge(
     "Ways out whose dials are slowed down because the server refused one. direct: the machine's \
      own address (0 or 1); proxy: how many proxies.",
 );
+pub(super) const UPDATES_DROPPED: Metric =
+    counter("telepool_updates_dropped_total", "Updates that nobody took in time.");
 pub(super) const ACCOUNT_POOLS_OPENED: Metric =
     counter("telepool_account_pools_opened_total", "Accounts that the pool met.");
 pub(super) const ACCOUNT_POOLS_CLOSED: Metric = counter(
@@ -151,10 +161,13 @@ const ALL: &[Metric] = &[
     CONNECTION_CLOSES,
     CONNECTION_ERRORS,
     CONNECTION_CHECKS,
+    SLOW_ACQUIRES,
+    LEASE_LEAKS,
     FLOOD_WAITS,
     FLOOD_WAIT_SECONDS,
     QUARANTINES,
     BREAKER_OPEN,
+    UPDATES_DROPPED,
     ACCOUNT_POOLS_OPENED,
     ACCOUNT_POOLS_CLOSED,
     REAPER_RUNS,

@@ -92,9 +92,12 @@ pub(super) struct GroupHandles {
     closes: [Counter; 9],
     errors: [Counter; 6],
     checks: [Counter; 2],
+    slow_acquires: Counter,
+    lease_leaks: Counter,
     flood_waits: Counter,
     flood_wait_seconds: Counter,
     quarantines: [Counter; QuarantineReason::ALL.len()],
+    updates_dropped: Counter,
     accounts_opened: Counter,
     accounts_closed: [Counter; 3],
 }
@@ -134,9 +137,12 @@ impl GroupHandles {
             closes: it.counters(catalogue::CONNECTION_CLOSES, "reason", closes),
             errors: it.counters(catalogue::CONNECTION_ERRORS, "kind", errors),
             checks: it.counters(catalogue::CONNECTION_CHECKS, "result", ["ok", "failed"]),
+            slow_acquires: it.counter(catalogue::SLOW_ACQUIRES, &[]),
+            lease_leaks: it.counter(catalogue::LEASE_LEAKS, &[]),
             flood_waits: it.counter(catalogue::FLOOD_WAITS, &[]),
             flood_wait_seconds: it.counter(catalogue::FLOOD_WAIT_SECONDS, &[]),
             quarantines: it.counters(catalogue::QUARANTINES, "reason", reasons),
+            updates_dropped: it.counter(catalogue::UPDATES_DROPPED, &[]),
             accounts_opened: it.counter(catalogue::ACCOUNT_POOLS_OPENED, &[]),
             accounts_closed: it.counters(
                 catalogue::ACCOUNT_POOLS_CLOSED,
@@ -170,9 +176,12 @@ impl GroupHandles {
         copy_family(&self.closes, &counters.closes);
         copy_family(&self.errors, &counters.errors);
         copy_family(&self.checks, &counters.checks);
+        copy(&self.slow_acquires, &counters.slow_acquires);
+        copy(&self.lease_leaks, &counters.lease_leaks);
         copy(&self.flood_waits, &counters.flood_waits);
         self.flood_wait_seconds.absolute(counters.flood_wait_ms.load(Ordering::Relaxed) / 1000);
         copy_family(&self.quarantines, &counters.quarantines);
+        self.updates_dropped.absolute(sums.updates_dropped);
         copy(&self.accounts_opened, &counters.accounts_opened);
         copy_family(&self.accounts_closed, &counters.accounts_closed);
     }

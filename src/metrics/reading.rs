@@ -47,6 +47,7 @@ pub(super) struct Sums {
     pub(super) connections_max: u64,
     /// In seconds.
     pub(super) oldest_wait: f64,
+    pub(super) updates_dropped: u64,
 }
 
 /// One group.
@@ -98,6 +99,10 @@ impl<M: Manager> Readable for PoolSource<M> {
         let tick = shared.clock.tick_at(now);
         registry
             .for_each(|entry| add(entry, &mut sums[usize::from(entry.pool.group())], now, tick));
+        for (name, dropped) in shared.manager.updates_dropped() {
+            // A group that nobody has met is not counted apart.
+            sums[usize::from(shared.groups.expect(&name))].updates_dropped += dropped;
+        }
         let cap = shared.budget.cap() as u64;
         for (index, name) in &shared.groups.all() {
             let sums = &mut sums[usize::from(*index)];

@@ -2,14 +2,16 @@
 //!
 //! Owns the one subscription and the count of what it missed. Never waits for a slow subscriber.
 
-use crate::sync::{AtomicU64, Ordering};
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use grammers_client::session::updates::UpdatesLike;
 use tokio::sync::mpsc;
 
 use crate::account::AccountId;
+use crate::sync::Mutex;
 
 /// An update and the session that it came by.
 #[derive(Debug)]
@@ -25,8 +27,8 @@ pub struct AccountUpdate {
 #[derive(Default)]
 pub(super) struct Feed {
     subscriber: ArcSwapOption<mpsc::Sender<AccountUpdate>>,
-    /// A statistic: relaxed, since it orders nothing.
-    dropped: AtomicU64,
+    /// By group.
+    dropped: Mutex<BTreeMap<Arc<str>, u64>>,
 }
 
 impl Feed {
@@ -37,15 +39,20 @@ impl Feed {
     }
 
     pub(super) fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.dropped.lock().values().sum()
+    }
+
+    pub(super) fn dropped_by_group(&self) -> Vec<(Arc<str>, u64)> {
+        let dropped = self.dropped.lock();
+        dropped.iter().map(|(group, count)| (Arc::clone(group), *count)).collect()
     }
 
     /// Hands an update to the subscriber, if there is one and it has room.
-    pub(super) fn deliver(&self, update: AccountUpdate) {
+    pub(super) fn deliver(&self, update: AccountUpdate, group: &Arc<str>) {
         let subscriber = self.subscriber.load();
         let Some(sender) = &*subscriber else { return };
         if let Err(mpsc::error::TrySendError::Full(_)) = sender.try_send(update) {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+            *self.dropped.lock().entry(Arc::clone(group)).or_default() += 1;
         }
     }
 }
@@ -67,17 +74,19 @@ mod tests {
 
     #[test]
     fn what_a_full_subscriber_misses_is_counted() {
-        let feed = Feed::default();
-        feed.deliver(update());
+        let (feed, north) = (Feed::default(), Arc::from("north"));
+        feed.deliver(update(), &north);
         assert_eq!(feed.dropped(), 0, "nobody asked for it");
         let mut receiver = feed.subscribe(2);
         for _ in 0..5 {
-            feed.deliver(update());
+            feed.deliver(update(), &north);
         }
-        assert_eq!(feed.dropped(), 3);
+        feed.deliver(update(), &Arc::from("south"));
+        let by_group = [(Arc::clone(&north), 3), (Arc::from("south"), 1)];
+        assert_eq!((feed.dropped(), feed.dropped_by_group()), (4, by_group.to_vec()));
         assert!(receiver.try_recv().is_ok());
         drop(receiver);
-        feed.deliver(update());
-        assert_eq!(feed.dropped(), 3, "nobody listens any more");
+        feed.deliver(update(), &north);
+        assert_eq!(feed.dropped(), 4, "nobody listens any more");
     }
 }

@@ -69,7 +69,7 @@ impl<S: SessionSource> GrammersManager<S> {
 
     /// How many updates were dropped because the subscriber was slow.
     #[must_use]
-    pub fn updates_dropped(&self) -> u64 {
+    pub fn updates_missed(&self) -> u64 {
         self.feed.dropped()
     }
 
@@ -83,9 +83,11 @@ impl<S: SessionSource> GrammersManager<S> {
         let configuration = ClientConfiguration { auto_cache_peers: self.settings.cache_peers };
         let client = Client::with_configuration(handle, configuration);
         let health = Arc::<Health>::default();
+        let profile = self.source.profile(record.account);
         let charge = Charge {
             account: record.account,
             slot: record.slot,
+            group: profile.map_or_else(|| Arc::from("default"), |profile| profile.group),
             handle: thin.clone(),
             updates,
             session,
@@ -210,6 +212,10 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
 
     fn members(&self, group: &str) -> Option<Arc<[AccountId]>> {
         self.source.members(group)
+    }
+
+    fn updates_dropped(&self) -> Vec<(Arc<str>, u64)> {
+        self.feed.dropped_by_group()
     }
 }
 

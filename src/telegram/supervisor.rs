@@ -42,6 +42,8 @@ const SETTLE: Duration = Duration::from_millis(50);
 pub(super) struct Charge {
     pub(super) account: AccountId,
     pub(super) slot: u16,
+    /// The account's group, which what it misses is counted by.
+    pub(super) group: Arc<str>,
     pub(super) handle: SenderPoolHandle,
     pub(super) updates: mpsc::Receiver<UpdatesLike>,
     pub(super) session: Arc<PinnedSession>,
@@ -116,7 +118,7 @@ impl Supervisor {
 
     /// Hands updates on until the connection is dead or is no longer wanted.
     async fn forward(&mut self) {
-        let Charge { account, slot, updates, feed, .. } = &mut self.charge;
+        let Charge { account, slot, group, updates, feed, .. } = &mut self.charge;
         loop {
             let update = tokio::select! {
                 biased;
@@ -127,7 +129,7 @@ impl Supervisor {
             // Without a sender the runner has ended; it told nobody why.
             let Some(update) = update else { return };
             let closed = matches!(update, UpdatesLike::ConnectionClosed);
-            feed.deliver(AccountUpdate { account: *account, slot: *slot, update });
+            feed.deliver(AccountUpdate { account: *account, slot: *slot, update }, group);
             if closed {
                 // The runner may not dial again, so it is of no more use.
                 return;

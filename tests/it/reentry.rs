@@ -26,7 +26,7 @@ impl Meddler {
     /// Everything that can be called without waiting. One level deep, or it would never end.
     fn meddle(&self) {
         let Some(pool) = self.0.pool.get() else { return };
-        if self.0.calls.fetch_add(1, Ordering::SeqCst) % 8 != 0 {
+        if !self.0.calls.fetch_add(1, Ordering::SeqCst).is_multiple_of(8) {
             return;
         }
         let other = account(2 + self.0.calls.load(Ordering::SeqCst) % 50);

@@ -232,3 +232,63 @@ async fn one_connection_that_breaks_is_dialled_again_at_once() {
         assert!(began.elapsed() < seconds(1), "{:?}", began.elapsed());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_held_for_long_is_told_once_with_where_it_was_acquired() {
+    for leases in [1, 4] {
+        let manager = Scripted::new(1, leases);
+        let pool = manager.pool(|config| {
+            config.watch.held_lease = seconds(30);
+            config.pool.cleanup_interval = seconds(1);
+        });
+        let mut events = pool.events();
+        let line = line!() + 1;
+        let held = pool.acquire(account(1)).await.unwrap();
+        sleep(seconds(1000)).await;
+        drop(held);
+        // One that is used again and again is no leak.
+        for _ in 0..100 {
+            let lease = pool.acquire(account(1)).await.unwrap();
+            sleep(seconds(10)).await;
+            drop(lease);
+        }
+        pool.close().await;
+        let mut told = Vec::new();
+        loop {
+            match events.next().await.unwrap() {
+                Event::LeaseHeld { held, site, .. } => told.push((held, site.unwrap().line())),
+                Event::Closing => break,
+                _ => {}
+            }
+        }
+        let [(held, at)] = told[..] else { panic!("{told:?}") };
+        assert!(held >= seconds(30) && held < seconds(65) && at == line, "{held:?} {at}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_acquire_that_waited_for_long_is_told_and_a_quick_one_is_not() {
+    let manager = Scripted::new(1, 1);
+    let pool = manager.pool(|_| ());
+    let mut events = pool.events();
+    for hold in [seconds(3), Duration::from_millis(900)] {
+        let held = pool.acquire(account(1)).await.unwrap();
+        let waiting = pool.acquire(account(1));
+        let release = async {
+            sleep(hold).await;
+            drop(held);
+        };
+        let (waited, ()) = tokio::join!(waiting, release);
+        drop(waited.unwrap());
+    }
+    pool.close().await;
+    let mut told = Vec::new();
+    loop {
+        match events.next().await.unwrap() {
+            Event::SlowAcquire { waited, site, .. } => told.push((waited.as_secs(), site.file())),
+            Event::Closing => break,
+            _ => {}
+        }
+    }
+    assert_eq!(told, [(3, file!())]);
+}

@@ -377,12 +377,13 @@ impl Machine {
             (now >= it.retire_at.min(it.last_used + MAX_IDLE)).then_some(reason)
         });
         let is_live = live.is_some();
-        match self.engine.reap(slot, id, look, now, MAX_IDLE) {
+        match self.engine.reap(slot, id, look, now, MAX_IDLE, Tick::MAX) {
             Reap::Expired(orders) => {
                 let reason = expired.expect("I14: reaped, and neither idle for long nor old");
                 assert_eq!(orders.close.len(), 1);
                 self.carry_out(orders, &Step::ending(id, reason));
             }
+            Reap::Held(..) => panic!("nothing is held for ever here"),
             Reap::Again(next) => {
                 assert!(is_live && expired.is_none(), "I14: it has expired, and stays");
                 assert!(next > now, "the reaper spins");

@@ -127,7 +127,7 @@ async fn updates_reach_the_subscriber_and_the_missed_ones_are_counted() {
         connection.invoke(&GetNearestDc {}).await.unwrap();
     }
     // The updates and the answers take different ways.
-    while bench.manager.updates_dropped() < 2 {
+    while bench.manager.updates_missed() < 2 {
         tokio::task::yield_now().await;
     }
     let update = updates.recv().await.unwrap();
