@@ -11,6 +11,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tracing::level_filters::LevelFilter;
+use tracing::{Instrument as _, Span};
+
 use crate::account_pool::{CloseReason, Connection, Refusal, Source, Take, Waiter};
 use crate::caught::caught;
 use crate::clock::{Instant, now};
@@ -51,6 +54,8 @@ pub struct Acquire<M: Manager, H: Home<M> = Account<M>> {
     started: Option<Instant>,
     /// Whether it has stood in line.
     waited: bool,
+    /// Made when it is first polled, if anybody listens.
+    span: Option<Box<Span>>,
     step: Step<M, H>,
 }
 
@@ -61,14 +66,14 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
         timeout: Option<Duration>,
         fresh: bool,
     ) -> Self {
-        let (started, waited, step) = (None, false, Step::Start);
-        Self { home: Some(home), site, fresh, timeout, started, waited, step }
+        let (started, waited, span, step) = (None, false, None, Step::Start);
+        Self { home: Some(home), site, fresh, timeout, started, waited, span, step }
     }
 
     pub(crate) fn failed(error: AcquireError<M::Error>, site: &'static Location<'static>) -> Self {
         let step = Step::Failed(error);
-        let (timeout, started) = (None, None);
-        Self { home: None, site, fresh: false, timeout, started, waited: false, step }
+        let (timeout, started, span) = (None, None, None);
+        Self { home: None, site, fresh: false, timeout, started, waited: false, span, step }
     }
 
     #[inline]
@@ -267,7 +272,9 @@ async fn prove<M: Manager>(
             }
         }
     });
-    let passed = check.await.unwrap_or_else(|| {
+    let (account, slot) = (entry.pool.account(), record.slot);
+    let span = tracing::debug_span!("check", %account, slot);
+    let passed = check.instrument(span).await.unwrap_or_else(|| {
         record.count_error("the manager panicked while checking".to_owned());
         false
     });
@@ -311,6 +318,34 @@ impl<M: Manager, H: Home<M>> Future for Acquire<M, H> {
     #[inline]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
+        // One load, if nobody listens.
+        if LevelFilter::current() >= LevelFilter::DEBUG {
+            return this.poll_in_span(context);
+        }
+        this.poll_plainly(context)
+    }
+}
+
+impl<M: Manager, H: Home<M>> Acquire<M, H> {
+    #[cold]
+    fn poll_in_span(&mut self, context: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
+        let span = self.span.take().unwrap_or_else(|| {
+            let account = self.home.as_ref().map(|home| home.account().id());
+            Box::new(tracing::debug_span!(
+                "acquire",
+                account = account.map(tracing::field::display)
+            ))
+        });
+        let polled = span.in_scope(|| self.poll_plainly(context));
+        if polled.is_pending() {
+            self.span = Some(span);
+        }
+        polled
+    }
+
+    #[inline]
+    fn poll_plainly(&mut self, context: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
+        let this = self;
         // The usual case, before the step is touched: moving it costs as much as the lease.
         if let (Step::Start, false) = (&this.step, this.fresh) {
             match this.entry().pool.try_lease() {

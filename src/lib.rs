@@ -35,6 +35,11 @@
 //! outcome. [`Config`] holds every setting with its default and limits, [`Event`] what happens,
 //! [`PoolStats`] and [`AccountStats`] the numbers. [`design`] tells how it works inside.
 //!
+//! # Logs and spans
+//! With a subscriber of `tracing`: spans `acquire`, `dial`, `check` and `call` at the level DEBUG,
+//! and warnings of quarantines, restrictions, tripped breakers, slow acquires and leases that are
+//! held for long. Accounts are masked. Without one an acquire pays one load for it.
+//!
 #![cfg_attr(feature = "grammers", doc = "Real Telegram accounts: [`telegram`] and [`session`].")]
 #![cfg_attr(feature = "metrics", doc = "For Prometheus and other collectors: [`metrics`].")]
 #![forbid(unsafe_code)]

@@ -9,6 +9,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Instrument as _;
+
 use crate::account_pool::{Connection, ConnectionId, DialOrder, Lost, Purpose};
 use crate::caught::caught;
 use crate::clock::millis;
@@ -79,7 +81,9 @@ impl<M: Manager> Attempt<M> {
         let started = shared.clock.tick();
         // In a block of its own: the call may panic before there is a future.
         let connect = async { shared.manager.connect(entry.pool.account(), self.order.slot).await };
-        let opened = within(limit, connect).await;
+        let (account, slot) = (entry.pool.account(), self.order.slot);
+        let span = tracing::debug_span!("dial", %account, slot);
+        let opened = within(limit, connect).instrument(span).await;
         let took = Duration::from_millis(shared.clock.tick() - started);
         match opened {
             // Taken into the pool it would be found broken at once, and dialled again without

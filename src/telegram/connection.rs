@@ -12,9 +12,11 @@ use grammers_client::Client;
 use grammers_client::sender::SenderPoolHandle;
 use grammers_client::tl::{Deserializable, RemoteCall, functions};
 
+use tracing::Instrument as _;
+
 use super::health::{Call, Health};
 use super::supervisor::Leash;
-use super::{Refusal, TelegramError};
+use super::{Refusal, TelegramError, client};
 use crate::account::AccountId;
 
 /// The longest body that is sent. From 1,044,433 bytes on the client panics, and a body just
@@ -97,7 +99,14 @@ impl TelegramConnection {
             return Err(TelegramError::NotSent);
         }
         let call = Call::begin(&self.health);
-        let sent = self.handle.raw_invoke_in_dc(self.data_centre, body);
+        let head = body.first_chunk().map_or(0, |head| u32::from_le_bytes(*head));
+        let span = tracing::debug_span!(
+            "call",
+            account = %self.account,
+            slot = self.slot,
+            method = client::tl::name_for_id(head),
+        );
+        let sent = self.handle.raw_invoke_in_dc(self.data_centre, body).instrument(span);
         let Ok(result) = tokio::time::timeout(limit, sent).await else {
             // Dropping `call` counts it as abandoned.
             return Err(TelegramError::Timeout { after: limit });

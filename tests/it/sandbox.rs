@@ -8,6 +8,8 @@ mod invoke;
 mod raw;
 mod rule;
 mod signals;
+#[cfg(feature = "cli")]
+mod spans;
 
 use std::time::Duration;
 
