@@ -12,13 +12,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use telepool::{Account, AccountId, NoopManager, Pool};
+use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 /// The least share that counts as fair.
 const FAIR: f64 = 0.9;
 /// How long each case runs; `--test` makes it short.
 const LONG: Duration = Duration::from_secs(3);
-const SHORT: Duration = Duration::from_millis(500);
+const SHORT: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug)]
 enum Hold {
@@ -88,11 +89,14 @@ async fn contend(
     time: Duration,
 ) -> Outcome {
     let over = Arc::new(AtomicBool::new(false));
+    // All begin together: a task that was spawned late would seem starved.
+    let begin = Arc::new(Barrier::new(tasks + 1));
     let mut running = JoinSet::new();
     for _ in 0..tasks {
-        let (account, over) = (account.clone(), Arc::clone(&over));
+        let (account, over, begin) = (account.clone(), Arc::clone(&over), Arc::clone(&begin));
         running.spawn(async move {
             let mut waits = Vec::new();
+            begin.wait().await;
             while !over.load(Ordering::Relaxed) {
                 let began = Instant::now();
                 let lease = account.acquire().await.expect("nobody waits for a minute");
@@ -103,6 +107,7 @@ async fn contend(
             waits
         });
     }
+    begin.wait().await;
     tokio::time::sleep(time).await;
     over.store(true, Ordering::Relaxed);
     let by_task = running.join_all().await;
