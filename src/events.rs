@@ -61,7 +61,7 @@ pub enum Event {
         slot: u16,
         /// What went wrong.
         error: Arc<str>,
-        /// The earliest next try.
+        /// The earliest next try; of a session in doubt, [`probe_after`](crate::HealthConfig).
         retry_in: Duration,
     },
     /// A borrower reported an error of its connection, or a check found one.

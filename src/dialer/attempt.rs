@@ -221,7 +221,9 @@ impl<M: Manager> Attempt<M> {
             DialError::Aborted => OpenEnd::Cancelled,
         };
         let now = shared.clock.tick();
-        let retry_at = entry.pool.pause_after_failure(now, shared.share(), at_least);
+        // A probe has a pace of its own, and says nothing of the account's other sessions.
+        let retry_at = (!self.is_probe())
+            .then(|| entry.pool.pause_after_failure(now, shared.share(), at_least));
         let text = shown(&error);
         entry.counters().count_open(self.centre, end);
         let (account, slot) = (entry.pool.account(), self.order.slot);
@@ -230,13 +232,15 @@ impl<M: Manager> Attempt<M> {
             account,
             slot,
             error: Arc::from(text.as_str()),
-            retry_in: Duration::from_millis(retry_at - now),
+            retry_in: retry_at.map_or_else(
+                || shared.config().health.probe_after,
+                |retry_at| Duration::from_millis(retry_at - now),
+            ),
         });
-        if self.is_probe() {
-            // Nobody waits for it, and it says nothing of the account's other sessions.
-            self.end(Lost::Unwanted, None);
-        } else {
-            self.end(Lost::Failed { retry_at }, Some((error, text)));
+        match retry_at {
+            Some(retry_at) => self.end(Lost::Failed { retry_at }, Some((error, text))),
+            // Nobody waits for a probe.
+            None => self.end(Lost::Unwanted, None),
         }
     }
 

@@ -124,6 +124,26 @@ async fn a_doubt_about_one_session_delays_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_probe_that_fails_slows_no_dial_of_another_session() {
+    let manager = Scripted::new(2, 1);
+    let pool = manager.pool(|config| config.health.probe_after = seconds(60));
+    manager.on_connect(Play::Unknown);
+    pool.acquire(account(1)).await.unwrap_err();
+    manager.on_connect(Play::Fail);
+    let mut events = pool.events();
+    loop {
+        if let Some(Event::DialFailed { retry_in, .. }) = events.next().await {
+            assert_eq!(retry_in, seconds(60), "the pace of the probes");
+            break;
+        }
+    }
+    manager.on_connect(Play::Good);
+    let before = tokio::time::Instant::now();
+    drop(pool.acquire(account(1)).await.unwrap());
+    assert_eq!(before.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_quarantine_outlasts_the_pool_and_costs_no_dial() {
     let manager = Scripted::new(1, 1);
     {
