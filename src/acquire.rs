@@ -119,6 +119,7 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
         let waiter = Waiter::new(self.fresh, began, deadline);
         match entry.pool.join_line(&waiter, front, entry.shared.clock.tick()) {
             Ok(orders) => {
+                entry.note_afoot();
                 entry.carry_out(orders);
                 Ok(Step::Waiting(waiter))
             }
@@ -189,6 +190,9 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
     fn lend(&mut self, connection: Arc<Connection<M::Connection>>, source: Source) -> Step<M, H> {
         let entry = self.entry();
         let now = entry.shared.clock.coarse();
+        if source == Source::New {
+            entry.counters().count_new_use();
+        }
         let uses = entry.pool.accept(&connection, source, now, self.site);
         let home = self.home.take().expect("BUG: an acquire lends once");
         Step::Yielding(Lease::new(home, connection, uses))

@@ -12,7 +12,7 @@ use tokio::sync::mpsc::error::SendError;
 
 use crate::account_pool::{
     AccountPool, CloseReason, Connection, ConnectionId, DialOrder, Lost, Orders, Pressure, Probe,
-    SLOTS_MAX, Totals,
+    SLOTS_MAX,
 };
 use crate::clock::{Instant, now};
 use crate::dialer::shown;
@@ -35,7 +35,9 @@ pub(crate) struct Entry<M: Manager> {
     /// Tells it from an entry that was in its place before.
     pub(crate) serial: u64,
     /// Whether it stands in the census of the registry.
-    pub(crate) mark: Mark,
+    pub(crate) peopled: Mark,
+    /// Whether it stands on the roll of the registry.
+    pub(crate) afoot: Mark,
     /// Told when a dial that waits may no longer be wanted, or need no longer wait.
     pub(crate) stirred: Notify,
     /// The leases per connection that the manager asked for.
@@ -78,14 +80,27 @@ impl<M: Manager> Entry<M> {
             let (orders, _) = pool.quarantine(Some(*slot), *reason, now);
             debug_assert!(orders.is_empty(), "there is nothing yet that could end");
         }
-        Self {
+        let entry = Self {
             pool,
             shared: Arc::clone(shared),
             egress: profile.egress.clone(),
             serial: shared.next_serial(),
-            mark: Mark::absent(),
+            peopled: Mark::absent(),
+            afoot: Mark::absent(),
             stirred: Notify::new(),
             leases: profile.leases.max(1),
+        };
+        entry.count_in();
+        entry
+    }
+
+    /// Something is afoot here that a reading has to see, and has been made so under the
+    /// account's lock.
+    pub(crate) fn note_afoot(self: &Arc<Self>) {
+        if !self.afoot.is_noted()
+            && let Some(registry) = self.shared.registry.upgrade()
+        {
+            registry.note_afoot(self);
         }
     }
 
@@ -93,16 +108,20 @@ impl<M: Manager> Entry<M> {
         self.shared.groups.counters(self.pool.group())
     }
 
-    /// Leaves the account's totals to its group: the account is about to be forgotten.
-    pub(crate) fn fold(&self) {
-        let mut totals = Totals::default();
-        self.pool.add_to(&mut totals);
+    /// Counts the account among those that its group knows. To be called once, while nobody
+    /// else can see it.
+    fn count_in(&self) {
+        self.counters().count_account(self.pool.slots());
+    }
+
+    /// Counts that the account is about to be forgotten.
+    pub(crate) fn count_out(&self) {
         let end = match (self.shared.is_closing(), self.pool.is_closed()) {
             (true, _) => AccountEnd::Shutdown,
             (false, true) => AccountEnd::Removed,
             (false, false) => AccountEnd::Idle,
         };
-        self.counters().fold(&totals, end);
+        self.counters().discount_account(self.pool.slots(), end);
     }
 
     /// Takes over the limits of the configuration in force.
@@ -200,6 +219,9 @@ impl<M: Manager> Entry<M> {
             if orders.is_empty() {
                 continue;
             }
+            if !orders.dial.is_empty() {
+                self.note_afoot();
+            }
             let errands = orders
                 .close
                 .into_iter()
@@ -244,6 +266,7 @@ impl<M: Manager> Entry<M> {
             uses: connection.uses(),
         });
         let orders = self.pool.vacate(connection, now, shared.share());
+        self.counters().keep_uses(connection.uses(), connection.shared_uses());
         shared.budget.put_back(now);
         shared.occupancy.vacate();
         orders
@@ -307,10 +330,11 @@ impl<M: Manager> Entry<M> {
         }
     }
 
-    fn cool_down(&self, key: u32, wait: Duration) {
+    fn cool_down(self: &Arc<Self>, key: u32, wait: Duration) {
         let now = self.shared.clock.tick();
         self.counters().count_flood(wait);
         self.pool.cool_down(key, now + crate::clock::millis(wait), now);
+        self.note_afoot();
         let account = self.pool.account();
         self.shared.events.emit(|| Event::FloodWait { account, key, wait });
     }
@@ -345,6 +369,7 @@ impl<M: Manager> Entry<M> {
     pub(crate) fn quarantine(self: &Arc<Self>, slot: Option<u16>, reason: QuarantineReason) {
         let account = self.pool.account();
         let (orders, news) = self.pool.quarantine(slot, reason, self.shared.clock.tick());
+        self.note_afoot();
         // Each call under way on a lost session reports the same.
         if news != 0 {
             self.counters().count_quarantine(reason);

@@ -1,9 +1,11 @@
 //! Which accounts a pool knows.
 //!
-//! Owns the sharded map and the census of accounts with connections. Answers with clones, never
+//! Owns the sharded map, the census of accounts with connections, and the roll of those that a
+//! reading has to look at. Answers with clones, never
 //! with a guard of the map; at most one live account pool per account exists at any time.
 
 mod mark;
+mod roll;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,9 +19,13 @@ use crate::account_pool::Orders;
 use crate::clock::Tick;
 use crate::entry::Entry;
 use crate::manager::Manager;
-use crate::sync::Mutex;
+use crate::sync::{AtomicU64, Mutex, Ordering};
 
 pub(crate) use mark::Mark;
+use roll::Roll;
+
+/// How many accounts that are gone may hold memory through the roll.
+const LEFT_MAX: u64 = 1024;
 
 /// An account that gave a connection up, and what is to be done for it.
 pub(crate) type GivenUp<M> = (Arc<Entry<M>>, Orders<<M as Manager>::Connection>);
@@ -30,6 +36,10 @@ pub(crate) struct Registry<M: Manager> {
     /// Accounts that opened connections, once for each, longest ago first: where to look for an
     /// idle one. An account without any is dropped when it comes up.
     census: Mutex<VecDeque<AccountId>>,
+    /// Accounts that a reading has to look at.
+    roll: Roll<Entry<M>>,
+    /// Accounts that left since the roll was last read.
+    left: AtomicU64,
 }
 
 impl<M: Manager> Registry<M> {
@@ -37,6 +47,8 @@ impl<M: Manager> Registry<M> {
         Self {
             accounts: DashMap::with_hasher(RandomState::default()),
             census: Mutex::new(VecDeque::new()),
+            roll: Roll::new(),
+            left: AtomicU64::new(0),
         }
     }
 
@@ -68,20 +80,21 @@ impl<M: Manager> Registry<M> {
         now: Tick,
         idle: bool,
     ) -> Option<Arc<Entry<M>>> {
-        // Under the map's lock nobody can take a new handle, so a count of one stays one. Nor
-        // does anybody look at the account between the fold and the removal: who looks at the
-        // past first and at the accounts then never counts it twice.
+        // Under the map's lock nobody can take a new handle, so a count of one stays one.
         let gone = self.accounts.remove_if(&account, |_, entry| {
             // Two removals of one account may overlap: what the second finds can be a new
             // account pool in the place of the one it closed, and in use.
             let over = if idle { Arc::strong_count(entry) == 1 } else { entry.pool.is_closed() };
             let goes = over && entry.pool.is_empty(now);
             if goes {
-                entry.fold();
+                entry.count_out();
             }
             goes
         });
-        gone.map(|(_, entry)| entry)
+        gone.map(|(_, entry)| {
+            self.left.fetch_add(1, Ordering::Relaxed);
+            entry
+        })
     }
 
     /// Every entry, as of some moment during the call.
@@ -97,16 +110,39 @@ impl<M: Manager> Registry<M> {
         }
     }
 
+    /// Something is afoot with an account, as can be seen under its lock: a dial, somebody in
+    /// line, a method that rests, or it is out of service.
+    pub(crate) fn note_afoot(&self, entry: &Arc<Entry<M>>) {
+        self.roll.note(entry, &entry.afoot);
+    }
+
+    /// Looks at every account with something afoot; all others have no connection, no lease, no
+    /// waiter, and are ready. `look` must not come back to the registry.
+    pub(crate) fn for_each_afoot(&self, now: Tick, mut look: impl FnMut(&Entry<M>)) {
+        self.left.store(0, Ordering::Relaxed);
+        self.roll.for_each(|entry| {
+            look(entry);
+            !entry.pool.is_at_rest(now) || entry.afoot.take_off(|| !entry.pool.is_at_rest(now))
+        });
+    }
+
+    /// Drops what the roll no longer needs, if nobody has read it for long.
+    pub(crate) fn prune_roll(&self, now: Tick) {
+        if self.left.load(Ordering::Relaxed) > LEFT_MAX {
+            self.for_each_afoot(now, |_| {});
+        }
+    }
+
     /// An account has opened a connection, which can be seen in its slot.
     pub(crate) fn note_opened(&self, entry: &Entry<M>) {
-        if entry.mark.note() {
+        if entry.peopled.note() {
             self.census.lock().push_back(entry.pool.account());
         }
     }
 
     /// Whether an account that was taken off the census goes back to it.
     fn still_counts(entry: &Entry<M>) -> bool {
-        entry.mark.take_off(|| entry.pool.connections().next().is_some())
+        entry.peopled.take_off(|| entry.pool.connections().next().is_some())
     }
 
     /// Takes an idle connection away from the account that opened one longest ago.

@@ -1,16 +1,17 @@
 //! The pool's counters, by group.
 //!
-//! Owns the totals that outlive accounts and the public sums. What an account counts itself
-//! stays there and is summed when somebody reads; a collected account folds into its group
-//! first, so that no total ever goes back.
+//! Owns the totals that outlive accounts and the public sums. What a connection counts itself
+//! stays there and is summed when somebody reads; one that is closed leaves its count to its
+//! group, so that no total ever goes back.
 //!
 //! # Orderings
-//! Relaxed throughout: counters guard nothing.
+//! Relaxed: counters guard nothing. Only what a connection leaves is added with release, after it
+//! has left its slot, and read with acquire, so that nobody counts it here and there.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::account_pool::{CloseReason, Totals};
+use crate::account_pool::{CloseReason, SLOTS_MAX, Totals};
 use crate::manager::{ErrorKind, QuarantineReason};
 use crate::sync::{AtomicU64, Mutex, Ordering};
 
@@ -130,11 +131,23 @@ pub(crate) struct GroupCounters {
     pub(crate) flood_wait_ms: AtomicU64,
     pub(crate) accounts_opened: AtomicU64,
     pub(crate) accounts_closed: Family<3>,
-    past_opened: AtomicU64,
-    past_closed: AtomicU64,
+    /// The accounts that the pool knows, by how many sessions they have.
+    sessions: Sessions,
+    /// Leases that were served by the connection dialled for them.
+    new_uses: AtomicU64,
+    /// Uses of connections that are gone.
     past_uses: AtomicU64,
     past_shared_uses: AtomicU64,
-    past_new_uses: AtomicU64,
+}
+
+/// Counts by a number of sessions.
+#[derive(Debug)]
+struct Sessions([AtomicU64; SLOTS_MAX as usize + 1]);
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| AtomicU64::new(0)))
+    }
 }
 
 impl GroupCounters {
@@ -183,25 +196,54 @@ impl GroupCounters {
         self.flood_wait_ms.fetch_add(crate::clock::millis(wait), Ordering::Relaxed);
     }
 
-    /// Keeps the totals of an account that is about to be forgotten. The uses come last, and
-    /// are read first: those that are neither shared nor new are never seen to be too many.
-    pub(crate) fn fold(&self, account: &Totals, end: AccountEnd) {
-        let add = |counter: &AtomicU64, value: u64| counter.fetch_add(value, Ordering::Relaxed);
-        add(&self.past_opened, account.opened);
-        add(&self.past_closed, account.closed);
-        add(&self.past_shared_uses, account.shared_uses);
-        add(&self.past_new_uses, account.new_uses);
-        add(&self.past_uses, account.uses);
+    /// An account comes. Under the lock of the map that it comes to.
+    pub(crate) fn count_account(&self, sessions: u16) {
+        self.accounts_opened.fetch_add(1, Ordering::Relaxed);
+        self.sessions.0[usize::from(sessions)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// An account is forgotten. Under the same lock.
+    pub(crate) fn discount_account(&self, sessions: u16, end: AccountEnd) {
+        self.sessions.0[usize::from(sessions)].fetch_sub(1, Ordering::Relaxed);
         self.accounts_closed.add(end as usize);
     }
 
-    /// Adds what forgotten accounts have left.
+    /// How many accounts there are, and how many connections they may have if each account is
+    /// allowed `cap`.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn accounts(&self, cap: u16) -> (u64, u64) {
+        let by_sessions = (0..).zip(&self.sessions.0);
+        by_sessions.fold((0, 0), |(accounts, connections), (sessions, count)| {
+            let count = count.load(Ordering::Relaxed);
+            (accounts + count, connections + count * u64::from(cap).min(sessions))
+        })
+    }
+
+    /// A lease is about to be served by the connection that was dialled for it.
+    pub(crate) fn count_new_use(&self) {
+        self.new_uses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Keeps the uses of a connection that has left its slot. Those that were shared come first
+    /// and are read last: they are never seen to be fewer than they are of those seen.
+    pub(crate) fn keep_uses(&self, uses: u64, shared: u64) {
+        self.past_shared_uses.fetch_add(shared, Ordering::Relaxed);
+        self.past_uses.fetch_add(uses, Ordering::Release);
+    }
+
+    /// Adds the uses of connections that are gone. To be read before those of connections that
+    /// are there: one that goes meanwhile is then missed once, and never counted twice.
     pub(crate) fn add_past(&self, totals: &mut Totals) {
-        totals.uses += self.past_uses.load(Ordering::Relaxed);
-        totals.opened += self.past_opened.load(Ordering::Relaxed);
-        totals.closed += self.past_closed.load(Ordering::Relaxed);
+        totals.uses += self.past_uses.load(Ordering::Acquire);
         totals.shared_uses += self.past_shared_uses.load(Ordering::Relaxed);
-        totals.new_uses += self.past_new_uses.load(Ordering::Relaxed);
+    }
+
+    /// Adds what is counted when it happens. To be read after the uses of all connections.
+    pub(crate) fn add_counted(&self, totals: &mut Totals) {
+        totals.new_uses += self.new_uses.load(Ordering::Relaxed);
+        totals.closed += self.closes.read().iter().sum::<u64>();
+        let opened = self.opens.iter().map(|ends| ends.read()[OpenEnd::Ok as usize]);
+        totals.opened += opened.sum::<u64>();
     }
 }
 

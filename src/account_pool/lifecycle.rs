@@ -181,8 +181,6 @@ impl<C, E> AccountPool<C, E> {
         let mut orders = Orders::none();
         let counters = &self.counters;
         counters.closed.fetch_add(1, Ordering::Relaxed);
-        counters.past_shared_uses.fetch_add(connection.shared_uses(), Ordering::Relaxed);
-        counters.past_uses.fetch_add(connection.uses(), Ordering::Relaxed);
         let mut core = body.core.lock();
         core.closing -= 1;
         if let (true, Some(live)) = (connection.reason().is_fault(), connection.live()) {
@@ -191,6 +189,8 @@ impl<C, E> AccountPool<C, E> {
             core.retry_at = core.retry_at.max(until);
         }
         self.give_back(body, &mut core, connection.slot);
+        counters.past_shared_uses.fetch_add(connection.shared_uses(), Ordering::Relaxed);
+        counters.past_uses.fetch_add(connection.uses(), Ordering::Release);
         self.dispatch(body, &mut core, now, &mut orders);
         orders
     }
@@ -399,6 +399,13 @@ impl<C, E> AccountPool<C, E> {
             && core.line.is_empty()
             && is_forgettable
             && self.counters.orphans.load(Ordering::Relaxed) == 0
+    }
+
+    /// Whether all there is to know of the account is what it has done: nothing that
+    /// [`is_empty`](Self::is_empty) names, and in service.
+    pub(crate) fn is_at_rest(&self, now: Tick) -> bool {
+        let ready = self.gate.load(Ordering::Relaxed) & UNREADY == 0;
+        (ready || self.is_closed()) && self.is_empty(now)
     }
 
     /// Retires every connection that no longer fits the gate, then serves those in line.

@@ -111,9 +111,10 @@ struct Body<C, E> {
 }
 
 /// Totals of the account, beside the gate so that a reading of an account without connections
-/// looks nowhere else; relaxed, and each published before the thing that it counts. Who reads
-/// them looks at what is past first and at the connections then, at the uses before the leases:
-/// whatever happens meanwhile, no use or release is seen before it was one.
+/// looks nowhere else. Relaxed; only the past uses are added with release, after their connection
+/// has left its slot. Who reads them looks at what is past first and at the connections then, at
+/// the uses before the leases: whatever happens meanwhile, no use or release is seen twice, or
+/// before it was one.
 #[derive(Debug, Default)]
 struct Counters {
     opened: AtomicU64,

@@ -96,8 +96,19 @@ impl<C, E> AccountPool<C, E> {
     /// Adds this account's numbers to a sum.
     pub(crate) fn add_to(&self, totals: &mut Totals) {
         let counters = &self.counters;
-        totals.uses += counters.past_uses.load(Ordering::Relaxed);
+        // What is past first: it is added to after its connection has left its slot.
+        totals.uses += counters.past_uses.load(Ordering::Acquire);
         totals.shared_uses += counters.past_shared_uses.load(Ordering::Relaxed);
+        self.add_present_to(totals);
+        totals.opened += counters.opened.load(Ordering::Relaxed);
+        totals.closed += counters.closed.load(Ordering::Relaxed);
+        totals.new_uses += counters.new_uses.load(Ordering::Relaxed);
+    }
+
+    /// The same without what is past: what the account has now, and what its connections have
+    /// done so far.
+    pub(crate) fn add_present_to(&self, totals: &mut Totals) {
+        let counters = &self.counters;
         let mut live = 0;
         let mut occupied = counters.occupied.load(Ordering::Relaxed);
         while occupied != 0 {
@@ -116,9 +127,6 @@ impl<C, E> AccountPool<C, E> {
         totals.peopled += u64::from(live > 0);
         totals.leases += counters.orphans.load(Ordering::Relaxed);
         totals.waiting += counters.waiting.load(Ordering::Relaxed);
-        totals.opened += counters.opened.load(Ordering::Relaxed);
-        totals.closed += counters.closed.load(Ordering::Relaxed);
-        totals.new_uses += counters.new_uses.load(Ordering::Relaxed);
         let waits = self.gate.load(Ordering::Relaxed) & WAIT != 0;
         totals.saturated += u64::from(waits && live >= u32::from(self.cap()));
     }

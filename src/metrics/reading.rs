@@ -1,16 +1,17 @@
 //! One reading of a pool: everything that its groups have and have done.
 //!
-//! Owns the walk over the accounts. Takes no account's lock, except to learn why an account is
-//! out of service or since when somebody waits for it.
+//! Owns the walk over the accounts that have something afoot; all others are counted, and ready.
+//! Takes an account's lock to learn whether it is at rest, why it is out of service, or since when
+//! somebody waits for it.
 //!
 //! # Orderings
-//! Relaxed, like the counters themselves. What counts is the order of the steps: what forgotten
-//! accounts and closed connections have left is read before those that are left, and uses are
-//! read before leases. So a reading that races with a change comes short of the truth by what
-//! changed under it, which the next reading makes good. It goes beyond the truth in two cases,
-//! by one step under way each, and until the counter has caught up: a release that ended its
-//! connection counts as one that did not while its maker is between the two steps; and a machine
-//! that reorders loads may see the steps in another order.
+//! Relaxed, like the counters themselves, but for what a closed connection leaves. What counts is
+//! the order of the steps: what closed connections have left is read before those that are open,
+//! and uses are read before leases. So a reading that races with a change comes short of the truth
+//! by what changed under it, which the next reading makes good. It goes beyond the truth in two
+//! cases, by one step under way each, and until the counter has caught up: a release that ended
+//! its connection counts as one that did not while its maker is between the two steps; and a
+//! machine that reorders loads may see the steps in another order.
 
 use std::sync::{Arc, Weak};
 
@@ -97,17 +98,24 @@ impl<M: Manager> Readable for PoolSource<M> {
             .collect();
         let now = now();
         let tick = shared.clock.tick_at(now);
-        registry
-            .for_each(|entry| add(entry, &mut sums[usize::from(entry.pool.group())], now, tick));
+        registry.for_each_afoot(tick, |entry| {
+            add(entry, &mut sums[usize::from(entry.pool.group())], now, tick);
+        });
         for (name, dropped) in shared.manager.updates_dropped() {
             // A group that nobody has met is not counted apart.
             sums[usize::from(shared.groups.expect(&name))].updates_dropped += dropped;
         }
         let cap = shared.budget.cap() as u64;
+        let cap_of_account = shared.config.load().pool.max_connections_per_account;
+        let others = if shared.is_closing() { Standing::Draining } else { Standing::Ready };
         for (index, name) in &shared.groups.all() {
             let sums = &mut sums[usize::from(*index)];
-            sums.connections_max = sums.connections_max.min(cap);
             let counters = shared.groups.counters(*index);
+            counters.add_counted(&mut sums.totals);
+            let (accounts, connections_max) = counters.accounts(cap_of_account);
+            let seen: u64 = sums.accounts.iter().sum();
+            sums.accounts[others as usize] += accounts.saturating_sub(seen);
+            sums.connections_max = connections_max.min(cap);
             each(&GroupReading { index: *index, name, sums, counters });
         }
         Some(PoolReading {
@@ -131,9 +139,11 @@ impl<M: Manager> Readable for PoolSource<M> {
 
 fn add<M: Manager>(entry: &Entry<M>, sums: &mut Sums, now: Instant, tick: Tick) {
     let pool = &entry.pool;
-    pool.add_to(&mut sums.totals);
-    sums.accounts[standing(entry, tick) as usize] += 1;
-    sums.connections_max += u64::from(pool.cap());
+    pool.add_present_to(&mut sums.totals);
+    // One that was removed may still be held, and is no longer counted.
+    if !pool.is_closed() || !pool.is_empty(tick) {
+        sums.accounts[standing(entry, tick) as usize] += 1;
+    }
     if let Some(since) = pool.waited_since() {
         let waited = now.saturating_duration_since(since).as_secs_f64();
         sums.oldest_wait = sums.oldest_wait.max(waited);

@@ -116,6 +116,7 @@ impl<M: Manager> Pool<M> {
         let shared = &self.inner.shared;
         shared.events.emit(|| Event::Draining { account });
         let orders = entry.pool.drain(shared.clock.tick());
+        entry.note_afoot();
         entry.carry_out(orders);
         entry.stirred.notify_waiters();
         let left: Vec<_> = entry.pool.connections().map(|it| (it.slot, it.id)).collect();

@@ -1,6 +1,6 @@
-//! Whether an account stands in the census of accounts with connections.
+//! Whether an account stands in a list of the registry.
 //!
-//! Owns one word per account. Whoever opens a connection makes it visible and then notes the
+//! Owns one word. For the census of accounts with connections: whoever opens a connection makes it visible and then notes the
 //! account; whoever takes the account off clears the mark and then looks for connections. At
 //! least one of them sees the other, so that no account with a connection is missing for good.
 //!
@@ -20,16 +20,21 @@ impl Mark {
         Self(AtomicU64::new(0))
     }
 
-    /// A connection of the account can be seen. Answers whether the account was absent, and so
+    /// Whether the account was noted when this caller last shared a lock with whoever took it off.
+    pub(crate) fn is_noted(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != 0
+    }
+
+    /// What the list is about can be seen. Answers whether the account was absent, and so
     /// must be added by the caller.
     pub(crate) fn note(&self) -> bool {
         self.0.swap(1, Ordering::Release) == 0
     }
 
     /// The caller has taken the account off. Answers whether it must be added again.
-    pub(crate) fn take_off(&self, has_connections: impl FnOnce() -> bool) -> bool {
+    pub(crate) fn take_off(&self, still_counts: impl FnOnce() -> bool) -> bool {
         self.0.swap(0, Ordering::Acquire);
-        has_connections() && self.note()
+        still_counts() && self.note()
     }
 }
 

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use telepool::metrics::{ExportError, Prometheus};
 use telepool::panel;
-use telepool::{AccountId, Manager, NoopManager, Pool};
+use telepool::{AccountId, Manager, NoopManager, Pool, QuarantineReason, Reaction};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::scripted::{Play, Scripted, account};
+use crate::scripted::{Failure, Play, Scripted, account};
 
 /// One answer of the server.
 struct Answer {
@@ -337,6 +337,52 @@ impl Drive {
         drop(self.acquire(1).await);
         self.rest().await;
     }
+}
+
+/// A reading looks only at accounts with something afoot: that must miss nobody.
+#[tokio::test(start_paused = true)]
+async fn accounts_are_counted_by_how_they_stand_whatever_they_do() {
+    let manager = Scripted::new(2, 1);
+    manager.latch(account(1), 0, Some(QuarantineReason::Dead));
+    manager.latch(account(1), 1, Some(QuarantineReason::Dead));
+    let pool = manager.pool(|config| config.health.probe_after = Duration::from_secs(60));
+    let exporter = Prometheus::new(&pool).unwrap();
+    let standing = || {
+        let samples = Samples::parse(&exporter.render());
+        let of = |state: &str| samples.sum("accounts", &[&format!("{state:?}")]) as u64;
+        ["ready", "cooling", "suspect", "quarantined", "draining"].map(of)
+    };
+    let known: Vec<_> = (1..=10).map(|number| pool.account(account(number)).unwrap()).collect();
+    assert_eq!(standing(), [9, 0, 0, 1, 0], "one was quarantined before this pool began");
+    let samples = Samples::parse(&exporter.render());
+    assert_eq!(samples.sum("connections_max", &[]), 20.0, "two sessions each");
+
+    let lease = known[1].acquire().await.unwrap();
+    let rest = Reaction::CoolDown { key: 1, wait: Duration::from_secs(30) };
+    lease.report(&Failure(rest));
+    drop(lease);
+    manager.on_connect(Play::Unknown);
+    known[2].acquire().await.unwrap_err();
+    known[2].acquire().await.unwrap_err();
+    manager.on_connect(Play::Good);
+    assert!(pool.drain_account(account(4)).await);
+    assert_eq!(standing(), [6, 1, 1, 1, 1]);
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    assert_eq!(standing(), [7, 0, 1, 1, 1], "it has rested");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(standing(), [8, 0, 0, 1, 1], "its sessions are known again");
+
+    // An old handle of an account that was removed counts for nothing beside the new one.
+    assert!(pool.remove_account(account(4)).await);
+    assert_eq!(standing(), [8, 0, 0, 1, 0]);
+    drop(pool.acquire(account(4)).await.unwrap());
+    assert_eq!(standing(), [9, 0, 0, 1, 0]);
+    assert!(pool.reinstate(account(1)));
+    assert_eq!(standing(), [10, 0, 0, 0, 0]);
+    assert_eq!(Samples::parse(&exporter.render()).sum("connections", &["idle"]), 4.0);
+    drop(known);
+    tokio::time::sleep(Duration::from_secs(1000)).await;
+    assert_eq!(standing(), [0; 5], "nobody holds them, and they have nothing left");
 }
 
 #[tokio::test(start_paused = true)]
