@@ -119,7 +119,6 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
         let waiter = Waiter::new(self.fresh, began, deadline);
         match entry.pool.join_line(&waiter, front, entry.shared.clock.tick()) {
             Ok(orders) => {
-                entry.note_afoot();
                 entry.carry_out(orders);
                 Ok(Step::Waiting(waiter))
             }

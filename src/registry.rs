@@ -110,8 +110,8 @@ impl<M: Manager> Registry<M> {
         }
     }
 
-    /// Something is afoot with an account, as can be seen under its lock: a dial, somebody in
-    /// line, a method that rests, or it is out of service.
+    /// Something is afoot with an account, as can be seen under its lock: a dial, a method that
+    /// rests, or it is out of service. Nobody stands in line without a dial or a connection.
     pub(crate) fn note_afoot(&self, entry: &Arc<Entry<M>>) {
         self.roll.note(entry, &entry.afoot);
     }
@@ -177,5 +177,34 @@ impl<M: Manager> Registry<M> {
         census.retain(|account| {
             self.accounts.get(account).is_some_and(|entry| Self::still_counts(&entry))
         });
+    }
+}
+
+#[cfg(all(test, feature = "metrics", not(pool_loom)))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{NoopManager, Pool};
+
+    #[tokio::test(start_paused = true)]
+    async fn an_account_at_rest_is_no_longer_looked_at() {
+        let pool = Pool::builder(NoopManager::new(1)).build().expect("a pool");
+        let shared = pool.ground();
+        let looks = || {
+            let mut looks = 0;
+            let registry = shared.registry.upgrade().expect("the pool lives");
+            registry.for_each_afoot(shared.clock.tick(), |_| looks += 1);
+            looks
+        };
+        let id = AccountId::bot(1).expect("an account");
+        let account = pool.account(id).expect("known");
+        assert_eq!(looks(), 0, "it is merely known");
+        drop(account.acquire().await.expect("a lease"));
+        assert_eq!((looks(), looks()), (1, 1), "it has a connection");
+        tokio::time::sleep(Duration::from_secs(1000)).await;
+        assert_eq!((looks(), looks()), (1, 0), "the last look finds it at rest");
+        drop(account.acquire().await.expect("a lease"));
+        assert_eq!(looks(), 1, "it has a connection again");
     }
 }
