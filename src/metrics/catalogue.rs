@@ -52,8 +52,11 @@ pub(super) const CONNECTIONS: Metric = gauge(
 pub(super) const CONNECTIONS_MAX: Metric = gauge(
     "telepool_connections_max",
     "The most connections that the group may have: the caps of its accounts together, at most \
-     the cap of the pool. The pool's cap bounds all groups together, so take the maximum over \
-     groups, not the sum.",
+     the cap of the pool. That bounds all groups together, so the sum says nothing.",
+);
+pub(super) const POOL_CONNECTIONS_MAX: Metric = gauge(
+    "telepool_pool_connections_max",
+    "The most connections that the pool may have: `pool.max_connections`.",
 );
 pub(super) const LEASES: Metric = gauge("telepool_leases", "Leases that are held.");
 pub(super) const PENDING_ACQUIRES: Metric = gauge("telepool_pending_acquires", "Acquires in line.");
@@ -151,6 +154,7 @@ const ALL: &[Metric] = &[
     ACCOUNTS_SATURATED,
     CONNECTIONS,
     CONNECTIONS_MAX,
+    POOL_CONNECTIONS_MAX,
     LEASES,
     PENDING_ACQUIRES,
     OLDEST_PENDING,

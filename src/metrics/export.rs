@@ -116,6 +116,7 @@ impl fmt::Debug for PoolMetrics {
 /// The handles of what concerns no group.
 struct PoolHandles {
     build_info: Gauge,
+    connections_max: Gauge,
     breakers: [Gauge; 2],
     reaper_runs: Counter,
     reaper_last_run: Gauge,
@@ -127,6 +128,7 @@ impl PoolHandles {
         let build = [("version", env!("CARGO_PKG_VERSION")), ("revision", REVISION)];
         Self {
             build_info: registrar.gauge(catalogue::BUILD_INFO, &build),
+            connections_max: registrar.gauge(catalogue::POOL_CONNECTIONS_MAX, &[]),
             breakers: registrar.gauges(catalogue::BREAKER_OPEN, "egress", ["direct", "proxy"]),
             reaper_runs: registrar.counter(catalogue::REAPER_RUNS, &[]),
             reaper_last_run: registrar.gauge(catalogue::REAPER_LAST_RUN, &[]),
@@ -136,6 +138,7 @@ impl PoolHandles {
 
     fn set(&self, whole: &PoolReading) {
         self.build_info.set(1.0);
+        self.connections_max.set(whole.connections_max as f64);
         for (handle, open) in self.breakers.iter().zip(whole.breakers) {
             handle.set(open as f64);
         }

@@ -61,6 +61,7 @@ pub(super) struct GroupReading<'a> {
 
 /// The pool as a whole.
 pub(super) struct PoolReading {
+    pub(super) connections_max: u64,
     /// Open ones: of the machine's own address, and of proxies.
     pub(super) breakers: [u64; 2],
     pub(super) reaper_runs: u64,
@@ -119,6 +120,7 @@ impl<M: Manager> Readable for PoolSource<M> {
             each(&GroupReading { index: *index, name, sums, counters });
         }
         Some(PoolReading {
+            connections_max: cap,
             breakers: shared.lanes.open_breakers(),
             reaper_runs: shared.expiry.runs(),
             reaper_last_run: shared.expiry.last_run(),
