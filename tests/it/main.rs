@@ -15,6 +15,8 @@ mod acquire;
 mod cancel;
 #[cfg(feature = "cli")]
 mod command;
+#[cfg(feature = "cli")]
+mod dashboards;
 mod expiry;
 mod grid;
 mod hostile;
