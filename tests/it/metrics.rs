@@ -1,5 +1,7 @@
 //! The export of the numbers, over HTTP as Prometheus asks for them.
 
+mod recorder;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
