@@ -3,6 +3,7 @@
 
 mod lint;
 mod live;
+mod picture;
 mod promtool;
 
 use std::collections::BTreeMap;

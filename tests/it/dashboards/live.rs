@@ -1,8 +1,12 @@
 //! A service at work, scraped by a real Prometheus: every panel, variable and rule is asked.
+//!
+//! `DASHBOARD_SECONDS=600` has it watched for longer, and `DASHBOARD_PICTURES=FOLDER` draws what
+//! was seen then.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -13,10 +17,10 @@ use telepool::telegram::{GrammersManager, MemorySource, TelegramSettings};
 use telepool::{AccountId, Pool, panel};
 
 use super::promtool::promtool;
-use super::{boards, folder, metric_of, panels, queries, text_of, types, variables};
+use super::{boards, folder, metric_of, panels, picture, queries, text_of, types, variables};
 
-/// How long Prometheus watches.
-const WATCHED: Duration = Duration::from_secs(60);
+/// For how many seconds Prometheus watches, unless the environment says otherwise.
+const WATCHED: u64 = 60;
 
 /// What `$__rate_interval` is at one scrape a second.
 const RATE_INTERVAL: &str = "15s";
@@ -51,6 +55,15 @@ const LAWS: &[(&str, &str)] = &[
          - sum by (group) (telepool_acquire_wait_seconds_count)",
     ),
 ];
+
+/// What a query answered over time.
+#[derive(Clone, Debug)]
+pub(super) struct Series {
+    /// As the legend says.
+    pub(super) name: String,
+    /// By seconds; what was no number is none.
+    pub(super) points: Vec<(f64, f64)>,
+}
 
 /// A process that ends with the test.
 struct Running(Child);
@@ -148,14 +161,28 @@ impl Watcher {
             .collect()
     }
 
-    /// How many numbers an expression had since the beginning, each second.
-    fn points(&self, query: &str) -> usize {
+    /// What an expression has been since the beginning, at about a hundred instants.
+    fn history(&self, query: &str, legend: &str) -> Vec<Series> {
         let (query, began, now) = (encoded(query), self.began, unix_time());
-        let path = format!("/api/v1/query_range?query={query}&start={began}&end={now}&step=1");
+        let step = ((now - began) / 100.0).max(1.0);
+        let path = format!("/api/v1/query_range?query={query}&start={began}&end={now}&step={step}");
         let data = self.ask(&path);
+        let point = |point: &Value| {
+            (point[0].as_f64().unwrap(), point[1].as_str().unwrap().parse().unwrap())
+        };
         let series = data["result"].as_array().unwrap().iter();
-        let points = series.flat_map(|it| it["values"].as_array().unwrap());
-        points.filter(|point| point[1] != "NaN").count()
+        series
+            .map(|it| {
+                let labels = it["metric"].as_object().unwrap().iter();
+                let name = labels.fold(legend.to_owned(), |name, (label, value)| {
+                    name.replace(&format!("{{{{{label}}}}}"), value.as_str().unwrap())
+                });
+                Series {
+                    name,
+                    points: it["values"].as_array().unwrap().iter().map(point).collect(),
+                }
+            })
+            .collect()
     }
 
     /// Waits until an expression has so many series.
@@ -179,7 +206,7 @@ impl Watcher {
 fn service() -> (Running, SocketAddr) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_telepool"))
         .args(["serve", "--sandbox", "--faults", "mixed", "--latency", "20ms", "--seed", "7"])
-        .args(["--concurrency", "64", "--listen", "127.0.0.1:0", "--duration", "300s"])
+        .args(["--concurrency", "64", "--listen", "127.0.0.1:0", "--duration", "3600s"])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
@@ -279,14 +306,18 @@ fn check_laws(watcher: &Watcher) {
     }
 }
 
+/// A query with the variables of its dashboard replaced.
+fn filled(query: &str) -> String {
+    let variables = [
+        ("$__rate_interval", RATE_INTERVAL),
+        ("$instance", ".+"),
+        ("$group", ".+"),
+        ("$job", "telepool"),
+    ];
+    variables.iter().fold(query.to_owned(), |query, (name, value)| query.replace(name, value))
+}
+
 fn check_boards(watcher: &Watcher) {
-    // The longest names first: `$job` is the beginning of nothing else, but stay so.
-    let all = [("$__rate_interval", RATE_INTERVAL), ("$instance", ".+"), ("$group", ".+")];
-    let filled = |query: &str| {
-        let query =
-            all.iter().fold(query.to_owned(), |query, (name, value)| query.replace(name, value));
-        query.replace("$job", "telepool")
-    };
     let mut silent = Vec::new();
     for (name, board) in &boards() {
         for (variable, query) in variables(board) {
@@ -298,13 +329,29 @@ fn check_boards(watcher: &Watcher) {
         }
         for panel in panels(board) {
             for query in queries(panel) {
-                if watcher.points(&filled(query)) == 0 {
+                let history = watcher.history(&filled(query), "");
+                let mut points = history.iter().flat_map(|it| &it.points);
+                if points.all(|(_, value)| value.is_nan()) {
                     silent.push(format!("{name}: {}: {query}", panel["title"]));
                 }
             }
         }
     }
     assert!(silent.is_empty(), "nothing to show: {silent:#?}");
+}
+
+fn draw_boards(watcher: &Watcher, folder: &Path) {
+    for (name, board) in &boards() {
+        picture::draw(board, &folder.join(format!("{name}.svg")), |panel| {
+            let targets = panel["targets"].as_array().unwrap().iter();
+            let text = |target: &Value, of: &str| target[of].as_str().unwrap().to_owned();
+            targets
+                .flat_map(|it| {
+                    watcher.history(&filled(&text(it, "expr")), &text(it, "legendFormat"))
+                })
+                .collect()
+        });
+    }
 }
 
 fn check_rules(watcher: &Watcher) {
@@ -355,7 +402,8 @@ fn a_prometheus_that_scrapes_the_sandbox_fills_every_panel() {
     let (resting, _pool) = runtime.block_on(at_rest());
     let (process, address) = service();
     let watcher = Watcher::start(address, resting);
-    std::thread::sleep(WATCHED);
+    let seconds = std::env::var("DASHBOARD_SECONDS").map_or(WATCHED, |text| text.parse().unwrap());
+    std::thread::sleep(Duration::from_secs(seconds));
     let exported = check_metrics(address);
     for metric in super::exported().keys() {
         assert_eq!(metric_of(metric, &exported), Some(metric.as_str()), "not exported live");
@@ -363,6 +411,9 @@ fn a_prometheus_that_scrapes_the_sandbox_fills_every_panel() {
     check_laws(&watcher);
     check_boards(&watcher);
     check_rules(&watcher);
+    if let Ok(folder) = std::env::var("DASHBOARD_PICTURES") {
+        draw_boards(&watcher, Path::new(&folder));
+    }
     drop(process);
     watcher.until("ALERTS{alertname=\"TelepoolDown\",job=\"telepool\"}", 1);
 }
