@@ -3,7 +3,12 @@
 //!
 //! `cargo bench --bench scrape` prints a table; with `-- --test` it runs the smallest case once.
 
-#![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark fails by panicking")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a benchmark reads time, and fails by panicking"
+)]
 
 use std::time::{Duration, Instant};
 
