@@ -31,6 +31,7 @@ const COURTESY: u64 = 16;
 type Proof = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 enum Step<M: Manager, H: Home<M>> {
+    /// Not begun; or over, if the home is gone.
     Start,
     Waiting(Arc<Waiter<M::Connection, M::Error>>),
     /// The connection was idle for long and is being checked.
@@ -126,8 +127,38 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
         }
     }
 
+    /// Lends a connection that is free now and needs no more than a look.
+    #[inline(always)]
+    fn lend_at_once(&mut self) -> Option<(Lease<M, H>, u64)> {
+        let entry = self.home.as_ref()?.account().entry();
+        match entry.pool.try_lease() {
+            Take::Leased(connection, source) => {
+                if entry.is_broken(&connection) || needs_check(entry, &connection, source) {
+                    self.take_up(connection, source);
+                    return None;
+                }
+                let now = entry.shared.clock.coarse();
+                let uses = entry.pool.accept(&connection, source, now, self.site);
+                Some((Lease::new(self.home.take()?, connection, uses), uses))
+            }
+            // It bears a lease, like any other that was taken.
+            Take::Outdated(connection) => {
+                entry.give_back(connection);
+                None
+            }
+            Take::Empty | Take::NotReady => None,
+        }
+    }
+
+    /// Goes on with a connection that needs more than a look.
+    #[cold]
+    fn take_up(&mut self, connection: Arc<Connection<M::Connection>>, source: Source) {
+        if let Some(step) = self.inspect(connection, source) {
+            self.step = step;
+        }
+    }
+
     /// Looks at a connection before it is lent. `None`: it was dead, and is gone.
-    #[inline]
     fn inspect(
         &mut self,
         connection: Arc<Connection<M::Connection>>,
@@ -138,10 +169,7 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
             entry.discard(connection, CloseReason::Broken);
             return None;
         }
-        let shared = &entry.shared;
-        let unused = shared.clock.coarse().saturating_sub(connection.last_used());
-        let is_stale = source == Source::Idle && unused > shared.hot.check_after_ms();
-        if is_stale || connection.is_suspect() {
+        if needs_check(entry, &connection, source) {
             return Some(self.check(connection, source));
         }
         Some(self.lend(connection, source))
@@ -185,7 +213,6 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
     }
 
     /// Makes the lease.
-    #[inline]
     fn lend(&mut self, connection: Arc<Connection<M::Connection>>, source: Source) -> Step<M, H> {
         let entry = self.entry();
         let now = entry.shared.clock.coarse();
@@ -230,7 +257,7 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
             return Some(self.checked(connection, source, passed));
         }
         match std::mem::replace(&mut self.step, Step::Done) {
-            Step::Start => Some(self.start()),
+            Step::Start if self.home.is_some() => Some(self.start()),
             Step::Waiting(waiter) => match waiter.poll(context) {
                 Poll::Pending => {
                     self.step = Step::Waiting(waiter);
@@ -248,9 +275,22 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
                 None
             }
             Step::Failed(error) => Some(Err(error)),
-            Step::Done => panic!("an acquire was polled after it had ended"),
+            Step::Start | Step::Done => panic!("an acquire was polled after it had ended"),
         }
     }
+}
+
+/// Whether a connection was idle for so long, or is in such doubt, that the manager must prove it.
+#[inline]
+fn needs_check<M: Manager>(
+    entry: &Entry<M>,
+    connection: &Connection<M::Connection>,
+    source: Source,
+) -> bool {
+    let shared = &entry.shared;
+    let unused = shared.clock.coarse().saturating_sub(connection.last_used());
+    let is_stale = source == Source::Idle && unused > shared.hot.check_after_ms();
+    is_stale || connection.is_suspect()
 }
 
 /// Has the manager prove that an idle connection lives; learns from the error if it does not.
@@ -318,19 +358,38 @@ fn timeout_report<M: Manager>(
 impl<M: Manager, H: Home<M>> Future for Acquire<M, H> {
     type Output = Result<Lease<M, H>, AcquireError<M::Error>>;
 
-    #[inline]
+    // Called and not inlined, the lease would be moved through memory in pieces of other sizes than
+    // it is written in, which costs as much as an atomic exchange.
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         // One load, if nobody listens.
-        if LevelFilter::current() >= LevelFilter::DEBUG {
-            return this.poll_in_span(context);
+        let is_heard = LevelFilter::current() >= LevelFilter::DEBUG;
+        // The usual case, before the step is touched: moving it costs as much as the lease.
+        if !is_heard
+            && matches!(this.step, Step::Start)
+            && !this.fresh
+            && let Some((lease, uses)) = this.lend_at_once()
+        {
+            if !uses.is_multiple_of(COURTESY) {
+                return Poll::Ready(Ok(lease));
+            }
+            this.step = Step::Yielding(lease);
         }
-        this.poll_plainly(context)
+        this.poll_on(context, is_heard)
     }
 }
 
 impl<M: Manager, H: Home<M>> Acquire<M, H> {
-    #[cold]
+    #[inline(never)]
+    fn poll_on(
+        &mut self,
+        context: &mut Context<'_>,
+        is_heard: bool,
+    ) -> Poll<<Self as Future>::Output> {
+        if is_heard { self.poll_in_span(context) } else { self.poll_plainly(context) }
+    }
+
     fn poll_in_span(&mut self, context: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
         let span = self.span.take().unwrap_or_else(|| {
             let account = self.home.as_ref().map(|home| home.account().id());
@@ -346,27 +405,8 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
         polled
     }
 
-    #[inline]
     fn poll_plainly(&mut self, context: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
         let this = self;
-        // The usual case, before the step is touched: moving it costs as much as the lease.
-        if let (Step::Start, false) = (&this.step, this.fresh) {
-            match this.entry().pool.try_lease() {
-                Take::Leased(connection, source) => match this.inspect(connection, source) {
-                    Some(Step::Yielding(lease)) if !lease.use_count().is_multiple_of(COURTESY) => {
-                        this.step = Step::Done;
-                        return Poll::Ready(Ok(lease));
-                    }
-                    Some(step) => this.step = step,
-                    None => {}
-                },
-                // It bears a lease, like any other that was taken.
-                Take::Outdated(connection) => {
-                    this.entry().give_back(connection);
-                }
-                Take::Empty | Take::NotReady => {}
-            }
-        }
         loop {
             if let Step::Yielding(lease) = &this.step {
                 if lease.use_count().is_multiple_of(COURTESY) {
@@ -398,9 +438,16 @@ impl<M: Manager, H: Home<M>> Unpin for Acquire<M, H> {}
 impl<M: Manager, H: Home<M>> Drop for Acquire<M, H> {
     #[inline]
     fn drop(&mut self) {
-        if matches!(self.step, Step::Done) {
-            return;
+        if !matches!(self.step, Step::Start | Step::Done) {
+            self.leave();
         }
+    }
+}
+
+impl<M: Manager, H: Home<M>> Acquire<M, H> {
+    /// Gives up what was begun.
+    #[cold]
+    fn leave(&mut self) {
         match std::mem::replace(&mut self.step, Step::Done) {
             Step::Waiting(waiter) => {
                 let entry = self.entry();

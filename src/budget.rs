@@ -172,8 +172,13 @@ impl Budget {
         false
     }
 
-    /// Whether, and how urgently, a connection should give way.
+    /// Whether anybody waits for a place.
     #[inline]
+    pub(crate) fn is_pressed(&self) -> bool {
+        load_after_change(&self.demand) != 0
+    }
+
+    /// Whether, and how urgently, a connection should give way.
     pub(crate) fn pressure(&self, now: Tick) -> Pressure {
         match load_after_change(&self.demand) {
             0 => Pressure::Calm,

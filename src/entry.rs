@@ -149,29 +149,38 @@ impl<M: Manager> Entry<M> {
     #[inline]
     pub(crate) fn give_back(self: &Arc<Self>, connection: Arc<Connection<M::Connection>>) -> bool {
         if self.is_broken(&connection) {
-            self.discard(connection, CloseReason::Broken);
-            return true;
+            return self.give_back_broken(connection);
         }
         let shared = &*self.shared;
         // A borrower that panicked may have left the connection in the middle of something: the
         // next acquire checks it.
-        let now = shared.clock.coarse();
         if std::thread::panicking() {
             connection.set_suspect(true);
         }
-        if shared.budget.pressure(now) != Pressure::Calm {
+        if shared.budget.is_pressed() {
             return self.give_back_pressed(connection);
         }
-        let mut ended = false;
-        if let Some(orders) = self.pool.release(connection, now, Pressure::Calm) {
-            ended = orders.ended;
-            self.carry_out(orders);
-        }
+        let orders = self.pool.release(connection, shared.clock.coarse(), Pressure::Calm);
+        let ended = orders.is_some_and(|orders| self.carry_out_release(orders));
         // Looked at again after the release: a dial that began to wait in between has either
         // seen the idle connection or is seen here.
-        if shared.budget.pressure(now) != Pressure::Calm {
+        if shared.budget.is_pressed() {
             shared.relieve();
         }
+        ended
+    }
+
+    #[cold]
+    fn give_back_broken(self: &Arc<Self>, connection: Arc<Connection<M::Connection>>) -> bool {
+        self.discard(connection, CloseReason::Broken);
+        true
+    }
+
+    /// Does what a release left to do. Answers whether it ended its connection.
+    #[cold]
+    fn carry_out_release(self: &Arc<Self>, orders: Orders<M::Connection>) -> bool {
+        let ended = orders.ended;
+        self.carry_out(orders);
         ended
     }
 

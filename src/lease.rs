@@ -60,6 +60,7 @@ pub struct Lease<M: Manager, H: Home<M> = Account<M>> {
 pub type BorrowedLease<'a, M> = Lease<M, &'a Account<M>>;
 
 impl<M: Manager, H: Home<M>> Lease<M, H> {
+    #[inline]
     pub(crate) fn new(home: H, connection: Arc<Connection<M::Connection>>, uses: u64) -> Self {
         let measured = (uses % 64 == 1).then(now);
         Self { home, connection: Some(connection), measured }
@@ -161,6 +162,13 @@ impl<M: Manager, H: Home<M>> Lease<M, H> {
         &self.entry().shared.manager
     }
 
+    #[cold]
+    fn tell_used(&self, since: Instant) {
+        let entry = self.entry();
+        let used = now().saturating_duration_since(since);
+        entry.shared.observe(Measure::LeaseUse, entry.pool.group(), used);
+    }
+
     pub(crate) fn tell_waited(&self, waited: Duration, site: &'static Location<'static>) {
         self.entry().tell_waited(waited, site);
     }
@@ -177,10 +185,8 @@ impl<M: Manager, H: Home<M>> Deref for Lease<M, H> {
 impl<M: Manager, H: Home<M>> Drop for Lease<M, H> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(started) = self.measured.take() {
-            let entry = self.entry();
-            let used = now().saturating_duration_since(started);
-            entry.shared.observe(Measure::LeaseUse, entry.pool.group(), used);
+        if let Some(started) = self.measured {
+            self.tell_used(started);
         }
         if let Some(connection) = self.connection.take()
             && self.entry().give_back(connection)

@@ -237,19 +237,8 @@ impl StateWord {
     }
 
     /// One more lease, for whoever popped the entry.
-    #[inline]
     pub(crate) fn transition_to_leased(&self, max: u16) -> Leased {
-        // An exclusive connection is nearly always found like this: spare it the load.
-        let mut seen = if max == 1 {
-            let from = IDLE | QUEUED;
-            let to = ACTIVE | LEASE;
-            match self.0.compare_exchange(from, to, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => return Leased::Taken { requeue: false, shared: false },
-                Err(seen) => seen,
-            }
-        } else {
-            self.0.load(Ordering::Relaxed)
-        };
+        let mut seen = self.0.load(Ordering::Relaxed);
         loop {
             let now = Snapshot(seen);
             let (to, answer) = if !now.is_open_to_leases() {
@@ -287,8 +276,22 @@ impl StateWord {
         }
     }
 
-    /// One lease less; the connection stays unless it is retiring.
+    /// The usual lease: of an idle, exclusive connection, by whoever popped its entry. Answers
+    /// whether it was that; if not, nothing has changed.
     #[inline]
+    pub(crate) fn transition_from_idle(&self) -> bool {
+        let (from, to) = (IDLE | QUEUED, ACTIVE | LEASE);
+        self.0.compare_exchange(from, to, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    /// The usual release: of an exclusive connection that stays. Answers whether it was that, and
+    /// the entry is to be pushed; if not, nothing has changed.
+    #[inline]
+    pub(crate) fn transition_to_idle(&self) -> bool {
+        exchange_before_load(&self.0, ACTIVE | LEASE, IDLE | QUEUED).is_ok()
+    }
+
+    /// One lease less; the connection stays unless it is retiring.
     pub(crate) fn transition_to_released(&self) -> Released {
         self.give_up_lease(0)
     }
@@ -304,7 +307,6 @@ impl StateWord {
         }
     }
 
-    #[inline]
     fn give_up_lease(&self, mark: u64) -> Released {
         let mut seen = self.0.load(Ordering::Relaxed);
         loop {

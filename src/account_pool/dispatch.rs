@@ -302,6 +302,7 @@ impl<C, E> AccountPool<C, E> {
     }
 
     /// A release for which the gate, the age or the pressure asks more than a push.
+    #[cold]
     pub(crate) fn release_slowly(
         &self,
         connection: Arc<Connection<C>>,

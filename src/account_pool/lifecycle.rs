@@ -37,6 +37,7 @@ impl<C, E> AccountPool<C, E> {
     }
 
     /// After a release found the gate changed under its feet.
+    #[cold]
     pub(super) fn settle(&self, stamp: u64, now: Tick) -> Orders<C> {
         if self.gate.load(Ordering::Relaxed) & !WAIT != stamp {
             return self.sweep(CloseReason::Drain, now);

@@ -177,6 +177,14 @@ impl<C, E> AccountPool<C, E> {
 
     #[inline]
     fn body(&self) -> &Body<C, E> {
+        match self.body.get() {
+            Some(body) => body,
+            None => self.make_body(),
+        }
+    }
+
+    #[cold]
+    fn make_body(&self) -> &Body<C, E> {
         self.body.get_or_init(|| {
             let slots = usize::from(self.slots.max(1));
             Box::new(Body {
@@ -313,11 +321,24 @@ impl<C, E> AccountPool<C, E> {
         if !kept {
             return Some(self.release_slowly(connection, now, pressure));
         }
+        if !connection.word.transition_to_idle() {
+            return self.release_unusual(connection, now);
+        }
+        self.body().push(connection);
+        if load_after_change(&self.gate) == stamp {
+            return None;
+        }
+        Some(self.settle(stamp, now))
+    }
+
+    /// Returns a lease of a connection that is shared, or retires.
+    #[inline(never)]
+    fn release_unusual(&self, connection: Arc<Connection<C>>, now: Tick) -> Option<Orders<C>> {
+        let stamp = connection.stamp;
         match connection.word.transition_to_released() {
             Released::Open { push } => {
-                let body = self.body();
                 if push {
-                    body.push(connection);
+                    self.body().push(connection);
                 }
                 if load_after_change(&self.gate) == stamp {
                     return None;
@@ -342,9 +363,18 @@ impl<C, E> Body<C, E> {
     /// Pops until an entry can be leased.
     #[inline]
     fn pop(&self) -> Option<(Arc<Connection<C>>, Source)> {
+        let connection = self.idle.pop()?;
+        if connection.max_leases == 1 && connection.word.transition_from_idle() {
+            return Some((connection, Source::Idle));
+        }
+        self.pop_from(connection)
+    }
+
+    /// The same for an entry that was popped and is shared or void, and those behind it.
+    #[inline(never)]
+    fn pop_from(&self, mut connection: Arc<Connection<C>>) -> Option<(Arc<Connection<C>>, Source)> {
         // Each turn drops a void entry for good; at most `capacity` of them exist at a time.
         for _ in 0..=2 * self.idle.capacity() {
-            let connection = self.idle.pop()?;
             match connection.word.transition_to_leased(connection.max_leases) {
                 Leased::Taken { requeue, shared } => {
                     if requeue {
@@ -352,7 +382,7 @@ impl<C, E> Body<C, E> {
                     }
                     return Some((connection, Source::of_live(shared)));
                 }
-                Leased::No => {}
+                Leased::No => connection = self.idle.pop()?,
             }
         }
         None
@@ -378,17 +408,22 @@ impl<C, E> Body<C, E> {
     /// Pushes an entry. A full queue holds void entries of closed connections: the oldest
     /// goes, or if it is a live one, it goes to the end.
     #[inline]
-    fn push(&self, mut connection: Arc<Connection<C>>) {
-        for _ in 0..=self.idle.capacity() {
-            match self.idle.force_push(connection) {
+    fn push(&self, connection: Arc<Connection<C>>) {
+        if let Some(evicted) = self.idle.force_push(connection) {
+            self.push_evicted(evicted);
+        }
+    }
+
+    #[cold]
+    fn push_evicted(&self, mut evicted: Arc<Connection<C>>) {
+        for _ in 0..self.idle.capacity() {
+            let state = evicted.word.snapshot();
+            if state.is_final() || state.is_retiring() {
+                return;
+            }
+            match self.idle.force_push(evicted) {
                 None => return,
-                Some(evicted) => {
-                    let state = evicted.word.snapshot();
-                    if state.is_final() || state.is_retiring() {
-                        return;
-                    }
-                    connection = evicted;
-                }
+                Some(another) => evicted = another,
             }
         }
         // The one left over is live and still found through its slot.
