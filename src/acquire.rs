@@ -22,6 +22,7 @@ use crate::error::{AcquireError, Stage, WaitTimeout};
 use crate::lease::{Home, Lease};
 use crate::manager::Manager;
 use crate::pool::Account;
+use crate::runtime::inside;
 use crate::stats::AcquireEnd;
 
 /// A lock-free path never yields by itself: every so many leases of a connection the acquire
@@ -317,7 +318,9 @@ async fn prove<M: Manager>(
     });
     let (account, slot) = (entry.pool.account(), record.slot);
     let span = tracing::debug_span!("check", %account, slot);
-    let passed = check.instrument(span).await.unwrap_or_else(|| {
+    // The caller may be on another runtime than the connection, or on none.
+    let check = inside(&entry.shared.runtime, check.instrument(span));
+    let passed = check.await.unwrap_or_else(|| {
         record.count_error("the manager panicked while checking".to_owned());
         false
     });

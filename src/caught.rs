@@ -15,3 +15,19 @@ pub(crate) async fn caught<F: Future>(future: F) -> Option<F::Output> {
     })
     .await
 }
+
+/// Asks the manager something; `None`, and an entry in the log, if it panicked.
+pub(crate) fn asked<T>(question: &'static str, ask: impl FnOnce() -> T) -> Option<T> {
+    let answer = catch_unwind(AssertUnwindSafe(ask));
+    if answer.is_err() {
+        tracing::error!(question, "the manager panicked");
+    }
+    answer.ok()
+}
+
+/// The text of an error, which somebody else writes: it is taken before any lock is held, and
+/// before anything is given back.
+pub(crate) fn text_of(error: &impl std::fmt::Display) -> String {
+    catch_unwind(AssertUnwindSafe(|| error.to_string()))
+        .unwrap_or_else(|_| "an error that panics when it is shown".to_owned())
+}

@@ -14,8 +14,8 @@ use crate::account_pool::{
     AccountPool, CloseReason, Connection, ConnectionId, DialOrder, Lost, Orders, Pressure, Probe,
     SLOTS_MAX,
 };
+use crate::caught::text_of;
 use crate::clock::{Instant, now};
-use crate::dialer::shown;
 use crate::error::DialError;
 use crate::events::Event;
 use crate::manager::{Egress, Manager, Profile, QuarantineReason, Reaction};
@@ -51,8 +51,9 @@ pub(crate) enum Errand<M: Manager> {
     Dial(Arc<Entry<M>>, DialOrder),
     /// Close a connection whose word is final.
     Close(Arc<Entry<M>>, Arc<Connection<M::Connection>>),
-    /// Close a connection by force when its drain deadline has passed.
-    Drain(Arc<Entry<M>>, Arc<Connection<M::Connection>>),
+    /// Close a connection by force when its drain deadline has passed. Holds neither: what has
+    /// been closed in time must not live on for it.
+    Drain(Weak<Entry<M>>, Weak<Connection<M::Connection>>),
     /// Ask an account for expired waiters.
     Watch(Weak<Entry<M>>, Instant),
     /// Dial a session that the server did not know, to see whether it does now.
@@ -235,7 +236,7 @@ impl<M: Manager> Entry<M> {
                 .close
                 .into_iter()
                 .map(|it| Errand::Close(Arc::clone(self), it))
-                .chain(orders.drain.into_iter().map(|it| Errand::Drain(Arc::clone(self), it)))
+                .chain(orders.drain.into_iter().map(|it| self.drain_errand(&it)))
                 .chain(orders.watch.map(|at| Errand::Watch(Arc::downgrade(self), at)))
                 .chain(orders.dial.into_iter().map(|order| {
                     self.shared.occupancy.occupy();
@@ -255,6 +256,19 @@ impl<M: Manager> Entry<M> {
                     tracing::warn!("a waker has panicked");
                 }
             }
+        }
+    }
+
+    fn drain_errand(self: &Arc<Self>, connection: &Arc<Connection<M::Connection>>) -> Errand<M> {
+        Errand::Drain(Arc::downgrade(self), Arc::downgrade(connection))
+    }
+
+    /// Times the drains under way anew: the deadline has come closer.
+    pub(crate) fn hurry_drains(self: &Arc<Self>) {
+        let retires = |it: &Arc<Connection<M::Connection>>| it.word.snapshot().is_retiring();
+        for connection in self.pool.connections().filter(retires) {
+            // Without a worker nothing is drained by force any more.
+            drop(self.shared.errands.send(self.drain_errand(&connection)));
         }
     }
 
@@ -291,9 +305,9 @@ impl<M: Manager> Entry<M> {
     ) -> Option<CloseReason> {
         let shared = &self.shared;
         let account = self.pool.account();
-        let kind = shared.manager.kind(error);
+        let kind = shared.kind(error);
         if let Some(connection) = connection {
-            let text = error.to_string();
+            let text = text_of(error);
             self.counters().count_error(kind);
             shared.events.emit(|| Event::ConnectionError {
                 account,
@@ -303,7 +317,7 @@ impl<M: Manager> Entry<M> {
             });
             connection.count_error(text);
         }
-        match shared.manager.react(error) {
+        match shared.react(error) {
             Reaction::Keep => None,
             Reaction::Doubt => {
                 if let Some(connection) = connection {
@@ -317,14 +331,15 @@ impl<M: Manager> Entry<M> {
                 None
             }
             Reaction::Restricted => {
+                let error: Arc<str> = text_of(error).into();
                 tracing::warn!(%account, %error, "restricted: no waiting mends this");
-                let error = || Arc::from(error.to_string());
-                shared.events.emit(|| Event::Restricted { account, error: error() });
+                shared.events.emit(|| Event::Restricted { account, error });
                 None
             }
             Reaction::TripBreaker => {
                 let lane = shared.lanes.lane(&self.egress, &shared.config.load().dial);
                 lane.trip(shared.clock.tick());
+                let error = text_of(error);
                 tracing::warn!(%account, %error, "dials are slowed down: the server refused one");
                 Some(CloseReason::Broken)
             }
@@ -447,13 +462,22 @@ impl<M: Manager> Entry<M> {
 }
 
 impl<M: Manager> Errand<M> {
+    /// Whether that which it is about is still there.
+    pub(crate) fn is_alive(&self) -> bool {
+        match self {
+            Self::Dial(..) | Self::Close(..) => true,
+            Self::Watch(entry, _) | Self::Probe(entry, ..) => entry.strong_count() > 0,
+            Self::Drain(_, connection) => connection.strong_count() > 0,
+        }
+    }
+
     /// Ends an errand that no worker will run, and what follows from it.
     pub(crate) fn carry_out_without_worker(self) {
         let entry = match &self {
-            Self::Dial(entry, _) | Self::Close(entry, _) | Self::Drain(entry, _) => {
-                Some(Arc::clone(entry))
+            Self::Dial(entry, _) | Self::Close(entry, _) => Some(Arc::clone(entry)),
+            Self::Watch(entry, _) | Self::Probe(entry, ..) | Self::Drain(entry, _) => {
+                entry.upgrade()
             }
-            Self::Watch(entry, _) | Self::Probe(entry, ..) => entry.upgrade(),
         };
         if let Some(entry) = entry {
             let orders = self.end_without_worker();
@@ -470,13 +494,16 @@ impl<M: Manager> Errand<M> {
                 let now = entry.shared.clock.tick();
                 let lost = Lost::Failed { retry_at: now };
                 let failure = DialError::<M::Error>::Aborted;
-                let text = shown(&failure);
+                let text = text_of(&failure);
                 let failure = Some((failure, text));
                 let (orders, _) = entry.pool.fail_dial(order, None, lost, failure, now);
                 entry.shared.occupancy.vacate();
                 orders
             }
-            Self::Drain(entry, connection) => entry.pool.force(&connection),
+            Self::Drain(entry, connection) => match (entry.upgrade(), connection.upgrade()) {
+                (Some(entry), Some(connection)) => entry.pool.force(&connection),
+                _ => Orders::none(),
+            },
             Self::Probe(..) => Orders::none(),
             // Nobody is left to dial, or to tell a waiter that its time is up.
             Self::Watch(entry, _) => {

@@ -195,4 +195,7 @@ pub enum BuildError {
     /// The builder ran outside a tokio runtime.
     #[error("no tokio runtime here: build the pool inside one, or give the builder a handle")]
     NoRuntime,
+    /// The runtime has no timers.
+    #[error("the tokio runtime has no timers: build it with `enable_time` or `enable_all`")]
+    NoTimers,
 }

@@ -67,6 +67,7 @@ mod noop;
 mod occupancy;
 mod pool;
 mod registry;
+mod runtime;
 mod shared;
 mod state;
 mod stats;

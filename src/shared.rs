@@ -7,16 +7,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
+use crate::account::AccountId;
 use crate::budget::Budget;
+use crate::caught::asked;
 use crate::clock::{Clock, Tick, millis};
 use crate::config::Config;
 use crate::dialer::Lanes;
 use crate::entry::Errand;
 use crate::events::Events;
 use crate::expiry::Expiry;
-use crate::manager::Manager;
+use crate::manager::{ErrorKind, Manager, Profile, Reaction};
 use crate::occupancy::Occupancy;
 use crate::registry::Registry;
 use crate::stats::{Groups, Measure, Observer};
@@ -36,6 +39,8 @@ pub(crate) struct Shared<M: Manager> {
     /// The pool's accounts. Weak: every account holds this, so a strong one would never end.
     pub(crate) registry: std::sync::Weak<Registry<M>>,
     pub(crate) errands: mpsc::UnboundedSender<Errand<M>>,
+    /// Where the tasks of the pool run.
+    pub(crate) runtime: Handle,
     pub(crate) closing: watch::Sender<bool>,
     pub(crate) observer: OnceLock<Box<dyn Observer>>,
     pub(crate) occupancy: Occupancy,
@@ -95,6 +100,7 @@ impl<M: Manager> Shared<M> {
         seed: u64,
         registry: std::sync::Weak<Registry<M>>,
         errands: mpsc::UnboundedSender<Errand<M>>,
+        runtime: Handle,
     ) -> Self {
         let clock = Clock::new();
         Self {
@@ -107,6 +113,7 @@ impl<M: Manager> Shared<M> {
             expiry: Expiry::new(config.pool.cleanup_interval, clock.tick()),
             registry,
             errands,
+            runtime,
             closing: watch::Sender::new(false),
             observer: OnceLock::new(),
             occupancy: Occupancy::new(),
@@ -141,6 +148,21 @@ impl<M: Manager> Shared<M> {
     pub(crate) fn may_warn(&self) -> bool {
         let second = self.clock.coarse() / 1000;
         self.warned.swap(second, Ordering::Relaxed) != second
+    }
+
+    /// What the manager makes of an error; one that panics takes the connection for broken.
+    pub(crate) fn react(&self, error: &M::Error) -> Reaction {
+        asked("react", || self.manager.react(error)).unwrap_or(Reaction::Discard)
+    }
+
+    /// The kind of an error; of a manager that panics, a breach of its own protocol.
+    pub(crate) fn kind(&self, error: &M::Error) -> ErrorKind {
+        asked("kind", || self.manager.kind(error)).unwrap_or(ErrorKind::Protocol)
+    }
+
+    /// What there is to know of an account. One that the manager panics over is unknown.
+    pub(crate) fn profile(&self, account: AccountId) -> Option<Profile> {
+        asked("profile", || self.manager.profile(account)).flatten()
     }
 
     /// A random share from zero to one.

@@ -12,6 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["account_pool", "events", "stats"],
     &[
         "caught",
+        "runtime",
         "occupancy",
         "budget",
         "dialer",

@@ -63,6 +63,7 @@ pub(crate) use connection::Connection;
 use dispatch::Core;
 pub(crate) use dispatch::Pressure;
 pub(crate) use duty::{DialOrder, Lost, Orders, Probe, Purpose, Reap, Take};
+use waiters::Left;
 pub(crate) use waiters::{Refusal, Waiter};
 
 use crate::account::AccountId;
@@ -269,10 +270,16 @@ impl<C, E> AccountPool<C, E> {
     pub(crate) fn leave_line(&self, waiter: &Arc<Waiter<C, E>>) -> Option<Arc<Connection<C>>> {
         let body = self.body();
         let mut core = body.core.lock();
-        let given = core.line.leave(waiter);
+        let left = core.line.leave(waiter);
         self.settle_wait(&core);
         drop(core);
-        given.and_then(Result::ok).map(|(connection, _)| connection)
+        match left {
+            Left::Served(served) => served.ok().map(|(connection, _)| connection),
+            Left::Line(waker) => {
+                drop(waker);
+                None
+            }
+        }
     }
 
     /// Refuses the waiters that are due, and says through `watch` when to come back.

@@ -47,6 +47,14 @@ enum Place<C, E> {
     Over,
 }
 
+/// What a waiter leaves behind. To be dropped without a lock.
+pub(super) enum Left<C, E> {
+    /// Its place in line, and the waker that nobody called.
+    Line(Option<Waker>),
+    /// What it had been given.
+    Served(Served<C, E>),
+}
+
 /// One acquire in the line.
 #[derive(Debug)]
 pub(crate) struct Waiter<C, E> {
@@ -71,14 +79,19 @@ impl<C, E> Waiter<C, E> {
 
     /// Takes the answer, or leaves the waker to be called when there is one.
     pub(crate) fn poll(&self, context: &mut Context<'_>) -> Poll<Served<C, E>> {
+        // A waker is somebody else's code, and what it holds as well: cloned and dropped without
+        // the lock.
+        let known = match &*self.place.lock() {
+            Place::Waiting(Some(waker)) => waker.will_wake(context.waker()),
+            _ => false,
+        };
+        let new = (!known).then(|| context.waker().clone());
         let mut place = self.place.lock();
         match &mut *place {
-            Place::Waiting(Some(waker)) => {
-                waker.clone_from(context.waker());
-                Poll::Pending
-            }
-            Place::Waiting(none) => {
-                *none = Some(context.waker().clone());
+            Place::Waiting(waker) => {
+                let old = new.and_then(|new| waker.replace(new));
+                drop(place);
+                drop(old);
                 Poll::Pending
             }
             Place::Served(_) => match std::mem::replace(&mut *place, Place::Over) {
@@ -111,12 +124,12 @@ impl<C, E> Waiter<C, E> {
         }
     }
 
-    /// Ends the wait. Answers whether the waiter still stood in line, and what it was given.
-    fn leave(&self) -> (bool, Option<Served<C, E>>) {
+    /// Ends the wait.
+    fn leave(&self) -> Left<C, E> {
         match std::mem::replace(&mut *self.place.lock(), Place::Over) {
-            Place::Waiting(_) => (true, None),
-            Place::Served(served) => (false, Some(served)),
-            Place::Over => (false, None),
+            Place::Waiting(waker) => Left::Line(waker),
+            Place::Served(served) => Left::Served(served),
+            Place::Over => Left::Line(None),
         }
     }
 }
@@ -237,16 +250,17 @@ impl<C, E> Line<C, E> {
         next
     }
 
-    /// A waiter gives up. Answers what it had been given, for the caller to return.
-    pub(crate) fn leave(&mut self, waiter: &Arc<Waiter<C, E>>) -> Option<Served<C, E>> {
-        let (stood, given) = waiter.leave();
+    /// A waiter gives up.
+    pub(super) fn leave(&mut self, waiter: &Arc<Waiter<C, E>>) -> Left<C, E> {
+        let stood = waiter.is_waiting();
+        let left = waiter.leave();
         if stood {
             *self.count_of(waiter) -= 1;
             if self.entries.len() > 2 * self.len() {
                 self.entries.retain(|waiter| waiter.is_waiting());
             }
         }
-        given
+        left
     }
 
     fn take_first(&mut self, takes: impl Fn(&Waiter<C, E>) -> bool) -> Option<Arc<Waiter<C, E>>> {

@@ -4,7 +4,6 @@
 //! slot and its permits come back, and whoever waited hears of it.
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use std::time::Duration;
 use tracing::Instrument as _;
 
 use crate::account_pool::{Connection, ConnectionId, DialOrder, Lost, Purpose};
-use crate::caught::caught;
+use crate::caught::{asked, caught, text_of};
 use crate::clock::millis;
 use crate::dialer::Lane;
 use crate::entry::Entry;
@@ -76,12 +75,13 @@ impl<M: Manager> Attempt<M> {
             return self.abandon();
         };
         self.connection = Some(Arc::clone(&connection));
-        self.centre = shared.manager.data_centre(entry.pool.account(), self.order.slot);
+        let (account, slot) = (entry.pool.account(), self.order.slot);
+        let centre = asked("data_centre", || shared.manager.data_centre(account, slot));
+        self.centre = centre.unwrap_or_default();
         let limit = shared.config().pool.dial_timeout;
         let started = shared.clock.tick();
         // In a block of its own: the call may panic before there is a future.
-        let connect = async { shared.manager.connect(entry.pool.account(), self.order.slot).await };
-        let (account, slot) = (entry.pool.account(), self.order.slot);
+        let connect = async { shared.manager.connect(account, slot).await };
         let span = tracing::debug_span!("dial", %account, slot);
         let opened = within(limit, connect).instrument(span).await;
         let took = Duration::from_millis(shared.clock.tick() - started);
@@ -203,7 +203,7 @@ impl<M: Manager> Attempt<M> {
         let end = match &error {
             DialError::Connect(error) => {
                 // A flood on the dial itself slows the account's dials, no method of it.
-                match shared.manager.react(error) {
+                match shared.react(error) {
                     Reaction::CoolDown { wait, .. } => at_least = wait,
                     // It did not know it the last time either.
                     Reaction::QuarantineSession(QuarantineReason::Suspect) if self.is_probe() => {
@@ -213,7 +213,7 @@ impl<M: Manager> Attempt<M> {
                         entry.learn(error, self.order.slot, None);
                     }
                 }
-                OpenEnd::of(shared.manager.kind(error))
+                OpenEnd::of(shared.kind(error))
             }
             DialError::Timeout(_) => OpenEnd::Timeout,
             DialError::Panicked => OpenEnd::Handshake,
@@ -224,7 +224,7 @@ impl<M: Manager> Attempt<M> {
         // A probe has a pace of its own, and says nothing of the account's other sessions.
         let retry_at = (!self.is_probe())
             .then(|| entry.pool.pause_after_failure(now, shared.share(), at_least));
-        let text = shown(&error);
+        let text = text_of(&error);
         entry.counters().count_open(self.centre, end);
         let (account, slot) = (entry.pool.account(), self.order.slot);
         tracing::info!(%account, slot, error = %text, "a dial failed");
@@ -282,22 +282,19 @@ impl<M: Manager> Attempt<M> {
 impl<M: Manager> Drop for Attempt<M> {
     fn drop(&mut self) {
         if !self.finished {
+            // A panic that nobody took for an answer: the manager's, or a bug.
+            if std::thread::panicking() {
+                return self.fail(DialError::Panicked);
+            }
             self.count_cancelled();
             if self.is_probe() {
                 return self.end(Lost::Unwanted, None);
             }
             let retry_at = self.entry.shared.clock.tick();
-            let text = shown(&DialError::<M::Error>::Aborted);
+            let text = text_of(&DialError::<M::Error>::Aborted);
             self.end(Lost::Failed { retry_at }, Some((DialError::Aborted, text)));
         }
     }
-}
-
-/// The text of an error, which somebody else writes: it is taken before any lock is held, and
-/// before anything is given back.
-pub(crate) fn shown<E: std::error::Error>(error: &DialError<E>) -> String {
-    catch_unwind(AssertUnwindSafe(|| error.to_string()))
-        .unwrap_or_else(|_| "an error that panics when it is shown".to_owned())
 }
 
 /// Bounds a connect in time, and takes its panic for an answer.

@@ -19,7 +19,7 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedSemaphorePermit, Semaphore};
 
-pub(crate) use attempt::{dial, shown};
+pub(crate) use attempt::dial;
 
 use crate::clock::{Clock, Instant, Tick, now};
 use crate::config::DialConfig;

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{timeout, timeout_at};
-
 use crate::account::AccountId;
 use crate::account_pool::{CloseReason, ConnectionId};
+use crate::caught::asked;
 use crate::clock::now;
 use crate::config::{Config, ConfigError};
 use crate::entry::Entry;
@@ -15,6 +14,7 @@ use crate::expiry::{Due, forget};
 use crate::health::Unready;
 use crate::manager::{Manager, QuarantineReason};
 use crate::pool::{Account, Pool};
+use crate::runtime::wait_until;
 
 /// How many members of a group `acquire_any` looks at before it settles for one.
 const CANDIDATES: usize = 16;
@@ -77,7 +77,7 @@ impl<M: Manager> Pool<M> {
             entry.carry_out(orders);
         }
         let empty = shared.occupancy.until(|| shared.occupancy.slots() == 0);
-        drop(timeout_at(deadline + MARGIN, empty).await);
+        wait_until(&shared.runtime, deadline + MARGIN, empty).await;
         CloseReport { open, left: shared.occupancy.slots() }
     }
 
@@ -102,9 +102,7 @@ impl<M: Manager> Pool<M> {
         let before: Vec<_> = entry.pool.connections().map(|it| (it.slot, it.id)).collect();
         let orders = entry.pool.raise_generation(CloseReason::Requested, now);
         entry.carry_out(orders);
-        for (slot, id) in &before {
-            entry.until_closed(*slot, *id).await;
-        }
+        entry.until_gone(&before).await;
         before.len()
     }
 
@@ -120,9 +118,7 @@ impl<M: Manager> Pool<M> {
         entry.carry_out(orders);
         entry.stirred.notify_waiters();
         let left: Vec<_> = entry.pool.connections().map(|it| (it.slot, it.id)).collect();
-        for (slot, id) in left {
-            entry.until_closed(slot, id).await;
-        }
+        entry.until_gone(&left).await;
         true
     }
 
@@ -239,6 +235,9 @@ impl<M: Manager> Pool<M> {
         for entry in self.inner.registry.all() {
             let orders = entry.take_limits();
             entry.carry_out(orders);
+            if new.pool.drain_timeout < old.pool.drain_timeout {
+                entry.hurry_drains();
+            }
             if retimed {
                 self.retime(&entry);
             }
@@ -286,7 +285,8 @@ impl<M: Manager> Pool<M> {
     /// A member of a group that can serve now, or soon.
     pub(super) fn any_member(&self, group: &str) -> Option<Account<M>> {
         let shared = &self.inner.shared;
-        let members = shared.manager.members(group).unwrap_or_else(|| self.known_members(group));
+        let members = asked("members", || shared.manager.members(group)).flatten();
+        let members = members.unwrap_or_else(|| self.known_members(group));
         if members.is_empty() {
             return None;
         }
@@ -326,7 +326,12 @@ impl<M: Manager> Pool<M> {
 impl<M: Manager> Entry<M> {
     /// Waits until a connection has left its slot, at most `drain_timeout` + `close_timeout`.
     pub(crate) async fn until_closed(&self, slot: u16, id: ConnectionId) {
-        self.until(|| !self.pool.connections().any(|it| it.slot == slot && it.id == id)).await;
+        self.until_gone(&[(slot, id)]).await;
+    }
+
+    /// The same for several, by one deadline.
+    async fn until_gone(&self, gone: &[(u16, ConnectionId)]) {
+        self.until(|| !self.pool.connections().any(|it| gone.contains(&(it.slot, it.id)))).await;
     }
 
     /// Waits until something is so that comes with a slot's becoming vacant, at most
@@ -334,6 +339,7 @@ impl<M: Manager> Entry<M> {
     async fn until(&self, is_so: impl Fn() -> bool) {
         let config = self.shared.config();
         let limit = config.pool.drain_timeout + config.pool.close_timeout;
-        drop(timeout(limit + MARGIN, self.shared.occupancy.until(is_so)).await);
+        let shared = &self.shared;
+        wait_until(&shared.runtime, now() + limit + MARGIN, shared.occupancy.until(is_so)).await;
     }
 }

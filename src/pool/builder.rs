@@ -15,6 +15,7 @@ use crate::expiry;
 use crate::manager::Manager;
 use crate::pool::{Inner, Pool, worker};
 use crate::registry::Registry;
+use crate::runtime::has_timers;
 use crate::shared::Shared;
 
 type Callback = Box<dyn Fn(&Event) + Send>;
@@ -56,7 +57,8 @@ impl<M: Manager> Builder<M> {
         self
     }
 
-    /// Runs the pool's tasks on this runtime instead of the current one.
+    /// Runs the pool's tasks on this runtime instead of the current one. It must be driven for as
+    /// long as anybody acquires: its tasks open connections and end waits at their deadline.
     #[must_use]
     pub fn runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
@@ -74,20 +76,24 @@ impl<M: Manager> Builder<M> {
     /// Makes the pool and starts its tasks.
     ///
     /// # Errors
-    /// An invalid configuration, or no tokio runtime to run on.
+    /// An invalid configuration, or no tokio runtime to run on, or one without timers.
     pub fn build(self) -> Result<Pool<M>, BuildError> {
         self.config.validate()?;
         let runtime = match self.runtime {
             Some(runtime) => runtime,
             None => Handle::try_current().map_err(|_| BuildError::NoRuntime)?,
         };
+        if !has_timers(&runtime) {
+            return Err(BuildError::NoTimers);
+        }
         let registry = Arc::new(Registry::new());
         let (errands, queue) = mpsc::unbounded_channel();
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
         let weak = Arc::downgrade(&registry);
-        let shared = Arc::new(Shared::new(self.manager, self.config, seed, weak, errands));
+        let shared =
+            Arc::new(Shared::new(self.manager, self.config, seed, weak, errands, runtime.clone()));
         runtime.spawn(worker::work(queue));
-        let mut tasks = vec![
+        let tasks = vec![
             runtime.spawn(expiry::reap(Arc::downgrade(&shared))).abort_handle(),
             runtime.spawn(tick(Arc::downgrade(&shared))).abort_handle(),
         ];
@@ -100,7 +106,8 @@ impl<M: Manager> Builder<M> {
                     }
                 }
             };
-            tasks.push(runtime.spawn(listen).abort_handle());
+            // It ends with the pool, after the last event.
+            runtime.spawn(listen);
         }
         Ok(Pool { inner: Arc::new(Inner { shared, registry, tasks }) })
     }

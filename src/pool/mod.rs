@@ -19,6 +19,7 @@ pub use builder::Builder;
 use crate::account::AccountId;
 use crate::account_pool::{AccountStats, SLOTS_MAX, Take, Totals};
 use crate::acquire::Acquire;
+use crate::caught::asked;
 use crate::entry::Entry;
 use crate::error::{AcquireError, Stage};
 use crate::events::{Event, EventStream};
@@ -74,13 +75,13 @@ impl<M: Manager> Pool<M> {
         if shared.is_closing() {
             return Err(AcquireError::Closed { stage: Stage::Lookup });
         }
-        let Some(profile) = shared.manager.profile(account) else {
+        let Some(profile) = shared.profile(account) else {
             return Err(AcquireError::UnknownAccount { account });
         };
         if profile.slots > SLOTS_MAX {
             tracing::warn!(%account, slots = profile.slots, "only the first 64 sessions are used");
         }
-        let latched = shared.manager.latched(account);
+        let latched = asked("latched", || shared.manager.latched(account)).unwrap_or_default();
         let make = || Entry::new(account, &profile, &latched, shared);
         let (entry, added) = self.inner.registry.find_or_add(account, make);
         if added {

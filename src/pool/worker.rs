@@ -12,7 +12,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
 use crate::account_pool::Connection;
-use crate::caught::caught;
+use crate::caught::{asked, caught};
 use crate::clock::{Instant, now};
 use crate::dialer::dial;
 use crate::entry::{Entry, Errand};
@@ -47,11 +47,45 @@ impl<M: Manager> Ord for Timer<M> {
     }
 }
 
+/// What is to be done at a time, earliest first.
+struct Timers<M: Manager> {
+    heap: BinaryHeap<Reverse<Timer<M>>>,
+    /// At how many timers those are looked for that nobody needs any more.
+    swept_at: usize,
+}
+
+/// Fewer timers than this are never swept.
+const SWEPT_AT_LEAST: usize = 1024;
+
+impl<M: Manager> Timers<M> {
+    fn new() -> Self {
+        Self { heap: BinaryHeap::new(), swept_at: SWEPT_AT_LEAST }
+    }
+
+    fn push(&mut self, at: Instant, errand: Errand<M>) {
+        if self.heap.len() >= self.swept_at {
+            // A deadline may be years away, and what it was for be gone by now.
+            self.heap.retain(|Reverse(timer)| timer.errand.is_alive());
+            self.swept_at = (2 * self.heap.len()).max(SWEPT_AT_LEAST);
+        }
+        self.heap.push(Reverse(Timer { at, errand }));
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.heap.peek().map(|Reverse(timer)| timer.at)
+    }
+
+    fn pop_due(&mut self, now: Instant) -> Option<Timer<M>> {
+        let due = self.heap.peek().is_some_and(|Reverse(timer)| timer.at <= now);
+        due.then(|| self.heap.pop()).flatten().map(|Reverse(timer)| timer)
+    }
+}
+
 /// What the worker has yet to do.
 struct Desk<M: Manager> {
     errands: UnboundedReceiver<Errand<M>>,
     batch: Vec<Errand<M>>,
-    timers: BinaryHeap<Reverse<Timer<M>>>,
+    timers: Timers<M>,
 }
 
 /// The worker may be dropped together with its runtime, at any moment. Nobody waits for what it
@@ -59,7 +93,7 @@ struct Desk<M: Manager> {
 impl<M: Manager> Drop for Desk<M> {
     fn drop(&mut self) {
         self.errands.close();
-        let timers = std::mem::take(&mut self.timers);
+        let timers = std::mem::take(&mut self.timers.heap);
         let batch = std::mem::take(&mut self.batch);
         let timers = timers.into_iter().map(|Reverse(timer)| timer.errand);
         let sent = std::iter::from_fn(|| self.errands.try_recv().ok());
@@ -76,14 +110,14 @@ pub(super) fn work<M: Manager>(
     errands: UnboundedReceiver<Errand<M>>,
 ) -> impl Future<Output = ()> + Send {
     let batch = Vec::with_capacity(BATCH);
-    run(Desk { errands, batch, timers: BinaryHeap::new() })
+    run(Desk { errands, batch, timers: Timers::new() })
 }
 
 async fn run<M: Manager>(mut desk: Desk<M>) {
     let mut tasks = JoinSet::new();
     loop {
         let Desk { errands, batch, timers } = &mut desk;
-        let next = timers.peek().map(|Reverse(timer)| timer.at);
+        let next = timers.next();
         tokio::select! {
             count = errands.recv_many(batch, BATCH) => {
                 if count == 0 {
@@ -97,9 +131,10 @@ async fn run<M: Manager>(mut desk: Desk<M>) {
             }
             () = until(next) => {
                 let now = now();
-                while timers.peek().is_some_and(|Reverse(timer)| timer.at <= now) {
-                    let Some(Reverse(timer)) = timers.pop() else { break };
-                    fire(timer, now);
+                while let Some(timer) = timers.pop_due(now) {
+                    // What it lets go of may be the last hold on a connection, whose end is the
+                    // manager's code.
+                    asked("the end of a connection", || fire(timer, now));
                 }
             }
             Some(done) = tasks.join_next(), if !tasks.is_empty() => report(done),
@@ -117,11 +152,7 @@ async fn until(next: Option<Instant>) {
     }
 }
 
-fn begin<M: Manager>(
-    errand: Errand<M>,
-    tasks: &mut JoinSet<()>,
-    timers: &mut BinaryHeap<Reverse<Timer<M>>>,
-) {
+fn begin<M: Manager>(errand: Errand<M>, tasks: &mut JoinSet<()>, timers: &mut Timers<M>) {
     match errand {
         Errand::Dial(entry, order) => {
             tasks.spawn(dial(entry, order));
@@ -130,11 +161,12 @@ fn begin<M: Manager>(
             tasks.spawn(close(Closing { entry, connection }));
         }
         Errand::Drain(ref entry, _) => {
+            let Some(entry) = entry.upgrade() else { return };
             let at = now() + entry.shared.config().pool.drain_timeout;
-            timers.push(Reverse(Timer { at, errand }));
+            timers.push(at, errand);
         }
         Errand::Watch(_, at) | Errand::Probe(_, _, at) => {
-            timers.push(Reverse(Timer { at, errand }));
+            timers.push(at, errand);
         }
     }
 }
@@ -142,8 +174,10 @@ fn begin<M: Manager>(
 fn fire<M: Manager>(timer: Timer<M>, now: Instant) {
     match timer.errand {
         Errand::Drain(entry, connection) => {
-            let orders = entry.pool.force(&connection);
-            entry.carry_out(orders);
+            if let (Some(entry), Some(connection)) = (entry.upgrade(), connection.upgrade()) {
+                let orders = entry.pool.force(&connection);
+                entry.carry_out(orders);
+            }
         }
         Errand::Watch(entry, _) => {
             if let Some(entry) = entry.upgrade() {
