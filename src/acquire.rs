@@ -355,6 +355,10 @@ fn timeout_report<M: Manager>(
         oldest_lease_age: oldest.map(|(at, _)| Duration::from_millis(tick.saturating_sub(at))),
         oldest_lease_site: oldest.and_then(|(_, site)| site),
         last_dial_error: entry.pool.last_dial_error(),
+        pool_cap: shared
+            .budget
+            .is_full()
+            .then(|| u32::try_from(shared.budget.cap()).unwrap_or(u32::MAX)),
     }
 }
 

@@ -172,6 +172,11 @@ impl Budget {
         false
     }
 
+    /// Whether every place is taken.
+    pub(crate) fn is_full(&self) -> bool {
+        self.permits.free() == 0
+    }
+
     /// Whether anybody waits for a place.
     #[inline]
     pub(crate) fn is_pressed(&self) -> bool {

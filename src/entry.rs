@@ -247,7 +247,7 @@ impl<M: Manager> Entry<M> {
                     pending.push(errand.end_without_worker());
                 }
             }
-            if !orders.wake.is_empty() {
+            if !orders.wake.is_empty() || orders.stir {
                 self.stirred.notify_waiters();
             }
             // Last, and each by itself: a waker is somebody else's code.
@@ -337,7 +337,7 @@ impl<M: Manager> Entry<M> {
                 None
             }
             Reaction::TripBreaker => {
-                let lane = shared.lanes.lane(&self.egress, &shared.config.load().dial);
+                let lane = shared.lane(&self.egress);
                 lane.trip(shared.clock.tick());
                 let error = text_of(error);
                 tracing::warn!(%account, %error, "dials are slowed down: the server refused one");

@@ -121,6 +121,8 @@ pub struct WaitTimeout {
     pub oldest_lease_site: Option<&'static Location<'static>>,
     /// The account's last failed dial, if it failed while the acquire waited.
     pub last_dial_error: Option<String>,
+    /// The cap of the pool, if every connection under it was in use.
+    pub pool_cap: Option<u32>,
 }
 
 impl fmt::Display for WaitTimeout {
@@ -131,6 +133,13 @@ impl fmt::Display for WaitTimeout {
             write!(f, "{stage}: no connection of {account} was {what} within {waited:?}")?;
             if let Some(error) = &self.last_dial_error {
                 write!(f, "; the last dial failed: {error}")?;
+            }
+            if let Some(cap) = self.pool_cap {
+                return write!(
+                    f,
+                    "; all {cap} connections of the pool are in use: raise pool.max_connections, or \
+                     release leases sooner"
+                );
             }
             return write!(
                 f,

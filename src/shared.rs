@@ -15,11 +15,11 @@ use crate::budget::Budget;
 use crate::caught::asked;
 use crate::clock::{Clock, Tick, millis};
 use crate::config::Config;
-use crate::dialer::Lanes;
+use crate::dialer::{Lane, Lanes};
 use crate::entry::Errand;
 use crate::events::Events;
 use crate::expiry::Expiry;
-use crate::manager::{ErrorKind, Manager, Profile, Reaction};
+use crate::manager::{Egress, ErrorKind, Manager, Profile, Reaction};
 use crate::occupancy::Occupancy;
 use crate::registry::Registry;
 use crate::stats::{Groups, Measure, Observer};
@@ -44,6 +44,8 @@ pub(crate) struct Shared<M: Manager> {
     pub(crate) closing: watch::Sender<bool>,
     pub(crate) observer: OnceLock<Box<dyn Observer>>,
     pub(crate) occupancy: Occupancy,
+    /// Acquires that ended before there was an account to count them.
+    pub(crate) lookups_failed: AtomicU64,
     next_connection: AtomicU64,
     /// The second in which a slow acquire was last logged.
     warned: AtomicU64,
@@ -117,6 +119,7 @@ impl<M: Manager> Shared<M> {
             closing: watch::Sender::new(false),
             observer: OnceLock::new(),
             occupancy: Occupancy::new(),
+            lookups_failed: AtomicU64::new(0),
             next_connection: AtomicU64::new(1),
             warned: AtomicU64::new(0),
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
@@ -163,6 +166,11 @@ impl<M: Manager> Shared<M> {
     /// What there is to know of an account. One that the manager panics over is unknown.
     pub(crate) fn profile(&self, account: AccountId) -> Option<Profile> {
         asked("profile", || self.manager.profile(account)).flatten()
+    }
+
+    /// The way out by this egress, under the limits in force.
+    pub(crate) fn lane(&self, egress: &Egress) -> Arc<Lane> {
+        self.lanes.lane(egress, &self.config.load().dial, self.clock.tick())
     }
 
     /// A random share from zero to one.

@@ -367,7 +367,8 @@ impl StateWord {
         false
     }
 
-    /// Retiring to final, whatever leases are held. `announce` is told the number of leases
+    /// Retiring to final, whatever leases are held; one that is still being opened is its
+    /// dialler's. `announce` is told the number of leases
     /// that become orphans before they do, and what to take back if the step is lost.
     pub(crate) fn transition_to_forced(
         &self,
@@ -377,7 +378,7 @@ impl StateWord {
         let mut seen = self.0.load(Ordering::Relaxed);
         loop {
             let now = Snapshot(seen);
-            if now.is_final() || !now.is_retiring() {
+            if seen & TAG != ACTIVE || !now.is_retiring() {
                 return false;
             }
             announce(now.leases());
@@ -494,5 +495,13 @@ mod tests {
         assert!(!word.transition_to_reaped());
         assert_eq!(word.transition_to_leased(1), Leased::No);
         assert_eq!(word.transition_to_retired(true), Retired::Already);
+    }
+
+    #[test]
+    fn one_that_is_being_opened_is_forced_by_nobody() {
+        let word = StateWord::connecting();
+        assert_eq!(word.transition_to_retired(false), Retired::Connecting);
+        assert!(!word.transition_to_forced(|_| (), |_| ()));
+        assert_eq!(word.transition_to_opened(false, 1), Opened::Close, "its dialler closes it");
     }
 }

@@ -291,6 +291,17 @@ impl Groups {
         u16::try_from(index).expect("BUG: there are 65 groups at most")
     }
 
+    /// The index of a group that may have no name.
+    pub(crate) fn find(&self, name: &str) -> u16 {
+        let found = self.names.lock().iter().position(|known| **known == *name);
+        u16::try_from(found.unwrap_or(NAMED)).expect("BUG: there are 65 groups at most")
+    }
+
+    /// Whether this is the index of all groups that have no name.
+    pub(crate) fn is_other(&self, index: u16) -> bool {
+        usize::from(index) == NAMED
+    }
+
     pub(crate) fn counters(&self, index: u16) -> &GroupCounters {
         &self.counters[usize::from(index)]
     }

@@ -113,11 +113,21 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("SystemTime::now", &["clock"]),
     (
         "tokio::time::",
-        &["clock", "acquire", "dialer", "expiry", "pool", "telegram", "datacenter", "panel"],
+        &[
+            "clock",
+            "acquire",
+            "dialer",
+            "expiry",
+            "pool",
+            "runtime",
+            "telegram",
+            "datacenter",
+            "panel",
+        ],
     ),
     // A map's guard locks a shard: whoever holds one is seen here.
     ("dashmap", &["registry", "dialer", "datacenter"]),
-    ("thread::", &["sync", "entry", "telegram"]),
+    ("thread::", &["sync", "entry", "dialer", "telegram"]),
     ("block_on", &[]),
     ("spawn_blocking", &["metrics", "panel"]),
     ("spawn(", &["pool", "telegram", "datacenter", "panel"]),

@@ -40,6 +40,8 @@ pub(crate) struct Orders<C> {
     /// The lease that this step gave back was of a connection that takes no more leases. To be
     /// counted; nothing is left to do for it.
     pub(crate) ended: bool,
+    /// Wake the dials that wait: they may be wanted otherwise than before.
+    pub(crate) stir: bool,
     /// A probe has proved the session good that was in doubt.
     pub(crate) cleared: bool,
 }
@@ -53,6 +55,7 @@ impl<C> Orders<C> {
             drain: Vec::new(),
             watch: None,
             ended: false,
+            stir: false,
             cleared: false,
         }
     }
@@ -68,6 +71,7 @@ impl<C> Orders<C> {
             && self.close.is_empty()
             && self.drain.is_empty()
             && self.watch.is_none()
+            && !self.stir
     }
 }
 

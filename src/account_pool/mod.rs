@@ -231,6 +231,11 @@ impl<C, E> AccountPool<C, E> {
         }
     }
 
+    /// Whether somebody stands in line.
+    pub(crate) fn has_line(&self) -> bool {
+        self.counters.waiting.load(Ordering::Relaxed) > 0
+    }
+
     /// Whether some connection could be leased right now.
     pub(crate) fn has_room(&self) -> bool {
         if self.gate.load(Ordering::Relaxed) & FLAGS != 0 {
@@ -263,6 +268,8 @@ impl<C, E> AccountPool<C, E> {
         // one whose connection the dispatch sees.
         set_bits_before_load(&self.gate, WAIT);
         self.dispatch(body, &mut core, now, &mut orders);
+        // A dial that was begun in advance is now waited for.
+        orders.stir = core.dialing > 0 && orders.dial.is_empty();
         Ok(orders)
     }
 

@@ -8,12 +8,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::{MutexGuard, OwnedSemaphorePermit};
 use tracing::Instrument as _;
 
 use crate::account_pool::{Connection, ConnectionId, DialOrder, Lost, Purpose};
 use crate::caught::{asked, caught, text_of};
 use crate::clock::millis;
-use crate::dialer::Lane;
+use crate::dialer::{Entered, Lane};
 use crate::entry::Entry;
 use crate::error::DialError;
 use crate::events::Event;
@@ -61,10 +62,7 @@ impl<M: Manager> Attempt<M> {
         }
         // The lane before the place under the global cap: whoever waits at a slowed egress keeps
         // nobody at another one from connecting.
-        let lane = shared.lanes.lane(&entry.egress, &shared.config().dial);
-        let is_wanted = || entry.pool.wants_dial(self.order);
-        let entered = self.while_wanted(lane.enter(&shared.clock, is_wanted)).await.flatten();
-        let Some(_handshake) = entered else {
+        let Some((lane, _handshake)) = self.enter_lane().await else {
             return self.abandon();
         };
         if !self.take_place().await {
@@ -120,12 +118,56 @@ impl<M: Manager> Attempt<M> {
         }
     }
 
+    /// Waits for the turn of this dial at its egress. `None`: nobody wants it any more.
+    async fn enter_lane(&self) -> Option<(Arc<Lane>, OwnedSemaphorePermit)> {
+        let (entry, shared) = (&self.entry, &self.entry.shared);
+        loop {
+            let lane = shared.lane(&entry.egress);
+            let in_advance = self.in_advance(&lane).await?;
+            let is_wanted = || entry.pool.wants_dial(self.order);
+            let entered = self.while_wanted(lane.enter(&shared.clock, is_wanted)).await?;
+            drop(in_advance);
+            match entered {
+                Entered::Begin(handshake) => return Some((lane, handshake)),
+                Entered::Unwanted => return None,
+                Entered::Replaced => {}
+            }
+        }
+    }
+
+    /// A dial that nobody waits for lets all others of its kind go before it, one by one, and so
+    /// everybody who does wait. `None`: nobody wants it any more.
+    async fn in_advance<'a>(&self, lane: &'a Lane) -> Option<Option<MutexGuard<'a, ()>>> {
+        let mut turn = pin!(lane.in_advance());
+        loop {
+            let mut stirred = pin!(self.entry.stirred.notified());
+            stirred.as_mut().enable();
+            if !self.entry.pool.wants_dial(self.order) {
+                return None;
+            }
+            if !self.is_ahead() {
+                return Some(None);
+            }
+            tokio::select! {
+                biased;
+                turn = &mut turn => return Some(Some(turn)),
+                () = lane.until_replaced() => return Some(None),
+                () = stirred => {}
+            }
+        }
+    }
+
+    /// Whether nobody waits for what this dial will bring.
+    fn is_ahead(&self) -> bool {
+        self.order.purpose != Purpose::Line && !self.entry.pool.has_line()
+    }
+
     /// Takes a place under the global cap. Answers whether there was one.
     async fn take_place(&mut self) -> bool {
         let entry = Arc::clone(&self.entry);
         let shared = &*entry.shared;
         if !shared.budget.try_take() {
-            if self.order.purpose != Purpose::Line {
+            if self.is_ahead() {
                 // Nobody waits for it, so nobody makes room for it.
                 return false;
             }

@@ -118,6 +118,7 @@ async fn visit<M: Manager>(shared: &Arc<Shared<M>>, registry: &Registry<M>) {
     }
     registry.prune_census(usize::try_from(shared.occupancy.slots()).unwrap_or(usize::MAX));
     registry.prune_roll(now);
+    shared.lanes.prune(now);
     shared.expiry.runs.fetch_add(1, Ordering::Relaxed);
     shared.expiry.last_run.store(millis(unix_time()), Ordering::Relaxed);
 }

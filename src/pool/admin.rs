@@ -224,7 +224,7 @@ impl<M: Manager> Pool<M> {
         shared.hot.set(new);
         let tick = shared.clock.tick();
         if old.dial != new.dial {
-            shared.lanes.reset();
+            shared.lanes.reset(&new.dial);
         }
         if old.pool.cleanup_interval != new.pool.cleanup_interval {
             shared.expiry.set_interval(new.pool.cleanup_interval);
@@ -310,15 +310,22 @@ impl<M: Manager> Pool<M> {
         best.map(|(_, account)| account)
     }
 
+    /// The accounts of a group that the pool has met.
     fn known_members(&self, group: &str) -> Arc<[AccountId]> {
-        let groups = self.inner.shared.groups.all();
-        let index = groups.iter().find(|(_, name)| **name == *group).map(|(index, _)| *index);
+        let shared = &self.inner.shared;
+        let index = shared.groups.find(group);
         let mut members = Vec::new();
         self.inner.registry.for_each(|entry| {
-            if Some(entry.pool.group()) == index {
+            if entry.pool.group() == index {
                 members.push(entry.pool.account());
             }
         });
+        // Groups that found no name are counted together, and are groups of their own all the same.
+        if shared.groups.is_other(index) {
+            members.retain(|account| {
+                shared.profile(*account).is_some_and(|profile| *profile.group == *group)
+            });
+        }
         members.into()
     }
 }

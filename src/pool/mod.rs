@@ -67,13 +67,16 @@ impl<M: Manager> Pool<M> {
     /// The manager knows no such account, or the pool is closed.
     pub fn account(&self, account: AccountId) -> Result<Account<M>, AcquireError<M::Error>> {
         let shared = &self.inner.shared;
-        if let Some(entry) = self.inner.registry.find(account)
-            && (!entry.pool.is_closed() || shared.is_closing() || !self.forget_removed(account))
-        {
-            return Ok(Account(entry));
+        let found = self.inner.registry.find(account);
+        if let Some(entry) = found.as_ref().filter(|entry| !entry.pool.is_closed()) {
+            return Ok(Account(Arc::clone(entry)));
         }
         if shared.is_closing() {
             return Err(AcquireError::Closed { stage: Stage::Lookup });
+        }
+        // It was removed. As long as something of it is left, nothing comes in its place.
+        if let Some(entry) = found.filter(|_| !self.forget_removed(account)) {
+            return Ok(Account(entry));
         }
         let Some(profile) = shared.profile(account) else {
             return Err(AcquireError::UnknownAccount { account });
@@ -142,7 +145,7 @@ impl<M: Manager> Pool<M> {
         let site = Location::caller();
         match self.any_member(group) {
             Some(account) => Acquire::new(account, site, None, false),
-            None => Acquire::failed(AcquireError::NoMember, site),
+            None => self.refused(AcquireError::NoMember, site),
         }
     }
 
@@ -151,8 +154,18 @@ impl<M: Manager> Pool<M> {
         let site = Location::caller();
         match self.account(account) {
             Ok(account) => Acquire::new(account, site, timeout, fresh),
-            Err(error) => Acquire::failed(error, site),
+            Err(error) => self.refused(error, site),
         }
+    }
+
+    /// An acquire that ends before an account could count it.
+    fn refused(
+        &self,
+        error: AcquireError<M::Error>,
+        site: &'static Location<'static>,
+    ) -> Acquire<M> {
+        self.inner.shared.lookups_failed.fetch_add(1, Ordering::Relaxed);
+        Acquire::failed(error, site)
     }
 
     /// What happens in the pool from now on.
@@ -173,8 +186,11 @@ impl<M: Manager> Pool<M> {
         }
         let tick = shared.clock.tick();
         self.inner.registry.for_each_afoot(tick, |entry| entry.pool.add_present_to(&mut totals));
-        let mut stats =
-            PoolStats { accounts: self.inner.registry.len() as u64, ..Default::default() };
+        let mut stats = PoolStats {
+            accounts: self.inner.registry.len() as u64,
+            acquires_failed: shared.lookups_failed.load(Ordering::Relaxed),
+            ..Default::default()
+        };
         for (index, _) in groups {
             let group = shared.groups.counters(index);
             group.add_counted(&mut totals);

@@ -35,6 +35,7 @@ mod scripted;
 mod session;
 mod standing;
 mod stress;
+mod surroundings;
 #[cfg(all(feature = "grammers", feature = "sandbox"))]
 mod telegram;
 mod timers;

@@ -1,9 +1,9 @@
 //! Panics of a manager, a listener or a borrower cost one connection or one attempt.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use telepool::{AcquireError, DialError, Pool};
+use telepool::{AccountId, AcquireError, DialError, Manager, Pool, Profile, Reaction};
 
 use crate::scripted::{Play, Scripted, account};
 
@@ -64,4 +64,81 @@ async fn a_listener_that_panics_harms_nobody_and_hears_the_next_event() {
     drop(pool.acquire(account(1)).await.unwrap());
     assert!(events.recv().await.unwrap().starts_with("AccountOpened"));
     assert!(events.recv().await.unwrap().starts_with("ConnectionOpened"));
+}
+
+/// A manager whose connections panic when they are dropped, and which panics over an error.
+struct Fragile {
+    refuses: AtomicBool,
+    dials: AtomicU64,
+}
+
+struct Glass;
+
+impl Drop for Glass {
+    fn drop(&mut self) {
+        // A second panic would end the process, which is the borrower's own affair.
+        assert!(std::thread::panicking(), "it breaks");
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("no")]
+struct No;
+
+impl Manager for Fragile {
+    type Connection = Glass;
+    type Error = No;
+
+    fn profile(&self, account: AccountId) -> Option<Profile> {
+        assert_ne!(account.number(), 13, "it panics over this one");
+        Some(Profile::new(1))
+    }
+
+    async fn connect(&self, _: AccountId, _: u16) -> Result<Glass, No> {
+        self.dials.fetch_add(1, Ordering::SeqCst);
+        if self.refuses.load(Ordering::SeqCst) { Err(No) } else { Ok(Glass) }
+    }
+
+    fn react(&self, _: &No) -> Reaction {
+        panic!("it panics over errors")
+    }
+}
+
+fn fragile(refuses: bool) -> Pool<Fragile> {
+    let manager = Fragile { refuses: AtomicBool::new(refuses), dials: AtomicU64::new(0) };
+    Pool::builder(manager).configure(|config| config.dial.per_second = 100_000).build().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_panics_when_it_is_dropped_costs_nothing_else() {
+    let pool = fragile(false);
+    let lease = pool.acquire(account(1)).await.unwrap();
+    assert!(pool.close_connection(account(1), lease.id()));
+    drop(lease);
+    drop(pool.acquire(account(2)).await.unwrap());
+    // Beyond every deadline of a drain and of an idle connection.
+    tokio::time::sleep(Duration::from_secs(1000)).await;
+    drop(pool.acquire(account(3)).await.unwrap());
+    assert_eq!(pool.close().await.left, 0);
+    assert_eq!(pool.stats().total_connections_closed, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_manager_that_panics_over_an_error_is_dialled_no_oftener_than_one_that_does_not() {
+    let pool = fragile(true);
+    let end = tokio::time::Instant::now() + Duration::from_secs(60);
+    while tokio::time::Instant::now() < end {
+        let error = pool.acquire(account(1)).await.unwrap_err();
+        assert!(!error.to_string().contains("shutting down"), "{error}");
+    }
+    let dials = pool.manager().dials.load(Ordering::SeqCst);
+    assert!(dials < 40, "{dials} dials in a minute");
+    assert!(pool.stats().dials_failed + 1 >= dials);
+}
+
+#[tokio::test]
+async fn an_account_that_the_manager_panics_over_is_refused() {
+    let pool = fragile(false);
+    let error = pool.acquire(account(13)).await.unwrap_err();
+    assert!(matches!(error, AcquireError::UnknownAccount { .. }), "{error}");
 }
