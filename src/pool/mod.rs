@@ -46,7 +46,8 @@ struct Inner<M: Manager> {
     tasks: Vec<AbortHandle>,
 }
 
-/// A handle of one account: acquires without looking the account up, and keeps its pool alive.
+/// A handle of one account: acquires without looking the account up. It keeps what the pool knows
+/// of the account, and does not keep the pool open.
 pub struct Account<M: Manager>(Arc<Entry<M>>);
 
 impl<M: Manager> Pool<M> {
