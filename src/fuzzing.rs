@@ -152,7 +152,7 @@ pub fn wheel(data: &[u8]) {
             }
             2 => {
                 now += amount;
-                let mut out = wheel.advance(now);
+                let mut out = wheel.advance(now).concat();
                 out.sort_unstable();
                 assert!(
                     out.iter().all(|it| list.iter().any(|(due, id)| id == it && *due <= now)),

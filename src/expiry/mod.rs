@@ -103,18 +103,21 @@ pub(crate) async fn reap<M: Manager>(shared: Weak<Shared<M>>) {
 async fn visit<M: Manager>(shared: &Arc<Shared<M>>, registry: &Registry<M>) {
     let now = shared.clock.tick();
     let due = shared.expiry.wheel.lock().advance(now);
-    for batch in due.chunks(BATCH) {
-        let mut again = Vec::new();
-        for entry in batch {
-            again.extend(visit_one(shared, registry, *entry, now));
-        }
+    let mut visited = 0;
+    for piece in due {
+        visited += piece.len();
+        let again = piece.into_iter().filter_map(|entry| visit_one(shared, registry, entry, now));
+        let again: Vec<_> = again.collect();
         {
             let mut wheel = shared.expiry.wheel.lock();
             for (tick, entry) in again {
                 wheel.insert(tick, entry);
             }
         }
-        tokio::task::yield_now().await;
+        if visited >= BATCH {
+            visited = 0;
+            tokio::task::yield_now().await;
+        }
     }
     registry.prune_census(usize::try_from(shared.occupancy.slots()).unwrap_or(usize::MAX));
     registry.prune_roll(now);

@@ -1,21 +1,50 @@
 //! A hashed timing wheel: entries that fall due at a tick, found without looking at the rest.
 //!
 //! Owns the entries until they are due. Pure: time comes in as an argument, and nothing is
-//! called back. An entry is 32 bytes, inserted by a push and taken out by a swap.
+//! called back. Entries of one turn lie together, so that none carries its time, a turn is taken
+//! out whole, and one that is not due costs a comparison however many entries it has. They lie in
+//! pieces: no insert copies what is there already, and little room is kept for what never comes.
 
 use crate::clock::Tick;
 
-/// Buckets of the wheel. An entry further ahead than a turn waits in its bucket for its turn.
+/// Buckets of the wheel. A turn further ahead than all of them waits in its bucket for its time.
 const BUCKETS: usize = 512;
+
+/// The most entries in one piece.
+const PIECE: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct Wheel<T> {
-    /// Milliseconds per bucket.
+    /// Milliseconds per turn.
     interval: u64,
-    /// Every bucket up to and including this one has been taken out.
+    /// Every turn up to and including this one has been taken out.
     done: u64,
-    buckets: Box<[Vec<(u64, T)>]>,
+    /// The turns with entries, each in the bucket of its number's remainder, soonest first.
+    buckets: Box<[Vec<Turn<T>>]>,
     len: usize,
+}
+
+/// What is due in one turn of the wheel.
+#[derive(Debug)]
+struct Turn<T> {
+    number: u64,
+    full: Vec<Vec<T>>,
+    open: Vec<T>,
+}
+
+impl<T> Turn<T> {
+    fn new(number: u64) -> Self {
+        Self { number, full: Vec::new(), open: Vec::new() }
+    }
+
+    fn push(&mut self, entry: T) {
+        if self.open.len() == PIECE {
+            // Whoever filled one piece will need a good part of the next one.
+            let full = std::mem::replace(&mut self.open, Vec::with_capacity(PIECE));
+            self.full.push(full);
+        }
+        self.open.push(entry);
+    }
 }
 
 impl<T> Wheel<T> {
@@ -34,34 +63,42 @@ impl<T> Wheel<T> {
         self.len
     }
 
-    /// The tick at which the next bucket is due.
+    /// The tick at which the next turn is due.
     pub(crate) fn next_tick(&self) -> Tick {
         (self.done + 1) * self.interval
     }
 
     /// Adds an entry that is taken out within one interval after `due`.
     pub(crate) fn insert(&mut self, due: Tick, entry: T) {
-        let turn = due.div_ceil(self.interval).max(self.done + 1);
-        self.bucket(turn).push((turn, entry));
+        let number = due.div_ceil(self.interval).max(self.done + 1);
+        let bucket = self.bucket(number);
+        let at = bucket.partition_point(|turn| turn.number < number);
+        if bucket.get(at).is_none_or(|turn| turn.number != number) {
+            bucket.insert(at, Turn::new(number));
+        }
+        bucket[at].push(entry);
         self.len += 1;
     }
 
-    /// Takes out everything that is due at `now`.
-    pub(crate) fn advance(&mut self, now: Tick) -> Vec<T> {
+    /// Takes out everything that is due at `now`, in pieces of at most 64 entries.
+    pub(crate) fn advance(&mut self, now: Tick) -> Vec<Vec<T>> {
         let until = now / self.interval;
         let mut due = Vec::new();
-        // However far the clock jumped, one turn of the wheel sees every bucket.
+        // However far the clock jumped, one round of the wheel sees every bucket.
         let first = (self.done + 1).max(until.saturating_sub(BUCKETS as u64 - 1));
-        for turn in first..=until {
-            let bucket = self.bucket(turn);
-            if bucket.iter().all(|(turn, _)| *turn <= until) {
-                due.extend(std::mem::take(bucket).into_iter().map(|(_, entry)| entry));
-            } else {
-                due.extend(bucket.extract_if(.., |(turn, _)| *turn <= until).map(|(_, it)| it));
+        for number in first..=until {
+            let bucket = self.bucket(number);
+            let over = bucket.partition_point(|turn| turn.number <= until);
+            for mut turn in bucket.drain(..over) {
+                due.append(&mut turn.full);
+                due.push(turn.open);
+            }
+            if bucket.is_empty() {
+                *bucket = Vec::new();
             }
         }
         self.done = self.done.max(until);
-        self.len -= due.len();
+        self.len -= due.iter().map(Vec::len).sum::<usize>();
         due
     }
 
@@ -69,16 +106,16 @@ impl<T> Wheel<T> {
     pub(crate) fn set_interval(&mut self, interval: u64) {
         // From where the old wheel stands, so that what is due already comes out next.
         let mut wheel = Self::new(interval, self.done * self.interval);
-        for bucket in &mut self.buckets {
-            for (turn, entry) in bucket.drain(..) {
-                wheel.insert(turn * self.interval, entry);
+        for turn in self.buckets.iter_mut().flat_map(std::mem::take) {
+            for entry in turn.full.into_iter().flatten().chain(turn.open) {
+                wheel.insert(turn.number * self.interval, entry);
             }
         }
         *self = wheel;
     }
 
-    fn bucket(&mut self, turn: u64) -> &mut Vec<(u64, T)> {
-        let index = usize::try_from(turn % BUCKETS as u64).expect("BUG: a remainder of 512 fits");
+    fn bucket(&mut self, number: u64) -> &mut Vec<Turn<T>> {
+        let index = usize::try_from(number % BUCKETS as u64).expect("BUG: a remainder of 512 fits");
         &mut self.buckets[index]
     }
 }
@@ -89,15 +126,20 @@ mod tests {
 
     use super::*;
 
+    /// What is due, as one list.
+    fn out<T>(wheel: &mut Wheel<T>, now: Tick) -> Vec<T> {
+        wheel.advance(now).into_iter().flatten().collect()
+    }
+
     #[test]
     fn an_entry_comes_out_in_the_first_interval_after_it_is_due() {
         let mut wheel = Wheel::new(100, 1000);
         wheel.insert(1000, 'a');
         wheel.insert(1101, 'b');
         wheel.insert(1200, 'c');
-        assert!(wheel.advance(1099).is_empty());
-        assert_eq!(wheel.advance(1100), vec!['a']);
-        assert_eq!(wheel.advance(1250), vec!['b', 'c']);
+        assert!(out(&mut wheel, 1099).is_empty());
+        assert_eq!(out(&mut wheel, 1100), vec!['a']);
+        assert_eq!(out(&mut wheel, 1250), vec!['b', 'c']);
         assert_eq!(wheel.len(), 0);
     }
 
@@ -106,9 +148,9 @@ mod tests {
         let mut wheel = Wheel::new(1, 0);
         wheel.insert(10, "soon");
         wheel.insert(10 + 512, "later");
-        assert_eq!(wheel.advance(511), vec!["soon"]);
-        assert_eq!(wheel.advance(521), Vec::<&str>::new());
-        assert_eq!(wheel.advance(522), vec!["later"]);
+        assert_eq!(out(&mut wheel, 511), vec!["soon"]);
+        assert_eq!(out(&mut wheel, 521), Vec::<&str>::new());
+        assert_eq!(out(&mut wheel, 522), vec!["later"]);
     }
 
     #[test]
@@ -117,12 +159,27 @@ mod tests {
         for due in 0..2000 {
             wheel.insert(due * 10, due);
         }
-        let mut out = wheel.advance(1 << 50);
-        out.sort_unstable();
-        assert_eq!(out, (0..2000).collect::<Vec<_>>());
+        let mut all = out(&mut wheel, 1 << 50);
+        all.sort_unstable();
+        assert_eq!(all, (0..2000).collect::<Vec<_>>());
         wheel.insert(5, 1);
-        assert!(wheel.advance(3).is_empty(), "a clock that goes back takes nothing out");
-        assert_eq!(wheel.advance((1 << 50) + 10), vec![1]);
+        assert!(out(&mut wheel, 3).is_empty(), "a clock that goes back takes nothing out");
+        assert_eq!(out(&mut wheel, (1 << 50) + 10), vec![1]);
+    }
+
+    #[test]
+    fn a_turn_of_many_entries_comes_out_whole_in_pieces_and_leaves_no_room_behind() {
+        let mut wheel = Wheel::new(10, 0);
+        for number in 0..1000 {
+            wheel.insert(10, number);
+            wheel.insert(10 + 512 * 10, number);
+        }
+        let pieces = wheel.advance(10);
+        assert!(pieces.iter().all(|piece| piece.len() <= PIECE && piece.capacity() <= PIECE));
+        assert_eq!(pieces.concat(), (0..1000).collect::<Vec<_>>());
+        assert_eq!(wheel.len(), 1000, "another round's turn in the same bucket stays");
+        assert_eq!(out(&mut wheel, 10 + 512 * 10).len(), 1000);
+        assert!(wheel.buckets.iter().all(|bucket| bucket.capacity() == 0));
     }
 
     proptest! {
@@ -145,7 +202,7 @@ mod tests {
                     wheel.set_interval(new_interval);
                     width += new_interval;
                 }
-                for due in wheel.advance(now) {
+                for due in out(&mut wheel, now) {
                     prop_assert!(due <= now, "taken out before it was due");
                     let found = left.iter().position(|other| *other == due);
                     left.swap_remove(found.expect("taken out twice"));
