@@ -3,23 +3,25 @@
 //! Owns no task and spawns none: what takes time goes to the worker as an [`Errand`]. So a lease
 //! may be dropped on any thread, with or without a runtime.
 
+mod errand;
+mod stirred;
+
 use std::panic::{AssertUnwindSafe, Location};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::sync::mpsc::error::SendError;
 
 use crate::account_pool::{
-    AccountPool, CloseReason, Connection, ConnectionId, DialOrder, Lost, Orders, Pressure, Probe,
-    SLOTS_MAX,
+    AccountPool, CloseReason, Connection, ConnectionId, Orders, Pressure, Probe, SLOTS_MAX,
 };
 use crate::caught::text_of;
-use crate::clock::{Instant, now};
-use crate::error::DialError;
+use crate::clock::now;
+pub(crate) use crate::entry::errand::Errand;
+use crate::entry::stirred::Stirred;
 use crate::events::Event;
 use crate::manager::{Egress, Manager, Profile, QuarantineReason, Reaction};
-use crate::registry::Mark;
+use crate::registry::Marks;
 use crate::shared::Shared;
 use crate::stats::{AccountEnd, GroupCounters, Measure};
 use crate::sync::Ordering;
@@ -33,31 +35,13 @@ pub(crate) struct Entry<M: Manager> {
     pub(crate) shared: Arc<Shared<M>>,
     pub(crate) egress: Egress,
     /// Tells it from an entry that was in its place before.
-    pub(crate) serial: u64,
-    /// Whether it stands in the census of the registry.
-    pub(crate) peopled: Mark,
-    /// Whether it stands on the roll of the registry.
-    pub(crate) afoot: Mark,
-    /// Told when a dial that waits may no longer be wanted, or need no longer wait.
-    pub(crate) stirred: Notify,
+    pub(crate) serial: u32,
     /// The leases per connection that the manager asked for.
     leases: u16,
-}
-
-/// Work for the worker. The queue has no bound of its own: a connection has at most one errand
-/// of each kind in it, an account at most one watch.
-pub(crate) enum Errand<M: Manager> {
-    /// Open a connection.
-    Dial(Arc<Entry<M>>, DialOrder),
-    /// Close a connection whose word is final.
-    Close(Arc<Entry<M>>, Arc<Connection<M::Connection>>),
-    /// Close a connection by force when its drain deadline has passed. Holds neither: what has
-    /// been closed in time must not live on for it.
-    Drain(Weak<Entry<M>>, Weak<Connection<M::Connection>>),
-    /// Ask an account for expired waiters.
-    Watch(Weak<Entry<M>>, Instant),
-    /// Dial a session that the server did not know, to see whether it does now.
-    Probe(Weak<Entry<M>>, u16, Instant),
+    /// In which lists of the registry it stands.
+    pub(crate) marks: Marks,
+    /// Told when a dial that waits may no longer be wanted, or need no longer wait.
+    pub(crate) stirred: Stirred,
 }
 
 impl<M: Manager> Entry<M> {
@@ -86,10 +70,9 @@ impl<M: Manager> Entry<M> {
             shared: Arc::clone(shared),
             egress: profile.egress.clone(),
             serial: shared.next_serial(),
-            peopled: Mark::absent(),
-            afoot: Mark::absent(),
-            stirred: Notify::new(),
             leases: profile.leases.max(1),
+            marks: Marks::default(),
+            stirred: Stirred::default(),
         };
         entry.count_in();
         entry
@@ -98,7 +81,7 @@ impl<M: Manager> Entry<M> {
     /// Something is afoot here that a reading has to see, and has been made so under the
     /// account's lock.
     pub(crate) fn note_afoot(self: &Arc<Self>) {
-        if !self.afoot.is_noted()
+        if !self.marks.afoot().is_noted()
             && let Some(registry) = self.shared.registry.upgrade()
         {
             registry.note_afoot(self);
@@ -222,39 +205,49 @@ impl<M: Manager> Entry<M> {
 
     /// Wakes who has been served, and sends the worker on its errands.
     pub(crate) fn carry_out(self: &Arc<Self>, orders: Orders<M::Connection>) {
-        let mut pending = vec![orders];
         // Without a worker each errand is ended here and may leave orders of its own; every
         // round refuses a waiter or frees a slot, so that the rounds come to an end.
-        while let Some(orders) = pending.pop() {
-            if orders.is_empty() {
-                continue;
+        let mut left = Vec::new();
+        let mut next = Some(orders);
+        while let Some(orders) = next {
+            if !orders.is_empty() {
+                self.carry_out_once(orders, &mut left);
             }
-            if !orders.dial.is_empty() {
-                self.note_afoot();
+            next = left.pop();
+        }
+    }
+
+    /// The same, but for what follows from errands that no worker took.
+    fn carry_out_once(
+        self: &Arc<Self>,
+        orders: Orders<M::Connection>,
+        left: &mut Vec<Orders<M::Connection>>,
+    ) {
+        if !orders.dial.is_empty() {
+            self.note_afoot();
+        }
+        let errands = orders
+            .close
+            .into_iter()
+            .map(|it| Errand::Close(Arc::clone(self), it))
+            .chain(orders.drain.into_iter().map(|it| self.drain_errand(&it)))
+            .chain(orders.watch.map(|at| Errand::Watch(Arc::downgrade(self), at)))
+            .chain(orders.dial.into_iter().map(|order| {
+                self.shared.occupancy.occupy();
+                Errand::Dial(Arc::clone(self), order)
+            }));
+        for errand in errands {
+            if let Err(SendError(errand)) = self.shared.errands.send(errand) {
+                left.push(errand.end_without_worker());
             }
-            let errands = orders
-                .close
-                .into_iter()
-                .map(|it| Errand::Close(Arc::clone(self), it))
-                .chain(orders.drain.into_iter().map(|it| self.drain_errand(&it)))
-                .chain(orders.watch.map(|at| Errand::Watch(Arc::downgrade(self), at)))
-                .chain(orders.dial.into_iter().map(|order| {
-                    self.shared.occupancy.occupy();
-                    Errand::Dial(Arc::clone(self), order)
-                }));
-            for errand in errands {
-                if let Err(SendError(errand)) = self.shared.errands.send(errand) {
-                    pending.push(errand.end_without_worker());
-                }
-            }
-            if !orders.wake.is_empty() || orders.stir {
-                self.stirred.notify_waiters();
-            }
-            // Last, and each by itself: a waker is somebody else's code.
-            for waker in orders.wake {
-                if std::panic::catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
-                    tracing::warn!("a waker has panicked");
-                }
+        }
+        if !orders.wake.is_empty() || orders.stir {
+            self.stirred.notify_waiters();
+        }
+        // Last, and each by itself: a waker is somebody else's code.
+        for waker in orders.wake {
+            if std::panic::catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
+                tracing::warn!("a waker has panicked");
             }
         }
     }
@@ -457,58 +450,6 @@ impl<M: Manager> Entry<M> {
             Probe::Begin(orders) => self.carry_out(orders),
             Probe::Later => self.schedule_probes(1 << slot),
             Probe::Over => {}
-        }
-    }
-}
-
-impl<M: Manager> Errand<M> {
-    /// Whether that which it is about is still there.
-    pub(crate) fn is_alive(&self) -> bool {
-        match self {
-            Self::Dial(..) | Self::Close(..) => true,
-            Self::Watch(entry, _) | Self::Probe(entry, ..) => entry.strong_count() > 0,
-            Self::Drain(_, connection) => connection.strong_count() > 0,
-        }
-    }
-
-    /// Ends an errand that no worker will run, and what follows from it.
-    pub(crate) fn carry_out_without_worker(self) {
-        let entry = match &self {
-            Self::Dial(entry, _) | Self::Close(entry, _) => Some(Arc::clone(entry)),
-            Self::Watch(entry, _) | Self::Probe(entry, ..) | Self::Drain(entry, _) => {
-                entry.upgrade()
-            }
-        };
-        if let Some(entry) = entry {
-            let orders = self.end_without_worker();
-            entry.carry_out(orders);
-        }
-    }
-
-    /// Ends an errand after the worker has gone, which is after the runtime has: nothing can be
-    /// awaited any more, but places come back and nobody waits for ever.
-    fn end_without_worker(self) -> Orders<M::Connection> {
-        match self {
-            Self::Close(entry, connection) => entry.closed(&connection),
-            Self::Dial(entry, order) => {
-                let now = entry.shared.clock.tick();
-                let lost = Lost::Failed { retry_at: now };
-                let failure = DialError::<M::Error>::Aborted;
-                let text = text_of(&failure);
-                let failure = Some((failure, text));
-                let (orders, _) = entry.pool.fail_dial(order, None, lost, failure, now);
-                entry.shared.occupancy.vacate();
-                orders
-            }
-            Self::Drain(entry, connection) => match (entry.upgrade(), connection.upgrade()) {
-                (Some(entry), Some(connection)) => entry.pool.force(&connection),
-                _ => Orders::none(),
-            },
-            Self::Probe(..) => Orders::none(),
-            // Nobody is left to dial, or to tell a waiter that its time is up.
-            Self::Watch(entry, _) => {
-                entry.upgrade().map_or_else(Orders::none, |entry| entry.pool.refuse_line())
-            }
         }
     }
 }

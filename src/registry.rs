@@ -21,7 +21,7 @@ use crate::entry::Entry;
 use crate::manager::Manager;
 use crate::sync::{AtomicU64, Mutex, Ordering};
 
-pub(crate) use mark::Mark;
+pub(crate) use mark::Marks;
 use roll::Roll;
 
 /// How many accounts that are gone may hold memory through the roll.
@@ -113,7 +113,7 @@ impl<M: Manager> Registry<M> {
     /// Something is afoot with an account, as can be seen under its lock: a dial, a method that
     /// rests, or it is out of service. Nobody stands in line without a dial or a connection.
     pub(crate) fn note_afoot(&self, entry: &Arc<Entry<M>>) {
-        self.roll.note(entry, &entry.afoot);
+        self.roll.note(entry, entry.marks.afoot());
     }
 
     /// Looks at every account with something afoot; all others have no connection, no lease, no
@@ -122,7 +122,8 @@ impl<M: Manager> Registry<M> {
         self.left.store(0, Ordering::Relaxed);
         self.roll.for_each(|entry| {
             look(entry);
-            !entry.pool.is_at_rest(now) || entry.afoot.take_off(|| !entry.pool.is_at_rest(now))
+            !entry.pool.is_at_rest(now)
+                || entry.marks.afoot().take_off(|| !entry.pool.is_at_rest(now))
         });
     }
 
@@ -135,14 +136,14 @@ impl<M: Manager> Registry<M> {
 
     /// An account has opened a connection, which can be seen in its slot.
     pub(crate) fn note_opened(&self, entry: &Entry<M>) {
-        if entry.peopled.note() {
+        if entry.marks.peopled().note() {
             self.census.lock().push_back(entry.pool.account());
         }
     }
 
     /// Whether an account that was taken off the census goes back to it.
     fn still_counts(entry: &Entry<M>) -> bool {
-        entry.peopled.take_off(|| entry.pool.connections().next().is_some())
+        entry.marks.peopled().take_off(|| entry.pool.connections().next().is_some())
     }
 
     /// Takes an idle connection away from the account that opened one longest ago.

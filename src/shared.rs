@@ -142,9 +142,10 @@ impl<M: Manager> Shared<M> {
         self.next_connection.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// A number that no other account's entry of this pool has.
-    pub(crate) fn next_serial(&self) -> u64 {
-        self.next_connection()
+    /// A number that none of the last billions of entries of this pool has.
+    #[expect(clippy::cast_possible_truncation, reason = "it tells apart what lives close together")]
+    pub(crate) fn next_serial(&self) -> u32 {
+        self.next_connection() as u32
     }
 
     /// Whether a warning of a kind that may come in floods may be logged: one in a second.

@@ -37,7 +37,7 @@ pub(crate) enum Due {
     Account {
         account: AccountId,
         /// Of the account's entry: one that came in its place has a wheel entry of its own.
-        serial: u64,
+        serial: u32,
     },
 }
 

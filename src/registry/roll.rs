@@ -10,7 +10,7 @@
 
 use std::sync::{Arc, Weak};
 
-use crate::registry::Mark;
+use crate::registry::mark::Mark;
 use crate::sync::Mutex;
 
 pub(crate) struct Roll<T> {
@@ -26,7 +26,7 @@ impl<T> Roll<T> {
     }
 
     /// Notes an element that has something afoot. To be called after the change.
-    pub(crate) fn note(&self, element: &Arc<T>, mark: &Mark) {
+    pub(crate) fn note(&self, element: &Arc<T>, mark: Mark<'_>) {
         if !mark.is_noted() && mark.note() {
             self.arrivals.lock().push(Arc::downgrade(element));
         }
@@ -47,23 +47,24 @@ impl<T> Roll<T> {
 #[cfg(all(test, not(pool_loom)))]
 mod tests {
     use super::*;
+    use crate::registry::Marks;
 
     #[test]
     fn an_element_stands_once_until_it_is_told_to_go() {
-        let roll = Roll::<Mark>::new();
-        let element = Arc::new(Mark::absent());
+        let roll = Roll::<Marks>::new();
+        let element = Arc::new(Marks::default());
         let read = |stays: bool| {
             let mut seen = 0;
             roll.for_each(|element| {
                 seen += 1;
-                stays || element.take_off(|| false)
+                stays || element.afoot().take_off(|| false)
             });
             seen
         };
-        roll.note(&element, &element);
-        roll.note(&element, &element);
+        roll.note(&element, element.afoot());
+        roll.note(&element, element.afoot());
         assert_eq!((read(true), read(false), read(true)), (1, 1, 0));
-        roll.note(&element, &element);
+        roll.note(&element, element.afoot());
         assert_eq!(read(true), 1, "it may come again");
         drop(element);
         assert_eq!(read(true), 0, "what is gone is not counted");
@@ -73,28 +74,29 @@ mod tests {
 #[cfg(all(test, pool_loom))]
 mod model {
     use super::*;
+    use crate::registry::Marks;
 
     /// As an account: the mark, and under a lock whether something is afoot.
     struct Element {
-        mark: Mark,
+        marks: Marks,
         afoot: Mutex<bool>,
     }
 
     #[test]
     fn model_an_account_with_something_afoot_is_on_the_roll_once() {
         loom::model(|| {
-            let element = Arc::new(Element { mark: Mark::absent(), afoot: Mutex::new(false) });
+            let element = Arc::new(Element { marks: Marks::default(), afoot: Mutex::new(false) });
             let roll = Arc::new(Roll::new());
             // It stands there from before, and is at rest by now.
-            roll.note(&element, &element.mark);
+            roll.note(&element, element.marks.afoot());
             let noter = {
                 let (element, roll) = (Arc::clone(&element), Arc::clone(&roll));
                 loom::thread::spawn(move || {
                     *element.afoot.lock() = true;
-                    roll.note(&element, &element.mark);
+                    roll.note(&element, element.marks.afoot());
                 })
             };
-            roll.for_each(|it| it.mark.take_off(|| *it.afoot.lock()));
+            roll.for_each(|it| it.marks.afoot().take_off(|| *it.afoot.lock()));
             drop(noter.join());
             let mut seen = 0;
             roll.for_each(|_| {

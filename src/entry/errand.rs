@@ -1,0 +1,80 @@
+//! What an account has done for it that takes time.
+//!
+//! Owns what each errand holds, and how it ends when nobody is left to run it. Runs none.
+
+use std::sync::{Arc, Weak};
+
+use crate::account_pool::{Connection, DialOrder, Lost, Orders};
+use crate::caught::text_of;
+use crate::clock::Instant;
+use crate::entry::Entry;
+use crate::error::DialError;
+use crate::manager::Manager;
+
+/// Work for the worker. The queue has no bound of its own: a connection has at most one errand
+/// of each kind in it, an account at most one watch.
+pub(crate) enum Errand<M: Manager> {
+    /// Open a connection.
+    Dial(Arc<Entry<M>>, DialOrder),
+    /// Close a connection whose word is final.
+    Close(Arc<Entry<M>>, Arc<Connection<M::Connection>>),
+    /// Close a connection by force when its drain deadline has passed. Holds neither: what has
+    /// been closed in time must not live on for it.
+    Drain(Weak<Entry<M>>, Weak<Connection<M::Connection>>),
+    /// Ask an account for expired waiters.
+    Watch(Weak<Entry<M>>, Instant),
+    /// Dial a session that the server did not know, to see whether it does now.
+    Probe(Weak<Entry<M>>, u16, Instant),
+}
+
+impl<M: Manager> Errand<M> {
+    /// Whether that which it is about is still there.
+    pub(crate) fn is_alive(&self) -> bool {
+        match self {
+            Self::Dial(..) | Self::Close(..) => true,
+            Self::Watch(entry, _) | Self::Probe(entry, ..) => entry.strong_count() > 0,
+            Self::Drain(_, connection) => connection.strong_count() > 0,
+        }
+    }
+
+    /// Ends an errand that no worker will run, and what follows from it.
+    pub(crate) fn carry_out_without_worker(self) {
+        let entry = match &self {
+            Self::Dial(entry, _) | Self::Close(entry, _) => Some(Arc::clone(entry)),
+            Self::Watch(entry, _) | Self::Probe(entry, ..) | Self::Drain(entry, _) => {
+                entry.upgrade()
+            }
+        };
+        if let Some(entry) = entry {
+            let orders = self.end_without_worker();
+            entry.carry_out(orders);
+        }
+    }
+
+    /// Ends an errand after the worker has gone, which is after the runtime has: nothing can be
+    /// awaited any more, but places come back and nobody waits for ever.
+    pub(super) fn end_without_worker(self) -> Orders<M::Connection> {
+        match self {
+            Self::Close(entry, connection) => entry.closed(&connection),
+            Self::Dial(entry, order) => {
+                let now = entry.shared.clock.tick();
+                let lost = Lost::Failed { retry_at: now };
+                let failure = DialError::<M::Error>::Aborted;
+                let text = text_of(&failure);
+                let failure = Some((failure, text));
+                let (orders, _) = entry.pool.fail_dial(order, None, lost, failure, now);
+                entry.shared.occupancy.vacate();
+                orders
+            }
+            Self::Drain(entry, connection) => match (entry.upgrade(), connection.upgrade()) {
+                (Some(entry), Some(connection)) => entry.pool.force(&connection),
+                _ => Orders::none(),
+            },
+            Self::Probe(..) => Orders::none(),
+            // Nobody is left to dial, or to tell a waiter that its time is up.
+            Self::Watch(entry, _) => {
+                entry.upgrade().map_or_else(Orders::none, |entry| entry.pool.refuse_line())
+            }
+        }
+    }
+}
