@@ -79,6 +79,14 @@ impl<M: Manager> Timers<M> {
         let due = self.heap.peek().is_some_and(|Reverse(timer)| timer.at <= now);
         due.then(|| self.heap.pop()).flatten().map(|Reverse(timer)| timer)
     }
+
+    /// Gives back the room of a burst that is over.
+    fn shrink(&mut self) {
+        let room = (2 * self.heap.len()).max(SWEPT_AT_LEAST);
+        if self.heap.capacity() > 2 * room {
+            self.heap.shrink_to(room);
+        }
+    }
 }
 
 /// What the worker has yet to do.
@@ -136,6 +144,7 @@ async fn run<M: Manager>(mut desk: Desk<M>) {
                     // manager's code.
                     asked("the end of a connection", || fire(timer, now));
                 }
+                timers.shrink();
             }
             Some(done) = tasks.join_next(), if !tasks.is_empty() => report(done),
         }
