@@ -43,7 +43,8 @@ enum Step<M: Manager, H: Home<M>> {
     Done,
 }
 
-type Next<M, H> = Result<Step<M, H>, AcquireError<<M as Manager>::Error>>;
+/// What to go on with; `None` while there is nothing to do but wait.
+type Next<M, H> = Option<Result<Step<M, H>, AcquireError<<M as Manager>::Error>>>;
 
 /// A lease in the making. Await it, or drop it at any point.
 #[must_use = "futures do nothing unless awaited"]
@@ -84,12 +85,12 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
         home.account().entry()
     }
 
-    fn start(&mut self) -> Next<M, H> {
+    fn start(&mut self, context: &Context<'_>) -> Next<M, H> {
         while !self.fresh {
             match self.entry().pool.try_lease() {
                 Take::Leased(connection, source) => {
                     if let Some(step) = self.inspect(connection, source) {
-                        return Ok(step);
+                        return Some(Ok(step));
                     }
                 }
                 // Each turn takes one connection out of circulation.
@@ -100,7 +101,7 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
             }
         }
         // Whoever was served once, by a connection that proved dead, is not sent to the end.
-        self.wait(self.waited)
+        self.wait(self.waited, context)
     }
 
     /// When the patience of this acquire ends; `None` if that is too far away to be told.
@@ -113,18 +114,25 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
     }
 
     /// Stands in line. `front`: the acquire was served once, by a connection that proved dead.
-    fn wait(&mut self, front: bool) -> Next<M, H> {
+    fn wait(&mut self, front: bool, context: &Context<'_>) -> Next<M, H> {
+        let is_first = self.started.is_none();
         let deadline = self.deadline();
         self.waited = true;
         let entry = self.entry();
+        let clock = &entry.shared.clock;
         let began = self.started.expect("BUG: a deadline has a beginning");
-        let waiter = Waiter::new(self.fresh, began, deadline);
-        match entry.pool.join_line(&waiter, front, entry.shared.clock.tick()) {
-            Ok(orders) => {
-                entry.carry_out(orders);
-                Ok(Step::Waiting(waiter))
+        let tick = if is_first { clock.tick_at(began) } else { clock.tick() };
+        let waiter = Waiter::new(self.fresh, began, deadline, Some(context.waker().clone()));
+        match entry.pool.join_line(&waiter, front, tick) {
+            Ok(None) => {
+                self.step = Step::Waiting(waiter);
+                None
             }
-            Err(refusal) => Err(self.refuse(refusal)),
+            Ok(Some(orders)) => {
+                entry.carry_out(orders);
+                Some(Ok(Step::Waiting(waiter)))
+            }
+            Err(refusal) => Some(Err(self.refuse(refusal))),
         }
     }
 
@@ -193,17 +201,18 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
         connection: Arc<Connection<M::Connection>>,
         source: Source,
         passed: bool,
+        context: &Context<'_>,
     ) -> Next<M, H> {
         if passed && !connection.word.snapshot().is_final() {
-            return Ok(self.lend(connection, source));
+            return Some(Ok(self.lend(connection, source)));
         }
         // One that was closed by force meanwhile is returned as well.
         self.entry().discard(connection, CloseReason::CheckFailed);
         let deadline = self.deadline();
         if deadline.is_some_and(|deadline| now() >= deadline) {
-            return Err(self.time_out(Some(Stage::Check)));
+            return Some(Err(self.time_out(Some(Stage::Check))));
         }
-        self.start()
+        self.start(context)
     }
 
     /// The deadline has passed; `stage` if it is not the wait for a connection.
@@ -245,37 +254,38 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
         error
     }
 
-    /// One step further; `None` while there is nothing to do but wait.
-    fn advance(&mut self, context: &mut Context<'_>) -> Option<Next<M, H>> {
-        // Polled where it lies: if it panics, the connection is not lost with it.
-        if let Step::Checking(_, _, proof) = &mut self.step {
-            let Poll::Ready(passed) = proof.as_mut().poll(context) else { return None };
-            let Step::Checking(connection, source, _) =
-                std::mem::replace(&mut self.step, Step::Done)
-            else {
-                unreachable!("BUG: the step was just polled")
-            };
-            return Some(self.checked(connection, source, passed));
-        }
-        match std::mem::replace(&mut self.step, Step::Done) {
-            Step::Start if self.home.is_some() => Some(self.start()),
-            Step::Waiting(waiter) => match waiter.poll(context) {
-                Poll::Pending => {
-                    self.step = Step::Waiting(waiter);
-                    None
+    /// One step further.
+    fn advance(&mut self, context: &mut Context<'_>) -> Next<M, H> {
+        match &mut self.step {
+            Step::Waiting(waiter) => {
+                let Poll::Ready(served) = waiter.poll(context) else { return None };
+                self.step = Step::Done;
+                match served {
+                    Ok((connection, source)) => match self.inspect(connection, source) {
+                        Some(step) => Some(Ok(step)),
+                        None => self.wait(true, context),
+                    },
+                    Err(refusal) => Some(Err(self.refuse(refusal))),
                 }
-                Poll::Ready(Ok((connection, source))) => {
-                    let step = self.inspect(connection, source);
-                    Some(step.map_or_else(|| self.wait(true), Ok))
-                }
-                Poll::Ready(Err(refusal)) => Some(Err(self.refuse(refusal))),
-            },
-            Step::Checking(..) => unreachable!("BUG: a check is polled above"),
-            Step::Yielding(lease) => {
-                self.step = Step::Yielding(lease);
-                None
             }
-            Step::Failed(error) => Some(Err(error)),
+            // Polled where it lies: if it panics, the connection is not lost with it.
+            Step::Checking(_, _, proof) => {
+                let Poll::Ready(passed) = proof.as_mut().poll(context) else { return None };
+                let checking = std::mem::replace(&mut self.step, Step::Done);
+                let Step::Checking(connection, source, _) = checking else {
+                    unreachable!("BUG: the step was just polled")
+                };
+                self.checked(connection, source, passed, context)
+            }
+            Step::Start if self.home.is_some() => {
+                self.step = Step::Done;
+                self.start(context)
+            }
+            Step::Failed(_) => match std::mem::replace(&mut self.step, Step::Done) {
+                Step::Failed(error) => Some(Err(error)),
+                _ => unreachable!("BUG: the step was just read"),
+            },
+            Step::Yielding(_) => unreachable!("BUG: a lease is handed over as soon as it is made"),
             Step::Start | Step::Done => panic!("an acquire was polled after it had ended"),
         }
     }

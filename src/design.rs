@@ -15,7 +15,7 @@
 //!   budget         the cap of the whole pool     occupancy        how many slots are in use
 //!   ──────────────────────────────────────────────────────────────────────────
 //!   account_pool   the engine of one account, without I/O
-//!   events, stats
+//!   events, histogram, stats
 //!   ──────────────────────────────────────────────────────────────────────────
 //!   state, health  one connection's word, one account's standing
 //!   ──────────────────────────────────────────────────────────────────────────

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::error::SendError;
 
 use crate::account_pool::{
-    AccountPool, CloseReason, Connection, ConnectionId, Orders, Pressure, Probe, SLOTS_MAX,
+    AccountPool, CloseReason, Connection, ConnectionId, Orders, Pressure, Probe, SLOTS_MAX, Wakers,
 };
 use crate::caught::text_of;
 use crate::clock::now;
@@ -205,6 +205,10 @@ impl<M: Manager> Entry<M> {
 
     /// Wakes who has been served, and sends the worker on its errands.
     pub(crate) fn carry_out(self: &Arc<Self>, orders: Orders<M::Connection>) {
+        if orders.has_no_errand() {
+            wake(orders.wake);
+            return;
+        }
         // Without a worker each errand is ended here and may leave orders of its own; every
         // round refuses a waiter or frees a slot, so that the rounds come to an end.
         let mut left = Vec::new();
@@ -241,15 +245,10 @@ impl<M: Manager> Entry<M> {
                 left.push(errand.end_without_worker());
             }
         }
-        if !orders.wake.is_empty() || orders.stir {
+        if orders.stir {
             self.stirred.notify_waiters();
         }
-        // Last, and each by itself: a waker is somebody else's code.
-        for waker in orders.wake {
-            if std::panic::catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
-                tracing::warn!("a waker has panicked");
-            }
-        }
+        wake(orders.wake);
     }
 
     fn drain_errand(self: &Arc<Self>, connection: &Arc<Connection<M::Connection>>) -> Errand<M> {
@@ -370,10 +369,14 @@ impl<M: Manager> Entry<M> {
 
     /// An acquire got its lease after a wait.
     pub(crate) fn tell_waited(&self, waited: Duration, site: &'static Location<'static>) {
-        self.shared.observe(Measure::AcquireWait, self.pool.group(), waited);
-        if waited <= self.shared.config.load().watch.slow_acquire {
-            return;
+        self.counters().waits.record(waited);
+        if waited > Duration::from_millis(self.shared.hot.slow_acquire_ms()) {
+            self.tell_slow(waited, site);
         }
+    }
+
+    #[cold]
+    fn tell_slow(&self, waited: Duration, site: &'static Location<'static>) {
         let account = self.pool.account();
         self.counters().slow_acquires.fetch_add(1, Ordering::Relaxed);
         if self.shared.may_warn() {
@@ -450,6 +453,15 @@ impl<M: Manager> Entry<M> {
             Probe::Begin(orders) => self.carry_out(orders),
             Probe::Later => self.schedule_probes(1 << slot),
             Probe::Over => {}
+        }
+    }
+}
+
+/// Wakes each by itself, and after everything else: a waker is somebody else's code.
+fn wake(wakers: Wakers) {
+    for waker in wakers {
+        if std::panic::catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
+            tracing::warn!("a waker has panicked");
         }
     }
 }

@@ -61,6 +61,7 @@ mod expiry;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod health;
+mod histogram;
 mod lease;
 mod manager;
 mod noop;

@@ -59,6 +59,7 @@ pub(crate) struct Hot {
     acquire_timeout_ms: AtomicU64,
     check_after_ms: AtomicU64,
     max_idle_ms: AtomicU64,
+    slow_acquire_ms: AtomicU64,
 }
 
 impl Hot {
@@ -67,6 +68,7 @@ impl Hot {
             acquire_timeout_ms: AtomicU64::new(millis(config.pool.acquire_timeout)),
             check_after_ms: AtomicU64::new(millis(config.pool.check_after_idle)),
             max_idle_ms: AtomicU64::new(millis(config.pool.max_idle_time)),
+            slow_acquire_ms: AtomicU64::new(millis(config.watch.slow_acquire)),
         }
     }
 
@@ -76,6 +78,7 @@ impl Hot {
             (&self.acquire_timeout_ms, new.acquire_timeout_ms),
             (&self.check_after_ms, new.check_after_ms),
             (&self.max_idle_ms, new.max_idle_ms),
+            (&self.slow_acquire_ms, new.slow_acquire_ms),
         ] {
             word.store(new.load(Ordering::Relaxed), Ordering::Relaxed);
         }
@@ -92,6 +95,11 @@ impl Hot {
 
     pub(crate) fn max_idle_ms(&self) -> u64 {
         self.max_idle_ms.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn slow_acquire_ms(&self) -> u64 {
+        self.slow_acquire_ms.load(Ordering::Relaxed)
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::account_pool::{CloseReason, SLOTS_MAX, Totals};
+use crate::histogram::Histogram;
 use crate::manager::{ErrorKind, QuarantineReason};
 use crate::sync::{AtomicU64, Mutex, Ordering};
 
@@ -125,6 +126,8 @@ pub(crate) struct GroupCounters {
     pub(crate) quarantines: Family<{ QuarantineReason::ALL.len() }>,
     /// Releases after which the connection was closed.
     pub(crate) releases_closed: AtomicU64,
+    /// How long acquires waited that got a lease and did not get it at once.
+    pub(crate) waits: Histogram,
     pub(crate) slow_acquires: AtomicU64,
     pub(crate) lease_leaks: AtomicU64,
     pub(crate) flood_waits: AtomicU64,
@@ -388,7 +391,6 @@ pub struct PoolStats {
 /// What is measured in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Measure {
-    AcquireWait,
     ConnectionOpen,
     LeaseUse,
     ConnectionAge,

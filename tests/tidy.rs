@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["sync", "call_site", "clock", "account", "manager", "config", "error"],
     &["state", "health"],
-    &["account_pool", "events", "stats"],
+    &["account_pool", "events", "histogram", "stats"],
     &[
         "caught",
         "runtime",

@@ -98,6 +98,17 @@ impl<C, E> Core<C, E> {
         self.watches.len() < before
     }
 
+    /// Has the dials under way looked at again, if anybody has left the line: fewer may be wanted.
+    pub(super) fn stir(&self, orders: &mut Orders<C>) {
+        orders.stir |= self.dialing > 0 && !orders.wake.is_empty();
+    }
+
+    /// Whether no dial could be ordered and none is under way.
+    pub(super) fn is_settled(&self, permits: &Permits) -> bool {
+        let no_room = self.vacant & !self.health.barred() == 0 || permits.free() == 0;
+        no_room && self.dialing == 0
+    }
+
     /// Connections that have to go before the cap holds, and are not on their way yet.
     pub(super) fn excess(&self) -> u32 {
         self.debt.saturating_sub(self.closing)
@@ -200,6 +211,7 @@ impl<C, E> AccountPool<C, E> {
         }
         self.settle_shrink(core);
         self.settle_wait(core);
+        core.stir(orders);
     }
 
     /// Closes idle connections above a lowered cap, the longest idle first.
@@ -301,6 +313,28 @@ impl<C, E> AccountPool<C, E> {
         }
     }
 
+    /// A release while somebody waits, and nothing else is out of the ordinary: the connection goes
+    /// to the first in line. It is given back if that is not so.
+    pub(super) fn hand_over(
+        &self,
+        connection: Arc<Connection<C>>,
+    ) -> Result<Orders<C>, Arc<Connection<C>>> {
+        let mut core = self.body().core.lock();
+        let is_usual = self.gate.load(Ordering::Relaxed) == connection.stamp | WAIT
+            && core.line.fresh() == 0
+            && core.line.plain() > 0;
+        let now = connection.word.snapshot();
+        if !is_usual || now.is_retiring() {
+            return Err(connection);
+        }
+        let mut orders = Orders::none();
+        let waker = core.line.serve_plain(connection, Source::of_live(now.leases() > 1));
+        self.settle_wait(&core);
+        orders.wake.extend(waker);
+        core.stir(&mut orders);
+        Ok(orders)
+    }
+
     /// A release for which the gate, the age or the pressure asks more than a push.
     #[cold]
     pub(crate) fn release_slowly(
@@ -318,10 +352,9 @@ impl<C, E> AccountPool<C, E> {
             self.discard(core, connection, reason, &mut orders);
             orders.ended = true;
         } else if core.line.plain() > 0 && !connection.word.snapshot().is_retiring() {
-            let waker = core.line.serve_plain(connection, Source::of_live(leases > 1));
+            orders.wake.extend(core.line.serve_plain(connection, Source::of_live(leases > 1)));
             self.settle_wait(core);
-            drop(guard);
-            orders.wake.extend(waker);
+            core.stir(&mut orders);
             return orders;
         } else {
             let released = connection.word.transition_to_released();

@@ -3,9 +3,9 @@
 //! Owns plain values only.
 
 use std::sync::Arc;
-use std::task::Waker;
 
 use crate::account_pool::connection::{Connection, Source};
+use crate::account_pool::waiters::Wakers;
 use crate::clock::{Instant, Tick};
 
 /// What a try to lease came to.
@@ -28,7 +28,7 @@ pub(crate) enum Take<C> {
 #[must_use = "orders that nobody carries out lose connections and wake-ups"]
 pub(crate) struct Orders<C> {
     /// Call these, without a lock.
-    pub(crate) wake: Vec<Waker>,
+    pub(crate) wake: Wakers,
     /// Open these. Each holds a slot and a permit of the account.
     pub(crate) dial: Vec<DialOrder>,
     /// Close these: their word is final. Each still holds its slot and its permit.
@@ -49,7 +49,7 @@ pub(crate) struct Orders<C> {
 impl<C> Orders<C> {
     pub(crate) fn none() -> Self {
         Self {
-            wake: Vec::new(),
+            wake: Wakers::new(),
             dial: Vec::new(),
             close: Vec::new(),
             drain: Vec::new(),
@@ -66,8 +66,12 @@ impl<C> Orders<C> {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.wake.is_empty()
-            && self.dial.is_empty()
+        self.wake.is_empty() && self.has_no_errand()
+    }
+
+    /// Whether there is nothing to do but to wake those who are to be woken.
+    pub(crate) fn has_no_errand(&self) -> bool {
+        self.dial.is_empty()
             && self.close.is_empty()
             && self.drain.is_empty()
             && self.watch.is_none()

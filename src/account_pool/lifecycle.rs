@@ -355,6 +355,7 @@ impl<C, E> AccountPool<C, E> {
         core.line.refuse_all(|| Refusal::Closed, &mut orders.wake);
         core.watches.clear();
         self.settle_wait(&core);
+        core.stir(&mut orders);
         orders
     }
 

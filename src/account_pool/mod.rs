@@ -64,7 +64,7 @@ use dispatch::Core;
 pub(crate) use dispatch::Pressure;
 pub(crate) use duty::{DialOrder, Lost, Orders, Probe, Purpose, Reap, Take};
 use waiters::Left;
-pub(crate) use waiters::{Refusal, Waiter};
+pub(crate) use waiters::{Refusal, Waiter, Wakers};
 
 use crate::account::AccountId;
 use crate::clock::{Instant, Tick};
@@ -249,28 +249,36 @@ impl<C, E> AccountPool<C, E> {
     }
 
     /// Stands in line. The orders serve or dial for whoever can be helped, this waiter
-    /// included.
+    /// included; `None` if nothing is left to do but wait.
     pub(crate) fn join_line(
         &self,
         waiter: &Arc<Waiter<C, E>>,
         front: bool,
         now: Tick,
-    ) -> Result<Orders<C>, Refusal<E>> {
+    ) -> Result<Option<Orders<C>>, Refusal<E>> {
         let body = self.body();
-        let mut orders = Orders::none();
         let mut core = body.core.lock();
-        if let Some(refusal) = core.refusal(self.gate.load(Ordering::Relaxed)) {
+        let gate = self.gate.load(Ordering::Relaxed);
+        if let Some(refusal) = core.refusal(gate) {
             return Err(refusal);
         }
         core.line.join(Arc::clone(waiter), front);
-        orders.watch = core.watch_for(waiter.deadline());
+        let watch = core.watch_for(waiter.deadline());
+        // Whoever stood there before has looked at everything, and every release since finds the
+        // gate marked: one more changes nothing, unless it may have something dialled.
+        let is_one_more = gate & FLAGS == WAIT && !front && core.line.fresh() == 0;
+        if is_one_more && watch.is_none() && core.is_settled(&body.permits) {
+            self.settle_wait(&core);
+            return Ok(None);
+        }
+        let mut orders = Orders { watch, ..Orders::none() };
         // Announced before any connection is looked at: a release that does not see this is
         // one whose connection the dispatch sees.
         set_bits_before_load(&self.gate, WAIT);
         self.dispatch(body, &mut core, now, &mut orders);
         // A dial that was begun in advance is now waited for.
-        orders.stir = core.dialing > 0 && orders.dial.is_empty();
-        Ok(orders)
+        orders.stir |= core.dialing > 0 && orders.dial.is_empty();
+        Ok(Some(orders))
     }
 
     /// A waiter gives up. If it had been given a connection meanwhile, the caller releases it.
@@ -300,6 +308,7 @@ impl<C, E> AccountPool<C, E> {
         let next = core.line.expire(now, &mut orders.wake);
         orders.watch = core.watch_for(next);
         self.settle_wait(&core);
+        core.stir(&mut orders);
         orders
     }
 
@@ -329,11 +338,10 @@ impl<C, E> AccountPool<C, E> {
     ) -> Option<Orders<C>> {
         connection.set_last_used(now);
         let stamp = connection.stamp;
-        let kept = self.gate.load(Ordering::Relaxed) == stamp
-            && now < connection.retire_at()
-            && pressure == Pressure::Calm;
-        if !kept {
-            return Some(self.release_slowly(connection, now, pressure));
+        let gate = self.gate.load(Ordering::Relaxed);
+        let stays = now < connection.retire_at() && pressure == Pressure::Calm;
+        if !stays || gate != stamp {
+            return Some(self.release_waited_for(connection, now, pressure, gate, stays));
         }
         if !connection.word.transition_to_idle() {
             return self.release_unusual(connection, now);
@@ -343,6 +351,25 @@ impl<C, E> AccountPool<C, E> {
             return None;
         }
         Some(self.settle(stamp, now))
+    }
+
+    /// Returns a lease while somebody waits, or the connection has to go.
+    #[inline(never)]
+    fn release_waited_for(
+        &self,
+        connection: Arc<Connection<C>>,
+        now: Tick,
+        pressure: Pressure,
+        gate: u64,
+        stays: bool,
+    ) -> Orders<C> {
+        if !stays || gate != connection.stamp | WAIT {
+            return self.release_slowly(connection, now, pressure);
+        }
+        match self.hand_over(connection) {
+            Ok(orders) => orders,
+            Err(connection) => self.release_slowly(connection, now, pressure),
+        }
     }
 
     /// Returns a lease of a connection that is shared, or retires.

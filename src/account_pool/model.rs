@@ -77,8 +77,8 @@ pub(crate) fn release(engine: &Engine, connection: Arc<Connection<u32>>) {
 }
 
 fn join(engine: &Engine) -> Place {
-    let waiter = Waiter::new(false, crate::clock::now(), None);
-    if let Ok(orders) = engine.join_line(&waiter, false, NOW) {
+    let waiter = Waiter::new(false, crate::clock::now(), None, None);
+    if let Ok(Some(orders)) = engine.join_line(&waiter, false, NOW) {
         carry_out(engine, orders);
     }
     waiter
@@ -286,8 +286,8 @@ fn model_a_new_generation_leaves_no_old_connection_idle() {
 fn model_a_retirement_meets_a_connection_that_is_being_opened() {
     model(|| {
         let engine = engine(1, 1);
-        let waiter = Waiter::new(false, crate::clock::now(), None);
-        let orders = engine.join_line(&waiter, false, NOW).unwrap();
+        let waiter = Waiter::new(false, crate::clock::now(), None, None);
+        let orders = engine.join_line(&waiter, false, NOW).unwrap().unwrap();
         let connection = engine.begin_dial(orders.dial[0], ConnectionId(9)).unwrap();
         let retirer = {
             let (engine, connection) = (Arc::clone(&engine), Arc::clone(&connection));

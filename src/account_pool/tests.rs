@@ -23,8 +23,9 @@ fn engine(slots: u16, cap: u16, leases: u16) -> Engine {
 }
 
 fn join(engine: &Engine, fresh: bool) -> (Arc<Waiter<u32, std::io::Error>>, Orders<u32>) {
-    let waiter = Waiter::new(fresh, crate::clock::now(), None);
+    let waiter = Waiter::new(fresh, crate::clock::now(), None, None);
     let orders = engine.join_line(&waiter, false, NOW).expect("the account is ready");
+    let orders = orders.unwrap_or_else(Orders::none);
     (waiter, orders)
 }
 
@@ -235,7 +236,7 @@ fn closing_refuses_the_line_and_closes_what_comes_back() {
     let orders = engine.release(lease, NOW, Pressure::Calm).unwrap();
     assert!(engine.vacate(&orders.close[0], NOW, 0.0).is_empty());
     assert!(engine.is_empty(NOW));
-    let late = Waiter::new(false, crate::clock::now(), None);
+    let late = Waiter::new(false, crate::clock::now(), None, None);
     assert!(matches!(engine.join_line(&late, false, NOW), Err(Refusal::Closed)));
 }
 

@@ -2,17 +2,23 @@
 //!
 //! Owns the waiters and their order. Every change happens under the account's lock; only a
 //! waiter's own cell is read without it, by the waiter. Never touches a connection's state.
+//!
+//! # Orderings
+//! Whether a waiter stands in line is changed and read under the account's lock only, so that
+//! relaxed accesses suffice. What it is given lies behind a lock of its own.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+
+use smallvec::SmallVec;
 
 use crate::account_pool::connection::{Connection, Source};
 use crate::clock::Instant;
 use crate::error::DialError;
 use crate::health::Unready;
 use crate::manager::QuarantineReason;
-use crate::sync::Mutex;
+use crate::sync::{AtomicU64, Mutex, Ordering};
 
 /// Why a waiter leaves without a connection.
 #[derive(Debug)]
@@ -35,6 +41,9 @@ impl<E> From<Unready> for Refusal<E> {
         }
     }
 }
+
+/// Whom a step has to wake: as a rule one.
+pub(crate) type Wakers = SmallVec<[Waker; 1]>;
 
 /// What a waiter gets.
 pub(crate) type Served<C, E> = Result<(Arc<Connection<C>>, Source), Refusal<E>>;
@@ -64,13 +73,22 @@ pub(crate) struct Waiter<C, E> {
     #[cfg_attr(not(feature = "metrics"), expect(dead_code, reason = "only exported"))]
     since: Instant,
     deadline: Option<Instant>,
+    /// One while it stands in line.
+    stands: AtomicU64,
     place: Mutex<Place<C, E>>,
 }
 
 impl<C, E> Waiter<C, E> {
-    /// Somebody who has waited since an instant, at most until the deadline.
-    pub(crate) fn new(fresh: bool, since: Instant, deadline: Option<Instant>) -> Arc<Self> {
-        Arc::new(Self { fresh, since, deadline, place: Mutex::new(Place::Waiting(None)) })
+    /// Somebody who has waited since an instant, at most until the deadline, and is to be told of
+    /// the answer by `waker`.
+    pub(crate) fn new(
+        fresh: bool,
+        since: Instant,
+        deadline: Option<Instant>,
+        waker: Option<Waker>,
+    ) -> Arc<Self> {
+        let (stands, place) = (AtomicU64::new(1), Mutex::new(Place::Waiting(waker)));
+        Arc::new(Self { fresh, since, deadline, stands, place })
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
@@ -79,23 +97,31 @@ impl<C, E> Waiter<C, E> {
 
     /// Takes the answer, or leaves the waker to be called when there is one.
     pub(crate) fn poll(&self, context: &mut Context<'_>) -> Poll<Served<C, E>> {
+        if let Some(settled) = self.look(context.waker()) {
+            return settled;
+        }
         // A waker is somebody else's code, and what it holds as well: cloned and dropped without
         // the lock.
-        let known = match &*self.place.lock() {
-            Place::Waiting(Some(waker)) => waker.will_wake(context.waker()),
-            _ => false,
-        };
-        let new = (!known).then(|| context.waker().clone());
+        let new = context.waker().clone();
         let mut place = self.place.lock();
-        match &mut *place {
-            Place::Waiting(waker) => {
-                let old = new.and_then(|new| waker.replace(new));
-                drop(place);
-                drop(old);
-                Poll::Pending
-            }
+        if let Place::Waiting(waker) = &mut *place {
+            let old = waker.replace(new);
+            drop(place);
+            drop(old);
+            return Poll::Pending;
+        }
+        drop(place);
+        self.look(context.waker()).expect("BUG: an answer stays until it is taken")
+    }
+
+    /// Takes the answer, or finds that the waker is the right one; `None` if it is another.
+    fn look(&self, waker: &Waker) -> Option<Poll<Served<C, E>>> {
+        let mut place = self.place.lock();
+        match &*place {
+            Place::Waiting(Some(known)) if known.will_wake(waker) => Some(Poll::Pending),
+            Place::Waiting(_) => None,
             Place::Served(_) => match std::mem::replace(&mut *place, Place::Over) {
-                Place::Served(served) => Poll::Ready(served),
+                Place::Served(served) => Some(Poll::Ready(served)),
                 Place::Waiting(_) | Place::Over => unreachable!("BUG: the place was just read"),
             },
             Place::Over => unreachable!("BUG: a waiter was polled after its answer"),
@@ -104,6 +130,7 @@ impl<C, E> Waiter<C, E> {
 
     /// Gives the answer; the waker is to be called without a lock.
     fn answer(&self, served: Served<C, E>) -> Option<Waker> {
+        self.stands.store(0, Ordering::Relaxed);
         let mut place = self.place.lock();
         match std::mem::replace(&mut *place, Place::Served(served)) {
             Place::Waiting(waker) => waker,
@@ -112,7 +139,7 @@ impl<C, E> Waiter<C, E> {
     }
 
     fn is_waiting(&self) -> bool {
-        matches!(&*self.place.lock(), Place::Waiting(_))
+        self.stands.load(Ordering::Relaxed) != 0
     }
 
     /// Looks at the answer, if there is one, and leaves it for the waiter to take.
@@ -126,6 +153,7 @@ impl<C, E> Waiter<C, E> {
 
     /// Ends the wait.
     fn leave(&self) -> Left<C, E> {
+        self.stands.store(0, Ordering::Relaxed);
         match std::mem::replace(&mut *self.place.lock(), Place::Over) {
             Place::Waiting(waker) => Left::Line(waker),
             Place::Served(served) => Left::Served(served),
@@ -218,7 +246,7 @@ impl<C, E> Line<C, E> {
     }
 
     /// Empties the line.
-    pub(crate) fn refuse_all(&mut self, refusal: impl Fn() -> Refusal<E>, wake: &mut Vec<Waker>) {
+    pub(crate) fn refuse_all(&mut self, refusal: impl Fn() -> Refusal<E>, wake: &mut Wakers) {
         while let Some(waiter) = self.take_first(|_| true) {
             wake.extend(waiter.answer(Err(refusal())));
         }
@@ -226,7 +254,7 @@ impl<C, E> Line<C, E> {
     }
 
     /// Refuses whoever is due, and says when the next one will be.
-    pub(crate) fn expire(&mut self, now: Instant, wake: &mut Vec<Waker>) -> Option<Instant> {
+    pub(crate) fn expire(&mut self, now: Instant, wake: &mut Wakers) -> Option<Instant> {
         let mut next: Option<Instant> = None;
         let (mut plain, mut fresh) = (0, 0);
         self.entries.retain(|waiter| {
@@ -267,8 +295,13 @@ impl<C, E> Line<C, E> {
         while self.entries.front().is_some_and(|waiter| !waiter.is_waiting()) {
             self.entries.pop_front();
         }
-        let first = self.entries.iter().position(|waiter| takes(waiter) && waiter.is_waiting())?;
-        let waiter = self.entries.remove(first)?;
+        let waiter = if self.entries.front().is_some_and(|first| takes(first)) {
+            self.entries.pop_front()?
+        } else {
+            let is_it = |waiter: &Arc<Waiter<C, E>>| takes(waiter) && waiter.is_waiting();
+            let first = self.entries.iter().position(is_it)?;
+            self.entries.remove(first)?
+        };
         *self.count_of(&waiter) -= 1;
         Some(waiter)
     }

@@ -55,8 +55,8 @@ fn model_a_release_and_a_dial_at_the_global_cap_never_miss_each_other() {
 fn model_a_dial_that_nobody_waits_for_any_more_and_one_at_the_global_cap_never_miss_each_other() {
     model(|| {
         let engine = engine(1, 1);
-        let waiter = Waiter::new(false, crate::clock::now(), None);
-        let Ok(orders) = engine.join_line(&waiter, false, NOW) else { return };
+        let waiter = Waiter::new(false, crate::clock::now(), None, None);
+        let Ok(Some(orders)) = engine.join_line(&waiter, false, NOW) else { return };
         let Some(connection) = engine.begin_dial(orders.dial[0], ConnectionId(1)) else { return };
         assert!(engine.leave_line(&waiter).is_none());
         let budget = Arc::new(Budget::new(1, Duration::from_secs(10)));

@@ -17,7 +17,7 @@ pub(super) struct Metric {
     pub(super) name: &'static str,
     kind: Kind,
     unit: Unit,
-    meaning: &'static str,
+    pub(super) meaning: &'static str,
 }
 
 const fn counter(name: &'static str, meaning: &'static str) -> Metric {

@@ -13,6 +13,8 @@ use crate::metrics::catalogue;
 use crate::metrics::handles::{GroupHandles, Registrar};
 use crate::metrics::histograms::Histograms;
 use crate::metrics::reading::{PoolReading, PoolSource, Readable};
+#[cfg(feature = "prometheus")]
+use crate::metrics::waits;
 use crate::pool::Pool;
 use crate::sync::Mutex;
 
@@ -50,6 +52,8 @@ pub struct PoolMetrics {
     whole: PoolHandles,
     /// By the index of the group.
     groups: Mutex<Box<[Option<GroupHandles>]>>,
+    /// Whether the recorder gets the waits of acquires as well; else they are written as text.
+    records_waits: bool,
 }
 
 impl PoolMetrics {
@@ -58,6 +62,23 @@ impl PoolMetrics {
     /// # Errors
     /// The pool is exported already: one exporter per pool.
     pub fn new<M: Manager>(pool: &Pool<M>, recorder: SharedRecorder) -> Result<Self, ExportError> {
+        Self::start(pool, recorder, true)
+    }
+
+    /// The same for a recorder that is not given the waits of acquires.
+    #[cfg(feature = "prometheus")]
+    pub(super) fn without_waits<M: Manager>(
+        pool: &Pool<M>,
+        recorder: SharedRecorder,
+    ) -> Result<Self, ExportError> {
+        Self::start(pool, recorder, false)
+    }
+
+    fn start<M: Manager>(
+        pool: &Pool<M>,
+        recorder: SharedRecorder,
+        records_waits: bool,
+    ) -> Result<Self, ExportError> {
         let ground = pool.ground();
         let histograms =
             Arc::new(Histograms::new(Arc::clone(&recorder), Arc::clone(&ground.groups)));
@@ -70,6 +91,7 @@ impl PoolMetrics {
             groups: Mutex::new((0..ground.groups.capacity()).map(|_| None).collect()),
             recorder,
             histograms,
+            records_waits,
         };
         exporter.update();
         Ok(exporter)
@@ -84,13 +106,21 @@ impl PoolMetrics {
         let whole = self.source.read(&mut |group| {
             let handles = groups[usize::from(group.index)].get_or_insert_with(|| {
                 self.histograms.of_group(group.index);
-                GroupHandles::new(&Registrar::of_group(&*self.recorder, group.name))
+                let registrar = Registrar::of_group(&*self.recorder, group.name);
+                GroupHandles::new(&registrar, group.name, self.records_waits)
             });
             handles.set(group);
         });
         if let Some(whole) = whole {
             self.whole.set(&whole);
         }
+    }
+
+    /// Adds the waits of acquires, as of the last update, to a text in Prometheus' format.
+    #[cfg(feature = "prometheus")]
+    pub(super) fn write_waits(&self, text: &mut String) {
+        let groups = self.groups.lock();
+        waits::write(text, groups.iter().flatten().map(GroupHandles::waits));
     }
 
     /// Exports a group, all at 0, before the pool meets an account of it: a rate then sees the

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use metrics::{Counter, Gauge, Key, Label, Level, Metadata, Recorder};
 
 use crate::account_pool::{CloseReason, Source};
+use crate::histogram::Counts;
 use crate::manager::{ErrorKind, QuarantineReason};
 use crate::metrics::catalogue::{self, Metric};
 use crate::metrics::reading::{GroupReading, Standing};
+use crate::metrics::waits::Waits;
 use crate::state::ConnectionState;
 use crate::stats::{AccountEnd, AcquireEnd, CENTRE_LABELS, CENTRES, Family, OpenEnd};
 use crate::sync::{AtomicU64, Ordering};
@@ -76,6 +78,9 @@ impl<'a> Registrar<'a> {
 
 /// The handles of one group.
 pub(super) struct GroupHandles {
+    #[cfg_attr(not(feature = "prometheus"), expect(dead_code, reason = "only text needs it"))]
+    name: Arc<str>,
+    waits: Waits,
     accounts: [Gauge; 5],
     accounts_saturated: Gauge,
     connections: [Gauge; 5],
@@ -103,7 +108,7 @@ pub(super) struct GroupHandles {
 }
 
 impl GroupHandles {
-    pub(super) fn new(registrar: &Registrar<'_>) -> Self {
+    pub(super) fn new(registrar: &Registrar<'_>, name: &Arc<str>, records_waits: bool) -> Self {
         let it = registrar;
         let opens = |centre| {
             OpenEnd::LABELS.map(|result| {
@@ -113,7 +118,13 @@ impl GroupHandles {
         let errors = ErrorKind::ALL.map(ErrorKind::label);
         let reasons = QuarantineReason::ALL.map(QuarantineReason::label);
         let closes = CloseReason::ALL.map(CloseReason::label);
+        let waits = match records_waits {
+            true => Waits::Recorder(it.histogram(catalogue::ACQUIRE_WAIT), Counts::default()),
+            false => Waits::Text(Counts::default()),
+        };
         Self {
+            name: Arc::clone(name),
+            waits,
             accounts: it.gauges(catalogue::ACCOUNTS, "state", Standing::LABELS),
             accounts_saturated: it.gauge(catalogue::ACCOUNTS_SATURATED, &[]),
             connections: it.gauges(
@@ -153,7 +164,7 @@ impl GroupHandles {
     }
 
     /// Copies what a group has and has done.
-    pub(super) fn set(&self, group: &GroupReading<'_>) {
+    pub(super) fn set(&mut self, group: &GroupReading<'_>) {
         let (sums, counters) = (group.sums, group.counters);
         let totals = &sums.totals;
         set_all(&self.accounts, sums.accounts);
@@ -184,6 +195,13 @@ impl GroupHandles {
         self.updates_dropped.absolute(sums.updates_dropped);
         copy(&self.accounts_opened, &counters.accounts_opened);
         copy_family(&self.accounts_closed, &counters.accounts_closed);
+        self.waits.set(counters.waits.read());
+    }
+
+    /// The group, and how long its acquires waited.
+    #[cfg(feature = "prometheus")]
+    pub(super) fn waits(&self) -> (&Arc<str>, &Waits) {
+        (&self.name, &self.waits)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The four histograms.
+//! The histograms of what is seldom: opens, uses (one in 64) and ages.
 //!
 //! Owns their handles. They are recorded as things happen, because a recorder takes no counts
 //! of buckets; everything else is copied when somebody asks.
@@ -14,7 +14,7 @@ use crate::metrics::handles::Registrar;
 use crate::stats::{Groups, Measure, Observer};
 
 /// In the order of [`Measure`].
-type OfGroup = [Histogram; 4];
+type OfGroup = [Histogram; 3];
 
 pub(super) struct Histograms {
     recorder: SharedRecorder,
@@ -33,13 +33,8 @@ impl Histograms {
         self.handles[usize::from(group)].get_or_init(|| {
             let name = self.groups.name(group);
             let registrar = Registrar::of_group(&*self.recorder, &name);
-            [
-                catalogue::ACQUIRE_WAIT,
-                catalogue::CONNECTION_OPEN,
-                catalogue::LEASE_USE,
-                catalogue::CONNECTION_AGE,
-            ]
-            .map(|metric| registrar.histogram(metric))
+            [catalogue::CONNECTION_OPEN, catalogue::LEASE_USE, catalogue::CONNECTION_AGE]
+                .map(|metric| registrar.histogram(metric))
         })
     }
 }

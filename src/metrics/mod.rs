@@ -47,6 +47,7 @@ mod histograms;
 #[cfg(feature = "prometheus")]
 mod prometheus;
 mod reading;
+mod waits;
 
 pub use catalogue::buckets;
 pub use export::{ExportError, PoolMetrics, SharedRecorder};

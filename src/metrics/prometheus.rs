@@ -22,7 +22,9 @@ use crate::pool::Pool;
 /// Renders the numbers of one pool and of the process. A cheap clone: keep one.
 ///
 /// Histograms keep every sample, 16 bytes each, until [`run_upkeep`](Self::run_upkeep) or a
-/// scrape takes them in: call either every few seconds (`panel::Upkeep` does).
+/// scrape takes them in: call either every few seconds (`panel::Upkeep` does). Those of the pool
+/// are seldom: one for each dial and close, and for one lease in 64. The waits of acquires are
+/// kept as counts, and cost nothing until a scrape.
 #[derive(Clone)]
 pub struct Prometheus {
     inner: Arc<Inner>,
@@ -49,7 +51,7 @@ impl Prometheus {
     pub fn new<M: Manager>(pool: &Pool<M>) -> Result<Self, ExportError> {
         let recorder = Arc::new(recorder());
         let shared: SharedRecorder = Arc::clone(&recorder) as SharedRecorder;
-        let pool = PoolMetrics::new(pool, shared)?;
+        let pool = PoolMetrics::without_waits(pool, shared)?;
         let process = Collector::default();
         metrics::with_local_recorder(&*recorder, || process.describe());
         let render_seconds = Registrar::of_pool(&*recorder).gauge(catalogue::RENDER_SECONDS, &[]);
@@ -75,7 +77,8 @@ impl Prometheus {
         // The collector knows only the recorder of the thread or of the process.
         metrics::with_local_recorder(&*inner.recorder, || inner.process.collect());
         inner.handle.run_upkeep();
-        let text = inner.handle.render();
+        let mut text = inner.handle.render();
+        inner.pool.write_waits(&mut text);
         inner.render_seconds.set(now().saturating_duration_since(began).as_secs_f64());
         text
     }

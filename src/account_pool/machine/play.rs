@@ -107,14 +107,14 @@ impl Machine {
 
     pub(super) fn join(&mut self, fresh: bool, patience: Option<u16>, front: bool) {
         let deadline = patience.map(|millis| self.instant() + Duration::from_millis(millis.into()));
-        let waiter = Waiter::new(fresh, self.instant(), deadline);
+        let waiter = Waiter::new(fresh, self.instant(), deadline, None);
         match self.engine.join_line(&waiter, front, self.now) {
             Ok(orders) => {
                 assert_eq!(self.unready(), None, "let into the line, and out of service");
                 let asker = Asker { waiter, fresh, deadline, alarm: Arc::default(), polled: false };
                 let place = if front { 0 } else { self.line.len() };
                 self.line.insert(place, asker);
-                self.carry_out(orders, &Step::default());
+                self.carry_out(orders.unwrap_or_else(Orders::none), &Step::default());
             }
             Err(refusal) => self.check_unready(&refusal),
         }

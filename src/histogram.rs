@@ -1,0 +1,133 @@
+//! Times by their length, counted where they end.
+//!
+//! Owns the buckets. A recorder of metrics keeps each sample until somebody asks, for some twenty
+//! bytes and a hundred nanoseconds; whoever waits in a busy pool cannot pay that for each wait.
+//! Knows nothing of what is timed, and reads no clock.
+//!
+//! # Orderings
+//! Relaxed: counts guard nothing. A reading that races with a count may see it in the buckets and
+//! not yet in the sum.
+
+use std::cell::Cell;
+use std::sync::{LazyLock, OnceLock};
+use std::time::Duration;
+
+use crate::sync::{AtomicU64, Mutex, Ordering};
+
+/// The upper bounds of all buckets but the last, in microseconds: from a tenth of a millisecond,
+/// which is a handover, to the longest `acquire_timeout` in use.
+pub(crate) const BOUNDS_US: [u64; 17] = [
+    100, 250, 500, 1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    2_500_000, 5_000_000, 10_000_000, 30_000_000,
+];
+const BUCKETS: usize = BOUNDS_US.len() + 1;
+
+/// Threads that count at once, on a line of the cache each; more of them share.
+const STRIPES: usize = 8;
+
+static THREADS: LazyLock<Mutex<usize>> = LazyLock::new(Mutex::default);
+
+thread_local! {
+    /// The stripe of this thread, plus one; zero until it is asked for.
+    static STRIPE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Counts and sums, by bucket.
+#[cfg(any(feature = "metrics", all(test, not(pool_loom))))]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// How many times fell into each bucket.
+    pub(crate) counts: [u64; BUCKETS],
+    /// What they add up to, in nanoseconds.
+    pub(crate) sums: [u64; BUCKETS],
+}
+
+/// One histogram. Costs next to nothing until something is counted.
+#[derive(Debug, Default)]
+pub(crate) struct Histogram(OnceLock<Box<[Stripe]>>);
+
+/// Apart from its neighbours by two lines of the cache, which are fetched in pairs.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Stripe {
+    counts: [AtomicU64; BUCKETS],
+    sums: [AtomicU64; BUCKETS],
+}
+
+impl Histogram {
+    pub(crate) fn record(&self, time: Duration) {
+        let stripes =
+            self.0.get_or_init(|| (0..STRIPES).map(|_| Stripe::default()).collect::<Box<[_]>>());
+        let stripe = &stripes[stripe_of_thread()];
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let bucket = BOUNDS_US.iter().position(|bound| nanos <= bound * 1000);
+        let bucket = bucket.unwrap_or(BUCKETS - 1);
+        stripe.counts[bucket].fetch_add(1, Ordering::Relaxed);
+        stripe.sums[bucket].fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    #[cfg(any(feature = "metrics", all(test, not(pool_loom))))]
+    pub(crate) fn read(&self) -> Counts {
+        let mut all = Counts::default();
+        for stripe in self.0.get().into_iter().flatten() {
+            for bucket in 0..BUCKETS {
+                all.counts[bucket] += stripe.counts[bucket].load(Ordering::Relaxed);
+                let sum = &mut all.sums[bucket];
+                *sum = sum.wrapping_add(stripe.sums[bucket].load(Ordering::Relaxed));
+            }
+        }
+        all
+    }
+}
+
+/// The same for a thread as long as it lives; threads take turns.
+fn stripe_of_thread() -> usize {
+    // `try_with`, because a wait may end while the thread's locals are being dropped.
+    let known = STRIPE.try_with(Cell::get).unwrap_or(1);
+    if known > 0 {
+        return known - 1;
+    }
+    let mut threads = THREADS.lock();
+    let stripe = *threads % STRIPES;
+    *threads += 1;
+    STRIPE.try_with(|known| known.set(stripe + 1)).ok();
+    stripe
+}
+
+#[cfg(all(test, not(pool_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_time_is_counted_in_the_bucket_below_whose_bound_it_lies() {
+        let histogram = Histogram::default();
+        assert_eq!(histogram.read(), Counts::default());
+        for (time, bucket) in [
+            (Duration::ZERO, 0),
+            (Duration::from_micros(100), 0),
+            (Duration::from_nanos(100_001), 1),
+            (Duration::from_secs(30), 16),
+            (Duration::from_secs(31), 17),
+            (Duration::MAX, 17),
+        ] {
+            let before = histogram.read();
+            histogram.record(time);
+            let after = histogram.read();
+            assert_eq!(after.counts[bucket], before.counts[bucket] + 1, "{time:?}");
+            assert_eq!(after.counts.iter().sum::<u64>(), before.counts.iter().sum::<u64>() + 1);
+        }
+    }
+
+    #[test]
+    fn what_several_threads_count_adds_up() {
+        let histogram = Histogram::default();
+        std::thread::scope(|scope| {
+            for _ in 0..2 * STRIPES {
+                scope.spawn(|| (0..1000).for_each(|_| histogram.record(Duration::from_millis(2))));
+            }
+        });
+        let all = histogram.read();
+        assert_eq!(all.counts[4], 16_000);
+        assert_eq!(all.sums[4], 16_000 * 2_000_000);
+    }
+}
