@@ -39,6 +39,10 @@ macro_rules! bursts {
 }
 
 pub(crate) async fn bursts(effort: Effort, report: &mut Report) {
+    let title = format!("bursts above the cap, of {}", effort.bursts);
+    if !report.wants(&title) {
+        return;
+    }
     let nothing = || Nothing { slots: CAP, leases: 1, ..Nothing::default() };
     let telepool =
         bursts!(effort, pools::telepool(CAP, 1), |pool| pool.manager().census.most(), |it| async {
@@ -67,6 +71,5 @@ pub(crate) async fn bursts(effort: Effort, report: &mut Report) {
     }
     let mut counts = vec![("telepool", telepool), ("deadpool", deadpool)];
     counts.extend(others);
-    let title = format!("bursts above the cap, of {}", effort.bursts);
     report.count(title, counts);
 }

@@ -2,8 +2,9 @@
 //!
 //! The same connection type, the same runtime of two workers, the same process; the pools take turns
 //! in short slices, and what is told is the ratio to deadpool within a round, so that a noisy
-//! machine disturbs all alike. `cargo bench --bench peers` prints a table; `-- --chart FILE` draws
-//! it as well, and `-- --test` makes every slice as short as it can be.
+//! machine disturbs all alike. `cargo bench --no-default-features --features prometheus --bench peers`
+//! prints a table in six minutes; `-- --chart FILE` draws it as well, `-- WORDS` runs the cases that
+//! have these words in their title, and `-- --test` makes every slice as short as it can be.
 
 #![allow(
     missing_docs,
@@ -43,19 +44,21 @@ fn rest(time: Duration) {
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let mut effort = Effort { slice: Duration::from_millis(300), rounds: 9, bursts: 3000 };
-    let mut chart = None;
+    let (mut chart, mut words) = (None, String::new());
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--test" => {
                 effort = Effort { slice: Duration::from_millis(5), rounds: 1, bursts: 20 };
             }
             "--chart" => chart = Some(PathBuf::from(arguments.next().expect("--chart FILE"))),
-            _ => {}
+            "--bench" => {}
+            _ if argument.starts_with('-') => panic!("{argument}: --test, --chart FILE, or words"),
+            _ => words = argument,
         }
     }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let mut report = Report::new();
+    let mut report = Report::new(words);
     runtime.block_on(async {
         work::one_account(effort, &mut report).await;
         work::shared(effort, &mut report).await;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use telepool::metrics::Prometheus;
 use telepool::{Account, AccountId, ErrorKind, Manager, Pool, Profile, Reaction};
 
 /// Counts the connections that there are, and how many there were at most.
@@ -138,9 +139,9 @@ impl mobc::Manager for Nothing {
     }
 }
 
-/// telepool as in production: deadlines, checks, histograms and events are on.
+/// telepool as in production: deadlines, checks, histograms, events and the export are on.
 pub(crate) fn telepool(slots: u16, leases: u16) -> Pool<Nothing> {
-    Pool::builder(Nothing { slots, leases, ..Nothing::default() })
+    let pool = Pool::builder(Nothing { slots, leases, ..Nothing::default() })
         .configure(|config| {
             config.pool.max_connections_per_account = slots;
             config.pool.max_connections = 100_000;
@@ -149,7 +150,10 @@ pub(crate) fn telepool(slots: u16, leases: u16) -> Pool<Nothing> {
             config.dial.handshakes = 1000;
         })
         .build()
-        .unwrap()
+        .unwrap();
+    // What it measures from now on goes to its recorder, also if nobody keeps the exporter.
+    drop(Prometheus::new(&pool).unwrap());
+    pool
 }
 
 /// One account of a pool, which must be kept as long as the account is used.

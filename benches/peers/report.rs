@@ -59,30 +59,37 @@ impl Row {
 
 #[derive(Debug)]
 pub(crate) struct Report {
+    /// What a title must contain to be run.
+    words: String,
     floors: Vec<(&'static str, f64)>,
     rows: Vec<Row>,
     counts: Vec<(String, Vec<(&'static str, usize)>)>,
 }
 
 impl Report {
-    pub(crate) fn new() -> Self {
-        Self { floors: Vec::new(), rows: Vec::new(), counts: Vec::new() }
+    pub(crate) fn new(words: String) -> Self {
+        Self { words, floors: Vec::new(), rows: Vec::new(), counts: Vec::new() }
+    }
+
+    /// Whether a case is to be run; says that it is.
+    pub(crate) fn wants(&self, title: &str) -> bool {
+        let wanted = title.contains(&self.words);
+        if wanted {
+            eprintln!("{title}");
+        }
+        wanted
     }
 
     pub(crate) fn floor(&mut self, title: &'static str, cost: f64) {
-        eprintln!("{title}");
         self.floors.push((title, cost));
     }
 
     pub(crate) fn add(&mut self, row: Row) {
-        eprintln!("{}", row.title);
         self.rows.push(row);
     }
 
     pub(crate) fn count(&mut self, title: impl Into<String>, counts: Vec<(&'static str, usize)>) {
-        let title = title.into();
-        eprintln!("{title}");
-        self.counts.push((title, counts));
+        self.counts.push((title.into(), counts));
     }
 
     /// How many times as fast as deadpool, or as whatever the case is measured by.

@@ -53,6 +53,10 @@ macro_rules! with_greedy {
 }
 
 pub(crate) async fn polite(effort: Effort, report: &mut Report) {
+    let title = "8 polite tasks beside 8 greedy";
+    if !report.wants(title) {
+        return;
+    }
     let pool = pools::telepool(3, 1);
     let account = pools::account(&pool);
     let (deadpool, bb8) = (pools::deadpool(3), pools::bb8(3).await);
@@ -65,7 +69,7 @@ pub(crate) async fn polite(effort: Effort, report: &mut Report) {
         _ => with_greedy!(mobc, time, |it| it.get()),
     })
     .await;
-    report.add(Row::new("8 polite tasks beside 8 greedy", &NAMES, &slices, "deadpool", true));
+    report.add(Row::new(title, &NAMES, &slices, "deadpool", true));
 }
 
 /// How many of 64 tasks were never served while all hold their lease for a millisecond.
@@ -93,6 +97,10 @@ macro_rules! starved {
 }
 
 pub(crate) async fn across_a_timer(effort: Effort, report: &mut Report) {
+    let title = "never served, of 64 tasks that hold across a timer";
+    if !report.wants(title) {
+        return;
+    }
     // Enough that each of 64 could be served ten times.
     let time = effort.slice * 4;
     let pool = pools::telepool(3, 1);
@@ -100,7 +108,7 @@ pub(crate) async fn across_a_timer(effort: Effort, report: &mut Report) {
     let (deadpool, bb8) = (pools::deadpool(3), pools::bb8(3).await);
     let (fast_pool, mobc) = (pools::fast_pool(3), pools::mobc(3));
     report.count(
-        "never served, of 64 tasks that hold across a timer",
+        title,
         vec![
             (NAMES[0], starved!(account, time, |it| it.acquire())),
             (NAMES[1], starved!(deadpool, time, |it| it.get())),

@@ -172,6 +172,9 @@ pub(crate) async fn one_account(effort: Effort, report: &mut Report) {
         (64, Hold::Yield, "64 tasks that wait"),
         (1024, Hold::Yield, "1,024 tasks that wait"),
     ] {
+        if !report.wants(title) {
+            continue;
+        }
         let pools = Pools::new(3).await;
         // Who really waits is timed one by one; who does not would be slowed down by that.
         let timed = matches!(hold, Hold::Yield);
@@ -188,22 +191,27 @@ pub(crate) async fn shared(effort: Effort, report: &mut Report) {
     const WAYS: [&str; 2] = ["1 connection x 32 leases", "32 connections x 1 lease"];
     let pools = [pools::telepool(1, 32), pools::telepool(32, 1)];
     let [shared, exclusive] = [&pools[0], &pools[1]].map(pools::account);
-    for hold in [Hold::Nothing, Hold::Yield] {
+    for (hold, title) in [
+        (Hold::Nothing, "64 tasks on 32 leases, little waiting"),
+        (Hold::Yield, "64 tasks on 32 leases that wait"),
+    ] {
+        if !report.wants(title) {
+            continue;
+        }
         let slices = rounds(effort, &WAYS, async |which, time| {
             let account = if which == 0 { &shared } else { &exclusive };
             contend!(account, 64, hold, time, false, |it| it.acquire())
         })
         .await;
-        let title = match hold {
-            Hold::Nothing => "64 tasks on 32 leases, little waiting",
-            Hold::Yield => "64 tasks on 32 leases that wait",
-        };
         report.add(Row::new(title, &WAYS, &slices, WAYS[1], false));
     }
 }
 
 /// What cannot be undercut: a queue, two exchanges.
 fn floors(effort: Effort, report: &mut Report) {
+    if !report.wants("floors: a bare queue, bare compare-and-swaps") {
+        return;
+    }
     let queue = ArrayQueue::new(3);
     for value in 0..3_u64 {
         queue.push(value).unwrap();
