@@ -3,6 +3,9 @@
 //! Owns the future that [`Account::acquire`] and its kin return. It can be dropped at any point:
 //! what it held by then goes back, and a connection that was being dialled for it is pooled.
 
+mod proof;
+
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
@@ -11,40 +14,52 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::task::coop;
+use tracing::Span;
 use tracing::level_filters::LevelFilter;
-use tracing::{Instrument as _, Span};
 
+use self::proof::{needs_check, prove};
 use crate::account_pool::{CloseReason, Connection, Refusal, Source, Take, Waiter};
-use crate::caught::caught;
 use crate::clock::{Instant, now};
 use crate::entry::Entry;
 use crate::error::{AcquireError, Stage, WaitTimeout};
 use crate::lease::{Home, Lease};
 use crate::manager::Manager;
 use crate::pool::Account;
-use crate::runtime::inside;
 use crate::stats::AcquireEnd;
+use crate::sync::thread_number;
 
-/// A lock-free path never yields by itself: every so many leases of a connection the acquire
-/// gives other tasks their turn (a power of two).
-const COURTESY: u64 = 16;
+/// A lock-free path never yields by itself: every so many acquires of a thread, one asks whether its
+/// task owes others a turn. It does so before it leases anything, so that whoever gives way holds
+/// nothing that others want.
+const COURTESY: u32 = 16;
+
+thread_local! {
+    /// Acquires of this thread that were served at once.
+    static SERVED: Cell<u32> = const { Cell::new(0) };
+}
 
 type Proof = Pin<Box<dyn Future<Output = bool> + Send>>;
 
-enum Step<M: Manager, H: Home<M>> {
+enum Step<M: Manager> {
     /// Not begun; or over, if the home is gone.
     Start,
     Waiting(Arc<Waiter<M::Connection, M::Error>>),
     /// The connection was idle for long and is being checked.
     Checking(Arc<Connection<M::Connection>>, Source, Proof),
-    /// The lease is made, and the task owes others a turn first.
-    Yielding(Lease<M, H>),
     Failed(AcquireError<M::Error>),
     Done,
 }
 
-/// What to go on with; `None` while there is nothing to do but wait.
-type Next<M, H> = Option<Result<Step<M, H>, AcquireError<<M as Manager>::Error>>>;
+/// What follows a step.
+enum Next<M: Manager, H: Home<M>> {
+    /// The acquire is over.
+    Over(Result<Lease<M, H>, AcquireError<M::Error>>),
+    /// The step that was set may go on at once.
+    On,
+    /// There is nothing to do but wait.
+    Later,
+}
 
 /// A lease in the making. Await it, or drop it at any point.
 #[must_use = "futures do nothing unless awaited"]
@@ -59,7 +74,7 @@ pub struct Acquire<M: Manager, H: Home<M> = Account<M>> {
     waited: bool,
     /// Made when it is first polled, if anybody listens.
     span: Option<Box<Span>>,
-    step: Step<M, H>,
+    step: Step<M>,
 }
 
 impl<M: Manager, H: Home<M>> Acquire<M, H> {
@@ -87,10 +102,11 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
 
     fn start(&mut self, context: &Context<'_>) -> Next<M, H> {
         while !self.fresh {
-            match self.entry().pool.try_lease() {
+            let now = self.entry().shared.clock.coarse();
+            match self.entry().pool.try_lease_any(now, thread_number()) {
                 Take::Leased(connection, source) => {
-                    if let Some(step) = self.inspect(connection, source) {
-                        return Some(Ok(step));
+                    if let Some(next) = self.inspect(connection, source) {
+                        return next;
                     }
                 }
                 // Each turn takes one connection out of circulation.
@@ -126,29 +142,29 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
         match entry.pool.join_line(&waiter, front, tick) {
             Ok(None) => {
                 self.step = Step::Waiting(waiter);
-                None
+                Next::Later
             }
             Ok(Some(orders)) => {
                 entry.carry_out(orders);
-                Some(Ok(Step::Waiting(waiter)))
+                self.step = Step::Waiting(waiter);
+                Next::On
             }
-            Err(refusal) => Some(Err(self.refuse(refusal))),
+            Err(refusal) => Next::Over(Err(self.refuse(refusal))),
         }
     }
 
     /// Lends a connection that is free now and needs no more than a look.
     #[inline(always)]
-    fn lend_at_once(&mut self) -> Option<(Lease<M, H>, u64)> {
+    fn lend_at_once(&mut self) -> Option<Lease<M, H>> {
         let entry = self.home.as_ref()?.account().entry();
-        match entry.pool.try_lease() {
+        let now = entry.shared.clock.coarse();
+        match entry.pool.try_lease(now, thread_number()) {
             Take::Leased(connection, source) => {
                 if entry.is_broken(&connection) || needs_check(entry, &connection, source) {
-                    self.take_up(connection, source);
-                    return None;
+                    return self.take_up(connection, source);
                 }
-                let now = entry.shared.clock.coarse();
                 let uses = entry.pool.accept(&connection, source, now, self.site);
-                Some((Lease::new(self.home.take()?, connection, uses), uses))
+                Some(Lease::new(self.home.take()?, connection, uses))
             }
             // It bears a lease, like any other that was taken.
             Take::Outdated(connection) => {
@@ -161,9 +177,14 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
 
     /// Goes on with a connection that needs more than a look.
     #[cold]
-    fn take_up(&mut self, connection: Arc<Connection<M::Connection>>, source: Source) {
-        if let Some(step) = self.inspect(connection, source) {
-            self.step = step;
+    fn take_up(
+        &mut self,
+        connection: Arc<Connection<M::Connection>>,
+        source: Source,
+    ) -> Option<Lease<M, H>> {
+        match self.inspect(connection, source) {
+            Some(Next::Over(lease)) => lease.ok(),
+            Some(Next::On | Next::Later) | None => None,
         }
     }
 
@@ -172,21 +193,22 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
         &mut self,
         connection: Arc<Connection<M::Connection>>,
         source: Source,
-    ) -> Option<Step<M, H>> {
+    ) -> Option<Next<M, H>> {
         let entry = self.entry();
         if entry.is_broken(&connection) {
             entry.discard(connection, CloseReason::Broken);
             return None;
         }
         if needs_check(entry, &connection, source) {
-            return Some(self.check(connection, source));
+            self.step = self.check(connection, source);
+            return Some(Next::On);
         }
         Some(self.lend(connection, source))
     }
 
     /// Begins to check a connection, for as long as the acquire has patience.
     #[cold]
-    fn check(&mut self, connection: Arc<Connection<M::Connection>>, source: Source) -> Step<M, H> {
+    fn check(&mut self, connection: Arc<Connection<M::Connection>>, source: Source) -> Step<M> {
         let left = self.deadline().map(|deadline| deadline.saturating_duration_since(now()));
         let entry = self.entry();
         let check_timeout = entry.shared.config().pool.check_timeout;
@@ -204,13 +226,13 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
         context: &Context<'_>,
     ) -> Next<M, H> {
         if passed && !connection.word.snapshot().is_final() {
-            return Some(Ok(self.lend(connection, source)));
+            return self.lend(connection, source);
         }
         // One that was closed by force meanwhile is returned as well.
         self.entry().discard(connection, CloseReason::CheckFailed);
         let deadline = self.deadline();
         if deadline.is_some_and(|deadline| now() >= deadline) {
-            return Some(Err(self.time_out(Some(Stage::Check))));
+            return Next::Over(Err(self.time_out(Some(Stage::Check))));
         }
         self.start(context)
     }
@@ -223,15 +245,19 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
     }
 
     /// Makes the lease.
-    fn lend(&mut self, connection: Arc<Connection<M::Connection>>, source: Source) -> Step<M, H> {
+    fn lend(&mut self, connection: Arc<Connection<M::Connection>>, source: Source) -> Next<M, H> {
         let entry = self.entry();
-        let now = entry.shared.clock.coarse();
+        let tick = entry.shared.clock.coarse();
         if source == Source::New {
             entry.counters().count_new_use();
         }
-        let uses = entry.pool.accept(&connection, source, now, self.site);
+        let uses = entry.pool.accept(&connection, source, tick, self.site);
         let home = self.home.take().expect("BUG: an acquire lends once");
-        Step::Yielding(Lease::new(home, connection, uses))
+        let lease = Lease::new(home, connection, uses);
+        if let (Some(started), true) = (self.started, self.waited) {
+            lease.tell_waited(now().saturating_duration_since(started), self.site);
+        }
+        Next::Over(Ok(lease))
     }
 
     fn refuse(&self, refusal: Refusal<M::Error>) -> AcquireError<M::Error> {
@@ -258,19 +284,19 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
     fn advance(&mut self, context: &mut Context<'_>) -> Next<M, H> {
         match &mut self.step {
             Step::Waiting(waiter) => {
-                let Poll::Ready(served) = waiter.poll(context) else { return None };
+                let Poll::Ready(served) = waiter.poll(context) else { return Next::Later };
                 self.step = Step::Done;
                 match served {
                     Ok((connection, source)) => match self.inspect(connection, source) {
-                        Some(step) => Some(Ok(step)),
+                        Some(next) => next,
                         None => self.wait(true, context),
                     },
-                    Err(refusal) => Some(Err(self.refuse(refusal))),
+                    Err(refusal) => Next::Over(Err(self.refuse(refusal))),
                 }
             }
             // Polled where it lies: if it panics, the connection is not lost with it.
             Step::Checking(_, _, proof) => {
-                let Poll::Ready(passed) = proof.as_mut().poll(context) else { return None };
+                let Poll::Ready(passed) = proof.as_mut().poll(context) else { return Next::Later };
                 let checking = std::mem::replace(&mut self.step, Step::Done);
                 let Step::Checking(connection, source, _) = checking else {
                     unreachable!("BUG: the step was just polled")
@@ -282,63 +308,35 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
                 self.start(context)
             }
             Step::Failed(_) => match std::mem::replace(&mut self.step, Step::Done) {
-                Step::Failed(error) => Some(Err(error)),
+                Step::Failed(error) => Next::Over(Err(error)),
                 _ => unreachable!("BUG: the step was just read"),
             },
-            Step::Yielding(_) => unreachable!("BUG: a lease is handed over as soon as it is made"),
             Step::Start | Step::Done => panic!("an acquire was polled after it had ended"),
         }
     }
 }
 
-/// Whether a connection was idle for so long, or is in such doubt, that the manager must prove it.
+/// Counts an acquire of this thread, and says whether it is its turn to ask for others.
 #[inline]
-fn needs_check<M: Manager>(
-    entry: &Entry<M>,
-    connection: &Connection<M::Connection>,
-    source: Source,
-) -> bool {
-    let shared = &entry.shared;
-    let unused = shared.clock.coarse().saturating_sub(connection.last_used());
-    let is_stale = source == Source::Idle && unused > shared.hot.check_after_ms();
-    is_stale || connection.is_suspect()
+fn is_courteous() -> bool {
+    let count = |served: &Cell<u32>| {
+        served.set(served.get().wrapping_add(1));
+        served.get().is_multiple_of(COURTESY)
+    };
+    // `try_with`, because a task may be polled while the thread's locals are being dropped.
+    SERVED.try_with(count).unwrap_or(true)
 }
 
-/// Has the manager prove that an idle connection lives; learns from the error if it does not.
-async fn prove<M: Manager>(
-    entry: Arc<Entry<M>>,
-    record: Arc<Connection<M::Connection>>,
-    limit: Duration,
-) -> bool {
-    let manager = &entry.shared.manager;
-    // All of it is the manager's code: the call, its future, and what it makes of the error.
-    let check = caught(async {
-        let check = async { manager.check(&record.leased().connection).await };
-        match tokio::time::timeout(limit, check).await {
-            Ok(Ok(())) => true,
-            Ok(Err(error)) => {
-                entry.learn(&error, record.slot, Some(&record));
-                false
-            }
-            Err(_) => {
-                record.count_error(format!("no answer to the check within {limit:?}"));
-                false
-            }
+/// Whether the task must let others have their turn before it goes on; then it is woken.
+#[cold]
+fn owes_a_turn(context: &mut Context<'_>) -> bool {
+    match coop::poll_proceed(context) {
+        Poll::Ready(turn) => {
+            turn.made_progress();
+            false
         }
-    });
-    let (account, slot) = (entry.pool.account(), record.slot);
-    let span = tracing::debug_span!("check", %account, slot);
-    // The caller may be on another runtime than the connection, or on none.
-    let check = inside(&entry.shared.runtime, check.instrument(span));
-    let passed = check.await.unwrap_or_else(|| {
-        record.count_error("the manager panicked while checking".to_owned());
-        false
-    });
-    if passed {
-        record.set_suspect(false);
+        Poll::Pending => true,
     }
-    entry.counters().count_check(passed);
-    passed
 }
 
 fn timeout_report<M: Manager>(
@@ -382,16 +380,17 @@ impl<M: Manager, H: Home<M>> Future for Acquire<M, H> {
         let this = self.get_mut();
         // One load, if nobody listens.
         let is_heard = LevelFilter::current() >= LevelFilter::DEBUG;
-        // The usual case, before the step is touched: moving it costs as much as the lease.
-        if !is_heard
-            && matches!(this.step, Step::Start)
-            && !this.fresh
-            && let Some((lease, uses)) = this.lend_at_once()
-        {
-            if !uses.is_multiple_of(COURTESY) {
+        if matches!(this.step, Step::Start) {
+            if is_courteous() && owes_a_turn(context) {
+                return Poll::Pending;
+            }
+            // The usual case, before the step is touched: moving it costs as much as the lease.
+            if !is_heard
+                && !this.fresh
+                && let Some(lease) = this.lend_at_once()
+            {
                 return Poll::Ready(Ok(lease));
             }
-            this.step = Step::Yielding(lease);
         }
         this.poll_on(context, is_heard)
     }
@@ -423,27 +422,13 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
     }
 
     fn poll_plainly(&mut self, context: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
-        let this = self;
+        // Each turn that goes on has changed the step, and none comes twice but for connections that
+        // proved dead, which leave the pool.
         loop {
-            if let Step::Yielding(lease) = &this.step {
-                if lease.use_count().is_multiple_of(COURTESY) {
-                    match tokio::task::coop::poll_proceed(context) {
-                        Poll::Ready(turn) => turn.made_progress(),
-                        Poll::Pending => return Poll::Pending,
-                    }
-                }
-                let Step::Yielding(lease) = std::mem::replace(&mut this.step, Step::Done) else {
-                    unreachable!("BUG: the step was just read")
-                };
-                if let (Some(started), true) = (this.started, this.waited) {
-                    lease.tell_waited(now().saturating_duration_since(started), this.site);
-                }
-                return Poll::Ready(Ok(lease));
-            }
-            match this.advance(context) {
-                Some(Ok(step)) => this.step = step,
-                Some(Err(error)) => return Poll::Ready(Err(error)),
-                None => return Poll::Pending,
+            match self.advance(context) {
+                Next::Over(done) => return Poll::Ready(done),
+                Next::On => {}
+                Next::Later => return Poll::Pending,
             }
         }
     }
@@ -480,7 +465,6 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
                 entry.counters().count_acquire(AcquireEnd::Cancelled);
                 entry.discard(connection, CloseReason::CheckFailed);
             }
-            Step::Yielding(lease) => drop(lease),
             Step::Start | Step::Failed(_) | Step::Done => {}
         }
     }
@@ -492,7 +476,6 @@ impl<M: Manager, H: Home<M>> fmt::Debug for Acquire<M, H> {
             Step::Start => "start",
             Step::Waiting(_) => "waiting",
             Step::Checking(..) => "checking",
-            Step::Yielding(_) => "yielding",
             Step::Failed(_) => "failed",
             Step::Done => "done",
         };

@@ -24,6 +24,12 @@ pub(crate) enum Unready {
 pub(crate) struct Health {
     sessions: u64,
     barred: u64,
+    /// Made with the first incident: most accounts have none.
+    record: Option<Box<Record>>,
+}
+
+#[derive(Debug, Default)]
+struct Record {
     /// Why each barred session is; the last reason stands for the account.
     reasons: Vec<(u16, QuarantineReason)>,
     draining: bool,
@@ -33,7 +39,23 @@ pub(crate) struct Health {
 impl Health {
     pub(crate) fn new(slots: u16) -> Self {
         let sessions = if slots >= 64 { u64::MAX } else { (1 << slots) - 1 };
-        Self { sessions, barred: 0, reasons: Vec::new(), draining: false, cooldowns: Vec::new() }
+        Self { sessions, barred: 0, record: None }
+    }
+
+    fn record(&mut self) -> &mut Record {
+        self.record.get_or_insert_default()
+    }
+
+    fn reasons(&self) -> &[(u16, QuarantineReason)] {
+        self.record.as_ref().map_or(&[], |record| &record.reasons)
+    }
+
+    fn all_cooldowns(&self) -> &[(u32, Tick)] {
+        self.record.as_ref().map_or(&[], |record| &record.cooldowns)
+    }
+
+    fn is_draining(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| record.draining)
     }
 
     /// The sessions that must not be dialled, as bits.
@@ -43,32 +65,34 @@ impl Health {
 
     /// Why no session of the account may be used, if that is so.
     pub(crate) fn unready(&self) -> Option<Unready> {
-        if self.draining {
+        if self.is_draining() {
             return Some(Unready::Draining);
         }
         if self.sessions & !self.barred != 0 {
             return None;
         }
-        let last = self.reasons.last();
+        let last = self.reasons().last();
         Some(last.map_or(Unready::NoSession, |(_, reason)| Unready::Quarantined(*reason)))
     }
 
     pub(crate) fn drain(&mut self) {
-        self.draining = true;
+        self.record().draining = true;
     }
 
     /// Bars one session, or all of them, and answers for which this is news, as bits. What only
     /// puts a session in doubt changes nothing for one that is barred already.
     pub(crate) fn quarantine(&mut self, slot: Option<u16>, reason: QuarantineReason) -> u64 {
         let mut news = 0;
-        for session in (0..64).filter(|session| self.sessions & (1 << session) != 0) {
+        let sessions = self.sessions;
+        for session in (0..64).filter(|session| sessions & (1 << session) != 0) {
             let known = self.barred & (1 << session) != 0
                 && (reason == QuarantineReason::Suspect
-                    || self.reasons.contains(&(session, reason)));
+                    || self.reasons().contains(&(session, reason)));
             if !known && slot.is_none_or(|slot| slot == session) {
                 self.barred |= 1 << session;
-                self.reasons.retain(|(barred, _)| *barred != session);
-                self.reasons.push((session, reason));
+                let reasons = &mut self.record().reasons;
+                reasons.retain(|(barred, _)| *barred != session);
+                reasons.push((session, reason));
                 news |= 1 << session;
             }
         }
@@ -77,60 +101,63 @@ impl Health {
 
     /// Whether a session is barred because the server did not know it.
     pub(crate) fn is_suspect(&self, slot: u16) -> bool {
-        self.reasons.contains(&(slot, QuarantineReason::Suspect))
+        self.reasons().contains(&(slot, QuarantineReason::Suspect))
     }
 
     /// Ends the quarantine of one session.
     pub(crate) fn clear(&mut self, slot: u16) {
         self.barred &= !(1 << slot);
-        self.reasons.retain(|(barred, _)| *barred != slot);
+        self.record().reasons.retain(|(barred, _)| *barred != slot);
     }
 
     /// Each barred session, and why it is.
     pub(crate) fn quarantines(&self) -> &[(u16, QuarantineReason)] {
-        &self.reasons
+        self.reasons()
     }
 
     /// Forgets everything that keeps the account from serving.
     pub(crate) fn reinstate(&mut self) {
         self.barred = 0;
-        self.reasons.clear();
-        self.draining = false;
+        if let Some(record) = &mut self.record {
+            record.reasons.clear();
+            record.draining = false;
+        }
     }
 
     /// Lets a method rest. A shorter rest never shortens a longer one.
     pub(crate) fn cool_down(&mut self, key: u32, until: Tick, now: Tick) {
-        self.cooldowns.retain(|(_, until)| *until > now);
-        if let Some((_, known)) = self.cooldowns.iter_mut().find(|(known, _)| *known == key) {
+        let cooldowns = &mut self.record().cooldowns;
+        cooldowns.retain(|(_, until)| *until > now);
+        if let Some((_, known)) = cooldowns.iter_mut().find(|(known, _)| *known == key) {
             *known = until.max(*known);
             return;
         }
-        if self.cooldowns.len() == COOLDOWNS_MAX {
-            let least = (0..COOLDOWNS_MAX).min_by_key(|index| self.cooldowns[*index].1);
-            self.cooldowns.swap_remove(least.expect("BUG: the list is full"));
+        if cooldowns.len() == COOLDOWNS_MAX {
+            let least = (0..COOLDOWNS_MAX).min_by_key(|index| cooldowns[*index].1);
+            cooldowns.swap_remove(least.expect("BUG: the list is full"));
         }
-        self.cooldowns.push((key, until));
+        cooldowns.push((key, until));
     }
 
     /// Until when a method rests.
     pub(crate) fn cooling_until(&self, key: u32, now: Tick) -> Option<Tick> {
-        let found = self.cooldowns.iter().find(|(known, _)| *known == key);
+        let found = self.all_cooldowns().iter().find(|(known, _)| *known == key);
         found.map(|(_, until)| *until).filter(|until| *until > now)
     }
 
     /// Every method that rests, and until when.
     pub(crate) fn cooldowns(&self, now: Tick) -> impl Iterator<Item = (u32, Tick)> + '_ {
-        self.cooldowns.iter().copied().filter(move |(_, until)| *until > now)
+        self.all_cooldowns().iter().copied().filter(move |(_, until)| *until > now)
     }
 
     /// Whether any method rests.
     pub(crate) fn is_cooling(&self, now: Tick) -> bool {
-        self.cooldowns.iter().any(|(_, until)| *until > now)
+        self.all_cooldowns().iter().any(|(_, until)| *until > now)
     }
 
     /// Whether nothing would be lost if this were forgotten.
     pub(crate) fn is_clean(&self, now: Tick) -> bool {
-        !self.draining && self.barred == 0 && !self.is_cooling(now)
+        !self.is_draining() && self.barred == 0 && !self.is_cooling(now)
     }
 }
 
@@ -184,7 +211,7 @@ mod tests {
         for key in 0..1000 {
             health.cool_down(key, 1000 + Tick::from(key), 0);
         }
-        assert_eq!(health.cooldowns.len(), COOLDOWNS_MAX);
+        assert_eq!(health.all_cooldowns().len(), COOLDOWNS_MAX);
         assert_eq!(health.cooling_until(999, 0), Some(1999), "the longest rests are kept");
     }
 }

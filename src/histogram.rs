@@ -8,11 +8,10 @@
 //! Relaxed: counts guard nothing. A reading that races with a count may see it in the buckets and
 //! not yet in the sum.
 
-use std::cell::Cell;
-use std::sync::{LazyLock, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::sync::{AtomicU64, Ordering, thread_number};
 
 /// The upper bounds of all buckets but the last, in microseconds: from a tenth of a millisecond,
 /// which is a handover, to the longest `acquire_timeout` in use.
@@ -23,14 +22,7 @@ pub(crate) const BOUNDS_US: [u64; 17] = [
 const BUCKETS: usize = BOUNDS_US.len() + 1;
 
 /// Threads that count at once, on a line of the cache each; more of them share.
-const STRIPES: usize = 8;
-
-static THREADS: LazyLock<Mutex<usize>> = LazyLock::new(Mutex::default);
-
-thread_local! {
-    /// The stripe of this thread, plus one; zero until it is asked for.
-    static STRIPE: Cell<usize> = const { Cell::new(0) };
-}
+const STRIPES: u64 = 8;
 
 /// Counts and sums, by bucket.
 #[cfg(any(feature = "metrics", all(test, not(pool_loom))))]
@@ -58,7 +50,8 @@ impl Histogram {
     pub(crate) fn record(&self, time: Duration) {
         let stripes =
             self.0.get_or_init(|| (0..STRIPES).map(|_| Stripe::default()).collect::<Box<[_]>>());
-        let stripe = &stripes[stripe_of_thread()];
+        let index = usize::try_from(thread_number() % STRIPES).expect("BUG: a remainder of 8 fits");
+        let stripe = &stripes[index];
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let bucket = BOUNDS_US.iter().position(|bound| nanos <= bound * 1000);
         let bucket = bucket.unwrap_or(BUCKETS - 1);
@@ -78,20 +71,6 @@ impl Histogram {
         }
         all
     }
-}
-
-/// The same for a thread as long as it lives; threads take turns.
-fn stripe_of_thread() -> usize {
-    // `try_with`, because a wait may end while the thread's locals are being dropped.
-    let known = STRIPE.try_with(Cell::get).unwrap_or(1);
-    if known > 0 {
-        return known - 1;
-    }
-    let mut threads = THREADS.lock();
-    let stripe = *threads % STRIPES;
-    *threads += 1;
-    STRIPE.try_with(|known| known.set(stripe + 1)).ok();
-    stripe
 }
 
 #[cfg(all(test, not(pool_loom)))]

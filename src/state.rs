@@ -284,11 +284,15 @@ impl StateWord {
         self.0.compare_exchange(from, to, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
-    /// The usual release: of an exclusive connection that stays. Answers whether it was that, and
-    /// the entry is to be pushed; if not, nothing has changed.
+    /// The usual release: of an exclusive connection that stays. Answers whether its entry is to be
+    /// pushed; `None` if it was no such release, and nothing has changed.
     #[inline]
-    pub(crate) fn transition_to_idle(&self) -> bool {
-        exchange_before_load(&self.0, ACTIVE | LEASE, IDLE | QUEUED).is_ok()
+    pub(crate) fn transition_to_idle(&self) -> Option<bool> {
+        let seen = self.0.load(Ordering::Relaxed);
+        if seen & !QUEUED != ACTIVE | LEASE {
+            return None;
+        }
+        exchange_before_load(&self.0, seen, IDLE | QUEUED).ok().map(|_| seen & QUEUED == 0)
     }
 
     /// One lease less; the connection stays unless it is retiring.

@@ -16,7 +16,9 @@
 //! under loom the load fences if, and only if, this thread has made such a change since its last
 //! such load: leave out either half, and a model fails.
 
+use std::cell::Cell as ThreadCell;
 use std::future::{Future, poll_fn};
+use std::sync::LazyLock;
 
 #[cfg(any(feature = "grammers", feature = "sandbox"))]
 pub(crate) use std::sync::atomic::AtomicBool;
@@ -60,6 +62,32 @@ pub(crate) fn exchange_before_load(word: &AtomicU64, from: u64, to: u64) -> Resu
         model::note_change();
     }
     done
+}
+
+/// How many threads have asked for their number.
+static THREADS: LazyLock<std::sync::Mutex<u64>> = LazyLock::new(std::sync::Mutex::default);
+
+thread_local! {
+    /// The number of this thread, plus one; zero until it is asked for.
+    static NUMBER: ThreadCell<u64> = const { ThreadCell::new(0) };
+}
+
+/// A small number that this thread keeps as long as it lives: threads are counted as they ask.
+#[inline]
+pub(crate) fn thread_number() -> u64 {
+    // `try_with`, because a lease may be acquired while the thread's locals are being dropped.
+    match NUMBER.try_with(ThreadCell::get).unwrap_or(1) {
+        0 => count_thread(),
+        number => number - 1,
+    }
+}
+
+#[cold]
+fn count_thread() -> u64 {
+    let mut threads = THREADS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    *threads += 1;
+    NUMBER.try_with(|number| number.set(*threads)).ok();
+    *threads - 1
 }
 
 /// A mutex that a panic does not poison: no code of a user runs under any lock of the pool.

@@ -124,34 +124,46 @@ impl Source {
 pub(crate) struct Live<C> {
     pub(crate) connection: C,
     pub(crate) created: Tick,
-    /// When it reaches its own age limit, jitter included.
-    retire_at: AtomicU64,
 }
 
+/// Errors so far, in the low half of the notes.
+const ERRORS: u64 = 0xffff_ffff;
+/// Why it ends, plus one, in eight bits; zero if nobody has said so yet.
+const REASON_SHIFT: u32 = 32;
+const REASON: u64 = 0xff << REASON_SHIFT;
+/// A borrower panicked, or a call came to no answer, and nobody has checked the connection since.
+const SUSPECT: u64 = 1 << 40;
+
 /// One connection, from the start of its dial to the end of its close.
+///
+/// What each lease reads or writes comes first: two threads that use the same connection pass as few
+/// lines of the cache to and fro as can be.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Connection<C> {
     pub(crate) word: StateWord,
+    last_used: AtomicU64,
+    uses: AtomicU64,
+    shared_uses: AtomicU64,
+    /// When it reaches its own age limit, jitter included; the end of time until it is open.
+    retire_at: AtomicU64,
+    /// Errors, the reason of its end, and whether it is in doubt.
+    notes: AtomicU64,
+    held_since: AtomicU64,
+    held_at: AtomicU64,
+    /// The thread that took it out of the queue last.
+    pub(crate) user: AtomicU64,
     /// The account's gate as it must read for this connection to be kept: the generation it
     /// was begun under, and no flag.
     pub(crate) stamp: u64,
-    pub(crate) id: ConnectionId,
     pub(crate) slot: u16,
     pub(crate) max_leases: u16,
     /// What it was dialled for.
     pub(crate) purpose: Purpose,
     live: OnceLock<Live<C>>,
-    last_used: AtomicU64,
+    pub(crate) id: ConnectionId,
     /// The tick of the wheel entry that is in force.
     look: AtomicU64,
-    held_since: AtomicU64,
-    held_at: AtomicU64,
-    uses: AtomicU64,
-    shared_uses: AtomicU64,
-    errors: AtomicU64,
-    reason: AtomicU64,
-    /// One if a borrower panicked and nobody has checked the connection since.
-    suspect: AtomicU64,
     /// The uses that the reaper saw, and since when there were no more; its own memory.
     watched_uses: AtomicU64,
     watched_since: AtomicU64,
@@ -168,21 +180,21 @@ impl<C> Connection<C> {
     ) -> Self {
         Self {
             word: StateWord::connecting(),
+            last_used: AtomicU64::new(0),
+            uses: AtomicU64::new(0),
+            shared_uses: AtomicU64::new(0),
+            retire_at: AtomicU64::new(Tick::MAX),
+            notes: AtomicU64::new(0),
+            held_since: AtomicU64::new(0),
+            held_at: AtomicU64::new(0),
+            user: AtomicU64::new(0),
             stamp,
-            id,
             slot,
             max_leases,
             purpose,
             live: OnceLock::new(),
-            last_used: AtomicU64::new(0),
+            id,
             look: AtomicU64::new(0),
-            held_since: AtomicU64::new(0),
-            held_at: AtomicU64::new(0),
-            uses: AtomicU64::new(0),
-            shared_uses: AtomicU64::new(0),
-            errors: AtomicU64::new(0),
-            reason: AtomicU64::new(0),
-            suspect: AtomicU64::new(0),
             watched_uses: AtomicU64::new(0),
             watched_since: AtomicU64::new(0),
             last_error: Cell::empty(),
@@ -191,7 +203,8 @@ impl<C> Connection<C> {
 
     pub(crate) fn open(&self, connection: C, created: Tick, retire_at: Tick) {
         self.last_used.store(created, Ordering::Relaxed);
-        let live = Live { connection, created, retire_at: AtomicU64::new(retire_at) };
+        self.retire_at.store(retire_at, Ordering::Relaxed);
+        let live = Live { connection, created };
         assert!(self.live.set(live).is_ok(), "BUG: a connection was opened twice");
     }
 
@@ -209,13 +222,11 @@ impl<C> Connection<C> {
     /// When its age ends; the end of time while it is being opened.
     #[inline]
     pub(crate) fn retire_at(&self) -> Tick {
-        self.live().map_or(Tick::MAX, |live| live.retire_at.load(Ordering::Relaxed))
+        self.retire_at.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_retire_at(&self, tick: Tick) {
-        if let Some(live) = self.live() {
-            live.retire_at.store(tick, Ordering::Relaxed);
-        }
+        self.retire_at.store(tick, Ordering::Relaxed);
     }
 
     #[inline]
@@ -231,11 +242,15 @@ impl<C> Connection<C> {
     /// Whether it must be checked before anybody else gets it.
     #[inline]
     pub(crate) fn is_suspect(&self) -> bool {
-        self.suspect.load(Ordering::Relaxed) != 0
+        self.notes.load(Ordering::Relaxed) & SUSPECT != 0
     }
 
     pub(crate) fn set_suspect(&self, suspect: bool) {
-        self.suspect.store(suspect.into(), Ordering::Relaxed);
+        if suspect {
+            self.notes.fetch_or(SUSPECT, Ordering::Relaxed);
+        } else {
+            self.notes.fetch_and(!SUSPECT, Ordering::Relaxed);
+        }
     }
 
     /// When the reaper is to look at it next.
@@ -318,12 +333,14 @@ impl<C> Connection<C> {
     }
 
     pub(crate) fn count_error(&self, text: String) {
-        self.errors.fetch_add(1, Ordering::Relaxed);
+        let count = |notes: u64| (notes & ERRORS < ERRORS).then_some(notes + 1);
+        // Full at four thousand million errors: then it stays so.
+        let _ = self.notes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count);
         self.last_error.store(Some(Arc::new(text)));
     }
 
     pub(crate) fn errors(&self) -> u64 {
-        self.errors.load(Ordering::Relaxed)
+        self.notes.load(Ordering::Relaxed) & ERRORS
     }
 
     pub(crate) fn last_error(&self) -> Option<Arc<String>> {
@@ -332,16 +349,15 @@ impl<C> Connection<C> {
 
     /// Notes why the connection ends; the first reason stands.
     pub(crate) fn note_reason(&self, reason: CloseReason) {
-        let _ = self.reason.compare_exchange(
-            0,
-            reason as u64 + 1,
-            Ordering::Relaxed,
-            Ordering::Relaxed,
-        );
+        let note = |notes: u64| {
+            (notes & REASON == 0).then_some(notes | (reason as u64 + 1) << REASON_SHIFT)
+        };
+        let _ = self.notes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, note);
     }
 
     pub(crate) fn reason(&self) -> CloseReason {
-        let noted = usize::try_from(self.reason.load(Ordering::Relaxed)).unwrap_or(0);
+        let noted = (self.notes.load(Ordering::Relaxed) & REASON) >> REASON_SHIFT;
+        let noted = usize::try_from(noted).expect("BUG: eight bits fit");
         noted
             .checked_sub(1)
             .and_then(|index| CloseReason::ALL.get(index).copied())

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::account_pool::backoff::Backoff;
 use crate::account_pool::connection::{CloseReason, Connection, Source};
 use crate::account_pool::duty::{DialOrder, Orders, Purpose};
@@ -38,7 +40,7 @@ pub(crate) struct Core<C, E> {
     pub(super) last_dial_error: Option<String>,
     /// When the pool was told to ask for expired waiters: the latest first, and none later than
     /// the one before it, so that a deadline is told once however many earlier ones come and go.
-    pub(super) watches: Vec<Instant>,
+    pub(super) watches: SmallVec<[Instant; 1]>,
     pub(super) health: Health,
 }
 
@@ -56,7 +58,7 @@ impl<C, E> Core<C, E> {
             retry_at: 0,
             backoff: Backoff::default(),
             last_dial_error: None,
-            watches: Vec::new(),
+            watches: SmallVec::new(),
             health: Health::new(slots),
         }
     }

@@ -37,6 +37,7 @@ mod backoff;
 mod connection;
 mod dispatch;
 mod duty;
+mod idle;
 mod lifecycle;
 mod report;
 mod standing;
@@ -68,7 +69,7 @@ pub(crate) use waiters::{Refusal, Waiter, Wakers};
 
 use crate::account::AccountId;
 use crate::clock::{Instant, Tick};
-use crate::state::{ConnectionState, Leased, Released};
+use crate::state::{ConnectionState, Released};
 use crate::sync::{
     AtomicU64, Cell, IdleQueue, Mutex, Ordering, Permits, load_after_change, set_bits_before_load,
 };
@@ -108,6 +109,8 @@ struct Body<C, E> {
     idle: IdleQueue<Arc<Connection<C>>>,
     slots: Box<[Cell<Connection<C>>]>,
     permits: Permits,
+    /// Until when threads count as getting into each other's way.
+    contended_until: AtomicU64,
     core: Mutex<Core<C, E>>,
 }
 
@@ -192,20 +195,22 @@ impl<C, E> AccountPool<C, E> {
                 idle: IdleQueue::new(slots),
                 slots: (0..slots).map(|_| Cell::empty()).collect(),
                 permits: Permits::new(usize::from(self.cap())),
+                contended_until: AtomicU64::new(0),
                 core: Mutex::new(Core::new(self.slots, self.cap())),
             })
         })
     }
 
     /// A free connection, if there is one and nobody waits. Touches no lock and no semaphore.
-    #[inline]
-    pub(crate) fn try_lease(&self) -> Take<C> {
+    /// `thread` tells whoever asks from others who ask at the same time.
+    #[inline(always)]
+    pub(crate) fn try_lease(&self, now: Tick, thread: u64) -> Take<C> {
         let gate = self.gate.load(Ordering::Relaxed);
         if gate & FLAGS != 0 {
             return Take::NotReady;
         }
         let Some(body) = self.body.get() else { return Take::Empty };
-        match body.pop() {
+        match body.pop_or_near(now, thread) {
             Some((connection, source)) if connection.stamp == gate => {
                 Take::Leased(connection, source)
             }
@@ -216,8 +221,9 @@ impl<C, E> AccountPool<C, E> {
 
     /// The same, looking through the slots as well: the queue may be empty although a
     /// connection is free, while somebody is between two steps.
-    pub(crate) fn try_lease_any(&self) -> Take<C> {
-        match self.try_lease() {
+    #[inline(never)]
+    pub(crate) fn try_lease_any(&self, now: Tick, thread: u64) -> Take<C> {
+        match self.try_lease(now, thread) {
             Take::Empty => {}
             other => return other,
         }
@@ -343,10 +349,11 @@ impl<C, E> AccountPool<C, E> {
         if !stays || gate != stamp {
             return Some(self.release_waited_for(connection, now, pressure, gate, stays));
         }
-        if !connection.word.transition_to_idle() {
-            return self.release_unusual(connection, now);
+        match connection.word.transition_to_idle() {
+            Some(true) => self.body().push(connection),
+            Some(false) => {}
+            None => return self.release_unusual(connection, now),
         }
-        self.body().push(connection);
         if load_after_change(&self.gate) == stamp {
             return None;
         }
@@ -397,77 +404,6 @@ impl<C, E> AccountPool<C, E> {
                 Some(Orders::ended())
             }
         }
-    }
-}
-
-impl<C, E> Body<C, E> {
-    /// Pops until an entry can be leased.
-    #[inline]
-    fn pop(&self) -> Option<(Arc<Connection<C>>, Source)> {
-        let connection = self.idle.pop()?;
-        if connection.max_leases == 1 && connection.word.transition_from_idle() {
-            return Some((connection, Source::Idle));
-        }
-        self.pop_from(connection)
-    }
-
-    /// The same for an entry that was popped and is shared or void, and those behind it.
-    #[inline(never)]
-    fn pop_from(&self, mut connection: Arc<Connection<C>>) -> Option<(Arc<Connection<C>>, Source)> {
-        // Each turn drops a void entry for good; at most `capacity` of them exist at a time.
-        for _ in 0..=2 * self.idle.capacity() {
-            match connection.word.transition_to_leased(connection.max_leases) {
-                Leased::Taken { requeue, shared } => {
-                    if requeue {
-                        self.push(Arc::clone(&connection));
-                    }
-                    return Some((connection, Source::of_live(shared)));
-                }
-                Leased::No => connection = self.idle.pop()?,
-            }
-        }
-        None
-    }
-
-    /// Leases any connection with room, whatever the queue shows.
-    fn lease_through_slots(&self) -> Option<(Arc<Connection<C>>, Source)> {
-        self.slots.iter().find_map(|slot| {
-            let mut source = Source::Idle;
-            let connection = slot.clone_if(|connection| {
-                match connection.word.transition_to_leased_in_place(connection.max_leases) {
-                    Some(shared) => {
-                        source = Source::of_live(shared);
-                        true
-                    }
-                    None => false,
-                }
-            })?;
-            Some((connection, source))
-        })
-    }
-
-    /// Pushes an entry. A full queue holds void entries of closed connections: the oldest
-    /// goes, or if it is a live one, it goes to the end.
-    #[inline]
-    fn push(&self, connection: Arc<Connection<C>>) {
-        if let Some(evicted) = self.idle.force_push(connection) {
-            self.push_evicted(evicted);
-        }
-    }
-
-    #[cold]
-    fn push_evicted(&self, mut evicted: Arc<Connection<C>>) {
-        for _ in 0..self.idle.capacity() {
-            let state = evicted.word.snapshot();
-            if state.is_final() || state.is_retiring() {
-                return;
-            }
-            match self.idle.force_push(evicted) {
-                None => return,
-                Some(another) => evicted = another,
-            }
-        }
-        // The one left over is live and still found through its slot.
     }
 }
 

@@ -169,7 +169,7 @@ fn model_exactly_one_of_reaper_and_acquire_gets_an_idle_connection() {
             let engine = Arc::clone(&engine);
             thread::spawn(move || engine.give_up_idle())
         };
-        let taken = engine.try_lease_any();
+        let taken = engine.try_lease_any(NOW, 0);
         let reaped = reaper.join().unwrap();
         match taken {
             Take::Leased(connection, _) => {
@@ -183,6 +183,34 @@ fn model_exactly_one_of_reaper_and_acquire_gets_an_idle_connection() {
         }
         at_rest(&engine, 1);
     });
+}
+
+#[test]
+fn model_a_lease_in_place_and_one_by_its_entry_leave_the_connection_to_be_found() {
+    // What is at stake is the entry, so that the queue must keep it.
+    forget_entries(false);
+    explore(|| {
+        let (engine, lease) = warmed(1, 1);
+        release(&engine, lease);
+        engine.body().contended_until.store(NOW + 1, Ordering::Relaxed);
+        let other = {
+            let engine = Arc::clone(&engine);
+            thread::spawn(move || lease_and_release(&engine, NOW))
+        };
+        lease_and_release(&engine, NOW + 1);
+        other.join().unwrap();
+        let found = engine.try_lease(NOW + 1, 0);
+        assert!(matches!(found, Take::Leased(..)), "the queue has lost a connection");
+    });
+}
+
+/// Leases what is free, if anything is, and gives it back.
+fn lease_and_release(engine: &Engine, now: Tick) {
+    match engine.try_lease(now, 0) {
+        Take::Leased(connection, _) => release(engine, connection),
+        Take::Empty => {}
+        Take::Outdated(_) | Take::NotReady => unreachable!("nothing else happens"),
+    }
 }
 
 #[test]

@@ -53,14 +53,14 @@ fn first_lease(engine: &Engine) -> Arc<Connection<u32>> {
 #[test]
 fn an_acquire_on_a_cold_account_dials_once_and_is_served_by_it() {
     let engine = engine(3, 3, 1);
-    assert!(matches!(engine.try_lease(), Take::Empty));
+    assert!(matches!(engine.try_lease(NOW, 0), Take::Empty));
     let (waiter, orders) = join(&engine, false);
     assert_eq!(orders.dial.len(), 1);
     assert!(served(&waiter).is_none());
     let (connection, _) = dial(&engine, orders.dial[0], 1).unwrap();
     assert_eq!(served(&waiter).unwrap().id, connection.id);
     assert!(engine.release(connection, NOW, Pressure::Calm).is_none(), "nobody waits");
-    assert!(matches!(engine.try_lease(), Take::Leased(..)));
+    assert!(matches!(engine.try_lease(NOW, 0), Take::Leased(..)));
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_waiter_that_leaves_gives_back_what_it_was_given() {
     let _ = engine.release(lease, NOW, Pressure::Calm);
     let given = engine.leave_line(&waiter).expect("it was served before it left");
     assert!(engine.release(given, NOW, Pressure::Calm).is_none());
-    assert!(matches!(engine.try_lease(), Take::Leased(..)));
+    assert!(matches!(engine.try_lease(NOW, 0), Take::Leased(..)));
 }
 
 #[test]
@@ -106,12 +106,71 @@ fn shared_leases_fill_a_connection_before_a_second_slot_is_dialled() {
     let engine = engine(2, 2, 3);
     let first = first_lease(&engine);
     for _ in 0..2 {
-        assert!(matches!(engine.try_lease(), Take::Leased(_, Source::Shared)));
+        assert!(matches!(engine.try_lease(NOW, 0), Take::Leased(_, Source::Shared)));
     }
-    assert!(matches!(engine.try_lease_any(), Take::Empty), "three leases are the most");
+    assert!(matches!(engine.try_lease_any(NOW, 0), Take::Empty), "three leases are the most");
     let (_, orders) = join(&engine, false);
     assert_eq!(orders.dial.len(), 1);
     assert_eq!(first.word.snapshot().leases(), 3);
+}
+
+/// Three idle connections, in the order of their release, and so long ago that nobody else seems
+/// to be at work; answers when that is.
+fn idle_three(engine: &Engine) -> (Vec<ConnectionId>, Tick) {
+    let leases: Vec<_> = (0..3)
+        .map(|id| {
+            let (waiter, orders) = join(engine, false);
+            let _ = dial(engine, orders.dial[0], id).unwrap();
+            served(&waiter).unwrap()
+        })
+        .collect();
+    let order = leases.iter().map(|it| it.id).collect();
+    for lease in leases {
+        assert!(engine.release(lease, NOW, Pressure::Calm).is_none());
+    }
+    (order, NOW + 1000)
+}
+
+fn leased(take: Take<u32>) -> Arc<Connection<u32>> {
+    match take {
+        Take::Leased(connection, _) => connection,
+        other => panic!("no lease: {other:?}"),
+    }
+}
+
+#[test]
+fn the_connection_that_was_used_longest_ago_is_used_next() {
+    let engine = engine(3, 3, 1);
+    let (order, now) = idle_three(&engine);
+    // Another thread each time, and long after the one before it.
+    for (turn, id) in (0..).zip(order.iter().cycle().take(9)) {
+        let now = now + 100 * turn;
+        let lease = leased(engine.try_lease(now, turn));
+        assert_eq!(lease.id, *id, "turn {turn}");
+        assert!(engine.release(lease, now, Pressure::Calm).is_none());
+    }
+}
+
+#[test]
+fn threads_that_ask_at_the_same_time_each_keep_to_a_connection() {
+    let engine = engine(3, 3, 1);
+    let (_, now) = idle_three(&engine);
+    let mut kept = [None; 2];
+    for turn in 0..20 {
+        for (thread, kept) in (0..).zip(&mut kept) {
+            let lease = leased(engine.try_lease(now, thread));
+            if turn >= 2 {
+                let kept = *kept.get_or_insert(lease.id);
+                assert_eq!(lease.id, kept, "thread {thread} meets the other at turn {turn}");
+            }
+            assert!(engine.release(lease, now, Pressure::Calm).is_none());
+        }
+    }
+    assert_ne!(kept[0], kept[1]);
+    // When it is over, the queue holds all three again, once each.
+    let leases = [0; 3].map(|thread| leased(engine.try_lease(now + 1000, thread)));
+    assert!(matches!(engine.try_lease_any(now + 1000, 0), Take::Empty));
+    drop(leases);
 }
 
 #[test]
@@ -270,7 +329,7 @@ fn a_quarantined_session_is_not_dialled_and_the_last_one_refuses_the_line() {
     assert!(matches!(poll, Poll::Ready(Err(Refusal::Quarantined(_)))));
     let orders = engine.complete_dial(&connection, 7, Tick::MAX, NOW);
     assert_eq!(orders.close.len(), 1);
-    assert!(matches!(engine.try_lease(), Take::NotReady));
+    assert!(matches!(engine.try_lease(NOW, 0), Take::NotReady));
 }
 
 #[test]
@@ -296,7 +355,7 @@ fn the_reaper_closes_what_was_idle_long_enough_and_asks_again_about_the_rest() {
         panic!("idle for 100")
     };
     assert_eq!(orders.close[0].reason(), CloseReason::Idle);
-    assert!(matches!(engine.try_lease_any(), Take::Empty));
+    assert!(matches!(engine.try_lease_any(NOW, 0), Take::Empty));
     assert!(engine.vacate(&orders.close[0], tick, 0.0).is_empty());
     assert!(matches!(engine.reap(slot, id, tick, tick, 100, Tick::MAX), Reap::Gone));
 }
@@ -318,7 +377,7 @@ fn void_entries_never_fill_the_queue() {
     }
     let lease = first_lease(&engine);
     assert!(engine.release(lease, NOW, Pressure::Calm).is_none());
-    assert!(matches!(engine.try_lease(), Take::Leased(..)));
+    assert!(matches!(engine.try_lease(NOW, 0), Take::Leased(..)));
 }
 
 #[test]
@@ -374,10 +433,10 @@ fn two_shared(engine: &Engine) -> [Arc<Connection<u32>>; 2] {
         let (waiter, orders) = join(engine, false);
         let _ = dial(engine, orders.dial[0], id).unwrap();
         let lease = served(&waiter).unwrap();
-        assert!(matches!(engine.try_lease(), Take::Leased(_, Source::Shared)));
+        assert!(matches!(engine.try_lease(NOW, 0), Take::Leased(_, Source::Shared)));
         lease
     });
-    assert!(matches!(engine.try_lease_any(), Take::Empty));
+    assert!(matches!(engine.try_lease_any(NOW, 0), Take::Empty));
     leases
 }
 

@@ -30,7 +30,7 @@ use crate::registry::Registry;
 use crate::shared::Shared;
 use crate::state::ConnectionState;
 use crate::stats::{AcquireEnd, PoolStats};
-use crate::sync::Ordering;
+use crate::sync::{Ordering, thread_number};
 
 /// A pool of connections of many accounts. A cheap clone: keep one.
 ///
@@ -301,7 +301,8 @@ fn try_lease<M: Manager, H: Home<M>>(
     while doubted < SLOTS_MAX {
         // Each turn that does not return takes a connection out of circulation, or sends one in
         // doubt to the end of the queue: here nobody waits for a check.
-        match entry.pool.try_lease_any() {
+        let now = entry.shared.clock.coarse();
+        match entry.pool.try_lease_any(now, thread_number()) {
             Take::Leased(connection, _) if entry.is_broken(&connection) => {
                 entry.discard(connection, crate::CloseReason::Broken);
             }
@@ -310,7 +311,6 @@ fn try_lease<M: Manager, H: Home<M>>(
                 doubted += 1;
             }
             Take::Leased(connection, source) => {
-                let now = entry.shared.clock.coarse();
                 let uses = entry.pool.accept(&connection, source, now, site);
                 return Some(Lease::new(home, connection, uses));
             }

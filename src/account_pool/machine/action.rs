@@ -14,6 +14,7 @@ pub(super) enum Action {
     /// A try to lease without waiting.
     Lease {
         through_slots: bool,
+        thread: u64,
     },
     /// An acquire stands in line, and looks for its answer at once or later.
     Join {
@@ -103,7 +104,10 @@ pub(super) fn table(comes: usize, passes: usize) -> Vec<Make> {
             pressure: *of(&PRESSURES, more % 20),
             panicked: more / 20 % 32 == 31,
         }),
-        (8, |which, _| Action::Lease { through_slots: which % 2 == 1 }),
+        (8, |which, _| Action::Lease {
+            through_slots: which % 2 == 1,
+            thread: u64::from(which) / 2 % 3,
+        }),
         (3, |which, _| Action::Poll(which)),
         (2, |which, _| Action::TakeDead(which)),
         (3, |which, _| Action::Leave(which)),

@@ -5,7 +5,7 @@ use super::*;
 impl Machine {
     pub(super) fn apply(&mut self, action: &Action) {
         match *action {
-            Action::Lease { through_slots } => self.try_lease(through_slots),
+            Action::Lease { through_slots, thread } => self.try_lease(through_slots, thread),
             Action::Join { fresh, patience, polled } => {
                 self.join(fresh, patience, false);
                 // If it was let in, it is the last.
@@ -77,11 +77,13 @@ impl Machine {
         }
     }
 
-    pub(super) fn try_lease(&mut self, through_slots: bool) {
+    pub(super) fn try_lease(&mut self, through_slots: bool, thread: u64) {
         let ready = self.unready().is_none() && self.line.is_empty() && self.excess() == 0;
         let free = self.records.iter().any(Record::has_room);
-        let take =
-            if through_slots { self.engine.try_lease_any() } else { self.engine.try_lease() };
+        let take = match through_slots {
+            true => self.engine.try_lease_any(self.now, thread),
+            false => self.engine.try_lease(self.now, thread),
+        };
         match take {
             Take::Leased(link, source) => {
                 assert!(ready, "I23: leased past the line, or out of service");

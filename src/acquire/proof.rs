@@ -1,0 +1,64 @@
+//! The check of a connection that was idle for long, or is in doubt, before it is lent again.
+//!
+//! Owns the question and its answer. What follows from the answer is the acquire's business.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::Instrument as _;
+
+use crate::account_pool::{Connection, Source};
+use crate::caught::caught;
+use crate::entry::Entry;
+use crate::manager::Manager;
+use crate::runtime::inside;
+
+/// Whether a connection was idle for so long, or is in such doubt, that the manager must prove it.
+#[inline]
+pub(super) fn needs_check<M: Manager>(
+    entry: &Entry<M>,
+    connection: &Connection<M::Connection>,
+    source: Source,
+) -> bool {
+    let shared = &entry.shared;
+    let unused = shared.clock.coarse().saturating_sub(connection.last_used());
+    let is_stale = source == Source::Idle && unused > shared.hot.check_after_ms();
+    is_stale || connection.is_suspect()
+}
+
+/// Has the manager prove that an idle connection lives; learns from the error if it does not.
+pub(super) async fn prove<M: Manager>(
+    entry: Arc<Entry<M>>,
+    record: Arc<Connection<M::Connection>>,
+    limit: Duration,
+) -> bool {
+    let manager = &entry.shared.manager;
+    // All of it is the manager's code: the call, its future, and what it makes of the error.
+    let check = caught(async {
+        let check = async { manager.check(&record.leased().connection).await };
+        match tokio::time::timeout(limit, check).await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                entry.learn(&error, record.slot, Some(&record));
+                false
+            }
+            Err(_) => {
+                record.count_error(format!("no answer to the check within {limit:?}"));
+                false
+            }
+        }
+    });
+    let (account, slot) = (entry.pool.account(), record.slot);
+    let span = tracing::debug_span!("check", %account, slot);
+    // The caller may be on another runtime than the connection, or on none.
+    let check = inside(&entry.shared.runtime, check.instrument(span));
+    let passed = check.await.unwrap_or_else(|| {
+        record.count_error("the manager panicked while checking".to_owned());
+        false
+    });
+    if passed {
+        record.set_suspect(false);
+    }
+    entry.counters().count_check(passed);
+    passed
+}
