@@ -40,7 +40,9 @@ async fn main() {
     let is_test = std::env::args().any(|argument| argument == "--test");
     let count: u32 = if is_test { 1_000 } else { 1_000_000 };
     let mut table = Table::default();
+    // First, while the heap is as a pool finds it.
+    let of_a_pool = reaper::expire_a_pool(count).await;
     timers::compare(count, &mut table).await;
-    reaper::expire_a_pool(count, &mut table).await;
+    table.extend(of_a_pool);
     println!("{count} connections scheduled; median (least to most) of the rounds.\n\n{table}");
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use telepool::{AccountId, Config, NoopManager, Pool};
 
-use crate::table::{Row, Table, Way};
+use crate::table::{Row, Way};
 
 const PER_ACCOUNT: u16 = 3;
 const MINUTE: Duration = Duration::from_secs(60);
@@ -38,7 +38,7 @@ async fn minutes(count: u32) -> Duration {
     began.elapsed()
 }
 
-pub(crate) async fn expire_a_pool(connections: u32, table: &mut Table) {
+pub(crate) async fn expire_a_pool(connections: u32) -> [Row; 6] {
     let manager = NoopManager::new(PER_ACCOUNT);
     let pool = Pool::builder(manager).config(configuration(connections)).build().unwrap();
     let began = Instant::now();
@@ -51,10 +51,13 @@ pub(crate) async fn expire_a_pool(connections: u32, table: &mut Table) {
     minutes(FIRST_LOOK - 2 - SPREAD).await;
     let looked = minutes(SPREAD).await.saturating_sub(idle_minutes);
     minutes(IDLE - FIRST_LOOK - SPREAD).await;
-    assert_eq!(pool.stats().current_pool_size, connections.into(), "nothing is due yet");
+    assert_eq!(pool.stats().current_pool_size, u64::from(connections), "nothing is due yet");
     let ended = minutes(SPREAD).await.saturating_sub(idle_minutes);
     let stats = pool.stats();
-    assert_eq!((stats.current_pool_size, stats.total_connections_closed), (0, connections.into()));
+    assert_eq!(
+        (stats.current_pool_size, stats.total_connections_closed),
+        (0, u64::from(connections))
+    );
     let forgotten = minutes(2 * IDLE).await;
     let stats = pool.stats();
     assert_eq!((stats.accounts, stats.reaper_scheduled), (0, 0), "nothing is left");
@@ -67,14 +70,14 @@ pub(crate) async fn expire_a_pool(connections: u32, table: &mut Table) {
         row.add(Way::Wheel, value);
         row
     };
-    table.extend([
+    [
         row("a pool: acquire, dial and release", "ns each", each(opened, connections)),
         row("a pool: a minute with nothing due", "ms", idle_minutes.as_secs_f64() * 250.0),
         row("a pool: the reaper looks and re-arms", "ns each", each(looked, connections)),
         row("a pool: claim, close and give the place back", "ns each", each(ended, connections)),
         row("a pool: the tick or two in which all end", "ms", ended.as_secs_f64() * 1000.0),
         row("a pool: forget an account", "ns each", each(forgotten, accounts)),
-    ]);
+    ]
 }
 
 async fn open(pool: &Pool<NoopManager>, connections: u32) {
@@ -89,5 +92,5 @@ async fn open(pool: &Pool<NoopManager>, connections: u32) {
             break;
         }
     }
-    assert_eq!(pool.stats().current_pool_size, connections.into());
+    assert_eq!(pool.stats().current_pool_size, u64::from(connections));
 }
