@@ -272,7 +272,7 @@ impl<M: Manager> Entry<M> {
         self.counters().count_close(reason);
         if let Some(live) = connection.live() {
             let age = Duration::from_millis(now.saturating_sub(live.created));
-            shared.observe(Measure::ConnectionAge, self.pool.group(), age);
+            self.counters().observe(Measure::ConnectionAge, age);
         }
         shared.events.emit(|| Event::ConnectionClosed {
             account: self.pool.account(),
@@ -369,7 +369,7 @@ impl<M: Manager> Entry<M> {
 
     /// An acquire got its lease after a wait.
     pub(crate) fn tell_waited(&self, waited: Duration, site: &'static Location<'static>) {
-        self.counters().waits.record(waited);
+        self.counters().observe(Measure::AcquireWait, waited);
         if waited > Duration::from_millis(self.shared.hot.slow_acquire_ms()) {
             self.tell_slow(waited, site);
         }

@@ -166,7 +166,7 @@ impl<M: Manager, H: Home<M>> Lease<M, H> {
     fn tell_used(&self, since: Instant) {
         let entry = self.entry();
         let used = now().saturating_duration_since(since);
-        entry.shared.observe(Measure::LeaseUse, entry.pool.group(), used);
+        entry.counters().observe(Measure::LeaseUse, used);
     }
 
     pub(crate) fn tell_waited(&self, waited: Duration, site: &'static Location<'static>) {

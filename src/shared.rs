@@ -3,8 +3,7 @@
 //! Owns the manager, the clock, the configuration, the budget, the lanes, the counters and the
 //! way to the worker. Decides nothing: it is the ground that accounts stand on.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
@@ -22,7 +21,7 @@ use crate::expiry::Expiry;
 use crate::manager::{Egress, ErrorKind, Manager, Profile, Reaction};
 use crate::occupancy::Occupancy;
 use crate::registry::Registry;
-use crate::stats::{Groups, Measure, Observer};
+use crate::stats::Groups;
 use crate::sync::{AtomicU64, Mutex, Ordering};
 
 /// The ground of a pool.
@@ -42,7 +41,9 @@ pub(crate) struct Shared<M: Manager> {
     /// Where the tasks of the pool run.
     pub(crate) runtime: Handle,
     pub(crate) closing: watch::Sender<bool>,
-    pub(crate) observer: OnceLock<Box<dyn Observer>>,
+    /// Set by whoever exports the pool's numbers.
+    #[cfg(feature = "metrics")]
+    pub(crate) exported: std::sync::OnceLock<()>,
     pub(crate) occupancy: Occupancy,
     /// Acquires that ended before there was an account to count them.
     pub(crate) lookups_failed: AtomicU64,
@@ -125,7 +126,8 @@ impl<M: Manager> Shared<M> {
             errands,
             runtime,
             closing: watch::Sender::new(false),
-            observer: OnceLock::new(),
+            #[cfg(feature = "metrics")]
+            exported: std::sync::OnceLock::new(),
             occupancy: Occupancy::new(),
             lookups_failed: AtomicU64::new(0),
             next_connection: AtomicU64::new(1),
@@ -192,16 +194,6 @@ impl<M: Manager> Shared<M> {
         let config = self.config.load();
         let lowered = 1.0 - config.pool.age_jitter * self.share();
         now + millis(config.pool.max_connection_age.mul_f64(lowered)).max(1)
-    }
-
-    pub(crate) fn observe(&self, measure: Measure, group: u16, value: std::time::Duration) {
-        if let Some(observer) = self.observer.get() {
-            // Somebody else's code, called between two steps of ours.
-            let observe = || observer.observe(measure, group, value);
-            if catch_unwind(AssertUnwindSafe(observe)).is_err() {
-                tracing::warn!("a recorder of metrics has panicked");
-            }
-        }
     }
 
     /// Claims one idle connection of any account for whoever waits under the global cap.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::account_pool::{CloseReason, SLOTS_MAX, Totals};
-use crate::histogram::Histogram;
+use crate::histogram::{AGES_US, Histogram, TIMES_US};
 use crate::manager::{ErrorKind, QuarantineReason};
 use crate::sync::{AtomicU64, Mutex, Ordering};
 
@@ -126,8 +126,7 @@ pub(crate) struct GroupCounters {
     pub(crate) quarantines: Family<{ QuarantineReason::ALL.len() }>,
     /// Releases after which the connection was closed.
     pub(crate) releases_closed: AtomicU64,
-    /// How long acquires waited that got a lease and did not get it at once.
-    pub(crate) waits: Histogram,
+    timings: Timings,
     pub(crate) slow_acquires: AtomicU64,
     pub(crate) lease_leaks: AtomicU64,
     pub(crate) flood_waits: AtomicU64,
@@ -141,6 +140,21 @@ pub(crate) struct GroupCounters {
     /// Uses of connections that are gone.
     past_uses: AtomicU64,
     past_shared_uses: AtomicU64,
+}
+
+/// A histogram for each [`Measure`], in the order of declaration.
+#[derive(Debug)]
+struct Timings([Histogram; 4]);
+
+impl Default for Timings {
+    fn default() -> Self {
+        Self([
+            Histogram::often(TIMES_US),
+            Histogram::seldom(TIMES_US),
+            Histogram::seldom(TIMES_US),
+            Histogram::seldom(AGES_US),
+        ])
+    }
 }
 
 /// Counts by a number of sessions.
@@ -171,6 +185,16 @@ impl GroupCounters {
             failed.iter().sum::<u64>()
         };
         self.opens.iter().map(failed).sum()
+    }
+
+    pub(crate) fn observe(&self, measure: Measure, time: Duration) {
+        self.timings.0[measure as usize].record(time);
+    }
+
+    /// The histogram of each [`Measure`], in the order of declaration.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn timings(&self) -> &[Histogram; 4] {
+        &self.timings.0
     }
 
     #[cold]
@@ -325,13 +349,6 @@ impl Groups {
         self.counters.len()
     }
 
-    /// The label of a group.
-    #[cfg(feature = "metrics")]
-    pub(crate) fn name(&self, index: u16) -> Arc<str> {
-        let name = self.names.lock().get(usize::from(index)).cloned();
-        name.unwrap_or_else(|| Arc::from(OTHER))
-    }
-
     /// Accounts whose group found no name left.
     pub(crate) fn overflow(&self) -> u64 {
         self.overflow.load(Ordering::Relaxed)
@@ -391,12 +408,9 @@ pub struct PoolStats {
 /// What is measured in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Measure {
+    /// How long acquires waited that got a lease and did not get it at once.
+    AcquireWait,
     ConnectionOpen,
     LeaseUse,
     ConnectionAge,
-}
-
-/// Takes measurements; the metrics layer is the only one that does.
-pub(crate) trait Observer: Send + Sync + 'static {
-    fn observe(&self, measure: Measure, group: u16, value: Duration);
 }

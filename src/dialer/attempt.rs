@@ -215,7 +215,7 @@ impl<M: Manager> Attempt<M> {
         let retire_at = shared.draw_retirement(now);
         let account = entry.pool.account();
         entry.counters().count_open(self.centre, OpenEnd::Ok);
-        shared.observe(Measure::ConnectionOpen, entry.pool.group(), took);
+        entry.counters().observe(Measure::ConnectionOpen, took);
         let (id, slot) = (connection.id, connection.slot);
         shared.events.emit(|| Event::ConnectionOpened { account, id, slot, took });
         if let Some(registry) = shared.registry.upgrade() {

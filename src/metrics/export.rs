@@ -11,10 +11,9 @@ use metrics::{Counter, Gauge, Recorder};
 use crate::manager::Manager;
 use crate::metrics::catalogue;
 use crate::metrics::handles::{GroupHandles, Registrar};
-use crate::metrics::histograms::Histograms;
 use crate::metrics::reading::{PoolReading, PoolSource, Readable};
 #[cfg(feature = "prometheus")]
-use crate::metrics::waits;
+use crate::metrics::timings;
 use crate::pool::Pool;
 use crate::sync::Mutex;
 
@@ -43,17 +42,17 @@ pub enum ExportError {
 /// Exports the numbers of one pool to one recorder.
 ///
 /// Counters and gauges are copied by [`update`](Self::update), from the counters that the pool
-/// keeps anyway; histograms are recorded as things happen. A pool that is gone keeps its last
+/// keeps anyway; of what its histograms have counted since, the mean of each bucket is recorded as
+/// often as it was counted. A pool that is gone keeps its last
 /// values.
 pub struct PoolMetrics {
     source: Box<dyn Readable>,
     recorder: SharedRecorder,
-    histograms: Arc<Histograms>,
     whole: PoolHandles,
     /// By the index of the group.
     groups: Mutex<Box<[Option<GroupHandles>]>>,
-    /// Whether the recorder gets the waits of acquires as well; else they are written as text.
-    records_waits: bool,
+    /// Whether the recorder gets the histograms as well; else they are written as text.
+    records_times: bool,
 }
 
 impl PoolMetrics {
@@ -65,9 +64,9 @@ impl PoolMetrics {
         Self::start(pool, recorder, true)
     }
 
-    /// The same for a recorder that is not given the waits of acquires.
+    /// The same for a recorder that is not given the histograms.
     #[cfg(feature = "prometheus")]
-    pub(super) fn without_waits<M: Manager>(
+    pub(super) fn without_times<M: Manager>(
         pool: &Pool<M>,
         recorder: SharedRecorder,
     ) -> Result<Self, ExportError> {
@@ -77,21 +76,17 @@ impl PoolMetrics {
     fn start<M: Manager>(
         pool: &Pool<M>,
         recorder: SharedRecorder,
-        records_waits: bool,
+        records_times: bool,
     ) -> Result<Self, ExportError> {
         let ground = pool.ground();
-        let histograms =
-            Arc::new(Histograms::new(Arc::clone(&recorder), Arc::clone(&ground.groups)));
-        let observer = Box::new(Arc::clone(&histograms));
-        ground.observer.set(observer).map_err(|_| ExportError::AlreadyExported)?;
+        ground.exported.set(()).map_err(|()| ExportError::AlreadyExported)?;
         catalogue::describe(&*recorder);
         let exporter = Self {
             source: Box::new(PoolSource(Arc::downgrade(ground))),
             whole: PoolHandles::new(&Registrar::of_pool(&*recorder)),
             groups: Mutex::new((0..ground.groups.capacity()).map(|_| None).collect()),
             recorder,
-            histograms,
-            records_waits,
+            records_times,
         };
         exporter.update();
         Ok(exporter)
@@ -105,9 +100,8 @@ impl PoolMetrics {
         let mut groups = self.groups.lock();
         let whole = self.source.read(&mut |group| {
             let handles = groups[usize::from(group.index)].get_or_insert_with(|| {
-                self.histograms.of_group(group.index);
                 let registrar = Registrar::of_group(&*self.recorder, group.name);
-                GroupHandles::new(&registrar, group.name, self.records_waits)
+                GroupHandles::new(&registrar, group.name, self.records_times)
             });
             handles.set(group);
         });
@@ -116,11 +110,12 @@ impl PoolMetrics {
         }
     }
 
-    /// Adds the waits of acquires, as of the last update, to a text in Prometheus' format.
+    /// Adds the histograms, as of the last update, to a text in Prometheus' format.
     #[cfg(feature = "prometheus")]
-    pub(super) fn write_waits(&self, text: &mut String) {
+    pub(super) fn write_times(&self, text: &mut String) {
         let groups = self.groups.lock();
-        waits::write(text, groups.iter().flatten().map(GroupHandles::waits));
+        let all: Vec<_> = groups.iter().flatten().map(GroupHandles::timings).collect();
+        timings::write(text, &all);
     }
 
     /// Exports a group, all at 0, before the pool meets an account of it: a rate then sees the

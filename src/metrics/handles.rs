@@ -8,11 +8,10 @@ use std::sync::Arc;
 use metrics::{Counter, Gauge, Key, Label, Level, Metadata, Recorder};
 
 use crate::account_pool::{CloseReason, Source};
-use crate::histogram::Counts;
 use crate::manager::{ErrorKind, QuarantineReason};
 use crate::metrics::catalogue::{self, Metric};
 use crate::metrics::reading::{GroupReading, Standing};
-use crate::metrics::waits::Waits;
+use crate::metrics::timings::Timings;
 use crate::state::ConnectionState;
 use crate::stats::{AccountEnd, AcquireEnd, CENTRE_LABELS, CENTRES, Family, OpenEnd};
 use crate::sync::{AtomicU64, Ordering};
@@ -80,7 +79,7 @@ impl<'a> Registrar<'a> {
 pub(super) struct GroupHandles {
     #[cfg_attr(not(feature = "prometheus"), expect(dead_code, reason = "only text needs it"))]
     name: Arc<str>,
-    waits: Waits,
+    timings: Timings,
     accounts: [Gauge; 5],
     accounts_saturated: Gauge,
     connections: [Gauge; 5],
@@ -108,7 +107,7 @@ pub(super) struct GroupHandles {
 }
 
 impl GroupHandles {
-    pub(super) fn new(registrar: &Registrar<'_>, name: &Arc<str>, records_waits: bool) -> Self {
+    pub(super) fn new(registrar: &Registrar<'_>, name: &Arc<str>, records_times: bool) -> Self {
         let it = registrar;
         let opens = |centre| {
             OpenEnd::LABELS.map(|result| {
@@ -118,13 +117,9 @@ impl GroupHandles {
         let errors = ErrorKind::ALL.map(ErrorKind::label);
         let reasons = QuarantineReason::ALL.map(QuarantineReason::label);
         let closes = CloseReason::ALL.map(CloseReason::label);
-        let waits = match records_waits {
-            true => Waits::Recorder(it.histogram(catalogue::ACQUIRE_WAIT), Counts::default()),
-            false => Waits::Text(Counts::default()),
-        };
         Self {
             name: Arc::clone(name),
-            waits,
+            timings: Timings::new(records_times.then_some(it)),
             accounts: it.gauges(catalogue::ACCOUNTS, "state", Standing::LABELS),
             accounts_saturated: it.gauge(catalogue::ACCOUNTS_SATURATED, &[]),
             connections: it.gauges(
@@ -195,13 +190,13 @@ impl GroupHandles {
         self.updates_dropped.absolute(sums.updates_dropped);
         copy(&self.accounts_opened, &counters.accounts_opened);
         copy_family(&self.accounts_closed, &counters.accounts_closed);
-        self.waits.set(counters.waits.read());
+        self.timings.set(counters.timings());
     }
 
-    /// The group, and how long its acquires waited.
+    /// The group, and its histograms.
     #[cfg(feature = "prometheus")]
-    pub(super) fn waits(&self) -> (&Arc<str>, &Waits) {
-        (&self.name, &self.waits)
+    pub(super) fn timings(&self) -> (&Arc<str>, &Timings) {
+        (&self.name, &self.timings)
     }
 }
 

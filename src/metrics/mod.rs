@@ -43,11 +43,10 @@
 mod catalogue;
 mod export;
 mod handles;
-mod histograms;
 #[cfg(feature = "prometheus")]
 mod prometheus;
 mod reading;
-mod waits;
+mod timings;
 
 pub use catalogue::buckets;
 pub use export::{ExportError, PoolMetrics, SharedRecorder};

@@ -21,10 +21,9 @@ use crate::pool::Pool;
 
 /// Renders the numbers of one pool and of the process. A cheap clone: keep one.
 ///
-/// Histograms keep every sample, 16 bytes each, until [`run_upkeep`](Self::run_upkeep) or a
-/// scrape takes them in: call either every few seconds (`panel::Upkeep` does). Those of the pool
-/// are seldom: one for each dial and close, and for one lease in 64. The waits of acquires are
-/// kept as counts, and cost nothing until a scrape.
+/// The pool's own histograms are counts, and need no care. Those that an application adds by way of
+/// [`recorder`](Self::recorder) keep every sample until [`run_upkeep`](Self::run_upkeep) or a scrape
+/// takes them in: call either every few seconds (`panel::Upkeep` does).
 #[derive(Clone)]
 pub struct Prometheus {
     inner: Arc<Inner>,
@@ -51,7 +50,7 @@ impl Prometheus {
     pub fn new<M: Manager>(pool: &Pool<M>) -> Result<Self, ExportError> {
         let recorder = Arc::new(recorder());
         let shared: SharedRecorder = Arc::clone(&recorder) as SharedRecorder;
-        let pool = PoolMetrics::without_waits(pool, shared)?;
+        let pool = PoolMetrics::without_times(pool, shared)?;
         let process = Collector::default();
         metrics::with_local_recorder(&*recorder, || process.describe());
         let render_seconds = Registrar::of_pool(&*recorder).gauge(catalogue::RENDER_SECONDS, &[]);
@@ -78,7 +77,7 @@ impl Prometheus {
         metrics::with_local_recorder(&*inner.recorder, || inner.process.collect());
         inner.handle.run_upkeep();
         let mut text = inner.handle.render();
-        inner.pool.write_waits(&mut text);
+        inner.pool.write_times(&mut text);
         inner.render_seconds.set(now().saturating_duration_since(began).as_secs_f64());
         text
     }
