@@ -1,6 +1,7 @@
 //! The `telepool` command.
 
 mod allocator;
+mod calls;
 mod datacenter;
 mod failure;
 mod files;
