@@ -4,6 +4,7 @@
 
 use telepool::Lease;
 use telepool::telegram::client::tl::{RemoteCall, enums, functions};
+use telepool::telegram::client::{Client, InvocationError};
 use telepool::telegram::{InvokeError, TelegramConnection, TelegramError};
 
 use crate::workload::Manager;
@@ -60,6 +61,19 @@ impl Line for Lease<Manager> {
     type Error = InvokeError;
 
     async fn invoke<R>(&self, request: &R) -> Result<(), InvokeError>
+    where
+        R: RemoteCall + Sync,
+        R::Return: Send,
+    {
+        self.invoke(request).await.map(drop)
+    }
+}
+
+/// The client alone, with nothing of the library around it.
+impl Line for Client {
+    type Error = InvocationError;
+
+    async fn invoke<R>(&self, request: &R) -> Result<(), InvocationError>
     where
         R: RemoteCall + Sync,
         R::Return: Send,

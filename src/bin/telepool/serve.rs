@@ -30,7 +30,7 @@ use crate::workload::{self, Accounts, Manager, Work, now};
 use crate::{SettingsArguments, files, logs, monitor, sessions, signals, status};
 
 /// The longest that a call of the workload may take.
-const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("over").required(true).args(["sandbox", "sessions"])))]
