@@ -82,6 +82,7 @@ impl Ord for Due {
 /// The server's end of a connection.
 pub(super) struct Peer {
     world: Arc<World>,
+    since: Instant,
     newcomer: Arc<Newcomer>,
     inbox: Vec<u8>,
     outbox: Vec<u8>,
@@ -102,6 +103,7 @@ impl Peer {
         let (sender, orders) = mpsc::channel(ORDERS_MAX);
         Self {
             world,
+            since: now(),
             newcomer,
             inbox: Vec::new(),
             outbox: Vec::new(),
@@ -388,6 +390,8 @@ impl Drop for Peer {
         if let Some(key) = &self.key {
             key.live.lock().retain(|live| live.newcomer.id != self.newcomer.id);
         }
+        let open = self.since.elapsed().as_micros();
+        self.world.counters.connection_us.add(usize::try_from(open).unwrap_or(usize::MAX));
         self.world.counters.connections.lower();
     }
 }

@@ -12,6 +12,8 @@ pub struct DataCentreStats {
     pub connections: u64,
     /// TCP connections accepted so far.
     pub connections_total: u64,
+    /// For how long the connections that have ended were open, added up, in milliseconds.
+    pub connection_ms: u64,
     /// Connections whose first packet was that of a known key.
     pub handshakes: u64,
     /// Connections refused because they asked for a new key or named one that nobody has.
@@ -35,6 +37,8 @@ pub struct DataCentreStats {
 pub(super) struct Counters {
     pub(super) connections: Gauge,
     pub(super) connections_total: Counter,
+    /// In microseconds, of which the short ones have few.
+    pub(super) connection_us: Counter,
     pub(super) handshakes: Counter,
     pub(super) keys_unknown: Counter,
     pub(super) calls: Counter,
@@ -50,6 +54,7 @@ impl Counters {
         DataCentreStats {
             connections: self.connections.0.read(),
             connections_total: self.connections_total.read(),
+            connection_ms: self.connection_us.read() / 1000,
             handshakes: self.handshakes.read(),
             keys_unknown: self.keys_unknown.read(),
             calls: self.calls.read(),

@@ -12,6 +12,8 @@
 static ALLOCATOR: &stats_alloc::StatsAlloc<std::alloc::System> = &stats_alloc::INSTRUMENTED_SYSTEM;
 
 mod acquire;
+#[cfg(feature = "cli")]
+mod bench;
 mod cancel;
 #[cfg(feature = "cli")]
 mod command;

@@ -27,6 +27,9 @@ pub(crate) struct DatacenterArguments {
     /// How long to run; without it, until Ctrl-C.
     #[arg(long, value_name = "TIME", value_parser = time)]
     duration: Option<Duration>,
+    /// Ends when standard input does too, as it does with the process at its other end.
+    #[arg(long)]
+    until_eof: bool,
     #[command(flatten)]
     sandbox: SandboxArguments,
 }
@@ -42,7 +45,10 @@ pub(crate) fn run(arguments: DatacenterArguments) -> Result<ExitCode, Failure> {
     }
     logs::start(&status::hidden())?;
     runtime()?.block_on(async {
-        let (_stopper, stop) = signals::listen()?;
+        let (stopper, stop) = signals::listen()?;
+        if arguments.until_eof {
+            signals::at_end_of_input(move || stopper.ask());
+        }
         let Sandbox { data_centre, sessions, seed } =
             arguments.sandbox.start(arguments.listen, plan).await?;
         let shown = arguments.out.display();

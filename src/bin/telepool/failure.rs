@@ -22,6 +22,11 @@ impl Failure {
         Self { text: text.into(), code: 1 }
     }
 
+    /// The user has ended it before there was anything to tell.
+    pub(crate) fn interrupted() -> Self {
+        Self { text: "ended before its time: there are no results".into(), code: 130 }
+    }
+
     pub(crate) fn code(&self) -> ExitCode {
         ExitCode::from(self.code)
     }

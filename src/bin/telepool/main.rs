@@ -1,6 +1,8 @@
 //! The `telepool` command.
 
 mod allocator;
+mod bench;
+mod calls;
 mod datacenter;
 mod failure;
 mod files;
@@ -38,6 +40,11 @@ enum Command {
     Serve(serve::ServeArguments),
     /// Runs a sandbox data centre alone, and writes its sessions to a file.
     Datacenter(datacenter::DatacenterArguments),
+    /// Measures the pool beside a connection per request and beside kept clients.
+    Bench(bench::BenchArguments),
+    /// One way of a benchmark, as `bench` starts it.
+    #[command(hide = true)]
+    BenchWay,
     /// Prints the configuration in force, with the origin of each value.
     Config(SettingsArguments),
 }
@@ -67,6 +74,8 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Datacenter(arguments) => datacenter::run(arguments),
+        Command::Bench(arguments) => bench::run(arguments),
+        Command::BenchWay => bench::run_way(),
         Command::Config(arguments) => arguments.load(Settings::default()).and_then(|settings| {
             failure::tell(&settings.to_string())?;
             Ok(ExitCode::SUCCESS)

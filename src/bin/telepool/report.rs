@@ -30,6 +30,18 @@ impl Times {
         self.0.saturating_record(micros.clamp(1, LONGEST_US));
     }
 
+    /// The time within which so much of it passed, in milliseconds.
+    pub(crate) fn quantile_ms(&self, quantile: f64) -> f64 {
+        self.0.value_at_quantile(quantile) as f64 / 1000.0
+    }
+
+    /// What percentage passed within so many milliseconds, in ascending order.
+    pub(crate) fn within_ms(&self) -> Vec<(f64, f64)> {
+        let points = self.0.iter_recorded();
+        let points = points.map(|it| (it.percentile(), it.value_iterated_to() as f64 / 1000.0));
+        points.collect()
+    }
+
     fn add(&mut self, other: &Self) {
         self.0.add(&other.0).expect("BUG: all times have the same bounds");
     }

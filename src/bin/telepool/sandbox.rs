@@ -19,10 +19,10 @@ const FIRST_PHONE: u64 = 9_996_000_000;
 const FIRST_BOT: u64 = 5_000_000_000;
 /// Every so many accounts, one is a bot.
 const BOTS_APART: u64 = 4;
-const ACCOUNTS: u32 = 200;
-const LATENCY: Duration = Duration::from_millis(50);
+pub(crate) const ACCOUNTS: u32 = 200;
+pub(crate) const LATENCY: Duration = Duration::from_millis(50);
 /// More sessions than an account can have anywhere.
-const SESSIONS_MAX: i64 = 64;
+pub(crate) const SESSIONS_MAX: i64 = 64;
 
 #[derive(Debug, Args)]
 pub(crate) struct SandboxArguments {

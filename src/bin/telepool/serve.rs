@@ -18,6 +18,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::calls::Mix;
 use crate::failure::{Failure, tell};
 use crate::monitor::Monitor;
 use crate::report::{Run, Summary, Tally};
@@ -25,11 +26,11 @@ use crate::roster::{Roster, keep};
 use crate::sandbox::{Sandbox, SandboxArguments};
 use crate::settings::{Settings, address, time};
 use crate::signals::{Stop, Stopper};
-use crate::workload::{self, Accounts, Manager, Mix, Work, now};
+use crate::workload::{self, Accounts, Manager, Work, now};
 use crate::{SettingsArguments, files, logs, monitor, sessions, signals, status};
 
 /// The longest that a call of the workload may take.
-const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("over").required(true).args(["sandbox", "sessions"])))]

@@ -1,4 +1,5 @@
 //! Ctrl-C, SIGTERM and a lost terminal: the first asks for an orderly end, the second ends at once.
+//! A process that another one started may also end with its standard input.
 
 use std::process::exit;
 
@@ -46,6 +47,16 @@ pub(crate) fn listen() -> Result<(Stopper, Stop), Failure> {
         exit(130);
     }));
     Ok((stopper, Stop(receiver)))
+}
+
+/// Does something once standard input has ended, which it does however its other end has died. The
+/// thread that waits for it ends with the process: the runtime would wait for one of its own.
+pub(crate) fn at_end_of_input(act: impl FnOnce() + Send + 'static) {
+    std::thread::spawn(move || {
+        // An input that cannot be read has nobody at its other end.
+        std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink()).ok();
+        act();
+    });
 }
 
 #[cfg(unix)]

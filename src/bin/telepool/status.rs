@@ -22,6 +22,14 @@ pub(crate) fn line() -> ProgressBar {
     bar
 }
 
+/// A bar on standard error for work that takes so many milliseconds, told by phase.
+pub(crate) fn bar(length_ms: u64) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(length_ms), ProgressDrawTarget::stderr_with_hz(4));
+    let style = ProgressStyle::with_template("{spinner} {elapsed} [{bar:30}] {wide_msg}");
+    bar.set_style(style.expect("BUG: the template is fixed"));
+    bar
+}
+
 /// What the line says: numbers now, and the rate since the last time.
 pub(crate) fn text(
     stats: &telepool::PoolStats,

@@ -9,12 +9,12 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use telepool::datacenter::DataCentre;
-use telepool::telegram::client::tl::{enums, functions};
 use telepool::telegram::{GrammersManager, InvokeError};
 use telepool::{AccountId, AcquireError, Lease, Pool};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::calls::{Call, Mix};
 use crate::report::{Tally, Times};
 use crate::roster::Sessions;
 use crate::signals::Stop;
@@ -26,15 +26,6 @@ const AFTER_FAILURE: Duration = Duration::from_millis(10);
 const GRACE: Duration = Duration::from_secs(1);
 
 pub(crate) type Manager = GrammersManager<Sessions>;
-
-/// What is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mix {
-    /// Half of the calls read the own user, a quarter sends a message to oneself, the rest pings.
-    Everything,
-    /// Nothing but pings: the accounts are somebody's.
-    Pings,
-}
 
 /// What all callers share.
 pub(crate) struct Work {
@@ -133,7 +124,7 @@ impl Caller {
     async fn call(&mut self, lease: Lease<Manager>) -> Result<(), InvokeError> {
         let started = now();
         self.work.tally.count_call();
-        call(self.work.mix, &mut self.random, &lease).await?;
+        Call::draw(self.work.mix, &mut self.random).make(&lease).await?;
         self.calls.record(now() - started);
         Ok(())
     }
@@ -190,48 +181,6 @@ fn is_final(error: &InvokeError) -> bool {
         error,
         InvokeError::Acquire(AcquireError::Quarantined { .. } | AcquireError::NoSession { .. })
     )
-}
-
-async fn call(
-    mix: Mix,
-    random: &mut fastrand::Rng,
-    lease: &Lease<Manager>,
-) -> Result<(), InvokeError> {
-    match (mix, random.u8(..4)) {
-        (Mix::Everything, 0 | 1) => {
-            let myself = vec![enums::InputUser::UserSelf];
-            lease.invoke(&functions::users::GetUsers { id: myself }).await.map(drop)
-        }
-        (Mix::Everything, 2) => lease.invoke(&note_to_self(random.i64(..))).await.map(drop),
-        _ => lease.invoke(&functions::Ping { ping_id: random.i64(..) }).await.map(drop),
-    }
-}
-
-fn note_to_self(random_id: i64) -> functions::messages::SendMessage {
-    functions::messages::SendMessage {
-        no_webpage: true,
-        silent: true,
-        background: false,
-        clear_draft: false,
-        noforwards: false,
-        update_stickersets_order: false,
-        invert_media: false,
-        allow_paid_floodskip: false,
-        peer: enums::InputPeer::PeerSelf,
-        reply_to: None,
-        message: "telepool was here".into(),
-        random_id,
-        reply_markup: None,
-        entities: None,
-        schedule_date: None,
-        schedule_repeat_period: None,
-        send_as: None,
-        quick_reply_shortcut: None,
-        effect: None,
-        allow_paid_stars: None,
-        suggested_post: None,
-        rich_message: None,
-    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a run is measured in real time")]

@@ -1,0 +1,267 @@
+//! `telepool bench`: the same work, three ways.
+//!
+//! Owns the order of measurements and where the results go. Every measurement has a data centre and a
+//! process of its own, so that what one way leaves behind (sockets, memory, processor time) is no
+//! other's. The work is told in `schedule`, the ways in `ways`.
+//!
+//! First the rate is found: so many callers (the `--callers`) make calls over a connection per
+//! request, to whom the work makes them, each as soon as the one before is answered; half of what comes
+//! through in a second is the most that the open loop asks for. Then calls a second at fixed callers,
+//! to all accounts alike, in rounds whose median counts. Then the open loop: calls come when they are
+//! due, and a response time counts from then on.
+
+mod charts;
+mod claims;
+mod lab;
+mod order;
+mod results;
+mod schedule;
+mod table;
+mod usage;
+mod ways;
+mod worker;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use indicatif::ProgressBar;
+
+use crate::failure::{Failure, tell};
+use crate::sandbox::{ACCOUNTS, LATENCY, SESSIONS_MAX};
+use crate::serve::runtime;
+use crate::settings::time;
+use crate::signals::{self, Stop};
+use crate::{files, logs, status};
+use lab::{Lab, Measured, World};
+use order::{Choice, Task, Way};
+use results::{Figures, Results, Setting};
+
+pub(crate) use worker::run as run_way;
+
+/// An open loop that is shorter says little; it is for trying whether everything works.
+const SHORT: Duration = Duration::from_secs(10);
+/// How often the closed loop is run for each way, of which the median counts.
+const ROUNDS: usize = 3;
+/// No phase can be shorter: a connection has to come up in it.
+const PHASE_MIN: Duration = Duration::from_millis(500);
+const PHASE_MAX: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArguments {
+    /// How long the open loop lasts for each way; the whole run takes four to five times as long.
+    #[arg(long, value_name = "TIME", default_value = "40s", value_parser = duration)]
+    duration: Duration,
+    /// Calls a second of the open loop; without it, half of what a connection per request sustains.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    rate: Option<u32>,
+    /// What the calls are drawn from.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    seed: u64,
+    /// How many accounts there are.
+    #[arg(long, value_name = "N", default_value_t = ACCOUNTS,
+        value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    accounts: u32,
+    /// How many sessions each of them has.
+    #[arg(long, value_name = "N", default_value_t = 3,
+        value_parser = clap::value_parser!(u16).range(1..=SESSIONS_MAX))]
+    sessions_per_account: u16,
+    /// How much later than at once the data centre answers [default: 50ms].
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    latency: Option<Duration>,
+    /// How many callers the closed loop has.
+    #[arg(long, value_name = "N", default_value_t = 256,
+        value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    callers: u32,
+    /// Writes results.json, results.md and charts into this folder.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Prints the results as one JSON object on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A duration that leaves something to measure.
+fn duration(text: &str) -> Result<Duration, String> {
+    match time(text)? {
+        short if short < Duration::from_secs(1) => Err("must be at least 1s".into()),
+        long if long > Duration::from_secs(86_400) => Err("must be at most 1d".into()),
+        duration => Ok(duration),
+    }
+}
+
+pub(crate) fn run(arguments: BenchArguments) -> Result<ExitCode, Failure> {
+    if let Some(folder) = &arguments.out {
+        make(folder)?;
+    }
+    let line = status::bar(millis(arguments.length()));
+    logs::start(&line)?;
+    files::warn_if_few(arguments.accounts as usize * usize::from(arguments.sessions_per_account));
+    let results = runtime()?.block_on(async {
+        let (_stopper, stop) = signals::listen()?;
+        measure(&arguments, stop, &line).await
+    })?;
+    line.finish_and_clear();
+    let json = serde_json::to_string(&results).expect("BUG: numbers always make JSON") + "\n";
+    if let Some(folder) = &arguments.out {
+        write(folder, "results.json", &json)?;
+        write(folder, "results.md", &table::markdown(&results))?;
+        for (file, chart) in charts::all(&results) {
+            write(folder, file, &chart)?;
+        }
+    }
+    tell(&if arguments.json { json } else { table::plain(&results) })?;
+    for problem in &results.problems {
+        eprintln!("telepool: {problem}");
+    }
+    Ok(if results.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl BenchArguments {
+    fn latency(&self) -> Duration {
+        self.latency.unwrap_or(LATENCY)
+    }
+
+    fn rounds(&self) -> usize {
+        if self.duration < SHORT { 1 } else { ROUNDS }
+    }
+
+    /// Finds what a connection per request sustains.
+    fn calibration(&self) -> Task {
+        let phase = (self.duration / 8).clamp(PHASE_MIN * 2, PHASE_MAX);
+        let (callers, choice) = (self.callers, Choice::AsTheWork);
+        Task::Closed { callers, choice, warm_up: phase, duration: phase }
+    }
+
+    fn closed_loop(&self) -> Task {
+        let duration = (self.duration / 12).clamp(PHASE_MIN, PHASE_MAX);
+        let warm_up = (duration / 2).max(PHASE_MIN);
+        Task::Closed { callers: self.callers, choice: Choice::Everybody, warm_up, duration }
+    }
+
+    /// How long all tasks take together.
+    fn length(&self) -> Duration {
+        let rounds = u32::try_from(Way::ALL.len() * self.rounds()).unwrap_or(1);
+        let closed = self.closed_loop().duration() * rounds;
+        self.calibration().duration() + closed + self.duration * 3
+    }
+}
+
+async fn measure(
+    arguments: &BenchArguments,
+    stop: Stop,
+    line: &ProgressBar,
+) -> Result<Results, Failure> {
+    let BenchArguments { duration, seed, accounts, sessions_per_account, callers, .. } = *arguments;
+    let latency = arguments.latency();
+    let world = World { accounts, sessions_per_account, latency, seed };
+    let mut bench = Bench { lab: Lab::new(world, stop, line.clone())?, line, problems: Vec::new() };
+
+    let found = bench.one("finding the rate", Way::PerRequest, arguments.calibration()).await?;
+    let capacity = found.outcome.calls_per_s;
+    let half = (capacity / 2.0).floor().max(1.0);
+    let rate = arguments.rate.map_or(half, f64::from);
+    if rate > half {
+        tracing::warn!(
+            "--rate {rate} is more than half of the {capacity:.0} calls a second that a connection \
+             per request sustains: its response times are those of a queue"
+        );
+    }
+    let mut closed: [Vec<Measured>; 3] = Default::default();
+    let rounds = arguments.rounds();
+    for round in 1..=rounds {
+        for (way, measured) in Way::ALL.into_iter().zip(&mut closed) {
+            let phase = format!("closed loop, round {round} of {rounds}");
+            measured.push(bench.one(&phase, way, arguments.closed_loop()).await?);
+        }
+    }
+    let mut ways = Vec::new();
+    for (way, closed) in Way::ALL.into_iter().zip(&closed) {
+        let open = bench.one("open loop", way, Task::Open { rate, duration }).await?;
+        ways.push(Figures::new(way, open, closed));
+    }
+    if let [first, others @ ..] = &ways[..]
+        && let Some(other) = others.iter().find(|it| it.calls != first.calls)
+    {
+        bench.problems.push(format!(
+            "{} made {} calls and {} {}: they have not done the same work",
+            first.way, first.calls, other.way, other.calls
+        ));
+    }
+    let claims = match &ways[..] {
+        [per_request, kept, pool] => claims::judge(per_request, kept, pool),
+        _ => unreachable!("BUG: there are three ways"),
+    };
+    let setting = Setting {
+        version: env!("CARGO_PKG_VERSION"),
+        processors: std::thread::available_parallelism().map_or(0, usize::from),
+        accounts,
+        sessions_per_account,
+        latency_ms: latency.as_secs_f64() * 1000.0,
+        duration_s: duration.as_secs_f64(),
+        rate,
+        capacity,
+        callers,
+        seed,
+    };
+    Ok(Results { setting, ways, claims, problems: bench.problems })
+}
+
+/// The measurements, one after another.
+struct Bench<'a> {
+    lab: Lab,
+    line: &'a ProgressBar,
+    problems: Vec<String>,
+}
+
+impl Bench<'_> {
+    async fn one(&mut self, phase: &str, way: Way, task: Task) -> Result<Measured, Failure> {
+        self.line.set_message(format!("{phase}: {way}"));
+        let before = self.line.position();
+        let measured = self.lab.measure(way, task).await?;
+        self.line.set_position(before + millis(task.duration()));
+        let Measured { outcome, data_centre } = &measured;
+        if outcome.failed > 0 {
+            self.problems.push(format!(
+                "{phase}, {way}: {} calls failed, for example: {}",
+                outcome.failed,
+                outcome.examples.join("; ")
+            ));
+        }
+        if data_centre.key_violations > 0 {
+            self.problems.push(format!(
+                "{phase}, {way}: a key was on two connections, {} times",
+                data_centre.key_violations
+            ));
+        }
+        if data_centre.connections_total != outcome.opened {
+            tracing::warn!(
+                "{phase}, {way}: the data centre counts {} connections, the way {}",
+                data_centre.connections_total,
+                outcome.opened
+            );
+        }
+        Ok(measured)
+    }
+}
+
+/// Makes the folder of the results, before anything is measured.
+fn make(folder: &Path) -> Result<(), Failure> {
+    let shown = folder.display();
+    if folder.exists() && !folder.is_dir() {
+        return Err(Failure::refused(format!("--out {shown}: it is a file: give a folder")));
+    }
+    std::fs::create_dir_all(folder)
+        .map_err(|error| Failure::refused(format!("--out {shown}: {error}: give another folder")))
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> Result<(), Failure> {
+    let path = folder.join(name);
+    std::fs::write(&path, text)
+        .map_err(|error| Failure::broken(format!("cannot write {}: {error}", path.display())))
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

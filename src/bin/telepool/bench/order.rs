@@ -1,0 +1,117 @@
+//! What the command and the process of a way tell each other: one line of JSON each.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// How an account's sessions are put to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Way {
+    /// A connection for each request.
+    PerRequest,
+    /// A client for each session, kept for ever.
+    Kept,
+    Telepool,
+}
+
+impl Way {
+    pub(super) const ALL: [Self; 3] = [Self::PerRequest, Self::Kept, Self::Telepool];
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::PerRequest => "per request",
+            Self::Kept => "kept clients",
+            Self::Telepool => "telepool",
+        })
+    }
+}
+
+/// What is to be done, and over what.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Order {
+    pub(super) way: Way,
+    pub(super) task: Task,
+    /// The file of sessions.
+    pub(super) sessions: PathBuf,
+    pub(super) latency: Duration,
+    pub(super) seed: u64,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) enum Task {
+    /// Calls come when they are due, answered or not.
+    Open { rate: f64, duration: Duration },
+    /// So many callers, each of which calls again once it is answered. What they do in the
+    /// warm-up is not counted.
+    Closed { callers: u32, choice: Choice, warm_up: Duration, duration: Duration },
+}
+
+/// Whom a caller of the closed loop calls.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) enum Choice {
+    /// Everybody alike, so that no way is held up by a hot account.
+    Everybody,
+    /// As the open loop has it, bursts included.
+    AsTheWork,
+}
+
+impl Task {
+    pub(super) fn duration(&self) -> Duration {
+        match self {
+            Self::Open { duration, .. } => *duration,
+            Self::Closed { warm_up, duration, .. } => *warm_up + *duration,
+        }
+    }
+}
+
+/// What it came to.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Outcome {
+    /// Calls that were answered, and those that were not.
+    pub(super) calls: u64,
+    pub(super) failed: u64,
+    /// Some of the failures.
+    pub(super) examples: Vec<String>,
+    /// By the way's own count.
+    pub(super) opened: u64,
+    pub(super) calls_per_s: f64,
+    pub(super) response: Response,
+    pub(super) usage: Usage,
+    pub(super) samples: Vec<Sample>,
+}
+
+/// From the arrival of a call to its answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Response {
+    pub(super) p50_ms: f64,
+    pub(super) p99_ms: f64,
+    pub(super) max_ms: f64,
+    /// The percentage of calls that were answered within so many milliseconds.
+    pub(super) within: Vec<(f64, f64)>,
+}
+
+/// What the process has used; nothing on systems that do not tell.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Usage {
+    /// From before the first connection until the last is closed.
+    pub(super) cpu_s: Option<f64>,
+    /// What of it was spent before the first call.
+    pub(super) cpu_opening_s: Option<f64>,
+    pub(super) peak_resident_kb: Option<u64>,
+    /// Over the work.
+    pub(super) mean_resident_kb: Option<u64>,
+}
+
+/// A look at the process.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Sample {
+    /// Since the beginning of the work.
+    pub(super) at_s: f64,
+    pub(super) sockets: u64,
+    pub(super) resident_kb: Option<u64>,
+}

@@ -1,0 +1,172 @@
+//! What all measurements came to.
+//!
+//! Owns the figures of each way, their names and units. What they are held against is `claims`.
+
+use serde::Serialize;
+
+use super::claims::Claim;
+use super::lab::Measured;
+use super::order::{Response, Sample, Way};
+
+/// Everything, as `--json` prints it.
+#[derive(Debug, Serialize)]
+pub(super) struct Results {
+    pub(super) setting: Setting,
+    /// One for each way, in the order of [`Way::ALL`].
+    pub(super) ways: Vec<Figures>,
+    pub(super) claims: Vec<Claim>,
+    /// What went wrong. Empty, or the figures are worth nothing.
+    pub(super) problems: Vec<String>,
+}
+
+/// What the figures hold for.
+#[derive(Debug, Serialize)]
+pub(super) struct Setting {
+    pub(super) version: &'static str,
+    /// Processors of the machine, which the data centre works on, too.
+    pub(super) processors: usize,
+    pub(super) accounts: u32,
+    pub(super) sessions_per_account: u16,
+    pub(super) latency_ms: f64,
+    pub(super) duration_s: f64,
+    /// Calls a second that were asked for.
+    pub(super) rate: f64,
+    /// Calls a second that a connection per request sustains, of the same work.
+    pub(super) capacity: f64,
+    pub(super) callers: u32,
+    pub(super) seed: u64,
+}
+
+/// What one way came to.
+#[derive(Debug, Serialize)]
+pub(super) struct Figures {
+    pub(super) way: Way,
+    /// Of the open loop.
+    pub(super) calls: u64,
+    /// Of all measurements.
+    pub(super) failed: u64,
+    pub(super) key_violations: u64,
+    /// Of the open loop: by the data centre's count, and by the way's own.
+    pub(super) connections_opened: u64,
+    pub(super) connections_opened_own_count: u64,
+    pub(super) socket_seconds: f64,
+    pub(super) response: Response,
+    pub(super) cpu_s_per_1000_calls: Option<f64>,
+    /// The part of it that was spent before the first call.
+    pub(super) cpu_s_per_1000_calls_opening: Option<f64>,
+    pub(super) peak_resident_kb: Option<u64>,
+    pub(super) mean_resident_kb: Option<u64>,
+    /// Of the closed loop: the median of the rounds, and each of them.
+    pub(super) calls_per_s: f64,
+    pub(super) calls_per_s_rounds: Vec<f64>,
+    pub(super) samples: Vec<Sample>,
+}
+
+impl Figures {
+    pub(super) fn new(way: Way, open: Measured, closed: &[Measured]) -> Self {
+        let Measured { outcome, data_centre } = open;
+        let all = || closed.iter();
+        let per_1000 = |seconds: Option<f64>| Some(seconds? * 1000.0 / outcome.calls.max(1) as f64);
+        let rounds: Vec<_> = all().map(|it| it.outcome.calls_per_s).collect();
+        Self {
+            way,
+            calls: outcome.calls,
+            failed: outcome.failed + all().map(|it| it.outcome.failed).sum::<u64>(),
+            key_violations: data_centre.key_violations
+                + all().map(|it| it.data_centre.key_violations).sum::<u64>(),
+            connections_opened: data_centre.connections_total,
+            connections_opened_own_count: outcome.opened,
+            socket_seconds: data_centre.connection_ms as f64 / 1000.0,
+            response: outcome.response,
+            cpu_s_per_1000_calls: per_1000(outcome.usage.cpu_s),
+            cpu_s_per_1000_calls_opening: per_1000(outcome.usage.cpu_opening_s),
+            peak_resident_kb: outcome.usage.peak_resident_kb,
+            mean_resident_kb: outcome.usage.mean_resident_kb,
+            calls_per_s: median(rounds.clone()),
+            calls_per_s_rounds: rounds,
+            samples: outcome.samples,
+        }
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
+}
+
+/// One figure of a way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Measure {
+    pub(super) name: &'static str,
+    pub(super) unit: &'static str,
+    pub(super) decimals: usize,
+    pub(super) of: fn(&Figures) -> Option<f64>,
+}
+
+impl Measure {
+    pub(super) fn text(&self, figures: &Figures) -> String {
+        match (self.of)(figures) {
+            Some(value) => format!("{value:.*}", self.decimals),
+            None => "not measured".into(),
+        }
+    }
+
+    /// The name with its unit.
+    pub(super) fn title(&self) -> String {
+        match self.unit {
+            "" => self.name.to_owned(),
+            unit => format!("{} ({unit})", self.name),
+        }
+    }
+}
+
+const fn measure(
+    name: &'static str,
+    unit: &'static str,
+    decimals: usize,
+    of: fn(&Figures) -> Option<f64>,
+) -> Measure {
+    Measure { name, unit, decimals, of }
+}
+
+pub(super) const CALLS: Measure = measure("calls", "", 0, |it| Some(it.calls as f64));
+pub(super) const FAILED: Measure = measure("failures", "", 0, |it| Some(it.failed as f64));
+pub(super) const VIOLATIONS: Measure =
+    measure("key violations", "", 0, |it| Some(it.key_violations as f64));
+pub(super) const OPENED: Measure =
+    measure("connections opened", "", 0, |it| Some(it.connections_opened as f64));
+pub(super) const P50: Measure =
+    measure("response time, p50", "ms", 1, |it| Some(it.response.p50_ms));
+pub(super) const P99: Measure =
+    measure("response time, p99", "ms", 1, |it| Some(it.response.p99_ms));
+pub(super) const THROUGHPUT: Measure =
+    measure("calls a second at fixed callers", "", 0, |it| Some(it.calls_per_s));
+pub(super) const CPU: Measure =
+    measure("CPU per 1,000 calls", "s", 3, |it| it.cpu_s_per_1000_calls);
+pub(super) const CPU_OPENING: Measure =
+    measure("of it before the first call", "s", 3, |it| it.cpu_s_per_1000_calls_opening);
+pub(super) const SOCKETS: Measure = measure("socket-seconds", "s", 0, |it| Some(it.socket_seconds));
+pub(super) const PEAK: Measure =
+    measure("peak resident memory", "MB", 1, |it| it.peak_resident_kb.map(megabytes));
+pub(super) const MEAN: Measure =
+    measure("mean resident memory", "MB", 1, |it| it.mean_resident_kb.map(megabytes));
+
+/// All of them, in the order of telling.
+pub(super) const MEASURES: [Measure; 12] = [
+    CALLS,
+    FAILED,
+    VIOLATIONS,
+    OPENED,
+    P50,
+    P99,
+    THROUGHPUT,
+    CPU,
+    CPU_OPENING,
+    SOCKETS,
+    PEAK,
+    MEAN,
+];
+
+fn megabytes(kilobytes: u64) -> f64 {
+    kilobytes as f64 / 1000.0
+}

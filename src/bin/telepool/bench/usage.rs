@@ -1,0 +1,32 @@
+//! What this process has used so far, as far as the system tells.
+
+use std::time::Duration;
+
+/// Time on processors, of all threads that are or were.
+#[cfg(unix)]
+pub(super) fn cpu() -> Option<Duration> {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Some(Duration::new(u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?))
+}
+
+#[cfg(not(unix))]
+pub(super) fn cpu() -> Option<Duration> {
+    None
+}
+
+/// Memory that is resident now, in kilobytes.
+pub(super) fn resident_kb() -> Option<u64> {
+    status("VmRSS:")
+}
+
+/// The most that ever was.
+pub(super) fn peak_resident_kb() -> Option<u64> {
+    status("VmHWM:")
+}
+
+/// A line of Linux' own account of the process.
+fn status(name: &str) -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse().ok()
+}

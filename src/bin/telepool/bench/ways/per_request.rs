@@ -1,0 +1,123 @@
+//! A connection for each request.
+//!
+//! A request takes a free session of its account, first come, first served; dials, calls, and gives
+//! the session back once the connection is closed.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use telepool::{AccountId, Manager as _};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use super::{Census, Serve};
+use crate::calls::Call;
+use crate::workload::Manager;
+
+pub(in crate::bench) struct PerRequest {
+    manager: Arc<Manager>,
+    accounts: Vec<Arc<Sessions>>,
+    counts: Arc<Counts>,
+}
+
+/// The sessions of an account that no request has taken.
+struct Sessions {
+    account: AccountId,
+    free: Mutex<Vec<u16>>,
+    /// One for each of them. Whoever waits is served in the order of coming.
+    turns: Arc<Semaphore>,
+    count: u16,
+}
+
+/// Relaxed: counts guard nothing.
+#[derive(Default)]
+struct Counts {
+    opened: AtomicU64,
+    closed: AtomicU64,
+}
+
+impl PerRequest {
+    pub(in crate::bench) fn new(manager: Manager, accounts: &[AccountId]) -> Self {
+        let accounts = accounts.iter().map(|account| {
+            let count = manager.profile(*account).map_or(0, |profile| profile.slots);
+            Arc::new(Sessions {
+                account: *account,
+                free: Mutex::new((0..count).collect()),
+                turns: Arc::new(Semaphore::new(count.into())),
+                count,
+            })
+        });
+        let accounts = accounts.collect();
+        Self { manager: Arc::new(manager), accounts, counts: Arc::default() }
+    }
+}
+
+impl Serve for PerRequest {
+    async fn prepare(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+
+    async fn call(&self, account: usize, call: Call) -> Result<(), String> {
+        let sessions = &self.accounts[account];
+        let turn = Arc::clone(&sessions.turns).acquire_owned().await;
+        let turn = turn.expect("BUG: turns are given until the end");
+        let slot = sessions.take();
+        let back = Back { sessions: Arc::clone(sessions), slot, _turn: turn };
+        self.counts.opened.fetch_add(1, Ordering::Relaxed);
+        let counted = Closed(Arc::clone(&self.counts));
+        let connection = self.manager.connect(sessions.account, slot).await;
+        let connection = connection.map_err(|error| error.to_string())?;
+        let done = call.make(&connection).await.map_err(|error| error.to_string());
+        let manager = Arc::clone(&self.manager);
+        drop(Handle::current().spawn(async move {
+            manager.close(&connection).await;
+            drop(counted);
+            drop(back);
+        }));
+        done
+    }
+
+    fn census(&self) -> Census {
+        // In this order, so that no more are seen to be closed than opened.
+        let closed = self.counts.closed.load(Ordering::Relaxed);
+        let opened = self.counts.opened.load(Ordering::Relaxed);
+        Census { open: opened.saturating_sub(closed), opened }
+    }
+
+    async fn close(&self) {
+        for sessions in &self.accounts {
+            // Whoever closes a connection gives its turn back after that.
+            drop(sessions.turns.acquire_many(sessions.count.into()).await);
+        }
+    }
+}
+
+impl Sessions {
+    fn take(&self) -> u16 {
+        let slot = self.free.lock().expect("BUG: nobody panics with this lock").pop();
+        slot.expect("BUG: whoever has a turn finds a session")
+    }
+}
+
+/// Gives a session back, and the turn after it.
+struct Back {
+    sessions: Arc<Sessions>,
+    slot: u16,
+    _turn: tokio::sync::OwnedSemaphorePermit,
+}
+
+impl Drop for Back {
+    fn drop(&mut self) {
+        let mut free = self.sessions.free.lock().expect("BUG: nobody panics with this lock");
+        free.push(self.slot);
+    }
+}
+
+/// Counts a connection as closed.
+struct Closed(Arc<Counts>);
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        self.0.closed.fetch_add(1, Ordering::Relaxed);
+    }
+}

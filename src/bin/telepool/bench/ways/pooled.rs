@@ -1,0 +1,59 @@
+//! The pool, with connections that are closed after five idle seconds.
+
+use std::time::Duration;
+
+use telepool::{AccountId, Pool};
+
+use super::{Census, HANDSHAKES, Serve};
+use crate::calls::Call;
+use crate::settings::Settings;
+use crate::workload::Manager;
+
+const MAX_IDLE_TIME: Duration = Duration::from_secs(5);
+const CLEANUP_INTERVAL: Duration = Duration::from_secs(1);
+
+pub(in crate::bench) struct Pooled {
+    pool: Pool<Manager>,
+    accounts: Vec<AccountId>,
+}
+
+impl Pooled {
+    pub(in crate::bench) fn new(
+        manager: Manager,
+        accounts: &[AccountId],
+        seed: u64,
+    ) -> Result<Self, String> {
+        let mut config = Settings::for_sandbox().config().clone();
+        config.pool.max_idle_time = MAX_IDLE_TIME;
+        config.pool.cleanup_interval = CLEANUP_INTERVAL;
+        debug_assert_eq!(config.dial.handshakes as usize, HANDSHAKES);
+        let pool = Pool::builder(manager).config(config).seed(seed).build();
+        let pool = pool.map_err(|error| error.to_string())?;
+        Ok(Self { pool, accounts: accounts.to_vec() })
+    }
+}
+
+impl Serve for Pooled {
+    async fn prepare(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+
+    async fn call(&self, account: usize, call: Call) -> Result<(), String> {
+        let lease = self.pool.acquire(self.accounts[account]).await;
+        let lease = lease.map_err(|error| error.to_string())?;
+        call.make(&lease).await.map_err(|error| error.to_string())
+    }
+
+    fn census(&self) -> Census {
+        let stats = self.pool.stats();
+        let live = stats.current_pool_size + stats.current_active_connections;
+        Census {
+            open: live + stats.current_connecting,
+            opened: stats.total_connections_created + stats.dials_failed,
+        }
+    }
+
+    async fn close(&self) {
+        self.pool.close().await;
+    }
+}

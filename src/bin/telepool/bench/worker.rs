@@ -1,0 +1,248 @@
+//! The process of one way: reads its order, carries it out, says what it came to.
+//!
+//! Owns the two loops and the looks at the process meanwhile. Ends at once when its standard input
+//! does, since whoever gave the order has gone then.
+
+use std::io::BufRead;
+use std::process::{ExitCode, exit};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use telepool::AccountId;
+use telepool::session::DataCentres;
+use telepool::telegram::{GrammersManager, TelegramSettings};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::order::{Choice, Order, Outcome, Response, Sample, Task, Usage, Way};
+use super::schedule::{self, Popularity};
+use super::usage;
+use super::ways::{Kept, PerRequest, Pooled, Serve};
+use crate::calls::{Call, Mix};
+use crate::failure::{Failure, tell};
+use crate::report::{Tally, Times};
+use crate::roster::Roster;
+use crate::serve::{CALL_TIMEOUT, runtime};
+use crate::workload::now;
+use crate::{logs, sessions, signals, status};
+
+/// How long calls may take to be answered after the last of them has come.
+pub(super) const DRAIN: Duration = Duration::from_secs(60);
+/// How often the process is looked at, at most, and how often at all.
+const LOOK: Duration = Duration::from_millis(250);
+const LOOKS_MAX: u32 = 1_000;
+
+/// Carries out the order on standard input.
+pub(crate) fn run() -> Result<ExitCode, Failure> {
+    let mut line = String::new();
+    std::io::stdin()
+        .lock()
+        .read_line(&mut line)
+        .map_err(|error| Failure::broken(format!("cannot read the order: {error}")))?;
+    let order = serde_json::from_str(&line).map_err(|error| {
+        Failure::refused(format!("the order makes no sense ({error}): `telepool bench` gives it"))
+    })?;
+    signals::at_end_of_input(|| exit(1));
+    logs::start(&status::hidden())?;
+    let outcome = runtime()?.block_on(carry_out(order))?;
+    tell(&(serde_json::to_string(&outcome).expect("BUG: numbers always make JSON") + "\n"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn carry_out(order: Order) -> Result<Outcome, Failure> {
+    let records = sessions::read(&order.sessions, &DataCentres::new())?;
+    let Roster { source, mut accounts, .. } = Roster::new(records, None)?;
+    // The source has them in no order, and a schedule means the same ones every time.
+    accounts.sort_unstable();
+    let mut telegram = TelegramSettings::new(1);
+    telegram.call_timeout = CALL_TIMEOUT + order.latency;
+    let manager = GrammersManager::new(source, telegram);
+    let outcome = match order.way {
+        Way::PerRequest => serve(PerRequest::new(manager, &accounts), &order, &accounts).await,
+        Way::Kept => serve(Kept::new(manager, &accounts), &order, &accounts).await,
+        Way::Telepool => match Pooled::new(manager, &accounts, order.seed) {
+            Ok(pooled) => serve(pooled, &order, &accounts).await,
+            Err(error) => Err(error),
+        },
+    };
+    outcome.map_err(Failure::broken)
+}
+
+/// What is counted while the calls are made.
+struct Count {
+    tally: Tally,
+    times: Mutex<Times>,
+}
+
+impl Count {
+    fn answered(&self, account: AccountId, since: Instant, done: Result<(), String>) {
+        match done {
+            Ok(()) => {
+                self.tally.count_call();
+                let mut times = self.times.lock().expect("BUG: nobody panics with this lock");
+                times.record(now() - since);
+            }
+            Err(error) => self.tally.count_failed(account, &error),
+        }
+    }
+}
+
+async fn serve<S: Serve>(
+    mut way: S,
+    order: &Order,
+    accounts: &[AccountId],
+) -> Result<Outcome, String> {
+    let cpu_before = usage::cpu();
+    way.prepare().await?;
+    let cpu_opened = usage::cpu();
+    let way = Arc::new(way);
+    let count = Arc::new(Count { tally: Tally::new(), times: Mutex::new(Times::new()) });
+    let begun = now();
+    let mut samples = Vec::new();
+    let work = async {
+        match order.task {
+            Task::Open { rate, duration } => {
+                let schedule = schedule::draw(order.seed, accounts.len(), rate, duration);
+                open_loop(&way, schedule, accounts, &count).await;
+                begun.elapsed()
+            }
+            Task::Closed { callers, choice, warm_up, duration } => {
+                let counted = begun + warm_up;
+                let span = (counted, counted + duration);
+                let choose = Arc::new(chooser(order.seed, accounts.len(), choice));
+                closed_loop(&way, callers, order.seed, &choose, span, accounts, &count).await;
+                duration
+            }
+        }
+    };
+    let counted = tokio::select! {
+        counted = work => counted,
+        () = look(&*way, begun, order.task.duration(), &mut samples) => unreachable!("BUG: it looks on"),
+    };
+    let peak_resident_kb = usage::peak_resident_kb();
+    way.close().await;
+    let spent =
+        |since: Option<Duration>, until: Option<Duration>| Some((until? - since?).as_secs_f64());
+    let calls = count.tally.calls();
+    Ok(Outcome {
+        calls,
+        failed: count.tally.failed(),
+        examples: count.tally.examples(),
+        opened: way.census().opened,
+        calls_per_s: calls as f64 / counted.as_secs_f64().max(0.001),
+        response: response(&count.times.lock().expect("BUG: nobody panics with this lock")),
+        usage: Usage {
+            cpu_s: spent(cpu_before, usage::cpu()),
+            cpu_opening_s: spent(cpu_before, cpu_opened),
+            peak_resident_kb,
+            mean_resident_kb: mean(&samples),
+        },
+        samples,
+    })
+}
+
+/// Makes each call when it is due, however many are unanswered.
+async fn open_loop<S: Serve>(
+    way: &Arc<S>,
+    schedule: Vec<schedule::Arrival>,
+    accounts: &[AccountId],
+    count: &Arc<Count>,
+) {
+    let begun = now();
+    let mut calls = JoinSet::new();
+    let all = schedule.len() as u64;
+    for arrival in schedule {
+        let due = begun + arrival.at;
+        sleep_until(due).await;
+        let (way, count) = (Arc::clone(way), Arc::clone(count));
+        let account = accounts[arrival.account];
+        calls.spawn(async move {
+            let done = way.call(arrival.account, arrival.call).await;
+            // Since it was due, so that a late beginning counts as well.
+            count.answered(account, due, done);
+        });
+        while calls.try_join_next().is_some() {}
+    }
+    let ended = async { while calls.join_next().await.is_some() {} };
+    timeout(DRAIN, ended).await.ok();
+    let told = count.tally.calls() + count.tally.failed();
+    for _ in told..all {
+        count.tally.count_failed(accounts[0], &format!("no answer within {DRAIN:?} of the end"));
+    }
+}
+
+type Choose = dyn Fn(&mut fastrand::Rng) -> usize + Send + Sync;
+
+fn chooser(seed: u64, accounts: usize, choice: Choice) -> Box<Choose> {
+    let popularity = Popularity::new(seed, accounts);
+    match choice {
+        Choice::Everybody => Box::new(move |random| random.usize(..accounts)),
+        Choice::AsTheWork => Box::new(move |random| popularity.next(random)),
+    }
+}
+
+/// Has each caller call again once it is answered, and counts what is answered within the span.
+async fn closed_loop<S: Serve>(
+    way: &Arc<S>,
+    callers: u32,
+    seed: u64,
+    choose: &Arc<Box<Choose>>,
+    (counted, end): (Instant, Instant),
+    accounts: &[AccountId],
+    count: &Arc<Count>,
+) {
+    let accounts: Arc<[AccountId]> = accounts.into();
+    let mut running = JoinSet::new();
+    for caller in 0..callers {
+        let (way, count, choose) = (Arc::clone(way), Arc::clone(count), Arc::clone(choose));
+        let accounts = Arc::clone(&accounts);
+        let mut random = fastrand::Rng::with_seed(seed ^ u64::from(caller) << 32);
+        running.spawn(async move {
+            loop {
+                let begun = now();
+                if begun >= end {
+                    break;
+                }
+                let account = choose(&mut random);
+                let call = Call::draw(Mix::Everything, &mut random);
+                let done = way.call(account, call).await;
+                let failed = done.is_err();
+                if failed || (counted..end).contains(&now()) {
+                    count.answered(accounts[account], begun, done);
+                }
+                if failed {
+                    // Whoever fails at once would fail in a frenzy.
+                    sleep(Duration::from_millis(10)).await;
+                }
+            }
+        });
+    }
+    // The last calls end by themselves: each has a deadline of its own.
+    while running.join_next().await.is_some() {}
+}
+
+/// Looks at the process now and then; never returns.
+async fn look<S: Serve>(way: &S, begun: Instant, duration: Duration, samples: &mut Vec<Sample>) {
+    let step = LOOK.max(duration / LOOKS_MAX);
+    loop {
+        let sockets = way.census().open;
+        let resident_kb = usage::resident_kb();
+        samples.push(Sample { at_s: begun.elapsed().as_secs_f64(), sockets, resident_kb });
+        sleep(step).await;
+    }
+}
+
+fn mean(samples: &[Sample]) -> Option<u64> {
+    let resident = samples.iter().filter_map(|sample| sample.resident_kb);
+    let (count, sum) = resident.fold((0, 0), |(count, sum), it| (count + 1, sum + it));
+    (count > 0).then(|| sum / count)
+}
+
+fn response(times: &Times) -> Response {
+    Response {
+        p50_ms: times.quantile_ms(0.5),
+        p99_ms: times.quantile_ms(0.99),
+        max_ms: times.quantile_ms(1.0),
+        within: times.within_ms(),
+    }
+}

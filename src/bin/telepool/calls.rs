@@ -1,0 +1,122 @@
+//! The calls that a run is made of.
+//!
+//! Owns the mix and how each call looks. Who makes it, over what, comes from outside.
+
+use telepool::Lease;
+use telepool::telegram::client::tl::{RemoteCall, enums, functions};
+use telepool::telegram::client::{Client, InvocationError};
+use telepool::telegram::{InvokeError, TelegramConnection, TelegramError};
+
+use crate::workload::Manager;
+
+/// What is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mix {
+    /// Half of the calls read the own user, a quarter sends a message to oneself, the rest pings.
+    Everything,
+    /// Nothing but pings: the accounts are somebody's.
+    Pings,
+}
+
+/// One call; messages and pings bear a number that tells them from each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    ReadSelf,
+    Note(i64),
+    Ping(i64),
+}
+
+/// Whatever a call can be made over.
+pub(crate) trait Line: Sync {
+    type Error;
+
+    fn invoke<R>(&self, request: &R) -> impl Future<Output = Result<(), Self::Error>> + Send
+    where
+        R: RemoteCall + Sync,
+        R::Return: Send;
+}
+
+impl Call {
+    pub(crate) fn draw(mix: Mix, random: &mut fastrand::Rng) -> Self {
+        match (mix, random.u8(..4)) {
+            (Mix::Everything, 0 | 1) => Self::ReadSelf,
+            (Mix::Everything, 2) => Self::Note(random.i64(..)),
+            _ => Self::Ping(random.i64(..)),
+        }
+    }
+
+    pub(crate) async fn make<L: Line>(self, line: &L) -> Result<(), L::Error> {
+        match self {
+            Self::ReadSelf => {
+                let myself = vec![enums::InputUser::UserSelf];
+                line.invoke(&functions::users::GetUsers { id: myself }).await
+            }
+            Self::Note(random_id) => line.invoke(&note_to_self(random_id)).await,
+            Self::Ping(ping_id) => line.invoke(&functions::Ping { ping_id }).await,
+        }
+    }
+}
+
+impl Line for Lease<Manager> {
+    type Error = InvokeError;
+
+    async fn invoke<R>(&self, request: &R) -> Result<(), InvokeError>
+    where
+        R: RemoteCall + Sync,
+        R::Return: Send,
+    {
+        self.invoke(request).await.map(drop)
+    }
+}
+
+/// The client alone, with nothing of the library around it.
+impl Line for Client {
+    type Error = InvocationError;
+
+    async fn invoke<R>(&self, request: &R) -> Result<(), InvocationError>
+    where
+        R: RemoteCall + Sync,
+        R::Return: Send,
+    {
+        self.invoke(request).await.map(drop)
+    }
+}
+
+impl Line for TelegramConnection {
+    type Error = TelegramError;
+
+    async fn invoke<R>(&self, request: &R) -> Result<(), TelegramError>
+    where
+        R: RemoteCall + Sync,
+        R::Return: Send,
+    {
+        self.invoke(request).await.map(drop)
+    }
+}
+
+fn note_to_self(random_id: i64) -> functions::messages::SendMessage {
+    functions::messages::SendMessage {
+        no_webpage: true,
+        silent: true,
+        background: false,
+        clear_draft: false,
+        noforwards: false,
+        update_stickersets_order: false,
+        invert_media: false,
+        allow_paid_floodskip: false,
+        peer: enums::InputPeer::PeerSelf,
+        reply_to: None,
+        message: "telepool was here".into(),
+        random_id,
+        reply_markup: None,
+        entities: None,
+        schedule_date: None,
+        schedule_repeat_period: None,
+        send_as: None,
+        quick_reply_shortcut: None,
+        effect: None,
+        allow_paid_stars: None,
+        suggested_post: None,
+        rich_message: None,
+    }
+}
