@@ -140,6 +140,7 @@ async fn visit<M: Manager>(shared: &Arc<Shared<M>>, registry: &Registry<M>) {
         began = now();
     }
     registry.prune_census(usize::try_from(shared.occupancy.slots()).unwrap_or(usize::MAX));
+    registry.prune_accounts();
     registry.prune_roll(tick);
     shared.lanes.prune(tick);
     took += now().saturating_duration_since(began);
