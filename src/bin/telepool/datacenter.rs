@@ -27,6 +27,9 @@ pub(crate) struct DatacenterArguments {
     /// How long to run; without it, until Ctrl-C.
     #[arg(long, value_name = "TIME", value_parser = time)]
     duration: Option<Duration>,
+    /// Ends together with its standard input: whoever has started it is gone, or done with it.
+    #[arg(long, hide = true)]
+    attached: bool,
     #[command(flatten)]
     sandbox: SandboxArguments,
 }
@@ -42,7 +45,16 @@ pub(crate) fn run(arguments: DatacenterArguments) -> Result<ExitCode, Failure> {
     }
     logs::start(&status::hidden())?;
     runtime()?.block_on(async {
-        let (_stopper, stop) = signals::listen()?;
+        let (stopper, stop) = signals::listen()?;
+        if arguments.attached {
+            let stopper = stopper.clone();
+            // A thread of its own, which nobody waits for: a read of standard input ends when the
+            // input does.
+            std::thread::spawn(move || {
+                std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).ok();
+                stopper.ask();
+            });
+        }
         let Sandbox { data_centre, sessions, seed } =
             arguments.sandbox.start(arguments.listen, plan).await?;
         let shown = arguments.out.display();

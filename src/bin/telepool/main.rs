@@ -1,6 +1,7 @@
 //! The `telepool` command.
 
 mod allocator;
+mod chart;
 mod datacenter;
 mod failure;
 mod files;
@@ -9,6 +10,7 @@ mod monitor;
 mod report;
 mod roster;
 mod sandbox;
+mod scale;
 mod serve;
 mod sessions;
 mod settings;
@@ -38,6 +40,9 @@ enum Command {
     Serve(serve::ServeArguments),
     /// Runs a sandbox data centre alone, and writes its sessions to a file.
     Datacenter(datacenter::DatacenterArguments),
+    /// Measures what the pool costs when there is much of everything.
+    #[command(name = "bench-scale", hide = true)]
+    Scale(scale::ScaleArguments),
     /// Prints the configuration in force, with the origin of each value.
     Config(SettingsArguments),
 }
@@ -67,6 +72,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Datacenter(arguments) => datacenter::run(arguments),
+        Command::Scale(arguments) => scale::run(arguments),
         Command::Config(arguments) => arguments.load(Settings::default()).and_then(|settings| {
             failure::tell(&settings.to_string())?;
             Ok(ExitCode::SUCCESS)
