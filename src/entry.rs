@@ -222,10 +222,10 @@ impl<M: Manager> Entry<M> {
 
     /// Wakes who has been served, and sends the worker on its errands.
     pub(crate) fn carry_out(self: &Arc<Self>, orders: Orders<M::Connection>) {
-        let mut pending = vec![orders];
+        let (mut first, mut pending) = (Some(orders), Vec::new());
         // Without a worker each errand is ended here and may leave orders of its own; every
         // round refuses a waiter or frees a slot, so that the rounds come to an end.
-        while let Some(orders) = pending.pop() {
+        while let Some(orders) = first.take().or_else(|| pending.pop()) {
             if orders.is_empty() {
                 continue;
             }
