@@ -11,7 +11,7 @@ use telepool::{AccountId, NoopManager, Pool};
 use tokio::runtime::Builder;
 
 use super::accounts::{numbered, roomy};
-use super::gauges::{broken, each, exported, middle, processor_s, resident};
+use super::gauges::{broken, each, exported, middle, resident};
 use super::process::phase;
 use super::timed::Timed;
 use crate::allocator::give_back;
@@ -30,9 +30,9 @@ const BATCH: usize = 1_000;
 /// How long a connection may be idle, for each of them: longer than it takes to open them all and
 /// to look at some empty ticks.
 const IDLE_EACH: Duration = Duration::from_micros(30);
-const IDLE_LEAST: Duration = Duration::from_secs(6);
+const IDLE_LEAST: Duration = Duration::from_secs(8);
 /// Ticks with nothing due.
-const EMPTY_TICKS: usize = 9;
+const EMPTY_TICKS: usize = 7;
 const EMPTY_INTERVAL: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -63,8 +63,6 @@ pub(super) struct Connections {
     /// What the reaper itself took for each connection that expired: the wheel, the look, the
     /// claim, and the errand to close it.
     pub(super) reap_ns_each: f64,
-    /// Processor time of the whole process for each, its close and its vacant slot included.
-    pub(super) processor_ns_each: Option<f64>,
 }
 
 pub(super) fn measure(count: u64) -> Result<Measured, Failure> {
@@ -109,8 +107,7 @@ async fn accounts(ids: &[AccountId]) -> Result<Accounts, Failure> {
 async fn connections(ids: &[AccountId]) -> Result<Connections, Failure> {
     let count = ids.len() as u64;
     let mut config = roomy();
-    let max_idle = IDLE_EACH * u32::try_from(count).map_err(broken)?;
-    let max_idle = max_idle.max(IDLE_LEAST);
+    let max_idle = IDLE_LEAST + IDLE_EACH * u32::try_from(count).map_err(broken)?;
     config.pool.cleanup_interval = EMPTY_INTERVAL;
     config.pool.max_idle_time = max_idle;
     let pool =
@@ -138,9 +135,7 @@ async fn connections(ids: &[AccountId]) -> Result<Connections, Failure> {
     // Longer than a run takes, so that each run is read before the next one comes.
     config.pool.cleanup_interval = (max_idle / 4).max(EMPTY_INTERVAL);
     pool.reconfigure(config).map_err(broken)?;
-    let spent = processor_s();
     let Reaped { seconds, looks } = reaped(&pool, &exporter, count).await?;
-    let spent = spent.zip(processor_s()).map(|(before, after)| after - before);
     pool.close().await;
     Ok(Connections {
         count,
@@ -149,7 +144,6 @@ async fn connections(ids: &[AccountId]) -> Result<Connections, Failure> {
         empty_tick_ms: middle(empty),
         empty_tick_ms_max,
         reap_ns_each: seconds * 1e9 / looks.max(1.0),
-        processor_ns_each: spent.map(|it| it * 1e9 / count as f64),
     })
 }
 
