@@ -59,7 +59,7 @@ impl LineChart {
             return root.present();
         }
         // Above the curves, where their names stand.
-        let room = 1.05 + 0.07 * self.series.len() as f64;
+        let room = 1.1 + 0.1 * self.series.len() as f64;
         // A single point needs some ground as well.
         let powers = (-6..12).map(|power| 10_f64.powi(power));
         let labels = powers.filter(|power| (least..=most).contains(power)).count().max(2);

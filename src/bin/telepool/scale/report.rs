@@ -274,6 +274,13 @@ fn of_many(it: &many::Measured) -> Vec<Row> {
         [accounts.resident_before, accounts.resident_with, accounts.resident_after].map(mb);
     let kept = accounts.resident_after.map(|_| (after - before) / (with - before).max(1.0));
     let opened = in_bytes(connections.bytes_each);
+    let what = "memory that stays when they are collected";
+    let kept = kept.map(|it| it.max(0.0));
+    let show = |kept| format!("{before:.0}, {with:.0}, {after:.0} MB: {:.1} %", kept * 100.0);
+    let collected = match count >= JUDGED_FROM * 10 {
+        true => Row::judged(what, kept, show, &KEPT),
+        false => Row::plain(what, kept.map_or_else(|| "not measured".into(), show)),
+    };
     vec![
         Row::judged(
             format!("{count} accounts created"),
@@ -281,12 +288,7 @@ fn of_many(it: &many::Measured) -> Vec<Row> {
             in_seconds,
             &CREATE_S,
         ),
-        Row::judged(
-            "memory that stays when they are collected",
-            kept.map(|it| it.max(0.0)),
-            |kept| format!("{before:.0}, {with:.0}, {after:.0} MB: {:.1} %", kept * 100.0),
-            &KEPT,
-        ),
+        collected,
         Row::plain(
             format!("{} connections opened, account and connection", connections.count),
             format!("{:.2} s, {opened}", connections.open_s),
