@@ -6,6 +6,7 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 #[path = "../src/bin/telepool/allocator.rs"]
+#[allow(dead_code, reason = "only what a long run needs is used here")]
 mod allocator;
 
 use std::io::BufReader;

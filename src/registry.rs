@@ -24,6 +24,9 @@ use crate::sync::{AtomicU64, Mutex, Ordering};
 pub(crate) use mark::Marks;
 use roll::Roll;
 
+/// The map keeps room for so many accounts more than four times those that it knows.
+const ROOM_MIN: usize = 4_096;
+
 /// How many accounts that are gone may hold memory through the roll.
 const LEFT_MAX: u64 = 1024;
 
@@ -169,6 +172,14 @@ impl<M: Manager> Registry<M> {
         accounts.into_iter().any(|it| self.find(it).is_some_and(|entry| entry.pool.has_idle()))
     }
 
+    /// Gives back the room of accounts that have gone, once most of the map is empty: growing again
+    /// costs less than the room that a passing crowd would keep for ever.
+    pub(crate) fn prune_accounts(&self) {
+        if self.accounts.capacity() > 4 * self.accounts.len() + ROOM_MIN {
+            self.accounts.shrink_to_fit();
+        }
+    }
+
     /// Drops what the census no longer needs; `live` is the number of connections there are.
     pub(crate) fn prune_census(&self, live: usize) {
         let mut census = self.census.lock();
@@ -187,6 +198,19 @@ mod tests {
 
     use super::*;
     use crate::{NoopManager, Pool};
+
+    #[tokio::test(start_paused = true)]
+    async fn the_room_of_accounts_that_have_gone_is_given_back() {
+        let pool = Pool::builder(NoopManager::new(1)).build().expect("a pool");
+        let registry = pool.ground().registry.upgrade().expect("the pool lives");
+        for number in 1..=20_000 {
+            drop(pool.account(AccountId::bot(number).expect("an account")).expect("known"));
+        }
+        assert!(registry.accounts.capacity() >= 20_000);
+        tokio::time::sleep(Duration::from_secs(1000)).await;
+        assert_eq!(registry.len(), 0);
+        assert!(registry.accounts.capacity() <= ROOM_MIN, "{}", registry.accounts.capacity());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn an_account_at_rest_is_no_longer_looked_at() {

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use crate::account::AccountId;
 use crate::account_pool::{ConnectionId, Reap};
-use crate::clock::{Tick, millis, unix_time};
+use crate::clock::{Tick, millis, now, unix_time};
 use crate::events::Event;
 pub(crate) use crate::expiry::wheel::Wheel;
 use crate::manager::Manager;
@@ -45,6 +45,10 @@ pub(crate) enum Due {
 pub(crate) struct Expiry {
     wheel: Mutex<Wheel<Due>>,
     runs: AtomicU64,
+    /// Entries that were looked at, over all runs.
+    visits: AtomicU64,
+    /// How long the last run took in nanoseconds, without the turns of other tasks in it.
+    last_took: AtomicU64,
     /// The wall clock in milliseconds at the end of the last run; at first, when it began to wait.
     last_run: AtomicU64,
     /// Told when the interval has changed under the reaper's sleep.
@@ -56,6 +60,8 @@ impl Expiry {
         Self {
             wheel: Mutex::new(Wheel::new(millis(interval), now)),
             runs: AtomicU64::new(0),
+            visits: AtomicU64::new(0),
+            last_took: AtomicU64::new(0),
             last_run: AtomicU64::new(millis(unix_time())),
             changed: Notify::new(),
         }
@@ -73,6 +79,18 @@ impl Expiry {
     /// How often the reaper has run.
     pub(crate) fn runs(&self) -> u64 {
         self.runs.load(Ordering::Relaxed)
+    }
+
+    /// How many entries the reaper has looked at.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn visits(&self) -> u64 {
+        self.visits.load(Ordering::Relaxed)
+    }
+
+    /// How long the reaper's last run took, in nanoseconds.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn last_took(&self) -> u64 {
+        self.last_took.load(Ordering::Relaxed)
     }
 
     /// When the reaper last ran, or else began to wait: in milliseconds since 1970.
@@ -101,12 +119,14 @@ pub(crate) async fn reap<M: Manager>(shared: Weak<Shared<M>>) {
 }
 
 async fn visit<M: Manager>(shared: &Arc<Shared<M>>, registry: &Registry<M>) {
-    let now = shared.clock.tick();
-    let due = shared.expiry.wheel.lock().advance(now);
-    let mut visited = 0;
+    let mut began = now();
+    let mut took = Duration::ZERO;
+    let tick = shared.clock.tick();
+    let due = shared.expiry.wheel.lock().advance(tick);
+    let (mut visits, mut visited) = (0, 0);
     for piece in due {
         visited += piece.len();
-        let again = piece.into_iter().filter_map(|entry| visit_one(shared, registry, entry, now));
+        let again = piece.into_iter().filter_map(|entry| visit_one(shared, registry, entry, tick));
         let again: Vec<_> = again.collect();
         {
             let mut wheel = shared.expiry.wheel.lock();
@@ -115,15 +135,27 @@ async fn visit<M: Manager>(shared: &Arc<Shared<M>>, registry: &Registry<M>) {
             }
         }
         if visited >= BATCH {
+            visits += visited as u64;
             visited = 0;
+            // What others do in their turn is not the reaper's.
+            took += now().saturating_duration_since(began);
             tokio::task::yield_now().await;
+            began = now();
         }
     }
     registry.prune_census(usize::try_from(shared.occupancy.slots()).unwrap_or(usize::MAX));
-    registry.prune_roll(now);
-    shared.lanes.prune(now);
+    registry.prune_accounts();
+    registry.prune_roll(tick);
+    shared.lanes.prune(tick);
+    took += now().saturating_duration_since(began);
+    shared.expiry.visits.fetch_add(visits + visited as u64, Ordering::Relaxed);
+    shared.expiry.last_took.store(nanos(took), Ordering::Relaxed);
     shared.expiry.runs.fetch_add(1, Ordering::Relaxed);
     shared.expiry.last_run.store(millis(unix_time()), Ordering::Relaxed);
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Visits one entry; answers when to come back, and with what.

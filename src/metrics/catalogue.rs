@@ -126,6 +126,14 @@ pub(super) const REAPER_LAST_RUN: Metric = in_seconds(gauge(
     "telepool_reaper_last_run_timestamp_seconds",
     "When the reaper last ran, since 1970; before its first run, when the pool was built.",
 ));
+pub(super) const REAPER_VISITS: Metric = counter(
+    "telepool_reaper_visits_total",
+    "Looks of the reaper at a connection or an account whose time may have come.",
+);
+pub(super) const REAPER_TOOK: Metric = in_seconds(gauge(
+    "telepool_reaper_last_run_seconds",
+    "How long the last run of the reaper took, without the turns that other tasks got in it.",
+));
 pub(super) const ACQUIRE_WAIT: Metric = histogram(
     "telepool_acquire_wait_seconds",
     "How long acquires waited that got a lease and did not get it at once.",
@@ -176,6 +184,8 @@ const ALL: &[Metric] = &[
     ACCOUNT_POOLS_CLOSED,
     REAPER_RUNS,
     REAPER_LAST_RUN,
+    REAPER_VISITS,
+    REAPER_TOOK,
     ACQUIRE_WAIT,
     CONNECTION_OPEN,
     LEASE_USE,

@@ -145,6 +145,8 @@ struct PoolHandles {
     breakers: [Gauge; 2],
     reaper_runs: Counter,
     reaper_last_run: Gauge,
+    reaper_visits: Counter,
+    reaper_took: Gauge,
     overflow: Gauge,
 }
 
@@ -157,6 +159,8 @@ impl PoolHandles {
             breakers: registrar.gauges(catalogue::BREAKER_OPEN, "egress", ["direct", "proxy"]),
             reaper_runs: registrar.counter(catalogue::REAPER_RUNS, &[]),
             reaper_last_run: registrar.gauge(catalogue::REAPER_LAST_RUN, &[]),
+            reaper_visits: registrar.counter(catalogue::REAPER_VISITS, &[]),
+            reaper_took: registrar.gauge(catalogue::REAPER_TOOK, &[]),
             overflow: registrar.gauge(catalogue::LABEL_OVERFLOW, &[]),
         }
     }
@@ -169,6 +173,8 @@ impl PoolHandles {
         }
         self.reaper_runs.absolute(whole.reaper_runs);
         self.reaper_last_run.set(whole.reaper_last_run as f64 / 1000.0);
+        self.reaper_visits.absolute(whole.reaper_visits);
+        self.reaper_took.set(whole.reaper_took as f64 / 1e9);
         self.overflow.set(whole.overflow as f64);
     }
 }

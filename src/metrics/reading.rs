@@ -67,6 +67,9 @@ pub(super) struct PoolReading {
     pub(super) reaper_runs: u64,
     /// In milliseconds since 1970.
     pub(super) reaper_last_run: u64,
+    pub(super) reaper_visits: u64,
+    /// The last run, in nanoseconds.
+    pub(super) reaper_took: u64,
     pub(super) overflow: u64,
 }
 
@@ -124,6 +127,8 @@ impl<M: Manager> Readable for PoolSource<M> {
             breakers: shared.lanes.open_breakers(),
             reaper_runs: shared.expiry.runs(),
             reaper_last_run: shared.expiry.last_run(),
+            reaper_visits: shared.expiry.visits(),
+            reaper_took: shared.expiry.last_took(),
             overflow: shared.groups.overflow(),
         })
     }

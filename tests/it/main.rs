@@ -32,6 +32,8 @@ mod readme;
 mod reentry;
 #[cfg(all(feature = "grammers", feature = "sandbox"))]
 mod sandbox;
+#[cfg(feature = "cli")]
+mod scale;
 mod scripted;
 #[cfg(feature = "session")]
 mod session;

@@ -115,6 +115,8 @@ const EXPECTED: &[(&str, &[(&str, &str)])] = &[
     ("account_pools_closed_total", &[("reason", "idle removed shutdown")]),
     ("reaper_runs_total", &[]),
     ("reaper_last_run_timestamp_seconds", &[]),
+    ("reaper_visits_total", &[]),
+    ("reaper_last_run_seconds", &[]),
     ("acquire_wait_seconds_count", &[]),
     ("connection_open_seconds_count", &[]),
     ("lease_use_seconds_count", &[]),

@@ -9,12 +9,16 @@ pub(crate) fn raise_limit() {
     rlimit::increase_nofile_limit(u64::MAX).ok();
 }
 
+/// The limit and what is needed, if there are too few files for so many sockets.
+pub(crate) fn lacking(sockets: u64) -> Option<(u64, u64)> {
+    let needed = sockets + BESIDE;
+    let (limit, _) = rlimit::getrlimit(rlimit::Resource::NOFILE).ok()?;
+    (limit < needed).then_some((limit, needed))
+}
+
 /// Warns if so many sockets may come to be open that there are too few files for them.
 pub(crate) fn warn_if_few(sockets: usize) {
-    let needed = sockets as u64 + BESIDE;
-    if let Ok((limit, _)) = rlimit::getrlimit(rlimit::Resource::NOFILE)
-        && limit < needed
-    {
+    if let Some((limit, needed)) = lacking(sockets as u64) {
         tracing::warn!(
             "the process may open {limit} files, and all connections together would need \
              {needed}: raise the limit (ulimit -n), or lower pool.max_connections"

@@ -3,6 +3,7 @@
 mod allocator;
 mod bench;
 mod calls;
+mod chart;
 mod datacenter;
 mod failure;
 mod files;
@@ -11,6 +12,7 @@ mod monitor;
 mod report;
 mod roster;
 mod sandbox;
+mod scale;
 mod serve;
 mod sessions;
 mod settings;

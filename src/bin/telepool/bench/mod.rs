@@ -30,6 +30,7 @@ use indicatif::ProgressBar;
 
 use crate::failure::{Failure, tell};
 use crate::sandbox::{ACCOUNTS, LATENCY, SESSIONS_MAX};
+use crate::scale::{self, ScaleArguments};
 use crate::serve::runtime;
 use crate::settings::time;
 use crate::signals::{self, Stop};
@@ -50,31 +51,38 @@ const PHASE_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArguments {
+    /// Measures what the pool costs when there is much of everything, in place of the three ways.
+    #[arg(long)]
+    scale: bool,
+    #[command(flatten)]
+    curve: ScaleArguments,
     /// How long the open loop lasts for each way; the whole run takes four to five times as long.
-    #[arg(long, value_name = "TIME", default_value = "40s", value_parser = duration)]
+    #[arg(long, conflicts_with = "scale", value_name = "TIME", default_value = "40s",
+        value_parser = duration)]
     duration: Duration,
     /// Calls a second of the open loop; without it, half of what a connection per request sustains.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, conflicts_with = "scale", value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rate: Option<u32>,
     /// What the calls are drawn from.
-    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    #[arg(long, conflicts_with = "scale", value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
     /// How many accounts there are.
-    #[arg(long, value_name = "N", default_value_t = ACCOUNTS,
+    #[arg(long, conflicts_with = "scale", value_name = "N", default_value_t = ACCOUNTS,
         value_parser = clap::value_parser!(u32).range(1..=10_000))]
     accounts: u32,
     /// How many sessions each of them has.
-    #[arg(long, value_name = "N", default_value_t = 3,
+    #[arg(long, conflicts_with = "scale", value_name = "N", default_value_t = 3,
         value_parser = clap::value_parser!(u16).range(1..=SESSIONS_MAX))]
     sessions_per_account: u16,
     /// How much later than at once the data centre answers [default: 50ms].
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, conflicts_with = "scale", value_name = "TIME", value_parser = time)]
     latency: Option<Duration>,
     /// How many callers the closed loop has.
-    #[arg(long, value_name = "N", default_value_t = 256,
+    #[arg(long, conflicts_with = "scale", value_name = "N", default_value_t = 256,
         value_parser = clap::value_parser!(u32).range(1..=100_000))]
     callers: u32,
-    /// Writes results.json, results.md and charts into this folder.
+    /// Writes the results as JSON and Markdown, and charts of them, into this folder.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Prints the results as one JSON object on standard output.
@@ -92,6 +100,9 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 pub(crate) fn run(arguments: BenchArguments) -> Result<ExitCode, Failure> {
+    if arguments.scale {
+        return scale::run(&arguments.curve, arguments.out.as_deref(), arguments.json);
+    }
     if let Some(folder) = &arguments.out {
         make(folder)?;
     }

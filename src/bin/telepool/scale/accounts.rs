@@ -1,0 +1,147 @@
+//! A pool by the number of accounts that it knows.
+//!
+//! Owns the measurement of one number, in a fresh process: memory, what an acquire costs, the
+//! numbers' text, the shutdown, and how late the reaper is. Connections are nothing here: what is
+//! measured is the pool.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use telepool::metrics::Prometheus;
+use telepool::{AccountId, Config, NoopManager, Pool};
+
+use super::cost::{Bare, Costs, acquire_each, compare};
+use super::gauges::{broken, each, render_ms, resident};
+use super::lateness::{Lateness, lateness};
+use super::process::phase;
+use crate::failure::Failure;
+use crate::serve::runtime;
+use crate::workload::now;
+
+/// Below so many accounts, pages of 4 kB and what the process holds anyway tell nothing of one.
+const TOLD_FROM: u64 = 1_000;
+/// The default cap of the pool, below which a scrape has to be quick.
+const CAP: usize = 10_000;
+/// Sessions of an account, and so its connections at most.
+const SLOTS: u16 = 3;
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Measured {
+    pub(super) accounts: u64,
+    pub(super) memory: Memory,
+    pub(super) costs: Costs,
+    /// Of an acquire with lookup and release, if something is there that counts them.
+    pub(super) instructions: Option<f64>,
+    pub(super) render: Render,
+    pub(super) close_connections: u64,
+    pub(super) close_s: f64,
+    pub(super) reaper: Lateness,
+}
+
+/// Resident bytes of one account; nothing for small numbers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Memory {
+    /// It is known, and no more.
+    pub(super) cold: Option<f64>,
+    pub(super) with_one_connection: Option<f64>,
+    pub(super) with_three_connections: Option<f64>,
+}
+
+/// Milliseconds to make the text of `/metrics`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Render {
+    pub(super) cold_ms: f64,
+    /// With as many connections as the default cap allows, or one of each account.
+    pub(super) connected: u64,
+    pub(super) connected_ms: f64,
+    /// With one connection of each account.
+    pub(super) all_ms: f64,
+}
+
+/// A configuration under which nothing is in the way, and nothing expires by itself.
+pub(super) fn roomy() -> Config {
+    let mut config = Config::default();
+    config.pool.max_connections = 1_000_000;
+    config.pool.max_idle_time = HOUR;
+    config.pool.check_after_idle = HOUR;
+    config.dial.per_second = 100_000;
+    config.dial.handshakes = 10_000;
+    config
+}
+
+/// So many different accounts.
+pub(super) fn numbered(count: u64) -> Vec<AccountId> {
+    (1..=count).map(|it| AccountId::bot(it).expect("BUG: small numbers are valid")).collect()
+}
+
+pub(super) fn measure(count: u64) -> Result<Measured, Failure> {
+    let accounts = numbered(count);
+    // Before memory is first read, so that it is in no difference.
+    let bare = Bare::new(&accounts);
+    runtime()?.block_on(async {
+        let pool =
+            Pool::builder(NoopManager::new(SLOTS)).config(roomy()).build().map_err(broken)?;
+        let (memory, costs, render) = at_work(&pool, &accounts, &bare).await?;
+        let close_connections = pool.stats().current_pool_size;
+        phase(&format!("{count} accounts: shutdown"));
+        let began = now();
+        pool.close().await;
+        let close_s = began.elapsed().as_secs_f64();
+        drop((pool, bare));
+        phase(&format!("{count} accounts: how late the reaper is"));
+        let reaper = lateness(&accounts).await?;
+        Ok(Measured {
+            accounts: count,
+            memory,
+            costs,
+            instructions: None,
+            render,
+            close_connections,
+            close_s,
+            reaper,
+        })
+    })
+}
+
+/// Fills a pool step by step, and measures after each.
+async fn at_work(
+    pool: &Pool<NoopManager>,
+    accounts: &[AccountId],
+    bare: &Bare,
+) -> Result<(Memory, Costs, Render), Failure> {
+    let count = accounts.len() as u64;
+    let told =
+        |from: Option<u64>, to| (count >= TOLD_FROM).then(|| each(from, to, count)).flatten();
+    let exporter = Prometheus::new(pool).map_err(broken)?;
+    exporter.run_upkeep();
+    phase(&format!("{count} accounts: memory"));
+    let empty = resident();
+    for account in accounts {
+        drop(pool.account(*account).map_err(broken)?);
+    }
+    let cold = told(empty, resident());
+    let cold_ms = render_ms(&exporter);
+
+    let some = &accounts[..accounts.len().min(CAP)];
+    acquire_each(pool, some).await?;
+    let connected_ms = render_ms(&exporter);
+    acquire_each(pool, accounts).await?;
+    let with_one_connection = told(empty, resident());
+    let all_ms = render_ms(&exporter);
+
+    phase(&format!("{count} accounts: acquires"));
+    let costs = compare(pool, accounts, bare).await?;
+
+    phase(&format!("{count} accounts: three connections each"));
+    for account in accounts {
+        let mut leases = Vec::with_capacity(usize::from(SLOTS));
+        for _ in 0..SLOTS {
+            leases.push(pool.acquire(*account).await.map_err(broken)?);
+        }
+    }
+    let with_three_connections = told(empty, resident());
+    let connected = some.len() as u64;
+    let memory = Memory { cold, with_one_connection, with_three_connections };
+    Ok((memory, costs, Render { cold_ms, connected, connected_ms, all_ms }))
+}

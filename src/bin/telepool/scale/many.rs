@@ -1,0 +1,195 @@
+//! A million accounts, and a million connections that expire at once.
+//!
+//! Owns both measurements. They run on one thread, so that a time is the time of the work and of
+//! nobody's waking up.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use telepool::metrics::Prometheus;
+use telepool::{AccountId, NoopManager, Pool};
+use tokio::runtime::Builder;
+
+use super::accounts::{numbered, roomy};
+use super::gauges::{broken, each, exported, middle, resident};
+use super::process::phase;
+use super::timed::Timed;
+use crate::allocator::give_back;
+use crate::failure::Failure;
+use crate::workload::now;
+
+/// How long an account that nobody uses stays known, for each of them: longer than it takes to
+/// make them all, so that the first is not collected before the last has come.
+const STAY_EACH: Duration = Duration::from_micros(8);
+const STAY_LEAST: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_millis(50);
+/// How long they may take to be collected after that.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How many connections are opened at a time.
+const BATCH: usize = 1_000;
+/// How long a connection may be idle, for each of them: longer than it takes to open them all and
+/// to look at some empty ticks.
+const IDLE_EACH: Duration = Duration::from_micros(30);
+const IDLE_LEAST: Duration = Duration::from_secs(8);
+/// Ticks with nothing due.
+const EMPTY_TICKS: usize = 7;
+const EMPTY_INTERVAL: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Measured {
+    pub(super) accounts: Accounts,
+    pub(super) connections: Connections,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Accounts {
+    pub(super) count: u64,
+    pub(super) create_s: f64,
+    pub(super) resident_before: Option<u64>,
+    pub(super) resident_with: Option<u64>,
+    /// After the last was collected, and the allocator was told to return what it keeps.
+    pub(super) resident_after: Option<u64>,
+    pub(super) bytes_each: Option<f64>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Connections {
+    pub(super) count: u64,
+    pub(super) open_s: f64,
+    pub(super) bytes_each: Option<f64>,
+    /// Runs of the reaper with nothing due, in milliseconds.
+    pub(super) empty_tick_ms: f64,
+    pub(super) empty_tick_ms_max: f64,
+    /// What the reaper itself took for each connection that expired: the wheel, the look, the
+    /// claim, and the errand to close it.
+    pub(super) reap_ns_each: f64,
+}
+
+pub(super) fn measure(count: u64) -> Result<Measured, Failure> {
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(broken)?;
+    let ids = numbered(count);
+    runtime.block_on(async {
+        Ok(Measured { accounts: accounts(&ids).await?, connections: connections(&ids).await? })
+    })
+}
+
+/// Makes accounts known, and sees them forgotten.
+async fn accounts(ids: &[AccountId]) -> Result<Accounts, Failure> {
+    let count = ids.len() as u64;
+    phase(&format!("{count} accounts at once"));
+    let mut config = roomy();
+    let stay = STAY_EACH * u32::try_from(count).map_err(broken)?;
+    config.pool.max_idle_time = stay.max(STAY_LEAST);
+    config.pool.cleanup_interval = Duration::from_millis(250);
+    let pool = Pool::builder(NoopManager::new(3)).config(config).build().map_err(broken)?;
+    let resident_before = resident();
+    let began = now();
+    for id in ids {
+        drop(pool.account(*id).map_err(broken)?);
+    }
+    let create_s = began.elapsed().as_secs_f64();
+    let resident_with = resident();
+    while pool.stats().accounts > 0 {
+        tokio::time::sleep(POLL).await;
+        if began.elapsed() > stay + PATIENCE {
+            let left = pool.stats().accounts;
+            return Err(Failure::broken(format!("{left} of {count} accounts were not collected")));
+        }
+    }
+    give_back();
+    let resident_after = resident();
+    pool.close().await;
+    let bytes_each = each(resident_before, resident_with, count);
+    Ok(Accounts { count, create_s, resident_before, resident_with, resident_after, bytes_each })
+}
+
+/// Opens connections, lets the reaper look past them, and then sees it close them all.
+async fn connections(ids: &[AccountId]) -> Result<Connections, Failure> {
+    let count = ids.len() as u64;
+    let mut config = roomy();
+    let max_idle = IDLE_LEAST + IDLE_EACH * u32::try_from(count).map_err(broken)?;
+    config.pool.cleanup_interval = EMPTY_INTERVAL;
+    config.pool.max_idle_time = max_idle;
+    let pool =
+        Pool::builder(Timed::new(max_idle)).config(config.clone()).build().map_err(broken)?;
+    let exporter = Prometheus::new(&pool).map_err(broken)?;
+    let before = resident();
+    let open_s = open(&pool, ids).await?;
+    let bytes_each = each(before, resident(), count);
+
+    phase(&format!("{count} connections: ticks with nothing due"));
+    let mut empty = Vec::new();
+    for _ in 0..EMPTY_TICKS {
+        tokio::time::sleep(EMPTY_INTERVAL).await;
+        empty.push(exported(&exporter, "telepool_reaper_last_run_seconds ")? * 1000.0);
+    }
+    let looks = exported(&exporter, "telepool_reaper_visits_total ")?;
+    if looks > 0.0 || pool.manager().closed() > 0 {
+        let late = "the connections were not open before the first of them expired: this machine \
+                    is too busy";
+        return Err(Failure::broken(late));
+    }
+    let empty_tick_ms_max = empty.iter().copied().fold(0.0, f64::max);
+
+    phase(&format!("{count} connections expire"));
+    // Longer than a run takes, so that each run is read before the next one comes.
+    config.pool.cleanup_interval = (max_idle / 4).max(EMPTY_INTERVAL);
+    pool.reconfigure(config).map_err(broken)?;
+    let Reaped { seconds, looks } = reaped(&pool, &exporter, count).await?;
+    pool.close().await;
+    Ok(Connections {
+        count,
+        open_s,
+        bytes_each,
+        empty_tick_ms: middle(empty),
+        empty_tick_ms_max,
+        reap_ns_each: seconds * 1e9 / looks.max(1.0),
+    })
+}
+
+/// What the runs of the reaper came to.
+struct Reaped {
+    seconds: f64,
+    looks: f64,
+}
+
+/// Waits until all are closed, and sums the runs of the reaper up as they come.
+async fn reaped(pool: &Pool<Timed>, exporter: &Prometheus, count: u64) -> Result<Reaped, Failure> {
+    let mut sum = Reaped { seconds: 0.0, looks: 0.0 };
+    let (began, mut closed) = (now(), 0);
+    while closed < count {
+        tokio::time::sleep(POLL).await;
+        let is_closed = pool.manager().closed();
+        if is_closed > closed {
+            // The numbers are asked for when they have changed: the text takes long to make.
+            closed = is_closed;
+            let looks = exported(exporter, "telepool_reaper_visits_total ")?;
+            if looks > sum.looks {
+                sum.looks = looks;
+                sum.seconds += exported(exporter, "telepool_reaper_last_run_seconds ")?;
+            }
+        }
+        if began.elapsed() > PATIENCE {
+            return Err(Failure::broken(format!("{closed} of {count} connections have expired")));
+        }
+    }
+    if sum.looks < count as f64 {
+        let looks = sum.looks;
+        return Err(Failure::broken(format!("the reaper has looked at {looks} of {count}")));
+    }
+    Ok(sum)
+}
+
+async fn open(pool: &Pool<Timed>, ids: &[AccountId]) -> Result<f64, Failure> {
+    let began = now();
+    let mut wanted = 0;
+    for batch in ids.chunks(BATCH) {
+        wanted += batch.len() as u64;
+        pool.warm_up(batch.iter().copied());
+        while pool.manager().opened() < wanted {
+            tokio::task::yield_now().await;
+        }
+        phase(&format!("{wanted} of {} connections are open", ids.len()));
+    }
+    Ok(began.elapsed().as_secs_f64())
+}

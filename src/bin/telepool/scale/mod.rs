@@ -1,0 +1,126 @@
+//! `telepool bench --scale`: what the pool costs when there is much of everything.
+//!
+//! Owns the order of the parts: real connections to a data centre of its own, accounts by their
+//! number, and a million of both. Each part is measured in a process of its own, so that what one
+//! leaves with the allocator is not charged to the next; this process only starts them, shows how
+//! far they are, and tells what they came to. Whatever it has started ends with it.
+
+mod accounts;
+mod connections;
+mod cost;
+mod drawing;
+mod gauges;
+mod instructions;
+mod lateness;
+mod limits;
+mod many;
+mod part;
+mod process;
+mod report;
+mod timed;
+mod world;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Args;
+use indicatif::ProgressBar;
+
+use crate::failure::{Failure, tell};
+use crate::serve::runtime;
+use crate::signals::{self, Stop};
+use crate::status;
+use part::Part;
+use process::Crew;
+use report::Report;
+use world::World;
+
+/// An account takes up to three connections, and a pool has at most a million.
+const SIZE_MAX: u64 = 300_000;
+/// More connections than one address can have to another.
+const CONNECTIONS_MAX: i64 = 60_000;
+const MILLION: i64 = 1_000_000;
+
+#[derive(Debug, Args)]
+pub(crate) struct ScaleArguments {
+    /// With --scale: how many accounts, one measurement for each number.
+    #[arg(long, requires = "scale", value_name = "N,..", value_delimiter = ',',
+        default_values_t = [100, 1_000, 10_000, 100_000],
+        value_parser = clap::value_parser!(u64).range(10..=SIZE_MAX))]
+    sizes: Vec<u64>,
+    /// With --scale: how many connections to open with the real client, to a data centre on this
+    /// machine.
+    #[arg(long, requires = "scale", value_name = "N", default_value_t = 5_000,
+        value_parser = clap::value_parser!(u32).range(1..=CONNECTIONS_MAX))]
+    connections: u32,
+    /// With --scale: how many accounts to create and collect, and how many connections to let expire
+    /// at once.
+    #[arg(long, requires = "scale", value_name = "N", default_value_t = 1_000_000,
+        value_parser = clap::value_parser!(u32).range(1_000..=MILLION))]
+    million: u32,
+    /// Measures one part, in a process that this command has started.
+    #[arg(long, requires = "scale", hide = true)]
+    part: Option<Part>,
+}
+
+/// Measures everything; writes scale.json, scale.md and charts into the folder, if there is one.
+pub(crate) fn run(
+    arguments: &ScaleArguments,
+    out: Option<&Path>,
+    json: bool,
+) -> Result<ExitCode, Failure> {
+    if let Some(part) = &arguments.part {
+        process::end_with_the_parent();
+        return part.measure();
+    }
+    limits::look(u64::from(arguments.connections))?;
+    if let Some(folder) = out {
+        let shown = folder.display();
+        std::fs::create_dir_all(folder).map_err(|error| {
+            Failure::refused(format!("--out {shown}: {error}: name a folder that can be made"))
+        })?;
+    }
+    let line = status::line();
+    let report = runtime()?.block_on(async {
+        let (_stopper, stop) = signals::listen()?;
+        let report = measure(arguments, &line, stop).await;
+        line.finish_and_clear();
+        report
+    })?;
+    if let Some(folder) = out {
+        report.write(folder)?;
+    }
+    tell(&if json { report.json() + "\n" } else { report.to_string() })?;
+    Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn measure(
+    arguments: &ScaleArguments,
+    line: &ProgressBar,
+    stop: Stop,
+) -> Result<Report, Failure> {
+    let crew = Crew::new(line.clone(), stop)?;
+    let mut sizes = arguments.sizes.clone();
+    sizes.sort_unstable();
+    sizes.dedup();
+
+    crew.show(&format!("{} real connections", arguments.connections));
+    let world = World::start(&crew, arguments.connections).await?;
+    let connections = crew.measure(&Part::Connections(world.sessions().to_owned())).await;
+    // Before anything else is done about a failure: the data centre must not be left behind.
+    let key_violations = world.end().await;
+    let (connections, key_violations) = (connections?, key_violations?);
+
+    let mut by_size = Vec::new();
+    for accounts in sizes {
+        crew.show(&format!("{accounts} accounts"));
+        let mut measured: accounts::Measured = crew.measure(&Part::Accounts(accounts)).await?;
+        crew.show(&format!("instructions of an acquire among {accounts} accounts"));
+        measured.instructions = instructions::per_acquire(&crew, accounts).await?;
+        by_size.push(measured);
+    }
+    let million = u64::from(arguments.million);
+    crew.show(&format!("{million} accounts and connections"));
+    let many = crew.measure(&Part::Many(million)).await?;
+    Ok(Report { connections, key_violations, accounts: by_size, many })
+}
