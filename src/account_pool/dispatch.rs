@@ -369,7 +369,7 @@ impl<C, E> AccountPool<C, E> {
                     orders.close.push(connection);
                 }
                 Released::Orphan => {
-                    self.counters.orphans.fetch_sub(1, Ordering::Relaxed);
+                    self.counters().orphans.fetch_sub(1, Ordering::Relaxed);
                 }
             }
         }
@@ -462,7 +462,7 @@ impl<C, E> AccountPool<C, E> {
             Retired::Draining { first: false } => {}
             Retired::Connecting => unreachable!("BUG: a lease of what is being opened"),
             Retired::Already => {
-                self.counters.orphans.fetch_sub(1, Ordering::Relaxed);
+                self.counters().orphans.fetch_sub(1, Ordering::Relaxed);
             }
         }
     }
@@ -498,7 +498,7 @@ impl<C, E> AccountPool<C, E> {
 
     /// Clears WAIT when the line is empty, before the lock is given up.
     pub(super) fn settle_wait(&self, core: &Core<C, E>) {
-        self.counters.waiting.store(core.line.len() as u64, Ordering::Relaxed);
+        self.counters().waiting.store(core.line.len() as u64, Ordering::Relaxed);
         if core.line.is_empty() && self.gate.load(Ordering::Relaxed) & WAIT != 0 {
             self.gate.fetch_and(!WAIT, Ordering::Relaxed);
         }

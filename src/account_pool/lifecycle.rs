@@ -66,7 +66,7 @@ impl<C, E> AccountPool<C, E> {
         let connection = Connection::new(id, order.slot, self.leases(), stamp, order.purpose);
         let connection = Arc::new(connection);
         body.slots[usize::from(order.slot)].store(Some(Arc::clone(&connection)));
-        self.counters.occupied.fetch_or(1 << order.slot, Ordering::Relaxed);
+        self.counters().occupied.fetch_or(1 << order.slot, Ordering::Relaxed);
         Some(connection)
     }
 
@@ -93,7 +93,7 @@ impl<C, E> AccountPool<C, E> {
         let body = self.body();
         let mut orders = Orders::none();
         connection.open(opened, now, retire_at);
-        self.counters.opened.fetch_add(1, Ordering::Relaxed);
+        self.counters().opened.fetch_add(1, Ordering::Relaxed);
         let mut guard = body.core.lock();
         let core = &mut *guard;
         core.dialing -= 1;
@@ -180,7 +180,7 @@ impl<C, E> AccountPool<C, E> {
     pub(crate) fn vacate(&self, connection: &Connection<C>, now: Tick, share: f64) -> Orders<C> {
         let body = self.body();
         let mut orders = Orders::none();
-        let counters = &self.counters;
+        let counters = self.counters();
         counters.closed.fetch_add(1, Ordering::Relaxed);
         let mut core = body.core.lock();
         core.closing -= 1;
@@ -198,7 +198,7 @@ impl<C, E> AccountPool<C, E> {
 
     /// The only place where a slot and a permit come back.
     fn give_back(&self, body: &Body<C, E>, core: &mut Core<C, E>, slot: u16) {
-        self.counters.occupied.fetch_and(!(1 << slot), Ordering::Relaxed);
+        self.counters().occupied.fetch_and(!(1 << slot), Ordering::Relaxed);
         body.slots[usize::from(slot)].store(None);
         body.drop_void_entries();
         core.vacant |= 1 << slot;
@@ -323,7 +323,7 @@ impl<C, E> AccountPool<C, E> {
 
     /// Ends a draining connection whatever leases it has.
     pub(crate) fn force(&self, connection: &Arc<Connection<C>>) -> Orders<C> {
-        let orphans = &self.counters.orphans;
+        let orphans = &self.counters().orphans;
         let forced = connection.word.transition_to_forced(
             |leases| {
                 orphans.fetch_add(leases.into(), Ordering::Relaxed);
@@ -400,7 +400,7 @@ impl<C, E> AccountPool<C, E> {
         core.vacant.count_ones() == u32::from(self.slots)
             && core.line.is_empty()
             && is_forgettable
-            && self.counters.orphans.load(Ordering::Relaxed) == 0
+            && self.counters().orphans.load(Ordering::Relaxed) == 0
     }
 
     /// Whether all there is to know of the account is what it has done: nothing that

@@ -99,7 +99,6 @@ pub(crate) struct AccountPool<C, E> {
     group: u16,
     /// The most connections, and the most leases on one made from now on.
     limits: AtomicU64,
-    counters: Counters,
     /// Made with the first connection, so that an account that is merely known costs little.
     body: OnceLock<Box<Body<C, E>>>,
 }
@@ -111,11 +110,11 @@ struct Body<C, E> {
     permits: Permits,
     /// Until when threads count as getting into each other's way.
     contended_until: AtomicU64,
+    counters: Counters,
     core: Mutex<Core<C, E>>,
 }
 
-/// Totals of the account, beside the gate so that a reading of an account without connections
-/// looks nowhere else. Relaxed; only the past uses are added with release, after their connection
+/// Totals of the account. Relaxed; only the past uses are added with release, after their connection
 /// has left its slot. Who reads them looks at what is past first and at the connections then, at
 /// the uses before the leases: whatever happens meanwhile, no use or release is seen twice, or
 /// before it was one.
@@ -148,7 +147,6 @@ impl<C, E> AccountPool<C, E> {
             slots,
             group,
             limits: AtomicU64::new(pack_limits(cap, leases)),
-            counters: Counters::default(),
             body: OnceLock::new(),
         }
     }
@@ -187,6 +185,10 @@ impl<C, E> AccountPool<C, E> {
         }
     }
 
+    fn counters(&self) -> &Counters {
+        &self.body().counters
+    }
+
     #[cold]
     fn make_body(&self) -> &Body<C, E> {
         self.body.get_or_init(|| {
@@ -196,6 +198,7 @@ impl<C, E> AccountPool<C, E> {
                 slots: (0..slots).map(|_| Cell::empty()).collect(),
                 permits: Permits::new(usize::from(self.cap())),
                 contended_until: AtomicU64::new(0),
+                counters: Counters::default(),
                 core: Mutex::new(Core::new(self.slots, self.cap())),
             })
         })
@@ -239,7 +242,7 @@ impl<C, E> AccountPool<C, E> {
 
     /// Whether somebody stands in line.
     pub(crate) fn has_line(&self) -> bool {
-        self.counters.waiting.load(Ordering::Relaxed) > 0
+        self.body.get().is_some_and(|body| body.counters.waiting.load(Ordering::Relaxed) > 0)
     }
 
     /// Whether some connection could be leased right now.
@@ -328,7 +331,7 @@ impl<C, E> AccountPool<C, E> {
         site: &'static Location<'static>,
     ) -> u64 {
         if source == Source::New {
-            self.counters.new_uses.fetch_add(1, Ordering::Relaxed);
+            self.counters().new_uses.fetch_add(1, Ordering::Relaxed);
         }
         connection.count_use(source, now, site)
     }
@@ -400,7 +403,7 @@ impl<C, E> AccountPool<C, E> {
             }
             Released::Draining => Some(Orders::ended()),
             Released::Orphan => {
-                self.counters.orphans.fetch_sub(1, Ordering::Relaxed);
+                self.counters().orphans.fetch_sub(1, Ordering::Relaxed);
                 Some(Orders::ended())
             }
         }

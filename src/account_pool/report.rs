@@ -95,7 +95,8 @@ impl<C, E> AccountPool<C, E> {
 
     /// Adds this account's numbers to a sum.
     pub(crate) fn add_to(&self, totals: &mut Totals) {
-        let counters = &self.counters;
+        let Some(body) = self.body.get() else { return };
+        let counters = &body.counters;
         // What is past first: it is added to after its connection has left its slot.
         totals.uses += counters.past_uses.load(Ordering::Acquire);
         totals.shared_uses += counters.past_shared_uses.load(Ordering::Relaxed);
@@ -108,11 +109,12 @@ impl<C, E> AccountPool<C, E> {
     /// The same without what is past: what the account has now, and what its connections have
     /// done so far.
     pub(crate) fn add_present_to(&self, totals: &mut Totals) {
-        let counters = &self.counters;
+        let Some(body) = self.body.get() else { return };
+        let counters = &body.counters;
         let mut live = 0;
         let mut occupied = counters.occupied.load(Ordering::Relaxed);
         while occupied != 0 {
-            self.body().slots[occupied.trailing_zeros() as usize].look(|connection| {
+            body.slots[occupied.trailing_zeros() as usize].look(|connection| {
                 totals.uses += connection.uses();
                 totals.shared_uses += connection.shared_uses();
                 let now = connection.word.snapshot();

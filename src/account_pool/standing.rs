@@ -77,7 +77,7 @@ impl<C, E> AccountPool<C, E> {
     pub(crate) fn cool_down(&self, key: u32, until: Tick, now: Tick) {
         let mut core = self.body().core.lock();
         core.health.cool_down(key, until, now);
-        self.counters.resting_until.fetch_max(until, Ordering::Relaxed);
+        self.counters().resting_until.fetch_max(until, Ordering::Relaxed);
     }
 
     /// Each session that is out of service, and why.
@@ -100,7 +100,9 @@ impl<C, E> AccountPool<C, E> {
     /// Whether any method must rest.
     #[cfg(feature = "metrics")]
     pub(crate) fn is_cooling(&self, now: Tick) -> bool {
-        self.counters.resting_until.load(Ordering::Relaxed) > now
+        self.body
+            .get()
+            .is_some_and(|body| body.counters.resting_until.load(Ordering::Relaxed) > now)
     }
 
     /// Why the account cannot serve, if it cannot.
