@@ -164,7 +164,7 @@ async fn bytes(accounts: u64) -> Vec<Row> {
     vec![
         Row {
             title: "bytes of an account that is known",
-            budget: Some(Budget { target: 256.0, stretch: 128.0, held: 200.0 }),
+            budget: Some(Budget { target: 256.0, stretch: 128.0, held: 220.0 }),
             telepool: cold,
             deadpool: Some(deadpool_cold),
             bb8: Some(bb8_cold),

@@ -35,8 +35,8 @@ use crate::sync::thread_number;
 const COURTESY: u32 = 16;
 
 thread_local! {
-    /// Acquires of this thread that were served at once.
-    static SERVED: Cell<u32> = const { Cell::new(0) };
+    /// Acquires of this thread that have begun.
+    static BEGUN: Cell<u32> = const { Cell::new(0) };
 }
 
 type Proof = Pin<Box<dyn Future<Output = bool> + Send>>;
@@ -145,8 +145,9 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
                 Next::Later
             }
             Ok(Some(orders)) => {
-                entry.carry_out(orders);
+                // First of all somebody has to own the place in line.
                 self.step = Step::Waiting(waiter);
+                self.entry().carry_out(orders);
                 Next::On
             }
             Err(refusal) => Next::Over(Err(self.refuse(refusal))),
@@ -316,7 +317,17 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
     }
 }
 
-/// Counts an acquire of this thread, and says whether it is its turn to ask for others.
+/// Has the dials of an account looked at again, whatever happens until then: a waker that panics as
+/// it is dropped, for one.
+struct Stir<'a, M: Manager>(&'a Entry<M>);
+
+impl<M: Manager> Drop for Stir<'_, M> {
+    fn drop(&mut self) {
+        self.0.stirred.notify_waiters();
+    }
+}
+
+/// Counts an acquire of this thread that begins, and says whether it is its turn to ask for others.
 #[inline]
 fn is_courteous() -> bool {
     let count = |served: &Cell<u32>| {
@@ -324,7 +335,7 @@ fn is_courteous() -> bool {
         served.get().is_multiple_of(COURTESY)
     };
     // `try_with`, because a task may be polled while the thread's locals are being dropped.
-    SERVED.try_with(count).unwrap_or(true)
+    BEGUN.try_with(count).unwrap_or(true)
 }
 
 /// Whether the task must let others have their turn before it goes on; then it is woken.
@@ -414,9 +425,15 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
                 account = account.map(tracing::field::display)
             ))
         });
-        let polled = span.in_scope(|| self.poll_plainly(context));
+        let entered = span.enter();
+        // A variable, and not the value of a block: leaving the span is a listener's code, and if that
+        // panics the lease goes back.
+        let polled = self.poll_plainly(context);
+        drop(entered);
         if polled.is_pending() {
             self.span = Some(span);
+        } else {
+            drop(span);
         }
         polled
     }
@@ -454,10 +471,10 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
             Step::Waiting(waiter) => {
                 let entry = self.entry();
                 entry.counters().count_acquire(AcquireEnd::Cancelled);
+                let _stir = Stir(entry);
                 if let Some(connection) = entry.pool.leave_line(&waiter) {
                     entry.give_back(connection);
                 }
-                entry.stirred.notify_waiters();
             }
             // A check that was cut short has proved nothing.
             Step::Checking(connection, ..) => {

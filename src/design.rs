@@ -49,9 +49,16 @@
 //! asked whether the connection is broken, and the lease is made. No lock, no semaphore, no
 //! allocation. Was it idle for longer than `check_after_idle`, it is checked first.
 //!
+//! The connection that was used longest ago is used next. Only while several threads ask at the
+//! same time does each keep to the connection nearest to it: it is leased through its slot, and its
+//! entry stays in the queue, so that the threads do not pass the ends of the queue and every
+//! connection from cache to cache. Every sixteenth acquire of a thread asks first whether its task
+//! owes others a turn, and gives way with empty hands.
+//!
 //! Otherwise the acquire joins the line, under the account's lock. *Then* it looks for a
 //! connection: a release makes its word idle and *then* looks at the gate, so that one of the two
-//! sees the other. If a slot is vacant and a permit is free, the engine orders a dial, which the
+//! sees the other. (One more in a line that stands already has nothing to look for, unless it may
+//! have something dialled.) If a slot is vacant and a permit is free, the engine orders a dial, which the
 //! worker carries out apart from the caller: a caller that leaves loses its place, and the
 //! connection is pooled.
 //!

@@ -6,7 +6,7 @@
 //!
 //! # Orderings
 //! Relaxed: counts guard nothing. A reading that races with a count may see it in the buckets and
-//! not yet in the sum.
+//! not yet in the sum, or in the sum alone.
 
 use std::sync::OnceLock;
 use std::time::Duration;

@@ -284,7 +284,7 @@ impl StateWord {
         self.0.compare_exchange(from, to, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
-    /// The usual release: of an exclusive connection that stays. Answers whether its entry is to be
+    /// The usual release: of the only lease of a connection that stays. Answers whether its entry is to be
     /// pushed; `None` if it was no such release, and nothing has changed.
     #[inline]
     pub(crate) fn transition_to_idle(&self) -> Option<bool> {
@@ -356,6 +356,11 @@ impl StateWord {
                 Err(actual) => seen = actual,
             }
         }
+    }
+
+    /// The entry is gone, by whoever held it; the next release brings a new one.
+    pub(crate) fn transition_to_unqueued(&self) {
+        self.0.fetch_and(!QUEUED, Ordering::Relaxed);
     }
 
     /// IDLE to DISCONNECTED, against any acquire: exactly one of them wins.

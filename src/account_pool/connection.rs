@@ -145,19 +145,19 @@ pub(crate) struct Connection<C> {
     last_used: AtomicU64,
     uses: AtomicU64,
     shared_uses: AtomicU64,
-    /// When it reaches its own age limit, jitter included; the end of time until it is open.
-    retire_at: AtomicU64,
-    /// Errors, the reason of its end, and whether it is in doubt.
-    notes: AtomicU64,
     held_since: AtomicU64,
     held_at: AtomicU64,
-    /// The thread that took it out of the queue last.
-    pub(crate) user: AtomicU64,
+    /// Errors, the reason of its end, and whether it is in doubt.
+    notes: AtomicU64,
+    /// When it reaches its own age limit, jitter included; the end of time until it is open.
+    retire_at: AtomicU64,
     /// The account's gate as it must read for this connection to be kept: the generation it
     /// was begun under, and no flag.
     pub(crate) stamp: u64,
     pub(crate) slot: u16,
     pub(crate) max_leases: u16,
+    /// The thread that took it out of the queue last.
+    pub(crate) user: AtomicU64,
     /// What it was dialled for.
     pub(crate) purpose: Purpose,
     live: OnceLock<Live<C>>,

@@ -12,10 +12,12 @@
 //! it must read for the connection to be kept, so one comparison tells a release everything.
 //!
 //! # The word is the truth
-//! The idle queue orders reuse, but a waiter may also lease a connection through its slot. A
+//! The idle queue orders reuse, but a connection may also be leased through its slot: by a waiter, and
+//! by an acquire while threads meet (see `idle`). A
 //! release makes its state word idle and *then* looks at the gate; a waiter announces itself in
 //! the gate and *then* looks at the words. At least one of them sees the other, so no wake-up
-//! is lost whatever the queue shows at that moment.
+//! is lost whatever the queue shows at that moment. Whoever joins a line that stands already need
+//! not look: those before it have, and every release since finds the gate marked.
 //!
 //! # Permits and slots
 //! A dial takes a permit and a vacant slot together, under the lock; both come back together in
@@ -64,6 +66,7 @@ pub(crate) use connection::Connection;
 use dispatch::Core;
 pub(crate) use dispatch::Pressure;
 pub(crate) use duty::{DialOrder, Lost, Orders, Probe, Purpose, Reap, Take};
+use idle::Traffic;
 use waiters::Left;
 pub(crate) use waiters::{Refusal, Waiter, Wakers};
 
@@ -99,6 +102,8 @@ pub(crate) struct AccountPool<C, E> {
     group: u16,
     /// The most connections, and the most leases on one made from now on.
     limits: AtomicU64,
+    /// Whether threads get into each other's way; beside the gate, which each acquire looks at.
+    traffic: Traffic,
     /// Made with the first connection, so that an account that is merely known costs little.
     body: OnceLock<Box<Body<C, E>>>,
 }
@@ -108,8 +113,6 @@ struct Body<C, E> {
     idle: IdleQueue<Arc<Connection<C>>>,
     slots: Box<[Cell<Connection<C>>]>,
     permits: Permits,
-    /// Until when threads count as getting into each other's way.
-    contended_until: AtomicU64,
     counters: Counters,
     core: Mutex<Core<C, E>>,
 }
@@ -147,6 +150,7 @@ impl<C, E> AccountPool<C, E> {
             slots,
             group,
             limits: AtomicU64::new(pack_limits(cap, leases)),
+            traffic: Traffic::default(),
             body: OnceLock::new(),
         }
     }
@@ -193,13 +197,15 @@ impl<C, E> AccountPool<C, E> {
     fn make_body(&self) -> &Body<C, E> {
         self.body.get_or_init(|| {
             let slots = usize::from(self.slots.max(1));
+            // Read once: whoever changes it meanwhile finds no body, and leaves it to the next
+            // dispatch to see that permits and cap agree.
+            let cap = self.cap();
             Box::new(Body {
                 idle: IdleQueue::new(slots),
                 slots: (0..slots).map(|_| Cell::empty()).collect(),
-                permits: Permits::new(usize::from(self.cap())),
-                contended_until: AtomicU64::new(0),
+                permits: Permits::new(usize::from(cap)),
                 counters: Counters::default(),
-                core: Mutex::new(Core::new(self.slots, self.cap())),
+                core: Mutex::new(Core::new(self.slots, cap)),
             })
         })
     }
@@ -213,7 +219,7 @@ impl<C, E> AccountPool<C, E> {
             return Take::NotReady;
         }
         let Some(body) = self.body.get() else { return Take::Empty };
-        match body.pop_or_near(now, thread) {
+        match body.pop_or_near(&self.traffic, now, thread) {
             Some((connection, source)) if connection.stamp == gate => {
                 Take::Leased(connection, source)
             }
@@ -227,12 +233,27 @@ impl<C, E> AccountPool<C, E> {
     #[inline(never)]
     pub(crate) fn try_lease_any(&self, now: Tick, thread: u64) -> Take<C> {
         match self.try_lease(now, thread) {
-            Take::Empty => {}
-            other => return other,
+            Take::Empty => self.take_from(Body::lease_through_slots),
+            other => other,
         }
-        let Some(body) = self.body.get() else { return Take::Empty };
-        match body.lease_through_slots() {
-            Some((connection, source)) if connection.stamp == self.gate.load(Ordering::Relaxed) => {
+    }
+
+    /// The same, in the order of reuse whoever asks at the same time: after a lease that was given
+    /// back, the next is of another connection, if there is one.
+    pub(crate) fn try_lease_in_order(&self) -> Take<C> {
+        self.take_from(|body| body.pop().or_else(|| body.lease_through_slots()))
+    }
+
+    fn take_from(
+        &self,
+        lease: impl FnOnce(&Body<C, E>) -> Option<(Arc<Connection<C>>, Source)>,
+    ) -> Take<C> {
+        let gate = self.gate.load(Ordering::Relaxed);
+        if gate & FLAGS != 0 {
+            return Take::NotReady;
+        }
+        match self.body.get().and_then(|body| lease(body)) {
+            Some((connection, source)) if connection.stamp == gate => {
                 Take::Leased(connection, source)
             }
             Some((connection, _)) => Take::Outdated(connection),
@@ -382,7 +403,7 @@ impl<C, E> AccountPool<C, E> {
         }
     }
 
-    /// Returns a lease of a connection that is shared, or retires.
+    /// Returns a lease of a connection that is shared, retires, or has lost its entry just now.
     #[inline(never)]
     fn release_unusual(&self, connection: Arc<Connection<C>>, now: Tick) -> Option<Orders<C>> {
         let stamp = connection.stamp;

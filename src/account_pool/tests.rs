@@ -114,8 +114,7 @@ fn shared_leases_fill_a_connection_before_a_second_slot_is_dialled() {
     assert_eq!(first.word.snapshot().leases(), 3);
 }
 
-/// Three idle connections, in the order of their release, and so long ago that nobody else seems
-/// to be at work; answers when that is.
+/// Three idle connections, in the order of their release; answers a time long after that as well.
 fn idle_three(engine: &Engine) -> (Vec<ConnectionId>, Tick) {
     let leases: Vec<_> = (0..3)
         .map(|id| {
@@ -142,9 +141,9 @@ fn leased(take: Take<u32>) -> Arc<Connection<u32>> {
 fn the_connection_that_was_used_longest_ago_is_used_next() {
     let engine = engine(3, 3, 1);
     let (order, now) = idle_three(&engine);
-    // Another thread each time, and long after the one before it.
-    for (turn, id) in (0..).zip(order.iter().cycle().take(9)) {
-        let now = now + 100 * turn;
+    // Another thread each time, and in time.
+    for (turn, id) in (0..).zip(order.iter().cycle().take(90)) {
+        let now = now + turn;
         let lease = leased(engine.try_lease(now, turn));
         assert_eq!(lease.id, *id, "turn {turn}");
         assert!(engine.release(lease, now, Pressure::Calm).is_none());
@@ -156,10 +155,10 @@ fn threads_that_ask_at_the_same_time_each_keep_to_a_connection() {
     let engine = engine(3, 3, 1);
     let (_, now) = idle_three(&engine);
     let mut kept = [None; 2];
-    for turn in 0..20 {
+    for turn in 0..100 {
         for (thread, kept) in (0..).zip(&mut kept) {
             let lease = leased(engine.try_lease(now, thread));
-            if turn >= 2 {
+            if turn >= 50 {
                 let kept = *kept.get_or_insert(lease.id);
                 assert_eq!(lease.id, kept, "thread {thread} meets the other at turn {turn}");
             }
@@ -171,6 +170,35 @@ fn threads_that_ask_at_the_same_time_each_keep_to_a_connection() {
     let leases = [0; 3].map(|thread| leased(engine.try_lease(now + 1000, thread)));
     assert!(matches!(engine.try_lease_any(now + 1000, 0), Take::Empty));
     drop(leases);
+}
+
+#[test]
+fn in_order_every_free_connection_comes_up_whoever_asks_at_the_same_time() {
+    let engine = engine(3, 3, 1);
+    let (mut order, now) = idle_three(&engine);
+    engine.traffic.set_contended(now + 1);
+    let mut seen = Vec::new();
+    // As somebody who gives each back because it is in doubt.
+    for _ in 0..3 {
+        let lease = leased(engine.try_lease_in_order());
+        seen.push(lease.id);
+        assert!(engine.release(lease, now, Pressure::Calm).is_none());
+    }
+    order.sort_unstable();
+    seen.sort_unstable();
+    assert_eq!(seen, order);
+}
+
+#[test]
+fn a_dial_that_nobody_waits_for_any_more_is_told_of_it() {
+    let engine = engine(2, 2, 1);
+    let lease = first_lease(&engine);
+    let waiter = Waiter::new(false, crate::clock::now(), None, Some(Waker::noop().clone()));
+    let orders = engine.join_line(&waiter, false, NOW).expect("ready").expect("a dial");
+    assert_eq!(orders.dial.len(), 1, "the second session is dialled");
+    let orders = engine.release(lease, NOW, Pressure::Calm).expect("somebody waits");
+    assert!(orders.stir, "the dial rests, and its waiter has been served");
+    assert!(!engine.wants_dial(DialOrder { slot: 1, not_before: NOW, purpose: Purpose::Line }));
 }
 
 #[test]

@@ -111,6 +111,8 @@ impl<C, E> Waiter<C, E> {
             return Poll::Pending;
         }
         drop(place);
+        // Before the answer is taken: if this panics, the answer is still there.
+        drop(new);
         self.look(context.waker()).expect("BUG: an answer stays until it is taken")
     }
 

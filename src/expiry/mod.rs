@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use crate::account::AccountId;
 use crate::account_pool::{ConnectionId, Reap};
+use crate::caught::asked;
 use crate::clock::{Tick, millis, now, unix_time};
 use crate::events::Event;
 pub(crate) use crate::expiry::wheel::Wheel;
@@ -114,11 +115,11 @@ pub(crate) async fn reap<M: Manager>(shared: Weak<Shared<M>>) {
             () = ground.expiry.changed.notified() => {}
         }
         let Some(registry) = ground.registry.upgrade() else { return };
-        visit(&ground, &registry).await;
+        visit_all(&ground, &registry).await;
     }
 }
 
-async fn visit<M: Manager>(shared: &Arc<Shared<M>>, registry: &Registry<M>) {
+async fn visit_all<M: Manager>(shared: &Arc<Shared<M>>, registry: &Registry<M>) {
     let mut began = now();
     let mut took = Duration::ZERO;
     let tick = shared.clock.tick();
@@ -126,7 +127,7 @@ async fn visit<M: Manager>(shared: &Arc<Shared<M>>, registry: &Registry<M>) {
     let (mut visits, mut visited) = (0, 0);
     for piece in due {
         visited += piece.len();
-        let again = piece.into_iter().filter_map(|entry| visit_one(shared, registry, entry, tick));
+        let again = piece.into_iter().filter_map(|entry| visit(shared, registry, entry, tick));
         let again: Vec<_> = again.collect();
         {
             let mut wheel = shared.expiry.wheel.lock();
@@ -158,7 +159,18 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Visits one entry; answers when to come back, and with what.
+/// Visits one entry; answers when to come back, and with what. What it lets go of may be the last
+/// hold on a connection, whose end is the manager's code: if that panics, it is visited again.
+fn visit<M: Manager>(
+    shared: &Shared<M>,
+    registry: &Registry<M>,
+    due: Due,
+    now: Tick,
+) -> Option<(Tick, Due)> {
+    asked("the end of a connection", || visit_one(shared, registry, due, now))
+        .unwrap_or(Some((now + 1, due)))
+}
+
 fn visit_one<M: Manager>(
     shared: &Shared<M>,
     registry: &Registry<M>,
@@ -173,7 +185,9 @@ fn visit_one<M: Manager>(
             match entry.pool.reap(slot, id, look, now, max_idle, max_held) {
                 Reap::Again(look) => Some((look, Due::Connection { account, slot, id, look })),
                 Reap::Held(look, since) => {
-                    entry.tell_held(slot, id, now.saturating_sub(since));
+                    // A listener's code. The next look is at another time than this one.
+                    let held = now.saturating_sub(since);
+                    let _told = asked("a lease that is held", || entry.tell_held(slot, id, held));
                     Some((look, Due::Connection { account, slot, id, look }))
                 }
                 Reap::Expired(orders) => {

@@ -31,7 +31,7 @@ const REVISION: &str = match option_env!("TELEPOOL_REVISION") {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExportError {
-    /// The pool has an exporter. Its histograms are recorded once, so keep and share that one.
+    /// The pool has an exporter: keep and share that one.
     #[error("the pool's numbers are exported already: keep that exporter and share it")]
     AlreadyExported,
     /// Making the text ended early: the runtime shuts down, or something panicked on the way.
@@ -43,14 +43,13 @@ pub enum ExportError {
 ///
 /// Counters and gauges are copied by [`update`](Self::update), from the counters that the pool
 /// keeps anyway; of what its histograms have counted since, the mean of each bucket is recorded as
-/// often as it was counted. A pool that is gone keeps its last
-/// values.
+/// often as it was counted, which takes a recorder its time for each. A pool that is gone keeps its
+/// last values.
 pub struct PoolMetrics {
     source: Box<dyn Readable>,
     recorder: SharedRecorder,
     whole: PoolHandles,
-    /// By the index of the group.
-    groups: Mutex<Box<[Option<GroupHandles>]>>,
+    groups: Mutex<Groups>,
     /// Whether the recorder gets the histograms as well; else they are written as text.
     records_times: bool,
 }
@@ -84,7 +83,7 @@ impl PoolMetrics {
         let exporter = Self {
             source: Box::new(PoolSource(Arc::downgrade(ground))),
             whole: PoolHandles::new(&Registrar::of_pool(&*recorder)),
-            groups: Mutex::new((0..ground.groups.capacity()).map(|_| None).collect()),
+            groups: Mutex::new(Groups::new(ground.groups.capacity())),
             recorder,
             records_times,
         };
@@ -99,12 +98,14 @@ impl PoolMetrics {
         // Held throughout, so that an older reading never follows a newer one.
         let mut groups = self.groups.lock();
         let whole = self.source.read(&mut |group| {
-            let handles = groups[usize::from(group.index)].get_or_insert_with(|| {
+            let Groups { handles, is_first } = &mut *groups;
+            let handles = handles[usize::from(group.index)].get_or_insert_with(|| {
                 let registrar = Registrar::of_group(&*self.recorder, group.name);
-                GroupHandles::new(&registrar, group.name, self.records_times)
+                GroupHandles::new(&registrar, group.name, self.records_times, *is_first)
             });
             handles.set(group);
         });
+        groups.is_first = false;
         if let Some(whole) = whole {
             self.whole.set(&whole);
         }
@@ -114,7 +115,7 @@ impl PoolMetrics {
     #[cfg(feature = "prometheus")]
     pub(super) fn write_times(&self, text: &mut String) {
         let groups = self.groups.lock();
-        let all: Vec<_> = groups.iter().flatten().map(GroupHandles::timings).collect();
+        let all: Vec<_> = groups.handles.iter().flatten().map(GroupHandles::timings).collect();
         timings::write(text, &all);
     }
 
@@ -135,6 +136,20 @@ impl PoolMetrics {
 impl fmt::Debug for PoolMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PoolMetrics").field("closing", &self.is_closing()).finish_non_exhaustive()
+    }
+}
+
+/// The handles of every group that has been met.
+struct Groups {
+    /// By the index of the group.
+    handles: Box<[Option<GroupHandles>]>,
+    /// Nothing has been read yet: what there is was counted before anybody asked.
+    is_first: bool,
+}
+
+impl Groups {
+    fn new(capacity: usize) -> Self {
+        Self { handles: (0..capacity).map(|_| None).collect(), is_first: true }
     }
 }
 

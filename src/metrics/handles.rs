@@ -107,7 +107,12 @@ pub(super) struct GroupHandles {
 }
 
 impl GroupHandles {
-    pub(super) fn new(registrar: &Registrar<'_>, name: &Arc<str>, records_times: bool) -> Self {
+    pub(super) fn new(
+        registrar: &Registrar<'_>,
+        name: &Arc<str>,
+        records_times: bool,
+        has_past: bool,
+    ) -> Self {
         let it = registrar;
         let opens = |centre| {
             OpenEnd::LABELS.map(|result| {
@@ -119,7 +124,7 @@ impl GroupHandles {
         let closes = CloseReason::ALL.map(CloseReason::label);
         Self {
             name: Arc::clone(name),
-            timings: Timings::new(records_times.then_some(it)),
+            timings: Timings::new(records_times.then_some(it), has_past),
             accounts: it.gauges(catalogue::ACCOUNTS, "state", Standing::LABELS),
             accounts_saturated: it.gauge(catalogue::ACCOUNTS_SATURATED, &[]),
             connections: it.gauges(

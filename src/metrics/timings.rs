@@ -10,6 +10,10 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use metrics::Histogram;
+#[cfg(feature = "prometheus")]
+use metrics_exporter_prometheus::formatting::{
+    sanitize_label_value, write_help_line, write_type_line,
+};
 
 use crate::histogram::{self, Bounds, Counts};
 use crate::metrics::catalogue::{self, Metric};
@@ -26,25 +30,35 @@ const METRICS: [Metric; 4] = [
 /// The histograms of a group, as last read.
 pub(super) struct Timings {
     read: [(Bounds, Counts); 4],
+    /// What all times so far add up to, in nanoseconds. The pool's own sums begin again at 2^64, which
+    /// is 5 hours of the ages of a million connections.
+    totals: [u128; 4],
     /// Where they are recorded as well; without, they are written as text.
     recorded: Option<[Histogram; 4]>,
+    /// What is read first was counted before anybody asked, and is not recorded.
+    has_past: bool,
 }
 
 impl Timings {
-    /// For a recorder, if there is one that is given them.
-    pub(super) fn new(recorder: Option<&Registrar<'_>>) -> Self {
+    /// For a recorder, if there is one that is given them. `has_past`: not what was counted so far.
+    pub(super) fn new(recorder: Option<&Registrar<'_>>, has_past: bool) -> Self {
         let recorded = recorder.map(|recorder| METRICS.map(|metric| recorder.histogram(metric)));
-        Self { read: Default::default(), recorded }
+        Self { read: Default::default(), totals: [0; 4], recorded, has_past }
     }
 
     pub(super) fn set(&mut self, histograms: &[histogram::Histogram; 4]) {
         for (index, histogram) in histograms.iter().enumerate() {
             let (bounds, now) = (histogram.bounds(), histogram.read());
-            if let Some(handles) = &self.recorded {
-                record(&handles[index], bounds, &self.read[index].1, &now);
+            let before = &self.read[index].1;
+            if let Some(handles) = self.recorded.as_ref().filter(|_| !self.has_past) {
+                record(&handles[index], bounds, before, &now);
+            }
+            for (now, before) in now.sums.iter().zip(before.sums) {
+                self.totals[index] += u128::from(now.wrapping_sub(before));
             }
             self.read[index] = (bounds, now);
         }
+        self.has_past = false;
     }
 }
 
@@ -72,39 +86,41 @@ fn mean(bounds: Bounds, bucket: usize, sum: u64, count: usize) -> f64 {
 #[cfg(feature = "prometheus")]
 pub(super) fn write(text: &mut String, groups: &[(&Arc<str>, &Timings)]) {
     for (index, metric) in METRICS.iter().enumerate() {
-        let (name, meaning) = (metric.name, metric.meaning);
-        let head = format!("# HELP {name} {meaning}\n# TYPE {name} histogram\n");
-        text.push_str(if groups.is_empty() { "" } else { &head });
+        if !groups.is_empty() {
+            write_help_line(text, metric.name, None, None, metric.meaning);
+            write_type_line(text, metric.name, None, None, "histogram");
+        }
         for (group, timings) in groups {
             let (bounds, counts) = &timings.read[index];
-            write_one(text, name, &escaped(group), bounds, counts);
+            let group = sanitize_label_value(group);
+            write_one(text, metric.name, &group, bounds, (&counts.counts, timings.totals[index]));
         }
         text.push('\n');
     }
 }
 
 #[cfg(feature = "prometheus")]
-fn write_one(text: &mut String, name: &str, group: &str, bounds: Bounds, counts: &Counts) {
+fn write_one(
+    text: &mut String,
+    name: &str,
+    group: &str,
+    bounds: Bounds,
+    (counts, sum): (&[u64], u128),
+) {
     let mut line = |rest: std::fmt::Arguments<'_>| {
         writeln!(text, "{name}{rest}").expect("BUG: a string takes any text");
     };
     let mut total = 0;
-    for bucket in 0..=bounds.len() {
-        total += counts.counts[bucket];
+    for (bucket, count) in counts.iter().enumerate().take(bounds.len() + 1) {
+        total += count;
         match bounds.get(bucket).map(|bound| *bound as f64 / 1e6) {
             Some(le) => line(format_args!("_bucket{{group=\"{group}\",le=\"{le}\"}} {total}")),
             None => line(format_args!("_bucket{{group=\"{group}\",le=\"+Inf\"}} {total}")),
         }
     }
-    let sum = counts.sums.iter().fold(0, |all: u64, sum| all.wrapping_add(*sum)) as f64 / 1e9;
+    let sum = sum as f64 / 1e9;
     line(format_args!("_sum{{group=\"{group}\"}} {sum}"));
     line(format_args!("_count{{group=\"{group}\"}} {total}"));
-}
-
-/// A label's value as the format wants it.
-#[cfg(feature = "prometheus")]
-fn escaped(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 #[cfg(test)]
@@ -120,7 +136,7 @@ mod tests {
             let time = std::time::Duration::from_millis(millis);
             counters.observe(crate::stats::Measure::AcquireWait, time);
         }
-        let mut timings = Timings::new(None);
+        let mut timings = Timings::new(None, true);
         timings.set(counters.timings());
         let mut text = String::new();
         write(&mut text, &[(&Arc::from("a\"b\\c\n"), &timings)]);
@@ -136,6 +152,18 @@ mod tests {
         ] {
             assert!(text.lines().any(|it| it == line), "{line}: {text}");
         }
+    }
+
+    #[test]
+    fn a_sum_goes_on_where_that_of_the_pool_begins_again() {
+        let counters = crate::stats::GroupCounters::default();
+        let mut timings = Timings::new(None, true);
+        let day = std::time::Duration::from_secs(1 << 33);
+        for _ in 0..5 {
+            counters.observe(crate::stats::Measure::ConnectionAge, day);
+            timings.set(counters.timings());
+        }
+        assert_eq!(timings.totals[3], 5 * day.as_nanos());
     }
 
     #[test]

@@ -302,7 +302,11 @@ fn try_lease<M: Manager, H: Home<M>>(
         // Each turn that does not return takes a connection out of circulation, or sends one in
         // doubt to the end of the queue: here nobody waits for a check.
         let now = entry.shared.clock.coarse();
-        match entry.pool.try_lease_any(now, thread_number()) {
+        let take = match doubted {
+            0 => entry.pool.try_lease_any(now, thread_number()),
+            _ => entry.pool.try_lease_in_order(),
+        };
+        match take {
             Take::Leased(connection, _) if entry.is_broken(&connection) => {
                 entry.discard(connection, crate::CloseReason::Broken);
             }

@@ -23,6 +23,7 @@ mod expiry;
 mod grid;
 mod hostile;
 mod limits;
+mod listeners;
 #[cfg(feature = "panel")]
 mod metrics;
 mod outage;
