@@ -171,7 +171,7 @@ async fn bytes(accounts: u64) -> Vec<Row> {
         },
         Row {
             title: "bytes of an account with 3 connections",
-            budget: Some(Budget { target: 1200.0, stretch: 700.0, held: 1800.0 }),
+            budget: Some(Budget { target: 1200.0, stretch: 700.0, held: 1850.0 }),
             telepool: connected,
             deadpool: Some(deadpool_connected),
             bb8: Some(bb8_connected),

@@ -94,22 +94,26 @@ impl Report {
 
     /// How many times as fast as deadpool, or as whatever the case is measured by.
     pub(crate) fn draw(&self, file: &Path) {
-        let rows: Vec<_> = self.rows.iter().filter(|row| row.entries.len() > 2).collect();
+        let rows: Vec<_> = self.rows.iter().filter(|row| row.entries.len() > 5).collect();
         let bars: usize = rows.iter().map(|row| row.entries.len() + 2).sum();
-        let height = 60 + 16 * u32::try_from(bars).unwrap();
+        let height = 80 + 16 * u32::try_from(bars).unwrap();
         let root = SVGBackend::new(file, (900, height)).into_drawing_area();
         root.fill(&WHITE).unwrap();
-        let ink = RGBColor(36, 41, 46);
+        let (ink, faint) = (RGBColor(36, 41, 46), RGBColor(222, 226, 230));
         let text = |size: u32| ("sans-serif", size, &ink).into_text_style(&root);
         let title = "Acquire and release: how many times as fast as deadpool (line: spread)";
         root.draw_text(title, &text(16), (12, 12)).unwrap();
-        let most = rows
-            .iter()
-            .flat_map(|row| &row.entries)
-            .map(|entry| entry.ratio[2])
-            .fold(1.0, f64::max);
-        let x = |ratio: f64| 190 + (ratio / most * 640.0) as i32;
-        let mut y = 44;
+        // From a sixteenth to sixty-four times, each doubling as wide as any other.
+        let x = |ratio: f64| 150 + ((ratio.clamp(0.0625, 64.0).log2() + 4.0) * 60.0) as i32;
+        for (times, name) in
+            [(0.125, "1/8"), (0.5, "1/2"), (1.0, "1"), (2.0, "2"), (8.0, "8"), (32.0, "32")]
+        {
+            let line =
+                PathElement::new([(x(times), 58), (x(times), height.cast_signed() - 8)], faint);
+            root.draw(&line).unwrap();
+            root.draw_text(name, &text(11), (x(times) - 6, 42)).unwrap();
+        }
+        let mut y = 66;
         for row in rows {
             root.draw_text(&row.title, &text(13), (12, y)).unwrap();
             y += 18;
@@ -120,12 +124,13 @@ impl Report {
                 };
                 let [low, middle, high] = entry.ratio;
                 root.draw_text(entry.name, &text(12), (30, y)).unwrap();
-                let bar = Rectangle::new([(x(0.0), y), (x(middle), y + 11)], colour.filled());
+                let (from, to) = (x(1.0).min(x(middle)), x(1.0).max(x(middle)));
+                let bar = Rectangle::new([(from, y), (to, y + 11)], colour.filled());
                 root.draw(&bar).unwrap();
                 let spread = PathElement::new([(x(low), y + 6), (x(high), y + 6)], ink);
                 root.draw(&spread).unwrap();
                 let label = format!("{middle:.2}  ({:.0} ns)", entry.cost);
-                root.draw_text(&label, &text(11), (x(high.max(middle)) + 6, y)).unwrap();
+                root.draw_text(&label, &text(11), (x(high.max(1.0)) + 8, y)).unwrap();
                 y += 16;
             }
             y += 14;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use crate::clock::COARSE_STEP;
+use crate::clock::Pace;
 use crate::config::Config;
 use crate::error::BuildError;
 use crate::events::Event;
@@ -113,13 +113,17 @@ impl<M: Manager> Builder<M> {
     }
 }
 
-/// Keeps the coarse clock going while there are connections.
+/// Keeps the coarse clock going while there are connections and it is much asked for.
 async fn tick<M: Manager>(shared: Weak<Shared<M>>) {
+    let mut pace = Pace::default();
     while let Some(shared) = shared.upgrade() {
-        shared.occupancy.until_taken().await;
-        shared.clock.tick();
+        if shared.occupancy.slots() == 0 {
+            shared.clock.rest(&mut pace);
+            shared.occupancy.until_taken().await;
+        }
+        let pause = shared.clock.refresh(&mut pace);
         drop(shared);
-        tokio::time::sleep(COARSE_STEP).await;
+        tokio::time::sleep(pause).await;
     }
 }
 

@@ -150,7 +150,7 @@ fn the_end_that_is_asked_for_leaves_no_process_and_no_file() {
     }
     let id = running.id().to_string();
     assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
-    assert_eq!(running.wait().unwrap().code(), Some(1));
+    assert_eq!(running.wait().unwrap().code(), Some(130));
     assert_eq!(children.len(), 2, "both had been started");
     for child in children {
         assert!(!Path::new("/proc").join(&child).exists(), "{child} is left");

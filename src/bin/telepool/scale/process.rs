@@ -4,7 +4,6 @@
 //! reaped; and each reads its standard input, which ends when this process is gone however that
 //! came about, so that none outlives it.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
@@ -25,14 +24,6 @@ const PHASE: &str = "phase: ";
 /// Tells how far a part is, for the line on the terminal.
 pub(super) fn phase(what: &str) {
     eprintln!("{PHASE}{what}");
-}
-
-/// Ends this process as soon as the one that has started it is gone.
-pub(super) fn end_with_the_parent() {
-    std::thread::spawn(|| {
-        io::copy(&mut io::stdin(), &mut io::sink()).ok();
-        std::process::exit(1);
-    });
 }
 
 /// What is needed to start a process and to wait for it.
@@ -129,7 +120,7 @@ impl Crew {
         tokio::select! {
             biased;
             () = stop.asked() => {
-                Err(Failure::broken("ended before everything was measured: there is no result"))
+                Err(Failure::interrupted())
             }
             done = what => Ok(done),
             () = ticks => unreachable!("BUG: the line is drawn for ever"),
