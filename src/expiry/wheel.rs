@@ -123,6 +123,7 @@ impl<T> Wheel<T> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use proptest::test_runner::FileFailurePersistence;
 
     use super::*;
 
@@ -182,7 +183,14 @@ mod tests {
         assert!(wheel.buckets.iter().all(|bucket| bucket.capacity() == 0));
     }
 
+    fn config() -> ProptestConfig {
+        let kept = FileFailurePersistence::Direct("tests/regressions/wheel.txt");
+        ProptestConfig { failure_persistence: Some(Box::new(kept)), ..ProptestConfig::default() }
+    }
+
     proptest! {
+        #![proptest_config(config())]
+
         #[test]
         fn the_wheel_is_a_sorted_list_with_coarse_times(
             interval in 1_u64..50,

@@ -23,6 +23,8 @@ use std::time::Duration;
 
 #[cfg(test)]
 use proptest::prelude::*;
+#[cfg(test)]
+use proptest::test_runner::FileFailurePersistence;
 
 #[cfg(test)]
 use self::action::actions;
@@ -291,7 +293,9 @@ pub(crate) fn run_bytes(data: &[u8]) {
 fn config() -> ProptestConfig {
     let given = ProptestConfig::default();
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { given.cases } else { 6000 };
-    ProptestConfig { cases, max_shrink_iters: 50_000, ..given }
+    let kept = FileFailurePersistence::Direct("tests/regressions/machine.txt");
+    let failure_persistence = Some(Box::new(kept) as Box<_>);
+    ProptestConfig { cases, max_shrink_iters: 50_000, failure_persistence, ..given }
 }
 
 #[cfg(test)]
