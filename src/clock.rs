@@ -11,6 +11,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::Notify;
+
 pub(crate) use tokio::time::Instant;
 
 use crate::sync::{AtomicU64, Ordering};
@@ -39,6 +41,8 @@ pub(crate) struct Clock {
     quiet: AtomicU64,
     /// Questions since it became quiet, or since that was last looked at.
     asked: AtomicU64,
+    /// Told when they have become many.
+    pub(crate) crowded: Notify,
 }
 
 /// When the coarse word is to be refreshed: the memory of whoever does it.
@@ -54,6 +58,7 @@ impl Clock {
             coarse: AtomicU64::new(EPOCH),
             quiet: AtomicU64::new(1),
             asked: AtomicU64::new(0),
+            crowded: Notify::new(),
         }
     }
 
@@ -68,7 +73,9 @@ impl Clock {
 
     #[cold]
     fn answer(&self) -> Tick {
-        self.asked.fetch_add(1, Ordering::Relaxed);
+        if self.asked.fetch_add(1, Ordering::Relaxed) + 1 == MANY {
+            self.crowded.notify_one();
+        }
         self.tick()
     }
 

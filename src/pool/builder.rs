@@ -122,8 +122,11 @@ async fn tick<M: Manager>(shared: Weak<Shared<M>>) {
             shared.occupancy.until_taken().await;
         }
         let pause = shared.clock.refresh(&mut pace);
-        drop(shared);
-        tokio::time::sleep(pause).await;
+        let sleep = tokio::time::sleep(pause);
+        tokio::select! {
+            () = sleep => {}
+            () = shared.clock.crowded.notified() => {}
+        }
     }
 }
 
