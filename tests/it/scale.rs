@@ -103,7 +103,7 @@ fn what_cannot_be_measured_is_refused_with_the_remedy() {
         (vec!["--sizes", "many"], "invalid digit"),
         (vec!["--connections", "0"], "1..=60000"),
         (vec!["--million", "10"], "1000..=1000000"),
-        (vec!["--out", below.to_str().unwrap()], "name a folder that can be made"),
+        (vec!["--out", below.to_str().unwrap()], "give another folder"),
         (vec!["--part", "nothing"], "for the program's own use"),
     ] {
         let (code, stdout, stderr) = run(&arguments);

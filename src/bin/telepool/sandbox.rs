@@ -32,7 +32,7 @@ pub(crate) struct SandboxArguments {
     /// How many sessions each account has; without it, 1 to 3.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=SESSIONS_MAX))]
     sessions_per_account: Option<u16>,
-    /// How much later than at once the data centre answers [default: 50ms].
+    /// How long the data centre takes to answer [default: 50ms].
     #[arg(long, value_name = "TIME", value_parser = time)]
     latency: Option<Duration>,
     /// What goes wrong: `none`, `mixed`, or a TOML file of rules [default: none].

@@ -56,7 +56,8 @@ pub(crate) struct BenchArguments {
     scale: bool,
     #[command(flatten)]
     curve: ScaleArguments,
-    /// How long the open loop lasts for each way; the whole run takes four to five times as long.
+    /// How long the open loop lasts for each way; the whole run takes four to five times as long, and
+    /// some ten seconds on top.
     #[arg(long, conflicts_with = "scale", value_name = "TIME", default_value = "40s",
         value_parser = duration)]
     duration: Duration,
@@ -75,7 +76,7 @@ pub(crate) struct BenchArguments {
     #[arg(long, conflicts_with = "scale", value_name = "N", default_value_t = 3,
         value_parser = clap::value_parser!(u16).range(1..=SESSIONS_MAX))]
     sessions_per_account: u16,
-    /// How much later than at once the data centre answers [default: 50ms].
+    /// How long the data centre takes to answer [default: 50ms].
     #[arg(long, conflicts_with = "scale", value_name = "TIME", value_parser = time)]
     latency: Option<Duration>,
     /// How many callers the closed loop has.
@@ -258,7 +259,8 @@ impl Bench<'_> {
 }
 
 /// Makes the folder of the results, before anything is measured.
-fn make(folder: &Path) -> Result<(), Failure> {
+/// Makes the folder of the results.
+pub(crate) fn make(folder: &Path) -> Result<(), Failure> {
     let shown = folder.display();
     if folder.exists() && !folder.is_dir() {
         return Err(Failure::refused(format!("--out {shown}: it is a file: give a folder")));

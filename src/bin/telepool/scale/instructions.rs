@@ -27,7 +27,9 @@ pub(super) async fn per_acquire(crew: &Crew, accounts: u64) -> Result<Option<f64
     if !is_there().await? {
         return Ok(None);
     }
-    let folder = tempfile::tempdir()
+    let folder = tempfile::Builder::new()
+        .prefix("telepool-bench-")
+        .tempdir()
         .map_err(|error| Failure::broken(format!("no folder for valgrind: {error}")))?;
     let out = folder.path().join("callgrind");
     let mut command = Command::new("valgrind");

@@ -76,10 +76,7 @@ pub(crate) fn run(
     }
     limits::look(u64::from(arguments.connections))?;
     if let Some(folder) = out {
-        let shown = folder.display();
-        std::fs::create_dir_all(folder).map_err(|error| {
-            Failure::refused(format!("--out {shown}: {error}: name a folder that can be made"))
-        })?;
+        crate::bench::make(folder)?;
     }
     let line = status::line();
     let report = runtime()?.block_on(async {

@@ -33,7 +33,9 @@ struct Last {
 impl World {
     /// Starts a data centre with so many accounts of one session, and waits until it listens.
     pub(super) async fn start(crew: &Crew, accounts: u32) -> Result<Self, Failure> {
-        let folder = tempfile::tempdir()
+        let folder = tempfile::Builder::new()
+            .prefix("telepool-bench-")
+            .tempdir()
             .map_err(|error| Failure::broken(format!("no folder for sessions: {error}")))?;
         let sessions = folder.path().join("sessions.jsonl");
         let mut command = Command::new(crew.program());
