@@ -11,6 +11,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use crate::clock::nanos;
 use crate::sync::{AtomicU64, Ordering, thread_number};
 
 /// The upper bounds of all buckets but the last, in microseconds.
@@ -85,7 +86,7 @@ impl Histogram {
             .get_or_init(|| (0..self.width).map(|_| Stripe::default()).collect::<Box<[_]>>());
         let index = usize::try_from(thread_number() % self.width);
         let stripe = &stripes[index.expect("BUG: a remainder of 8 fits")];
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let nanos = nanos(time);
         let bucket = self.bounds.iter().position(|bound| nanos <= bound * 1000);
         let bucket = bucket.unwrap_or(self.bounds.len());
         stripe.counts[bucket].fetch_add(1, Ordering::Relaxed);

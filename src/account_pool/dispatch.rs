@@ -315,30 +315,9 @@ impl<C, E> AccountPool<C, E> {
         }
     }
 
-    /// A release while somebody waits, and nothing else is out of the ordinary: the connection goes
-    /// to the first in line. It is given back if that is not so.
-    pub(super) fn hand_over(
-        &self,
-        connection: Arc<Connection<C>>,
-    ) -> Result<Orders<C>, Arc<Connection<C>>> {
-        let mut core = self.body().core.lock();
-        let is_usual = self.gate.load(Ordering::Relaxed) == connection.stamp | WAIT
-            && core.line.fresh() == 0
-            && core.line.plain() > 0;
-        let now = connection.word.snapshot();
-        if !is_usual || now.is_retiring() {
-            return Err(connection);
-        }
-        let mut orders = Orders::none();
-        let waker = core.line.serve_plain(connection, Source::of_live(now.leases() > 1));
-        self.settle_wait(&core);
-        orders.wake.extend(waker);
-        core.stir(&mut orders);
-        Ok(orders)
-    }
-
-    /// A release for which the gate, the age or the pressure asks more than a push.
-    #[cold]
+    /// A release for which the gate, the age or the pressure asks more than a push: as a rule somebody
+    /// waits.
+    #[inline(never)]
     pub(crate) fn release_slowly(
         &self,
         connection: Arc<Connection<C>>,
@@ -349,12 +328,22 @@ impl<C, E> AccountPool<C, E> {
         let mut orders = Orders::none();
         let mut guard = body.core.lock();
         let core = &mut *guard;
-        let leases = connection.word.snapshot().leases();
-        if let Some(reason) = self.reason_to_close(body, core, &connection, now, pressure) {
+        let seen = connection.word.snapshot();
+        // Somebody waits, and that is all: then no reason to close it need be looked for.
+        let only_waited_for = self.gate.load(Ordering::Relaxed) == connection.stamp | WAIT
+            && core.line.fresh() == 0
+            && pressure == Pressure::Calm
+            && now < connection.retire_at();
+        let reason = match only_waited_for {
+            true => None,
+            false => self.reason_to_close(body, core, &connection, now, pressure),
+        };
+        if let Some(reason) = reason {
             self.discard(core, connection, reason, &mut orders);
             orders.ended = true;
-        } else if core.line.plain() > 0 && !connection.word.snapshot().is_retiring() {
-            orders.wake.extend(core.line.serve_plain(connection, Source::of_live(leases > 1)));
+        } else if core.line.plain() > 0 && !seen.is_retiring() {
+            let source = Source::of_live(seen.leases() > 1);
+            orders.wake.extend(core.line.serve_plain(connection, source));
             self.settle_wait(core);
             core.stir(&mut orders);
             return orders;

@@ -368,10 +368,11 @@ impl<C, E> AccountPool<C, E> {
     ) -> Option<Orders<C>> {
         connection.set_last_used(now);
         let stamp = connection.stamp;
-        let gate = self.gate.load(Ordering::Relaxed);
-        let stays = now < connection.retire_at() && pressure == Pressure::Calm;
-        if !stays || gate != stamp {
-            return Some(self.release_waited_for(connection, now, pressure, gate, stays));
+        let kept = self.gate.load(Ordering::Relaxed) == stamp
+            && now < connection.retire_at()
+            && pressure == Pressure::Calm;
+        if !kept {
+            return Some(self.release_slowly(connection, now, pressure));
         }
         match connection.word.transition_to_idle() {
             Some(true) => self.body().push(connection),
@@ -382,25 +383,6 @@ impl<C, E> AccountPool<C, E> {
             return None;
         }
         Some(self.settle(stamp, now))
-    }
-
-    /// Returns a lease while somebody waits, or the connection has to go.
-    #[inline(never)]
-    fn release_waited_for(
-        &self,
-        connection: Arc<Connection<C>>,
-        now: Tick,
-        pressure: Pressure,
-        gate: u64,
-        stays: bool,
-    ) -> Orders<C> {
-        if !stays || gate != connection.stamp | WAIT {
-            return self.release_slowly(connection, now, pressure);
-        }
-        match self.hand_over(connection) {
-            Ok(orders) => orders,
-            Err(connection) => self.release_slowly(connection, now, pressure),
-        }
     }
 
     /// Returns a lease of a connection that is shared, retires, or has lost its entry just now.

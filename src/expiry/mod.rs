@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use crate::account::AccountId;
 use crate::account_pool::{ConnectionId, Reap};
 use crate::caught::asked;
-use crate::clock::{Tick, millis, now, unix_time};
+use crate::clock::{Tick, millis, nanos, now, unix_time};
 use crate::events::Event;
 pub(crate) use crate::expiry::wheel::Wheel;
 use crate::manager::Manager;
@@ -153,10 +153,6 @@ async fn visit_all<M: Manager>(shared: &Arc<Shared<M>>, registry: &Registry<M>) 
     shared.expiry.last_took.store(nanos(took), Ordering::Relaxed);
     shared.expiry.runs.fetch_add(1, Ordering::Relaxed);
     shared.expiry.last_run.store(millis(unix_time()), Ordering::Relaxed);
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Visits one entry; answers when to come back, and with what. What it lets go of may be the last

@@ -7,9 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use metrics::Gauge;
-use metrics_exporter_prometheus::{
-    Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
-};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use metrics_process::Collector;
 
 use crate::clock::now;
@@ -118,16 +116,11 @@ impl Prometheus {
 }
 
 /// A recorder without a server and without a timeout: a handle that was forgotten would write
-/// nowhere for ever. Whatever has no buckets would become a summary.
+/// nowhere for ever. A histogram of the application's own that has no buckets would become a summary.
 fn recorder() -> PrometheusRecorder {
-    let all = buckets();
-    let times = all[0].1;
+    let [(_, times), ..] = buckets();
     let builder = PrometheusBuilder::new().set_buckets(times).expect("BUG: no buckets");
-    let each = |builder: PrometheusBuilder, (name, bounds): (&str, &[f64])| {
-        let matcher = Matcher::Full(name.to_owned());
-        builder.set_buckets_for_metric(matcher, bounds).expect("BUG: no buckets")
-    };
-    all.into_iter().fold(builder, each).build_recorder()
+    builder.build_recorder()
 }
 
 impl fmt::Debug for Prometheus {
