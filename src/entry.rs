@@ -29,10 +29,11 @@ use crate::sync::Ordering;
 /// How often a quarantine is told anew because it changed while it was told.
 const LATCHES_MAX: usize = 16;
 
-/// One account, its engine and its ground.
+/// One account, its engine and its ground. What each acquire looks at comes first.
+#[repr(C)]
 pub(crate) struct Entry<M: Manager> {
-    pub(crate) pool: AccountPool<M::Connection, M::Error>,
     pub(crate) shared: Arc<Shared<M>>,
+    pub(crate) pool: AccountPool<M::Connection, M::Error>,
     pub(crate) egress: Egress,
     /// Tells it from an entry that was in its place before.
     pub(crate) serial: u32,

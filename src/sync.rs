@@ -161,6 +161,8 @@ impl Permits {
 mod real {
     use std::sync::Arc;
 
+    use crossbeam_utils::atomic::AtomicCell;
+
     /// The idle connections of one account, in the order of their release.
     #[derive(Debug)]
     pub(crate) struct IdleQueue<T>(crossbeam_queue::ArrayQueue<T>);
@@ -168,10 +170,6 @@ mod real {
     impl<T> IdleQueue<T> {
         pub(crate) fn new(capacity: usize) -> Self {
             Self(crossbeam_queue::ArrayQueue::new(capacity))
-        }
-
-        pub(crate) fn capacity(&self) -> usize {
-            self.0.capacity()
         }
 
         /// How many entries there were a moment ago.
@@ -188,6 +186,32 @@ mod real {
         #[inline]
         pub(crate) fn force_push(&self, value: T) -> Option<T> {
             self.0.force_push(value)
+        }
+    }
+
+    /// A place for one shared value, which is taken out to be used; changed by one exchange.
+    pub(crate) struct Spot<T>(AtomicCell<Option<Arc<T>>>);
+
+    impl<T> Spot<T> {
+        pub(crate) const fn empty() -> Self {
+            Self(AtomicCell::new(None))
+        }
+
+        #[inline]
+        pub(crate) fn take(&self) -> Option<Arc<T>> {
+            self.0.take()
+        }
+
+        /// Answers with what lay there.
+        #[inline]
+        pub(crate) fn put(&self, value: Arc<T>) -> Option<Arc<T>> {
+            self.0.swap(Some(value))
+        }
+    }
+
+    impl<T> std::fmt::Debug for Spot<T> {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.debug_struct("Spot").finish_non_exhaustive()
         }
     }
 
@@ -224,7 +248,7 @@ mod real {
 }
 
 #[cfg(not(pool_loom))]
-pub(crate) use real::{Cell, IdleQueue};
+pub(crate) use real::{Cell, IdleQueue, Spot};
 
 #[cfg(pool_loom)]
 mod model {
@@ -276,10 +300,6 @@ mod model {
             Self { entries: Mutex::new(VecDeque::new()), capacity }
         }
 
-        pub(crate) fn capacity(&self) -> usize {
-            self.capacity
-        }
-
         pub(crate) fn len(&self) -> usize {
             self.entries.lock().len()
         }
@@ -299,6 +319,24 @@ mod model {
             let evicted = if entries.len() == self.capacity { entries.pop_front() } else { None };
             entries.push_back(value);
             evicted
+        }
+    }
+
+    /// Stands in for the atomic cell, and forgets as the queue does.
+    #[derive(Debug)]
+    pub(crate) struct Spot<T>(Mutex<Option<Arc<T>>>);
+
+    impl<T> Spot<T> {
+        pub(crate) fn empty() -> Self {
+            Self(Mutex::new(None))
+        }
+
+        pub(crate) fn take(&self) -> Option<Arc<T>> {
+            self.0.lock().take()
+        }
+
+        pub(crate) fn put(&self, value: Arc<T>) -> Option<Arc<T>> {
+            if FORGETFUL.get() { None } else { self.0.lock().replace(value) }
         }
     }
 
@@ -375,4 +413,4 @@ mod model {
 #[cfg(all(test, pool_loom))]
 pub(crate) use model::forget_entries;
 #[cfg(pool_loom)]
-pub(crate) use model::{Cell, IdleQueue};
+pub(crate) use model::{Cell, IdleQueue, Spot};

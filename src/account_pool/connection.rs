@@ -144,9 +144,11 @@ pub(crate) struct Connection<C> {
     pub(crate) word: StateWord,
     last_used: AtomicU64,
     uses: AtomicU64,
-    shared_uses: AtomicU64,
     held_since: AtomicU64,
     held_at: AtomicU64,
+    /// The thread that took its entry last.
+    pub(crate) user: AtomicU64,
+    // From here on few leases write.
     /// Errors, the reason of its end, and whether it is in doubt.
     notes: AtomicU64,
     /// When it reaches its own age limit, jitter included; the end of time until it is open.
@@ -156,11 +158,10 @@ pub(crate) struct Connection<C> {
     pub(crate) stamp: u64,
     pub(crate) slot: u16,
     pub(crate) max_leases: u16,
-    /// The thread that took it out of the queue last.
-    pub(crate) user: AtomicU64,
     /// What it was dialled for.
     pub(crate) purpose: Purpose,
     live: OnceLock<Live<C>>,
+    shared_uses: AtomicU64,
     pub(crate) id: ConnectionId,
     /// The tick of the wheel entry that is in force.
     look: AtomicU64,

@@ -162,19 +162,6 @@ impl<C, E> Body<C, E> {
         idle.min_by_key(|connection| connection.last_used())
     }
 
-    /// Takes the entries of closed connections out of the idle queue. Without this, what the
-    /// manager made of them would live until the next acquire came by; and the last hold on it
-    /// could be dropped under the lock, where code of the manager's must not run. Whoever closes
-    /// a connection holds it until after this.
-    pub(super) fn drop_void_entries(&self) {
-        for _ in 0..self.idle.len() {
-            let Some(connection) = self.idle.pop() else { return };
-            if !connection.word.snapshot().is_final() {
-                self.push(connection);
-            }
-        }
-    }
-
     /// Leased connections that end with their last lease.
     fn retiring(&self) -> u32 {
         let retires = |connection: &Connection<C>| {
@@ -233,10 +220,8 @@ impl<C, E> AccountPool<C, E> {
     fn hand_out(&self, body: &Body<C, E>, core: &mut Core<C, E>, orders: &mut Orders<C>) {
         // Every turn serves a waiter or takes a connection out of circulation.
         while core.line.plain() > 0 {
-            let Some((connection, source)) = body.pop().or_else(|| body.lease_through_slots())
-            else {
-                return;
-            };
+            let next = self.pop().or_else(|| self.lease_through_slots());
+            let Some((connection, source)) = next else { return };
             if connection.stamp != self.stamp() {
                 self.discard(core, connection, CloseReason::Drain, orders);
             } else if self.must_yield_to_fresh(body, core, &connection) {
@@ -351,7 +336,7 @@ impl<C, E> AccountPool<C, E> {
             let released = connection.word.transition_to_released();
             orders.ended = !matches!(released, Released::Open { .. });
             match released {
-                Released::Open { push: true } => body.push(connection),
+                Released::Open { push: true } => self.push(connection),
                 Released::Open { push: false } | Released::Draining => {}
                 Released::Close => {
                     core.closing += 1;

@@ -1,19 +1,25 @@
 //! Which free connection is leased next: the order of reuse.
 //!
-//! Owns the ways to an idle connection: by the queue, and through the slots. Decides nothing about
+//! Owns the ways to an idle connection: by its entry, and through the slots. Decides nothing about
 //! who may have it.
 //!
+//! The entry of an account's only connection lies in the account itself, beside the gate: with tens
+//! of thousands of accounts it is memory that an acquire waits for, and so it touches the account and
+//! the connection, and nothing else. With the second connection the account gets its queue. Which of
+//! the two a step prefers depends on how many connections it sees; whoever finds the one empty looks
+//! into the other, so that no entry is lost when that number changes.
+//!
 //! # Orderings
-//! The state word decides every claim. The user of a connection and the time of contention are hints
-//! that choose between two right ways, so that they are relaxed.
+//! The state word decides every claim. The number of connections, the user of one and the time of
+//! contention are hints that choose between two right ways, so that they are relaxed.
 
 use std::sync::Arc;
 
-use crate::account_pool::Body;
+use crate::account_pool::AccountPool;
 use crate::account_pool::connection::{Connection, Source};
 use crate::clock::Tick;
 use crate::state::Leased;
-use crate::sync::{AtomicU64, Cell, Ordering};
+use crate::sync::{AtomicU64, Cell, IdleQueue, Ordering, Spot};
 
 /// How often within a step of the coarse clock, which is 10 ms, a connection must pass from thread to
 /// thread for these to be in each other's way: less often it costs less than it takes to mend it.
@@ -22,15 +28,38 @@ const CHANGES: u64 = 64;
 const COUNT_BITS: u32 = 16;
 /// For how long it is taken to last, in milliseconds: until then the order of reuse is given up.
 const CONTENDED: Tick = 50;
-/// For how long threads that have met at an account are taken to meet there again: ten steps of the
-/// coarse clock.
-const MET: Tick = 100;
+
+/// The words of an account that tell an acquire where to look.
+#[derive(Debug)]
+#[repr(C)]
+pub(super) struct Front<C> {
+    /// The slots that hold a connection, as bits.
+    occupied: AtomicU64,
+    /// The entry of the account's only connection.
+    sole: Spot<Connection<C>>,
+    pub(super) traffic: Traffic,
+}
+
+impl<C> Front<C> {
+    pub(super) fn new() -> Self {
+        Self { occupied: AtomicU64::new(0), sole: Spot::empty(), traffic: Traffic::default() }
+    }
+
+    /// The slots that hold a connection, as bits: a hint that spares a reader the empty ones.
+    pub(super) fn occupied(&self) -> u64 {
+        self.occupied.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn is_single(&self) -> bool {
+        self.occupied().is_power_of_two()
+    }
+}
 
 /// How threads meet at an account.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(super) struct Traffic {
-    /// Until when they are expected to meet, be it seldom.
-    met_until: AtomicU64,
     /// Until when they count as getting into each other's way.
     contended_until: AtomicU64,
     /// How often connections have passed from thread to thread in the step that is above the count.
@@ -39,10 +68,6 @@ pub(super) struct Traffic {
 
 impl Traffic {
     #[inline]
-    fn is_met(&self, now: Tick) -> bool {
-        now < self.met_until.load(Ordering::Relaxed)
-    }
-
     fn is_contended(&self, now: Tick) -> bool {
         now < self.contended_until.load(Ordering::Relaxed)
     }
@@ -51,7 +76,6 @@ impl Traffic {
     /// at the same time is not missed.
     #[inline(never)]
     fn note_change(&self, now: Tick) {
-        self.met_until.store(now + MET, Ordering::Relaxed);
         let changes = self.changes.load(Ordering::Relaxed);
         let is_same_step = changes >> COUNT_BITS == now;
         let changes = if is_same_step { changes + 1 } else { now << COUNT_BITS };
@@ -62,25 +86,39 @@ impl Traffic {
     }
 
     pub(super) fn set_contended(&self, until: Tick) {
-        self.met_until.fetch_max(until, Ordering::Relaxed);
         self.contended_until.store(until, Ordering::Relaxed);
     }
 }
 
-impl<C, E> Body<C, E> {
+impl<C, E> AccountPool<C, E> {
+    /// A slot holds a connection from now on.
+    pub(super) fn occupy(&self, slot: u16) {
+        let before = self.front.occupied.fetch_or(1 << slot, Ordering::Relaxed);
+        if before.is_power_of_two() {
+            // Made here, and not by the release that is the first to need it.
+            self.queue();
+            if let Some(entry) = self.front.sole.take() {
+                self.enqueue(entry);
+            }
+        }
+    }
+
+    /// A slot holds none any more.
+    pub(super) fn unoccupy(&self, slot: u16) {
+        self.front.occupied.fetch_and(!(1 << slot), Ordering::Relaxed);
+    }
+
     /// The connection that was used longest ago; or, while several threads ask at the same time, the
-    /// one nearest to this thread. Its entry stays where it is, so that the threads meet neither in
-    /// the queue nor at a connection, as long as there are enough of these. Where there is only one,
-    /// threads that take turns need not pass the queue on as well.
+    /// one nearest to this thread. Its entry stays where it is, so that the threads meet neither at
+    /// the entries nor at a connection, as long as there are enough of these.
     #[inline(always)]
     pub(super) fn pop_or_near(
         &self,
-        traffic: &Traffic,
         now: Tick,
         thread: u64,
     ) -> Option<(Arc<Connection<C>>, Source)> {
-        if traffic.is_met(now) {
-            let near = self.lease_near(traffic, now, thread);
+        if self.front.traffic.is_contended(now) {
+            let near = self.lease_near(thread);
             if near.is_some() {
                 return near;
             }
@@ -88,34 +126,26 @@ impl<C, E> Body<C, E> {
         let (connection, source) = self.pop()?;
         if connection.user.load(Ordering::Relaxed) != thread {
             connection.user.store(thread, Ordering::Relaxed);
-            traffic.note_change(now);
+            self.front.traffic.note_change(now);
         }
         Some((connection, source))
     }
 
-    /// Leases the connection nearest to a thread, if it has room and the order of reuse does not
-    /// matter.
-    fn lease_near(
-        &self,
-        traffic: &Traffic,
-        now: Tick,
-        thread: u64,
-    ) -> Option<(Arc<Connection<C>>, Source)> {
-        let mut occupied = self.counters.occupied.load(Ordering::Relaxed);
+    /// Leases the connection nearest to a thread, if it has room.
+    fn lease_near(&self, thread: u64) -> Option<(Arc<Connection<C>>, Source)> {
+        let mut occupied = self.front.occupied();
         let count = u64::from(occupied.count_ones());
-        if count == 0 || count > 1 && !traffic.is_contended(now) {
-            return None;
-        }
-        for _ in 0..thread % count {
+        for _ in 0..thread.checked_rem(count)? {
             occupied &= occupied - 1;
         }
-        self.lease_through(&self.slots[occupied.trailing_zeros() as usize])
+        let body = self.body.get()?;
+        Self::lease_through(&body.slots[occupied.trailing_zeros() as usize])
     }
 
-    /// Pops until an entry can be leased.
+    /// Leases the connection whose entry comes first.
     #[inline]
     pub(super) fn pop(&self) -> Option<(Arc<Connection<C>>, Source)> {
-        let connection = self.idle.pop()?;
+        let connection = self.take_entry()?;
         if connection.max_leases == 1 && connection.word.transition_from_idle() {
             return Some((connection, Source::Idle));
         }
@@ -125,9 +155,10 @@ impl<C, E> Body<C, E> {
     /// The same for an entry that was popped and is shared or void, and those behind it.
     #[inline(never)]
     fn pop_from(&self, mut connection: Arc<Connection<C>>) -> Option<(Arc<Connection<C>>, Source)> {
-        // Each turn drops a void entry for good; at most `capacity` of them exist at a time. None is
+        // Each turn drops a void entry for good; there is one at most of each connection. None is
         // popped that is not looked at: its connection would count as queued for ever.
-        for turn in 0..=2 * self.idle.capacity() {
+        let turns = 2 * usize::from(self.slots);
+        for turn in 0..=turns {
             match connection.word.transition_to_leased(connection.max_leases) {
                 Leased::Taken { requeue, shared } => {
                     if requeue {
@@ -135,19 +166,35 @@ impl<C, E> Body<C, E> {
                     }
                     return Some((connection, Source::of_live(shared)));
                 }
-                Leased::No if turn == 2 * self.idle.capacity() => return None,
-                Leased::No => connection = self.idle.pop()?,
+                Leased::No if turn == turns => return None,
+                Leased::No => connection = self.take_entry()?,
             }
         }
         None
     }
 
-    /// Leases any connection with room, whatever the queue shows.
-    pub(super) fn lease_through_slots(&self) -> Option<(Arc<Connection<C>>, Source)> {
-        self.slots.iter().find_map(|slot| self.lease_through(slot))
+    #[inline]
+    fn take_entry(&self) -> Option<Arc<Connection<C>>> {
+        if self.front.is_single()
+            && let Some(entry) = self.front.sole.take()
+        {
+            return Some(entry);
+        }
+        self.take_queued()
     }
 
-    fn lease_through(&self, slot: &Cell<Connection<C>>) -> Option<(Arc<Connection<C>>, Source)> {
+    #[inline]
+    fn take_queued(&self) -> Option<Arc<Connection<C>>> {
+        let queued = self.body.get()?.idle.get().and_then(|queue| queue.pop());
+        queued.or_else(|| self.front.sole.take())
+    }
+
+    /// Leases any connection with room, whatever the entries show.
+    pub(super) fn lease_through_slots(&self) -> Option<(Arc<Connection<C>>, Source)> {
+        self.body.get()?.slots.iter().find_map(Self::lease_through)
+    }
+
+    fn lease_through(slot: &Cell<Connection<C>>) -> Option<(Arc<Connection<C>>, Source)> {
         let mut source = Source::Idle;
         let connection = slot.clone_if(|connection| {
             match connection.word.transition_to_leased_in_place(connection.max_leases) {
@@ -161,28 +208,65 @@ impl<C, E> Body<C, E> {
         Some((connection, source))
     }
 
+    /// Puts an entry at the end.
+    #[inline]
+    pub(super) fn push(&self, connection: Arc<Connection<C>>) {
+        if !self.front.is_single() {
+            self.enqueue(connection);
+        } else if let Some(displaced) = self.front.sole.put(connection) {
+            self.enqueue_displaced(displaced);
+        }
+    }
+
+    /// There were two connections a moment ago, or there will be.
+    #[cold]
+    fn enqueue_displaced(&self, displaced: Arc<Connection<C>>) {
+        if !displaced.word.snapshot().is_final() {
+            self.enqueue(displaced);
+        }
+    }
+
+    fn queue(&self) -> &IdleQueue<Arc<Connection<C>>> {
+        let make = || Box::new(IdleQueue::new(usize::from(self.slots.max(1))));
+        self.body().idle.get_or_init(make)
+    }
+
     /// Pushes an entry. A full queue holds void entries of closed connections: the oldest
     /// goes, or if it is a live one, it goes to the end.
     #[inline]
-    pub(super) fn push(&self, connection: Arc<Connection<C>>) {
-        if let Some(evicted) = self.idle.force_push(connection) {
-            self.push_evicted(evicted);
+    fn enqueue(&self, connection: Arc<Connection<C>>) {
+        if let Some(evicted) = self.queue().force_push(connection) {
+            self.enqueue_evicted(evicted);
         }
     }
 
     #[cold]
-    fn push_evicted(&self, mut evicted: Arc<Connection<C>>) {
-        for _ in 0..self.idle.capacity() {
+    fn enqueue_evicted(&self, mut evicted: Arc<Connection<C>>) {
+        for _ in 0..self.slots {
             let state = evicted.word.snapshot();
             if state.is_final() || state.is_retiring() {
                 return;
             }
-            match self.idle.force_push(evicted) {
+            match self.queue().force_push(evicted) {
                 None => return,
                 Some(another) => evicted = another,
             }
         }
         // The one left over is live: it is found through its slot, and queued again on its return.
         evicted.word.transition_to_unqueued();
+    }
+
+    /// Drops the entries of closed connections. Without this, what the manager made of them would
+    /// live until the next acquire came by; and the last hold on it could be dropped under the lock,
+    /// where code of the manager's must not run. Whoever closes a connection holds it until after
+    /// this.
+    pub(super) fn drop_void_entries(&self) {
+        let queued = self.body.get().and_then(|body| body.idle.get()).map_or(0, |it| it.len());
+        for _ in 0..=queued {
+            let Some(entry) = self.take_entry() else { return };
+            if !entry.word.snapshot().is_final() {
+                self.push(entry);
+            }
+        }
     }
 }

@@ -66,7 +66,7 @@ impl<C, E> AccountPool<C, E> {
         let connection = Connection::new(id, order.slot, self.leases(), stamp, order.purpose);
         let connection = Arc::new(connection);
         body.slots[usize::from(order.slot)].store(Some(Arc::clone(&connection)));
-        self.counters().occupied.fetch_or(1 << order.slot, Ordering::Relaxed);
+        self.occupy(order.slot);
         Some(connection)
     }
 
@@ -129,7 +129,7 @@ impl<C, E> AccountPool<C, E> {
             }
             Opened::Open { push } => {
                 if push {
-                    body.push(Arc::clone(connection));
+                    self.push(Arc::clone(connection));
                 }
                 if waited_for {
                     orders.wake.extend(core.line.serve_first(connection));
@@ -198,9 +198,9 @@ impl<C, E> AccountPool<C, E> {
 
     /// The only place where a slot and a permit come back.
     fn give_back(&self, body: &Body<C, E>, core: &mut Core<C, E>, slot: u16) {
-        self.counters().occupied.fetch_and(!(1 << slot), Ordering::Relaxed);
+        self.unoccupy(slot);
         body.slots[usize::from(slot)].store(None);
-        body.drop_void_entries();
+        self.drop_void_entries();
         core.vacant |= 1 << slot;
         if core.debt > 0 {
             core.debt -= 1;

@@ -66,7 +66,7 @@ pub(crate) use connection::Connection;
 use dispatch::Core;
 pub(crate) use dispatch::Pressure;
 pub(crate) use duty::{DialOrder, Lost, Orders, Probe, Purpose, Reap, Take};
-use idle::Traffic;
+use idle::Front;
 use waiters::Left;
 pub(crate) use waiters::{Refusal, Waiter, Wakers};
 
@@ -91,26 +91,28 @@ const GENERATION: u64 = 1 << 32;
 /// The most slots an account can have: the vacant ones are a word of bits.
 pub(crate) const SLOTS_MAX: u16 = 64;
 
-/// One account.
+/// One account. What each acquire looks at comes first, so that it lies in as few lines of the cache
+/// as can be.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct AccountPool<C, E> {
-    account: AccountId,
     gate: AtomicU64,
+    front: Front<C>,
+    /// Made with the first connection, so that an account that is merely known costs little.
+    body: OnceLock<Box<Body<C, E>>>,
+    account: AccountId,
     /// How many sessions the account has.
     slots: u16,
     /// The index of the account's group.
     group: u16,
     /// The most connections, and the most leases on one made from now on.
     limits: AtomicU64,
-    /// Whether threads get into each other's way; beside the gate, which each acquire looks at.
-    traffic: Traffic,
-    /// Made with the first connection, so that an account that is merely known costs little.
-    body: OnceLock<Box<Body<C, E>>>,
 }
 
 #[derive(Debug)]
 struct Body<C, E> {
-    idle: IdleQueue<Arc<Connection<C>>>,
+    /// Made with the second connection.
+    idle: OnceLock<Box<IdleQueue<Arc<Connection<C>>>>>,
     slots: Box<[Cell<Connection<C>>]>,
     permits: Permits,
     counters: Counters,
@@ -133,8 +135,6 @@ struct Counters {
     /// Leases whose connection was closed by force.
     orphans: AtomicU64,
     waiting: AtomicU64,
-    /// The slots that hold a connection, as bits: a hint that spares a reading the empty ones.
-    occupied: AtomicU64,
     /// Until when some method must rest; changed under the lock.
     resting_until: AtomicU64,
 }
@@ -150,7 +150,7 @@ impl<C, E> AccountPool<C, E> {
             slots,
             group,
             limits: AtomicU64::new(pack_limits(cap, leases)),
-            traffic: Traffic::default(),
+            front: Front::new(),
             body: OnceLock::new(),
         }
     }
@@ -201,7 +201,7 @@ impl<C, E> AccountPool<C, E> {
             // dispatch to see that permits and cap agree.
             let cap = self.cap();
             Box::new(Body {
-                idle: IdleQueue::new(slots),
+                idle: OnceLock::new(),
                 slots: (0..slots).map(|_| Cell::empty()).collect(),
                 permits: Permits::new(usize::from(cap)),
                 counters: Counters::default(),
@@ -218,8 +218,7 @@ impl<C, E> AccountPool<C, E> {
         if gate & FLAGS != 0 {
             return Take::NotReady;
         }
-        let Some(body) = self.body.get() else { return Take::Empty };
-        match body.pop_or_near(&self.traffic, now, thread) {
+        match self.pop_or_near(now, thread) {
             Some((connection, source)) if connection.stamp == gate => {
                 Take::Leased(connection, source)
             }
@@ -233,7 +232,7 @@ impl<C, E> AccountPool<C, E> {
     #[inline(never)]
     pub(crate) fn try_lease_any(&self, now: Tick, thread: u64) -> Take<C> {
         match self.try_lease(now, thread) {
-            Take::Empty => self.take_from(Body::lease_through_slots),
+            Take::Empty => self.take_from(Self::lease_through_slots),
             other => other,
         }
     }
@@ -241,18 +240,18 @@ impl<C, E> AccountPool<C, E> {
     /// The same, in the order of reuse whoever asks at the same time: after a lease that was given
     /// back, the next is of another connection, if there is one.
     pub(crate) fn try_lease_in_order(&self) -> Take<C> {
-        self.take_from(|body| body.pop().or_else(|| body.lease_through_slots()))
+        self.take_from(|pool| pool.pop().or_else(|| pool.lease_through_slots()))
     }
 
     fn take_from(
         &self,
-        lease: impl FnOnce(&Body<C, E>) -> Option<(Arc<Connection<C>>, Source)>,
+        lease: impl FnOnce(&Self) -> Option<(Arc<Connection<C>>, Source)>,
     ) -> Take<C> {
         let gate = self.gate.load(Ordering::Relaxed);
         if gate & FLAGS != 0 {
             return Take::NotReady;
         }
-        match self.body.get().and_then(|body| lease(body)) {
+        match lease(self) {
             Some((connection, source)) if connection.stamp == gate => {
                 Take::Leased(connection, source)
             }
@@ -375,7 +374,7 @@ impl<C, E> AccountPool<C, E> {
             return Some(self.release_slowly(connection, now, pressure));
         }
         match connection.word.transition_to_idle() {
-            Some(true) => self.body().push(connection),
+            Some(true) => self.push(connection),
             Some(false) => {}
             None => return self.release_unusual(connection, now),
         }
@@ -392,7 +391,7 @@ impl<C, E> AccountPool<C, E> {
         match connection.word.transition_to_released() {
             Released::Open { push } => {
                 if push {
-                    self.body().push(connection);
+                    self.push(connection);
                 }
                 if load_after_change(&self.gate) == stamp {
                     return None;

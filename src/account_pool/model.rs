@@ -192,7 +192,7 @@ fn model_a_lease_in_place_and_one_by_its_entry_leave_the_connection_to_be_found(
     explore(|| {
         let (engine, lease) = warmed(1, 1);
         release(&engine, lease);
-        engine.traffic.set_contended(NOW + 1);
+        engine.front.traffic.set_contended(NOW + 1);
         let other = {
             let engine = Arc::clone(&engine);
             thread::spawn(move || lease_and_release(&engine, NOW))

@@ -112,7 +112,7 @@ impl<C, E> AccountPool<C, E> {
         let Some(body) = self.body.get() else { return };
         let counters = &body.counters;
         let mut live = 0;
-        let mut occupied = counters.occupied.load(Ordering::Relaxed);
+        let mut occupied = self.front.occupied();
         while occupied != 0 {
             body.slots[occupied.trailing_zeros() as usize].look(|connection| {
                 totals.uses += connection.uses();
