@@ -45,6 +45,8 @@ enum Step<M: Manager> {
     /// Not begun; or over, if the home is gone.
     Start,
     Waiting(Arc<Waiter<M::Connection, M::Error>>),
+    /// A connection was leased that takes more than a look.
+    Found(Arc<Connection<M::Connection>>, Source),
     /// The connection was idle for long and is being checked.
     Checking(Arc<Connection<M::Connection>>, Source, Proof),
     Failed(AcquireError<M::Error>),
@@ -154,18 +156,19 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
         }
     }
 
-    /// Lends a connection that is free now and needs no more than a look.
+    /// A connection that is free now and needs no more than a look, with its count of uses.
     #[inline(always)]
-    fn lend_at_once(&mut self) -> Option<Lease<M, H>> {
+    fn take_at_once(&mut self) -> Option<(Arc<Connection<M::Connection>>, u64)> {
         let entry = self.home.as_ref()?.account().entry();
         let now = entry.shared.clock.coarse();
         match entry.pool.try_lease(now, thread_number()) {
             Take::Leased(connection, source) => {
                 if entry.is_broken(&connection) || needs_check(entry, &connection, source) {
-                    return self.take_up(connection, source);
+                    self.step = Step::Found(connection, source);
+                    return None;
                 }
                 let uses = entry.pool.accept(&connection, source, now, self.site);
-                Some(Lease::new(self.home.take()?, connection, uses))
+                Some((connection, uses))
             }
             // It bears a lease, like any other that was taken.
             Take::Outdated(connection) => {
@@ -173,19 +176,6 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
                 None
             }
             Take::Empty | Take::NotReady => None,
-        }
-    }
-
-    /// Goes on with a connection that needs more than a look.
-    #[cold]
-    fn take_up(
-        &mut self,
-        connection: Arc<Connection<M::Connection>>,
-        source: Source,
-    ) -> Option<Lease<M, H>> {
-        match self.inspect(connection, source) {
-            Some(Next::Over(lease)) => lease.ok(),
-            Some(Next::On | Next::Later) | None => None,
         }
     }
 
@@ -304,6 +294,16 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
                 };
                 self.checked(connection, source, passed, context)
             }
+            Step::Found(..) => {
+                let found = std::mem::replace(&mut self.step, Step::Done);
+                let Step::Found(connection, source) = found else {
+                    unreachable!("BUG: the step was just read")
+                };
+                match self.inspect(connection, source) {
+                    Some(next) => next,
+                    None => self.start(context),
+                }
+            }
             Step::Start if self.home.is_some() => {
                 self.step = Step::Done;
                 self.start(context)
@@ -398,9 +398,10 @@ impl<M: Manager, H: Home<M>> Future for Acquire<M, H> {
             // The usual case, before the step is touched: moving it costs as much as the lease.
             if !is_heard
                 && !this.fresh
-                && let Some(lease) = this.lend_at_once()
+                && let Some((connection, uses)) = this.take_at_once()
             {
-                return Poll::Ready(Ok(lease));
+                let home = this.home.take().expect("BUG: an acquire lends once");
+                return Poll::Ready(Ok(Lease::new(home, connection, uses)));
             }
         }
         this.poll_on(context, is_heard)
@@ -476,6 +477,9 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
                     entry.give_back(connection);
                 }
             }
+            Step::Found(connection, _) => {
+                self.entry().give_back(connection);
+            }
             // A check that was cut short has proved nothing.
             Step::Checking(connection, ..) => {
                 let entry = self.entry();
@@ -492,6 +496,7 @@ impl<M: Manager, H: Home<M>> fmt::Debug for Acquire<M, H> {
         let step = match &self.step {
             Step::Start => "start",
             Step::Waiting(_) => "waiting",
+            Step::Found(..) => "found",
             Step::Checking(..) => "checking",
             Step::Failed(_) => "failed",
             Step::Done => "done",
