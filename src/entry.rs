@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::error::SendError;
 
 use crate::account_pool::{
-    AccountPool, CloseReason, Connection, ConnectionId, Orders, Pressure, Probe, SLOTS_MAX, Wakers,
+    AccountPool, CloseReason, Connection, Orders, Pressure, Probe, SLOTS_MAX, Wakers,
 };
 use crate::caught::text_of;
 use crate::clock::now;
@@ -35,8 +35,6 @@ pub(crate) struct Entry<M: Manager> {
     pub(crate) shared: Arc<Shared<M>>,
     pub(crate) pool: AccountPool<M::Connection, M::Error>,
     pub(crate) egress: Egress,
-    /// Tells it from an entry that was in its place before.
-    pub(crate) serial: u32,
     /// The leases per connection that the manager asked for.
     leases: u16,
     /// In which lists of the registry it stands.
@@ -70,7 +68,6 @@ impl<M: Manager> Entry<M> {
             pool,
             shared: Arc::clone(shared),
             egress: profile.egress.clone(),
-            serial: shared.next_serial(),
             leases: profile.leases.max(1),
             marks: Marks::default(),
             stirred: Stirred::default(),
@@ -357,11 +354,10 @@ impl<M: Manager> Entry<M> {
     }
 
     /// A lease has been held for so many milliseconds that it may have been forgotten.
-    pub(crate) fn tell_held(&self, slot: u16, id: ConnectionId, held: u64) {
-        let account = self.pool.account();
+    pub(crate) fn tell_held(&self, connection: &Connection<M::Connection>, held: u64) {
+        let (account, id) = (self.pool.account(), connection.id);
         let held = Duration::from_millis(held);
-        let site = self.pool.connections().find(|it| it.slot == slot && it.id == id);
-        let site = site.and_then(|connection| connection.held()).and_then(|(_, site)| site);
+        let site = connection.held().and_then(|(_, site)| site);
         self.counters().lease_leaks.fetch_add(1, Ordering::Relaxed);
         let at = site.map(ToString::to_string).unwrap_or_default();
         tracing::warn!(%account, %id, ?held, at, "a lease is held for long: was it forgotten?");

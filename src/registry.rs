@@ -8,7 +8,7 @@ mod mark;
 mod roll;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as Place;
@@ -75,20 +75,36 @@ impl<M: Manager> Registry<M> {
         }
     }
 
-    /// Removes an account that holds nothing, and keeps its totals. `idle`: and that nobody
-    /// holds a handle of; else one that was closed, so that a handle of it opens nothing.
-    pub(crate) fn collect(
+    /// Removes an account that holds nothing and that nobody holds a handle of, and keeps its totals;
+    /// not one that came in its place.
+    pub(crate) fn collect_idle(
+        &self,
+        account: AccountId,
+        idle: &Weak<Entry<M>>,
+        now: Tick,
+    ) -> Option<Arc<Entry<M>>> {
+        // Under the map's lock nobody can take a new handle, so a count of one stays one.
+        self.collect(account, now, |entry| {
+            Arc::as_ptr(entry) == idle.as_ptr() && Arc::strong_count(entry) == 1
+        })
+    }
+
+    /// Removes an account that was closed and holds nothing, and keeps its totals: a handle of it
+    /// opens nothing.
+    pub(crate) fn collect_closed(&self, account: AccountId, now: Tick) -> Option<Arc<Entry<M>>> {
+        // Two removals of one account may overlap: what the second finds can be a new account pool in
+        // the place of the one it closed, and in use.
+        self.collect(account, now, |entry| entry.pool.is_closed())
+    }
+
+    fn collect(
         &self,
         account: AccountId,
         now: Tick,
-        idle: bool,
+        is_over: impl FnOnce(&Arc<Entry<M>>) -> bool,
     ) -> Option<Arc<Entry<M>>> {
-        // Under the map's lock nobody can take a new handle, so a count of one stays one.
         let gone = self.accounts.remove_if(&account, |_, entry| {
-            // Two removals of one account may overlap: what the second finds can be a new
-            // account pool in the place of the one it closed, and in use.
-            let over = if idle { Arc::strong_count(entry) == 1 } else { entry.pool.is_closed() };
-            let goes = over && entry.pool.is_empty(now);
+            let goes = is_over(entry) && entry.pool.is_empty(now);
             if goes {
                 entry.count_out();
             }

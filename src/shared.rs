@@ -34,7 +34,7 @@ pub(crate) struct Shared<M: Manager> {
     pub(crate) lanes: Lanes,
     pub(crate) groups: Arc<Groups>,
     pub(crate) events: Events,
-    pub(crate) expiry: Expiry,
+    pub(crate) expiry: Expiry<M>,
     /// The pool's accounts. Weak: every account holds this, so a strong one would never end.
     pub(crate) registry: std::sync::Weak<Registry<M>>,
     pub(crate) errands: mpsc::UnboundedSender<Errand<M>>,
@@ -150,12 +150,6 @@ impl<M: Manager> Shared<M> {
     /// A number that no other connection of this pool has.
     pub(crate) fn next_connection(&self) -> u64 {
         self.next_connection.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// A number that none of the last billions of entries of this pool has.
-    #[expect(clippy::cast_possible_truncation, reason = "it tells apart what lives close together")]
-    pub(crate) fn next_serial(&self) -> u32 {
-        self.next_connection() as u32
     }
 
     /// Whether a warning of a kind that may come in floods may be logged: one in a second.

@@ -230,18 +230,15 @@ impl<C, E> AccountPool<C, E> {
     /// The reaper's look at a connection whose entry for the tick `look` is due.
     pub(crate) fn reap(
         &self,
-        slot: u16,
-        id: ConnectionId,
+        connection: &Arc<Connection<C>>,
         look: Tick,
         now: Tick,
         max_idle: u64,
         max_held: u64,
     ) -> Reap<C> {
-        let Some(body) = self.body.get() else { return Reap::Gone };
-        let found = body.slots.get(usize::from(slot)).and_then(|slot| slot.load());
-        let Some(connection) = found.filter(|it| it.id == id && it.look() == look) else {
+        if connection.look() != look {
             return Reap::Gone;
-        };
+        }
         // Whenever a leased one is returned, it will have been used after now. By then it may
         // have idle time left and reach its age in it; one past its age does not come back.
         let retire_at = connection.retire_at();
@@ -261,7 +258,7 @@ impl<C, E> AccountPool<C, E> {
                 if now >= until && connection.word.transition_to_reaped() {
                     let aged = retire_at <= now;
                     connection.note_reason(if aged { CloseReason::Age } else { CloseReason::Idle });
-                    return Reap::Expired(self.closing(connection));
+                    return Reap::Expired(self.closing(Arc::clone(connection)));
                 }
                 // An acquire may have won the race for it: then it was used just now.
                 if now >= until { leased_until } else { until }

@@ -364,28 +364,25 @@ fn a_quarantined_session_is_not_dialled_and_the_last_one_refuses_the_line() {
 fn the_reaper_closes_what_was_idle_long_enough_and_asks_again_about_the_rest() {
     let engine = engine(1, 1, 1);
     let lease = first_lease(&engine);
-    let (slot, id) = (lease.slot, lease.id);
+    let record = Arc::clone(&lease);
     assert!(
-        matches!(engine.reap(slot, id, 0, NOW + 10, 100, Tick::MAX), Reap::Again(_)),
+        matches!(engine.reap(&record, 0, NOW + 10, 100, Tick::MAX), Reap::Again(_)),
         "it is leased"
     );
     let _ = engine.release(lease, NOW + 50, Pressure::Calm);
     let look = NOW + 110;
-    let Reap::Again(tick) = engine.reap(slot, id, look, NOW + 110, 100, Tick::MAX) else {
+    let Reap::Again(tick) = engine.reap(&record, look, NOW + 110, 100, Tick::MAX) else {
         panic!("used at 50")
     };
     assert_eq!(tick, NOW + 150);
-    assert!(
-        matches!(engine.reap(slot, id, look, tick, 100, Tick::MAX), Reap::Gone),
-        "an old entry"
-    );
-    let Reap::Expired(orders) = engine.reap(slot, id, tick, tick, 100, Tick::MAX) else {
+    assert!(matches!(engine.reap(&record, look, tick, 100, Tick::MAX), Reap::Gone), "an old entry");
+    let Reap::Expired(orders) = engine.reap(&record, tick, tick, 100, Tick::MAX) else {
         panic!("idle for 100")
     };
     assert_eq!(orders.close[0].reason(), CloseReason::Idle);
     assert!(matches!(engine.try_lease_any(NOW, 0), Take::Empty));
     assert!(engine.vacate(&orders.close[0], tick, 0.0).is_empty());
-    assert!(matches!(engine.reap(slot, id, tick, tick, 100, Tick::MAX), Reap::Gone));
+    assert!(matches!(engine.reap(&record, tick, tick, 100, Tick::MAX), Reap::Gone));
 }
 
 #[test]
@@ -395,10 +392,9 @@ fn void_entries_never_fill_the_queue() {
         let (waiter, orders) = join(&engine, false);
         let _ = dial(&engine, orders.dial[0], id).unwrap();
         let lease = served(&waiter).unwrap();
-        let slot = lease.slot;
-        let id = lease.id;
+        let record = Arc::clone(&lease);
         assert!(engine.release(lease, NOW, Pressure::Calm).is_none());
-        let Reap::Expired(orders) = engine.reap(slot, id, 0, NOW + 100, 100, Tick::MAX) else {
+        let Reap::Expired(orders) = engine.reap(&record, 0, NOW + 100, 100, Tick::MAX) else {
             panic!()
         };
         let _ = engine.vacate(&orders.close[0], NOW, 0.0);
@@ -521,12 +517,12 @@ fn the_reaper_comes_back_for_the_age_of_a_connection_that_it_found_leased() {
     let connection = engine.begin_dial(orders.dial[0], ConnectionId(1)).unwrap();
     let _ = engine.complete_dial(&connection, 7, NOW + 150, NOW);
     let lease = served(&waiter).unwrap();
-    let Reap::Again(look) = engine.reap(0, connection.id, 0, NOW + 100, 100, Tick::MAX) else {
+    let Reap::Again(look) = engine.reap(&connection, 0, NOW + 100, 100, Tick::MAX) else {
         panic!("it is leased")
     };
     assert_eq!(look, NOW + 150, "idle again by then, it has idle time left and no age");
     assert!(engine.release(lease, NOW + 110, Pressure::Calm).is_none());
-    let Reap::Expired(orders) = engine.reap(0, connection.id, look, look, 100, Tick::MAX) else {
+    let Reap::Expired(orders) = engine.reap(&connection, look, look, 100, Tick::MAX) else {
         panic!("its age is over")
     };
     assert_eq!(orders.close[0].reason(), CloseReason::Age);

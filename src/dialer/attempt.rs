@@ -230,7 +230,7 @@ impl<M: Manager> Attempt<M> {
         let first_look = shared.hot.max_idle_ms().min(millis(shared.config().watch.held_lease));
         let due = (now + first_look).min(retire_at);
         connection.set_look(due);
-        shared.expiry.schedule(due, Due::Connection { account, slot, id, look: due });
+        shared.expiry.schedule(due, Due::look_at(entry, connection, due));
         entry.carry_out(orders);
         // The new connection may lie idle while others wait for its place.
         if self.connection.take().is_some_and(|it| it.word.snapshot().leases() == 0) {

@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::account::AccountId;
-use crate::account_pool::{ConnectionId, Reap};
+use crate::account_pool::{Connection, Reap};
 use crate::caught::asked;
 use crate::clock::{Tick, millis, nanos, now, unix_time};
+use crate::entry::Entry;
 use crate::events::Event;
 pub(crate) use crate::expiry::wheel::Wheel;
 use crate::manager::Manager;
@@ -25,26 +25,32 @@ use crate::sync::{AtomicU64, Mutex, Ordering};
 /// How many entries are visited before other tasks get a turn.
 const BATCH: usize = 1024;
 
-/// What an entry is about.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Due {
+/// What an entry is about. It leads to the account without the registry: that of an account which
+/// nobody has touched for long is memory to wait for.
+pub(crate) enum Due<M: Manager> {
     Connection {
-        account: AccountId,
-        slot: u16,
-        id: ConnectionId,
+        account: Weak<Entry<M>>,
+        connection: Weak<Connection<M::Connection>>,
         /// The tick of this entry: one that the connection does not expect is out of date.
         look: Tick,
     },
-    Account {
-        account: AccountId,
-        /// Of the account's entry: one that came in its place has a wheel entry of its own.
-        serial: u32,
-    },
+    Account(Weak<Entry<M>>),
 }
 
-#[derive(Debug)]
-pub(crate) struct Expiry {
-    wheel: Mutex<Wheel<Due>>,
+impl<M: Manager> Due<M> {
+    /// A look at a connection, at the tick `look`.
+    pub(crate) fn look_at(
+        account: &Arc<Entry<M>>,
+        connection: &Arc<Connection<M::Connection>>,
+        look: Tick,
+    ) -> Self {
+        let (account, connection) = (Arc::downgrade(account), Arc::downgrade(connection));
+        Self::Connection { account, connection, look }
+    }
+}
+
+pub(crate) struct Expiry<M: Manager> {
+    wheel: Mutex<Wheel<Due<M>>>,
     runs: AtomicU64,
     /// Entries that were looked at, over all runs.
     visits: AtomicU64,
@@ -56,7 +62,7 @@ pub(crate) struct Expiry {
     changed: Notify,
 }
 
-impl Expiry {
+impl<M: Manager> Expiry<M> {
     pub(crate) fn new(interval: Duration, now: Tick) -> Self {
         Self {
             wheel: Mutex::new(Wheel::new(millis(interval), now)),
@@ -68,7 +74,7 @@ impl Expiry {
         }
     }
 
-    pub(crate) fn schedule(&self, due: Tick, entry: Due) {
+    pub(crate) fn schedule(&self, due: Tick, entry: Due<M>) {
         self.wheel.lock().insert(due, entry);
     }
 
@@ -127,6 +133,7 @@ async fn visit_all<M: Manager>(shared: &Arc<Shared<M>>, registry: &Registry<M>) 
     let (mut visits, mut visited) = (0, 0);
     for piece in due {
         visited += piece.len();
+        fetch(&piece);
         let again = piece.into_iter().filter_map(|entry| visit(shared, registry, entry, tick));
         let again: Vec<_> = again.collect();
         {
@@ -155,36 +162,58 @@ async fn visit_all<M: Manager>(shared: &Arc<Shared<M>>, registry: &Registry<M>) 
     shared.expiry.last_run.store(millis(unix_time()), Ordering::Relaxed);
 }
 
+/// Has the processor fetch what the visits of a piece begin with. Nobody has touched it for long, and
+/// a visit is full of steps that wait for all loads before them: here it is loaded side by side, so
+/// that all of it takes little longer than one.
+fn fetch<M: Manager>(piece: &[Due<M>]) {
+    let mut held = 0;
+    for due in piece {
+        held += match due {
+            Due::Connection { account, connection, .. } => {
+                account.strong_count() + connection.strong_count()
+            }
+            Due::Account(account) => account.strong_count(),
+        };
+    }
+    std::hint::black_box(held);
+}
+
 /// Visits one entry; answers when to come back, and with what. What it lets go of may be the last
 /// hold on a connection, whose end is the manager's code: if that panics, it is visited again.
 fn visit<M: Manager>(
     shared: &Shared<M>,
     registry: &Registry<M>,
-    due: Due,
+    mut due: Due<M>,
     now: Tick,
-) -> Option<(Tick, Due)> {
-    asked("the end of a connection", || visit_one(shared, registry, due, now))
-        .unwrap_or(Some((now + 1, due)))
+) -> Option<(Tick, Due<M>)> {
+    let visited = asked("the end of a connection", || visit_one(shared, registry, &due, now));
+    let Some(next) = visited else { return Some((now + 1, due)) };
+    let next = next?;
+    if let Due::Connection { look, .. } = &mut due {
+        *look = next;
+    }
+    Some((next, due))
 }
 
 fn visit_one<M: Manager>(
     shared: &Shared<M>,
     registry: &Registry<M>,
-    due: Due,
+    due: &Due<M>,
     now: Tick,
-) -> Option<(Tick, Due)> {
+) -> Option<Tick> {
     let max_idle = shared.hot.max_idle_ms();
     match due {
-        Due::Connection { account, slot, id, look } => {
-            let entry = registry.find(account)?;
+        Due::Connection { account, connection, look } => {
+            let (entry, connection) = (account.upgrade()?, connection.upgrade()?);
             let max_held = millis(shared.config.load().watch.held_lease);
-            match entry.pool.reap(slot, id, look, now, max_idle, max_held) {
-                Reap::Again(look) => Some((look, Due::Connection { account, slot, id, look })),
+            match entry.pool.reap(&connection, *look, now, max_idle, max_held) {
+                Reap::Again(look) => Some(look),
                 Reap::Held(look, since) => {
                     // A listener's code. The next look is at another time than this one.
                     let held = now.saturating_sub(since);
-                    let _told = asked("a lease that is held", || entry.tell_held(slot, id, held));
-                    Some((look, Due::Connection { account, slot, id, look }))
+                    let _told =
+                        asked("a lease that is held", || entry.tell_held(&connection, held));
+                    Some(look)
                 }
                 Reap::Expired(orders) => {
                     entry.carry_out(orders);
@@ -193,24 +222,25 @@ fn visit_one<M: Manager>(
                 Reap::Gone => None,
             }
         }
-        Due::Account { account, serial } => {
-            // The handle is given up before the look: with it the account would be in use.
-            if registry.find(account)?.serial != serial {
-                return None;
+        Due::Account(account) => {
+            if account.strong_count() > 1 {
+                return Some(now + max_idle);
             }
-            match registry.collect(account, now, true) {
+            // The handle is given up before the look: with it the account would be in use.
+            let id = account.upgrade()?.pool.account();
+            match registry.collect_idle(id, account, now) {
                 Some(entry) => {
                     forget(shared, &entry);
                     None
                 }
-                None => Some((now + max_idle, due)),
+                None => Some(now + max_idle),
             }
         }
     }
 }
 
 /// Tells that an account has left the registry, which has kept its totals.
-pub(crate) fn forget<M: Manager>(shared: &Shared<M>, entry: &crate::entry::Entry<M>) {
+pub(crate) fn forget<M: Manager>(shared: &Shared<M>, entry: &Entry<M>) {
     let account = entry.pool.account();
     shared.events.emit(|| Event::AccountClosed { account });
 }

@@ -151,7 +151,7 @@ impl<M: Manager> Pool<M> {
         if !self.forget_removed(account) {
             // Closed and not empty: the account's wheel entry collects it later, unless somebody
             // asks for the account before.
-            let due = Due::Account { account, serial: entry.serial };
+            let due = Due::Account(Arc::downgrade(&entry));
             shared.expiry.schedule(shared.clock.tick(), due);
         }
         true
@@ -160,7 +160,7 @@ impl<M: Manager> Pool<M> {
     /// Forgets a removed account that has nothing left. Answers whether it did.
     pub(super) fn forget_removed(&self, account: AccountId) -> bool {
         let shared = &self.inner.shared;
-        let gone = self.inner.registry.collect(account, shared.clock.tick(), false);
+        let gone = self.inner.registry.collect_closed(account, shared.clock.tick());
         if let Some(entry) = &gone {
             forget(shared, entry);
         }
@@ -252,19 +252,17 @@ impl<M: Manager> Pool<M> {
     }
 
     /// Draws new age limits and looks at each connection as early as the new times ask.
-    fn retime(&self, entry: &Entry<M>) {
+    fn retime(&self, entry: &Arc<Entry<M>>) {
         let shared = &self.inner.shared;
         let tick = shared.clock.tick();
-        let account = entry.pool.account();
         for connection in entry.pool.connections() {
             let Some(live) = connection.live() else { continue };
             let retire_at = shared.draw_retirement(live.created);
             connection.set_retire_at(retire_at);
             let due = (connection.last_used() + shared.hot.max_idle_ms()).min(retire_at).max(tick);
-            let (slot, id) = (connection.slot, connection.id);
             // The old entry no longer matches and is dropped when it comes up.
             connection.set_look(due);
-            shared.expiry.schedule(due, Due::Connection { account, slot, id, look: due });
+            shared.expiry.schedule(due, Due::look_at(entry, &connection, due));
         }
     }
 

@@ -93,7 +93,7 @@ impl<M: Manager> Pool<M> {
                 entry.note_afoot();
             }
             let due = shared.clock.tick() + shared.hot.max_idle_ms();
-            shared.expiry.schedule(due, Due::Account { account, serial: entry.serial });
+            shared.expiry.schedule(due, Due::Account(Arc::downgrade(&entry)));
             shared.events.emit(|| Event::AccountOpened { account });
             entry.schedule_probes(u64::MAX);
             if shared.is_closing() {

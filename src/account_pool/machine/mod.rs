@@ -16,8 +16,8 @@ mod oracle;
 mod play;
 
 use std::panic::Location;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering as AtomicOrdering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -172,7 +172,7 @@ struct Machine {
     dials: Vec<Attempt>,
     drains: Vec<Link>,
     watches: Vec<Instant>,
-    looks: Vec<(Tick, u16, ConnectionId)>,
+    looks: Vec<(Tick, Weak<Connection<u32>>, ConnectionId)>,
     next_id: u64,
     opened: u64,
     gone: u64,

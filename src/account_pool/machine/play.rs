@@ -270,7 +270,7 @@ impl Machine {
                 assert_eq!(orders.cleared, cleared, "whether a doubt was resolved");
                 let due = (now + MAX_IDLE).min(retire_at);
                 link.set_look(due);
-                self.looks.push((due, link.slot, link.id));
+                self.looks.push((due, Arc::downgrade(&link), link.id));
                 let step = Step { opened: Some(link.id), ..Step::default() };
                 self.carry_out(orders, &step);
                 let ended = self.record(link.id).phase == Phase::Final;
@@ -370,7 +370,7 @@ impl Machine {
     }
 
     pub(super) fn reap(&mut self, index: usize) {
-        let (look, slot, id) = self.looks.swap_remove(index);
+        let (look, link, id) = self.looks.swap_remove(index);
         let now = self.now;
         let found = self.records.iter().find(|it| it.id() == id);
         let live = found.filter(|it| matches!(it.phase, Phase::Open | Phase::Retiring));
@@ -379,7 +379,8 @@ impl Machine {
             (now >= it.retire_at.min(it.last_used + MAX_IDLE)).then_some(reason)
         });
         let is_live = live.is_some();
-        match self.engine.reap(slot, id, look, now, MAX_IDLE, Tick::MAX) {
+        let reap = |it| self.engine.reap(&it, look, now, MAX_IDLE, Tick::MAX);
+        match link.upgrade().map_or(Reap::Gone, reap) {
             Reap::Expired(orders) => {
                 let reason = expired.expect("I14: reaped, and neither idle for long nor old");
                 assert_eq!(orders.close.len(), 1);
@@ -389,7 +390,7 @@ impl Machine {
             Reap::Again(next) => {
                 assert!(is_live && expired.is_none(), "I14: it has expired, and stays");
                 assert!(next > now, "the reaper spins");
-                self.looks.push((next, slot, id));
+                self.looks.push((next, link, id));
             }
             Reap::Gone => assert!(!is_live, "the reaper has forgotten a live connection"),
         }
