@@ -93,6 +93,11 @@ impl<C, E> AccountPool<C, E> {
             .flat_map(|body| body.slots.iter().filter_map(|slot| slot.load()))
     }
 
+    /// Whether some slot holds a connection, as was seen a moment ago.
+    pub(crate) fn has_connections(&self) -> bool {
+        self.front.occupied() != 0
+    }
+
     /// Adds this account's numbers to a sum.
     pub(crate) fn add_to(&self, totals: &mut Totals) {
         let Some(body) = self.body.get() else { return };

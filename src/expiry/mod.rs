@@ -223,11 +223,15 @@ fn visit_one<M: Manager>(
             }
         }
         Due::Account(account) => {
-            if account.strong_count() > 1 {
+            // Seen from outside first: whatever is in use need not be looked up.
+            let is_held = account.strong_count() > 1;
+            let entry = account.upgrade()?;
+            if is_held || entry.pool.has_connections() {
                 return Some(now + max_idle);
             }
-            // The handle is given up before the look: with it the account would be in use.
-            let id = account.upgrade()?.pool.account();
+            let id = entry.pool.account();
+            // Given up before the look: with this handle the account would be in use.
+            drop(entry);
             match registry.collect_idle(id, account, now) {
                 Some(entry) => {
                     forget(shared, &entry);
