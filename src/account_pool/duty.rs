@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::account_pool::connection::{Connection, Source};
 use crate::account_pool::waiters::Wakers;
 use crate::clock::{Instant, Tick};
@@ -32,7 +34,7 @@ pub(crate) struct Orders<C> {
     /// Open these. Each holds a slot and a permit of the account.
     pub(crate) dial: Vec<DialOrder>,
     /// Close these: their word is final. Each still holds its slot and its permit.
-    pub(crate) close: Vec<Arc<Connection<C>>>,
+    pub(crate) close: SmallVec<[Arc<Connection<C>>; 1]>,
     /// Close these by force when `drain_timeout` has passed.
     pub(crate) drain: Vec<Arc<Connection<C>>>,
     /// Ask for expired waiters at this time.
@@ -51,7 +53,7 @@ impl<C> Orders<C> {
         Self {
             wake: Wakers::new(),
             dial: Vec::new(),
-            close: Vec::new(),
+            close: SmallVec::new(),
             drain: Vec::new(),
             watch: None,
             ended: false,
