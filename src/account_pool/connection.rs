@@ -144,11 +144,13 @@ pub(crate) struct Connection<C> {
     pub(crate) word: StateWord,
     last_used: AtomicU64,
     uses: AtomicU64,
-    held_since: AtomicU64,
-    held_at: AtomicU64,
+    /// Uses of one that can be shared, at a time when it was not.
+    sole_uses: AtomicU64,
     /// The thread that took its entry last.
     pub(crate) user: AtomicU64,
+    held_since: AtomicU64,
     // From here on few leases write.
+    held_at: AtomicU64,
     /// Errors, the reason of its end, and whether it is in doubt.
     notes: AtomicU64,
     /// When it reaches its own age limit, jitter included; the end of time until it is open.
@@ -161,7 +163,6 @@ pub(crate) struct Connection<C> {
     /// What it was dialled for.
     pub(crate) purpose: Purpose,
     live: OnceLock<Live<C>>,
-    shared_uses: AtomicU64,
     pub(crate) id: ConnectionId,
     /// The tick of the wheel entry that is in force.
     look: AtomicU64,
@@ -183,7 +184,7 @@ impl<C> Connection<C> {
             word: StateWord::connecting(),
             last_used: AtomicU64::new(0),
             uses: AtomicU64::new(0),
-            shared_uses: AtomicU64::new(0),
+            sole_uses: AtomicU64::new(0),
             retire_at: AtomicU64::new(Tick::MAX),
             notes: AtomicU64::new(0),
             held_since: AtomicU64::new(0),
@@ -285,8 +286,9 @@ impl<C> Connection<C> {
             self.uses.store(uses, Ordering::Relaxed);
             return uses;
         }
-        if source == Source::Shared {
-            self.shared_uses.fetch_add(1, Ordering::Relaxed);
+        // Of the two kinds the rarer one is counted where many threads share the connection.
+        if source != Source::Shared {
+            self.sole_uses.fetch_add(1, Ordering::Relaxed);
         }
         self.uses.fetch_add(1, Ordering::Relaxed) + 1
     }
@@ -296,8 +298,12 @@ impl<C> Connection<C> {
         self.uses.load(Ordering::Relaxed)
     }
 
+    /// Uses at a time when others held leases of it as well.
     pub(crate) fn shared_uses(&self) -> u64 {
-        self.shared_uses.load(Ordering::Relaxed)
+        if self.max_leases == 1 {
+            return 0;
+        }
+        self.uses().saturating_sub(self.sole_uses.load(Ordering::Relaxed))
     }
 
     /// Since when it has been leased without a break, and where that began.
