@@ -286,11 +286,13 @@ fn bad_input_is_refused_by_name_before_anything_starts() {
         (vec!["serve", "--sandbox", "--faults", settings], "unknown field `pool`"),
         (vec!["serve", "--sandbox", "--config", settings], "did you mean pool.max_idle_time"),
         (vec!["serve", "--sandbox", "--config", "/none"], "cannot read /none"),
+        (vec!["config", "--config", "/none"], "give --config a file in TOML"),
         (vec!["serve", "--sandbox", "--set", "pool.max_connections=0"], "from 1 to"),
         (vec!["serve", "--sandbox", "--listen", &taken], "or 0 for any free one"),
         (vec!["serve", "--sandbox", "--listen", "0.0.0.0:0"], "only loopback"),
         (vec!["serve", "--sandbox", "--sessions", broken], "cannot be used with"),
         (vec!["serve", "--sessions", "/none"], "--sessions /none: cannot be read"),
+        (vec!["serve", "--sessions", "/none"], "give a file with one line of JSON per session"),
         (vec!["serve", "--sessions", broken], "line 1"),
         (vec!["serve", "--sandbox", "--state", broken], "cannot be used with"),
         (vec!["datacenter", "--out", "/none/x", "--listen", &taken], "cannot listen"),
@@ -303,5 +305,19 @@ fn bad_input_is_refused_by_name_before_anything_starts() {
     }
     for path in [broken, settings] {
         std::fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+fn a_level_of_the_log_that_makes_no_sense_is_refused_wherever_settings_are_read() {
+    for arguments in [&["config"][..], &["serve", "--sandbox"]] {
+        let Output { status, stdout, stderr } =
+            telepool(arguments).env("TELEPOOL_LOG", "loud").output().unwrap();
+        let stderr = String::from_utf8(stderr).unwrap();
+        assert_eq!(status.code(), Some(2), "{stderr}");
+        assert!(
+            stdout.is_empty() && stderr.contains("TELEPOOL_LOG = loud: must be off"),
+            "{stderr}"
+        );
     }
 }

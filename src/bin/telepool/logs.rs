@@ -14,9 +14,8 @@ use crate::failure::Failure;
 /// Where the client library logs: it warns of every lost connection, which the pool counts.
 const CLIENT: [&str; 3] = ["grammers_client", "grammers_mtproto", "grammers_mtsender"];
 
-/// Starts the log. Warnings are shown unless `TELEPOOL_LOG` says `error`, `info`, `debug`,
-/// `trace` or `off`.
-pub(crate) fn start(line: &ProgressBar) -> Result<(), Failure> {
+/// What `TELEPOOL_LOG` says, if it says anything.
+pub(crate) fn level() -> Result<Option<LevelFilter>, Failure> {
     let level = std::env::var("TELEPOOL_LOG").ok().map(|level| {
         level.parse().map_err(|_| {
             Failure::refused(format!(
@@ -24,8 +23,14 @@ pub(crate) fn start(line: &ProgressBar) -> Result<(), Failure> {
             ))
         })
     });
-    let level = level.transpose()?;
-    let own: LevelFilter = level.unwrap_or(LevelFilter::WARN);
+    level.transpose()
+}
+
+/// Starts the log. Warnings are shown unless `TELEPOOL_LOG` says `error`, `info`, `debug`,
+/// `trace` or `off`.
+pub(crate) fn start(line: &ProgressBar) -> Result<(), Failure> {
+    let level = level()?;
+    let own = level.unwrap_or(LevelFilter::WARN);
     let client = level.unwrap_or(LevelFilter::ERROR);
     let targets = CLIENT.map(|target| (target, client));
     let filter = Targets::new().with_default(own).with_targets(targets);

@@ -70,6 +70,14 @@ impl SettingsArguments {
     }
 }
 
+fn show(arguments: &SettingsArguments) -> Result<ExitCode, Failure> {
+    let settings = arguments.load(Settings::default())?;
+    // The commands that log would refuse it: whoever tries a configuration out learns of it here.
+    logs::level()?;
+    failure::tell(&settings.to_string())?;
+    Ok(ExitCode::SUCCESS)
+}
+
 fn main() -> ExitCode {
     allocator::keep_no_buffers();
     files::raise_limit();
@@ -78,10 +86,7 @@ fn main() -> ExitCode {
         Command::Datacenter(arguments) => datacenter::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
         Command::BenchWay => bench::run_way(),
-        Command::Config(arguments) => arguments.load(Settings::default()).and_then(|settings| {
-            failure::tell(&settings.to_string())?;
-            Ok(ExitCode::SUCCESS)
-        }),
+        Command::Config(arguments) => show(&arguments),
     };
     done.unwrap_or_else(|failure| {
         eprintln!("telepool: {failure}");

@@ -12,12 +12,17 @@ use crate::failure::Failure;
 const TOLD_MAX: usize = 10;
 /// Where the application id comes from.
 const API_ID: &str = "TELEPOOL_API_ID";
+/// What a file of sessions looks like.
+const LINES: &str = "one line of JSON per session, such as {\"phone\": \"+442079460958\", \
+                     \"session\": \"1BVts...\"}";
 
 /// Reads every session, or says what is wrong with each bad line.
 pub(crate) fn read(path: &Path, centres: &DataCentres) -> Result<Vec<SessionRecord>, Failure> {
     let shown = path.display();
     let file = File::open(path).map_err(|error| {
-        Failure::refused(format!("--sessions {shown}: cannot be read: {error}"))
+        Failure::refused(format!(
+            "--sessions {shown}: cannot be read: {error}: give a file with {LINES}"
+        ))
     })?;
     let (mut records, mut problems) = (Vec::new(), Vec::new());
     for record in lines::read(BufReader::new(file), centres) {
@@ -36,8 +41,7 @@ pub(crate) fn read(path: &Path, centres: &DataCentres) -> Result<Vec<SessionReco
     }
     if records.is_empty() {
         return Err(Failure::refused(format!(
-            "--sessions {shown}: there is no session in it: one line of JSON per session, such as \
-             {{\"phone\": \"+442079460958\", \"session\": \"1BVts...\"}}"
+            "--sessions {shown}: there is no session in it: {LINES}"
         )));
     }
     Ok(records)

@@ -99,8 +99,13 @@ pub(crate) fn load(
 ) -> Result<Settings, String> {
     let mut settings = base;
     if let Some(path) = file {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let shown = path.display();
+            format!(
+                "cannot read {shown}: {error}: give --config a file in TOML (`telepool config` \
+                 prints one), or leave it out"
+            )
+        })?;
         merge_file(&mut settings, &text, &path.display().to_string())?;
     }
     for (name, value) in environment {

@@ -259,7 +259,6 @@ impl Bench<'_> {
 }
 
 /// Makes the folder of the results, before anything is measured.
-/// Makes the folder of the results.
 pub(crate) fn make(folder: &Path) -> Result<(), Failure> {
     let shown = folder.display();
     if folder.exists() && !folder.is_dir() {
