@@ -5,7 +5,7 @@
 //! releases are no events: they are counted.
 
 use std::panic::Location;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::broadcast;
@@ -146,25 +146,26 @@ pub enum Event {
     Closing,
 }
 
-/// The broadcast.
+/// The broadcast. Its backlog takes 72 kB, which nobody pays who does not listen.
 #[derive(Debug)]
-pub(crate) struct Events(broadcast::Sender<Event>);
+pub(crate) struct Events(OnceLock<broadcast::Sender<Event>>);
 
 impl Events {
     pub(crate) fn new() -> Self {
-        Self(broadcast::Sender::new(BACKLOG))
+        Self(OnceLock::new())
     }
 
     /// Tells the listeners, if there are any.
     pub(crate) fn emit(&self, event: impl FnOnce() -> Event) {
-        if self.0.receiver_count() > 0 {
+        if let Some(sender) = self.0.get().filter(|sender| sender.receiver_count() > 0) {
             // The only error is that the last listener has just left.
-            self.0.send(event()).ok();
+            sender.send(event()).ok();
         }
     }
 
     pub(crate) fn stream(&self) -> EventStream {
-        EventStream { receiver: self.0.subscribe(), missed: 0 }
+        let sender = self.0.get_or_init(|| broadcast::Sender::new(BACKLOG));
+        EventStream { receiver: sender.subscribe(), missed: 0 }
     }
 }
 

@@ -8,7 +8,7 @@
 //! Relaxed: counters guard nothing. Only what a connection leaves is added with release, after it
 //! has left its slot, and read with acquire, so that nobody counts it here and there.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::account_pool::{CloseReason, SLOTS_MAX, Totals};
@@ -278,7 +278,8 @@ impl GroupCounters {
 #[derive(Debug)]
 pub(crate) struct Groups {
     names: Mutex<Vec<Arc<str>>>,
-    counters: Box<[GroupCounters]>,
+    /// Made when a group is first counted: few pools have as many groups as there can be.
+    counters: Box<[OnceLock<Box<GroupCounters>>]>,
     /// How often the answer was `other`: until then it is no group.
     others: AtomicU64,
     /// Accounts that asked for a group beyond the named ones.
@@ -289,7 +290,7 @@ impl Groups {
     pub(crate) fn new() -> Self {
         Self {
             names: Mutex::new(Vec::new()),
-            counters: (0..=NAMED).map(|_| GroupCounters::default()).collect(),
+            counters: (0..=NAMED).map(|_| OnceLock::new()).collect(),
             others: AtomicU64::new(0),
             overflow: AtomicU64::new(0),
         }
@@ -330,7 +331,16 @@ impl Groups {
     }
 
     pub(crate) fn counters(&self, index: u16) -> &GroupCounters {
-        &self.counters[usize::from(index)]
+        self.counters[usize::from(index)].get_or_init(Box::default)
+    }
+
+    /// Adds the uses of connections that are gone, as [`GroupCounters::add_past`] does. Of a group
+    /// that nothing was counted of there are none.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn add_past(&self, index: u16, totals: &mut Totals) {
+        if let Some(counters) = self.counters[usize::from(index)].get() {
+            counters.add_past(totals);
+        }
     }
 
     /// Every group that has a name so far, and `other` if it is in use.

@@ -96,7 +96,7 @@ impl<M: Manager> Readable for PoolSource<M> {
             .take(shared.groups.capacity())
             .map(|index| {
                 let mut sums = Sums::default();
-                shared.groups.counters(index).add_past(&mut sums.totals);
+                shared.groups.add_past(index, &mut sums.totals);
                 sums
             })
             .collect();
