@@ -10,16 +10,17 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use telepool::metrics::Prometheus;
 use telepool::session::DataCentres;
-use telepool::telegram::{GrammersManager, MemorySource, TelegramSettings};
+use telepool::telegram::{GrammersManager, TelegramSettings};
 use telepool::{AccountId, Pool};
 
 use super::gauges::{Spread, Steps, broken, each, render_ms, resident};
 use super::process::phase;
 use crate::failure::Failure;
+use crate::roster::Roster;
 use crate::serve::runtime;
 use crate::sessions;
 use crate::settings::Settings;
-use crate::workload::now;
+use crate::workload::{Manager, now};
 
 /// How many acquires are timed.
 const ACQUIRES: usize = 50_000;
@@ -43,13 +44,13 @@ pub(super) struct Measured {
     pub(super) left: u64,
 }
 
-type Client = Pool<GrammersManager<MemorySource>>;
+/// The same as everywhere in the command, so that the compiler makes the pool but once.
+type Client = Pool<Manager>;
 
 pub(super) fn measure(sessions: &Path) -> Result<Measured, Failure> {
     // The sessions hold the address of the data centre that made them.
     let records = sessions::read(sessions, &DataCentres::new())?;
-    let source = MemorySource::new(records).map_err(broken)?;
-    let accounts: Vec<AccountId> = source.accounts().collect();
+    let Roster { source, accounts, .. } = Roster::new(records, None)?;
     runtime()?.block_on(async {
         let manager = GrammersManager::new(source, TelegramSettings::new(1));
         let mut config = Settings::for_sandbox().config().clone();
