@@ -1,7 +1,7 @@
 //! Who is called when: drawn once from the seed, the same for every way.
 //!
 //! Owns the drawing. Never looks at a clock: a call comes when it is due, however late the answers
-//! to those before it are.
+//! to those before it are. Never holds more calls than the bursts under way still have to come.
 //!
 //! # The work
 //! Half of the calls come singly, as a Poisson process; whose they are goes by Zipf's law (the
@@ -10,6 +10,8 @@
 //! hot accounts, the first tenth of that order, all alike: the bursts are a Poisson process as well,
 //! each has 8 to 24 calls, and its calls are 10 ms apart on average. The order is drawn, too.
 
+use std::collections::BTreeMap;
+use std::iter::Peekable;
 use std::time::Duration;
 
 use crate::calls::{Call, Mix};
@@ -34,32 +36,74 @@ pub(super) struct Arrival {
 }
 
 /// The calls of so long a time, at so many a second on average, in the order of coming.
-pub(super) fn draw(seed: u64, accounts: usize, rate: f64, duration: Duration) -> Vec<Arrival> {
-    let popularity = Popularity::new(seed, accounts);
-    let mut random = fastrand::Rng::with_seed(seed);
-    let mut singles = random.fork();
-    let mut bursts = random.fork();
-    let mut arrivals = Vec::new();
-    let mut arrive = |at, account, random: &mut fastrand::Rng| {
-        // The tail of a burst that outlasts the end is cut off.
-        if at < duration {
-            arrivals.push(Arrival { at, account, call: Call::draw(Mix::Everything, random) });
+pub(super) struct Schedule {
+    popularity: Popularity,
+    duration: Duration,
+    singles: (Peekable<Poisson>, fastrand::Rng),
+    bursts: (Peekable<Poisson>, fastrand::Rng),
+    /// The calls of bursts that have begun, by when they come and in which order they were drawn.
+    ahead: BTreeMap<(Duration, u64), Arrival>,
+    drawn: u64,
+}
+
+impl Schedule {
+    pub(super) fn new(seed: u64, accounts: usize, rate: f64, duration: Duration) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut singles = random.fork();
+        let mut bursts = random.fork();
+        let (least, most) = BURST_LEN;
+        let mean = f64::from(least + most) / 2.0;
+        let poisson = |random, rate| Poisson { random, rate, at: Duration::ZERO, end: duration };
+        let single = poisson(singles.fork(), rate * (1.0 - BURST_SHARE)).peekable();
+        let burst = poisson(bursts.fork(), rate * BURST_SHARE / mean).peekable();
+        Self {
+            popularity: Popularity::new(seed, accounts),
+            duration,
+            singles: (single, singles),
+            bursts: (burst, bursts),
+            ahead: BTreeMap::new(),
+            drawn: 0,
         }
-    };
-    for at in poisson(singles.fork(), rate * (1.0 - BURST_SHARE), duration) {
-        arrive(at, popularity.any(&mut singles), &mut singles);
     }
-    let (least, most) = BURST_LEN;
-    let mean = f64::from(least + most) / 2.0;
-    for mut at in poisson(bursts.fork(), rate * BURST_SHARE / mean, duration) {
-        let account = popularity.hot(&mut bursts);
-        for _ in 0..bursts.u32(least..=most) {
-            arrive(at, account, &mut bursts);
-            at += exponential(&mut bursts, 1.0 / BURST_GAP.as_secs_f64());
+
+    fn draw_single(&mut self) -> Option<Arrival> {
+        let (times, random) = &mut self.singles;
+        let at = times.next()?;
+        let account = self.popularity.any(random);
+        Some(Arrival { at, account, call: Call::draw(Mix::Everything, random) })
+    }
+
+    fn draw_burst(&mut self, mut at: Duration) {
+        let (least, most) = BURST_LEN;
+        let random = &mut self.bursts.1;
+        let account = self.popularity.hot(random);
+        for _ in 0..random.u32(least..=most) {
+            // The tail of a burst that outlasts the end is cut off.
+            if at < self.duration {
+                let call = Call::draw(Mix::Everything, random);
+                self.ahead.insert((at, self.drawn), Arrival { at, account, call });
+                self.drawn += 1;
+            }
+            at += exponential(random, 1.0 / BURST_GAP.as_secs_f64());
         }
     }
-    arrivals.sort_by_key(|arrival| arrival.at);
-    arrivals
+}
+
+impl Iterator for Schedule {
+    type Item = Arrival;
+
+    fn next(&mut self) -> Option<Arrival> {
+        let single = self.singles.0.peek().copied().unwrap_or(Duration::MAX);
+        let next = self.ahead.first_key_value().map_or(single, |((at, _), _)| single.min(*at));
+        // Whatever bursts have begun by then may have calls that come before it.
+        while let Some(at) = self.bursts.0.next_if(|at| *at <= next) {
+            self.draw_burst(at);
+        }
+        match self.ahead.first_entry() {
+            Some(first) if first.key().0 < single => Some(first.remove()),
+            _ => self.draw_single(),
+        }
+    }
 }
 
 /// How often whom.
@@ -100,12 +144,20 @@ impl Popularity {
 }
 
 /// The times of a Poisson process of so many events a second, up to the end.
-fn poisson(mut random: fastrand::Rng, rate: f64, end: Duration) -> impl Iterator<Item = Duration> {
-    let mut at = Duration::ZERO;
-    std::iter::from_fn(move || {
-        at += exponential(&mut random, rate);
-        (at < end).then_some(at)
-    })
+struct Poisson {
+    random: fastrand::Rng,
+    rate: f64,
+    at: Duration,
+    end: Duration,
+}
+
+impl Iterator for Poisson {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.at += exponential(&mut self.random, self.rate);
+        (self.at < self.end).then_some(self.at)
+    }
 }
 
 fn exponential(random: &mut fastrand::Rng, rate: f64) -> Duration {
@@ -118,6 +170,10 @@ mod tests {
     use super::*;
 
     const MINUTE: Duration = Duration::from_secs(60);
+
+    fn draw(seed: u64, accounts: usize, rate: f64, duration: Duration) -> Vec<Arrival> {
+        Schedule::new(seed, accounts, rate, duration).collect()
+    }
 
     #[test]
     fn one_seed_makes_one_schedule_and_another_makes_another() {

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::order::{Choice, Order, Outcome, Response, Sample, Task, Usage, Way};
-use super::schedule::{self, Popularity};
+use super::schedule::{Popularity, Schedule};
 use super::usage;
 use super::ways::{Kept, PerRequest, Pooled, Serve};
 use crate::calls::{Call, Mix};
@@ -102,7 +102,7 @@ async fn serve<S: Serve>(
     let work = async {
         match order.task {
             Task::Open { rate, duration } => {
-                let schedule = schedule::draw(order.seed, accounts.len(), rate, duration);
+                let schedule = Schedule::new(order.seed, accounts.len(), rate, duration);
                 open_loop(&way, schedule, accounts, &count).await;
                 begun.elapsed()
             }
@@ -144,14 +144,15 @@ async fn serve<S: Serve>(
 /// Makes each call when it is due, however many are unanswered.
 async fn open_loop<S: Serve>(
     way: &Arc<S>,
-    schedule: Vec<schedule::Arrival>,
+    schedule: Schedule,
     accounts: &[AccountId],
     count: &Arc<Count>,
 ) {
     let begun = now();
     let mut calls = JoinSet::new();
-    let all = schedule.len() as u64;
+    let mut all = 0;
     for arrival in schedule {
+        all += 1;
         let due = begun + arrival.at;
         sleep_until(due).await;
         let (way, count) = (Arc::clone(way), Arc::clone(count));
