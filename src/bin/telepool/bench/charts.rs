@@ -1,6 +1,9 @@
 //! The results as pictures: SVG on a white ground, so that they can be read on a dark page, too.
 
+use std::ops::Range;
+
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
@@ -23,7 +26,9 @@ const PANELS: [Measure; 6] = [OPENED, P50, THROUGHPUT, CPU, SOCKETS, PEAK];
 const PANELS_IN_A_ROW: usize = 3;
 
 type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
+type Undrawn = DrawingAreaErrorKind<std::io::Error>;
+type Drawn = Result<(), Undrawn>;
+type Axes<'a, X> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, RangedCoordf64>>;
 type Draw = fn(&Results, &Canvas<'_>) -> Drawn;
 /// What it is called, and what draws it.
 type Chart = ((&'static str, &'static str), Draw);
@@ -95,22 +100,9 @@ fn response(results: &Results, canvas: &Canvas<'_>) -> Drawn {
     let times = || results.ways.iter().flat_map(|it| &it.response.within).map(|(_, ms)| *ms);
     let least = times().fold(f64::INFINITY, f64::min).clamp(0.1, 1e6);
     let most = times().fold(least * 2.0, f64::max);
-    let mut chart = ChartBuilder::on(canvas)
-        .margin(12)
-        .x_label_area_size(42)
-        .y_label_area_size(52)
-        .build_cartesian_2d((least * 0.8..most * 1.2).log_scale(), 0.0..100.0)?;
-    chart
-        .configure_mesh()
-        .light_line_style(WHITE)
-        .bold_line_style(GRID)
-        .axis_style(INK)
-        .label_style(("sans-serif", 13, &INK))
-        .x_desc("milliseconds from the arrival of a call to its answer")
-        .y_desc("% of calls")
-        .x_label_formatter(&|ms| format!("{ms:.0}"))
-        .y_label_formatter(&|percent| format!("{percent:.0}"))
-        .draw()?;
+    let time = (least * 0.8..most * 1.2).log_scale();
+    let names = ("milliseconds from the arrival of a call to its answer", "% of calls");
+    let mut chart = axes(canvas, time, 0.0..100.0, names)?;
     for it in &results.ways {
         let points = it.response.within.iter().map(|(percent, ms)| (*ms, *percent));
         let begin = points.clone().next().map(|(ms, _)| (ms, 0.0));
@@ -124,22 +116,7 @@ fn connections(results: &Results, canvas: &Canvas<'_>) -> Drawn {
     let samples = || results.ways.iter().flat_map(|it| &it.samples);
     let end = samples().map(|it| it.at_s).fold(1.0, f64::max);
     let most = samples().map(|it| it.sockets as f64).fold(1.0, f64::max);
-    let mut chart = ChartBuilder::on(canvas)
-        .margin(12)
-        .x_label_area_size(42)
-        .y_label_area_size(52)
-        .build_cartesian_2d(0.0..end, 0.0..most * 1.15)?;
-    chart
-        .configure_mesh()
-        .light_line_style(WHITE)
-        .bold_line_style(GRID)
-        .axis_style(INK)
-        .label_style(("sans-serif", 13, &INK))
-        .x_desc("seconds")
-        .y_desc("connections")
-        .x_label_formatter(&|seconds| format!("{seconds:.0}"))
-        .y_label_formatter(&|count| format!("{count:.0}"))
-        .draw()?;
+    let mut chart = axes(canvas, 0.0..end, 0.0..most * 1.15, ("seconds", "connections"))?;
     for it in &results.ways {
         let points = it.samples.iter().map(|sample| (sample.at_s, sample.sockets as f64));
         line(&mut chart, it.way, points)?;
@@ -147,11 +124,37 @@ fn connections(results: &Results, canvas: &Canvas<'_>) -> Drawn {
     legend(&mut chart, SeriesLabelPosition::MiddleRight)
 }
 
-fn line<'a, X>(
-    chart: &mut ChartContext<'a, SVGBackend<'_>, Cartesian2d<X, RangedCoordf64>>,
-    way: Way,
-    points: impl Iterator<Item = (f64, f64)>,
-) -> Drawn
+/// Two axes with whole numbers, and a mesh between them.
+fn axes<'a, X>(
+    canvas: &Canvas<'a>,
+    x: X,
+    y: Range<f64>,
+    (x_name, y_name): (&str, &str),
+) -> Result<Axes<'a, X::CoordDescType>, Undrawn>
+where
+    X: AsRangedCoord<Value = f64>,
+    X::CoordDescType: ValueFormatter<f64>,
+{
+    let mut chart = ChartBuilder::on(canvas)
+        .margin(12)
+        .x_label_area_size(42)
+        .y_label_area_size(52)
+        .build_cartesian_2d(x, y)?;
+    chart
+        .configure_mesh()
+        .light_line_style(WHITE)
+        .bold_line_style(GRID)
+        .axis_style(INK)
+        .label_style(("sans-serif", 13, &INK))
+        .x_desc(x_name)
+        .y_desc(y_name)
+        .x_label_formatter(&|value| format!("{value:.0}"))
+        .y_label_formatter(&|value| format!("{value:.0}"))
+        .draw()?;
+    Ok(chart)
+}
+
+fn line<'a, X>(chart: &mut Axes<'a, X>, way: Way, points: impl Iterator<Item = (f64, f64)>) -> Drawn
 where
     X: Ranged<ValueType = f64>,
 {
@@ -163,10 +166,7 @@ where
     Ok(())
 }
 
-fn legend<'a, X>(
-    chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, RangedCoordf64>>,
-    position: SeriesLabelPosition,
-) -> Drawn
+fn legend<'a, X>(chart: &mut Axes<'a, X>, position: SeriesLabelPosition) -> Drawn
 where
     X: Ranged<ValueType = f64>,
 {
