@@ -4,6 +4,7 @@ mod allocator;
 mod bench;
 mod calls;
 mod chart;
+mod crew;
 mod datacenter;
 mod failure;
 mod files;

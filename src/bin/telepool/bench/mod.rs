@@ -28,6 +28,7 @@ use std::time::Duration;
 use clap::Args;
 use indicatif::ProgressBar;
 
+use crate::crew::Crew;
 use crate::failure::{Failure, tell};
 use crate::sandbox::{ACCOUNTS, LATENCY, SESSIONS_MAX};
 use crate::scale::{self, ScaleArguments};
@@ -168,7 +169,8 @@ async fn measure(
     let BenchArguments { duration, seed, accounts, sessions_per_account, callers, .. } = *arguments;
     let latency = arguments.latency();
     let world = World { accounts, sessions_per_account, latency, seed };
-    let mut bench = Bench { lab: Lab::new(world, stop, line.clone())?, line, problems: Vec::new() };
+    let lab = Lab::new(world, Crew::new(line.clone(), stop)?);
+    let mut bench = Bench { lab, line, problems: Vec::new() };
 
     let found = bench.one("finding the rate", Way::PerRequest, arguments.calibration()).await?;
     let capacity = found.outcome.calls_per_s;

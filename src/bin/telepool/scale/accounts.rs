@@ -13,7 +13,7 @@ use telepool::{AccountId, Config, NoopManager, Pool};
 use super::cost::{Bare, Costs, acquire_each, compare};
 use super::gauges::{broken, each, render_ms, resident};
 use super::lateness::{Lateness, lateness};
-use super::process::phase;
+use crate::crew::phase;
 use crate::failure::Failure;
 use crate::serve::runtime;
 use crate::workload::now;

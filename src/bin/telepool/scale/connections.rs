@@ -14,7 +14,7 @@ use telepool::telegram::{GrammersManager, TelegramSettings};
 use telepool::{AccountId, Pool};
 
 use super::gauges::{Spread, Steps, broken, each, render_ms, resident};
-use super::process::phase;
+use crate::crew::phase;
 use crate::failure::Failure;
 use crate::roster::Roster;
 use crate::serve::runtime;

@@ -14,7 +14,7 @@ use super::accounts::{numbered, roomy};
 use super::cost::acquire_each;
 use super::gauges::broken;
 use super::part::Part;
-use super::process::Crew;
+use crate::crew::{Crew, folder};
 use crate::failure::Failure;
 use crate::serve::runtime;
 
@@ -27,10 +27,7 @@ pub(super) async fn per_acquire(crew: &Crew, accounts: u64) -> Result<Option<f64
     if !is_there().await? {
         return Ok(None);
     }
-    let folder = tempfile::Builder::new()
-        .prefix("telepool-bench-")
-        .tempdir()
-        .map_err(|error| Failure::broken(format!("no folder for valgrind: {error}")))?;
+    let folder = folder()?;
     let out = folder.path().join("callgrind");
     let mut command = Command::new("valgrind");
     command
@@ -38,8 +35,8 @@ pub(super) async fn per_acquire(crew: &Crew, accounts: u64) -> Result<Option<f64
         .arg(format!("--toggle-collect={COUNTED}"))
         .arg(format!("--callgrind-out-file={}", out.display()))
         .arg(crew.program())
-        .args(Crew::arguments(&Part::Acquires { accounts, turns: TURNS }));
-    let (status, _) = crew.run(command, "valgrind").await?;
+        .args(Part::Acquires { accounts, turns: TURNS }.arguments());
+    let (status, _) = crew.run(command, "", "valgrind").await?;
     if !status.success() {
         return Err(Failure::broken(format!("valgrind failed: {status}")));
     }

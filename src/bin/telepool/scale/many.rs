@@ -12,9 +12,9 @@ use tokio::runtime::Builder;
 
 use super::accounts::{numbered, roomy};
 use super::gauges::{broken, each, exported, middle, resident};
-use super::process::phase;
 use super::timed::Timed;
 use crate::allocator::give_back;
+use crate::crew::phase;
 use crate::failure::Failure;
 use crate::workload::now;
 

@@ -15,31 +15,31 @@ mod lateness;
 mod limits;
 mod many;
 mod part;
-mod process;
 mod report;
 mod timed;
-mod world;
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use indicatif::ProgressBar;
 
+use crate::crew::{Crew, DataCentre, Wanted};
 use crate::failure::{Failure, tell};
 use crate::serve::runtime;
 use crate::signals::{self, Stop};
 use crate::status;
 use part::Part;
-use process::Crew;
 use report::Report;
-use world::World;
 
 /// An account takes up to three connections, and a pool has at most a million.
 const SIZE_MAX: u64 = 300_000;
 /// More connections than one address can have to another.
 const CONNECTIONS_MAX: i64 = 60_000;
 const MILLION: i64 = 1_000_000;
+/// Far longer than the data centre is needed.
+const HOUR: Duration = Duration::from_secs(3600);
 
 #[derive(Debug, Args)]
 pub(crate) struct ScaleArguments {
@@ -103,22 +103,31 @@ async fn measure(
     sizes.dedup();
 
     crew.show(&format!("{} real connections", arguments.connections));
-    let world = World::start(&crew, arguments.connections).await?;
-    let connections = crew.measure(&Part::Connections(world.sessions().to_owned())).await;
+    let wanted = Wanted {
+        accounts: arguments.connections,
+        sessions_per_account: 1,
+        latency: Duration::ZERO,
+        seed: 1,
+        longest: HOUR,
+    };
+    let data_centre = DataCentre::start(&crew, wanted).await?;
+    let part = Part::Connections(data_centre.sessions().to_owned());
+    let connections = part.measure_apart(&crew).await;
     // Before anything else is done about a failure: the data centre must not be left behind.
-    let key_violations = world.end().await;
-    let (connections, key_violations) = (connections?, key_violations?);
+    let seen = data_centre.end().await;
+    let (connections, key_violations) = (connections?, seen?.key_violations);
 
     let mut by_size = Vec::new();
     for accounts in sizes {
         crew.show(&format!("{accounts} accounts"));
-        let mut measured: accounts::Measured = crew.measure(&Part::Accounts(accounts)).await?;
+        let part = Part::Accounts(accounts);
+        let mut measured: accounts::Measured = part.measure_apart(&crew).await?;
         crew.show(&format!("instructions of an acquire among {accounts} accounts"));
         measured.instructions = instructions::per_acquire(&crew, accounts).await?;
         by_size.push(measured);
     }
     let million = u64::from(arguments.million);
     crew.show(&format!("{million} accounts and connections"));
-    let many = crew.measure(&Part::Many(million)).await?;
+    let many = Part::Many(million).measure_apart(&crew).await?;
     Ok(Report { connections, key_violations, accounts: by_size, many })
 }

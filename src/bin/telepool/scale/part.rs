@@ -8,9 +8,14 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::{accounts, connections, instructions, many};
+use crate::crew::Crew;
 use crate::failure::{Failure, tell};
+
+/// The command that has the flag `--part`.
+const COMMAND: [&str; 2] = ["bench", "--scale"];
 
 /// What a process measures.
 #[derive(Clone, Debug)]
@@ -57,6 +62,20 @@ impl FromStr for Part {
 }
 
 impl Part {
+    /// The command line that measures it.
+    pub(super) fn arguments(&self) -> Vec<String> {
+        let words = COMMAND.map(str::to_owned).into_iter();
+        words.chain(["--part".to_owned(), self.to_string()]).collect()
+    }
+
+    /// Has it measured by a process of its own.
+    pub(super) async fn measure_apart<T: DeserializeOwned>(
+        &self,
+        crew: &Crew,
+    ) -> Result<T, Failure> {
+        crew.ask(self.arguments(), "", &format!("a measurement ({self})")).await
+    }
+
     /// Measures, and prints the result as JSON.
     pub(super) fn measure(&self) -> Result<ExitCode, Failure> {
         match self {

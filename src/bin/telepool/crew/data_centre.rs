@@ -1,4 +1,4 @@
-//! The data centre that the real connections go to, as a process of its own.
+//! A data centre for a measurement, as a process of its own.
 //!
 //! Owns that process and the folder with its sessions; both go when this goes.
 
@@ -10,38 +10,52 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Command;
 
-use super::process::{Crew, Process, relay};
+use super::{Crew, Process, folder, relay};
 use crate::failure::Failure;
 
-/// Should all else fail, the data centre ends by itself.
-const LONGEST: &str = "1h";
 /// How long it may take to begin, and to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(super) struct World {
+/// What it is to be like.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) accounts: u32,
+    pub(crate) sessions_per_account: u16,
+    pub(crate) latency: Duration,
+    pub(crate) seed: u64,
+    /// Should all else fail, it ends by itself after this time.
+    pub(crate) longest: Duration,
+}
+
+pub(crate) struct DataCentre {
     process: Process,
     folder: TempDir,
     sessions: PathBuf,
 }
 
 /// What a data centre says of itself at its end.
-#[derive(Debug, Deserialize)]
-struct Last {
-    key_violations: u64,
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Seen {
+    pub(crate) connections_total: u64,
+    pub(crate) connection_ms: u64,
+    /// How often a key was on two connections.
+    pub(crate) key_violations: u64,
 }
 
-impl World {
-    /// Starts a data centre with so many accounts of one session, and waits until it listens.
-    pub(super) async fn start(crew: &Crew, accounts: u32) -> Result<Self, Failure> {
-        let folder = tempfile::Builder::new()
-            .prefix("telepool-bench-")
-            .tempdir()
-            .map_err(|error| Failure::broken(format!("no folder for sessions: {error}")))?;
+impl DataCentre {
+    /// Starts a data centre and waits until it listens.
+    pub(crate) async fn start(crew: &Crew, wanted: Wanted) -> Result<Self, Failure> {
+        let Wanted { accounts, sessions_per_account, latency, seed, longest } = wanted;
+        let folder = folder()?;
         let sessions = folder.path().join("sessions.jsonl");
         let mut command = Command::new(crew.program());
         command
-            .args(["datacenter", "--until-eof", "--latency", "0ms", "--duration", LONGEST])
-            .args(["--sessions-per-account", "1", "--accounts", &accounts.to_string()])
+            .args(["datacenter", "--until-eof"])
+            .arg(format!("--duration={}s", longest.as_secs()))
+            .arg(format!("--accounts={accounts}"))
+            .arg(format!("--sessions-per-account={sessions_per_account}"))
+            .arg(format!("--latency={}", latency.as_secs_f64()))
+            .arg(format!("--seed={seed}"))
             .arg("--out")
             .arg(&sessions);
         let mut process = Process::start(command, "the data centre")?;
@@ -78,12 +92,12 @@ impl World {
         }
     }
 
-    pub(super) fn sessions(&self) -> &Path {
+    pub(crate) fn sessions(&self) -> &Path {
         &self.sessions
     }
 
-    /// Ends it, and answers how often it saw a key on two connections.
-    pub(super) async fn end(self) -> Result<u64, Failure> {
+    /// Ends it, and answers what it saw.
+    pub(crate) async fn end(self) -> Result<Seen, Failure> {
         let Self { mut process, folder, .. } = self;
         process.release();
         let out = process.child().stdout.take();
@@ -102,9 +116,8 @@ impl World {
         folder.close().ok();
         let text = ended
             .map_err(|_| Failure::broken("the data centre did not end when it was asked to"))??;
-        let last: Last = serde_json::from_str(&text).map_err(|error| {
+        serde_json::from_str(&text).map_err(|error| {
             Failure::broken(format!("the data centre's numbers cannot be read: {error}"))
-        })?;
-        Ok(last.key_violations)
+        })
     }
 }
