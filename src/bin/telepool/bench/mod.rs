@@ -39,6 +39,7 @@ use crate::{files, logs, status};
 use lab::{Lab, Measured, World};
 use order::{Choice, Task, Way};
 use results::{Figures, Results, Setting};
+use ways::HANDSHAKES;
 
 pub(crate) use worker::run as run_way;
 
@@ -49,6 +50,8 @@ const ROUNDS: usize = 3;
 /// No phase can be shorter: a connection has to come up in it.
 const PHASE_MIN: Duration = Duration::from_millis(500);
 const PHASE_MAX: Duration = Duration::from_secs(10);
+/// How many times the latency it takes to open a connection: four round trips, and some for the work.
+const CONNECT: u32 = 5;
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArguments {
@@ -149,7 +152,10 @@ impl BenchArguments {
 
     fn closed_loop(&self) -> Task {
         let duration = (self.duration / 12).clamp(PHASE_MIN, PHASE_MAX);
-        let warm_up = (duration / 2).max(PHASE_MIN);
+        // Every account has a connection by then, whichever way opens it, and half of that time is
+        // left to come into step.
+        let opening = self.latency() * CONNECT * self.accounts.div_ceil(HANDSHAKES);
+        let warm_up = (duration / 2).max(opening * 3 / 2).max(PHASE_MIN);
         Task::Closed { callers: self.callers, choice: Choice::Everybody, warm_up, duration }
     }
 

@@ -41,7 +41,7 @@ impl Kept {
 
 impl Serve for Kept {
     async fn prepare(&mut self) -> Result<(), String> {
-        let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+        let handshakes = Arc::new(Semaphore::new(HANDSHAKES as usize));
         let mut opening = JoinSet::new();
         for (index, Clients { account, .. }) in self.accounts.iter().enumerate() {
             let slots = self.manager.profile(*account).map_or(0, |profile| profile.slots);

@@ -12,7 +12,7 @@ pub(super) use pooled::Pooled;
 use crate::calls::Call;
 
 /// How many connections may be dialled at once: what the pool has on a sandbox.
-const HANDSHAKES: usize = 64;
+pub(super) const HANDSHAKES: u32 = 64;
 
 /// One way at work.
 pub(super) trait Serve: Send + Sync + 'static {

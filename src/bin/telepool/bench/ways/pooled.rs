@@ -26,7 +26,7 @@ impl Pooled {
         let mut config = Settings::for_sandbox().config().clone();
         config.pool.max_idle_time = MAX_IDLE_TIME;
         config.pool.cleanup_interval = CLEANUP_INTERVAL;
-        debug_assert_eq!(config.dial.handshakes as usize, HANDSHAKES);
+        debug_assert_eq!(config.dial.handshakes, HANDSHAKES);
         let pool = Pool::builder(manager).config(config).seed(seed).build();
         let pool = pool.map_err(|error| error.to_string())?;
         Ok(Self { pool, accounts: accounts.to_vec() })
