@@ -3,9 +3,9 @@
 //! Owns the future that [`Account::acquire`] and its kin return. It can be dropped at any point:
 //! what it held by then goes back, and a connection that was being dialled for it is pooled.
 
+mod courtesy;
 mod proof;
 
-use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
@@ -14,10 +14,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::task::coop;
 use tracing::Span;
 use tracing::level_filters::LevelFilter;
 
+use self::courtesy::{is_courteous, owes_a_turn};
 use self::proof::{needs_check, prove};
 use crate::account_pool::{CloseReason, Connection, Refusal, Source, Take, Waiter};
 use crate::clock::{Instant, now};
@@ -29,19 +29,9 @@ use crate::pool::Account;
 use crate::stats::AcquireEnd;
 use crate::sync::thread_number;
 
-/// A lock-free path never yields by itself: every so many acquires of a thread, one asks whether its
-/// task owes others a turn. It does so before it leases anything, so that whoever gives way holds
-/// nothing that others want.
-const COURTESY: u32 = 16;
-
-thread_local! {
-    /// Acquires of this thread that have begun.
-    static BEGUN: Cell<u32> = const { Cell::new(0) };
-}
-
 type Proof = Pin<Box<dyn Future<Output = bool> + Send>>;
 
-enum Step<M: Manager> {
+enum Step<M: Manager, H: Home<M>> {
     /// Not begun; or over, if the home is gone.
     Start,
     Waiting(Arc<Waiter<M::Connection, M::Error>>),
@@ -49,7 +39,8 @@ enum Step<M: Manager> {
     Found(Arc<Connection<M::Connection>>, Source),
     /// The connection was idle for long and is being checked.
     Checking(Arc<Connection<M::Connection>>, Source, Proof),
-    Failed(AcquireError<M::Error>),
+    /// Over, and what came of it not yet handed out.
+    Over(Result<Lease<M, H>, AcquireError<M::Error>>),
     Done,
 }
 
@@ -76,7 +67,7 @@ pub struct Acquire<M: Manager, H: Home<M> = Account<M>> {
     waited: bool,
     /// Made when it is first polled, if anybody listens.
     span: Option<Box<Span>>,
-    step: Step<M>,
+    step: Step<M, H>,
 }
 
 impl<M: Manager, H: Home<M>> Acquire<M, H> {
@@ -91,7 +82,7 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
     }
 
     pub(crate) fn failed(error: AcquireError<M::Error>, site: &'static Location<'static>) -> Self {
-        let step = Step::Failed(error);
+        let step = Step::Over(Err(error));
         let (timeout, started, span) = (None, None, None);
         Self { home: None, site, fresh: false, timeout, started, waited: false, span, step }
     }
@@ -163,7 +154,7 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
         let now = entry.shared.clock.coarse();
         match entry.pool.try_lease(now, thread_number()) {
             Take::Leased(connection, source) => {
-                if entry.is_broken(&connection) || needs_check(entry, &connection, source) {
+                if entry.is_broken(&connection) || needs_check(entry, &connection, source, now) {
                     self.step = Step::Found(connection, source);
                     return None;
                 }
@@ -190,7 +181,7 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
             entry.discard(connection, CloseReason::Broken);
             return None;
         }
-        if needs_check(entry, &connection, source) {
+        if needs_check(entry, &connection, source, entry.shared.clock.coarse()) {
             self.step = self.check(connection, source);
             return Some(Next::On);
         }
@@ -199,7 +190,7 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
 
     /// Begins to check a connection, for as long as the acquire has patience.
     #[cold]
-    fn check(&mut self, connection: Arc<Connection<M::Connection>>, source: Source) -> Step<M> {
+    fn check(&mut self, connection: Arc<Connection<M::Connection>>, source: Source) -> Step<M, H> {
         let left = self.deadline().map(|deadline| deadline.saturating_duration_since(now()));
         let entry = self.entry();
         let check_timeout = entry.shared.config().pool.check_timeout;
@@ -308,11 +299,15 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
                 self.step = Step::Done;
                 self.start(context)
             }
-            Step::Failed(_) => match std::mem::replace(&mut self.step, Step::Done) {
-                Step::Failed(error) => Next::Over(Err(error)),
-                _ => unreachable!("BUG: the step was just read"),
-            },
-            Step::Start | Step::Done => panic!("an acquire was polled after it had ended"),
+            Step::Over(_) => {
+                let Step::Over(done) = std::mem::replace(&mut self.step, Step::Done) else {
+                    unreachable!("BUG: the step was just read")
+                };
+                Next::Over(done)
+            }
+            Step::Start | Step::Done => {
+                panic!("an acquire was polled after it had ended")
+            }
         }
     }
 }
@@ -324,29 +319,6 @@ struct Stir<'a, M: Manager>(&'a Entry<M>);
 impl<M: Manager> Drop for Stir<'_, M> {
     fn drop(&mut self) {
         self.0.stirred.notify_waiters();
-    }
-}
-
-/// Counts an acquire of this thread that begins, and says whether it is its turn to ask for others.
-#[inline]
-fn is_courteous() -> bool {
-    let count = |served: &Cell<u32>| {
-        served.set(served.get().wrapping_add(1));
-        served.get().is_multiple_of(COURTESY)
-    };
-    // `try_with`, because a task may be polled while the thread's locals are being dropped.
-    BEGUN.try_with(count).unwrap_or(true)
-}
-
-/// Whether the task must let others have their turn before it goes on; then it is woken.
-#[cold]
-fn owes_a_turn(context: &mut Context<'_>) -> bool {
-    match coop::poll_proceed(context) {
-        Poll::Ready(turn) => {
-            turn.made_progress();
-            false
-        }
-        Poll::Pending => true,
     }
 }
 
@@ -404,21 +376,26 @@ impl<M: Manager, H: Home<M>> Future for Acquire<M, H> {
                 return Poll::Ready(Ok(Lease::new(home, connection, uses)));
             }
         }
-        this.poll_on(context, is_heard)
+        // Not handed out by the call itself: what a call writes to, the compiler keeps in memory on
+        // the way of the usual case as well.
+        if !this.poll_on(context, is_heard) {
+            return Poll::Pending;
+        }
+        match std::mem::replace(&mut this.step, Step::Done) {
+            Step::Over(done) => Poll::Ready(done),
+            _ => unreachable!("BUG: what is over has an outcome"),
+        }
     }
 }
 
 impl<M: Manager, H: Home<M>> Acquire<M, H> {
+    /// Answers whether it is over.
     #[inline(never)]
-    fn poll_on(
-        &mut self,
-        context: &mut Context<'_>,
-        is_heard: bool,
-    ) -> Poll<<Self as Future>::Output> {
+    fn poll_on(&mut self, context: &mut Context<'_>, is_heard: bool) -> bool {
         if is_heard { self.poll_in_span(context) } else { self.poll_plainly(context) }
     }
 
-    fn poll_in_span(&mut self, context: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
+    fn poll_in_span(&mut self, context: &mut Context<'_>) -> bool {
         let span = self.span.take().unwrap_or_else(|| {
             let account = self.home.as_ref().map(|home| home.account().id());
             Box::new(tracing::debug_span!(
@@ -427,26 +404,28 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
             ))
         });
         let entered = span.enter();
-        // A variable, and not the value of a block: leaving the span is a listener's code, and if that
-        // panics the lease goes back.
-        let polled = self.poll_plainly(context);
+        // Leaving the span is a listener's code: if that panics, the lease is still here, and goes back.
+        let is_over = self.poll_plainly(context);
         drop(entered);
-        if polled.is_pending() {
-            self.span = Some(span);
-        } else {
+        if is_over {
             drop(span);
+        } else {
+            self.span = Some(span);
         }
-        polled
+        is_over
     }
 
-    fn poll_plainly(&mut self, context: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
+    fn poll_plainly(&mut self, context: &mut Context<'_>) -> bool {
         // Each turn that goes on has changed the step, and none comes twice but for connections that
         // proved dead, which leave the pool.
         loop {
             match self.advance(context) {
-                Next::Over(done) => return Poll::Ready(done),
+                Next::Over(done) => {
+                    self.step = Step::Over(done);
+                    return true;
+                }
                 Next::On => {}
-                Next::Later => return Poll::Pending,
+                Next::Later => return false,
             }
         }
     }
@@ -486,7 +465,7 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
                 entry.counters().count_acquire(AcquireEnd::Cancelled);
                 entry.discard(connection, CloseReason::CheckFailed);
             }
-            Step::Start | Step::Failed(_) | Step::Done => {}
+            Step::Start | Step::Over(_) | Step::Done => {}
         }
     }
 }
@@ -498,7 +477,7 @@ impl<M: Manager, H: Home<M>> fmt::Debug for Acquire<M, H> {
             Step::Waiting(_) => "waiting",
             Step::Found(..) => "found",
             Step::Checking(..) => "checking",
-            Step::Failed(_) => "failed",
+            Step::Over(_) => "over",
             Step::Done => "done",
         };
         f.debug_struct("Acquire")

@@ -128,7 +128,7 @@ impl<M: Manager> Entry<M> {
     }
 
     /// Takes a lease back. Answers whether its connection takes no more leases.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn give_back(self: &Arc<Self>, connection: Arc<Connection<M::Connection>>) -> bool {
         if self.is_broken(&connection) {
             return self.give_back_broken(connection);

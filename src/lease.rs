@@ -50,10 +50,15 @@ impl<M: Manager> Home<M> for &Account<M> {
 /// borrows it and is cheaper.
 #[must_use = "dropping a lease returns the connection at once"]
 pub struct Lease<M: Manager, H: Home<M> = Account<M>> {
-    home: H,
-    connection: Option<Arc<Connection<M::Connection>>>,
+    /// Gone once it has been given back.
+    loan: Option<Loan<M, H>>,
     /// When it began, for the one in 64 that is measured.
     measured: Option<Instant>,
+}
+
+struct Loan<M: Manager, H: Home<M>> {
+    home: H,
+    connection: Arc<Connection<M::Connection>>,
 }
 
 /// A lease that borrows the account handle it was acquired with.
@@ -63,17 +68,22 @@ impl<M: Manager, H: Home<M>> Lease<M, H> {
     #[inline]
     pub(crate) fn new(home: H, connection: Arc<Connection<M::Connection>>, uses: u64) -> Self {
         let measured = (uses % 64 == 1).then(now);
-        Self { home, connection: Some(connection), measured }
+        Self { loan: Some(Loan { home, connection }), measured }
+    }
+
+    #[inline]
+    fn loan(&self) -> &Loan<M, H> {
+        self.loan.as_ref().expect("BUG: a lease was used after it had been given back")
     }
 
     #[inline]
     fn entry(&self) -> &Arc<Entry<M>> {
-        self.home.account().entry()
+        self.loan().home.account().entry()
     }
 
     #[inline]
     fn connection(&self) -> &Arc<Connection<M::Connection>> {
-        self.connection.as_ref().expect("BUG: only dropping takes the connection")
+        &self.loan().connection
     }
 
     /// Whose connection this is.
@@ -136,10 +146,13 @@ impl<M: Manager, H: Home<M>> Lease<M, H> {
 
     /// Returns the lease and has the connection closed instead of reused.
     pub fn discard(mut self) {
-        if let Some(connection) = self.connection.take() {
-            self.entry().counters().count_release_closed();
-            self.entry().discard(connection, CloseReason::Requested);
+        let Some(Loan { home, connection }) = self.loan.take() else { return };
+        let entry = home.account().entry();
+        if let Some(started) = self.measured {
+            tell_used(entry, started);
         }
+        entry.counters().count_release_closed();
+        entry.discard(connection, CloseReason::Requested);
     }
 
     /// Returns the lease, has the connection closed, and waits until it is, at most
@@ -154,19 +167,12 @@ impl<M: Manager, H: Home<M>> Lease<M, H> {
     /// The account handle that the lease was acquired with.
     #[cfg(feature = "grammers")]
     pub(crate) fn home_account(&self) -> &Account<M> {
-        self.home.account()
+        self.loan().home.account()
     }
 
     #[cfg(feature = "grammers")]
     pub(crate) fn pool_manager(&self) -> &M {
         &self.entry().shared.manager
-    }
-
-    #[cold]
-    fn tell_used(&self, since: Instant) {
-        let entry = self.entry();
-        let used = now().saturating_duration_since(since);
-        entry.counters().observe(Measure::LeaseUse, used);
     }
 
     pub(crate) fn tell_waited(&self, waited: Duration, site: &'static Location<'static>) {
@@ -183,24 +189,43 @@ impl<M: Manager, H: Home<M>> Deref for Lease<M, H> {
 }
 
 impl<M: Manager, H: Home<M>> Drop for Lease<M, H> {
-    #[inline]
+    // Takes itself apart, so that the lease need not lie in memory to be given back: moved there in
+    // pieces of other sizes than it is read in, it costs as much as an atomic exchange.
+    #[inline(always)]
     fn drop(&mut self) {
-        if let Some(started) = self.measured {
-            self.tell_used(started);
-        }
-        if let Some(connection) = self.connection.take()
-            && self.entry().give_back(connection)
-        {
-            self.entry().counters().count_release_closed();
+        if let Some(Loan { home, connection }) = self.loan.take() {
+            give_back(home, connection, self.measured);
         }
     }
+}
+
+#[inline(never)]
+#[expect(clippy::needless_pass_by_value, reason = "a reference would lead to the lease in memory")]
+fn give_back<M: Manager, H: Home<M>>(
+    home: H,
+    connection: Arc<Connection<M::Connection>>,
+    measured: Option<Instant>,
+) {
+    let entry = home.account().entry();
+    if let Some(started) = measured {
+        tell_used(entry, started);
+    }
+    if entry.give_back(connection) {
+        entry.counters().count_release_closed();
+    }
+}
+
+#[cold]
+fn tell_used<M: Manager>(entry: &Entry<M>, since: Instant) {
+    let used = now().saturating_duration_since(since);
+    entry.counters().observe(Measure::LeaseUse, used);
 }
 
 impl<M: Manager, H: Home<M>> fmt::Debug for Lease<M, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease")
             .field("account", &self.account())
-            .field("connection", &self.connection.as_ref().map(|it| it.id))
+            .field("connection", &self.id())
             .finish_non_exhaustive()
     }
 }

@@ -358,7 +358,7 @@ impl<C, E> AccountPool<C, E> {
 
     /// Returns a lease. `pressure` tells whether another account waits for a place under the
     /// global cap. `None`: nothing is left to do.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn release(
         &self,
         connection: Arc<Connection<C>>,

@@ -9,6 +9,7 @@ use tracing::Instrument as _;
 
 use crate::account_pool::{Connection, Source};
 use crate::caught::caught;
+use crate::clock::Tick;
 use crate::entry::Entry;
 use crate::manager::Manager;
 use crate::runtime::inside;
@@ -19,10 +20,10 @@ pub(super) fn needs_check<M: Manager>(
     entry: &Entry<M>,
     connection: &Connection<M::Connection>,
     source: Source,
+    now: Tick,
 ) -> bool {
-    let shared = &entry.shared;
-    let unused = shared.clock.coarse().saturating_sub(connection.last_used());
-    let is_stale = source == Source::Idle && unused > shared.hot.check_after_ms();
+    let unused = now.saturating_sub(connection.last_used());
+    let is_stale = source == Source::Idle && unused > entry.shared.hot.check_after_ms();
     is_stale || connection.is_suspect()
 }
 

@@ -1,0 +1,41 @@
+//! When an acquire gives way to other tasks.
+//!
+//! Owns the count of acquires of each thread. A lock-free path never yields by itself: every so many
+//! acquires, one asks whether its task owes others a turn. It does so before it leases anything, so
+//! that whoever gives way holds nothing that others want.
+
+use std::cell::Cell;
+use std::task::{Context, Poll};
+
+use tokio::task::coop;
+
+/// One in so many acquires asks.
+const COURTESY: u32 = 16;
+
+thread_local! {
+    /// Acquires of this thread that have begun.
+    static BEGUN: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Counts an acquire of this thread that begins, and says whether it is its turn to ask for others.
+#[inline]
+pub(super) fn is_courteous() -> bool {
+    let count = |begun: &Cell<u32>| {
+        begun.set(begun.get().wrapping_add(1));
+        begun.get().is_multiple_of(COURTESY)
+    };
+    // `try_with`, because a task may be polled while the thread's locals are being dropped.
+    BEGUN.try_with(count).unwrap_or(true)
+}
+
+/// Whether the task must let others have their turn before it goes on; then it is woken.
+#[cold]
+pub(super) fn owes_a_turn(context: &mut Context<'_>) -> bool {
+    match coop::poll_proceed(context) {
+        Poll::Ready(turn) => {
+            turn.made_progress();
+            false
+        }
+        Poll::Pending => true,
+    }
+}
