@@ -270,3 +270,98 @@ impl<C, E> AccountPool<C, E> {
         }
     }
 }
+
+#[cfg(all(test, not(pool_loom)))]
+mod tests {
+    #![expect(clippy::unwrap_used, let_underscore_drop, reason = "a test carries out few duties")]
+
+    use super::*;
+    use crate::account::AccountId;
+    use crate::account_pool::{CloseReason, ConnectionId, Pressure, Purpose, Take};
+    use crate::clock::EPOCH;
+
+    type Engine = AccountPool<u32, std::io::Error>;
+
+    fn engine() -> Engine {
+        AccountPool::new(AccountId::bot(1).unwrap(), 3, 0, 3, 1)
+    }
+
+    /// Opens one more connection, which lies idle then.
+    fn open(engine: &Engine, id: u64) -> Arc<Connection<u32>> {
+        let body = engine.body();
+        let order = engine
+            .take_slot(body, &mut body.core.lock(), EPOCH, Purpose::WarmUp)
+            .expect("there is a slot");
+        let connection = engine.begin_dial(order, ConnectionId(id)).unwrap();
+        let _ = engine.complete_dial(&connection, 7, Tick::MAX, EPOCH);
+        connection
+    }
+
+    fn lease(engine: &Engine) -> Arc<Connection<u32>> {
+        match engine.try_lease(EPOCH, 0) {
+            Take::Leased(connection, _) => connection,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn release(engine: &Engine, connection: Arc<Connection<u32>>) {
+        assert!(engine.release(connection, EPOCH, Pressure::Calm).is_none(), "nobody waits");
+    }
+
+    fn close(engine: &Engine, connection: &Arc<Connection<u32>>) {
+        for connection in engine.retire(connection, CloseReason::Requested).close {
+            let _ = engine.vacate(&connection, EPOCH, 0.0);
+        }
+    }
+
+    #[test]
+    fn an_account_gets_its_queue_with_the_second_connection_and_keeps_the_order_of_reuse() {
+        let engine = engine();
+        let first = open(&engine, 1);
+        release(&engine, lease(&engine));
+        assert!(engine.body().idle.get().is_none(), "there is nothing to put in order");
+        let second = open(&engine, 2);
+        assert_eq!(engine.body().idle.get().unwrap().len(), 2, "the first has joined the queue");
+        for expected in [&first, &second, &first, &second] {
+            let leased = lease(&engine);
+            assert_eq!(leased.id, expected.id, "the one that was used longest ago");
+            release(&engine, leased);
+        }
+    }
+
+    #[test]
+    fn the_connection_that_is_left_is_found_and_the_closed_ones_are_let_go_of() {
+        let engine = engine();
+        let connections = [open(&engine, 1), open(&engine, 2), open(&engine, 3)];
+        close(&engine, &connections[0]);
+        close(&engine, &connections[2]);
+        for _ in 0..3 {
+            let leased = lease(&engine);
+            assert_eq!(leased.id, connections[1].id);
+            release(&engine, leased);
+        }
+        assert_eq!(engine.body().idle.get().unwrap().len(), 0, "it lies beside the gate again");
+        close(&engine, &connections[1]);
+        assert!(matches!(engine.try_lease_any(EPOCH, 0), Take::Empty));
+        for connection in connections {
+            assert_eq!(Arc::strong_count(&connection), 1, "nothing of it is kept");
+        }
+    }
+
+    #[test]
+    fn two_that_were_each_taken_for_the_only_one_are_both_found() {
+        let engine = engine();
+        let both = [open(&engine, 1), open(&engine, 2)];
+        let leased = [lease(&engine), lease(&engine)];
+        // As a release sees it that was held up before the second connection came.
+        engine.front.occupied.store(1, Ordering::Relaxed);
+        for connection in leased {
+            release(&engine, connection);
+        }
+        assert_eq!(engine.body().idle.get().unwrap().len(), 1, "one has made room for the other");
+        engine.front.occupied.store(0b11, Ordering::Relaxed);
+        let mut found = [lease(&engine).id, lease(&engine).id];
+        found.sort_unstable();
+        assert_eq!(found, both.map(|connection| connection.id));
+    }
+}

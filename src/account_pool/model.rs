@@ -204,6 +204,31 @@ fn model_a_lease_in_place_and_one_by_its_entry_leave_the_connection_to_be_found(
     });
 }
 
+#[test]
+fn model_the_only_connection_is_found_by_its_entry_whenever_the_second_one_comes() {
+    // What is at stake is the entry, which moves from beside the gate to the queue.
+    forget_entries(false);
+    explore(|| {
+        let engine = engine(2, 1);
+        let waiter = join(&engine);
+        let first = poll(&waiter).unwrap();
+        prepared(&engine);
+        let returns = {
+            let engine = Arc::clone(&engine);
+            thread::spawn(move || release(&engine, first))
+        };
+        let order = {
+            let body = engine.body();
+            engine.take_slot(body, &mut body.core.lock(), NOW, Purpose::WarmUp).unwrap()
+        };
+        carry_out(&engine, dial(&engine, order));
+        returns.join().unwrap();
+        let found = [engine.pop(), engine.pop()].map(|entry| entry.map(|(it, _)| it.slot));
+        assert!(found == [Some(0), Some(1)] || found == [Some(1), Some(0)], "{found:?}");
+        at_rest(&engine, 2);
+    });
+}
+
 /// Leases what is free, if anything is, and gives it back.
 fn lease_and_release(engine: &Engine, now: Tick) {
     match engine.try_lease(now, 0) {
