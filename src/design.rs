@@ -49,9 +49,11 @@
 //! asked whether the connection is broken, and the lease is made. No lock, no semaphore, no
 //! allocation. Was it idle for longer than `check_after_idle`, it is checked first.
 //!
-//! The connection that was used longest ago is used next. Only while several threads ask at the
-//! same time does each keep to the connection nearest to it: it is leased through its slot, and its
-//! entry stays in the queue, so that the threads do not pass the ends of the queue and every
+//! The connection that was used longest ago is used next: entries lie in a queue. That of an account's
+//! only connection lies beside the gate instead, so that with very many accounts an acquire waits for
+//! the memory of the account and of the connection, and for none besides; the queue is made with the
+//! second connection. Only while several threads ask at the same time does each keep to the connection nearest to it: it is leased through its slot, and its
+//! entry stays where it is, so that the threads do not pass the ends of the queue and every
 //! connection from cache to cache. Every sixteenth acquire of a thread asks first whether its task
 //! owes others a turn, and gives way with empty hands.
 //!
@@ -68,7 +70,8 @@
 //! because it is broken, outdated, over its age or over the cap.
 //!
 //! # One expiry
-//! Each connection has one entry in the wheel, with the time of the next look at it. The reaper
+//! Each connection has one entry in the wheel, with the time of the next look at it. Entries come out
+//! in pieces of 64, whose memory is fetched side by side before the first is visited. The reaper
 //! reads when it was last used and re-arms the entry, or claims the connection by the same change
 //! of the word that an acquire makes. Nothing on the way of an acquire knows the wheel.
 //!
