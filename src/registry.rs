@@ -63,6 +63,11 @@ impl<M: Manager> Registry<M> {
         self.accounts.get(&account).map(|entry| Arc::clone(&entry))
     }
 
+    /// Whether this very entry is its account's.
+    pub(crate) fn knows(&self, entry: &Arc<Entry<M>>) -> bool {
+        self.find(entry.pool.account()).is_some_and(|known| Arc::ptr_eq(&known, entry))
+    }
+
     /// The account's entry, made by `make` if there is none. Answers whether it was made now.
     pub(crate) fn find_or_add(
         &self,

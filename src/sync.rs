@@ -1,7 +1,7 @@
 //! The only module that names atomics, mutexes and the shared containers of the engine, so that
 //! loom can stand in for them under `--cfg pool_loom`.
 //!
-//! Owns thin façades: [`Mutex`] (never poisoned), [`IdleQueue`], [`Cell`], [`Permits`]. Holds no
+//! Owns thin façades: [`Mutex`] (never poisoned), [`IdleQueue`], [`Spot`], [`Cell`], [`Permits`]. Holds no
 //! policy.
 //!
 //! # Orderings
@@ -191,6 +191,8 @@ mod real {
 
     /// A place for one shared value, which is taken out to be used; changed by one exchange.
     pub(crate) struct Spot<T>(AtomicCell<Option<Arc<T>>>);
+
+    const _: () = assert!(AtomicCell::<Option<Arc<()>>>::is_lock_free());
 
     impl<T> Spot<T> {
         pub(crate) const fn empty() -> Self {

@@ -143,9 +143,10 @@ const SUSPECT: u64 = 1 << 40;
 pub(crate) struct Connection<C> {
     pub(crate) word: StateWord,
     last_used: AtomicU64,
-    uses: AtomicU64,
-    /// Uses of one that can be shared, at a time when it was not.
+    /// Leases that it served while nobody else held one.
     sole_uses: AtomicU64,
+    /// Leases that it served beside others.
+    shared_uses: AtomicU64,
     /// The thread that took its entry last.
     pub(crate) user: AtomicU64,
     held_since: AtomicU64,
@@ -162,10 +163,10 @@ pub(crate) struct Connection<C> {
     pub(crate) max_leases: u16,
     /// What it was dialled for.
     pub(crate) purpose: Purpose,
-    live: OnceLock<Live<C>>,
-    pub(crate) id: ConnectionId,
     /// The tick of the wheel entry that is in force.
     look: AtomicU64,
+    live: OnceLock<Live<C>>,
+    pub(crate) id: ConnectionId,
     /// The uses that the reaper saw, and since when there were no more; its own memory.
     watched_uses: AtomicU64,
     watched_since: AtomicU64,
@@ -183,8 +184,8 @@ impl<C> Connection<C> {
         Self {
             word: StateWord::connecting(),
             last_used: AtomicU64::new(0),
-            uses: AtomicU64::new(0),
             sole_uses: AtomicU64::new(0),
+            shared_uses: AtomicU64::new(0),
             retire_at: AtomicU64::new(Tick::MAX),
             notes: AtomicU64::new(0),
             held_since: AtomicU64::new(0),
@@ -282,28 +283,24 @@ impl<C> Connection<C> {
         }
         if self.max_leases == 1 {
             // The only borrower is the only writer, so a load and a store lose nothing.
-            let uses = self.uses.load(Ordering::Relaxed) + 1;
-            self.uses.store(uses, Ordering::Relaxed);
+            let uses = self.sole_uses.load(Ordering::Relaxed) + 1;
+            self.sole_uses.store(uses, Ordering::Relaxed);
             return uses;
         }
-        // Of the two kinds the rarer one is counted where many threads share the connection.
-        if source != Source::Shared {
-            self.sole_uses.fetch_add(1, Ordering::Relaxed);
-        }
-        self.uses.fetch_add(1, Ordering::Relaxed) + 1
+        let (one, other) = match source {
+            Source::Shared => (&self.shared_uses, &self.sole_uses),
+            Source::Idle | Source::New => (&self.sole_uses, &self.shared_uses),
+        };
+        one.fetch_add(1, Ordering::Relaxed) + 1 + other.load(Ordering::Relaxed)
     }
 
     #[inline]
     pub(crate) fn uses(&self) -> u64 {
-        self.uses.load(Ordering::Relaxed)
+        self.sole_uses.load(Ordering::Relaxed) + self.shared_uses()
     }
 
-    /// Uses at a time when others held leases of it as well.
     pub(crate) fn shared_uses(&self) -> u64 {
-        if self.max_leases == 1 {
-            return 0;
-        }
-        self.uses().saturating_sub(self.sole_uses.load(Ordering::Relaxed))
+        self.shared_uses.load(Ordering::Relaxed)
     }
 
     /// Since when it has been leased without a break, and where that began.

@@ -220,7 +220,8 @@ impl<C, E> AccountPool<C, E> {
     fn hand_out(&self, body: &Body<C, E>, core: &mut Core<C, E>, orders: &mut Orders<C>) {
         // Every turn serves a waiter or takes a connection out of circulation.
         while core.line.plain() > 0 {
-            let next = self.pop().or_else(|| self.lease_through_slots());
+            let next = self.pop_locked(&mut orders.void);
+            let next = next.or_else(|| self.lease_through_slots());
             let Some((connection, source)) = next else { return };
             if connection.stamp != self.stamp() {
                 self.discard(core, connection, CloseReason::Drain, orders);

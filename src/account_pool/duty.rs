@@ -7,6 +7,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::account_pool::connection::{Connection, Source};
+use crate::account_pool::idle::Void;
 use crate::account_pool::waiters::Wakers;
 use crate::clock::{Instant, Tick};
 
@@ -37,6 +38,8 @@ pub(crate) struct Orders<C> {
     pub(crate) close: SmallVec<[Arc<Connection<C>>; 1]>,
     /// Close these by force when `drain_timeout` has passed.
     pub(crate) drain: Vec<Arc<Connection<C>>>,
+    /// Let go of these, without a lock.
+    pub(crate) void: Void<C>,
     /// Ask for expired waiters at this time.
     pub(crate) watch: Option<Instant>,
     /// The lease that this step gave back was of a connection that takes no more leases. To be
@@ -55,6 +58,7 @@ impl<C> Orders<C> {
             dial: Vec::new(),
             close: SmallVec::new(),
             drain: Vec::new(),
+            void: Void::new(),
             watch: None,
             ended: false,
             stir: false,

@@ -7,7 +7,9 @@
 //! of thousands of accounts it is memory that an acquire waits for, and so it touches the account and
 //! the connection, and nothing else. With the second connection the account gets its queue. Which of
 //! the two a step prefers depends on how many connections it sees; whoever finds the one empty looks
-//! into the other, so that no entry is lost when that number changes.
+//! into the other, so that no entry is lost when that number changes. The entry of a closed connection
+//! is void: it is let go of where no lock is held, because it may be the last hold on what the manager
+//! made.
 //!
 //! # Orderings
 //! The state word decides every claim. The number of connections, the user of one and the time of
@@ -28,6 +30,9 @@ const CHANGES: u64 = 64;
 const COUNT_BITS: u32 = 16;
 /// For how long it is taken to last, in milliseconds: until then the order of reuse is given up.
 const CONTENDED: Tick = 50;
+
+/// Entries of closed connections, to be let go of without a lock.
+pub(crate) type Void<C> = Vec<Arc<Connection<C>>>;
 
 /// The words of an account that tell an acquire where to look.
 #[derive(Debug)]
@@ -91,15 +96,34 @@ impl Traffic {
 }
 
 impl<C, E> AccountPool<C, E> {
-    /// A slot holds a connection from now on.
-    pub(super) fn occupy(&self, slot: u16) {
-        let before = self.front.occupied.fetch_or(1 << slot, Ordering::Relaxed);
-        if before.is_power_of_two() {
+    /// A slot holds a connection from now on. Under the lock, like its opposite, so that both know the
+    /// number of connections.
+    pub(super) fn occupy(&self, slot: u16, void: &mut Void<C>) {
+        if self.front.occupied() != 0 {
             // Made here, and not by the release that is the first to need it.
             self.queue();
-            if let Some(entry) = self.front.sole.take() {
-                self.enqueue(entry);
-            }
+        }
+        self.front.occupied.fetch_or(1 << slot, Ordering::Relaxed);
+        self.line_up(void);
+    }
+
+    /// Has the entry beside the gate join the queue, if there is one. Once more when the second
+    /// connection is open: a release that was under way as it came may have seen but one.
+    pub(super) fn line_up(&self, void: &mut Void<C>) {
+        if self.front.is_single() {
+            return;
+        }
+        if let Some(entry) = self.front.sole.take() {
+            self.keep(entry, void);
+        }
+    }
+
+    /// Puts an entry back at the end, unless it is void.
+    fn keep(&self, entry: Arc<Connection<C>>, void: &mut Void<C>) {
+        if entry.word.snapshot().is_final() {
+            void.push(entry);
+        } else {
+            self.enqueue(entry);
         }
     }
 
@@ -149,16 +173,24 @@ impl<C, E> AccountPool<C, E> {
         if connection.max_leases == 1 && connection.word.transition_from_idle() {
             return Some((connection, Source::Idle));
         }
-        self.pop_from(connection)
+        self.pop_from(connection, &mut Void::new())
+    }
+
+    /// The same with the lock held.
+    pub(super) fn pop_locked(&self, void: &mut Void<C>) -> Option<(Arc<Connection<C>>, Source)> {
+        self.pop_from(self.take_entry()?, void)
     }
 
     /// The same for an entry that was popped and is shared or void, and those behind it.
     #[inline(never)]
-    fn pop_from(&self, mut connection: Arc<Connection<C>>) -> Option<(Arc<Connection<C>>, Source)> {
+    fn pop_from(
+        &self,
+        mut connection: Arc<Connection<C>>,
+        void: &mut Void<C>,
+    ) -> Option<(Arc<Connection<C>>, Source)> {
         // Each turn drops a void entry for good; there is one at most of each connection. None is
         // popped that is not looked at: its connection would count as queued for ever.
-        let turns = 2 * usize::from(self.slots);
-        for turn in 0..=turns {
+        for _ in 0..2 * self.slots {
             match connection.word.transition_to_leased(connection.max_leases) {
                 Leased::Taken { requeue, shared } => {
                     if requeue {
@@ -166,10 +198,11 @@ impl<C, E> AccountPool<C, E> {
                     }
                     return Some((connection, Source::of_live(shared)));
                 }
-                Leased::No if turn == turns => return None,
-                Leased::No => connection = self.take_entry()?,
+                Leased::No => void.push(connection),
             }
+            connection = self.take_entry()?;
         }
+        self.push(connection);
         None
     }
 
@@ -211,7 +244,10 @@ impl<C, E> AccountPool<C, E> {
     /// Puts an entry at the end.
     #[inline]
     pub(super) fn push(&self, connection: Arc<Connection<C>>) {
-        if !self.front.is_single() {
+        let occupied = self.front.occupied();
+        if occupied & 1 << connection.slot == 0 {
+            // Closed, and its slot vacated, since it was made idle.
+        } else if !occupied.is_power_of_two() {
             self.enqueue(connection);
         } else if let Some(displaced) = self.front.sole.put(connection) {
             self.enqueue_displaced(displaced);
@@ -221,9 +257,7 @@ impl<C, E> AccountPool<C, E> {
     /// There were two connections a moment ago, or there will be.
     #[cold]
     fn enqueue_displaced(&self, displaced: Arc<Connection<C>>) {
-        if !displaced.word.snapshot().is_final() {
-            self.enqueue(displaced);
-        }
+        self.keep(displaced, &mut Void::new());
     }
 
     fn queue(&self) -> &IdleQueue<Arc<Connection<C>>> {
@@ -256,17 +290,19 @@ impl<C, E> AccountPool<C, E> {
         evicted.word.transition_to_unqueued();
     }
 
-    /// Drops the entries of closed connections. Without this, what the manager made of them would
-    /// live until the next acquire came by; and the last hold on it could be dropped under the lock,
-    /// where code of the manager's must not run. Whoever closes a connection holds it until after
-    /// this.
-    pub(super) fn drop_void_entries(&self) {
-        let queued = self.body.get().and_then(|body| body.idle.get()).map_or(0, |it| it.len());
-        for _ in 0..=queued {
-            let Some(entry) = self.take_entry() else { return };
-            if !entry.word.snapshot().is_final() {
-                self.push(entry);
+    /// Takes the entries of closed connections out. Without this, what the manager made of them would
+    /// live until the next acquire came by. The others keep their order.
+    pub(super) fn sort_out(&self, void: &mut Void<C>) {
+        if let Some(queue) = self.body.get().and_then(|body| body.idle.get()) {
+            for _ in 0..queue.len() {
+                let Some(entry) = queue.pop() else { break };
+                self.keep(entry, void);
             }
+        }
+        match self.front.sole.take() {
+            Some(entry) if entry.word.snapshot().is_final() => void.push(entry),
+            Some(entry) => self.push(entry),
+            None => {}
         }
     }
 }
@@ -283,7 +319,7 @@ mod tests {
     type Engine = AccountPool<u32, std::io::Error>;
 
     fn engine() -> Engine {
-        AccountPool::new(AccountId::bot(1).unwrap(), 3, 0, 3, 1)
+        AccountPool::new(AccountId::bot(1).unwrap(), 4, 0, 4, 1)
     }
 
     /// Opens one more connection, which lies idle then.
@@ -310,7 +346,7 @@ mod tests {
 
     fn close(engine: &Engine, connection: &Arc<Connection<u32>>) {
         for connection in engine.retire(connection, CloseReason::Requested).close {
-            let _ = engine.vacate(&connection, EPOCH, 0.0);
+            drop(engine.vacate(&connection, EPOCH, 0.0));
         }
     }
 
@@ -349,13 +385,40 @@ mod tests {
     }
 
     #[test]
+    fn a_close_leaves_nothing_of_its_connection_and_the_others_in_their_order() {
+        let engine = engine();
+        let mut connections: Vec<_> = (1..=4).map(|id| open(&engine, id)).collect();
+        // The youngest each time: the entries before it are those that are moved.
+        while let Some(youngest) = connections.pop() {
+            close(&engine, &youngest);
+            assert_eq!(Arc::strong_count(&youngest), 1, "with {} left", connections.len());
+            for expected in &connections {
+                let leased = lease(&engine);
+                assert_eq!(leased.id, expected.id, "the one that was used longest ago");
+                release(&engine, leased);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_closed_under_a_release_is_not_put_back() {
+        let engine = engine();
+        let closed = open(&engine, 1);
+        close(&engine, &closed);
+        // As by a release that was held up between its two steps.
+        engine.push(Arc::clone(&closed));
+        assert_eq!(Arc::strong_count(&closed), 1);
+        assert!(engine.body().idle.get().is_none(), "nor is anything made for it");
+    }
+
+    #[test]
     fn two_that_were_each_taken_for_the_only_one_are_both_found() {
         let engine = engine();
         let both = [open(&engine, 1), open(&engine, 2)];
         let leased = [lease(&engine), lease(&engine)];
-        // As a release sees it that was held up before the second connection came.
-        engine.front.occupied.store(1, Ordering::Relaxed);
         for connection in leased {
+            // As a release sees it that knows of its own connection and not yet of the other.
+            engine.front.occupied.store(1 << connection.slot, Ordering::Relaxed);
             release(&engine, connection);
         }
         assert_eq!(engine.body().idle.get().unwrap().len(), 1, "one has made room for the other");

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::account_pool::connection::{CloseReason, Connection, ConnectionId};
 use crate::account_pool::duty::{DialOrder, Lost, Orders, Purpose, Reap};
+use crate::account_pool::idle::Void;
 use crate::account_pool::waiters::Refusal;
 use crate::account_pool::{
     AccountPool, Body, CLOSED, Core, FLAGS, GENERATION, UNREADY, WAIT, pack_limits,
@@ -57,6 +58,8 @@ impl<C, E> AccountPool<C, E> {
         id: ConnectionId,
     ) -> Option<Arc<Connection<C>>> {
         let body = self.body();
+        // Let go of after the lock.
+        let mut void = Void::new();
         let core = body.core.lock();
         let gate = self.gate.load(Ordering::Relaxed);
         if !is_wanted(&core, gate, order) || core.excess() > 0 {
@@ -66,7 +69,7 @@ impl<C, E> AccountPool<C, E> {
         let connection = Connection::new(id, order.slot, self.leases(), stamp, order.purpose);
         let connection = Arc::new(connection);
         body.slots[usize::from(order.slot)].store(Some(Arc::clone(&connection)));
-        self.occupy(order.slot);
+        self.occupy(order.slot, &mut void);
         Some(connection)
     }
 
@@ -128,6 +131,7 @@ impl<C, E> AccountPool<C, E> {
                 orders.close.push(Arc::clone(connection));
             }
             Opened::Open { push } => {
+                self.line_up(&mut orders.void);
                 if push {
                     self.push(Arc::clone(connection));
                 }
@@ -170,7 +174,7 @@ impl<C, E> AccountPool<C, E> {
                 Err(_) => unreachable!("BUG: a refusal changed its kind"),
             }
         }
-        self.give_back(body, &mut core, order.slot);
+        self.give_back(body, &mut core, order.slot, &mut orders.void);
         self.dispatch(body, &mut core, now, &mut orders);
         (orders, unheard)
     }
@@ -189,7 +193,7 @@ impl<C, E> AccountPool<C, E> {
             let until = core.backoff.after_break(now, share, age, connection.uses());
             core.retry_at = core.retry_at.max(until);
         }
-        self.give_back(body, &mut core, connection.slot);
+        self.give_back(body, &mut core, connection.slot, &mut orders.void);
         counters.past_shared_uses.fetch_add(connection.shared_uses(), Ordering::Relaxed);
         counters.past_uses.fetch_add(connection.uses(), Ordering::Release);
         self.dispatch(body, &mut core, now, &mut orders);
@@ -197,10 +201,10 @@ impl<C, E> AccountPool<C, E> {
     }
 
     /// The only place where a slot and a permit come back.
-    fn give_back(&self, body: &Body<C, E>, core: &mut Core<C, E>, slot: u16) {
+    fn give_back(&self, body: &Body<C, E>, core: &mut Core<C, E>, slot: u16, void: &mut Void<C>) {
         self.unoccupy(slot);
         body.slots[usize::from(slot)].store(None);
-        self.drop_void_entries();
+        self.sort_out(void);
         core.vacant |= 1 << slot;
         if core.debt > 0 {
             core.debt -= 1;

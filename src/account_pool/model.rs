@@ -229,6 +229,29 @@ fn model_the_only_connection_is_found_by_its_entry_whenever_the_second_one_comes
     });
 }
 
+#[test]
+fn model_the_connection_that_is_left_is_found_by_its_entry_when_the_other_one_goes() {
+    forget_entries(false);
+    explore(|| {
+        let engine = engine(2, 1);
+        let (first, second) = (join(&engine), join(&engine));
+        let (first, second) = (poll(&first).unwrap(), poll(&second).unwrap());
+        let (slot, gone) = (first.slot, Arc::clone(&second));
+        release(&engine, second);
+        prepared(&engine);
+        let returns = {
+            let engine = Arc::clone(&engine);
+            thread::spawn(move || release(&engine, first))
+        };
+        carry_out(&engine, engine.retire(&gone, CloseReason::Requested));
+        returns.join().unwrap();
+        let found = engine.pop().map(|(entry, _)| entry.slot);
+        assert_eq!(found, Some(slot), "its entry is lost");
+        assert_eq!(Arc::strong_count(&gone), 1, "an entry of the closed one is left");
+        at_rest(&engine, 2);
+    });
+}
+
 /// Leases what is free, if anything is, and gives it back.
 fn lease_and_release(engine: &Engine, now: Tick) {
     match engine.try_lease(now, 0) {

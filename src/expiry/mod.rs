@@ -226,10 +226,14 @@ fn visit_one<M: Manager>(
             // Seen from outside first: whatever is in use need not be looked up.
             let is_held = account.strong_count() > 1;
             let entry = account.upgrade()?;
+            let id = entry.pool.account();
+            // Nothing becomes of one that was removed, however long somebody holds a handle of it.
+            if entry.pool.is_closed() && !registry.knows(&entry) {
+                return None;
+            }
             if is_held || entry.pool.has_connections() {
                 return Some(now + max_idle);
             }
-            let id = entry.pool.account();
             // Given up before the look: with this handle the account would be in use.
             drop(entry);
             match registry.collect_idle(id, account, now) {

@@ -276,6 +276,20 @@ async fn accounts_that_come_and_go_leave_nothing_with_the_reaper() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_account_that_was_removed_leaves_nothing_with_the_reaper_while_its_handle_is_kept() {
+    let manager = Scripted::new(1, 1);
+    let pool = manager.pool(|_| ());
+    let mut kept = Vec::new();
+    for _ in 0..100 {
+        kept.push(pool.account(account(1)).unwrap());
+        assert!(pool.remove_account(account(1)).await);
+    }
+    tokio::time::sleep(400 * SECOND).await;
+    assert_eq!(pool.stats().reaper_scheduled, 0, "{:?}", pool.stats());
+    drop(kept);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_draining_connection_hides_nobodys_demand() {
     let manager = Scripted::new(1, 2);
     let pool = manager.pool(|config| config.pool.max_connections = 2);

@@ -91,7 +91,7 @@ impl Manager for Fragile {
 
     fn profile(&self, account: AccountId) -> Option<Profile> {
         assert_ne!(account.number(), 13, "it panics over this one");
-        Some(Profile::new(1))
+        Some(Profile::new(2))
     }
 
     async fn connect(&self, _: AccountId, _: u16) -> Result<Glass, No> {
@@ -121,6 +121,23 @@ async fn a_connection_that_panics_when_it_is_dropped_costs_nothing_else() {
     drop(pool.acquire(account(3)).await.unwrap());
     assert_eq!(pool.close().await.left, 0);
     assert_eq!(pool.stats().total_connections_closed, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_that_panic_when_they_are_dropped_give_their_places_back() {
+    let pool = fragile(false);
+    let both = [pool.acquire(account(1)).await.unwrap(), pool.acquire(account(1)).await.unwrap()];
+    let ids = both.each_ref().map(|lease| lease.id());
+    drop(both);
+    // The one that was used last first: its entry lies behind the other's.
+    for id in ids.into_iter().rev() {
+        assert!(pool.close_connection(account(1), id));
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
+    let stats = pool.stats();
+    assert_eq!((stats.total_connections_closed, stats.total_connections), (2, 0), "{stats:?}");
+    drop(pool.acquire(account(1)).await.unwrap());
+    assert_eq!(pool.close().await.left, 0);
 }
 
 #[tokio::test(start_paused = true)]
