@@ -457,7 +457,9 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
                 }
             }
             Step::Found(connection, _) => {
-                self.entry().give_back(connection);
+                let entry = self.entry();
+                entry.counters().count_acquire(AcquireEnd::Cancelled);
+                entry.give_back(connection);
             }
             // A check that was cut short has proved nothing.
             Step::Checking(connection, ..) => {

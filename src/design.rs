@@ -29,7 +29,7 @@
 //! ```text
 //!            gate: flags + generation      (who may be served at all)
 //!              │
-//!   acquire ───┼──► idle queue ──► connection.word: state, leases, QUEUED  ──► lease
+//!   acquire ───┼──► an entry ────► connection.word: state, leases, QUEUED  ──► lease
 //!              │                         ▲
 //!              └──► line of waiters ─────┘  handed over in the order of coming
 //!                        │
@@ -52,16 +52,17 @@
 //! The connection that was used longest ago is used next: entries lie in a queue. That of an account's
 //! only connection lies beside the gate instead, so that with very many accounts an acquire waits for
 //! the memory of the account and of the connection, and for none besides; the queue is made with the
-//! second connection. Only while several threads ask at the same time does each keep to the connection nearest to it: it is leased through its slot, and its
-//! entry stays where it is, so that the threads do not pass the ends of the queue and every
-//! connection from cache to cache. Every sixteenth acquire of a thread asks first whether its task
-//! owes others a turn, and gives way with empty hands.
+//! second connection. Only while several threads ask at the same time does each keep to the
+//! connection nearest to it: it is leased through its slot, and its entry stays where it is, so that
+//! the threads do not pass the ends of the queue and every connection from cache to cache. Every
+//! sixteenth acquire of a thread asks first whether its task owes others a turn, and gives way with
+//! empty hands.
 //!
 //! Otherwise the acquire joins the line, under the account's lock. *Then* it looks for a
 //! connection: a release makes its word idle and *then* looks at the gate, so that one of the two
 //! sees the other. (One more in a line that stands already has nothing to look for, unless it may
-//! have something dialled.) If a slot is vacant and a permit is free, the engine orders a dial, which the
-//! worker carries out apart from the caller: a caller that leaves loses its place, and the
+//! have something dialled.) If a slot is vacant and a permit is free, the engine orders a dial, which
+//! the worker carries out apart from the caller: a caller that leaves loses its place, and the
 //! connection is pooled.
 //!
 //! # One release

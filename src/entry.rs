@@ -29,7 +29,8 @@ use crate::sync::Ordering;
 /// How often a quarantine is told anew because it changed while it was told.
 const LATCHES_MAX: usize = 16;
 
-/// One account, its engine and its ground. What each acquire looks at comes first.
+/// One account, its engine and its ground. What each acquire looks at comes first; it is dropped in that
+/// order, the ground before connections of which some entry may be left.
 #[repr(C)]
 pub(crate) struct Entry<M: Manager> {
     pub(crate) shared: Arc<Shared<M>>,

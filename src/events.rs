@@ -4,7 +4,7 @@
 //! how many; one that panics loses that event. Neither ever delays the pool. Acquires and
 //! releases are no events: they are counted.
 
-use std::panic::Location;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -158,8 +158,10 @@ impl Events {
     /// Tells the listeners, if there are any.
     pub(crate) fn emit(&self, event: impl FnOnce() -> Event) {
         if let Some(sender) = self.0.get().filter(|sender| sender.receiver_count() > 0) {
-            // The only error is that the last listener has just left.
-            sender.send(event()).ok();
+            // The only error is that the last listener has just left. Its waker is somebody else's
+            // code, and what is told of is half done: a panic must not cut it short.
+            let tell = AssertUnwindSafe(|| sender.send(event()).ok());
+            drop(catch_unwind(tell));
         }
     }
 

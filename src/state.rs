@@ -16,11 +16,11 @@
 //! The word, from the low bit: three bits of tag, QUEUED, RETIRING, FAULTY, and sixteen bits of
 //! lease count from bit 16 up.
 //!
-//! QUEUED says that the idle queue holds an entry of this connection, or that somebody who has
-//! just popped it still answers for it. Only who sets the bit pushes, so there is at most one
-//! entry. The word is the truth and the queue a hint: an entry whose connection is full, retired
-//! or final is dropped by whoever pops it, and a connection with room may be leased through its
-//! slot while its entry waits in the queue.
+//! QUEUED says that the idle queue, or the place beside the gate, holds an entry of this connection,
+//! or that somebody who has just taken it still answers for it. Only who sets the bit pushes, so
+//! there is at most one entry. The word is the truth and the entry a hint: one whose connection is
+//! full, retired or final is dropped by whoever takes it, and a connection with room may be leased
+//! through its slot while its entry stays where it is.
 //!
 //! # Orderings
 //! - Opening and releasing release, leasing and closing acquire: a borrower sees what the dialler
@@ -138,7 +138,7 @@ pub(crate) enum Opened {
     Close,
 }
 
-/// What a try to lease through the queue came to.
+/// What a try to lease by an entry came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Leased {
@@ -259,7 +259,7 @@ impl StateWord {
         }
     }
 
-    /// One more lease, found through the slot; the queue is left as it is. Answers whether
+    /// One more lease, found through the slot; the entry is left as it is. Answers whether
     /// others hold leases as well.
     pub(crate) fn transition_to_leased_in_place(&self, max: u16) -> Option<bool> {
         let mut seen = load_after_change(&self.0);

@@ -1,8 +1,8 @@
 //! The engine of one account: who gets which connection, and what has to be done for it.
 //!
-//! Owns the account's gate, its slots, its idle queue, its permits and its line of waiters. It
-//! is sans-IO: it never dials, closes, sleeps, wakes or reads a clock. Every step answers with
-//! [`Orders`] that the pool carries out, so the whole engine runs in a test without a runtime.
+//! Owns the account's gate, its slots, its entries of idle connections, its permits and its line of
+//! waiters. It is sans-IO: it never dials, closes, sleeps, wakes or reads a clock. Every step answers
+//! with [`Orders`] that the pool carries out, so the whole engine runs in a test without a runtime.
 //!
 //! # The gate
 //! One word per account. Its low bits are flags: WAIT (somebody stands in line), CLOSED,
@@ -12,12 +12,12 @@
 //! it must read for the connection to be kept, so one comparison tells a release everything.
 //!
 //! # The word is the truth
-//! The idle queue orders reuse, but a connection may also be leased through its slot: by a waiter, and
-//! by an acquire while threads meet (see `idle`). A
-//! release makes its state word idle and *then* looks at the gate; a waiter announces itself in
-//! the gate and *then* looks at the words. At least one of them sees the other, so no wake-up
-//! is lost whatever the queue shows at that moment. Whoever joins a line that stands already need
-//! not look: those before it have, and every release since finds the gate marked.
+//! The entries order reuse (see `idle`), but a connection may also be leased through its slot: by a
+//! waiter, and by an acquire while threads meet. A release makes its state word idle and *then* looks
+//! at the gate; a waiter announces itself in the gate and *then* looks at the words. At least one of
+//! them sees the other, so no wake-up is lost whatever the entries show at that moment. Whoever joins a
+//! line that stands already need not look: those before it have, and every release since finds the
+//! gate marked.
 //!
 //! # Permits and slots
 //! A dial takes a permit and a vacant slot together, under the lock; both come back together in
@@ -227,7 +227,7 @@ impl<C, E> AccountPool<C, E> {
         }
     }
 
-    /// The same, looking through the slots as well: the queue may be empty although a
+    /// The same, looking through the slots as well: there may be no entry although a
     /// connection is free, while somebody is between two steps.
     #[inline(never)]
     pub(crate) fn try_lease_any(&self, now: Tick, thread: u64) -> Take<C> {

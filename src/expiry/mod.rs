@@ -2,7 +2,8 @@
 //!
 //! Owns the wheel and the reaper's task. Never on the hot path: an acquire or a release does
 //! not know that it exists. An entry of a connection that was closed for another reason stays
-//! until it is due (at most `max_idle_time` after the last look at it) and is then dropped.
+//! until it is due (at most `max_idle_time` after the last look at it) and is then dropped. Until then it
+//! keeps the memory of the connection's record, or of a removed account's, but nothing that is in it.
 
 mod wheel;
 
@@ -125,16 +126,32 @@ pub(crate) async fn reap<M: Manager>(shared: Weak<Shared<M>>) {
     }
 }
 
+/// What a run of the reaper goes by, in milliseconds.
+#[derive(Clone, Copy)]
+struct Limits {
+    max_idle: u64,
+    max_held: u64,
+}
+
+impl Limits {
+    fn of<M: Manager>(shared: &Shared<M>) -> Self {
+        let max_held = millis(shared.config.load().watch.held_lease);
+        Self { max_idle: shared.hot.max_idle_ms(), max_held }
+    }
+}
+
 async fn visit_all<M: Manager>(shared: &Arc<Shared<M>>, registry: &Registry<M>) {
     let mut began = now();
     let mut took = Duration::ZERO;
     let tick = shared.clock.tick();
+    let limits = Limits::of(shared);
     let due = shared.expiry.wheel.lock().advance(tick);
     let (mut visits, mut visited) = (0, 0);
     for piece in due {
         visited += piece.len();
         fetch(&piece);
-        let again = piece.into_iter().filter_map(|entry| visit(shared, registry, entry, tick));
+        let again =
+            piece.into_iter().filter_map(|entry| visit(shared, registry, entry, tick, limits));
         let again: Vec<_> = again.collect();
         {
             let mut wheel = shared.expiry.wheel.lock();
@@ -185,8 +202,10 @@ fn visit<M: Manager>(
     registry: &Registry<M>,
     mut due: Due<M>,
     now: Tick,
+    limits: Limits,
 ) -> Option<(Tick, Due<M>)> {
-    let visited = asked("the end of a connection", || visit_one(shared, registry, &due, now));
+    let visited =
+        asked("the end of a connection", || visit_one(shared, registry, &due, now, limits));
     let Some(next) = visited else { return Some((now + 1, due)) };
     let next = next?;
     if let Due::Connection { look, .. } = &mut due {
@@ -200,12 +219,11 @@ fn visit_one<M: Manager>(
     registry: &Registry<M>,
     due: &Due<M>,
     now: Tick,
+    Limits { max_idle, max_held }: Limits,
 ) -> Option<Tick> {
-    let max_idle = shared.hot.max_idle_ms();
     match due {
         Due::Connection { account, connection, look } => {
             let (entry, connection) = (account.upgrade()?, connection.upgrade()?);
-            let max_held = millis(shared.config.load().watch.held_lease);
             match entry.pool.reap(&connection, *look, now, max_idle, max_held) {
                 Reap::Again(look) => Some(look),
                 Reap::Held(look, since) => {

@@ -137,8 +137,9 @@ impl<M: Manager> Pool<M> {
 
     /// Removes an account: its connections close as in [`Pool::close`], and later acquires ask
     /// the manager anew. What the pool knew of the account is forgotten, a quarantine included
-    /// unless the manager [keeps it](Manager::latched). Answers whether the pool knew it. If leases outlast the deadline, the account leaves the
-    /// pool with the last of them, and acquires fail until then.
+    /// unless the manager [keeps it](Manager::latched). Answers whether the pool knew it. If leases
+    /// outlast the deadline, the account leaves the pool with the last of them, and acquires fail
+    /// until then.
     pub async fn remove_account(&self, account: AccountId) -> bool {
         let Some(entry) = self.inner.registry.find(account) else { return false };
         let shared = &self.inner.shared;

@@ -61,7 +61,7 @@ pub(super) struct Connections {
     pub(super) empty_tick_ms: f64,
     pub(super) empty_tick_ms_max: f64,
     /// What the reaper itself took for each connection that expired: the wheel, the look, the
-    /// claim, and the errand to close it.
+    /// claim, and the errand to close it; and a look at its account, which falls due at the same time.
     pub(super) reap_ns_each: f64,
 }
 
@@ -135,7 +135,7 @@ async fn connections(ids: &[AccountId]) -> Result<Connections, Failure> {
     // Longer than a run takes, so that each run is read before the next one comes.
     config.pool.cleanup_interval = (max_idle / 4).max(EMPTY_INTERVAL);
     pool.reconfigure(config).map_err(broken)?;
-    let Reaped { seconds, looks } = reaped(&pool, &exporter, count).await?;
+    let seconds = reaped(&pool, &exporter, count).await?;
     pool.close().await;
     Ok(Connections {
         count,
@@ -143,19 +143,13 @@ async fn connections(ids: &[AccountId]) -> Result<Connections, Failure> {
         bytes_each,
         empty_tick_ms: middle(empty),
         empty_tick_ms_max,
-        reap_ns_each: seconds * 1e9 / looks.max(1.0),
+        reap_ns_each: seconds * 1e9 / count as f64,
     })
 }
 
-/// What the runs of the reaper came to.
-struct Reaped {
-    seconds: f64,
-    looks: f64,
-}
-
-/// Waits until all are closed, and sums the runs of the reaper up as they come.
-async fn reaped(pool: &Pool<Timed>, exporter: &Prometheus, count: u64) -> Result<Reaped, Failure> {
-    let mut sum = Reaped { seconds: 0.0, looks: 0.0 };
+/// Waits until all are closed, and sums the seconds of the reaper's runs up as they come.
+async fn reaped(pool: &Pool<Timed>, exporter: &Prometheus, count: u64) -> Result<f64, Failure> {
+    let (mut seconds, mut seen) = (0.0, 0.0);
     let (began, mut closed) = (now(), 0);
     while closed < count {
         tokio::time::sleep(POLL).await;
@@ -164,20 +158,19 @@ async fn reaped(pool: &Pool<Timed>, exporter: &Prometheus, count: u64) -> Result
             // The numbers are asked for when they have changed: the text takes long to make.
             closed = is_closed;
             let looks = exported(exporter, "telepool_reaper_visits_total ")?;
-            if looks > sum.looks {
-                sum.looks = looks;
-                sum.seconds += exported(exporter, "telepool_reaper_last_run_seconds ")?;
+            if looks > seen {
+                seen = looks;
+                seconds += exported(exporter, "telepool_reaper_last_run_seconds ")?;
             }
         }
         if began.elapsed() > PATIENCE {
             return Err(Failure::broken(format!("{closed} of {count} connections have expired")));
         }
     }
-    if sum.looks < count as f64 {
-        let looks = sum.looks;
-        return Err(Failure::broken(format!("the reaper has looked at {looks} of {count}")));
+    if seen < count as f64 {
+        return Err(Failure::broken(format!("the reaper has looked at {seen} of {count}")));
     }
-    Ok(sum)
+    Ok(seconds)
 }
 
 async fn open(pool: &Pool<Timed>, ids: &[AccountId]) -> Result<f64, Failure> {
