@@ -173,6 +173,11 @@ impl<C, E> AccountPool<C, E> {
         if connection.max_leases == 1 && connection.word.transition_from_idle() {
             return Some((connection, Source::Idle));
         }
+        self.pop_past(connection)
+    }
+
+    #[inline(never)]
+    fn pop_past(&self, connection: Arc<Connection<C>>) -> Option<(Arc<Connection<C>>, Source)> {
         self.pop_from(connection, &mut Void::new())
     }
 
@@ -182,7 +187,6 @@ impl<C, E> AccountPool<C, E> {
     }
 
     /// The same for an entry that was popped and is shared or void, and those behind it.
-    #[inline(never)]
     fn pop_from(
         &self,
         mut connection: Arc<Connection<C>>,
@@ -244,13 +248,19 @@ impl<C, E> AccountPool<C, E> {
     /// Puts an entry at the end.
     #[inline]
     pub(super) fn push(&self, connection: Arc<Connection<C>>) {
-        let occupied = self.front.occupied();
-        if occupied & 1 << connection.slot == 0 {
-            // Closed, and its slot vacated, since it was made idle.
-        } else if !occupied.is_power_of_two() {
-            self.enqueue(connection);
+        let (occupied, own) = (self.front.occupied(), 1 << connection.slot);
+        if occupied != own {
+            self.push_further(connection, occupied & own != 0);
         } else if let Some(displaced) = self.front.sole.put(connection) {
             self.enqueue_displaced(displaced);
+        }
+    }
+
+    #[inline(never)]
+    fn push_further(&self, connection: Arc<Connection<C>>, is_live: bool) {
+        // If not, it was closed, and its slot vacated, since it was made idle.
+        if is_live {
+            self.enqueue(connection);
         }
     }
 
