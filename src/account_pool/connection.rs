@@ -13,7 +13,6 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::{Arc, OnceLock};
 
-use crate::account_pool::duty::Purpose;
 use crate::call_site;
 use crate::clock::Tick;
 use crate::state::StateWord;
@@ -117,6 +116,17 @@ impl Source {
     pub(crate) const fn of_live(shared: bool) -> Self {
         if shared { Self::Shared } else { Self::Idle }
     }
+}
+
+/// What a dial is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Somebody in line; not worth while once the line is empty.
+    Line,
+    /// A connection in advance.
+    WarmUp,
+    /// A session in doubt: does the server know it?
+    Probe,
 }
 
 /// What exists once the connection is open.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::account_pool::backoff::Backoff;
-use crate::account_pool::connection::{CloseReason, Connection, Source};
-use crate::account_pool::duty::{DialOrder, Orders, Purpose};
+use crate::account_pool::connection::{CloseReason, Connection, Purpose, Source};
+use crate::account_pool::duty::{DialOrder, Orders};
 use crate::account_pool::waiters::{Line, Refusal};
 use crate::account_pool::{AccountPool, Body, CLOSED, FLAGS, SHRINK, UNREADY, WAIT};
 use crate::clock::{Instant, Tick};

@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::account_pool::connection::{Connection, Source};
-use crate::account_pool::idle::Void;
+use crate::account_pool::connection::{Connection, Purpose, Source};
 use crate::account_pool::waiters::Wakers;
 use crate::clock::{Instant, Tick};
 
@@ -25,6 +24,10 @@ pub(crate) enum Take<C> {
     /// Somebody waits, or the account cannot serve.
     NotReady,
 }
+
+/// Entries of closed connections, to be let go of without a lock: each may be the last hold on what the
+/// manager made.
+pub(crate) type Void<C> = Vec<Arc<Connection<C>>>;
 
 /// What the pool has to do after a step.
 #[derive(Debug)]
@@ -92,17 +95,6 @@ pub(crate) struct DialOrder {
     /// Not before this tick: the backoff after failures.
     pub(crate) not_before: Tick,
     pub(crate) purpose: Purpose,
-}
-
-/// What a dial is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// Somebody in line; not worth while once the line is empty.
-    Line,
-    /// A connection in advance.
-    WarmUp,
-    /// A session in doubt: does the server know it?
-    Probe,
 }
 
 /// What a look at a session in doubt came to.

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use crate::account_pool::AccountPool;
 use crate::account_pool::connection::{Connection, Source};
+use crate::account_pool::duty::Void;
 use crate::clock::Tick;
 use crate::state::Leased;
 use crate::sync::{AtomicU64, Cell, IdleQueue, Ordering, Spot};
@@ -30,9 +31,6 @@ const CHANGES: u64 = 64;
 const COUNT_BITS: u32 = 16;
 /// For how long it is taken to last, in milliseconds: until then the order of reuse is given up.
 const CONTENDED: Tick = 50;
-
-/// Entries of closed connections, to be let go of without a lock.
-pub(crate) type Void<C> = Vec<Arc<Connection<C>>>;
 
 /// The words of an account that tell an acquire where to look.
 #[derive(Debug)]

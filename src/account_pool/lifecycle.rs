@@ -8,9 +8,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::account_pool::connection::{CloseReason, Connection, ConnectionId};
-use crate::account_pool::duty::{DialOrder, Lost, Orders, Purpose, Reap};
-use crate::account_pool::idle::Void;
+use crate::account_pool::connection::{CloseReason, Connection, ConnectionId, Purpose};
+use crate::account_pool::duty::{DialOrder, Lost, Orders, Reap, Void};
 use crate::account_pool::waiters::Refusal;
 use crate::account_pool::{
     AccountPool, Body, CLOSED, Core, FLAGS, GENERATION, UNREADY, WAIT, pack_limits,

@@ -62,10 +62,10 @@ pub use report::{AccountStats, ConnectionStats};
 pub(crate) use machine::run_bytes;
 pub(crate) use report::Totals;
 
-pub(crate) use connection::Connection;
+pub(crate) use connection::{Connection, Purpose};
 use dispatch::Core;
 pub(crate) use dispatch::Pressure;
-pub(crate) use duty::{DialOrder, Lost, Orders, Probe, Purpose, Reap, Take};
+pub(crate) use duty::{DialOrder, Lost, Orders, Probe, Reap, Take};
 use idle::Front;
 use waiters::Left;
 pub(crate) use waiters::{Refusal, Waiter, Wakers};

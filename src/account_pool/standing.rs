@@ -3,8 +3,8 @@
 //! Owns the steps that change the health and the flag of the gate that tells of it: both under the
 //! lock, so that they never disagree.
 
-use crate::account_pool::connection::CloseReason;
-use crate::account_pool::duty::{Orders, Probe, Purpose};
+use crate::account_pool::connection::{CloseReason, Purpose};
+use crate::account_pool::duty::{Orders, Probe};
 use crate::account_pool::{AccountPool, CLOSED, Core, GENERATION, UNREADY};
 use crate::clock::Tick;
 use crate::health::Unready;
