@@ -95,9 +95,11 @@ impl Budget {
         self.patience.store(crate::clock::millis(patience), Ordering::Relaxed);
     }
 
-    /// A permit, if one is free and nobody waits.
+    /// A permit, if one is free that is meant for nobody in line: whoever has joined it looks for an
+    /// idle connection before it comes to wait for the permit that it may have been granted.
     pub(crate) fn try_take(&self) -> bool {
-        self.permits.try_take()
+        let line = self.line.lock();
+        self.permits.free() > line.waiting.len() && self.permits.try_take()
     }
 
     /// Waits for a permit, first come, first served. `relieve` is called once the demand can be
@@ -212,7 +214,10 @@ impl Budget {
             line.grant(more - forgiven);
         } else {
             let fewer = line.cap - cap;
-            line.debt += fewer - self.permits.destroy(fewer);
+            let destroyed = self.permits.destroy(fewer);
+            line.debt += fewer - destroyed;
+            // Some of these may have been granted to somebody in line.
+            line.granted = line.granted.saturating_sub(destroyed);
         }
         line.cap = cap;
         self.settle(&line, now);
@@ -302,6 +307,39 @@ mod tests {
         assert!(!budget.reserve(5002), "nobody else has to go");
         assert!(take.as_mut().poll(&mut context).is_ready());
         assert!(!budget.try_take());
+    }
+
+    #[tokio::test]
+    async fn a_permit_that_was_granted_to_somebody_in_line_is_taken_by_nobody_else() {
+        let budget = budget(1);
+        assert!(budget.try_take());
+        // It comes back while the one in line still looks for an idle connection.
+        let looks = || {
+            budget.put_back(200);
+            assert!(!budget.try_take(), "it is meant for somebody");
+        };
+        budget.take(100, looks).await;
+        assert!(!budget.try_take(), "it has been taken");
+        budget.put_back(300);
+        assert!(budget.try_take());
+    }
+
+    #[tokio::test]
+    async fn a_granted_permit_that_a_lowered_cap_destroys_leaves_its_demand() {
+        let budget = budget(2);
+        assert!(budget.try_take() && budget.try_take());
+        let looks = || {
+            budget.put_back(200);
+            assert_eq!(budget.pressure(200), Pressure::Calm);
+            assert_eq!(budget.set_cap(1, Duration::from_secs(10), 300), 0);
+            assert_ne!(budget.pressure(300), Pressure::Calm, "it is not provided for any more");
+        };
+        let take = budget.take(100, looks);
+        let mut take = std::pin::pin!(take);
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(take.as_mut().poll(&mut context).is_pending());
+        budget.put_back(400);
+        take.await;
     }
 
     #[tokio::test]

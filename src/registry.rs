@@ -39,6 +39,10 @@ pub(crate) struct Registry<M: Manager> {
     /// Accounts that opened connections, once for each, longest ago first: where to look for an
     /// idle one. An account without any is dropped when it comes up.
     census: Mutex<VecDeque<AccountId>>,
+    /// Held while the census is gone through. An account that is being looked at is not on it: another
+    /// search that goes by would take its idle connections for gone, and whoever it searched for would
+    /// wait beside them.
+    search: Mutex<()>,
     /// Accounts that a reading has to look at.
     roll: Roll<Entry<M>>,
     /// Accounts that left since the roll was last read.
@@ -50,6 +54,7 @@ impl<M: Manager> Registry<M> {
         Self {
             accounts: DashMap::with_hasher(RandomState::default()),
             census: Mutex::new(VecDeque::new()),
+            search: Mutex::new(()),
             roll: Roll::new(),
             left: AtomicU64::new(0),
         }
@@ -172,6 +177,7 @@ impl<M: Manager> Registry<M> {
 
     /// Takes an idle connection away from the account that opened one longest ago.
     pub(crate) fn give_up_idle(&self) -> Option<GivenUp<M>> {
+        let _search = self.search.lock();
         let turns = self.census.lock().len();
         for _ in 0..turns {
             let account = self.census.lock().pop_front()?;
@@ -189,6 +195,7 @@ impl<M: Manager> Registry<M> {
 
     /// Whether some account has an idle connection.
     pub(crate) fn has_idle(&self) -> bool {
+        let _search = self.search.lock();
         let accounts: Vec<_> = self.census.lock().iter().copied().collect();
         accounts.into_iter().any(|it| self.find(it).is_some_and(|entry| entry.pool.has_idle()))
     }
