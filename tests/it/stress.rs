@@ -30,13 +30,15 @@ async fn work(sessions: u16, leases: u16, tasks: u64, rounds: u64, accounts: u64
         task.await.unwrap();
     }
     let stats = pool.stats();
-    assert_eq!((stats.acquires, stats.leases, stats.waiting), (tasks * rounds, 0, 0));
+    assert_eq!((stats.leases, stats.waiting), (0, 0));
     assert!(manager.tally(|tally| tally.all_max) <= 20);
     let most = u64::from(sessions.min(3));
     assert!(manager.tally(|tally| tally.live_max.values().all(|live| *live <= most)));
     assert_eq!(manager.tally(|tally| tally.doubled), 0);
     assert_eq!(pool.close().await.left, 0);
     assert_eq!(manager.tally(|tally| tally.all), 0);
+    // A reading while a connection is closed may come short of its uses.
+    assert_eq!(pool.stats().acquires, tasks * rounds);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
