@@ -10,6 +10,7 @@ mod failure;
 mod files;
 mod logs;
 mod monitor;
+mod out;
 mod report;
 mod roster;
 mod sandbox;

@@ -21,7 +21,7 @@ mod usage;
 mod ways;
 mod worker;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ use crate::scale::{self, ScaleArguments};
 use crate::serve::runtime;
 use crate::settings::time;
 use crate::signals::{self, Stop};
-use crate::{files, logs, status};
+use crate::{files, logs, out, status};
 use lab::{Lab, Measured, World};
 use order::{Choice, Task, Way};
 use results::{Figures, Results, Setting};
@@ -109,7 +109,7 @@ pub(crate) fn run(arguments: BenchArguments) -> Result<ExitCode, Failure> {
         return scale::run(&arguments.curve, arguments.out.as_deref(), arguments.json);
     }
     if let Some(folder) = &arguments.out {
-        make(folder)?;
+        out::make(folder)?;
     }
     let line = status::bar(millis(arguments.length()));
     logs::start(&line)?;
@@ -121,10 +121,10 @@ pub(crate) fn run(arguments: BenchArguments) -> Result<ExitCode, Failure> {
     line.finish_and_clear();
     let json = serde_json::to_string(&results).expect("BUG: numbers always make JSON") + "\n";
     if let Some(folder) = &arguments.out {
-        write(folder, "results.json", &json)?;
-        write(folder, "results.md", &table::markdown(&results))?;
+        out::write(folder, "results.json", &json)?;
+        out::write(folder, "results.md", &table::markdown(&results))?;
         for (file, chart) in charts::all(&results) {
-            write(folder, file, &chart)?;
+            out::write(folder, file, &chart)?;
         }
     }
     tell(&if arguments.json { json } else { table::plain(&results) })?;
@@ -264,22 +264,6 @@ impl Bench<'_> {
         }
         Ok(measured)
     }
-}
-
-/// Makes the folder of the results, before anything is measured.
-pub(crate) fn make(folder: &Path) -> Result<(), Failure> {
-    let shown = folder.display();
-    if folder.exists() && !folder.is_dir() {
-        return Err(Failure::refused(format!("--out {shown}: it is a file: give a folder")));
-    }
-    std::fs::create_dir_all(folder)
-        .map_err(|error| Failure::refused(format!("--out {shown}: {error}: give another folder")))
-}
-
-fn write(folder: &Path, name: &str, text: &str) -> Result<(), Failure> {
-    let path = folder.join(name);
-    std::fs::write(&path, text)
-        .map_err(|error| Failure::broken(format!("cannot write {}: {error}", path.display())))
 }
 
 fn millis(duration: Duration) -> u64 {

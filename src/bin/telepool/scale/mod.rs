@@ -76,7 +76,7 @@ pub(crate) fn run(
     }
     limits::look(u64::from(arguments.connections))?;
     if let Some(folder) = out {
-        crate::bench::make(folder)?;
+        crate::out::make(folder)?;
     }
     let line = status::line();
     let report = runtime()?.block_on(async {

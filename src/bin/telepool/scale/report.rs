@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::accounts::Measured;
 use super::{connections, drawing, many};
 use crate::failure::Failure;
+use crate::out;
 
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
@@ -79,15 +80,10 @@ impl Report {
 
     /// Writes everything into a folder.
     pub(super) fn write(&self, folder: &Path) -> Result<(), Failure> {
-        let write = |name: &str, text: String| {
-            let path = folder.join(name);
-            std::fs::write(&path, text)
-                .map_err(|error| Failure::broken(format!("{}: {error}", path.display())))
-        };
-        write("scale.json", self.json() + "\n")?;
-        write("scale.md", self.markdown())?;
+        out::write(folder, "scale.json", &(self.json() + "\n"))?;
+        out::write(folder, "scale.md", &self.markdown())?;
         for (name, chart) in drawing::charts(&self.accounts) {
-            write(name, chart.svg())?;
+            out::write(folder, name, &chart.svg())?;
         }
         Ok(())
     }
