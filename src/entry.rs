@@ -6,7 +6,7 @@
 mod errand;
 mod stirred;
 
-use std::panic::{AssertUnwindSafe, Location};
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tokio::sync::mpsc::error::SendError;
 use crate::account_pool::{
     AccountPool, CloseReason, Connection, Orders, Pressure, Probe, SLOTS_MAX, Wakers,
 };
-use crate::caught::text_of;
+use crate::caught::{harmless, text_of};
 use crate::clock::now;
 pub(crate) use crate::entry::errand::Errand;
 use crate::entry::stirred::Stirred;
@@ -29,8 +29,8 @@ use crate::sync::Ordering;
 /// How often a quarantine is told anew because it changed while it was told.
 const LATCHES_MAX: usize = 16;
 
-/// One account, its engine and its ground. What each acquire looks at comes first; it is dropped in that
-/// order, the ground before connections of which some entry may be left.
+/// One account, its engine and its ground. What each acquire looks at comes first; it is dropped in
+/// that order, the ground before connections of which some entry may be left.
 #[repr(C)]
 pub(crate) struct Entry<M: Manager> {
     pub(crate) shared: Arc<Shared<M>>,
@@ -125,7 +125,7 @@ impl<M: Manager> Entry<M> {
     #[inline]
     pub(crate) fn says_broken(&self, connection: &M::Connection) -> bool {
         let ask = || self.shared.manager.is_broken(connection);
-        std::panic::catch_unwind(AssertUnwindSafe(ask)).unwrap_or(true)
+        harmless(ask).unwrap_or(true)
     }
 
     /// Takes a lease back. Answers whether its connection takes no more leases.
@@ -426,7 +426,7 @@ impl<M: Manager> Entry<M> {
     fn latch_as(&self, session: u16, reason: Option<QuarantineReason>) {
         let account = self.pool.account();
         let latch = || self.shared.manager.latch(account, session, reason);
-        if std::panic::catch_unwind(AssertUnwindSafe(latch)).is_err() {
+        if harmless(latch).is_none() {
             tracing::error!(%account, session, "the manager panicked: a quarantine is not kept");
         }
     }
@@ -458,8 +458,9 @@ impl<M: Manager> Entry<M> {
 /// Wakes each by itself, and after everything else: a waker is somebody else's code.
 fn wake(wakers: Wakers) {
     for waker in wakers {
-        if std::panic::catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
-            tracing::warn!("a waker has panicked");
+        if harmless(|| waker.wake()).is_none() {
+            // A subscriber is somebody else's code as well, and others are still to be woken.
+            harmless(|| tracing::warn!("a waker has panicked"));
         }
     }
 }

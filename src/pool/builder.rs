@@ -1,12 +1,12 @@
 //! How a pool is made.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+use crate::caught::harmless;
 use crate::clock::Pace;
 use crate::config::Config;
 use crate::error::BuildError;
@@ -101,7 +101,7 @@ impl<M: Manager> Builder<M> {
             let mut events = shared.events.stream();
             let listen = async move {
                 while let Some(event) = events.next().await {
-                    if catch_unwind(AssertUnwindSafe(|| callback(&event))).is_err() {
+                    if harmless(|| callback(&event)).is_none() {
                         tracing::warn!("an event callback has panicked");
                     }
                 }
