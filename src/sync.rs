@@ -1,8 +1,8 @@
 //! The only module that names atomics, mutexes and the shared containers of the engine, so that
 //! loom can stand in for them under `--cfg pool_loom`.
 //!
-//! Owns thin façades: [`Mutex`] (never poisoned), [`IdleQueue`], [`Spot`], [`Cell`], [`Permits`]. Holds no
-//! policy.
+//! Owns thin façades: [`Mutex`] (never poisoned), [`IdleQueue`], [`Spot`], [`Cell`], [`Permits`].
+//! Holds no policy.
 //!
 //! # Orderings
 //! Sequential consistency is asked for here and nowhere else. A thread changes one word with

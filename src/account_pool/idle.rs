@@ -190,8 +190,8 @@ impl<C, E> AccountPool<C, E> {
         mut connection: Arc<Connection<C>>,
         void: &mut Void<C>,
     ) -> Option<(Arc<Connection<C>>, Source)> {
-        // Each turn drops a void entry for good; there is one at most of each connection. None is
-        // popped that is not looked at: its connection would count as queued for ever.
+        // Each turn drops a void entry for good; there is one at most of each connection. None that
+        // was not looked at is dropped: its connection would count as queued for ever.
         for _ in 0..2 * self.slots {
             match connection.word.transition_to_leased(connection.max_leases) {
                 Leased::Taken { requeue, shared } => {
@@ -352,6 +352,18 @@ mod tests {
         assert!(engine.release(connection, EPOCH, Pressure::Calm).is_none(), "nobody waits");
     }
 
+    /// Leases as often as there are connections expected: each time the one that was used longest ago.
+    fn assert_order<'a>(
+        engine: &Engine,
+        expected: impl IntoIterator<Item = &'a Arc<Connection<u32>>>,
+    ) {
+        for expected in expected {
+            let leased = lease(engine);
+            assert_eq!(leased.id, expected.id, "the one that was used longest ago");
+            release(engine, leased);
+        }
+    }
+
     fn close(engine: &Engine, connection: &Arc<Connection<u32>>) {
         for connection in engine.retire(connection, CloseReason::Requested).close {
             drop(engine.vacate(&connection, EPOCH, 0.0));
@@ -366,11 +378,7 @@ mod tests {
         assert!(engine.body().idle.get().is_none(), "there is nothing to put in order");
         let second = open(&engine, 2);
         assert_eq!(engine.body().idle.get().unwrap().len(), 2, "the first has joined the queue");
-        for expected in [&first, &second, &first, &second] {
-            let leased = lease(&engine);
-            assert_eq!(leased.id, expected.id, "the one that was used longest ago");
-            release(&engine, leased);
-        }
+        assert_order(&engine, [&first, &second, &first, &second]);
     }
 
     #[test]
@@ -379,11 +387,7 @@ mod tests {
         let connections = [open(&engine, 1), open(&engine, 2), open(&engine, 3)];
         close(&engine, &connections[0]);
         close(&engine, &connections[2]);
-        for _ in 0..3 {
-            let leased = lease(&engine);
-            assert_eq!(leased.id, connections[1].id);
-            release(&engine, leased);
-        }
+        assert_order(&engine, [&connections[1]; 3]);
         assert_eq!(engine.body().idle.get().unwrap().len(), 0, "it lies beside the gate again");
         close(&engine, &connections[1]);
         assert!(matches!(engine.try_lease_any(EPOCH, 0), Take::Empty));
@@ -400,11 +404,7 @@ mod tests {
         while let Some(youngest) = connections.pop() {
             close(&engine, &youngest);
             assert_eq!(Arc::strong_count(&youngest), 1, "with {} left", connections.len());
-            for expected in &connections {
-                let leased = lease(&engine);
-                assert_eq!(leased.id, expected.id, "the one that was used longest ago");
-                release(&engine, leased);
-            }
+            assert_order(&engine, &connections);
         }
     }
 

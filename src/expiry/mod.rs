@@ -2,8 +2,9 @@
 //!
 //! Owns the wheel and the reaper's task. Never on the hot path: an acquire or a release does
 //! not know that it exists. An entry of a connection that was closed for another reason stays
-//! until it is due (at most `max_idle_time` after the last look at it) and is then dropped. Until then it
-//! keeps the memory of the connection's record, or of a removed account's, but nothing that is in it.
+//! until it is due (at most `max_idle_time` after the last look at it) and is then dropped. Until
+//! then it keeps the memory of the connection's record, or of a removed account's, but nothing that
+//! is in it.
 
 mod wheel;
 
