@@ -301,6 +301,48 @@ impl<C, E> AccountPool<C, E> {
         }
     }
 
+    /// Gives a lease that comes back to the first in line, if somebody waits and that is all: then no
+    /// reason to close its connection need be looked for.
+    fn hand_over(
+        &self,
+        mut connection: Arc<Connection<C>>,
+        now: Tick,
+        pressure: Pressure,
+    ) -> Result<Orders<C>, Arc<Connection<C>>> {
+        let body = self.body();
+        let plain_wait = connection.stamp | WAIT;
+        if pressure != Pressure::Calm || now >= connection.retire_at() {
+            return Err(connection);
+        }
+        loop {
+            let mut core = body.core.lock();
+            let only_waited_for = self.gate.load(Ordering::Relaxed) == plain_wait
+                && core.line.fresh() == 0
+                && core.line.plain() > 0;
+            let seen = connection.word.snapshot();
+            if !only_waited_for || seen.is_retiring() {
+                return Err(connection);
+            }
+            let waiter = core.line.take_plain();
+            self.settle_wait(&core);
+            let stir = core.dialing > 0;
+            drop(core);
+            // After the lock: the waiter is in another thread's cache, as a rule.
+            let source = Source::of_live(seen.leases() > 1);
+            match waiter.answer(Ok((connection, source))) {
+                Ok(waker) => {
+                    let mut orders = Orders::none();
+                    orders.stir = stir && waker.is_some();
+                    orders.wake.extend(waker);
+                    return Ok(orders);
+                }
+                // It has left. Each turn takes one out of the line.
+                Err(Ok((back, _))) => connection = back,
+                Err(Err(_)) => unreachable!("BUG: an answer changed its kind"),
+            }
+        }
+    }
+
     /// A release for which the gate, the age or the pressure asks more than a push: as a rule somebody
     /// waits.
     #[inline(never)]
@@ -310,29 +352,21 @@ impl<C, E> AccountPool<C, E> {
         now: Tick,
         pressure: Pressure,
     ) -> Orders<C> {
+        let connection = match self.hand_over(connection, now, pressure) {
+            Ok(orders) => return orders,
+            Err(connection) => connection,
+        };
         let body = self.body();
         let mut orders = Orders::none();
         let mut guard = body.core.lock();
         let core = &mut *guard;
         let seen = connection.word.snapshot();
-        // Somebody waits, and that is all: then no reason to close it need be looked for.
-        let only_waited_for = self.gate.load(Ordering::Relaxed) == connection.stamp | WAIT
-            && core.line.fresh() == 0
-            && pressure == Pressure::Calm
-            && now < connection.retire_at();
-        let reason = match only_waited_for {
-            true => None,
-            false => self.reason_to_close(body, core, &connection, now, pressure),
-        };
-        if let Some(reason) = reason {
+        if let Some(reason) = self.reason_to_close(body, core, &connection, now, pressure) {
             self.discard(core, connection, reason, &mut orders);
             orders.ended = true;
         } else if core.line.plain() > 0 && !seen.is_retiring() {
             let source = Source::of_live(seen.leases() > 1);
             orders.wake.extend(core.line.serve_plain(connection, source));
-            self.settle_wait(core);
-            core.stir(&mut orders);
-            return orders;
         } else {
             let released = connection.word.transition_to_released();
             orders.ended = !matches!(released, Released::Open { .. });

@@ -1,11 +1,13 @@
 //! The line of acquires that wait for an account, first come, first served.
 //!
-//! Owns the waiters and their order. Every change happens under the account's lock; only a
-//! waiter's own cell is read without it, by the waiter. Never touches a connection's state.
+//! Owns the waiters and their order. Who comes next is decided under the account's lock, and without
+//! a look at the waiters themselves, which other threads have in their caches. The answer may be given
+//! after that lock: if the waiter has left meanwhile, the answer comes back, and goes to the next.
+//! Never touches a connection's state.
 //!
 //! # Orderings
-//! Whether a waiter stands in line is changed and read under the account's lock only, so that
-//! relaxed accesses suffice. What it is given lies behind a lock of its own.
+//! A waiter's turn is changed and read under the account's lock only, so that relaxed accesses suffice.
+//! What it is given lies behind a lock of its own.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -52,7 +54,7 @@ pub(crate) type Served<C, E> = Result<(Arc<Connection<C>>, Source), Refusal<E>>;
 enum Place<C, E> {
     Waiting(Option<Waker>),
     Served(Served<C, E>),
-    /// The waiter has taken its answer, or has left.
+    /// The waiter has taken its answer, or has left: it takes none any more.
     Over,
 }
 
@@ -73,8 +75,8 @@ pub(crate) struct Waiter<C, E> {
     #[cfg_attr(not(feature = "metrics"), expect(dead_code, reason = "only exported"))]
     since: Instant,
     deadline: Option<Instant>,
-    /// One while it stands in line.
-    stands: AtomicU64,
+    /// Its turn since it joined.
+    turn: AtomicU64,
     place: Mutex<Place<C, E>>,
 }
 
@@ -87,8 +89,8 @@ impl<C, E> Waiter<C, E> {
         deadline: Option<Instant>,
         waker: Option<Waker>,
     ) -> Arc<Self> {
-        let (stands, place) = (AtomicU64::new(1), Mutex::new(Place::Waiting(waker)));
-        Arc::new(Self { fresh, since, deadline, stands, place })
+        let (turn, place) = (AtomicU64::new(0), Mutex::new(Place::Waiting(waker)));
+        Arc::new(Self { fresh, since, deadline, turn, place })
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
@@ -130,18 +132,27 @@ impl<C, E> Waiter<C, E> {
         }
     }
 
-    /// Gives the answer; the waker is to be called without a lock.
-    fn answer(&self, served: Served<C, E>) -> Option<Waker> {
-        self.stands.store(0, Ordering::Relaxed);
+    /// Gives the answer, and gets the waker, which is to be called without a lock; or gets the answer
+    /// back, because the waiter has left.
+    pub(super) fn answer(&self, served: Served<C, E>) -> Result<Option<Waker>, Served<C, E>> {
         let mut place = self.place.lock();
-        match std::mem::replace(&mut *place, Place::Served(served)) {
-            Place::Waiting(waker) => waker,
-            Place::Served(_) | Place::Over => unreachable!("BUG: a waiter was answered twice"),
+        match std::mem::replace(&mut *place, Place::Over) {
+            Place::Waiting(waker) => {
+                *place = Place::Served(served);
+                Ok(waker)
+            }
+            Place::Over => Err(served),
+            Place::Served(_) => unreachable!("BUG: a waiter was answered twice"),
         }
     }
 
-    fn is_waiting(&self) -> bool {
-        self.stands.load(Ordering::Relaxed) != 0
+    /// The same for one that was in line just now, with the account's lock held since: it cannot have
+    /// left.
+    fn answer_in_line(&self, served: Served<C, E>) -> Option<Waker> {
+        match self.answer(served) {
+            Ok(waker) => waker,
+            Err(_) => unreachable!("BUG: a waiter leaves under the account's lock"),
+        }
     }
 
     /// Looks at the answer, if there is one, and leaves it for the waiter to take.
@@ -155,7 +166,6 @@ impl<C, E> Waiter<C, E> {
 
     /// Ends the wait.
     fn leave(&self) -> Left<C, E> {
-        self.stands.store(0, Ordering::Relaxed);
         match std::mem::replace(&mut *self.place.lock(), Place::Over) {
             Place::Waiting(waker) => Left::Line(waker),
             Place::Served(served) => Left::Served(served),
@@ -164,18 +174,31 @@ impl<C, E> Waiter<C, E> {
     }
 }
 
-/// The line. An entry whose waiter has gone is skipped when it comes up, and swept out when
-/// over half of the line is such.
+/// A place in line.
+#[derive(Debug)]
+struct Turn<C, E> {
+    /// They rise from the front to the end of the line.
+    number: u64,
+    fresh: bool,
+    /// Gone if it has left.
+    waiter: Option<Arc<Waiter<C, E>>>,
+}
+
+/// The line. A turn whose waiter has left is skipped when it comes up, and swept out when over half of
+/// the line is such.
 #[derive(Debug)]
 pub(crate) struct Line<C, E> {
-    entries: VecDeque<Arc<Waiter<C, E>>>,
+    turns: VecDeque<Turn<C, E>>,
     plain: usize,
     fresh: usize,
+    /// The number of the next turn at the end. They begin in the middle: there is room before them for
+    /// those that join at the front.
+    next: u64,
 }
 
 impl<C, E> Line<C, E> {
     pub(crate) fn new() -> Self {
-        Self { entries: VecDeque::new(), plain: 0, fresh: 0 }
+        Self { turns: VecDeque::new(), plain: 0, fresh: 0, next: u64::MAX / 2 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -194,7 +217,7 @@ impl<C, E> Line<C, E> {
 
     /// Whether the next connection of any kind falls to a waiter that takes only a new one.
     pub(crate) fn fresh_is_first(&self) -> bool {
-        self.entries.iter().find(|waiter| waiter.is_waiting()).is_some_and(|first| first.fresh)
+        self.turns.iter().find(|turn| turn.waiter.is_some()).is_some_and(|first| first.fresh)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -205,24 +228,32 @@ impl<C, E> Line<C, E> {
     /// so stands at the front again, may have come before another.
     #[cfg(feature = "metrics")]
     pub(crate) fn first_since(&self) -> Option<Instant> {
-        self.entries.iter().find(|waiter| waiter.is_waiting()).map(|waiter| waiter.since)
+        self.turns.iter().find_map(|turn| turn.waiter.as_ref()).map(|waiter| waiter.since)
     }
 
     /// Joins the end, or the front for an acquire that was served a dead connection and must
     /// not lose its turn by that.
     pub(crate) fn join(&mut self, waiter: Arc<Waiter<C, E>>, front: bool) {
-        *self.count_of(&waiter) += 1;
-        if front {
-            self.entries.push_front(waiter);
+        let fresh = waiter.fresh;
+        *self.count_of(fresh) += 1;
+        let number = match self.turns.front() {
+            Some(first) if front => first.number - 1,
+            _ => self.next,
+        };
+        waiter.turn.store(number, Ordering::Relaxed);
+        let turn = Turn { number, fresh, waiter: Some(waiter) };
+        if number == self.next {
+            self.next += 1;
+            self.turns.push_back(turn);
         } else {
-            self.entries.push_back(waiter);
+            self.turns.push_front(turn);
         }
     }
 
     /// Hands a new connection to whoever comes first. There must be one.
     pub(crate) fn serve_first(&mut self, connection: &Arc<Connection<C>>) -> Option<Waker> {
         let waiter = self.take_first(|_| true).expect("BUG: the count of the line is off");
-        waiter.answer(Ok((Arc::clone(connection), Source::New)))
+        waiter.answer_in_line(Ok((Arc::clone(connection), Source::New)))
     }
 
     /// Hands a connection that served before to the first who takes such. There must be one.
@@ -231,9 +262,13 @@ impl<C, E> Line<C, E> {
         connection: Arc<Connection<C>>,
         source: Source,
     ) -> Option<Waker> {
-        let waiter =
-            self.take_first(|waiter| !waiter.fresh).expect("BUG: the count of the line is off");
-        waiter.answer(Ok((connection, source)))
+        self.take_plain().answer_in_line(Ok((connection, source)))
+    }
+
+    /// Takes the first out of the line who takes any connection, to be answered at once. There must be
+    /// one.
+    pub(super) fn take_plain(&mut self) -> Arc<Waiter<C, E>> {
+        self.take_first(|fresh| !fresh).expect("BUG: the count of the line is off")
     }
 
     /// Tells the first in line that its dial failed; gives the failure back if nobody waits.
@@ -242,7 +277,7 @@ impl<C, E> Line<C, E> {
         refusal: Refusal<E>,
     ) -> Result<Option<Waker>, Refusal<E>> {
         match self.take_first(|_| true) {
-            Some(waiter) => Ok(waiter.answer(Err(refusal))),
+            Some(waiter) => Ok(waiter.answer_in_line(Err(refusal))),
             None => Err(refusal),
         }
     }
@@ -250,22 +285,20 @@ impl<C, E> Line<C, E> {
     /// Empties the line.
     pub(crate) fn refuse_all(&mut self, refusal: impl Fn() -> Refusal<E>, wake: &mut Wakers) {
         while let Some(waiter) = self.take_first(|_| true) {
-            wake.extend(waiter.answer(Err(refusal())));
+            wake.extend(waiter.answer_in_line(Err(refusal())));
         }
-        self.entries.clear();
+        self.turns.clear();
     }
 
     /// Refuses whoever is due, and says when the next one will be.
     pub(crate) fn expire(&mut self, now: Instant, wake: &mut Wakers) -> Option<Instant> {
         let mut next: Option<Instant> = None;
         let (mut plain, mut fresh) = (0, 0);
-        self.entries.retain(|waiter| {
-            if !waiter.is_waiting() {
-                return false;
-            }
+        self.turns.retain(|turn| {
+            let Some(waiter) = &turn.waiter else { return false };
             match waiter.deadline {
                 Some(deadline) if deadline <= now => {
-                    wake.extend(waiter.answer(Err(Refusal::Timeout)));
+                    wake.extend(waiter.answer_in_line(Err(Refusal::Timeout)));
                     return false;
                 }
                 Some(deadline) => {
@@ -273,42 +306,99 @@ impl<C, E> Line<C, E> {
                 }
                 None => {}
             }
-            *(if waiter.fresh { &mut fresh } else { &mut plain }) += 1;
+            *(if turn.fresh { &mut fresh } else { &mut plain }) += 1;
             true
         });
         (self.plain, self.fresh) = (plain, fresh);
         next
     }
 
-    /// A waiter gives up.
-    pub(super) fn leave(&mut self, waiter: &Arc<Waiter<C, E>>) -> Left<C, E> {
-        let stood = waiter.is_waiting();
-        let left = waiter.leave();
-        if stood {
-            *self.count_of(waiter) -= 1;
-            if self.entries.len() > 2 * self.len() {
-                self.entries.retain(|waiter| waiter.is_waiting());
+    /// A waiter gives up, whether it stands in line, has been answered, or is about to be.
+    pub(super) fn leave(&mut self, waiter: &Waiter<C, E>) -> Left<C, E> {
+        let number = waiter.turn.load(Ordering::Relaxed);
+        let found = self.turns.binary_search_by_key(&number, |turn| turn.number);
+        let turn = found.ok().and_then(|index| self.turns.get_mut(index));
+        // The number may be another's, who joined at the front after this one's turn had come.
+        let own = turn.and_then(|turn| turn.waiter.take_if(|it| std::ptr::eq(&raw const **it, waiter)));
+        if own.is_some() {
+            *self.count_of(waiter.fresh) -= 1;
+            if self.turns.len() > 2 * self.len() {
+                self.turns.retain(|turn| turn.waiter.is_some());
             }
         }
-        left
+        waiter.leave()
     }
 
-    fn take_first(&mut self, takes: impl Fn(&Waiter<C, E>) -> bool) -> Option<Arc<Waiter<C, E>>> {
-        while self.entries.front().is_some_and(|waiter| !waiter.is_waiting()) {
-            self.entries.pop_front();
+    fn take_first(&mut self, takes: impl Fn(bool) -> bool) -> Option<Arc<Waiter<C, E>>> {
+        while self.turns.front().is_some_and(|turn| turn.waiter.is_none()) {
+            self.turns.pop_front();
         }
-        let waiter = if self.entries.front().is_some_and(|first| takes(first)) {
-            self.entries.pop_front()?
+        let turn = if self.turns.front().is_some_and(|first| takes(first.fresh)) {
+            self.turns.pop_front()?
         } else {
-            let is_it = |waiter: &Arc<Waiter<C, E>>| takes(waiter) && waiter.is_waiting();
-            let first = self.entries.iter().position(is_it)?;
-            self.entries.remove(first)?
+            let is_it = |turn: &Turn<C, E>| takes(turn.fresh) && turn.waiter.is_some();
+            let first = self.turns.iter().position(is_it)?;
+            self.turns.remove(first)?
         };
-        *self.count_of(&waiter) -= 1;
-        Some(waiter)
+        *self.count_of(turn.fresh) -= 1;
+        turn.waiter
     }
 
-    fn count_of(&mut self, waiter: &Waiter<C, E>) -> &mut usize {
-        if waiter.fresh { &mut self.fresh } else { &mut self.plain }
+    fn count_of(&mut self, fresh: bool) -> &mut usize {
+        if fresh { &mut self.fresh } else { &mut self.plain }
+    }
+}
+
+#[cfg(all(test, not(pool_loom)))]
+mod tests {
+    use super::*;
+    use crate::account_pool::connection::{ConnectionId, Purpose};
+
+    type Place = Arc<Waiter<u32, std::io::Error>>;
+
+    fn joined(line: &mut Line<u32, std::io::Error>, front: bool) -> Place {
+        let waiter = Waiter::new(false, crate::clock::now(), None, None);
+        line.join(Arc::clone(&waiter), front);
+        waiter
+    }
+
+    fn answer() -> Served<u32, std::io::Error> {
+        let connection = Connection::new(ConnectionId(1), 0, 1, 0, Purpose::Line);
+        Ok((Arc::new(connection), Source::Idle))
+    }
+
+    #[test]
+    fn one_whose_turn_has_come_leaves_without_taking_a_newcomer_along() {
+        let mut line = Line::new();
+        let first = joined(&mut line, false);
+        let second = joined(&mut line, false);
+        let taken = line.take_plain();
+        // It gets the number that the first had.
+        let newcomer = joined(&mut line, true);
+        assert!(matches!(line.leave(&first), Left::Line(None)), "it has not been answered");
+        assert!(taken.answer(answer()).is_err(), "the answer comes back, and goes to the next");
+        assert_eq!(line.plain(), 2);
+        for next in [newcomer, second] {
+            assert!(Arc::ptr_eq(&line.take_plain(), &next), "nobody else has lost the turn");
+        }
+        assert!(line.is_empty());
+    }
+
+    #[test]
+    fn turns_keep_their_order_whoever_leaves() {
+        let mut line = Line::new();
+        let mut waiters: Vec<_> = (0..8).map(|_| joined(&mut line, false)).collect();
+        waiters.insert(0, joined(&mut line, true));
+        // More than half of them, so that the line is swept.
+        for index in [7, 5, 4, 2, 1] {
+            let gone = waiters.remove(index);
+            assert!(matches!(line.leave(&gone), Left::Line(None)));
+            assert!(matches!(line.leave(&gone), Left::Line(None)), "once more changes nothing");
+        }
+        assert_eq!((line.plain(), line.turns.len()), (4, 4));
+        for next in waiters {
+            assert!(Arc::ptr_eq(&line.take_plain(), &next));
+        }
+        assert!(line.is_empty());
     }
 }
