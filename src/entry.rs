@@ -20,6 +20,7 @@ use crate::clock::now;
 pub(crate) use crate::entry::errand::Errand;
 use crate::entry::stirred::Stirred;
 use crate::events::Event;
+use crate::expiry::Due;
 use crate::manager::{Egress, Manager, Profile, QuarantineReason, Reaction};
 use crate::registry::Marks;
 use crate::shared::Shared;
@@ -263,8 +264,21 @@ impl<M: Manager> Entry<M> {
         }
     }
 
+    /// Has the account looked at in a while, to see whether it can be forgotten, unless that is due
+    /// already. To be called once it is known, and whenever it may have lost its last connection: as
+    /// long as it has one, nothing would come of it.
+    pub(crate) fn schedule_look(self: &Arc<Self>) {
+        if !self.pool.has_connections() && self.marks.scheduled().note() {
+            let due = self.shared.clock.tick() + self.shared.hot.max_idle_ms();
+            self.shared.expiry.schedule(due, Due::Account(Arc::downgrade(self)));
+        }
+    }
+
     /// A connection has been closed: its places come back.
-    pub(crate) fn closed(&self, connection: &Connection<M::Connection>) -> Orders<M::Connection> {
+    pub(crate) fn closed(
+        self: &Arc<Self>,
+        connection: &Connection<M::Connection>,
+    ) -> Orders<M::Connection> {
         let shared = &self.shared;
         let now = shared.clock.tick();
         let reason = connection.reason();
@@ -280,6 +294,7 @@ impl<M: Manager> Entry<M> {
             uses: connection.uses(),
         });
         let orders = self.pool.vacate(connection, now, shared.share());
+        self.schedule_look();
         self.counters().keep_uses(connection.uses(), connection.shared_uses());
         shared.budget.put_back(now);
         shared.occupancy.vacate();

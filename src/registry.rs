@@ -27,7 +27,11 @@ use roll::Roll;
 /// The map keeps room for so many accounts more than four times those that it knows.
 const ROOM_MIN: usize = 4_096;
 
-/// How many accounts that are gone may hold memory through the roll.
+/// How many accounts of the census are looked at at a time.
+const PIECE: usize = 64;
+
+/// How many accounts that are gone may hold memory through the roll, or through the census besides
+/// one for each two connections.
 const LEFT_MAX: u64 = 1024;
 
 /// An account that gave a connection up, and what is to be done for it.
@@ -38,7 +42,7 @@ pub(crate) struct Registry<M: Manager> {
     accounts: DashMap<AccountId, Arc<Entry<M>>, RandomState>,
     /// Accounts that opened connections, once for each, longest ago first: where to look for an
     /// idle one. An account without any is dropped when it comes up.
-    census: Mutex<VecDeque<AccountId>>,
+    census: Mutex<VecDeque<Weak<Entry<M>>>>,
     /// Held while the census is gone through. An account that is being looked at is not on it: another
     /// search that goes by would take its idle connections for gone, and whoever it searched for would
     /// wait beside them.
@@ -47,6 +51,8 @@ pub(crate) struct Registry<M: Manager> {
     roll: Roll<Entry<M>>,
     /// Accounts that left since the roll was last read.
     left: AtomicU64,
+    /// Accounts that left while they stood on the census, since that was last pruned.
+    left_census: AtomicU64,
 }
 
 impl<M: Manager> Registry<M> {
@@ -57,6 +63,7 @@ impl<M: Manager> Registry<M> {
             search: Mutex::new(()),
             roll: Roll::new(),
             left: AtomicU64::new(0),
+            left_census: AtomicU64::new(0),
         }
     }
 
@@ -122,6 +129,9 @@ impl<M: Manager> Registry<M> {
         });
         gone.map(|(_, entry)| {
             self.left.fetch_add(1, Ordering::Relaxed);
+            if entry.marks.peopled().is_noted() {
+                self.left_census.fetch_add(1, Ordering::Relaxed);
+            }
             entry
         })
     }
@@ -164,15 +174,15 @@ impl<M: Manager> Registry<M> {
     }
 
     /// An account has opened a connection, which can be seen in its slot.
-    pub(crate) fn note_opened(&self, entry: &Entry<M>) {
+    pub(crate) fn note_opened(&self, entry: &Arc<Entry<M>>) {
         if entry.marks.peopled().note() {
-            self.census.lock().push_back(entry.pool.account());
+            self.census.lock().push_back(Arc::downgrade(entry));
         }
     }
 
     /// Whether an account that was taken off the census goes back to it.
     fn still_counts(entry: &Entry<M>) -> bool {
-        entry.marks.peopled().take_off(|| entry.pool.connections().next().is_some())
+        entry.marks.peopled().take_off(|| entry.pool.has_connections())
     }
 
     /// Takes an idle connection away from the account that opened one longest ago.
@@ -180,12 +190,12 @@ impl<M: Manager> Registry<M> {
         let _search = self.search.lock();
         let turns = self.census.lock().len();
         for _ in 0..turns {
-            let account = self.census.lock().pop_front()?;
-            let Some(entry) = self.find(account) else { continue };
+            let known = self.census.lock().pop_front()?;
+            let Some(entry) = known.upgrade() else { continue };
             if !Self::still_counts(&entry) {
                 continue;
             }
-            self.census.lock().push_back(account);
+            self.census.lock().push_back(known);
             if let Some(orders) = entry.pool.give_up_idle() {
                 return Some((entry, orders));
             }
@@ -196,8 +206,20 @@ impl<M: Manager> Registry<M> {
     /// Whether some account has an idle connection.
     pub(crate) fn has_idle(&self) -> bool {
         let _search = self.search.lock();
-        let accounts: Vec<_> = self.census.lock().iter().copied().collect();
-        accounts.into_iter().any(|it| self.find(it).is_some_and(|entry| entry.pool.has_idle()))
+        // In pieces: as a rule one of the first has. Nothing but another search takes any off.
+        for from in (0..).step_by(PIECE) {
+            let census = self.census.lock();
+            if from >= census.len() {
+                break;
+            }
+            let until = census.len().min(from + PIECE);
+            let piece: Vec<_> = census.range(from..until).cloned().collect();
+            drop(census);
+            if piece.iter().filter_map(Weak::upgrade).any(|entry| entry.pool.has_idle()) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Gives back the room of accounts that have gone, once most of the map is empty: growing again
@@ -208,15 +230,29 @@ impl<M: Manager> Registry<M> {
         }
     }
 
-    /// Drops what the census no longer needs; `live` is the number of connections there are.
+    /// Drops what the census no longer needs, once that is much beside the number of connections there
+    /// are: `live`. An account that has left keeps its memory as long as it stands there.
     pub(crate) fn prune_census(&self, live: usize) {
-        let mut census = self.census.lock();
-        if census.len() <= 2 * live + 1024 {
+        let left = self.left_census.load(Ordering::Relaxed);
+        if left <= live as u64 / 2 + LEFT_MAX && self.census.lock().len() <= 2 * live + 1024 {
             return;
         }
-        census.retain(|account| {
-            self.accounts.get(account).is_some_and(|entry| Self::still_counts(&entry))
-        });
+        self.left_census.store(0, Ordering::Relaxed);
+        let _search = self.search.lock();
+        let mut all = std::mem::take(&mut *self.census.lock()).into_iter();
+        let mut kept = VecDeque::new();
+        while all.len() > 0 {
+            let piece: Vec<_> = all.by_ref().take(PIECE).collect();
+            // Nobody has touched them for long: this way their memory comes side by side.
+            std::hint::black_box(piece.iter().map(Weak::strong_count).sum::<usize>());
+            let counts =
+                |it: &Weak<Entry<M>>| it.upgrade().is_some_and(|it| Self::still_counts(&it));
+            kept.extend(piece.into_iter().filter(counts));
+        }
+        let mut census = self.census.lock();
+        // What has come meanwhile came later.
+        kept.append(&mut census);
+        *census = kept;
     }
 }
 
@@ -238,6 +274,48 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(1000)).await;
         assert_eq!(registry.len(), 0);
         assert!(registry.accounts.capacity() <= ROOM_MIN, "{}", registry.accounts.capacity());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_account_is_in_the_wheel_while_it_has_no_connection() {
+        let pool = Pool::builder(NoopManager::new(1)).build().expect("a pool");
+        let scheduled = || pool.ground().expiry.scheduled();
+        let account = pool.account(AccountId::bot(1).expect("an account")).expect("known");
+        assert_eq!(scheduled(), 1, "it is merely known");
+        let lease = account.acquire().await.expect("a lease");
+        assert_eq!(scheduled(), 2, "its connection as well");
+        tokio::time::sleep(Duration::from_secs(1000)).await;
+        assert_eq!(scheduled(), 1, "nothing comes of a look at an account with a connection");
+        lease.discard();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(scheduled(), 2, "its last connection is gone, whose entry is not due yet");
+        drop(account);
+        tokio::time::sleep(Duration::from_secs(1000)).await;
+        assert_eq!((scheduled(), pool.stats().accounts), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn accounts_that_have_gone_leave_the_census_also_beside_many_that_stay() {
+        let configure = |config: &mut crate::Config| {
+            config.pool.max_connections = 20_000;
+            config.dial.per_second = 100_000;
+            config.dial.handshakes = 1_000;
+        };
+        let pool = Pool::builder(NoopManager::new(1)).configure(configure).build().expect("a pool");
+        let registry = pool.ground().registry.upgrade().expect("the pool lives");
+        let account = |number| pool.account(AccountId::bot(number).expect("an id")).expect("known");
+        let mut leases = Vec::new();
+        for number in 1..=4_000 {
+            leases.push(account(number).acquire_owned().await.expect("a lease"));
+        }
+        for number in 4_001..=7_500 {
+            drop(account(number).acquire().await.expect("a lease"));
+        }
+        assert_eq!(registry.census.lock().len(), 7_500);
+        tokio::time::sleep(Duration::from_secs(1000)).await;
+        assert_eq!(registry.len(), 4_000);
+        assert_eq!(registry.census.lock().len(), 4_000);
+        drop(leases);
     }
 
     #[tokio::test(start_paused = true)]

@@ -20,8 +20,8 @@ use crate::sync::{Ordering, Permits, set_bits_before_load};
 
 /// What the account's lock guards.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Core<C, E> {
-    pub(super) line: Line<C, E>,
     /// The slots that hold no connection, as bits.
     pub(super) vacant: u64,
     /// Dials ordered and not yet ended.
@@ -32,8 +32,7 @@ pub(crate) struct Core<C, E> {
     pub(super) cap: u32,
     /// Permits above the cap that could not be destroyed yet, because connections hold them.
     pub(super) debt: u32,
-    /// Failed dials since the last good connection.
-    pub(super) failures: u32,
+    pub(super) line: Line<C, E>,
     /// No dial before this tick.
     pub(super) retry_at: Tick,
     pub(super) backoff: Backoff,
@@ -42,6 +41,8 @@ pub(crate) struct Core<C, E> {
     /// the one before it, so that a deadline is told once however many earlier ones come and go.
     pub(super) watches: SmallVec<[Instant; 1]>,
     pub(super) health: Health,
+    /// Failed dials since the last good connection.
+    pub(super) failures: u32,
 }
 
 impl<C, E> Core<C, E> {

@@ -109,13 +109,15 @@ pub(crate) struct AccountPool<C, E> {
     limits: AtomicU64,
 }
 
+/// In this order, so that what each step behind the lock looks at lies side by side.
 #[derive(Debug)]
+#[repr(C)]
 struct Body<C, E> {
     /// Made with the second connection.
     idle: OnceLock<Box<IdleQueue<Arc<Connection<C>>>>>,
     slots: Box<[Cell<Connection<C>>]>,
-    permits: Permits,
     counters: Counters,
+    permits: Permits,
     core: Mutex<Core<C, E>>,
 }
 

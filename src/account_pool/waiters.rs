@@ -319,7 +319,8 @@ impl<C, E> Line<C, E> {
         let found = self.turns.binary_search_by_key(&number, |turn| turn.number);
         let turn = found.ok().and_then(|index| self.turns.get_mut(index));
         // The number may be another's, who joined at the front after this one's turn had come.
-        let own = turn.and_then(|turn| turn.waiter.take_if(|it| std::ptr::eq(&raw const **it, waiter)));
+        let own =
+            turn.and_then(|turn| turn.waiter.take_if(|it| std::ptr::eq(&raw const **it, waiter)));
         if own.is_some() {
             *self.count_of(waiter.fresh) -= 1;
             if self.turns.len() > 2 * self.len() {

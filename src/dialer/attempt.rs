@@ -313,6 +313,7 @@ impl<M: Manager> Attempt<M> {
             self.entry.shared.budget.put_back(now);
         }
         self.entry.shared.occupancy.vacate();
+        self.entry.schedule_look();
         self.entry.carry_out(orders);
         if self.is_probe() {
             // If the doubt was not resolved: the dial failed for another reason.

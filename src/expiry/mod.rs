@@ -39,6 +39,9 @@ pub(crate) enum Due<M: Manager> {
     Account(Weak<Entry<M>>),
 }
 
+/// A connection and its account.
+type Held<M> = (Arc<Entry<M>>, Arc<Connection<<M as Manager>::Connection>>);
+
 impl<M: Manager> Due<M> {
     /// A look at a connection, at the tick `look`.
     pub(crate) fn look_at(
@@ -48,6 +51,13 @@ impl<M: Manager> Due<M> {
     ) -> Self {
         let (account, connection) = (Arc::downgrade(account), Arc::downgrade(connection));
         Self::Connection { account, connection, look }
+    }
+
+    /// The connection that this is about.
+    fn hold(&self) -> Option<Held<M>> {
+        let Self::Connection { account, connection, .. } = self else { return None };
+        let connection = connection.upgrade()?;
+        Some((account.upgrade()?, connection))
     }
 }
 
@@ -148,15 +158,15 @@ async fn visit_all<M: Manager>(shared: &Arc<Shared<M>>, registry: &Registry<M>) 
     let limits = Limits::of(shared);
     let due = shared.expiry.wheel.lock().advance(tick);
     let (mut visits, mut visited) = (0, 0);
+    let (mut held, mut again) = (Vec::new(), Vec::new());
     for piece in due {
         visited += piece.len();
-        fetch(&piece);
-        let again =
-            piece.into_iter().filter_map(|entry| visit(shared, registry, entry, tick, limits));
-        let again: Vec<_> = again.collect();
+        fetch(&piece, &mut held);
+        let piece = piece.into_iter().zip(held.drain(..));
+        again.extend(piece.filter_map(|it| visit(shared, registry, it, tick, limits)));
         {
             let mut wheel = shared.expiry.wheel.lock();
-            for (tick, entry) in again {
+            for (tick, entry) in again.drain(..) {
                 wheel.insert(tick, entry);
             }
         }
@@ -180,20 +190,23 @@ async fn visit_all<M: Manager>(shared: &Arc<Shared<M>>, registry: &Registry<M>) 
     shared.expiry.last_run.store(millis(unix_time()), Ordering::Relaxed);
 }
 
-/// Has the processor fetch what the visits of a piece begin with. Nobody has touched it for long, and
-/// a visit is full of steps that wait for all loads before them: here it is loaded side by side, so
-/// that all of it takes little longer than one.
-fn fetch<M: Manager>(piece: &[Due<M>]) {
-    let mut held = 0;
-    for due in piece {
-        held += match due {
-            Due::Connection { account, connection, .. } => {
-                account.strong_count() + connection.strong_count()
-            }
-            Due::Account(account) => account.strong_count(),
-        };
-    }
-    std::hint::black_box(held);
+/// Has the processor fetch what the visits of a piece look at. Nobody has touched it for long, and a
+/// visit is full of steps that wait for all loads before them: here each depth is loaded side by side,
+/// so that all of it takes little longer than one. What the piece's connections are held by is added to
+/// `held`, which is kept from piece to piece: among so much that is freed, an allocation takes long.
+fn fetch<M: Manager>(piece: &[Due<M>], held: &mut Vec<Option<Held<M>>>) {
+    let counts = piece.iter().map(|due| match due {
+        Due::Connection { account, connection, .. } => {
+            account.strong_count() + connection.strong_count()
+        }
+        Due::Account(account) => account.strong_count(),
+    });
+    std::hint::black_box(counts.sum::<usize>());
+    // What proves to be gone may be let go of here, and its end is the manager's code.
+    held.extend(piece.iter().map(|due| asked("the end of a connection", || due.hold()).flatten()));
+    let held = held.iter().flatten();
+    let further = held.map(|(entry, connection)| connection.look() ^ entry.pool.foresee_claim());
+    std::hint::black_box(further.fold(0, |all, one| all ^ one));
 }
 
 /// Visits one entry; answers when to come back, and with what. What it lets go of may be the last
@@ -201,12 +214,15 @@ fn fetch<M: Manager>(piece: &[Due<M>]) {
 fn visit<M: Manager>(
     shared: &Shared<M>,
     registry: &Registry<M>,
-    mut due: Due<M>,
+    (mut due, held): (Due<M>, Option<Held<M>>),
     now: Tick,
     limits: Limits,
 ) -> Option<(Tick, Due<M>)> {
-    let visited =
-        asked("the end of a connection", || visit_one(shared, registry, &due, now, limits));
+    let visited = asked("the end of a connection", || match (&due, held) {
+        (Due::Connection { look, .. }, Some(held)) => look_at_connection(held, *look, now, limits),
+        (Due::Connection { .. }, None) => None,
+        (Due::Account(account), _) => look_at_account(shared, registry, account, now, limits),
+    });
     let Some(next) = visited else { return Some((now + 1, due)) };
     let next = next?;
     if let Due::Connection { look, .. } = &mut due {
@@ -215,54 +231,59 @@ fn visit<M: Manager>(
     Some((next, due))
 }
 
-fn visit_one<M: Manager>(
-    shared: &Shared<M>,
-    registry: &Registry<M>,
-    due: &Due<M>,
+fn look_at_connection<M: Manager>(
+    (entry, connection): Held<M>,
+    look: Tick,
     now: Tick,
     Limits { max_idle, max_held }: Limits,
 ) -> Option<Tick> {
-    match due {
-        Due::Connection { account, connection, look } => {
-            let (entry, connection) = (account.upgrade()?, connection.upgrade()?);
-            match entry.pool.reap(&connection, *look, now, max_idle, max_held) {
-                Reap::Again(look) => Some(look),
-                Reap::Held(look, since) => {
-                    // A listener's code. The next look is at another time than this one.
-                    let held = now.saturating_sub(since);
-                    let _told =
-                        asked("a lease that is held", || entry.tell_held(&connection, held));
-                    Some(look)
-                }
-                Reap::Expired(orders) => {
-                    entry.carry_out(orders);
-                    None
-                }
-                Reap::Gone => None,
-            }
+    match entry.pool.reap(&connection, look, now, max_idle, max_held) {
+        Reap::Again(look) => Some(look),
+        Reap::Held(look, since) => {
+            // A listener's code. The next look is at another time than this one.
+            let held = now.saturating_sub(since);
+            let _told = asked("a lease that is held", || entry.tell_held(&connection, held));
+            Some(look)
         }
-        Due::Account(account) => {
-            // Seen from outside first: whatever is in use need not be looked up.
-            let is_held = account.strong_count() > 1;
-            let entry = account.upgrade()?;
-            let id = entry.pool.account();
-            // Nothing becomes of one that was removed, however long somebody holds a handle of it.
-            if entry.pool.is_closed() && !registry.knows(&entry) {
-                return None;
-            }
-            if is_held || entry.pool.has_connections() {
-                return Some(now + max_idle);
-            }
-            // Given up before the look: with this handle the account would be in use.
-            drop(entry);
-            match registry.collect_idle(id, account, now) {
-                Some(entry) => {
-                    forget(shared, &entry);
-                    None
-                }
-                None => Some(now + max_idle),
-            }
+        Reap::Expired(orders) => {
+            entry.carry_out(orders);
+            None
         }
+        Reap::Gone => None,
+    }
+}
+
+fn look_at_account<M: Manager>(
+    shared: &Shared<M>,
+    registry: &Registry<M>,
+    account: &Weak<Entry<M>>,
+    now: Tick,
+    limits: Limits,
+) -> Option<Tick> {
+    // Seen from outside first: whatever is in use need not be looked up.
+    let is_held = account.strong_count() > 1;
+    let entry = account.upgrade()?;
+    let id = entry.pool.account();
+    // Nothing becomes of one that was removed, however long somebody holds a handle of it.
+    if entry.pool.is_closed() && !registry.knows(&entry) {
+        return None;
+    }
+    // It comes back to the wheel with the end of its last connection.
+    let is_empty = || !entry.pool.has_connections();
+    if !is_empty() && !entry.marks.scheduled().take_off(is_empty) {
+        return None;
+    }
+    if is_held {
+        return Some(now + limits.max_idle);
+    }
+    // Given up before the look: with this handle the account would be in use.
+    drop(entry);
+    match registry.collect_idle(id, account, now) {
+        Some(entry) => {
+            forget(shared, &entry);
+            None
+        }
+        None => Some(now + limits.max_idle),
     }
 }
 

@@ -23,7 +23,6 @@ use crate::caught::asked;
 use crate::entry::Entry;
 use crate::error::{AcquireError, Stage};
 use crate::events::{Event, EventStream};
-use crate::expiry::Due;
 use crate::lease::{BorrowedLease, Home, Lease};
 use crate::manager::Manager;
 use crate::registry::Registry;
@@ -92,8 +91,7 @@ impl<M: Manager> Pool<M> {
             if entry.pool.unready().is_some() {
                 entry.note_afoot();
             }
-            let due = shared.clock.tick() + shared.hot.max_idle_ms();
-            shared.expiry.schedule(due, Due::Account(Arc::downgrade(&entry)));
+            entry.schedule_look();
             shared.events.emit(|| Event::AccountOpened { account });
             entry.schedule_probes(u64::MAX);
             if shared.is_closing() {

@@ -28,6 +28,11 @@ impl Marks {
     pub(crate) fn afoot(&self) -> Mark<'_> {
         Mark { word: &self.0, bit: 1 << 1 }
     }
+
+    /// For the wheel, in which an account without a connection has an entry.
+    pub(crate) fn scheduled(&self) -> Mark<'_> {
+        Mark { word: &self.0, bit: 1 << 2 }
+    }
 }
 
 /// Whether an account stands in one list.
