@@ -291,7 +291,7 @@ impl<M: Manager> Entry<M> {
             account: self.pool.account(),
             id: connection.id,
             reason,
-            uses: connection.uses(),
+            uses: self.pool.uses(connection),
         });
         let orders = self.pool.vacate(connection, now, shared.share());
         self.schedule_look();

@@ -1,7 +1,8 @@
 //! The only module that names atomics, mutexes and the shared containers of the engine, so that
 //! loom can stand in for them under `--cfg pool_loom`.
 //!
-//! Owns thin façades: [`Mutex`] (never poisoned), [`IdleQueue`], [`Spot`], [`Cell`], [`Permits`].
+//! Owns thin façades: [`Mutex`] (never poisoned), [`IdleQueue`], [`Spot`], [`Cell`], [`Late`],
+//! [`Permits`].
 //! Holds no policy.
 //!
 //! # Orderings
@@ -26,6 +27,8 @@ pub(crate) use std::sync::atomic::AtomicBool;
 pub(crate) use std::sync::atomic::AtomicU32;
 #[cfg(not(pool_loom))]
 pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
+
+pub(crate) use crossbeam_utils::CachePadded;
 
 #[cfg(pool_loom)]
 pub(crate) use loom::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -90,6 +93,15 @@ fn count_thread() -> u64 {
     *threads - 1
 }
 
+/// How many threads run at once on this machine, as far as is known.
+pub(crate) fn parallelism() -> usize {
+    // As few as a model can do with.
+    if cfg!(pool_loom) {
+        return 1;
+    }
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 /// A mutex that a panic does not poison: no code of a user runs under any lock of the pool.
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(Inner<T>);
@@ -110,6 +122,16 @@ impl<T> Mutex<T> {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The same unless another thread holds it.
+    #[inline]
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        match self.0.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(std::sync::TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(std::sync::TryLockError::WouldBlock) => None,
+        }
     }
 }
 
@@ -251,12 +273,15 @@ mod real {
 
 #[cfg(not(pool_loom))]
 pub(crate) use real::{Cell, IdleQueue, Spot};
+/// What is made when it is first needed.
+#[cfg(not(pool_loom))]
+pub(crate) use std::sync::OnceLock as Late;
 
 #[cfg(pool_loom)]
 mod model {
     use std::collections::VecDeque;
     use std::future::{Future, poll_fn};
-    use std::sync::Arc;
+    use std::sync::{Arc, OnceLock};
     use std::task::Poll;
 
     use super::{AtomicUsize, Mutex, Ordering};
@@ -342,6 +367,30 @@ mod model {
         }
     }
 
+    /// Stands in for the lock of what is made once. That it has been made may not be seen yet.
+    #[derive(Debug)]
+    pub(crate) struct Late<T> {
+        made: AtomicUsize,
+        value: OnceLock<T>,
+    }
+
+    impl<T> Late<T> {
+        pub(crate) fn new() -> Self {
+            Self { made: AtomicUsize::new(0), value: OnceLock::new() }
+        }
+
+        pub(crate) fn get(&self) -> Option<&T> {
+            if self.made.load(Ordering::Acquire) == 0 { None } else { self.value.get() }
+        }
+
+        /// To be called by one at a time.
+        pub(crate) fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
+            let value = self.value.get_or_init(make);
+            self.made.store(1, Ordering::Release);
+            value
+        }
+    }
+
     /// Stands in for the arc-swap cell.
     #[derive(Debug)]
     pub(crate) struct Cell<T>(Mutex<Option<Arc<T>>>);
@@ -415,4 +464,4 @@ mod model {
 #[cfg(all(test, pool_loom))]
 pub(crate) use model::forget_entries;
 #[cfg(pool_loom)]
-pub(crate) use model::{Cell, IdleQueue, Spot};
+pub(crate) use model::{Cell, IdleQueue, Late, Spot};

@@ -5,8 +5,9 @@
 //! pool does.
 //!
 //! # Orderings
-//! All counters here are relaxed: they guard nothing, and a reader of statistics may see one
-//! update before another. The connection itself is published by the `OnceLock` and then by the
+//! The counters here are relaxed: they guard nothing, and a reader of statistics may see one
+//! update before another. Only the shared uses that come from elsewhere are added with release, after
+//! they have left there. The connection itself is published by the `OnceLock` and then by the
 //! state word.
 
 use std::fmt;
@@ -249,7 +250,10 @@ impl<C> Connection<C> {
 
     #[inline]
     pub(crate) fn set_last_used(&self, tick: Tick) {
-        self.last_used.store(tick, Ordering::Relaxed);
+        // A store takes the line from every other thread that uses the connection.
+        if self.last_used.load(Ordering::Relaxed) != tick {
+            self.last_used.store(tick, Ordering::Relaxed);
+        }
     }
 
     /// Whether it must be checked before anybody else gets it.
@@ -310,7 +314,12 @@ impl<C> Connection<C> {
     }
 
     pub(crate) fn shared_uses(&self) -> u64 {
-        self.shared_uses.load(Ordering::Relaxed)
+        self.shared_uses.load(Ordering::Acquire)
+    }
+
+    /// Adds leases beside others that were counted elsewhere.
+    pub(crate) fn add_shared_uses(&self, uses: u64) {
+        self.shared_uses.fetch_add(uses, Ordering::Release);
     }
 
     /// Since when it has been leased without a break, and where that began.
@@ -324,8 +333,7 @@ impl<C> Connection<C> {
 
     /// The reaper's look at a leased connection. Answers since when it has been leased without a
     /// new lease, if that is for `limit` or longer and has not been told yet.
-    pub(crate) fn held_too_long(&self, now: Tick, limit: u64) -> Option<Tick> {
-        let uses = self.uses();
+    pub(crate) fn held_too_long(&self, uses: u64, now: Tick, limit: u64) -> Option<Tick> {
         if self.max_leases == 1 {
             let since = self.held_since.load(Ordering::Relaxed);
             let is_long = now.saturating_sub(since) >= limit;

@@ -15,7 +15,7 @@ use crate::account_pool::waiters::{Line, Refusal};
 use crate::account_pool::{AccountPool, Body, CLOSED, FLAGS, SHRINK, UNREADY, WAIT};
 use crate::clock::{Instant, Tick};
 use crate::health::{Health, Unready};
-use crate::state::{ConnectionState, Released, Retired};
+use crate::state::{ConnectionState, Retired};
 use crate::sync::{Ordering, Permits, set_bits_before_load};
 
 /// What the account's lock guards.
@@ -187,6 +187,7 @@ impl<C, E> AccountPool<C, E> {
         // Marked before idle connections are looked at: a release that does not see the mark is
         // one whose connection is seen here.
         self.settle_shrink(core);
+        self.collect(body, core, orders);
         self.reap_excess(body, core, orders);
         if let Some(unready) = core.unready(self.gate.load(Ordering::Relaxed)) {
             core.line.refuse_all(|| Refusal::from(unready), &mut orders.wake);
@@ -361,6 +362,7 @@ impl<C, E> AccountPool<C, E> {
         let mut orders = Orders::none();
         let mut guard = body.core.lock();
         let core = &mut *guard;
+        self.collect(body, core, &mut orders);
         let seen = connection.word.snapshot();
         if let Some(reason) = self.reason_to_close(body, core, &connection, now, pressure) {
             self.discard(core, connection, reason, &mut orders);
@@ -369,19 +371,7 @@ impl<C, E> AccountPool<C, E> {
             let source = Source::of_live(seen.leases() > 1);
             orders.wake.extend(core.line.serve_plain(connection, source));
         } else {
-            let released = connection.word.transition_to_released();
-            orders.ended = !matches!(released, Released::Open { .. });
-            match released {
-                Released::Open { push: true } => self.push(connection),
-                Released::Open { push: false } | Released::Draining => {}
-                Released::Close => {
-                    core.closing += 1;
-                    orders.close.push(connection);
-                }
-                Released::Orphan => {
-                    self.counters().orphans.fetch_sub(1, Ordering::Relaxed);
-                }
-            }
+            orders.ended = self.end_lease(core, connection, &mut orders);
         }
         self.dispatch(body, core, now, &mut orders);
         orders
@@ -468,7 +458,13 @@ impl<C, E> AccountPool<C, E> {
                 core.closing += 1;
                 orders.close.push(connection);
             }
-            Retired::Draining { first: true } => orders.drain.push(connection),
+            Retired::Draining { first: true } => {
+                // Of its leases those that lie parked are no reason to wait.
+                self.collect(self.body(), core, orders);
+                if !connection.word.snapshot().is_final() {
+                    orders.drain.push(connection);
+                }
+            }
             Retired::Draining { first: false } => {}
             Retired::Connecting => unreachable!("BUG: a lease of what is being opened"),
             Retired::Already => {

@@ -30,7 +30,7 @@ const CHANGES: u64 = 64;
 /// The number of changes, in the low bits of a word; the tick that they are of is above.
 const COUNT_BITS: u32 = 16;
 /// For how long it is taken to last, in milliseconds: until then the order of reuse is given up.
-const CONTENDED: Tick = 50;
+pub(super) const CONTENDED: Tick = 50;
 
 /// The words of an account that tell an acquire where to look.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ pub(super) struct Traffic {
 
 impl Traffic {
     #[inline]
-    fn is_contended(&self, now: Tick) -> bool {
+    pub(super) fn is_contended(&self, now: Tick) -> bool {
         now < self.contended_until.load(Ordering::Relaxed)
     }
 
@@ -130,38 +130,48 @@ impl<C, E> AccountPool<C, E> {
         self.front.occupied.fetch_and(!(1 << slot), Ordering::Relaxed);
     }
 
-    /// The connection that was used longest ago; or, while several threads ask at the same time, the
-    /// one nearest to this thread. Its entry stays where it is, so that the threads meet neither at
-    /// the entries nor at a connection, as long as there are enough of these.
+    /// The connection that was used longest ago.
     #[inline(always)]
-    pub(super) fn pop_or_near(
+    pub(super) fn pop_in_turn(
         &self,
         now: Tick,
         thread: u64,
     ) -> Option<(Arc<Connection<C>>, Source)> {
-        if self.front.traffic.is_contended(now) {
-            let near = self.lease_near(thread);
-            if near.is_some() {
-                return near;
-            }
-        }
         let (connection, source) = self.pop()?;
         if connection.user.load(Ordering::Relaxed) != thread {
             connection.user.store(thread, Ordering::Relaxed);
             self.front.traffic.note_change(now);
         }
+        if source == Source::Shared {
+            let source = self.true_source(&connection, source);
+            return Some((connection, source));
+        }
         Some((connection, source))
     }
 
-    /// Leases the connection nearest to a thread, if it has room.
-    fn lease_near(&self, thread: u64) -> Option<(Arc<Connection<C>>, Source)> {
+    /// While several threads ask at the same time: what this thread has parked, or else the connection
+    /// nearest to it, if it has room. Its entry stays where it is, so that the threads meet neither at
+    /// the entries nor at a connection, as long as there are enough of these.
+    #[inline(never)]
+    pub(super) fn lease_near(
+        &self,
+        now: Tick,
+        thread: u64,
+    ) -> Option<(Arc<Connection<C>>, Source)> {
+        let parked = self.lease_parked(now, thread);
+        if parked.is_some() {
+            return parked;
+        }
         let mut occupied = self.front.occupied();
         let count = u64::from(occupied.count_ones());
         for _ in 0..thread.checked_rem(count)? {
             occupied &= occupied - 1;
         }
         let body = self.body.get()?;
-        Self::lease_through(&body.slots[occupied.trailing_zeros() as usize])
+        let (connection, source) =
+            Self::lease_through(&body.slots[occupied.trailing_zeros() as usize])?;
+        let source = self.near_source(&connection, source, now);
+        Some((connection, source))
     }
 
     /// Leases the connection whose entry comes first.
@@ -227,6 +237,17 @@ impl<C, E> AccountPool<C, E> {
     /// Leases any connection with room, whatever the entries show.
     pub(super) fn lease_through_slots(&self) -> Option<(Arc<Connection<C>>, Source)> {
         self.body.get()?.slots.iter().find_map(Self::lease_through)
+    }
+
+    /// The same, or else what lies parked anywhere: then no word shows it, and it is free.
+    pub(super) fn lease_anywhere(&self) -> Option<(Arc<Connection<C>>, Source)> {
+        match self.lease_through_slots() {
+            Some((connection, source)) => {
+                let source = self.true_source(&connection, source);
+                Some((connection, source))
+            }
+            None => self.lease_any_parked(),
+        }
     }
 
     fn lease_through(slot: &Cell<Connection<C>>) -> Option<(Arc<Connection<C>>, Source)> {

@@ -189,10 +189,12 @@ impl<C, E> AccountPool<C, E> {
         core.closing -= 1;
         if let (true, Some(live)) = (connection.reason().is_fault(), connection.live()) {
             let age = Duration::from_millis(now.saturating_sub(live.created));
-            let until = core.backoff.after_break(now, share, age, connection.uses());
+            let (uses, _) = body.uses(connection);
+            let until = core.backoff.after_break(now, share, age, uses);
             core.retry_at = core.retry_at.max(until);
         }
         self.give_back(body, &mut core, connection.slot, &mut orders.void);
+        body.hand_over_uses(connection);
         counters.past_shared_uses.fetch_add(connection.shared_uses(), Ordering::Relaxed);
         counters.past_uses.fetch_add(connection.uses(), Ordering::Release);
         self.dispatch(body, &mut core, now, &mut orders);
@@ -257,7 +259,7 @@ impl<C, E> AccountPool<C, E> {
         let mut held = None;
         let idle_until = match connection.word.snapshot().state() {
             ConnectionState::Active => {
-                held = connection.held_too_long(now, max_held);
+                held = connection.held_too_long(self.body().uses(connection).0, now, max_held);
                 // Often enough to see in time that nobody came since.
                 leased_until.min(now.saturating_add(max_held))
             }
@@ -284,6 +286,13 @@ impl<C, E> AccountPool<C, E> {
     /// Gives up one idle connection, the longest idle first, for another account's sake.
     pub(crate) fn give_up_idle(&self) -> Option<Orders<C>> {
         let body = self.body.get()?;
+        if self.leases() > 1 {
+            let mut orders = Orders::none();
+            self.collect(body, &mut body.core.lock(), &mut orders);
+            if !orders.close.is_empty() {
+                return Some(orders);
+            }
+        }
         // A claim that is lost to an acquire leaves one fewer to try.
         for _ in 0..body.slots.len() {
             let idlest = body.idlest()?;
@@ -297,7 +306,13 @@ impl<C, E> AccountPool<C, E> {
 
     /// Whether a connection lies idle.
     pub(crate) fn has_idle(&self) -> bool {
-        self.body.get().is_some_and(|body| body.idlest().is_some())
+        let Some(body) = self.body.get() else { return false };
+        if self.leases() > 1 && body.parking.get().is_none() {
+            // Whoever makes the places holds the lock, so that they are seen now, or those who park see
+            // what was changed before.
+            drop(body.core.lock());
+        }
+        body.idlest().is_some() || body.has_parked_idle()
     }
 
     /// Notes a connection that this caller has made final.
@@ -315,14 +330,22 @@ impl<C, E> AccountPool<C, E> {
         connection.note_reason(reason);
         match connection.word.transition_to_retired(reason.is_fault()) {
             Retired::Close => self.closing(Arc::clone(connection)),
-            Retired::Draining { first } => {
+            Retired::Draining { first: true } => {
                 let mut orders = Orders::none();
-                if first {
+                if connection.max_leases > 1 {
+                    let body = self.body();
+                    let mut core = body.core.lock();
+                    self.collect(body, &mut core, &mut orders);
+                    self.settle_shrink(&core);
+                }
+                if !connection.word.snapshot().is_final() {
                     orders.drain.push(Arc::clone(connection));
                 }
                 orders
             }
-            Retired::Connecting | Retired::Already => Orders::none(),
+            Retired::Draining { first: false } | Retired::Connecting | Retired::Already => {
+                Orders::none()
+            }
         }
     }
 
@@ -446,6 +469,8 @@ impl<C, E> AccountPool<C, E> {
         let mut core = body.core.lock();
         core.closing += closing;
         self.dispatch(body, &mut core, now, &mut orders);
+        // Of some only parked leases were left.
+        orders.drain.retain(|connection| !connection.word.snapshot().is_final());
         orders
     }
 }

@@ -41,6 +41,7 @@ mod dispatch;
 mod duty;
 mod idle;
 mod lifecycle;
+mod parked;
 mod report;
 mod standing;
 mod waiters;
@@ -67,6 +68,7 @@ use dispatch::Core;
 pub(crate) use dispatch::Pressure;
 pub(crate) use duty::{DialOrder, Lost, Orders, Probe, Reap, Take};
 use idle::Front;
+use parked::Parking;
 use waiters::Left;
 pub(crate) use waiters::{Refusal, Waiter, Wakers};
 
@@ -74,7 +76,8 @@ use crate::account::AccountId;
 use crate::clock::{Instant, Tick};
 use crate::state::{ConnectionState, Released};
 use crate::sync::{
-    AtomicU64, Cell, IdleQueue, Mutex, Ordering, Permits, load_after_change, set_bits_before_load,
+    AtomicU64, Cell, IdleQueue, Late, Mutex, Ordering, Permits, load_after_change,
+    set_bits_before_load, thread_number,
 };
 
 /// Somebody stands in line.
@@ -116,6 +119,8 @@ struct Body<C, E> {
     /// Made with the second connection.
     idle: OnceLock<Box<IdleQueue<Arc<Connection<C>>>>>,
     slots: Box<[Cell<Connection<C>>]>,
+    /// Made when threads meet at shared connections.
+    parking: Late<Box<Parking<C>>>,
     counters: Counters,
     permits: Permits,
     core: Mutex<Core<C, E>>,
@@ -204,6 +209,7 @@ impl<C, E> AccountPool<C, E> {
             let cap = self.cap();
             Box::new(Body {
                 idle: OnceLock::new(),
+                parking: Late::new(),
                 slots: (0..slots).map(|_| Cell::empty()).collect(),
                 permits: Permits::new(usize::from(cap)),
                 counters: Counters::default(),
@@ -220,7 +226,12 @@ impl<C, E> AccountPool<C, E> {
         if gate & FLAGS != 0 {
             return Take::NotReady;
         }
-        match self.pop_or_near(now, thread) {
+        if self.front.traffic.is_contended(now)
+            && let Some((connection, source)) = self.lease_near(now, thread)
+        {
+            return Self::judge(gate, connection, source);
+        }
+        match self.pop_in_turn(now, thread) {
             Some((connection, source)) if connection.stamp == gate => {
                 Take::Leased(connection, source)
             }
@@ -234,7 +245,7 @@ impl<C, E> AccountPool<C, E> {
     #[inline(never)]
     pub(crate) fn try_lease_any(&self, now: Tick, thread: u64) -> Take<C> {
         match self.try_lease(now, thread) {
-            Take::Empty => self.take_from(Self::lease_through_slots),
+            Take::Empty => self.take_from(Self::lease_anywhere),
             other => other,
         }
     }
@@ -242,7 +253,7 @@ impl<C, E> AccountPool<C, E> {
     /// The same, in the order of reuse whoever asks at the same time: after a lease that was given
     /// back, the next is of another connection, if there is one.
     pub(crate) fn try_lease_in_order(&self) -> Take<C> {
-        self.take_from(|pool| pool.pop().or_else(|| pool.lease_through_slots()))
+        self.take_from(|pool| pool.pop().or_else(|| pool.lease_anywhere()))
     }
 
     fn take_from(
@@ -254,11 +265,19 @@ impl<C, E> AccountPool<C, E> {
             return Take::NotReady;
         }
         match lease(self) {
-            Some((connection, source)) if connection.stamp == gate => {
-                Take::Leased(connection, source)
-            }
-            Some((connection, _)) => Take::Outdated(connection),
+            Some((connection, source)) => Self::judge(gate, connection, source),
             None => Take::Empty,
+        }
+    }
+
+    /// Whether a lease that was taken is of use. One that lay parked may be of a connection that
+    /// retires.
+    #[inline]
+    fn judge(gate: u64, connection: Arc<Connection<C>>, source: Source) -> Take<C> {
+        if connection.stamp == gate && !connection.word.snapshot().is_retiring() {
+            Take::Leased(connection, source)
+        } else {
+            Take::Outdated(connection)
         }
     }
 
@@ -272,10 +291,12 @@ impl<C, E> AccountPool<C, E> {
         if self.gate.load(Ordering::Relaxed) & FLAGS != 0 {
             return false;
         }
+        let Some(body) = self.body.get() else { return false };
         self.connections().any(|connection| {
-            let now = connection.word.snapshot();
-            let is_open = matches!(now.state(), ConnectionState::Idle | ConnectionState::Active);
-            is_open && !now.is_retiring() && now.leases() < u32::from(connection.max_leases)
+            let (leases, state) = body.held(&connection);
+            let is_open = matches!(state, ConnectionState::Idle | ConnectionState::Active);
+            let has_room = leases < u32::from(connection.max_leases);
+            is_open && has_room && !connection.word.snapshot().is_retiring()
         })
     }
 
@@ -343,7 +364,8 @@ impl<C, E> AccountPool<C, E> {
         orders
     }
 
-    /// Counts a lease that reached its borrower, and answers with the connection's count.
+    /// Counts a lease that reached its borrower, and answers with the connection's count, or with that
+    /// of this thread's place.
     #[inline]
     pub(crate) fn accept(
         &self,
@@ -354,6 +376,11 @@ impl<C, E> AccountPool<C, E> {
     ) -> u64 {
         if source == Source::New {
             self.counters().new_uses.fetch_add(1, Ordering::Relaxed);
+        }
+        if source == Source::Shared
+            && let Some(uses) = self.count_near(connection, thread_number())
+        {
+            return uses;
         }
         connection.count_use(source, now, site)
     }
@@ -374,6 +401,9 @@ impl<C, E> AccountPool<C, E> {
             && pressure == Pressure::Calm;
         if !kept {
             return Some(self.release_slowly(connection, now, pressure));
+        }
+        if connection.max_leases > 1 && self.front.traffic.is_contended(now) {
+            return self.release_near(connection, now, thread_number());
         }
         match connection.word.transition_to_idle() {
             Some(true) => self.push(connection),

@@ -20,7 +20,7 @@ use crate::manager::QuarantineReason;
 use crate::sync::forget_entries;
 
 pub(crate) type Engine = AccountPool<u32, std::io::Error>;
-type Place = Arc<Waiter<u32, std::io::Error>>;
+pub(crate) type Place = Arc<Waiter<u32, std::io::Error>>;
 
 pub(crate) const NOW: Tick = EPOCH;
 
@@ -63,7 +63,7 @@ pub(crate) fn carry_out(engine: &Engine, orders: Orders<u32>) {
     }
 }
 
-fn poll(waiter: &Place) -> Option<Arc<Connection<u32>>> {
+pub(crate) fn poll(waiter: &Place) -> Option<Arc<Connection<u32>>> {
     match waiter.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(served) => served.ok().map(|(connection, _)| connection),
         Poll::Pending => None,
@@ -76,7 +76,7 @@ pub(crate) fn release(engine: &Engine, connection: Arc<Connection<u32>>) {
     }
 }
 
-fn join(engine: &Engine) -> Place {
+pub(crate) fn join(engine: &Engine) -> Place {
     let waiter = Waiter::new(false, crate::clock::now(), None, None);
     if let Ok(Some(orders)) = engine.join_line(&waiter, false, NOW) {
         carry_out(engine, orders);
@@ -93,14 +93,35 @@ pub(crate) fn warmed(slots: u16, leases: u16) -> (Arc<Engine>, Arc<Connection<u3
     (engine, lease)
 }
 
+/// One more lease, of any connection.
+pub(crate) fn lease(engine: &Engine) -> Arc<Connection<u32>> {
+    match engine.try_lease_any(NOW, 0) {
+        Take::Leased(connection, _) => connection,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// An engine where threads meet at a shared connection, of which one lease is held. If so told, there
+/// are places already where leases are parked.
+pub(crate) fn shared(slots: u16, with_places: bool) -> (Arc<Engine>, Arc<Connection<u32>>) {
+    let (engine, mut held) = warmed(slots, parked::LEASES_MIN);
+    engine.front.traffic.set_contended(NOW + 1);
+    if with_places {
+        release(&engine, held);
+        held = lease(&engine);
+        prepared(&engine);
+    }
+    (engine, held)
+}
+
 /// Ends the preparation of a model: a change that was made in it must not stand in for one that is
 /// missing later.
-fn prepared(engine: &Engine) {
+pub(crate) fn prepared(engine: &Engine) {
     let _gate = load_after_change(&engine.gate);
 }
 
 /// At rest every slot and permit is accounted for.
-fn at_rest(engine: &Engine, slots: u16) {
+pub(crate) fn at_rest(engine: &Engine, slots: u16) {
     let core = engine.body().core.lock();
     let taken = u32::from(slots) - core.vacant.count_ones();
     assert_eq!((core.dialing, core.closing), (0, 0));

@@ -120,12 +120,13 @@ impl<C, E> AccountPool<C, E> {
         let mut occupied = self.front.occupied();
         while occupied != 0 {
             body.slots[occupied.trailing_zeros() as usize].look(|connection| {
-                totals.uses += connection.uses();
-                totals.shared_uses += connection.shared_uses();
-                let now = connection.word.snapshot();
-                totals.states[now.state() as usize] += 1;
-                if !now.is_final() {
-                    totals.leases += u64::from(now.leases());
+                let (uses, shared_uses) = body.uses(connection);
+                totals.uses += uses;
+                totals.shared_uses += shared_uses;
+                let (leases, state) = body.held(connection);
+                totals.states[state as usize] += 1;
+                if !matches!(state, ConnectionState::Disconnected | ConnectionState::Error) {
+                    totals.leases += u64::from(leases);
                     live += 1;
                 }
             });
@@ -146,7 +147,7 @@ impl<C, E> AccountPool<C, E> {
         let pool_size = small(totals.states[ConnectionState::Idle as usize]);
         let active_connections = small(totals.states[ConnectionState::Active as usize]);
         let mut connections: Vec<_> =
-            self.connections().map(|it| Self::connection_stats(&it, now, idle_timeout)).collect();
+            self.connections().map(|it| self.connection_stats(&it, now, idle_timeout)).collect();
         connections.sort_by_key(|connection| connection.slot);
         AccountStats {
             account: self.account,
@@ -164,20 +165,22 @@ impl<C, E> AccountPool<C, E> {
     }
 
     fn connection_stats(
+        &self,
         connection: &Connection<C>,
         now: Tick,
         idle_timeout: Duration,
     ) -> ConnectionStats {
-        let word = connection.word.snapshot();
+        let body = self.body();
+        let (leases, state) = body.held(connection);
         let ago = |tick: Tick| Duration::from_millis(now.saturating_sub(tick));
         ConnectionStats {
             id: connection.id,
             slot: connection.slot,
-            state: word.state(),
-            leases: word.leases(),
+            state,
+            leases,
             age: connection.live().map(|live| ago(live.created)),
             last_used: connection.live().map(|_| ago(connection.last_used())),
-            use_count: connection.uses(),
+            use_count: body.uses(connection).0,
             error_count: connection.errors(),
             last_error: connection.last_error().map(|text| text.as_ref().clone()),
             idle_timeout,
@@ -188,7 +191,9 @@ impl<C, E> AccountPool<C, E> {
     pub(crate) fn oldest_lease(
         &self,
     ) -> Option<(Tick, Option<&'static std::panic::Location<'static>>)> {
-        self.connections().filter_map(|it| it.held()).min_by_key(|(since, _)| *since)
+        let body = self.body.get()?;
+        let held = self.connections().filter(|it| body.held(it).0 > 0);
+        held.filter_map(|it| it.held()).min_by_key(|(since, _)| *since)
     }
 
     /// Why the last dial failed, if it did since the last good connection.

@@ -7,8 +7,8 @@ use std::task::{Context, Waker};
 use loom::thread;
 
 use super::*;
-use crate::account_pool::model::{Engine, NOW, carry_out, engine, model, release, warmed};
-use crate::account_pool::{ConnectionId, Waiter};
+use crate::account_pool::model::{Engine, NOW, carry_out, engine, model, release, shared, warmed};
+use crate::account_pool::{Connection, ConnectionId, Waiter};
 
 /// Looks for an idle connection, as the pool does for a dial that waits.
 fn relieve(budget: &Budget, engine: &Engine) {
@@ -28,27 +28,48 @@ fn relieve(budget: &Budget, engine: &Engine) {
 fn model_a_release_and_a_dial_at_the_global_cap_never_miss_each_other() {
     model(|| {
         let (engine, lease) = warmed(1, 1);
-        let budget = Arc::new(Budget::new(1, Duration::from_secs(10)));
-        assert!(budget.try_take());
-        let releaser = {
-            let (engine, budget) = (Arc::clone(&engine), Arc::clone(&budget));
-            thread::spawn(move || {
-                release(&engine, lease);
-                if budget.pressure(NOW) != Pressure::Calm {
-                    relieve(&budget, &engine);
-                }
-            })
-        };
-        let mut take = pin!(budget.take(NOW, || relieve(&budget, &engine)));
-        let mut context = Context::from_waker(Waker::noop());
-        let served = take.as_mut().poll(&mut context).is_ready();
-        drop(releaser.join());
-        assert!(
-            served || take.as_mut().poll(&mut context).is_ready(),
-            "a connection lies idle and the dial waits"
-        );
-        assert_eq!(budget.pressure(NOW), Pressure::Calm);
+        meet_a_dial(engine, lease);
     });
+}
+
+#[test]
+fn model_a_lease_that_is_parked_and_a_dial_at_the_global_cap_never_miss_each_other() {
+    model(|| {
+        let (engine, lease) = shared(1, true);
+        meet_a_dial(engine, lease);
+    });
+}
+
+#[test]
+fn model_a_lease_for_which_places_are_made_and_a_dial_at_the_global_cap_never_miss_each_other() {
+    model(|| {
+        let (engine, lease) = shared(1, false);
+        meet_a_dial(engine, lease);
+    });
+}
+
+/// A dial that needs the only place comes while the only lease goes back.
+fn meet_a_dial(engine: Arc<Engine>, lease: Arc<Connection<u32>>) {
+    let budget = Arc::new(Budget::new(1, Duration::from_secs(10)));
+    assert!(budget.try_take());
+    let releaser = {
+        let (engine, budget) = (Arc::clone(&engine), Arc::clone(&budget));
+        thread::spawn(move || {
+            release(&engine, lease);
+            if budget.pressure(NOW) != Pressure::Calm {
+                relieve(&budget, &engine);
+            }
+        })
+    };
+    let mut take = pin!(budget.take(NOW, || relieve(&budget, &engine)));
+    let mut context = Context::from_waker(Waker::noop());
+    let served = take.as_mut().poll(&mut context).is_ready();
+    drop(releaser.join());
+    assert!(
+        served || take.as_mut().poll(&mut context).is_ready(),
+        "a connection lies idle and the dial waits"
+    );
+    assert_eq!(budget.pressure(NOW), Pressure::Calm);
 }
 
 #[test]

@@ -237,6 +237,9 @@ fn look_at_connection<M: Manager>(
     now: Tick,
     Limits { max_idle, max_held }: Limits,
 ) -> Option<Tick> {
+    if let Some(orders) = entry.pool.unpark() {
+        entry.carry_out(orders);
+    }
     match entry.pool.reap(&connection, look, now, max_idle, max_held) {
         Reap::Again(look) => Some(look),
         Reap::Held(look, since) => {
