@@ -51,6 +51,15 @@ async fn sixty_four_tasks_on_shared_connections() {
     work(2, 5, 64, 400, 1).await;
 }
 
+/// So few tasks on so many leases that these are parked, and so many that they run out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn tasks_on_connections_of_many_leases() {
+    work(1, 16, 12, 10_000, 1).await;
+    work(2, 8, 17, 5000, 1).await;
+    work(1, 32, 64, 1000, 1).await;
+    work(2, 16, 64, 200, 50).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_accounts_than_the_global_cap_allows() {
     work(2, 1, 64, 100, 50).await;

@@ -46,6 +46,8 @@ pub(super) enum Action {
         reason: CloseReason,
     },
     GiveUpIdle,
+    /// Threads meet at the account from now on, or no longer.
+    Meet(bool),
     Warm,
     SetLimits {
         cap: u16,
@@ -90,7 +92,7 @@ pub(super) fn action(comes: usize, passes: usize) -> impl Strategy<Value = Actio
 
 /// Every kind of action, as often as its weight says.
 pub(super) fn table(comes: usize, passes: usize) -> Vec<Make> {
-    let kinds: [(usize, Make); 20] = [
+    let kinds: [(usize, Make); 21] = [
         (8, |_, _| Action::Reinstate),
         (60, |which, more| Action::Proceed(which, dial_end(more))),
         (comes, |which, more| Action::Join {
@@ -115,10 +117,11 @@ pub(super) fn table(comes: usize, passes: usize) -> Vec<Make> {
         (2, |which, _| Action::Force(which)),
         (2, |which, more| Action::Retire { which, reason: *of(&REASONS, more % 4) }),
         (1, |_, _| Action::GiveUpIdle),
+        (2, |which, _| Action::Meet(which % 4 > 0)),
         (1, |_, _| Action::Warm),
         (5, |which, more| {
             // Zero stands for "as it was": other leases replace every connection.
-            let leases = if more % 8 == 7 { more / 8 % 3 + 1 } else { 0 };
+            let leases = if more % 8 == 7 { LEASES[usize::from(more / 8 % 4)] } else { 0 };
             Action::SetLimits { cap: u16::from(which % 5 + 1), leases }
         }),
         (1, |_, _| Action::RaiseGeneration),
@@ -133,6 +136,9 @@ pub(super) fn table(comes: usize, passes: usize) -> Vec<Make> {
     ];
     kinds.iter().flat_map(|(weight, make)| std::iter::repeat_n(*make, *weight)).collect()
 }
+
+/// How many leases a connection may bear: one, few, and so many that they are parked.
+pub(super) const LEASES: [u16; 4] = [1, 2, 3, LEASES_MIN];
 
 /// Mostly doubt, which is the only one that is looked into.
 const QUARANTINES: [QuarantineReason; 4] = [

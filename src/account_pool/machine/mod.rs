@@ -26,11 +26,12 @@ use proptest::prelude::*;
 #[cfg(test)]
 use proptest::test_runner::FileFailurePersistence;
 
-#[cfg(test)]
-use self::action::actions;
-#[cfg(fuzzing)]
-use self::action::table;
 use self::action::{Action, DialEnd};
+#[cfg(test)]
+use self::action::{LEASES, actions};
+#[cfg(fuzzing)]
+use self::action::{LEASES, table};
+use super::parked::LEASES_MIN;
 use super::*;
 use crate::clock::EPOCH;
 use crate::error::DialError;
@@ -173,6 +174,8 @@ struct Machine {
     drains: Vec<Link>,
     watches: Vec<Instant>,
     looks: Vec<(Tick, Weak<Connection<u32>>, ConnectionId)>,
+    /// Whether threads meet at the account.
+    meet: bool,
     next_id: u64,
     opened: u64,
     gone: u64,
@@ -214,6 +217,7 @@ impl Machine {
             drains: Vec::new(),
             watches: Vec::new(),
             looks: Vec::new(),
+            meet: false,
             next_id: 0,
             opened: 0,
             gone: 0,
@@ -221,6 +225,13 @@ impl Machine {
             past_uses: 0,
             past_shared_uses: 0,
         }
+    }
+}
+
+impl Machine {
+    /// Whether leases have been parked, so that some may be.
+    fn may_be_parked(&self) -> bool {
+        self.engine.body.get().is_some_and(|body| body.parking.get().is_some())
     }
 }
 
@@ -285,7 +296,7 @@ pub(crate) fn run_bytes(data: &[u8]) {
             table[usize::from(it[0]) % table.len()](it[1], u16::from_le_bytes([it[2], it[3]]))
         })
         .collect();
-    run(u16::from(slots % 5), u16::from(cap % 5 + 1), u16::from(leases % 3 + 1), &actions);
+    run(u16::from(slots % 5), u16::from(cap % 5 + 1), LEASES[usize::from(leases % 4)], &actions);
 }
 
 /// Enough for the usual run; the variable `PROPTEST_CASES` sets more.
@@ -306,7 +317,7 @@ proptest! {
     fn the_engine_is_its_model(
         slots in prop_oneof![1 => Just(0_u16), 30 => 1_u16..5],
         cap in 1_u16..6,
-        leases in 1_u16..4,
+        leases in prop::sample::select(LEASES.to_vec()),
         actions in actions(),
     ) {
         run(slots, cap, leases, &actions);
