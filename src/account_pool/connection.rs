@@ -94,7 +94,8 @@ impl CloseReason {
 pub enum Source {
     /// Nobody else held it.
     Idle,
-    /// Others hold leases of it as well.
+    /// Others hold leases of it as well; or it is shared, and threads that meet at it kept this lease
+    /// from one of them to the next.
     Shared,
     /// It was opened for this acquire.
     New,

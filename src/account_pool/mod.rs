@@ -19,6 +19,9 @@
 //! line that stands already need not look: those before it have, and every release since finds the
 //! gate marked.
 //!
+//! The word counts leases as well that nobody holds: while threads meet at a shared connection, some lie
+//! parked (see `parked`). They are given back before the word is asked how many there are.
+//!
 //! # Permits and slots
 //! A dial takes a permit and a vacant slot together, under the lock; both come back together in
 //! [`AccountPool::vacate`] or [`AccountPool::fail_dial`], after the connection has been closed.
@@ -218,7 +221,7 @@ impl<C, E> AccountPool<C, E> {
         })
     }
 
-    /// A free connection, if there is one and nobody waits. Touches no lock and no semaphore.
+    /// A free connection, if there is one and nobody waits. Waits for no lock, and touches no semaphore.
     /// `thread` tells whoever asks from others who ask at the same time.
     #[inline(always)]
     pub(crate) fn try_lease(&self, now: Tick, thread: u64) -> Take<C> {
@@ -385,7 +388,7 @@ impl<C, E> AccountPool<C, E> {
         connection.count_use(source, now, site)
     }
 
-    /// Returns a lease. `pressure` tells whether another account waits for a place under the
+    /// Returns a lease, or parks it. `pressure` tells whether another account waits for a place under the
     /// global cap. `None`: nothing is left to do.
     #[inline(always)]
     pub(crate) fn release(

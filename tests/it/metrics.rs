@@ -456,6 +456,42 @@ async fn scrapes_in_the_middle_of_it_leave_no_total_too_high() {
     assert_agrees(&samples, &pool);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn threads_that_meet_at_shared_connections_leave_every_lease_counted_as_given_back() {
+    let manager = Scripted::new(1, 16);
+    let pool = manager.pool(|_| ());
+    let exporter = Prometheus::new(&pool).unwrap();
+    let mut last = Samples::parse(&exporter.render());
+    for _ in 0..50 {
+        let mut tasks = Vec::new();
+        for _ in 0..6 {
+            let known = pool.account(account(1)).unwrap();
+            tasks.push(tokio::spawn(async move {
+                for _ in 0..1000 {
+                    drop(known.acquire().await.unwrap());
+                }
+            }));
+        }
+        // In the middle of it, and at rest, where leases lie that nobody holds.
+        let samples = Samples::parse(&exporter.render());
+        assert_no_step_back(&last, &samples);
+        for task in tasks {
+            task.await.unwrap();
+        }
+        last = Samples::parse(&exporter.render());
+        assert_no_step_back(&samples, &last);
+        assert_conserved(&last);
+        assert_agrees(&last, &pool);
+        assert_eq!((last.sum("leases", &[]), last.sum("connections", &["\"idle\""])), (0.0, 1.0));
+    }
+    assert_eq!(last.sum("acquires_total", &["\"ok\""]), 300_000.0);
+    pool.close().await;
+    let samples = Samples::parse(&exporter.render());
+    assert_conserved(&samples);
+    assert_agrees(&samples, &pool);
+    assert_eq!(samples.sum("acquires_total", &["\"ok\""]), 300_000.0);
+}
+
 #[tokio::test]
 async fn only_acquires_that_stood_in_line_are_counted_as_waits() {
     let pool = Pool::builder(NoopManager::new(1)).build().unwrap();

@@ -117,7 +117,7 @@ pub(super) fn table(comes: usize, passes: usize) -> Vec<Make> {
         (2, |which, _| Action::Force(which)),
         (2, |which, more| Action::Retire { which, reason: *of(&REASONS, more % 4) }),
         (1, |_, _| Action::GiveUpIdle),
-        (2, |which, _| Action::Meet(which % 4 > 0)),
+        (4, |which, _| Action::Meet(which % 2 == 0)),
         (1, |_, _| Action::Warm),
         (5, |which, more| {
             // Zero stands for "as it was": other leases replace every connection.

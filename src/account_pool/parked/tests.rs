@@ -6,6 +6,7 @@ use super::*;
 use crate::account::AccountId;
 use crate::account_pool::{CloseReason, ConnectionId, Pressure, Purpose, Reap, Take, Totals};
 use crate::clock::EPOCH;
+use crate::state::Retired;
 use crate::sync::thread_number;
 
 type Engine = AccountPool<u32, std::io::Error>;
@@ -182,6 +183,24 @@ fn a_discard_takes_parked_leases_of_the_same_connection_along() {
     let orders = engine.release_discarded(held, CloseReason::Broken);
     assert_eq!((orders.close.len(), orders.drain.len()), (1, 0));
     vacate(&engine, orders);
+}
+
+#[test]
+fn a_parked_lease_of_a_connection_that_retires_is_not_lent() {
+    for in_order in [false, true] {
+        let engine = engine(1, LEASES_MIN);
+        let record = parked(&engine);
+        // As by a retirement that was held up between its two steps.
+        assert_eq!(record.word.transition_to_retired(false), Retired::Draining { first: true });
+        let take = match in_order {
+            true => engine.try_lease_in_order(),
+            false => engine.try_lease(NOW, thread_number()),
+        };
+        let Take::Outdated(lease) = take else { panic!("{take:?}") };
+        let orders = engine.release(lease, NOW, Pressure::Calm).expect("it was the last");
+        assert_eq!(orders.close.len(), 1);
+        vacate(&engine, orders);
+    }
 }
 
 #[test]
