@@ -1,7 +1,10 @@
 //! Many tasks at once: nobody starves, no cap is exceeded, nothing is left.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use telepool::AcquireError;
 
 use crate::scripted::{Scripted, account};
 
@@ -63,4 +66,72 @@ async fn tasks_on_connections_of_many_leases() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_accounts_than_the_global_cap_allows() {
     work(2, 1, 64, 100, 50).await;
+}
+
+/// What an operator does, and acquires that need every lease or a new connection, while threads meet at
+/// connections of many leases.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whatever_ends_connections_meets_tasks_on_many_leases() {
+    let manager = Scripted::new(2, 16);
+    let pool = manager.pool(|config| config.pool.max_connections_per_account = 2);
+    let over = Arc::new(AtomicBool::new(false));
+    let mut running = Vec::new();
+    for _ in 0..6 {
+        let (pool, over) = (pool.clone(), Arc::clone(&over));
+        running.push(tokio::spawn(async move {
+            let mut served = 0;
+            while !over.load(Ordering::Relaxed) {
+                match pool.acquire(account(1)).await {
+                    Ok(lease) => {
+                        served += 1;
+                        drop(lease);
+                    }
+                    Err(AcquireError::Draining { .. }) => tokio::task::yield_now().await,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            served
+        }));
+    }
+    for round in 0..180 {
+        match round % 6 {
+            0 | 3 => {
+                let stats = pool.account_stats(account(1));
+                for connection in stats.into_iter().flat_map(|stats| stats.connections) {
+                    pool.close_connection(account(1), connection.id);
+                }
+            }
+            1 => {
+                // So many that no word has room; parked ones are among them.
+                let held: Vec<_> =
+                    (0..26).map_while(|_| pool.try_acquire(account(1)).ok()?).collect();
+                drop(held);
+            }
+            2 => drop(pool.acquire_fresh(account(1)).await.unwrap()),
+            4 => {
+                let mut config = (*pool.config()).clone();
+                config.pool.max_connections_per_account = 1 + round / 6 % 2;
+                config.pool.max_leases_per_connection = 8 + round % 24;
+                pool.reconfigure(config).unwrap();
+            }
+            _ => {
+                pool.drain_account(account(1)).await;
+                assert_eq!(pool.stats().leases, 0, "it has drained");
+                pool.reinstate(account(1));
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    over.store(true, Ordering::Relaxed);
+    let mut served = 0;
+    for task in running {
+        served += task.await.unwrap();
+    }
+    assert!(served > 0);
+    let stats = pool.stats();
+    assert_eq!((stats.leases, stats.waiting), (0, 0));
+    assert!(manager.tally(|tally| tally.live_max.values().all(|live| *live <= 2)));
+    assert_eq!(manager.tally(|tally| tally.doubled), 0);
+    assert_eq!(pool.close().await.left, 0);
+    assert_eq!(manager.tally(|tally| tally.all), 0);
 }
