@@ -158,16 +158,16 @@ impl<C, E> AccountPool<C, E> {
         now: Tick,
         thread: u64,
     ) -> Option<(Arc<Connection<C>>, Source)> {
-        let parked = self.lease_parked(now, thread);
-        if parked.is_some() {
-            return parked;
+        let body = self.body.get()?;
+        if let Some(connection) = body.take_parked(thread) {
+            let source = self.near_source(&connection, Source::Shared, now);
+            return Some((connection, source));
         }
         let mut occupied = self.front.occupied();
         let count = u64::from(occupied.count_ones());
         for _ in 0..thread.checked_rem(count)? {
             occupied &= occupied - 1;
         }
-        let body = self.body.get()?;
         let (connection, source) =
             Self::lease_through(&body.slots[occupied.trailing_zeros() as usize])?;
         let source = self.near_source(&connection, source, now);

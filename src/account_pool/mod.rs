@@ -277,7 +277,9 @@ impl<C, E> AccountPool<C, E> {
     /// retires.
     #[inline]
     fn judge(gate: u64, connection: Arc<Connection<C>>, source: Source) -> Take<C> {
-        if connection.stamp == gate && !connection.word.snapshot().is_retiring() {
+        let may_retire = connection.max_leases > 1;
+        let retires = may_retire && connection.word.snapshot().is_retiring();
+        if connection.stamp == gate && !retires {
             Take::Leased(connection, source)
         } else {
             Take::Outdated(connection)

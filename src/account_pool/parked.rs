@@ -152,6 +152,12 @@ impl<C> Parking<C> {
 }
 
 impl<C, E> Body<C, E> {
+    /// Takes over a lease that lies at this thread's place. It may be of a connection that retires.
+    #[inline]
+    pub(super) fn take_parked(&self, thread: u64) -> Option<Arc<Connection<C>>> {
+        self.parking.get()?.place(thread).take()
+    }
+
     pub(super) fn parked(&self, slot: u16) -> u32 {
         self.parking.get().map_or(0, |parking| parking.parked(slot))
     }
@@ -240,19 +246,7 @@ impl<C, E> AccountPool<C, E> {
         body.parking.get_or_init(|| Box::new(Parking::new(leases)))
     }
 
-    /// Takes over a lease that lies at this thread's place. It may be of a connection that retires.
-    pub(super) fn lease_parked(
-        &self,
-        now: Tick,
-        thread: u64,
-    ) -> Option<(Arc<Connection<C>>, Source)> {
-        let body = self.body.get()?;
-        let connection = body.parking.get()?.place(thread).take()?;
-        let source = self.near_source(&connection, Source::Shared, now);
-        Some((connection, source))
-    }
-
-    /// The same from any place, when no connection has room for another lease.
+    /// Takes over a lease from any place, when no connection has room for another lease.
     pub(super) fn lease_any_parked(&self) -> Option<(Arc<Connection<C>>, Source)> {
         let places = &self.body.get()?.parking.get()?.places;
         let connection = places.iter().find_map(|place| place.take())?;
