@@ -234,7 +234,8 @@ impl<C, E> AccountPool<C, E> {
 
     /// Loads what the claim of a connection will look at, and answers with something that depends on it.
     pub(crate) fn foresee_claim(&self) -> u64 {
-        self.body.get().map_or(0, |body| body.permits.free() as u64)
+        let Some(body) = self.body.get() else { return 0 };
+        u64::from(body.parking.get().is_some()) ^ body.permits.free() as u64
     }
 
     /// The reaper's look at a connection whose entry for the tick `look` is due.
