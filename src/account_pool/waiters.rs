@@ -253,6 +253,10 @@ impl<C, E> Line<C, E> {
     /// Hands a new connection to whoever comes first. There must be one.
     pub(crate) fn serve_first(&mut self, connection: &Arc<Connection<C>>) -> Option<Waker> {
         let waiter = self.take_first(|_| true).expect("BUG: the count of the line is off");
+        if self.turns.is_empty() {
+            // Most accounts have a line only until they have a connection.
+            self.turns = VecDeque::new();
+        }
         waiter.answer_in_line(Ok((Arc::clone(connection), Source::New)))
     }
 

@@ -1,4 +1,5 @@
-//! The pool, with connections that are closed after five idle seconds.
+//! The pool, with connections that are closed after five idle seconds, and each for a few calls at a
+//! time.
 
 use std::time::Duration;
 
@@ -10,7 +11,12 @@ use crate::settings::Settings;
 use crate::workload::Manager;
 
 const MAX_IDLE_TIME: Duration = Duration::from_secs(5);
-const CLEANUP_INTERVAL: Duration = Duration::from_secs(1);
+const CLEANUP_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Calls at a time over one connection, before the account's next one is opened. grammers leaves
+/// Nagle's algorithm on: of many calls over one connection each waits for the answer to the one before
+/// it, or 40 ms. With the default of 32 a tenth fewer calls get through, over a sixth fewer connections.
+const LEASES_PER_CONNECTION: u16 = 3;
 
 pub(in crate::bench) struct Pooled {
     pool: Pool<Manager>,
@@ -26,6 +32,7 @@ impl Pooled {
         let mut config = Settings::for_sandbox().config().clone();
         config.pool.max_idle_time = MAX_IDLE_TIME;
         config.pool.cleanup_interval = CLEANUP_INTERVAL;
+        config.pool.max_leases_per_connection = LEASES_PER_CONNECTION;
         debug_assert_eq!(config.dial.handshakes, HANDSHAKES);
         let pool = Pool::builder(manager).config(config).seed(seed).build();
         let pool = pool.map_err(|error| error.to_string())?;
