@@ -187,18 +187,20 @@ impl<M: Manager> Registry<M> {
 
     /// Takes an idle connection away from the account that opened one longest ago.
     pub(crate) fn give_up_idle(&self) -> Option<GivenUp<M>> {
+        // Let go of after the search: the end of an account may be the manager's code.
+        let mut passed = Vec::new();
         let _search = self.search.lock();
         let turns = self.census.lock().len();
         for _ in 0..turns {
             let known = self.census.lock().pop_front()?;
             let Some(entry) = known.upgrade() else { continue };
-            if !Self::still_counts(&entry) {
-                continue;
+            if Self::still_counts(&entry) {
+                self.census.lock().push_back(known);
+                if let Some(orders) = entry.pool.give_up_idle() {
+                    return Some((entry, orders));
+                }
             }
-            self.census.lock().push_back(known);
-            if let Some(orders) = entry.pool.give_up_idle() {
-                return Some((entry, orders));
-            }
+            passed.push(entry);
         }
         None
     }

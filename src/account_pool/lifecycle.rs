@@ -233,6 +233,7 @@ impl<C, E> AccountPool<C, E> {
     }
 
     /// Loads what the claim of a connection will look at, and answers with something that depends on it.
+    #[inline(never)]
     pub(crate) fn foresee_claim(&self) -> u64 {
         let Some(body) = self.body.get() else { return 0 };
         u64::from(body.parking.get().is_some()) ^ body.permits.free() as u64

@@ -6,7 +6,9 @@
 //! that returned it, and the next acquire of that thread takes it over. Neither touches the state word,
 //! which goes on counting the lease, nor the count of the `Arc`, nor the entry. Whoever needs to know
 //! how many leases are held collects the parked ones first; who only reports takes them off by the
-//! marks. A lease that is taken over counts as one beside others, as a rule rightly.
+//! marks. A lease that is taken over counts as one beside others, as a rule rightly. So since when a
+//! connection has been held without a break is not known while threads meet at it: it may be told to be
+//! longer, back to the reaper's last look.
 //!
 //! # Collecting
 //! Under the account's lock. [`AccountPool::dispatch`] collects after it has marked what it marks in the
@@ -18,8 +20,8 @@
 //! - Whoever collects has changed something before: the gate, the word of a connection, the demand for
 //!   a place. It takes the lock of each place, be it empty. Whoever parks looks at the gate and the word
 //!   with that lock held, and at the demand afterwards: either its lease is collected, or it sees the
-//!   change. Only those who collect wait for the lock; who finds it held on the way of a lease goes the
-//!   way that there is without places.
+//!   change. Only those who collect, or have found nothing elsewhere, wait for the lock; who finds it held
+//!   otherwise goes the way that there is without places.
 //! - The places are made with the account's lock held, so that whoever collects and finds none has made
 //!   its change before every look of those who park.
 //! - The marks are relaxed: hints, and numbers for reports. They are written with the lock held, so that
@@ -246,12 +248,22 @@ impl<C, E> AccountPool<C, E> {
         body.parking.get_or_init(|| Box::new(Parking::new(leases)))
     }
 
-    /// Takes over a lease from any place, when no connection has room for another lease.
+    /// Takes over a lease from any place, when no connection has room for another lease. Waits for a
+    /// place that is in use: nobody may be told that there is none because somebody looks at it.
     pub(super) fn lease_any_parked(&self) -> Option<(Arc<Connection<C>>, Source)> {
         let places = &self.body.get()?.parking.get()?.places;
-        let connection = places.iter().find_map(|place| place.take())?;
+        let Some(connection) = places.iter().find_map(|place| place.collect()) else {
+            // What was collected meanwhile is found at its connection.
+            return self.lease_through_slots();
+        };
         let source = self.true_source(&connection, Source::Shared);
         Some((connection, source))
+    }
+
+    /// Whether threads have met here, so that leases may lie parked.
+    #[cold]
+    pub(crate) fn parks(&self) -> bool {
+        self.body.get().is_some_and(|body| body.parking.get().is_some())
     }
 
     /// Where a lease comes from, while threads meet: it matters only if its connection was not used

@@ -23,7 +23,14 @@ pub(super) fn needs_check<M: Manager>(
     now: Tick,
 ) -> bool {
     let unused = now.saturating_sub(connection.last_used());
-    let is_stale = source == Source::Idle && unused > entry.shared.hot.check_after_ms();
+    let is_stale = unused > entry.shared.hot.check_after_ms()
+        && match source {
+            Source::Idle => true,
+            // Of two who take over what lies parked at the same time, each may see the other's lease
+            // and neither that the connection lay idle.
+            Source::Shared => entry.pool.parks(),
+            Source::New => false,
+        };
     is_stale || connection.is_suspect()
 }
 

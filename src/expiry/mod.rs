@@ -179,7 +179,9 @@ async fn visit_all<M: Manager>(shared: &Arc<Shared<M>>, registry: &Registry<M>) 
             began = now();
         }
     }
-    registry.prune_census(usize::try_from(shared.occupancy.slots()).unwrap_or(usize::MAX));
+    let slots = usize::try_from(shared.occupancy.slots()).unwrap_or(usize::MAX);
+    // It may let go of accounts that were removed just now.
+    let _pruned = asked("the end of a connection", || registry.prune_census(slots));
     registry.prune_accounts();
     registry.prune_roll(tick);
     shared.lanes.prune(tick);

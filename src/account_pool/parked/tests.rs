@@ -243,3 +243,65 @@ fn uses_of_parked_leases_are_counted_and_go_with_the_connection() {
     assert_eq!((record.uses(), record.shared_uses(), engine.uses(&record)), (11, 10, 11));
     assert_eq!((totals(&engine).uses, totals(&engine).shared_uses), (11, 10));
 }
+
+#[test]
+fn a_lease_is_found_while_somebody_looks_at_its_place() {
+    let engine = Arc::new(engine(1, LEASES_MIN));
+    let mut held: Vec<_> = (0..LEASES_MIN).map(|_| lease(&engine)).collect();
+    park(&engine, held.pop().unwrap());
+    let places = &engine.body().parking.get().unwrap().places;
+    let looks: Vec<_> = places.iter().map(|place| place.lease.lock()).collect();
+    let taker = {
+        let engine = Arc::clone(&engine);
+        std::thread::spawn(move || matches!(engine.try_lease_any(NOW, 0), Take::Leased(..)))
+    };
+    // Long enough to come to the place, as a rule; the outcome is the same whenever it comes.
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    drop(looks);
+    assert!(taker.join().unwrap(), "one is free, and nobody took it");
+}
+
+/// Counts the checks.
+#[derive(Debug, Default)]
+struct Checked(std::sync::atomic::AtomicU64);
+
+impl crate::Manager for Checked {
+    type Connection = u32;
+    type Error = std::io::Error;
+
+    fn profile(&self, _account: AccountId) -> Option<crate::Profile> {
+        let mut profile = crate::Profile::new(1);
+        profile.leases = LEASES_MIN;
+        Some(profile)
+    }
+
+    async fn connect(&self, _account: AccountId, _slot: u16) -> Result<u32, std::io::Error> {
+        Ok(7)
+    }
+
+    async fn check(&self, _connection: &u32) -> Result<(), std::io::Error> {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_has_returned_for_long_is_checked_where_leases_are_parked() {
+    let pool = crate::Pool::builder(Checked::default()).build().unwrap();
+    let account = pool.account(AccountId::bot(1).unwrap()).unwrap();
+    let checks = || pool.manager().0.load(std::sync::atomic::Ordering::Relaxed);
+    let long = std::time::Duration::from_secs(100);
+    let held = account.acquire().await.unwrap();
+    tokio::time::sleep(long).await;
+    drop(account.acquire().await.unwrap());
+    assert_eq!(checks(), 0, "somebody holds it, so that it was proved when that lease began");
+    account.entry().pool.front.traffic.set_contended(Tick::MAX);
+    drop(account.acquire().await.unwrap());
+    assert!(account.entry().pool.parks());
+    tokio::time::sleep(long).await;
+    drop(account.acquire().await.unwrap());
+    assert_eq!(checks(), 1, "whether it lay idle but for parked leases cannot be told");
+    drop(account.acquire().await.unwrap());
+    assert_eq!(checks(), 1, "it was returned just now");
+    drop(held);
+}
