@@ -263,7 +263,7 @@ fn a_lease_is_found_while_somebody_looks_at_its_place() {
 
 /// Counts the checks.
 #[derive(Debug, Default)]
-struct Checked(std::sync::atomic::AtomicU64);
+struct Checked(AtomicU64);
 
 impl crate::Manager for Checked {
     type Connection = u32;
@@ -280,7 +280,7 @@ impl crate::Manager for Checked {
     }
 
     async fn check(&self, _connection: &u32) -> Result<(), std::io::Error> {
-        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.0.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 }
@@ -289,7 +289,7 @@ impl crate::Manager for Checked {
 async fn what_nobody_has_returned_for_long_is_checked_where_leases_are_parked() {
     let pool = crate::Pool::builder(Checked::default()).build().unwrap();
     let account = pool.account(AccountId::bot(1).unwrap()).unwrap();
-    let checks = || pool.manager().0.load(std::sync::atomic::Ordering::Relaxed);
+    let checks = || pool.manager().0.load(Ordering::Relaxed);
     let long = std::time::Duration::from_secs(100);
     let held = account.acquire().await.unwrap();
     tokio::time::sleep(long).await;
