@@ -458,13 +458,7 @@ impl<C, E> AccountPool<C, E> {
                 core.closing += 1;
                 orders.close.push(connection);
             }
-            Retired::Draining { first: true } => {
-                // Of its leases those that lie parked are no reason to wait.
-                self.collect(self.body(), core, orders);
-                if !connection.word.snapshot().is_final() {
-                    orders.drain.push(connection);
-                }
-            }
+            Retired::Draining { first: true } => self.begin_drain(core, connection, orders),
             Retired::Draining { first: false } => {}
             Retired::Connecting => unreachable!("BUG: a lease of what is being opened"),
             Retired::Already => {

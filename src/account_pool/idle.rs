@@ -241,13 +241,10 @@ impl<C, E> AccountPool<C, E> {
 
     /// The same, or else what lies parked anywhere: then no word shows it, and it is free.
     pub(super) fn lease_anywhere(&self) -> Option<(Arc<Connection<C>>, Source)> {
-        match self.lease_through_slots() {
-            Some((connection, source)) => {
-                let source = self.true_source(&connection, source);
-                Some((connection, source))
-            }
-            None => self.lease_any_parked(),
-        }
+        let found = self.lease_through_slots().or_else(|| self.lease_any_parked());
+        let (connection, source) = found?;
+        let source = self.true_source(&connection, source);
+        Some((connection, source))
     }
 
     fn lease_through(slot: &Cell<Connection<C>>) -> Option<(Arc<Connection<C>>, Source)> {

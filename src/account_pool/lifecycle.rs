@@ -334,15 +334,9 @@ impl<C, E> AccountPool<C, E> {
             Retired::Close => self.closing(Arc::clone(connection)),
             Retired::Draining { first: true } => {
                 let mut orders = Orders::none();
-                if connection.max_leases > 1 {
-                    let body = self.body();
-                    let mut core = body.core.lock();
-                    self.collect(body, &mut core, &mut orders);
-                    self.settle_shrink(&core);
-                }
-                if !connection.word.snapshot().is_final() {
-                    orders.drain.push(Arc::clone(connection));
-                }
+                let mut core = self.body().core.lock();
+                self.begin_drain(&mut core, Arc::clone(connection), &mut orders);
+                self.settle_shrink(&core);
                 orders
             }
             Retired::Draining { first: false } | Retired::Connecting | Retired::Already => {

@@ -252,12 +252,9 @@ impl<C, E> AccountPool<C, E> {
     /// place that is in use: nobody may be told that there is none because somebody looks at it.
     pub(super) fn lease_any_parked(&self) -> Option<(Arc<Connection<C>>, Source)> {
         let places = &self.body.get()?.parking.get()?.places;
-        let Some(connection) = places.iter().find_map(|place| place.collect()) else {
-            // What was collected meanwhile is found at its connection.
-            return self.lease_through_slots();
-        };
-        let source = self.true_source(&connection, Source::Shared);
-        Some((connection, source))
+        let parked = places.iter().find_map(|place| place.collect());
+        // What was collected meanwhile is found at its connection.
+        parked.map(|it| (it, Source::Shared)).or_else(|| self.lease_through_slots())
     }
 
     /// Whether threads have met here, so that leases may lie parked.
@@ -345,6 +342,20 @@ impl<C, E> AccountPool<C, E> {
         let Some(parking) = body.parking.get() else { return };
         for lease in parking.places.iter().filter_map(|place| place.collect()) {
             self.end_lease(core, lease, orders);
+        }
+    }
+
+    /// Has a connection drained that retires since just now: of its leases those that lie parked are no
+    /// reason to wait. Under the lock.
+    pub(super) fn begin_drain(
+        &self,
+        core: &mut Core<C, E>,
+        connection: Arc<Connection<C>>,
+        orders: &mut Orders<C>,
+    ) {
+        self.collect(self.body(), core, orders);
+        if !connection.word.snapshot().is_final() {
+            orders.drain.push(connection);
         }
     }
 

@@ -33,52 +33,44 @@ fn is_gone(engine: &Engine, gone: &Lease) {
     at_rest(engine, 1);
 }
 
+/// A waiter comes while the last lease but those that are held goes back.
+fn meet_a_waiter(with_places: bool) {
+    let (engine, held) = shared(1, with_places);
+    let _rest = fill(&engine);
+    let parker = spawn(&engine, |engine| release(engine, held));
+    let waiter = join(&engine);
+    parker.join().expect("a release does not panic");
+    assert!(poll(&waiter).is_some(), "a lease lies parked and the waiter sleeps");
+}
+
+/// The only connection is taken out of service while its only lease goes back.
+fn meet_an_end(with_places: bool, end: impl FnOnce(&Engine, &Lease) -> Orders<u32>) {
+    let (engine, held) = shared(1, with_places);
+    let gone = Arc::clone(&held);
+    let parker = spawn(&engine, |engine| release(engine, held));
+    carry_out(&engine, end(&engine, &gone));
+    parker.join().expect("a release does not panic");
+    is_gone(&engine, &gone);
+}
+
 #[test]
 fn model_a_lease_that_is_parked_and_a_waiter_never_miss_each_other() {
-    model(|| {
-        let (engine, held) = shared(1, true);
-        let _rest = fill(&engine);
-        let parker = spawn(&engine, |engine| release(engine, held));
-        let waiter = join(&engine);
-        parker.join().unwrap();
-        assert!(poll(&waiter).is_some(), "a lease lies parked and the waiter sleeps");
-    });
+    model(|| meet_a_waiter(true));
 }
 
 #[test]
 fn model_a_lease_for_which_places_are_made_and_a_waiter_never_miss_each_other() {
-    model(|| {
-        let (engine, held) = shared(1, false);
-        let _rest = fill(&engine);
-        let parker = spawn(&engine, |engine| release(engine, held));
-        let waiter = join(&engine);
-        parker.join().unwrap();
-        assert!(poll(&waiter).is_some(), "a lease lies parked and the waiter sleeps");
-    });
+    model(|| meet_a_waiter(false));
 }
 
 #[test]
 fn model_a_retirement_meets_a_lease_that_is_parked() {
-    model(|| {
-        let (engine, held) = shared(1, true);
-        let gone = Arc::clone(&held);
-        let parker = spawn(&engine, |engine| release(engine, held));
-        carry_out(&engine, engine.retire(&gone, CloseReason::Requested));
-        parker.join().unwrap();
-        is_gone(&engine, &gone);
-    });
+    model(|| meet_an_end(true, |engine, gone| engine.retire(gone, CloseReason::Requested)));
 }
 
 #[test]
 fn model_a_retirement_meets_a_lease_for_which_places_are_made() {
-    model(|| {
-        let (engine, held) = shared(1, false);
-        let gone = Arc::clone(&held);
-        let parker = spawn(&engine, |engine| release(engine, held));
-        carry_out(&engine, engine.retire(&gone, CloseReason::Requested));
-        parker.join().unwrap();
-        is_gone(&engine, &gone);
-    });
+    model(|| meet_an_end(false, |engine, gone| engine.retire(gone, CloseReason::Requested)));
 }
 
 #[test]
@@ -113,26 +105,12 @@ fn model_a_lease_that_is_taken_over_while_its_connection_retires_does_not_keep_i
 
 #[test]
 fn model_closing_meets_a_lease_that_is_parked() {
-    model(|| {
-        let (engine, held) = shared(1, true);
-        let gone = Arc::clone(&held);
-        let parker = spawn(&engine, |engine| release(engine, held));
-        carry_out(&engine, engine.close(NOW));
-        parker.join().unwrap();
-        is_gone(&engine, &gone);
-    });
+    model(|| meet_an_end(true, |engine, _| engine.close(NOW)));
 }
 
 #[test]
 fn model_closing_meets_a_lease_for_which_places_are_made() {
-    model(|| {
-        let (engine, held) = shared(1, false);
-        let gone = Arc::clone(&held);
-        let parker = spawn(&engine, |engine| release(engine, held));
-        carry_out(&engine, engine.close(NOW));
-        parker.join().unwrap();
-        is_gone(&engine, &gone);
-    });
+    model(|| meet_an_end(false, |engine, _| engine.close(NOW)));
 }
 
 #[test]
