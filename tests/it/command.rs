@@ -243,7 +243,9 @@ fn a_session_that_was_quarantined_is_not_dialled_by_the_next_run() {
             "--json",
             "--rate=200",
             "--concurrency=8",
-            "--duration=3s",
+            // Ends with the last session. After a failure an account rests, up to one second and then
+            // up to two, so that its third session's turn may come after three.
+            "--duration=8s",
             "--listen=127.0.0.1:0",
             "--set=dial.per_second=1000",
             "--sessions",
