@@ -95,7 +95,7 @@ impl TelegramConnection {
     ) -> Result<R::Return, TelegramError> {
         let body = request.to_bytes();
         refuse(body.len())?;
-        if self.health.is_dead() || self.leash.has_ended() {
+        if self.health.is_dead() {
             return Err(TelegramError::NotSent);
         }
         let call = Call::begin(&self.health);
@@ -106,17 +106,17 @@ impl TelegramConnection {
             slot = self.slot,
             method = client::tl::name_for_id(head),
         );
-        let sent = self.handle.raw_invoke_in_dc(self.data_centre, body).instrument(span);
-        let Ok(result) = tokio::time::timeout(limit, sent).await else {
+        let result = send(&self.handle, self.data_centre, body, limit).instrument(span).await;
+        if let Err(TelegramError::Timeout { .. }) = result {
             // Dropping `call` counts it as abandoned.
-            return Err(TelegramError::Timeout { after: limit });
-        };
-        call.end();
+            drop(call);
+        } else {
+            call.end();
+        }
         match result {
             Ok(answer) => R::Return::from_bytes(&answer)
                 .map_err(|error| TelegramError::Answer(error.to_string().into())),
             Err(error) => {
-                let error = TelegramError::from(error);
                 if ends_connection(&error) {
                     self.health.mark_broken();
                 }
@@ -126,7 +126,7 @@ impl TelegramConnection {
     }
 
     pub(super) fn is_broken(&self) -> bool {
-        self.health.is_broken() || self.leash.has_ended()
+        self.health.is_broken()
     }
 
     /// A round trip that changes nothing at the other end.
@@ -160,6 +160,19 @@ impl fmt::Debug for TelegramConnection {
             .field("data_centre", &self.data_centre)
             .field("is_broken", &self.is_broken())
             .finish_non_exhaustive()
+    }
+}
+
+/// Sends a request and waits for its answer, with a limit.
+pub(super) async fn send(
+    handle: &SenderPoolHandle,
+    data_centre: i32,
+    body: Vec<u8>,
+    limit: Duration,
+) -> Result<Vec<u8>, TelegramError> {
+    match tokio::time::timeout(limit, handle.raw_invoke_in_dc(data_centre, body)).await {
+        Ok(answered) => answered.map_err(TelegramError::from),
+        Err(_late) => Err(TelegramError::Timeout { after: limit }),
     }
 }
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use grammers_client::session::updates::UpdatesLike;
-use tokio::sync::mpsc;
+use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, mpsc};
 
 use crate::account::AccountId;
 use crate::sync::Mutex;
@@ -27,6 +28,8 @@ pub struct AccountUpdate {
 #[derive(Default)]
 pub(super) struct Feed {
     subscriber: ArcSwapOption<mpsc::Sender<AccountUpdate>>,
+    /// Told of each subscription.
+    subscribed: Notify,
     /// By group.
     dropped: Mutex<BTreeMap<Arc<str>, u64>>,
 }
@@ -35,7 +38,18 @@ impl Feed {
     pub(super) fn subscribe(&self, capacity: usize) -> mpsc::Receiver<AccountUpdate> {
         let (sender, receiver) = mpsc::channel(capacity.max(1));
         self.subscriber.store(Some(sender.into()));
+        self.subscribed.notify_waiters();
         receiver
+    }
+
+    /// Whether somebody reads the updates.
+    pub(super) fn has_subscriber(&self) -> bool {
+        self.subscriber.load().as_ref().is_some_and(|sender| !sender.is_closed())
+    }
+
+    /// Waits for the next subscription.
+    pub(super) fn subscribed(&self) -> Notified<'_> {
+        self.subscribed.notified()
     }
 
     pub(super) fn dropped(&self) -> u64 {
@@ -77,6 +91,7 @@ mod tests {
         let (feed, north) = (Feed::default(), Arc::from("north"));
         feed.deliver(update(), &north);
         assert_eq!(feed.dropped(), 0, "nobody asked for it");
+        assert!(!feed.has_subscriber());
         let mut receiver = feed.subscribe(2);
         for _ in 0..5 {
             feed.deliver(update(), &north);
@@ -85,7 +100,9 @@ mod tests {
         let by_group = [(Arc::clone(&north), 3), (Arc::from("south"), 1)];
         assert_eq!((feed.dropped(), feed.dropped_by_group()), (4, by_group.to_vec()));
         assert!(receiver.try_recv().is_ok());
+        assert!(feed.has_subscriber());
         drop(receiver);
+        assert!(!feed.has_subscriber());
         feed.deliver(update(), &north);
         assert_eq!(feed.dropped(), 4, "nobody listens any more");
     }

@@ -1,9 +1,9 @@
 //! What is known of a connection without asking the server.
 //!
-//! Owns two words that the supervisor and the callers set and `is_broken` reads. Never does I/O.
+//! Owns the words that the supervisor and the callers set and `is_broken` reads. Never does I/O.
 //!
 //! # Orderings
-//! All accesses are relaxed. Neither word guards other data: a reader that sees an old value
+//! All accesses are relaxed. No word guards other data: a reader that sees an old value
 //! takes the connection for sound a moment longer, and its next call tells it otherwise.
 
 use crate::sync::{AtomicBool, AtomicU32, Ordering};
@@ -15,6 +15,7 @@ const ABANDONED_MAX: u32 = 16;
 #[derive(Debug, Default)]
 pub(super) struct Health {
     broken: AtomicBool,
+    spent: AtomicBool,
     abandoned: AtomicU32,
 }
 
@@ -23,14 +24,19 @@ impl Health {
         self.broken.store(true, Ordering::Relaxed);
     }
 
+    /// The connection works, and is to be replaced once nobody uses it.
+    pub(super) fn mark_spent(&self) {
+        self.spent.store(true, Ordering::Relaxed);
+    }
+
     /// Whether the connection is dead.
     pub(super) fn is_dead(&self) -> bool {
         self.broken.load(Ordering::Relaxed)
     }
 
-    /// Whether the connection is of no more use: dead, or burdened with too many lost calls.
+    /// Whether the connection is of no more use: dead, spent, or burdened with too many lost calls.
     pub(super) fn is_broken(&self) -> bool {
-        self.is_dead() || self.abandoned() >= ABANDONED_MAX
+        self.is_dead() || self.spent.load(Ordering::Relaxed) || self.abandoned() >= ABANDONED_MAX
     }
 
     pub(super) fn abandoned(&self) -> u32 {
@@ -79,6 +85,13 @@ mod tests {
     fn broken_stays_broken() {
         let health = Health::default();
         health.mark_broken();
-        assert!(health.is_broken());
+        assert!(health.is_broken() && health.is_dead());
+    }
+
+    #[test]
+    fn a_spent_one_still_works() {
+        let health = Health::default();
+        health.mark_spent();
+        assert!(health.is_broken() && !health.is_dead());
     }
 }

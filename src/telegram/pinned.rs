@@ -87,6 +87,11 @@ impl PinnedSession {
         connected
     }
 
+    /// Whether the client has its connection to the home, and the server its introduction.
+    pub(super) fn is_connected(&self) -> bool {
+        self.memory().stage == Stage::Connected
+    }
+
     fn memory(&self) -> MutexGuard<'_, Memory> {
         // Every change under the lock is a single assignment: a panic leaves nothing half done.
         self.memory.lock()

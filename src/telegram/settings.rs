@@ -36,6 +36,10 @@ pub struct TelegramSettings {
     pub parallel_connections_per_session: u16,
     /// The longest that a call may take. Without a limit a silent server would hold it for ever.
     pub call_timeout: Duration,
+    /// For how long a session that has proved its login need not wait for the proof when it is
+    /// dialled again: its connection is lent once the server has its introduction, one round trip
+    /// earlier, and is replaced should the proof fail. Zero: every dial waits.
+    pub login_lasts: Duration,
     /// How long a closing connection may take to finish by itself before it is cut.
     pub close_grace: Duration,
     /// How many unread updates a connection keeps before it drops the next one.
@@ -62,6 +66,7 @@ impl TelegramSettings {
             leases: 32,
             parallel_connections_per_session: 1,
             call_timeout: Duration::from_secs(30),
+            login_lasts: Duration::from_secs(3_600),
             close_grace: Duration::from_millis(1_500),
             updates_capacity: const { NonZeroUsize::new(100).expect("BUG: 100 is not zero") },
             data_centres: DataCentres::new(),

@@ -1,42 +1,54 @@
-//! The task beside each connection, from before the first dial until the socket is gone.
+//! The task of each connection, from before the first dial until the socket is gone.
 //!
-//! Owns the client's runner, its updates and the token of the key. Never gives the token back
-//! before the socket is closed: not when the dialling future is dropped, nor when the runner is
-//! aborted or panics.
+//! Owns the client's runner, the proof of the login, the updates and the token of the key. Never
+//! gives the token back before the socket is closed: not when the dialling future is dropped, nor
+//! when the runner panics.
 //!
 //! # When the socket is gone
-//! The runner keeps one task per data centre, and the socket lives in that task. Aborting the
-//! runner only asks those tasks to end: seen from here the runner is finished while a socket may
-//! still be open. So the supervisor prefers ends that prove more:
+//! The runner has one task per data centre, and the socket lives in that task. Dropping the
+//! runner only asks those tasks to end: a socket may still be open afterwards. So the supervisor
+//! prefers ends that prove more:
 //!
-//! - While the home is being dialled there is no such task; the socket is in the runner itself,
-//!   whose join handle resolves after everything in it is dropped. Sealing the session first
-//!   makes sure that none comes into being meanwhile. Then an abort is enough.
+//! - While the home is being dialled there is no such task; the socket is in the runner itself and
+//!   ends with it. Sealing the session first makes sure that none comes into being meanwhile. Then
+//!   dropping the runner is enough.
 //! - Afterwards the runner is asked to quit. It waits for its tasks before it ends, so that its
-//!   join handle tells that every socket is closed.
+//!   end tells that every socket is closed.
 //! - If it does not end in time (it dials a foreign data centre and listens to nobody) or
 //!   panics, its tasks are only aborted. Each holds a sender of the updates until it is dropped,
-//!   so the end of the updates comes with the end of the last task; but a task drops the sender
-//!   an instant before the socket, hence a pause after it.
+//!   so with the last sender the last task has ended; but a task drops the sender an instant
+//!   before the socket, hence a pause after it.
+//!
+//! # Updates that nobody reads
+//! The client hands updates on in a queue of 32 places of 5 kB each. Whatever the capacity, they
+//! are all used in turn, so that a connection holds 170 kB more after 32 updates. If nobody has
+//! subscribed when a connection is opened, its end of the queue is closed at once. Then the client
+//! cannot tell that it lost its connection to the home; but the number of senders does.
 
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use grammers_client::sender::{SenderPoolHandle, SenderPoolRunner};
 use grammers_client::session::updates::UpdatesLike;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::custody::KeyToken;
 use super::feed::{AccountUpdate, Feed};
 use super::health::Health;
+use super::opening::{Opened, Opening};
 use super::pinned::PinnedSession;
 use crate::account::AccountId;
+use crate::caught::caught;
 
 /// How long the socket may outlive the updates of an aborted task. It is closed by the next few
 /// instructions of the same thread; the pause covers that thread being preempted there.
 const SETTLE: Duration = Duration::from_millis(50);
+/// How often it is looked whether aborted tasks have ended.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// What a supervisor takes charge of.
 pub(super) struct Charge {
@@ -57,7 +69,6 @@ pub(super) struct Charge {
 pub(super) struct Leash {
     stop: watch::Sender<bool>,
     gone: watch::Receiver<()>,
-    runner: AbortHandle,
 }
 
 impl Leash {
@@ -71,101 +82,214 @@ impl Leash {
         // The supervisor never sends: only the drop of its end is awaited.
         while self.gone.clone().changed().await.is_ok() {}
     }
-
-    /// Whether the client's runner has ended, for whatever reason.
-    pub(super) fn has_ended(&self) -> bool {
-        self.runner.is_finished()
-    }
 }
 
-/// Starts the runner and its supervisor. The token is in good hands from here on.
-pub(super) fn supervise(charge: Charge, runner: SenderPoolRunner, token: KeyToken) -> Leash {
-    let runtime = Handle::current();
-    let runner = runtime.spawn(runner.run());
+/// Starts the supervisor, which runs the client. The token is in good hands from here on. The other
+/// answer tells when the connection may be used, or why it may not.
+pub(super) fn supervise<P>(
+    charge: Charge,
+    runner: SenderPoolRunner,
+    opening: Opening<P>,
+    token: KeyToken,
+) -> (Leash, oneshot::Receiver<Opened>)
+where
+    P: Future<Output = Opened> + Send + 'static,
+{
     let (stop, stopped) = watch::channel(false);
     let (gone_sender, gone) = watch::channel(());
-    let leash = Leash { stop, gone, runner: runner.abort_handle() };
-    let custody = Custody { _token: token, _gone: gone_sender };
-    let supervisor = Supervisor { charge, runner, stopped, custody };
-    drop(runtime.spawn(supervisor.run()));
-    leash
+    let health = Arc::clone(&charge.health);
+    let custody = Custody { health, _token: token, _gone: gone_sender };
+    let (opening, opened) = opening.begin();
+    let supervisor = Supervisor { charge, runner: Box::pin(caught(runner.run())), custody };
+    drop(Handle::current().spawn(supervisor.run(opening, stopped)));
+    (Leash { stop, gone }, opened)
 }
 
-/// Dropped in this order: first the key is free, then those who wait for the end learn of it.
+/// Dropped in this order, also if the runtime ends: first nobody takes the connection for sound,
+/// then the key is free, then those who wait for the end learn of it.
 struct Custody {
+    health: Arc<Health>,
     _token: KeyToken,
     _gone: watch::Sender<()>,
 }
 
-struct Supervisor {
+impl Drop for Custody {
+    fn drop(&mut self) {
+        self.health.mark_broken();
+    }
+}
+
+/// Dropped in this order: the sockets before the right to the key.
+struct Supervisor<R> {
+    /// The client's runner, whose panic is `None`.
+    runner: Pin<Box<R>>,
     charge: Charge,
-    runner: JoinHandle<()>,
-    stopped: watch::Receiver<bool>,
     custody: Custody,
 }
 
-impl Supervisor {
-    async fn run(mut self) {
-        self.forward().await;
+/// Why nothing comes of a connection any more.
+enum End {
+    /// Nobody wants it, or its socket is closed.
+    Over,
+    /// The runner has ended, and not by a panic.
+    Ran,
+    Panicked,
+}
+
+impl<R: Future<Output = Option<()>>> Supervisor<R> {
+    async fn run<P>(mut self, mut opening: Opening<P>, mut stopped: watch::Receiver<bool>)
+    where
+        P: Future<Output = Opened>,
+    {
+        let end = self.serve(&mut opening, &mut stopped).await;
         self.charge.health.mark_broken();
-        if !self.end_runner().await {
-            self.outlast_tasks().await;
+        // Whoever still waits for it to open has nothing to wait for.
+        drop(opening);
+        let Self { runner, mut charge, custody } = self;
+        if !end_runner(runner, end, &charge).await {
+            outlast_tasks(&mut charge.updates).await;
         }
-        let (account, slot) = (self.charge.account, self.charge.slot);
+        let (account, slot) = (charge.account, charge.slot);
         tracing::debug!(%account, slot, "the connection is closed");
-        drop(self.custody);
+        drop(custody);
     }
 
-    /// Hands updates on until the connection is dead or is no longer wanted.
-    async fn forward(&mut self) {
-        let Charge { account, slot, group, updates, feed, .. } = &mut self.charge;
-        loop {
-            let update = tokio::select! {
-                biased;
-                // An error means that the connection's end of the leash is dropped.
-                _ = self.stopped.wait_for(|stopped| *stopped) => return,
-                update = updates.recv() => update,
+    /// Runs the client and hands updates on until the connection is dead or is no longer wanted.
+    async fn serve<P>(
+        &mut self,
+        opening: &mut Opening<P>,
+        stopped: &mut watch::Receiver<bool>,
+    ) -> End
+    where
+        P: Future<Output = Opened>,
+    {
+        let Self { charge, runner, .. } = self;
+        let feed = Arc::clone(&charge.feed);
+        let mut subscribed = pin!(feed.subscribed());
+        // Registered before it is looked, so that no subscription is missed.
+        subscribed.as_mut().enable();
+        let mut tasks = if feed.has_subscriber() { None } else { Some(0) };
+        if tasks.is_some() {
+            charge.updates.close();
+        }
+        // An error means that the connection's end of the leash is dropped.
+        let mut stop = pin!(stopped.wait_for(|stopped| *stopped));
+        let mut is_connected = false;
+        poll_fn(|context| {
+            if stop.as_mut().poll(context).is_ready() {
+                return Poll::Ready(End::Over);
+            }
+            opening.poll(context, charge);
+            if let Poll::Ready(ended) = runner.as_mut().poll(context) {
+                opening.poll(context, charge);
+                return Poll::Ready(ended.map_or(End::Panicked, |()| End::Ran));
+            }
+            if !is_connected && charge.session.is_connected() {
+                is_connected = true;
+                opening.connected();
+            }
+            let over = match &mut tasks {
+                None => hand_on(context, charge),
+                Some(most) => {
+                    if subscribed.as_mut().poll(context).is_ready() {
+                        // It cannot bring what is wanted from now on.
+                        charge.health.mark_spent();
+                    }
+                    // One sender is the runner's own.
+                    let senders = charge.updates.sender_strong_count();
+                    is_connected && lost_home(most, senders.saturating_sub(1), &charge.health)
+                }
             };
-            // Without a sender the runner has ended; it told nobody why.
-            let Some(update) = update else { return };
-            let closed = matches!(update, UpdatesLike::ConnectionClosed);
-            feed.deliver(AccountUpdate { account: *account, slot: *slot, update }, group);
-            if closed {
-                // The runner may not dial again, so it is of no more use.
-                return;
+            if over {
+                // Its error says more than that the connection has ended.
+                opening.poll(context, charge);
+                return Poll::Ready(End::Over);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+/// Hands on the updates that have come. Answers whether one of them tells the end.
+fn hand_on(context: &mut Context<'_>, charge: &mut Charge) -> bool {
+    let Charge { account, slot, group, updates, feed, .. } = charge;
+    loop {
+        match updates.poll_recv(context) {
+            Poll::Pending => return false,
+            // Without a sender nothing is left that could tell it.
+            Poll::Ready(None) => return true,
+            Poll::Ready(Some(update)) => {
+                let closed = matches!(update, UpdatesLike::ConnectionClosed);
+                feed.deliver(AccountUpdate { account: *account, slot: *slot, update }, group);
+                if closed {
+                    // The runner may not dial again, so it is of no more use.
+                    return true;
+                }
             }
         }
     }
+}
 
-    /// Ends the runner, and says whether that proves every socket closed.
-    async fn end_runner(&mut self) -> bool {
-        let connected = self.charge.session.seal();
-        if connected {
-            self.charge.handle.quit();
-            let ended = tokio::time::timeout(self.charge.close_grace, &mut self.runner).await;
-            if let Ok(ended) = ended {
-                return self.judge(ended);
+/// Whether the connection to the home has ended, where the client cannot tell: each data centre that
+/// it is connected to is a task. `most`: how many there were.
+fn lost_home(most: &mut usize, tasks: usize, health: &Health) -> bool {
+    if tasks < *most {
+        // It may have been the home's, and then every call fails; or a foreign one's.
+        health.mark_spent();
+    }
+    *most = tasks.max(*most);
+    tasks == 0
+}
+
+/// Ends the runner, and says whether that proves every socket closed.
+async fn end_runner<R: Future<Output = Option<()>>>(
+    mut runner: Pin<Box<R>>,
+    end: End,
+    charge: &Charge,
+) -> bool {
+    let connected = charge.session.seal();
+    let ended = match end {
+        End::Ran => Some(()),
+        End::Panicked => None,
+        // Not yet connected, it has no tasks that could outlive it: it is only dropped.
+        End::Over if !connected => return true,
+        End::Over => {
+            charge.handle.quit();
+            match tokio::time::timeout(charge.close_grace, &mut runner).await {
+                Ok(ended) => ended,
+                Err(_late) => return false,
             }
         }
-        self.runner.abort();
-        let ended = (&mut self.runner).await;
-        // Not yet connected, it had no tasks that could outlive it, whichever way it ended.
-        !connected || self.judge(ended)
+    };
+    if ended.is_none() {
+        let (account, slot) = (charge.account, charge.slot);
+        tracing::warn!(%account, slot, "the client panicked: its connection is lost");
     }
+    ended.is_some() || !connected
+}
 
-    fn judge(&self, ended: Result<(), tokio::task::JoinError>) -> bool {
-        let Err(error) = ended else { return true };
-        if error.is_panic() {
-            let (account, slot) = (self.charge.account, self.charge.slot);
-            tracing::warn!(%account, slot, "the client panicked: its connection is lost");
-        }
-        false
+/// Waits until tasks that were only told to end have ended.
+async fn outlast_tasks(updates: &mut mpsc::Receiver<UpdatesLike>) {
+    tokio::task::yield_now().await;
+    while updates.sender_strong_count() > 0 {
+        tokio::time::sleep(LOOK).await;
     }
+    tokio::time::sleep(SETTLE).await;
+}
 
-    /// Waits until tasks that were only told to end have ended.
-    async fn outlast_tasks(&mut self) {
-        while self.charge.updates.recv().await.is_some() {}
-        tokio::task::yield_now().await;
-        tokio::time::sleep(SETTLE).await;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn with_the_last_task_the_home_is_lost_and_with_another_it_may_be() {
+        let (health, mut most) = (Health::default(), 0);
+        assert!(!lost_home(&mut most, 1, &health));
+        assert!(!lost_home(&mut most, 2, &health), "a foreign data centre");
+        assert!(!health.is_broken());
+        assert!(!lost_home(&mut most, 1, &health));
+        assert!(health.is_broken() && !health.is_dead(), "one of the two is gone");
+        assert!(lost_home(&mut most, 0, &health));
     }
 }

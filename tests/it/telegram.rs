@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod calls;
 mod keys;
+mod logins;
 mod pooled;
 mod server;
+mod updates;
 
 use std::future::Future;
 use std::pin::pin;
@@ -91,6 +93,17 @@ async fn quiet(server: &Server) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     panic!("{} connections are still there", server.live());
+}
+
+/// Waits for something that comes by itself.
+async fn until(come: impl Fn() -> bool) {
+    for _ in 0..10_000 {
+        if come() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("it does not come");
 }
 
 /// A request whose body is of our making.

@@ -118,26 +118,6 @@ async fn a_close_ends_the_calls_that_are_under_way() {
 }
 
 #[tokio::test]
-async fn updates_reach_the_subscriber_and_the_missed_ones_are_counted() {
-    let bench = bench(1);
-    let mut updates = bench.manager.subscribe(3);
-    let connection = bench.connect().await.unwrap();
-    bench.server.decide::<GetNearestDc>(Fate::Update);
-    for _ in 0..5 {
-        connection.invoke(&GetNearestDc {}).await.unwrap();
-    }
-    // The updates and the answers take different ways.
-    while bench.manager.updates_missed() < 2 {
-        tokio::task::yield_now().await;
-    }
-    let update = updates.recv().await.unwrap();
-    assert_eq!((update.account, update.slot), (account(), 0));
-    drop(updates);
-    connection.invoke(&GetNearestDc {}).await.unwrap();
-    assert!(!bench.manager.is_broken(&connection));
-}
-
-#[tokio::test]
 async fn a_session_with_a_proxy_is_not_dialled_without_it() {
     let server = Server::start();
     let key = [9; 256];

@@ -199,7 +199,10 @@ async fn a_panic_while_dialling_costs_the_attempt() {
 
 #[tokio::test]
 async fn a_silent_server_holds_nothing_but_the_attempt() {
-    let bench = bench(1);
+    let mut settings = settings();
+    // So that each of them waits for the proof as well.
+    settings.login_lasts = Duration::ZERO;
+    let bench = bench_with(1, settings);
     for silent in 0..10 {
         let silence = |fate| {
             if silent % 2 == 0 {

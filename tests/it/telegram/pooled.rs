@@ -1,6 +1,6 @@
 //! The pool over real connections: calls go through, and no key is ever on two connections.
 
-use telepool::Pool;
+use telepool::{AcquireError, Pool};
 
 use super::*;
 
@@ -73,4 +73,27 @@ async fn recycling_under_load_never_overlaps_two_connections_of_a_key() {
     quiet(&server).await;
     assert_eq!(server.violations(), 0);
     assert!(pool.stats().total_connections_created > 10, "there was something to overlap");
+}
+
+#[tokio::test]
+async fn a_session_that_was_revoked_while_it_was_idle_ends_in_quarantine() {
+    let Bench { server, manager, .. } = bench(1);
+    let pool = pool_of(manager);
+    drop(pool.acquire(account()).await.unwrap());
+    pool.close_account(account()).await;
+    let revoked = Fate::Error(401, "SESSION_REVOKED");
+    server.decide::<functions::updates::GetState>(revoked);
+    server.decide::<GetNearestDc>(revoked);
+    // The dial takes it at its word; the call, or else the next dial, learns better.
+    let lease = pool.acquire(account()).await.unwrap();
+    lease.invoke(&GetNearestDc {}).await.unwrap_err();
+    drop(lease);
+    let refused = pool.acquire(account()).await.unwrap_err();
+    let reason = QuarantineReason::NeedsLogin;
+    let quarantined =
+        matches!(&refused, AcquireError::Quarantined { reason: it, .. } if *it == reason);
+    assert!(quarantined, "{refused}");
+    assert_eq!(pool.close().await.left, 0);
+    quiet(&server).await;
+    assert_eq!(server.violations(), 0);
 }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -101,6 +101,15 @@ impl Server {
 
     pub(crate) fn decide<R: Identifiable>(&self, fate: Fate) {
         self.state.fates.lock().unwrap().insert(R::CONSTRUCTOR_ID, fate);
+    }
+
+    /// Ends every connection, out of the blue.
+    pub(crate) fn hang_up(&self) {
+        for key in self.state.keys.lock().unwrap().values() {
+            for stream in key.live.values() {
+                stream.shutdown(Shutdown::Both).unwrap();
+            }
+        }
     }
 
     pub(crate) fn violations(&self) -> u64 {

@@ -1,0 +1,69 @@
+//! Who reads updates, and what a connection knows of its end with and without them.
+
+use super::*;
+
+#[tokio::test]
+async fn updates_reach_the_subscriber_and_the_missed_ones_are_counted() {
+    let bench = bench(1);
+    let mut updates = bench.manager.subscribe(3);
+    let connection = bench.connect().await.unwrap();
+    bench.server.decide::<GetNearestDc>(Fate::Update);
+    for _ in 0..5 {
+        connection.invoke(&GetNearestDc {}).await.unwrap();
+    }
+    // The updates and the answers take different ways.
+    while bench.manager.updates_missed() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let update = updates.recv().await.unwrap();
+    assert_eq!((update.account, update.slot), (account(), 0));
+    drop(updates);
+    connection.invoke(&GetNearestDc {}).await.unwrap();
+    assert!(!bench.manager.is_broken(&connection));
+}
+
+#[tokio::test]
+async fn updates_that_nobody_reads_harm_nothing() {
+    let bench = bench(1);
+    let connection = bench.connect().await.unwrap();
+    bench.server.decide::<GetNearestDc>(Fate::Update);
+    for _ in 0..200 {
+        connection.invoke(&GetNearestDc {}).await.unwrap();
+    }
+    assert!(!bench.manager.is_broken(&connection));
+    assert_eq!(bench.manager.updates_missed(), 0);
+}
+
+#[tokio::test]
+async fn a_connection_learns_that_the_server_has_hung_up_whoever_reads_updates() {
+    for is_read in [false, true] {
+        let bench = bench(1);
+        let updates = is_read.then(|| bench.manager.subscribe(10));
+        let connection = bench.connect().await.unwrap();
+        assert!(!bench.manager.is_broken(&connection));
+        bench.server.hang_up();
+        until(|| bench.manager.is_broken(&connection)).await;
+        let after = connection.invoke(&GetNearestDc {}).await.unwrap_err();
+        assert!(matches!(after, TelegramError::NotSent), "{after}");
+        drop(updates);
+        drop(bench.connect().await.unwrap());
+        bench.quiet().await;
+        assert_eq!((bench.accepted(), bench.server.violations()), (2, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_from_before_the_subscription_works_and_is_to_be_replaced() {
+    let bench = bench(1);
+    let before = bench.connect().await.unwrap();
+    let mut updates = bench.manager.subscribe(10);
+    until(|| bench.manager.is_broken(&before)).await;
+    bench.server.decide::<GetNearestDc>(Fate::Update);
+    before.invoke(&GetNearestDc {}).await.unwrap();
+    bench.manager.close(&before).await;
+    assert!(updates.try_recv().is_err(), "it brings none");
+    let after = bench.connect().await.unwrap();
+    after.invoke(&GetNearestDc {}).await.unwrap();
+    assert_eq!(updates.recv().await.unwrap().account, account());
+    assert!(!bench.manager.is_broken(&after));
+}
