@@ -157,6 +157,7 @@ mod tests {
             mean_resident_kb: None,
             calls_per_s,
             calls_per_s_rounds: Vec::new(),
+            cpu_s_per_1000_calls_rounds: Vec::new(),
             samples: Vec::new(),
         }
     }

@@ -7,8 +7,8 @@
 //! First the rate is found: so many callers (the `--callers`) make calls over a connection per
 //! request, to whom the work makes them, each as soon as the one before is answered; half of what comes
 //! through in a second is the most that the open loop asks for. Then calls a second at fixed callers,
-//! to all accounts alike, in rounds whose median counts. Then the open loop: calls come when they are
-//! due, and a response time counts from then on.
+//! to all accounts alike, in rounds whose median counts. Then the open loop, in rounds too: calls come
+//! when they are due, and a response time counts from then on.
 
 mod charts;
 mod claims;
@@ -45,7 +45,7 @@ pub(crate) use worker::run as run_way;
 
 /// An open loop that is shorter says little; it is for trying whether everything works.
 const SHORT: Duration = Duration::from_secs(10);
-/// How often the closed loop is run for each way, of which the median counts.
+/// How often each loop is run for each way, of which the median counts.
 const ROUNDS: usize = 3;
 /// No phase can be shorter: a connection has to come up in it.
 const PHASE_MIN: Duration = Duration::from_millis(500);
@@ -60,8 +60,8 @@ pub(crate) struct BenchArguments {
     scale: bool,
     #[command(flatten)]
     curve: ScaleArguments,
-    /// How long the open loop lasts for each way; the whole run takes four to five times as long, and
-    /// some ten seconds on top.
+    /// How long the open loop lasts for each way and round; the whole run takes eleven times as long,
+    /// and half a minute on top.
     #[arg(long, conflicts_with = "scale", value_name = "TIME", default_value = "40s",
         value_parser = duration)]
     duration: Duration,
@@ -162,8 +162,8 @@ impl BenchArguments {
     /// How long all tasks take together.
     fn length(&self) -> Duration {
         let rounds = u32::try_from(Way::ALL.len() * self.rounds()).unwrap_or(1);
-        let closed = self.closed_loop().duration() * rounds;
-        self.calibration().duration() + closed + self.duration * 3
+        let each = self.closed_loop().duration() + self.duration;
+        self.calibration().duration() + each * rounds
     }
 }
 
@@ -196,11 +196,16 @@ async fn measure(
             measured.push(bench.one(&phase, way, arguments.closed_loop()).await?);
         }
     }
-    let mut ways = Vec::new();
-    for (way, closed) in Way::ALL.into_iter().zip(&closed) {
-        let open = bench.one("open loop", way, Task::Open { rate, duration }).await?;
-        ways.push(Figures::new(way, open, closed));
+    let mut open: [Vec<Measured>; 3] = Default::default();
+    for round in 1..=rounds {
+        for (way, measured) in Way::ALL.into_iter().zip(&mut open) {
+            let phase = format!("open loop, round {round} of {rounds}");
+            measured.push(bench.one(&phase, way, Task::Open { rate, duration }).await?);
+        }
     }
+    let loops = open.into_iter().zip(&closed);
+    let ways = Way::ALL.into_iter().zip(loops);
+    let ways: Vec<_> = ways.map(|(way, (open, closed))| Figures::new(way, open, closed)).collect();
     if let [first, others @ ..] = &ways[..]
         && let Some(other) = others.iter().find(|it| it.calls != first.calls)
     {

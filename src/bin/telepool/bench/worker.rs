@@ -29,7 +29,7 @@ use crate::{logs, sessions, signals, status};
 /// How long calls may take to be answered after the last of them has come.
 pub(super) const DRAIN: Duration = Duration::from_secs(60);
 /// How often the process is looked at, at most, and how often at all.
-const LOOK: Duration = Duration::from_millis(250);
+const LOOK: Duration = Duration::from_secs(1);
 const LOOKS_MAX: u32 = 1_000;
 
 /// Carries out the order on standard input.
