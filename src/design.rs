@@ -124,7 +124,7 @@
 //! | I24 | gauges return to zero | `the_engine_is_its_model`, `chaos_leaves_nothing_behind` |
 //! | I25 | asking again for the only lease times out, and says who holds it | `asking_again_while_holding_the_only_lease_times_out_and_says_who_holds_it` |
 //! | I26 | a clock that jumps harms nobody | `a_clock_that_jumps_ends_what_is_over_and_nothing_else`, `a_jump_shorter_than_the_idle_time_closes_nothing`, `a_clock_that_jumps_far_ahead_takes_everything_out_once`, `coarse_time_follows_exact_time_and_never_goes_back` |
-//! | T1 | a key is on one main connection | `chaos_leaves_nothing_behind`, `recycling_under_load_never_overlaps_two_connections_of_a_key`, `abandoned_connects_never_put_a_key_on_two_connections` |
+//! | T1 | a key is on one main connection | `chaos_leaves_nothing_behind`, `recycling_under_load_never_overlaps_two_connections_of_a_key`, `abandoned_connects_never_put_a_key_on_two_connections`, `a_key_outlasts_the_runtime_of_its_connection_until_the_socket_is_gone` |
 //! | T2 | a key is never replaced | `another_key_is_refused_at_every_stage`, `an_unknown_key_is_kept_and_becomes_suspect_the_second_time` |
 //! | T3 | a quarantined account costs nothing, also after a restart | `an_account_that_the_server_has_ended_costs_no_dial_and_fails_at_once`, `a_quarantine_outlasts_the_pool_and_costs_no_dial`, `a_session_that_was_quarantined_is_not_dialled_by_the_next_run`, `the_engine_is_its_model` |
 //! | T4 | a flood delays one method of one account | `a_limit_of_one_method_or_one_chat_rests_nothing_else`, `a_long_flood_comes_back_and_later_calls_do_not_reach_the_server` |

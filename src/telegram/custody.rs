@@ -59,6 +59,13 @@ impl KeyToken {
     }
 }
 
+impl KeyToken {
+    /// What stands for the key here.
+    pub(super) fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+}
+
 impl Drop for KeyToken {
     fn drop(&mut self) {
         drop(self.permit.take());

@@ -8,11 +8,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use grammers_client::session::updates::UpdatesLike;
-use tokio::sync::futures::Notified;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 
 use crate::account::AccountId;
-use crate::sync::Mutex;
+use crate::sync::{AtomicU64, Mutex, Ordering};
 
 /// An update and the session that it came by.
 #[derive(Debug)]
@@ -28,8 +27,8 @@ pub struct AccountUpdate {
 #[derive(Default)]
 pub(super) struct Feed {
     subscriber: ArcSwapOption<mpsc::Sender<AccountUpdate>>,
-    /// Told of each subscription.
-    subscribed: Notify,
+    /// Subscriptions so far.
+    subscriptions: AtomicU64,
     /// By group.
     dropped: Mutex<BTreeMap<Arc<str>, u64>>,
 }
@@ -38,7 +37,8 @@ impl Feed {
     pub(super) fn subscribe(&self, capacity: usize) -> mpsc::Receiver<AccountUpdate> {
         let (sender, receiver) = mpsc::channel(capacity.max(1));
         self.subscriber.store(Some(sender.into()));
-        self.subscribed.notify_waiters();
+        // After the subscriber can be seen. Release, so that it is seen by whoever reads the number.
+        self.subscriptions.fetch_add(1, Ordering::Release);
         receiver
     }
 
@@ -47,9 +47,9 @@ impl Feed {
         self.subscriber.load().as_ref().is_some_and(|sender| !sender.is_closed())
     }
 
-    /// Waits for the next subscription.
-    pub(super) fn subscribed(&self) -> Notified<'_> {
-        self.subscribed.notified()
+    /// How often somebody has subscribed.
+    pub(super) fn subscriptions(&self) -> u64 {
+        self.subscriptions.load(Ordering::Acquire)
     }
 
     pub(super) fn dropped(&self) -> u64 {

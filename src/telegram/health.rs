@@ -6,7 +6,7 @@
 //! All accesses are relaxed. No word guards other data: a reader that sees an old value
 //! takes the connection for sound a moment longer, and its next call tells it otherwise.
 
-use crate::sync::{AtomicBool, AtomicU32, Ordering};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// How many calls may be given up on one connection. The client keeps the request of each until
 /// the answer comes, which for a lost one is never.
@@ -15,7 +15,8 @@ const ABANDONED_MAX: u32 = 16;
 #[derive(Debug, Default)]
 pub(super) struct Health {
     broken: AtomicBool,
-    spent: AtomicBool,
+    /// If it brings no updates: the number of the next subscription there will be. Zero if it does.
+    deaf: AtomicU64,
     abandoned: AtomicU32,
 }
 
@@ -24,9 +25,15 @@ impl Health {
         self.broken.store(true, Ordering::Relaxed);
     }
 
-    /// The connection works, and is to be replaced once nobody uses it.
-    pub(super) fn mark_spent(&self) {
-        self.spent.store(true, Ordering::Relaxed);
+    /// The connection brings no updates, after so many subscriptions.
+    pub(super) fn mark_deaf(&self, subscriptions: u64) {
+        self.deaf.store(subscriptions + 1, Ordering::Relaxed);
+    }
+
+    /// Whether the connection brings no updates, and somebody has come to want them.
+    pub(super) fn is_missed(&self, subscriptions: impl FnOnce() -> u64) -> bool {
+        let deaf = self.deaf.load(Ordering::Relaxed);
+        deaf != 0 && subscriptions() >= deaf
     }
 
     /// Whether the connection is dead.
@@ -34,9 +41,9 @@ impl Health {
         self.broken.load(Ordering::Relaxed)
     }
 
-    /// Whether the connection is of no more use: dead, spent, or burdened with too many lost calls.
+    /// Whether the connection is of no more use: dead, or burdened with too many lost calls.
     pub(super) fn is_broken(&self) -> bool {
-        self.is_dead() || self.spent.load(Ordering::Relaxed) || self.abandoned() >= ABANDONED_MAX
+        self.is_dead() || self.abandoned() >= ABANDONED_MAX
     }
 
     pub(super) fn abandoned(&self) -> u32 {
@@ -89,9 +96,11 @@ mod tests {
     }
 
     #[test]
-    fn a_spent_one_still_works() {
+    fn a_deaf_one_is_missed_from_the_next_subscription_on() {
         let health = Health::default();
-        health.mark_spent();
-        assert!(health.is_broken() && !health.is_dead());
+        assert!(!health.is_missed(|| 9), "it hears");
+        health.mark_deaf(3);
+        assert!(!health.is_missed(|| 3) && health.is_missed(|| 4));
+        assert!(!health.is_broken(), "and it still works");
     }
 }

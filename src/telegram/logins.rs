@@ -19,42 +19,61 @@ pub(super) struct Logins {
     proofs: Mutex<Proofs>,
 }
 
+/// A proof under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Begun {
+    key: u64,
+    forgotten: u64,
+}
+
 #[derive(Debug)]
 struct Proofs {
-    at: HashMap<(AccountId, u16), Instant>,
+    /// When, and with which key.
+    of: HashMap<(AccountId, u16), (Instant, u64)>,
+    /// How often one was forgotten.
+    forgotten: u64,
     /// At how many they are looked through.
     swept_at: usize,
 }
 
 impl Logins {
     pub(super) fn new(lasts: Duration) -> Self {
-        let proofs = Proofs { at: HashMap::new(), swept_at: SWEPT_AT_LEAST };
+        let proofs = Proofs { of: HashMap::new(), forgotten: 0, swept_at: SWEPT_AT_LEAST };
         Self { lasts, proofs: Mutex::new(proofs) }
     }
 
-    /// Whether the session has proved its login, and not long ago.
-    pub(super) fn are_fresh(&self, account: AccountId, slot: u16) -> bool {
+    /// A proof begins. Answers whether the session has proved its login with this key not long ago,
+    /// and with what the proof is to be noted.
+    pub(super) fn begin(&self, account: AccountId, slot: u16, key: u64) -> (bool, Begun) {
         let proofs = self.proofs.lock();
-        proofs.at.get(&(account, slot)).is_some_and(|at| now() - *at < self.lasts)
+        let last = proofs.of.get(&(account, slot));
+        let fresh = last.is_some_and(|(at, with)| *with == key && now() - *at < self.lasts);
+        (fresh, Begun { key, forgotten: proofs.forgotten })
     }
 
-    /// The session has proved its login just now.
-    pub(super) fn note(&self, account: AccountId, slot: u16) {
+    /// The session has proved its login just now. Not noted if any was forgotten since the proof began:
+    /// it may have been this one's.
+    pub(super) fn note(&self, account: AccountId, slot: u16, begun: Begun) {
         if self.lasts.is_zero() {
             return;
         }
         let now = now();
         let mut proofs = self.proofs.lock();
-        if proofs.at.len() >= proofs.swept_at {
-            proofs.at.retain(|_, at| now - *at < self.lasts);
-            proofs.swept_at = (2 * proofs.at.len()).max(SWEPT_AT_LEAST);
+        if proofs.forgotten != begun.forgotten {
+            return;
         }
-        proofs.at.insert((account, slot), now);
+        if proofs.of.len() >= proofs.swept_at {
+            proofs.of.retain(|_, (at, _)| now - *at < self.lasts);
+            proofs.swept_at = (2 * proofs.of.len()).max(SWEPT_AT_LEAST);
+        }
+        proofs.of.insert((account, slot), (now, begun.key));
     }
 
     /// The session is in doubt: its next dial has to prove the login first.
     pub(super) fn forget(&self, account: AccountId, slot: u16) {
-        self.proofs.lock().at.remove(&(account, slot));
+        let mut proofs = self.proofs.lock();
+        proofs.forgotten += 1;
+        proofs.of.remove(&(account, slot));
     }
 }
 
@@ -66,25 +85,44 @@ mod tests {
         AccountId::bot(id).unwrap()
     }
 
+    fn is_fresh(logins: &Logins, account: AccountId, slot: u16) -> bool {
+        logins.begin(account, slot, 7).0
+    }
+
+    fn prove(logins: &Logins, account: AccountId) {
+        let (_, begun) = logins.begin(account, 0, 7);
+        logins.note(account, 0, begun);
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn a_proof_is_of_one_session_and_of_worth_for_a_time() {
+    async fn a_proof_is_of_one_session_with_one_key_and_of_worth_for_a_time() {
         let logins = Logins::new(Duration::from_secs(10));
-        logins.note(bot(1), 0);
-        assert!(logins.are_fresh(bot(1), 0));
-        assert!(!logins.are_fresh(bot(1), 1) && !logins.are_fresh(bot(2), 0));
+        prove(&logins, bot(1));
+        assert!(is_fresh(&logins, bot(1), 0));
+        assert!(!is_fresh(&logins, bot(1), 1) && !is_fresh(&logins, bot(2), 0));
+        assert!(!logins.begin(bot(1), 0, 8).0, "another key");
         tokio::time::advance(Duration::from_secs(10)).await;
-        assert!(!logins.are_fresh(bot(1), 0));
-        logins.note(bot(1), 0);
+        assert!(!is_fresh(&logins, bot(1), 0));
+        prove(&logins, bot(1));
         logins.forget(bot(1), 0);
-        assert!(!logins.are_fresh(bot(1), 0));
+        assert!(!is_fresh(&logins, bot(1), 0));
+    }
+
+    #[test]
+    fn a_proof_from_before_a_doubt_is_of_no_worth_after_it() {
+        let logins = Logins::new(Duration::from_secs(10));
+        let (_, begun) = logins.begin(bot(1), 0, 7);
+        logins.forget(bot(1), 0);
+        logins.note(bot(1), 0, begun);
+        assert!(!is_fresh(&logins, bot(1), 0));
     }
 
     #[test]
     fn nothing_is_kept_where_proofs_are_of_no_worth() {
         let logins = Logins::new(Duration::ZERO);
-        logins.note(bot(1), 0);
-        assert!(!logins.are_fresh(bot(1), 0));
-        assert!(logins.proofs.lock().at.is_empty());
+        prove(&logins, bot(1));
+        assert!(!is_fresh(&logins, bot(1), 0));
+        assert!(logins.proofs.lock().of.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
@@ -92,10 +130,10 @@ mod tests {
         let logins = Logins::new(Duration::from_secs(10));
         for round in 0..10 {
             for id in 1..=SWEPT_AT_LEAST as u64 {
-                logins.note(bot(round * 10_000 + id), 0);
+                prove(&logins, bot(round * 10_000 + id));
             }
             tokio::time::advance(Duration::from_secs(10)).await;
         }
-        assert!(logins.proofs.lock().at.len() <= SWEPT_AT_LEAST);
+        assert!(logins.proofs.lock().of.len() <= SWEPT_AT_LEAST);
     }
 }

@@ -9,41 +9,47 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
+use tokio::task::coop::{Unconstrained, unconstrained};
 
-use super::TelegramError;
-use super::logins::Logins;
+use super::logins::{Begun, Logins};
 use super::supervisor::Charge;
+use super::{TelegramError, react};
+use crate::manager::Reaction;
 
 /// What the opening of a connection came to.
 pub(super) type Opened = Result<(), TelegramError>;
 
 pub(super) struct Opening<P> {
-    /// `None` once it has come to something.
-    proof: Option<Pin<Box<P>>>,
+    /// `None` once it has come to something. It is asked last when the connection ends, and has to
+    /// answer then, whatever else was done in that turn: hence without the runtime's constraint.
+    proof: Option<Pin<Box<Unconstrained<P>>>>,
+    begun: Begun,
     logins: Arc<Logins>,
     /// Whether the session has proved its login lately. Then its connection is usable once the server
     /// has its introduction, and the proof follows.
     is_trusted: bool,
+    /// What is to be told.
+    outcome: Option<Opened>,
     /// Whoever waits; `None` once it was told.
     dialler: Option<oneshot::Sender<Opened>>,
 }
 
 impl<P: Future<Output = Opened>> Opening<P> {
-    pub(super) fn new(proof: P, logins: Arc<Logins>, is_trusted: bool) -> Self {
-        Self { proof: Some(Box::pin(proof)), logins, is_trusted, dialler: None }
-    }
-
-    /// The same, and where it tells when the connection is usable or why it is not.
-    pub(super) fn begin(mut self) -> (Self, oneshot::Receiver<Opened>) {
+    /// The other answer tells when the connection may be used, or why it may not.
+    pub(super) fn new(
+        proof: P,
+        logins: Arc<Logins>,
+        (is_trusted, begun): (bool, Begun),
+    ) -> (Self, oneshot::Receiver<Opened>) {
         let (dialler, opened) = oneshot::channel();
-        self.dialler = Some(dialler);
-        (self, opened)
+        let (proof, dialler) = (Some(Box::pin(unconstrained(proof))), Some(dialler));
+        (Self { proof, begun, logins, is_trusted, outcome: None, dialler }, opened)
     }
 
     /// The server has the introduction.
     pub(super) fn connected(&mut self) {
-        if self.is_trusted {
-            self.tell(Ok(()));
+        if self.is_trusted && self.outcome.is_none() {
+            self.outcome = Some(Ok(()));
         }
     }
 
@@ -54,22 +60,32 @@ impl<P: Future<Output = Opened>> Opening<P> {
         self.proof = None;
         let (account, slot) = (charge.account, charge.slot);
         match &proved {
-            Ok(()) => self.logins.note(account, slot),
+            Ok(()) => self.logins.note(account, slot, self.begun),
             Err(error) => {
                 self.logins.forget(account, slot);
+                // Somebody may have it by now. The next dial waits for the proof, and the pool learns
+                // from what becomes of that.
                 if self.dialler.is_none() {
-                    // Somebody may have it by now. The next dial waits for the proof, and the pool
-                    // learns from what becomes of that.
-                    charge.health.mark_broken();
                     tracing::info!(%account, slot, %error, "the session was taken for logged in");
+                    if react(error) != Reaction::Keep {
+                        charge.health.mark_broken();
+                    }
                 }
             }
         }
-        self.tell(proved);
+        self.outcome = Some(proved);
     }
 
-    fn tell(&mut self, opened: Opened) {
-        if let Some(dialler) = self.dialler.take() {
+    /// Whether there is something to tell.
+    pub(super) fn has_news(&self) -> bool {
+        self.outcome.is_some() && self.dialler.is_some()
+    }
+
+    /// Tells it.
+    pub(super) fn tell(&mut self) {
+        if let Some(opened) = self.outcome.take()
+            && let Some(dialler) = self.dialler.take()
+        {
             // Nobody waits any more if the dial was abandoned.
             dialler.send(opened).ok();
         }

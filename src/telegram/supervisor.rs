@@ -18,12 +18,18 @@
 //!   panics, its tasks are only aborted. Each holds a sender of the updates until it is dropped,
 //!   so with the last sender the last task has ended; but a task drops the sender an instant
 //!   before the socket, hence a pause after it.
+//! - If the supervisor itself is dropped on the way, by a runtime that ends or by a panic, the
+//!   `warden` waits in its place.
+//!
+//! # When the home is lost
+//! The client announces it among the updates, unless their queue is full or closed. So it is read from
+//! the number of senders as well: with the last task the home is gone. If another task is left, a ping
+//! decides.
 //!
 //! # Updates that nobody reads
-//! The client hands updates on in a queue of 32 places of 5 kB each. Whatever the capacity, they
-//! are all used in turn, so that a connection holds 170 kB more after 32 updates. If nobody has
-//! subscribed when a connection is opened, its end of the queue is closed at once. Then the client
-//! cannot tell that it lost its connection to the home; but the number of senders does.
+//! The client hands updates on in a queue of blocks of 32 places, of 5 kB each. Whatever the capacity,
+//! the places are used in turn, so that a connection holds 170 or 340 kB more after some updates. If
+//! nobody has subscribed when a connection becomes usable, the queue is closed.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -33,22 +39,19 @@ use std::time::Duration;
 
 use grammers_client::sender::{SenderPoolHandle, SenderPoolRunner};
 use grammers_client::session::updates::UpdatesLike;
+use grammers_client::tl::{Serializable as _, functions};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
+use super::connection::send;
 use super::custody::KeyToken;
 use super::feed::{AccountUpdate, Feed};
 use super::health::Health;
 use super::opening::{Opened, Opening};
 use super::pinned::PinnedSession;
+use super::warden::{LOOK, SETTLE, Ward, give_back_later};
 use crate::account::AccountId;
 use crate::caught::caught;
-
-/// How long the socket may outlive the updates of an aborted task. It is closed by the next few
-/// instructions of the same thread; the pause covers that thread being preempted there.
-const SETTLE: Duration = Duration::from_millis(50);
-/// How often it is looked whether aborted tasks have ended.
-const LOOK: Duration = Duration::from_millis(1);
 
 /// What a supervisor takes charge of.
 pub(super) struct Charge {
@@ -56,12 +59,13 @@ pub(super) struct Charge {
     pub(super) slot: u16,
     /// The account's group, which what it misses is counted by.
     pub(super) group: Arc<str>,
+    pub(super) data_centre: i32,
     pub(super) handle: SenderPoolHandle,
-    pub(super) updates: mpsc::Receiver<UpdatesLike>,
     pub(super) session: Arc<PinnedSession>,
     pub(super) health: Arc<Health>,
     pub(super) feed: Arc<Feed>,
     pub(super) close_grace: Duration,
+    pub(super) call_timeout: Duration,
 }
 
 /// The connection's end of the supervision. Dropping it ends the connection.
@@ -84,42 +88,58 @@ impl Leash {
     }
 }
 
-/// Starts the supervisor, which runs the client. The token is in good hands from here on. The other
-/// answer tells when the connection may be used, or why it may not.
+/// Starts the supervisor, which runs the client. The token is in good hands from here on.
 pub(super) fn supervise<P>(
     charge: Charge,
     runner: SenderPoolRunner,
+    updates: mpsc::Receiver<UpdatesLike>,
     opening: Opening<P>,
     token: KeyToken,
-) -> (Leash, oneshot::Receiver<Opened>)
+) -> Leash
 where
     P: Future<Output = Opened> + Send + 'static,
 {
     let (stop, stopped) = watch::channel(false);
     let (gone_sender, gone) = watch::channel(());
     let health = Arc::clone(&charge.health);
-    let custody = Custody { health, _token: token, _gone: gone_sender };
-    let (opening, opened) = opening.begin();
+    let custody = Custody { health, ward: Some(Ward { updates, token, gone: gone_sender }) };
     let supervisor = Supervisor { charge, runner: Box::pin(caught(runner.run())), custody };
     drop(Handle::current().spawn(supervisor.run(opening, stopped)));
-    (Leash { stop, gone }, opened)
+    Leash { stop, gone }
 }
 
-/// Dropped in this order, also if the runtime ends: first nobody takes the connection for sound,
-/// then the key is free, then those who wait for the end learn of it.
+/// The right to the key. Dropped while somebody may still have a socket, by a runtime that ends or
+/// by a panic, it leaves the key to the warden.
 struct Custody {
     health: Arc<Health>,
-    _token: KeyToken,
-    _gone: watch::Sender<()>,
+    /// `None` once it is proved that the sockets are closed.
+    ward: Option<Ward<watch::Sender<()>>>,
+}
+
+impl Custody {
+    fn updates(&mut self) -> &mut mpsc::Receiver<UpdatesLike> {
+        &mut self.ward.as_mut().expect("BUG: updates of a connection that has ended").updates
+    }
+
+    /// Every socket is closed: first the key is free, then those who wait for the end learn of it.
+    fn end(mut self) {
+        if let Some(Ward { token, gone, updates: _ }) = self.ward.take() {
+            drop(token);
+            drop(gone);
+        }
+    }
 }
 
 impl Drop for Custody {
     fn drop(&mut self) {
+        // Nobody takes the connection for sound any more.
         self.health.mark_broken();
+        if let Some(ward) = self.ward.take() {
+            give_back_later(ward);
+        }
     }
 }
 
-/// Dropped in this order: the sockets before the right to the key.
 struct Supervisor<R> {
     /// The client's runner, whose panic is `None`.
     runner: Pin<Box<R>>,
@@ -145,13 +165,13 @@ impl<R: Future<Output = Option<()>>> Supervisor<R> {
         self.charge.health.mark_broken();
         // Whoever still waits for it to open has nothing to wait for.
         drop(opening);
-        let Self { runner, mut charge, custody } = self;
+        let Self { runner, charge, mut custody } = self;
         if !end_runner(runner, end, &charge).await {
-            outlast_tasks(&mut charge.updates).await;
+            outlast_tasks(custody.updates()).await;
         }
         let (account, slot) = (charge.account, charge.slot);
         tracing::debug!(%account, slot, "the connection is closed");
-        drop(custody);
+        custody.end();
     }
 
     /// Runs the client and hands updates on until the connection is dead or is no longer wanted.
@@ -163,83 +183,123 @@ impl<R: Future<Output = Option<()>>> Supervisor<R> {
     where
         P: Future<Output = Opened>,
     {
-        let Self { charge, runner, .. } = self;
-        let feed = Arc::clone(&charge.feed);
-        let mut subscribed = pin!(feed.subscribed());
-        // Registered before it is looked, so that no subscription is missed.
-        subscribed.as_mut().enable();
-        let mut tasks = if feed.has_subscriber() { None } else { Some(0) };
-        if tasks.is_some() {
-            charge.updates.close();
-        }
+        let Self { charge, runner, custody } = self;
+        let updates = custody.updates();
         // An error means that the connection's end of the leash is dropped.
         let mut stop = pin!(stopped.wait_for(|stopped| *stopped));
+        let mut home = Home::default();
         let mut is_connected = false;
         poll_fn(|context| {
             if stop.as_mut().poll(context).is_ready() {
                 return Poll::Ready(End::Over);
             }
             opening.poll(context, charge);
-            if let Poll::Ready(ended) = runner.as_mut().poll(context) {
-                opening.poll(context, charge);
-                return Poll::Ready(ended.map_or(End::Panicked, |()| End::Ran));
-            }
+            let ran = match runner.as_mut().poll(context) {
+                Poll::Ready(ended) => Some(ended.map_or(End::Panicked, |()| End::Ran)),
+                Poll::Pending => None,
+            };
             if !is_connected && charge.session.is_connected() {
                 is_connected = true;
                 opening.connected();
             }
-            let over = match &mut tasks {
-                None => hand_on(context, charge),
-                Some(most) => {
-                    if subscribed.as_mut().poll(context).is_ready() {
-                        // It cannot bring what is wanted from now on.
-                        charge.health.mark_spent();
-                    }
-                    // One sender is the runner's own.
-                    let senders = charge.updates.sender_strong_count();
-                    is_connected && lost_home(most, senders.saturating_sub(1), &charge.health)
-                }
-            };
-            if over {
+            let told_end = hand_on(context, charge, updates);
+            let end = ran.or_else(|| {
+                let is_over = told_end || is_connected && home.is_lost(context, charge, updates);
+                is_over.then_some(End::Over)
+            });
+            if end.is_some() {
                 // Its error says more than that the connection has ended.
                 opening.poll(context, charge);
-                return Poll::Ready(End::Over);
             }
-            Poll::Pending
+            if opening.has_news() {
+                close_unless_read(charge, updates);
+                opening.tell();
+            }
+            end.map_or(Poll::Pending, Poll::Ready)
         })
         .await
     }
 }
 
-/// Hands on the updates that have come. Answers whether one of them tells the end.
-fn hand_on(context: &mut Context<'_>, charge: &mut Charge) -> bool {
-    let Charge { account, slot, group, updates, feed, .. } = charge;
-    loop {
-        match updates.poll_recv(context) {
-            Poll::Pending => return false,
-            // Without a sender nothing is left that could tell it.
-            Poll::Ready(None) => return true,
-            Poll::Ready(Some(update)) => {
-                let closed = matches!(update, UpdatesLike::ConnectionClosed);
-                feed.deliver(AccountUpdate { account: *account, slot: *slot, update }, group);
-                if closed {
-                    // The runner may not dial again, so it is of no more use.
-                    return true;
-                }
-            }
-        }
+/// Closes the queue of updates if nobody reads them.
+fn close_unless_read(charge: &Charge, updates: &mut mpsc::Receiver<UpdatesLike>) {
+    // Before it is looked whether somebody has: a subscription in between counts as a later one.
+    let subscriptions = charge.feed.subscriptions();
+    if !charge.feed.has_subscriber() {
+        updates.close();
+        charge.health.mark_deaf(subscriptions);
     }
 }
 
-/// Whether the connection to the home has ended, where the client cannot tell: each data centre that
-/// it is connected to is a task. `most`: how many there were.
-fn lost_home(most: &mut usize, tasks: usize, health: &Health) -> bool {
-    if tasks < *most {
-        // It may have been the home's, and then every call fails; or a foreign one's.
-        health.mark_spent();
+/// Hands on the updates that have come. Answers whether one of them tells the end.
+fn hand_on(
+    context: &mut Context<'_>,
+    charge: &Charge,
+    updates: &mut mpsc::Receiver<UpdatesLike>,
+) -> bool {
+    while let Poll::Ready(Some(update)) = updates.poll_recv(context) {
+        let closed = matches!(update, UpdatesLike::ConnectionClosed);
+        deliver(charge, update);
+        if closed {
+            // The runner may not dial again, so it is of no more use.
+            return true;
+        }
     }
-    *most = tasks.max(*most);
-    tasks == 0
+    // A queue that is closed and empty tells nothing.
+    false
+}
+
+fn deliver(charge: &Charge, update: UpdatesLike) {
+    let (account, slot) = (charge.account, charge.slot);
+    charge.feed.deliver(AccountUpdate { account, slot, update }, &charge.group);
+}
+
+/// Whether the connection to the home stands, by the number of the client's tasks: each data centre
+/// that it is connected to is one.
+#[derive(Default)]
+struct Home {
+    tasks: usize,
+    /// A ping, while it is in doubt which one has ended.
+    doubt: Option<Pin<Box<dyn Future<Output = bool> + Send>>>,
+}
+
+impl Home {
+    fn is_lost(
+        &mut self,
+        context: &mut Context<'_>,
+        charge: &Charge,
+        updates: &mpsc::Receiver<UpdatesLike>,
+    ) -> bool {
+        // One sender is the runner's own.
+        let tasks = updates.sender_strong_count().saturating_sub(1);
+        if tasks < self.tasks && tasks > 0 {
+            self.doubt = Some(Box::pin(ping_fails(charge)));
+        }
+        self.tasks = tasks;
+        let is_lost = tasks == 0 || self.doubt_is_right(context);
+        if is_lost {
+            deliver(charge, UpdatesLike::ConnectionClosed);
+        }
+        is_lost
+    }
+
+    fn doubt_is_right(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(doubt) = &mut self.doubt else { return false };
+        let Poll::Ready(is_right) = doubt.as_mut().poll(context) else { return false };
+        self.doubt = None;
+        is_right
+    }
+}
+
+/// Whether the home does not answer. Without a connection to it the client asks for an address to
+/// dial, and gets none.
+fn ping_fails(charge: &Charge) -> impl Future<Output = bool> + Send + use<> {
+    let (handle, data_centre) = (charge.handle.clone(), charge.data_centre);
+    let limit = charge.call_timeout;
+    async move {
+        let ping = functions::Ping { ping_id: 0 }.to_bytes();
+        send(&handle, data_centre, ping, limit).await.is_err()
+    }
 }
 
 /// Ends the runner, and says whether that proves every socket closed.
@@ -276,20 +336,4 @@ async fn outlast_tasks(updates: &mut mpsc::Receiver<UpdatesLike>) {
         tokio::time::sleep(LOOK).await;
     }
     tokio::time::sleep(SETTLE).await;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn with_the_last_task_the_home_is_lost_and_with_another_it_may_be() {
-        let (health, mut most) = (Health::default(), 0);
-        assert!(!lost_home(&mut most, 1, &health));
-        assert!(!lost_home(&mut most, 2, &health), "a foreign data centre");
-        assert!(!health.is_broken());
-        assert!(!lost_home(&mut most, 1, &health));
-        assert!(health.is_broken() && !health.is_dead(), "one of the two is gone");
-        assert!(lost_home(&mut most, 0, &health));
-    }
 }

@@ -220,3 +220,39 @@ async fn a_silent_server_holds_nothing_but_the_attempt() {
     bench.quiet().await;
     assert_eq!(bench.server.violations(), 0);
 }
+
+#[test]
+fn a_key_outlasts_the_runtime_of_its_connection_until_the_socket_is_gone() {
+    let runtime = || {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+    };
+    let next = runtime();
+    for round in 0..10 {
+        let bench = std::sync::Arc::new(bench(30));
+        let connect_all = |runtime: &tokio::runtime::Runtime| {
+            let connect = |slot| {
+                let bench = std::sync::Arc::clone(&bench);
+                runtime.spawn(async move { bench.manager.connect(account(), slot).await.unwrap() })
+            };
+            (0..30).map(connect).collect::<Vec<_>>()
+        };
+        let first = runtime();
+        let open: Vec<_> = connect_all(&first)
+            .into_iter()
+            .map(|connecting| next.block_on(connecting).unwrap())
+            .collect();
+        // They wait for the keys.
+        let waiting = connect_all(&next);
+        if round % 2 == 0 {
+            drop(first);
+        } else {
+            first.shutdown_background();
+        }
+        for connecting in waiting {
+            let connection = next.block_on(connecting).unwrap();
+            next.block_on(connection.invoke(&GetNearestDc {})).unwrap();
+        }
+        assert!(open.iter().all(|connection| bench.manager.is_broken(connection)));
+        assert_eq!(bench.server.violations(), 0);
+    }
+}

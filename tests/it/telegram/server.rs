@@ -36,6 +36,8 @@ pub(crate) enum Fate {
     Transport(i32),
     /// An update beside the answer.
     Update,
+    /// Updates instead of an answer, then the end.
+    LastWords,
     /// A configuration with something else in the place of an address, which no client expects.
     Nonsense,
 }
@@ -270,6 +272,12 @@ impl Peer {
             }
             Fate::Answer => self.answer(msg_id, body),
             Fate::Nonsense => self.send(&result(msg_id, &config("nowhere"))),
+            Fate::LastWords => {
+                for _ in 0..4 {
+                    self.send(&enums::Updates::TooLong.to_bytes())?;
+                }
+                Err(ErrorKind::ConnectionAborted.into())
+            }
             Fate::Update => {
                 self.send(&enums::Updates::TooLong.to_bytes())?;
                 self.answer(msg_id, body)

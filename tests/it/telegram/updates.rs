@@ -12,9 +12,7 @@ async fn updates_reach_the_subscriber_and_the_missed_ones_are_counted() {
         connection.invoke(&GetNearestDc {}).await.unwrap();
     }
     // The updates and the answers take different ways.
-    while bench.manager.updates_missed() < 2 {
-        tokio::task::yield_now().await;
-    }
+    until(|| bench.manager.updates_missed() >= 2).await;
     let update = updates.recv().await.unwrap();
     assert_eq!((update.account, update.slot), (account(), 0));
     drop(updates);
@@ -66,4 +64,31 @@ async fn a_connection_from_before_the_subscription_works_and_is_to_be_replaced()
     after.invoke(&GetNearestDc {}).await.unwrap();
     assert_eq!(updates.recv().await.unwrap().account, account());
     assert!(!bench.manager.is_broken(&after));
+}
+
+#[tokio::test]
+async fn a_subscription_while_a_connection_opens_is_in_time() {
+    let bench = bench(1);
+    let mut connecting = pin!(bench.connect());
+    // Begun, and nobody else has had a turn on this thread.
+    let begun = std::future::poll_fn(|context| Poll::Ready(connecting.as_mut().poll(context)));
+    assert!(begun.await.is_pending());
+    let mut updates = bench.manager.subscribe(10);
+    let connection = connecting.await.unwrap();
+    assert!(!bench.manager.is_broken(&connection));
+    bench.server.decide::<GetNearestDc>(Fate::Update);
+    connection.invoke(&GetNearestDc {}).await.unwrap();
+    assert_eq!(updates.recv().await.unwrap().account, account());
+}
+
+#[tokio::test]
+async fn a_connection_learns_of_its_end_also_if_the_queue_of_its_updates_is_full() {
+    let mut settings = settings();
+    settings.updates_capacity = std::num::NonZeroUsize::MIN;
+    let bench = bench_with(1, settings);
+    let _updates = bench.manager.subscribe(1);
+    let connection = bench.connect().await.unwrap();
+    bench.server.decide::<GetNearestDc>(Fate::LastWords);
+    connection.client().invoke(&GetNearestDc {}).await.unwrap_err();
+    until(|| bench.manager.is_broken(&connection)).await;
 }
