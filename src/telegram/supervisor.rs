@@ -103,7 +103,9 @@ where
     let (gone_sender, gone) = watch::channel(());
     let health = Arc::clone(&charge.health);
     let custody = Custody { health, ward: Some(Ward { updates, token, gone: gone_sender }) };
-    let supervisor = Supervisor { charge, runner: Box::pin(caught(runner.run())), custody };
+    // Boxed inside as well: a future that is moved into another one takes its room twice.
+    let runner = Box::pin(caught(Box::pin(runner.run())));
+    let supervisor = Supervisor { charge, runner, custody };
     drop(Handle::current().spawn(supervisor.run(opening, stopped)));
     Leash { stop, gone }
 }

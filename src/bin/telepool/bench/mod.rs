@@ -260,11 +260,11 @@ impl Bench<'_> {
                 data_centre.key_violations
             ));
         }
-        if data_centre.connections_total != outcome.opened {
+        // The data centre counts dials that were called off at the end as well.
+        let (seen, counted) = (data_centre.connections_total, outcome.opened);
+        if seen.abs_diff(counted) > counted / 50 {
             tracing::warn!(
-                "{phase}, {way}: the data centre counts {} connections, the way {}",
-                data_centre.connections_total,
-                outcome.opened
+                "{phase}, {way}: the data centre counts {seen} connections, the way {counted}"
             );
         }
         Ok(measured)

@@ -15,7 +15,7 @@ const CLEANUP_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Calls at a time over one connection, before the account's next one is opened. grammers leaves
 /// Nagle's algorithm on: of many calls over one connection each waits for the answer to the one before
-/// it, or 40 ms. With the default of 32 a tenth fewer calls get through, over a sixth fewer connections.
+/// it, or 40 ms. With the default of 32 fewer calls get through, over a tenth fewer connections.
 const LEASES_PER_CONNECTION: u16 = 4;
 
 pub(in crate::bench) struct Pooled {
