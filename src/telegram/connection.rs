@@ -106,23 +106,16 @@ impl TelegramConnection {
             slot = self.slot,
             method = client::tl::name_for_id(head),
         );
-        let result = send(&self.handle, self.data_centre, body, limit).instrument(span).await;
-        if let Err(TelegramError::Timeout { .. }) = result {
-            // Dropping `call` counts it as abandoned.
-            drop(call);
-        } else {
-            call.end();
+        let result = send::<R>(&self.handle, self.data_centre, body, limit).instrument(span).await;
+        match &result {
+            // It counts as abandoned.
+            Err(TelegramError::Timeout { .. }) => drop(call),
+            _ => call.end(),
         }
-        match result {
-            Ok(answer) => R::Return::from_bytes(&answer)
-                .map_err(|error| TelegramError::Answer(error.to_string().into())),
-            Err(error) => {
-                if ends_connection(&error) {
-                    self.health.mark_broken();
-                }
-                Err(error)
-            }
+        if result.as_ref().is_err_and(ends_connection) {
+            self.health.mark_broken();
         }
+        result
     }
 
     pub(super) fn is_broken(&self) -> bool {
@@ -163,15 +156,16 @@ impl fmt::Debug for TelegramConnection {
     }
 }
 
-/// Sends a request and waits for its answer, with a limit.
-pub(super) async fn send(
+/// Sends the body of a request and waits for its answer, with a limit.
+pub(super) async fn send<R: RemoteCall>(
     handle: &SenderPoolHandle,
     data_centre: i32,
     body: Vec<u8>,
     limit: Duration,
-) -> Result<Vec<u8>, TelegramError> {
+) -> Result<R::Return, TelegramError> {
     match tokio::time::timeout(limit, handle.raw_invoke_in_dc(data_centre, body)).await {
-        Ok(answered) => answered.map_err(TelegramError::from),
+        Ok(answered) => R::Return::from_bytes(&answered?)
+            .map_err(|error| TelegramError::Answer(error.to_string().into())),
         Err(_late) => Err(TelegramError::Timeout { after: limit }),
     }
 }

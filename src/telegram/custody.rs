@@ -57,9 +57,7 @@ impl KeyToken {
         std::mem::forget(waiting);
         Self { fingerprint, permit: Some(permit) }
     }
-}
 
-impl KeyToken {
     /// What stands for the key here.
     pub(super) fn fingerprint(&self) -> u64 {
         self.fingerprint

@@ -10,9 +10,7 @@ use std::time::Duration;
 
 use grammers_client::client::ClientConfiguration;
 use grammers_client::sender::SenderPoolHandle;
-use grammers_client::tl::{
-    Deserializable as _, Identifiable as _, Serializable as _, enums, functions,
-};
+use grammers_client::tl::{Identifiable as _, Serializable as _, functions};
 use grammers_client::{Client, SenderPool};
 use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument as _;
@@ -259,11 +257,8 @@ fn prove_login(
     let span = tracing::debug_span!("call", %account, slot, method = "updates.getState");
     let proof = async move {
         let request = functions::updates::GetState {}.to_bytes();
-        match send(&handle, dc, request, limit).await {
-            Ok(state) => match enums::updates::State::from_bytes(&state) {
-                Ok(_state) => Ok(()),
-                Err(error) => Err(TelegramError::Answer(error.to_string().into())),
-            },
+        match send::<functions::updates::GetState>(&handle, dc, request, limit).await {
+            Ok(_state) => Ok(()),
             // Only a session that is logged in has a limit to exceed; dialling again would not help.
             Err(TelegramError::Rpc { code: 420, method: Some(method), .. })
                 if method == functions::updates::GetState::CONSTRUCTOR_ID =>

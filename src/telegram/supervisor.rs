@@ -15,11 +15,10 @@
 //! - Afterwards the runner is asked to quit. It waits for its tasks before it ends, so that its
 //!   end tells that every socket is closed.
 //! - If it does not end in time (it dials a foreign data centre and listens to nobody) or
-//!   panics, its tasks are only aborted. Each holds a sender of the updates until it is dropped,
-//!   so with the last sender the last task has ended; but a task drops the sender an instant
-//!   before the socket, hence a pause after it.
-//! - If the supervisor itself is dropped on the way, by a runtime that ends or by a panic, the
-//!   `warden` waits in its place.
+//!   panics, its tasks are only aborted, and the key is left to the `warden`. Each task holds a sender
+//!   of the updates until it is dropped, so with the last sender the last task has ended; but a task
+//!   drops the sender an instant before the socket, hence a pause after it.
+//! - The same if the supervisor itself is dropped on the way, by a runtime that ends or by a panic.
 //!
 //! # When the home is lost
 //! The client announces it among the updates, unless their queue is full or closed. So it is read from
@@ -49,7 +48,7 @@ use super::feed::{AccountUpdate, Feed};
 use super::health::Health;
 use super::opening::{Opened, Opening};
 use super::pinned::PinnedSession;
-use super::warden::{LOOK, SETTLE, Ward, give_back_later};
+use super::warden::{Ward, give_back_later};
 use crate::account::AccountId;
 use crate::caught::caught;
 
@@ -102,7 +101,7 @@ where
     let (stop, stopped) = watch::channel(false);
     let (gone_sender, gone) = watch::channel(());
     let health = Arc::clone(&charge.health);
-    let custody = Custody { health, ward: Some(Ward { updates, token, gone: gone_sender }) };
+    let custody = Custody { health, ward: Some(Ward::new(updates, token, gone_sender)) };
     // Boxed inside as well: a future that is moved into another one takes its room twice.
     let runner = Box::pin(caught(Box::pin(runner.run())));
     let supervisor = Supervisor { charge, runner, custody };
@@ -110,12 +109,12 @@ where
     Leash { stop, gone }
 }
 
-/// The right to the key. Dropped while somebody may still have a socket, by a runtime that ends or
-/// by a panic, it leaves the key to the warden.
+/// The right to the key. Dropped before it is proved that every socket is closed, it leaves the key to
+/// the warden.
 struct Custody {
     health: Arc<Health>,
     /// `None` once it is proved that the sockets are closed.
-    ward: Option<Ward<watch::Sender<()>>>,
+    ward: Option<Ward>,
 }
 
 impl Custody {
@@ -123,12 +122,9 @@ impl Custody {
         &mut self.ward.as_mut().expect("BUG: updates of a connection that has ended").updates
     }
 
-    /// Every socket is closed: first the key is free, then those who wait for the end learn of it.
+    /// Every socket is closed: the key is free.
     fn end(mut self) {
-        if let Some(Ward { token, gone, updates: _ }) = self.ward.take() {
-            drop(token);
-            drop(gone);
-        }
+        drop(self.ward.take());
     }
 }
 
@@ -167,13 +163,12 @@ impl<R: Future<Output = Option<()>>> Supervisor<R> {
         self.charge.health.mark_broken();
         // Whoever still waits for it to open has nothing to wait for.
         drop(opening);
-        let Self { runner, charge, mut custody } = self;
-        if !end_runner(runner, end, &charge).await {
-            outlast_tasks(custody.updates()).await;
+        let Self { runner, charge, custody } = self;
+        if end_runner(runner, end, &charge).await {
+            let (account, slot) = (charge.account, charge.slot);
+            tracing::debug!(%account, slot, "the connection is closed");
+            custody.end();
         }
-        let (account, slot) = (charge.account, charge.slot);
-        tracing::debug!(%account, slot, "the connection is closed");
-        custody.end();
     }
 
     /// Runs the client and hands updates on until the connection is dead or is no longer wanted.
@@ -300,7 +295,7 @@ fn ping_fails(charge: &Charge) -> impl Future<Output = bool> + Send + use<> {
     let limit = charge.call_timeout;
     async move {
         let ping = functions::Ping { ping_id: 0 }.to_bytes();
-        send(&handle, data_centre, ping, limit).await.is_err()
+        send::<functions::Ping>(&handle, data_centre, ping, limit).await.is_err()
     }
 }
 
@@ -329,13 +324,4 @@ async fn end_runner<R: Future<Output = Option<()>>>(
         tracing::warn!(%account, slot, "the client panicked: its connection is lost");
     }
     ended.is_some() || !connected
-}
-
-/// Waits until tasks that were only told to end have ended.
-async fn outlast_tasks(updates: &mut mpsc::Receiver<UpdatesLike>) {
-    tokio::task::yield_now().await;
-    while updates.sender_strong_count() > 0 {
-        tokio::time::sleep(LOOK).await;
-    }
-    tokio::time::sleep(SETTLE).await;
 }

@@ -11,57 +11,73 @@ use std::thread;
 use std::time::Duration;
 
 use grammers_client::session::updates::UpdatesLike;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::custody::KeyToken;
+use crate::caught::harmless;
 use crate::clock::{Instant, now};
 
 /// How long the socket may outlive the updates of an aborted task. It is closed by the next few
 /// instructions of the same thread; the pause covers that thread being preempted there.
-pub(super) const SETTLE: Duration = Duration::from_millis(50);
+const SETTLE: Duration = Duration::from_millis(50);
 /// How often it is looked whether aborted tasks have ended.
-pub(super) const LOOK: Duration = Duration::from_millis(1);
+const LOOK: Duration = Duration::from_millis(1);
 
-/// What keeps a key from being used, and what tells when it may be.
-pub(super) struct Ward<G> {
+/// What keeps a key from being used, and what tells when it may be. Dropped in this order: first the
+/// key is free, then those who wait for the end learn of it.
+pub(super) struct Ward {
     /// Each of the client's tasks holds a sender.
     pub(super) updates: mpsc::Receiver<UpdatesLike>,
-    pub(super) token: KeyToken,
-    /// Whoever waits for the end learns of it when this is dropped.
-    pub(super) gone: G,
+    _token: KeyToken,
+    _gone: watch::Sender<()>,
 }
 
-type Hold = Box<dyn Send>;
+impl Ward {
+    /// Dropping `gone` tells of the end.
+    pub(super) fn new(
+        updates: mpsc::Receiver<UpdatesLike>,
+        token: KeyToken,
+        gone: watch::Sender<()>,
+    ) -> Self {
+        Self { updates, _token: token, _gone: gone }
+    }
+}
 
 /// The same, and since when no task has been left.
 struct Waiting {
-    updates: mpsc::Receiver<UpdatesLike>,
-    /// Dropped with this: the token, then what tells of it.
-    _hold: (KeyToken, Hold),
+    ward: Ward,
     since: Option<Instant>,
 }
 
-static WARDEN: LazyLock<Option<Sender<Waiting>>> = LazyLock::new(|| {
+impl Waiting {
+    fn is_over(&mut self) -> bool {
+        if self.since.is_none() && self.ward.updates.sender_strong_count() == 0 {
+            self.since = Some(now());
+        }
+        self.since.is_some_and(|since| now() - since >= SETTLE)
+    }
+}
+
+static WARDEN: LazyLock<Option<Sender<Ward>>> = LazyLock::new(|| {
     let (sender, receiver) = channel();
     let warden = thread::Builder::new().name("telepool-keys".into());
     warden.spawn(move || watch(&receiver)).is_ok().then_some(sender)
 });
 
 /// Gives the key back once the sockets are closed, without anybody's waiting for it.
-pub(super) fn give_back_later<G: Send + 'static>(ward: Ward<G>) {
-    let Ward { updates, token, gone } = ward;
-    let waiting = Waiting { updates, _hold: (token, Box::new(gone)), since: None };
+pub(super) fn give_back_later(ward: Ward) {
     let unheard = match &*WARDEN {
-        Some(warden) => warden.send(waiting).err().map(|error| error.0),
-        None => Some(waiting),
+        Some(warden) => warden.send(ward).err().map(|error| error.0),
+        None => Some(ward),
     };
-    if let Some(waiting) = unheard {
+    if let Some(ward) = unheard {
+        // First: a subscriber is somebody else's code.
+        std::mem::forget(ward);
         tracing::error!("no thread can be started: the key of a connection stays in use");
-        std::mem::forget(waiting);
     }
 }
 
-fn watch(receiver: &Receiver<Waiting>) {
+fn watch(receiver: &Receiver<Ward>) {
     let mut all: Vec<Waiting> = Vec::new();
     loop {
         let next = match all.is_empty() {
@@ -69,17 +85,14 @@ fn watch(receiver: &Receiver<Waiting>) {
             false => receiver.recv_timeout(LOOK),
         };
         match next {
-            Ok(waiting) => all.push(waiting),
+            Ok(ward) => all.push(Waiting { ward, since: None }),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        all.extend(receiver.try_iter());
-        all.retain_mut(|it| {
-            if it.since.is_none() && it.updates.sender_strong_count() == 0 {
-                it.since = Some(now());
-            }
-            it.since.is_none_or(|since| now() - since < SETTLE)
-        });
+        for over in all.extract_if(.., |it| it.is_over()) {
+            // Whoever waits for the key is woken by it: others' keys must not be lost to a panic there.
+            harmless(|| drop(over));
+        }
     }
 }
 
@@ -102,12 +115,14 @@ mod tests {
             panic!("it is free")
         };
         let (task, updates) = mpsc::channel(1);
-        let (gone, told) = channel::<()>();
-        give_back_later(Ward { updates, token, gone });
+        let (gone, told) = watch::channel(());
+        give_back_later(Ward::new(updates, token, gone));
         thread::sleep(2 * SETTLE);
         assert!(!is_free(&mut context), "the task may have its socket still");
         drop(task);
-        told.recv().unwrap_err();
+        while told.has_changed().is_ok() {
+            thread::sleep(LOOK);
+        }
         assert!(is_free(&mut context));
     }
 }

@@ -85,6 +85,13 @@ pub(super) struct Outcome {
     pub(super) samples: Vec<Sample>,
 }
 
+impl Outcome {
+    /// Seconds of all calls as seconds of a thousand.
+    pub(super) fn per_1000_calls(&self, seconds: Option<f64>) -> Option<f64> {
+        Some(seconds? * 1000.0 / self.calls.max(1) as f64)
+    }
+}
+
 /// From the arrival of a call to its answer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Response {

@@ -71,20 +71,14 @@ impl Figures {
     /// figures, that has the median of the processor time: on a machine with neighbours that varies
     /// by a tenth and more, and nothing else does.
     pub(super) fn new(way: Way, mut open: Vec<Measured>, closed: &[Measured]) -> Self {
-        let per_1000 = |seconds: Option<f64>, it: &Measured| {
-            Some(seconds? * 1000.0 / it.outcome.calls.max(1) as f64)
-        };
-        let cpu = |it: &Measured| per_1000(it.outcome.usage.cpu_s, it);
+        let cpu = |it: &Measured| it.outcome.per_1000_calls(it.outcome.usage.cpu_s);
         let cpu_rounds = open.iter().filter_map(cpu).collect();
         let all = || open.iter().chain(closed);
         let failed = all().map(|it| it.outcome.failed).sum();
         let key_violations = all().map(|it| it.data_centre.key_violations).sum();
         let rounds: Vec<_> = closed.iter().map(|it| it.outcome.calls_per_s).collect();
         open.sort_by(|one, other| cpu(one).partial_cmp(&cpu(other)).unwrap_or(Ordering::Equal));
-        let measured = open.swap_remove(open.len() / 2);
-        let (cpu_s, cpu_opening_s) = (cpu(&measured), measured.outcome.usage.cpu_opening_s);
-        let cpu_opening_s = per_1000(cpu_opening_s, &measured);
-        let Measured { outcome, data_centre } = measured;
+        let Measured { outcome, data_centre } = open.swap_remove(open.len() / 2);
         Self {
             way,
             calls: outcome.calls,
@@ -93,14 +87,14 @@ impl Figures {
             connections_opened: data_centre.connections_total,
             connections_opened_own_count: outcome.opened,
             socket_seconds: data_centre.connection_ms as f64 / 1000.0,
-            response: outcome.response,
-            cpu_s_per_1000_calls: cpu_s,
+            cpu_s_per_1000_calls: outcome.per_1000_calls(outcome.usage.cpu_s),
             cpu_s_per_1000_calls_rounds: cpu_rounds,
-            cpu_s_per_1000_calls_opening: cpu_opening_s,
+            cpu_s_per_1000_calls_opening: outcome.per_1000_calls(outcome.usage.cpu_opening_s),
             peak_resident_kb: outcome.usage.peak_resident_kb,
             mean_resident_kb: outcome.usage.mean_resident_kb,
             calls_per_s: median(rounds.clone()),
             calls_per_s_rounds: rounds,
+            response: outcome.response,
             samples: outcome.samples,
         }
     }
