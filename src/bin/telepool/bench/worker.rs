@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::order::{Choice, Order, Outcome, Response, Sample, Task, Usage, Way};
 use super::schedule::{Popularity, Schedule};
 use super::usage;
-use super::ways::{Kept, PerRequest, Pooled, Serve};
+use super::ways::{API_ID, Kept, PerRequest, Pooled, Serve};
 use crate::calls::{Call, Mix};
 use crate::failure::{Failure, tell};
 use crate::report::{Tally, Times};
@@ -54,13 +54,17 @@ async fn carry_out(order: Order) -> Result<Outcome, Failure> {
     let Roster { source, mut accounts, .. } = Roster::new(records, None)?;
     // The source has them in no order, and a schedule means the same ones every time.
     accounts.sort_unstable();
-    let mut telegram = TelegramSettings::new(1);
-    telegram.call_timeout = CALL_TIMEOUT + order.latency;
-    let manager = GrammersManager::new(source, telegram);
+    let manager = |source| {
+        let mut telegram = TelegramSettings::new(API_ID);
+        telegram.call_timeout = CALL_TIMEOUT + order.latency;
+        GrammersManager::new(source, telegram)
+    };
     let outcome = match order.way {
-        Way::PerRequest => serve(PerRequest::new(manager, &accounts), &order, &accounts).await,
-        Way::Kept => serve(Kept::new(manager, &accounts), &order, &accounts).await,
-        Way::Telepool => match Pooled::new(manager, &accounts, order.seed) {
+        Way::PerRequest => {
+            serve(PerRequest::new(manager(source), &accounts), &order, &accounts).await
+        }
+        Way::Kept => serve(Kept::new(&source, &accounts), &order, &accounts).await,
+        Way::Telepool => match Pooled::new(manager(source), &accounts, order.seed) {
             Ok(pooled) => serve(pooled, &order, &accounts).await,
             Err(error) => Err(error),
         },

@@ -11,6 +11,9 @@ pub(super) use pooled::Pooled;
 
 use crate::calls::Call;
 
+/// What a client says it is; the sandbox takes any.
+pub(super) const API_ID: i32 = 1;
+
 /// How many connections may be dialled at once: what the pool has on a sandbox.
 pub(super) const HANDSHAKES: u32 = 64;
 
