@@ -101,7 +101,7 @@ impl Serve for Kept {
 }
 
 /// Filled by hand: the client's own defaults start a process for each client, to learn the name of the
-/// operating system, which takes three times as much of the processor as the rest of opening it.
+/// operating system, which takes over twice as much of the processor as the rest of opening it.
 fn introduction() -> ConnectionParams {
     ConnectionParams {
         device_model: "bot".into(),
