@@ -28,7 +28,6 @@ pub(in crate::bench) struct Kept {
     accounts: Vec<Clients>,
     /// What runs each client: it ends when all sockets of its client are closed.
     runners: Mutex<JoinSet<()>>,
-    opened: u64,
 }
 
 struct Clients {
@@ -47,7 +46,7 @@ impl Kept {
             Clients { records, clients: Vec::new(), turn: AtomicUsize::new(0) }
         };
         let accounts = accounts.iter().map(known).collect();
-        Self { accounts, runners: Mutex::default(), opened: 0 }
+        Self { accounts, runners: Mutex::default() }
     }
 }
 
@@ -76,7 +75,6 @@ impl Serve for Kept {
             let (index, client) = opened.map_err(|error| error.to_string())?;
             let client = client.ok_or("a session of the sandbox is not logged in")?;
             self.accounts[index].clients.push(client);
-            self.opened += 1;
         }
         Ok(())
     }
@@ -88,7 +86,8 @@ impl Serve for Kept {
     }
 
     fn census(&self) -> Census {
-        Census { open: self.opened, opened: self.opened }
+        let clients = self.accounts.iter().map(|it| it.clients.len() as u64).sum();
+        Census { open: clients, opened: clients }
     }
 
     async fn close(&self) {
