@@ -321,7 +321,7 @@ mod tests {
             self.say_with(message_id(), &request.to_bytes())
         }
 
-        fn introduce(&mut self) {
+        fn introduce(&mut self) -> Vec<Reply> {
             let text = String::new;
             let query = functions::InitConnection {
                 api_id: 1,
@@ -335,7 +335,7 @@ mod tests {
                 params: None,
                 query: functions::help::GetConfig {},
             };
-            self.say(&functions::InvokeWithLayer { layer: 1, query });
+            self.say(&functions::InvokeWithLayer { layer: 1, query })
         }
     }
 
@@ -348,6 +348,18 @@ mod tests {
             other => panic!("{other:?} has no head"),
         };
         replies.iter().map(of).collect()
+    }
+
+    /// The code and the name of a refusal.
+    fn error(reply: Reply) -> (i32, String) {
+        match reply {
+            Reply::Message { body, .. } => {
+                let grammers_tl_types::enums::RpcError::Error(error) =
+                    Deserializable::from_bytes(&body[12..]).unwrap();
+                (error.error_code, error.error_message)
+            }
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
@@ -378,6 +390,17 @@ mod tests {
     }
 
     #[test]
+    fn a_void_key_is_refused_every_call_and_no_ping() {
+        let mut bench = bench([]);
+        bench.introduce();
+        bench.conversation.key.is_void.store(true, Ordering::Relaxed);
+        let introduced = bench.introduce().pop().unwrap();
+        assert_eq!(error(introduced), (406, "AUTH_KEY_DUPLICATED".to_owned()));
+        let seen = bench.say(&functions::Ping { ping_id: 3 });
+        assert_eq!(heads(&seen), [types::Pong::CONSTRUCTOR_ID]);
+    }
+
+    #[test]
     fn each_fault_does_what_it_says() {
         let ping = functions::Ping { ping_id: 3 };
         for (fault, replies) in [
@@ -405,17 +428,9 @@ mod tests {
         let flood = Fault::FloodWait { seconds: 60 };
         let mut bench = bench([FaultRule::new("updates.getState", flood).limit(1)]);
         bench.introduce();
-        let text = |reply: Reply| match reply {
-            Reply::Message { body, .. } => {
-                let grammers_tl_types::enums::RpcError::Error(error) =
-                    Deserializable::from_bytes(&body[12..]).unwrap();
-                (error.error_code, error.error_message)
-            }
-            other => panic!("{other:?}"),
-        };
         for _ in 0..2 {
             let seen = bench.say(&functions::updates::GetState {}).pop().unwrap();
-            assert_eq!(text(seen), (420, "FLOOD_WAIT_60".to_owned()));
+            assert_eq!(error(seen), (420, "FLOOD_WAIT_60".to_owned()));
         }
         let users = functions::users::GetUsers { id: Vec::new() };
         assert_eq!(heads(&bench.say(&users)), [0x1cb5_c415]);

@@ -2,7 +2,8 @@
 //!
 //! Owns the verdict. The tasks of connections run in any order, so that what a client closed
 //! first may be heard last; the judge goes by the sockets, in the order in which the connections
-//! came, and never by which task was quicker.
+//! came, and never by which task was quicker. It asks nothing of the clients: a connection
+//! whose client was stopped, cut off or turned deaf to lives as long as its socket is open here.
 
 use std::sync::Arc;
 
@@ -10,7 +11,8 @@ use super::newcomer::{LOOK_AGAIN, LOOKS_MAX, Newcomer};
 use super::population::{Key, Live, World};
 
 /// Hears the first packet of a connection: enters it in the register of its key, and says
-/// whether another connection of the key still lives.
+/// whether another connection of the key still lives. Of two that overlap, the one that is entered
+/// last finds the other, whichever of them came first: what they say afterwards adds nothing.
 pub(super) async fn admit(world: &World, live: Live, key: &Key, key_id: &[u8; 8]) -> bool {
     let newcomer = Arc::clone(&live.newcomer);
     hear_the_older(world, &newcomer, key_id).await;

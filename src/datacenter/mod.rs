@@ -6,9 +6,12 @@
 //! key can be agreed on, and sessions come with their authorization key.
 //!
 //! It keeps the rule that costs accounts: a key is on one main connection at a time. When a
-//! second one speaks while the first still lives, it counts a violation, voids the authorization
-//! and answers 406 `AUTH_KEY_DUPLICATED` to both. Before it judges, it looks at the first one's
-//! socket, so that a connection that was closed in time is never held against anybody.
+//! second one speaks while the first still lives, it counts a violation and voids the
+//! authorization: every call on either gets 406 `AUTH_KEY_DUPLICATED`, `help.getConfig` included.
+//! Pings and the like, which need no login, go on being answered; what the real servers do then is
+//! not known, so that no client may rely on it. Before it judges, it looks at the first one's
+//! socket, so that a connection that was closed in time is never held against anybody. The socket
+//! at this end is all that counts, whether the client has been stopped, cut off or turned deaf to.
 //!
 //! It serves what a client needs to connect, `ping`, `users.getUsers`, `messages.sendMessage`,
 //! `updates.getState` and `updates.getDifference`; anything else gets an RPC error. Salts rotate

@@ -8,6 +8,7 @@
 //! on their way from the socket to the register are seen in one place or in the other.
 
 use std::io::{self, ErrorKind};
+use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -56,9 +57,13 @@ impl Newcomer {
     /// Whether it has said something with this key that nobody has heard yet. Ends, since the
     /// task does not stop between the beginning and the end of a reading.
     pub(super) async fn is_to_be_heard(&self, key: &[u8; 8]) -> bool {
-        let mut seen = [0; GLANCE_LEN];
-        if let Ok(count @ 1..) = look(&self.stream, &mut seen) {
-            return Framing::key_id(&seen[..count]).is_some_and(|seen| seen == *key);
+        if let Ok(1..) = unread(&self.stream) {
+            let mut seen = [0; GLANCE_LEN];
+            // Nobody can tell whose it is without a descriptor to look through, or once the task
+            // has taken it: it is looked at again.
+            return glance(&self.stream, &mut seen).map_or(true, |count| {
+                Framing::key_id(&seen[..count]).is_some_and(|seen| seen == *key)
+            });
         }
         loop {
             match self.mark.load(Ordering::SeqCst) {
@@ -72,7 +77,7 @@ impl Newcomer {
     /// the end may come after it.
     pub(super) async fn is_open(&self) -> bool {
         for _ in 0..LOOKS_MAX {
-            match look(&self.stream, &mut [0]) {
+            match unread(&self.stream) {
                 Ok(0) => return false,
                 Ok(_) => tokio::time::sleep(LOOK_AGAIN).await,
                 Err(error) => return error.kind() == ErrorKind::WouldBlock,
@@ -82,8 +87,14 @@ impl Newcomer {
     }
 }
 
-/// What could be read from a socket right now, without reading it. The runtime's own look would
-/// go by what it last heard of the socket, which may be old.
-fn look(stream: &TcpStream, bytes: &mut [u8]) -> io::Result<usize> {
+/// Whether something could be read from a socket right now, without reading it: zero is the end.
+/// The runtime's own look would go by what it last heard of the socket, which may be old. It
+/// needs no descriptor, so that a verdict never hangs on whether one is left.
+fn unread(stream: &TcpStream) -> io::Result<usize> {
+    SockRef::from(stream).peek(&mut [MaybeUninit::uninit()])
+}
+
+/// What could be read from a socket right now, without reading it.
+fn glance(stream: &TcpStream, bytes: &mut [u8]) -> io::Result<usize> {
     std::net::TcpStream::from(SockRef::from(stream).try_clone()?).peek(bytes)
 }

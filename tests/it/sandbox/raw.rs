@@ -8,6 +8,9 @@ use tokio::net::TcpStream;
 
 use super::*;
 
+/// How long the server may take to do what it must.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 pub(super) struct RawClient {
     stream: TcpStream,
     key: AuthKey,
@@ -28,6 +31,15 @@ impl RawClient {
         incoming: Box<dyn Transport + Send>,
     ) -> Self {
         let stream = TcpStream::connect(record.address).await.unwrap();
+        Self::on(stream, record, outgoing, incoming)
+    }
+
+    fn on(
+        stream: TcpStream,
+        record: &SessionRecord,
+        outgoing: Box<dyn Transport + Send>,
+        incoming: Box<dyn Transport + Send>,
+    ) -> Self {
         stream.set_nodelay(true).unwrap();
         let key = AuthKey::from_bytes(*record.key.expose());
         Self { stream, key, outgoing, incoming, received: Vec::new(), salt: [0; 8] }
@@ -35,18 +47,45 @@ impl RawClient {
 
     /// Sends a ping and waits for nothing.
     pub(super) async fn ping(&mut self) {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        let body = functions::Ping { ping_id: 1 }.to_bytes();
-        let mut packet = DequeBuffer::with_capacity(128, 64);
+        self.say(&functions::Ping { ping_id: 1 }).await.unwrap();
+    }
+
+    /// Sends a request, and waits for nothing.
+    pub(super) async fn say(&mut self, request: &impl Serializable) -> std::io::Result<()> {
+        self.say_all(&[request.to_bytes()]).await
+    }
+
+    /// Sends requests in one container, and waits for nothing.
+    pub(super) async fn say_all(&mut self, requests: &[Vec<u8>]) -> std::io::Result<()> {
+        let mut body = Vec::new();
+        if let [request] = requests {
+            enclose(request, &mut body);
+        } else {
+            let count = u32::try_from(requests.len()).unwrap();
+            let mut container = [CONTAINER.to_le_bytes(), count.to_le_bytes()].concat();
+            requests.iter().for_each(|request| enclose(request, &mut container));
+            enclose(&container, &mut body);
+        }
+        let mut packet = DequeBuffer::with_capacity(body.len() + 128, 64);
         packet.extend(self.salt);
         packet.extend([1; 8]);
-        packet.extend(((i64::try_from(now.as_secs()).unwrap()) << 32).to_le_bytes());
-        packet.extend(1_u32.to_le_bytes());
-        packet.extend(u32::try_from(body.len()).unwrap().to_le_bytes());
         packet.extend(body);
         encrypt_data_v2(&mut packet, &self.key);
         self.outgoing.pack(&mut packet);
-        self.stream.write_all(&packet[..]).await.unwrap();
+        self.stream.write_all(&packet[..]).await
+    }
+
+    /// Learns the salt, so that what is said from now on is heard.
+    pub(super) async fn greet(&mut self) {
+        self.ping().await;
+        assert_eq!(self.hear().await, Ok(BAD_SERVER_SALT));
+    }
+
+    /// Whether a ping is answered.
+    pub(super) async fn is_served(&mut self) -> bool {
+        self.ping().await;
+        let heard = tokio::time::timeout(PATIENCE, self.hear()).await;
+        heard.is_ok_and(|heard| heard.is_ok())
     }
 
     /// The constructor of the next message, or what came instead of one.
@@ -75,13 +114,43 @@ impl RawClient {
     /// Waits until the server has hung up, and counts what it said before.
     pub(super) async fn until_hung_up(&mut self) -> usize {
         let mut said = Vec::new();
-        drop(self.stream.read_to_end(&mut said).await);
+        let end = self.stream.read_to_end(&mut said);
+        drop(tokio::time::timeout(PATIENCE, end).await.expect("the server hangs up"));
         said.len()
     }
 
     pub(super) async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
     }
+}
+
+/// A message with its header.
+fn enclose(body: &[u8], out: &mut Vec<u8>) {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    out.extend((i64::try_from(now.as_secs()).unwrap() << 32).to_le_bytes());
+    out.extend(1_u32.to_le_bytes());
+    out.extend(u32::try_from(body.len()).unwrap().to_le_bytes());
+    out.extend(body);
+}
+
+/// A request of a client that introduces itself with it.
+pub(super) fn introduction<X>(
+    query: X,
+) -> functions::InvokeWithLayer<functions::InitConnection<X>> {
+    let text = String::new;
+    let query = functions::InitConnection {
+        api_id: 1,
+        device_model: text(),
+        system_version: text(),
+        app_version: text(),
+        system_lang_code: text(),
+        lang_pack: text(),
+        lang_code: text(),
+        proxy: None,
+        params: None,
+        query,
+    };
+    functions::InvokeWithLayer { layer: 1, query }
 }
 
 fn key_id(record: &SessionRecord) -> [u8; 8] {

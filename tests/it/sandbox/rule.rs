@@ -1,6 +1,9 @@
 //! The rule of one main connection per key, as the data centre judges it.
 
-use super::raw::RawClient;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::raw::{RawClient, introduction};
 use super::*;
 
 #[tokio::test]
@@ -36,6 +39,122 @@ async fn a_void_key_gets_406() {
         "{error}"
     );
     assert_eq!(data_centre.stats().key_violations, 1);
+}
+
+/// Whether a further connection of the key is a violation.
+async fn is_violated_by_another(data_centre: &DataCentre, record: &SessionRecord) -> bool {
+    let before = data_centre.stats().key_violations;
+    let mut second = RawClient::connect(record).await;
+    second.ping().await;
+    second.hear().await.unwrap();
+    data_centre.stats().key_violations == before + 1
+}
+
+#[tokio::test]
+async fn a_connection_that_nothing_is_heard_on_is_open_to_the_judge() {
+    let accounts = [1, 2].map(|number| AccountId::bot(number).unwrap());
+    let deaf_from = |account, place| FaultRule::new(place, Fault::BlackHole).account(account);
+    let rules = [
+        deaf_from(accounts[0], "connect").limit(1),
+        deaf_from(accounts[1], "users.getUsers").limit(1),
+    ];
+    let bench = bench(rules).await;
+    for account in accounts {
+        let records = bench.data_centre.enroll(account, 1, None);
+        let mut deaf = RawClient::connect(record(&records)).await;
+        deaf.ping().await;
+        if account == accounts[1] {
+            deaf.hear().await.unwrap();
+            deaf.say(&introduction(myself())).await.unwrap();
+        }
+        let is_deaf = || bench.data_centre.struck_ago(account).is_some();
+        wait_until("it is deaf", is_deaf).await;
+        assert!(is_violated_by_another(&bench.data_centre, record(&records)).await);
+        drop(deaf);
+    }
+}
+
+/// Carries one connection on to the data centre, and keeps that end open when the client's ends.
+async fn relay(listener: TcpListener, to: std::net::SocketAddr) -> TcpStream {
+    let (mut client, _) = listener.accept().await.unwrap();
+    let mut server = TcpStream::connect(to).await.unwrap();
+    // One way is enough: nobody waits for an answer.
+    tokio::io::copy(&mut client, &mut server).await.unwrap();
+    server.flush().await.unwrap();
+    server
+}
+
+#[tokio::test]
+async fn a_connection_whose_client_is_cut_off_is_open_to_the_judge() {
+    let data_centre = DataCentre::start(DataCentreOptions::default()).await.unwrap();
+    let records = data_centre.enroll(OWN, 1, None);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut behind = record(&records).clone();
+    behind.address = listener.local_addr().unwrap();
+    let relay = tokio::spawn(relay(listener, data_centre.address()));
+    let mut first = RawClient::connect(&behind).await;
+    first.ping().await;
+    drop(first);
+    let kept = relay.await.unwrap();
+    assert!(is_violated_by_another(&data_centre, record(&records)).await);
+    drop(kept);
+}
+
+#[tokio::test]
+async fn two_that_overlap_are_counted_once_whichever_came_or_spoke_first() {
+    let data_centre = DataCentre::start(DataCentreOptions::default()).await.unwrap();
+    for (number, spoken_before) in [(1, true), (2, false)] {
+        let records = data_centre.enroll(AccountId::bot(number).unwrap(), 1, None);
+        let mut older = RawClient::connect(record(&records)).await;
+        if spoken_before {
+            older.greet().await;
+        }
+        let mut newer = RawClient::connect(record(&records)).await;
+        newer.greet().await;
+        if !spoken_before {
+            older.greet().await;
+        }
+        assert_eq!(data_centre.stats().key_violations, number, "they overlap");
+        for _ in 0..3 {
+            assert!(older.is_served().await && newer.is_served().await);
+        }
+        assert_eq!(data_centre.stats().key_violations, number, "they overlap still");
+    }
+}
+
+/// Holds every descriptor that the process may have.
+#[cfg(feature = "cli")]
+fn exhaust_descriptors() -> Vec<std::fs::File> {
+    let (_, most) = rlimit::Resource::NOFILE.get().unwrap();
+    rlimit::Resource::NOFILE.set(most.min(64), most).unwrap();
+    std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect()
+}
+
+/// In a process of its own: others could do nothing without descriptors.
+#[cfg(feature = "cli")]
+#[test]
+fn an_overlap_is_counted_also_when_no_descriptor_is_left() {
+    const PROCESS: &str = "RULE_PROCESS";
+    let name = "sandbox::rule::an_overlap_is_counted_also_when_no_descriptor_is_left";
+    if std::env::var_os(PROCESS).is_none() {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        let ended = command.args(["--exact", name]).env(PROCESS, "1").output().unwrap();
+        let told = String::from_utf8_lossy(&ended.stdout);
+        assert!(ended.status.success() && told.contains("1 passed"), "{told}");
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let data_centre = DataCentre::start(DataCentreOptions::default()).await.unwrap();
+        let records = data_centre.enroll(OWN, 1, None);
+        let mut first = RawClient::connect(record(&records)).await;
+        first.greet().await;
+        let mut second = RawClient::connect(record(&records)).await;
+        wait_until("both are accepted", || data_centre.stats().connections == 2).await;
+        let held = exhaust_descriptors();
+        second.greet().await;
+        assert_eq!((data_centre.stats().key_violations, held.is_empty()), (1, false));
+    });
 }
 
 /// Whoever closes before dialling again keeps the rule, however late the data centre's tasks get
