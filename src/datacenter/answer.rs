@@ -179,7 +179,7 @@ fn send(
     Ok(enums::Updates::UpdateShortSentMessage(sent).to_bytes())
 }
 
-/// Tells every connection of the receiver.
+/// Tells every connection of the receiver that wants updates.
 fn deliver(world: &World, from: &User, to: &User, message: &str) {
     let event = to.next_event();
     let update = types::UpdateShortMessage {
@@ -269,7 +269,7 @@ mod tests {
     }
 
     fn call(what: What) -> Call {
-        Call { id: 77, introduces: false, what }
+        Call { id: 77, introduces: false, without_updates: false, what }
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ use super::frame::Framing;
 use super::method::{Call, Request, What};
 use super::population::{Key, User, World};
 use crate::clock::unix_time;
-use crate::sync::Ordering;
+use crate::sync::{AtomicBool, Ordering};
 
 /// How far behind and ahead of the server's clock a client's message may be, in seconds.
 const BEHIND_MAX: i64 = 300;
@@ -59,6 +59,8 @@ pub(super) struct Conversation {
     introduced: bool,
     /// Nothing is answered any more.
     deaf: bool,
+    /// Whether updates are sent here, as others look it up.
+    subscribed: Arc<AtomicBool>,
     /// How many messages went out.
     sent: u32,
     last_id: i64,
@@ -73,6 +75,7 @@ impl Conversation {
         user: Arc<User>,
         cipher: Cipher,
         random: fastrand::Rng,
+        subscribed: Arc<AtomicBool>,
     ) -> Self {
         Self {
             world,
@@ -83,6 +86,7 @@ impl Conversation {
             session: 0,
             introduced: false,
             deaf: false,
+            subscribed,
             sent: 0,
             last_id: 0,
             replies: Vec::new(),
@@ -225,6 +229,9 @@ impl Conversation {
         if !self.introduced {
             return Err(Refusal::new(400, "CONNECTION_NOT_INITED"));
         }
+        if !call.without_updates {
+            self.subscribed.store(true, Ordering::Relaxed);
+        }
         carry_out(&self.world, &self.user, call)
     }
 
@@ -294,7 +301,8 @@ mod tests {
         let salt = world.salt(&key);
         let random = fastrand::Rng::with_seed(1);
         let cipher = Cipher::new(&bytes);
-        let conversation = Conversation::new(Arc::clone(&world), key, user, cipher, random);
+        let shared = Arc::clone(&world);
+        let conversation = Conversation::new(shared, key, user, cipher, random, Arc::default());
         let framing = Framing::Full { received: 0, sent: 0 };
         Bench { world, conversation, key: AuthKey::from_bytes(bytes), salt, framing }
     }
@@ -336,6 +344,10 @@ mod tests {
                 query: functions::help::GetConfig {},
             };
             self.say(&functions::InvokeWithLayer { layer: 1, query })
+        }
+
+        fn is_subscribed(&self) -> bool {
+            self.conversation.subscribed.load(Ordering::Relaxed)
         }
     }
 
@@ -398,6 +410,20 @@ mod tests {
         assert_eq!(error(introduced), (406, "AUTH_KEY_DUPLICATED".to_owned()));
         let seen = bench.say(&functions::Ping { ping_id: 3 });
         assert_eq!(heads(&seen), [types::Pong::CONSTRUCTOR_ID]);
+    }
+
+    #[test]
+    fn a_call_subscribes_to_updates_unless_it_asks_to_do_without() {
+        let mut bench = bench([]);
+        let state = || functions::updates::GetState {};
+        bench.say(&state());
+        assert!(!bench.is_subscribed(), "nobody has introduced themselves");
+        bench.conversation.introduced = true;
+        bench.say(&functions::InvokeWithoutUpdates { query: state() });
+        bench.say(&functions::Ping { ping_id: 3 });
+        assert!(!bench.is_subscribed());
+        bench.say(&state());
+        assert!(bench.is_subscribed());
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub(super) struct Call {
     pub(super) id: u32,
     /// Whether it introduces the connection.
     pub(super) introduces: bool,
+    /// Whether it asks not to subscribe the connection to updates.
+    pub(super) without_updates: bool,
     pub(super) what: What,
 }
 
@@ -117,7 +119,7 @@ fn is_notice(id: u32) -> bool {
 
 impl Call {
     fn read(mut id: u32, mut rest: &[u8]) -> Self {
-        let mut introduces = false;
+        let (mut introduces, mut without_updates) = (false, false);
         for _ in 0..WRAPPERS_MAX {
             let inner = match id {
                 INVOKE_WITH_LAYER => rest.get(4..),
@@ -125,15 +127,18 @@ impl Call {
                     introduces = true;
                     after_introduction(rest)
                 }
-                INVOKE_WITHOUT_UPDATES => Some(rest),
+                INVOKE_WITHOUT_UPDATES => {
+                    without_updates = true;
+                    Some(rest)
+                }
                 _ => break,
             };
             match inner.and_then(split) {
                 Some(inner) => (id, rest) = inner,
-                None => return Self { id, introduces, what: What::Malformed },
+                None => return Self { id, introduces, without_updates, what: What::Malformed },
             }
         }
-        Self { id, introduces, what: What::read(id, rest) }
+        Self { id, introduces, without_updates, what: What::read(id, rest) }
     }
 }
 
@@ -239,8 +244,11 @@ mod tests {
     fn wrapped_and_bare_calls_are_read() {
         let config = call(&introduction(functions::help::GetConfig {}));
         assert_eq!((config.introduces, config.what), (true, What::Config));
+        assert!(!config.without_updates);
         let bare = functions::InvokeWithoutUpdates { query: functions::updates::GetState {} };
         assert_eq!((call(&bare).introduces, call(&bare).what), (false, What::State));
+        let inner = functions::InvokeWithoutUpdates { query: functions::updates::GetState {} };
+        assert!(call(&bare).without_updates && call(&introduction(inner)).without_updates);
         let users = functions::users::GetUsers { id: vec![enums::InputUser::UserSelf; 3] };
         assert_eq!(call(&users).what, What::Users(users.id));
         assert_eq!(Request::read(&functions::Ping { ping_id: 7 }.to_bytes()), Request::Ping(7));

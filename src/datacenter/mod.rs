@@ -13,6 +13,8 @@
 //! socket, so that a connection that was closed in time is never held against anybody. The socket
 //! at this end is all that counts, whether the client has been stopped, cut off or turned deaf to.
 //!
+//! Updates are sent to connections that have made a call outside of `invokeWithoutUpdates`.
+//!
 //! It serves what a client needs to connect, `ping`, `users.getUsers`, `messages.sendMessage`,
 //! `updates.getState` and `updates.getDifference`; anything else gets an RPC error. Salts rotate
 //! and must be right, as on the real servers, so that a connection costs here what it costs
@@ -198,8 +200,8 @@ impl DataCentre {
         keys.iter().map(|key| key.live.lock().len()).sum()
     }
 
-    /// Sends an update (`updatesTooLong`) to every connection of an account, and answers to how
-    /// many.
+    /// Sends an update (`updatesTooLong`) to every connection of an account that has subscribed to
+    /// updates, and answers to how many.
     pub fn push_update(&self, account: AccountId) -> usize {
         let world = &self.inner.world;
         let Some(user) = world.user(account) else { return 0 };

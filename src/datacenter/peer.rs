@@ -21,7 +21,7 @@ use super::judge::admit;
 use super::newcomer::Newcomer;
 use super::population::{Key, Live, Order, World};
 use crate::clock::{Instant, now};
-use crate::sync::Ordering;
+use crate::sync::{AtomicBool, Ordering};
 
 /// How much is read at a time, and kept while the connection is idle.
 const READ_LEN: usize = 4096;
@@ -262,7 +262,12 @@ impl Peer {
         };
         self.world.counters.handshakes.add(1);
         let mut random = fastrand::Rng::with_seed(self.world.seed ^ self.newcomer.id << 20);
-        let live = Live { newcomer: Arc::clone(&self.newcomer), orders: self.sender.clone() };
+        let subscribed = Arc::new(AtomicBool::new(false));
+        let live = Live {
+            newcomer: Arc::clone(&self.newcomer),
+            orders: self.sender.clone(),
+            subscribed: Arc::clone(&subscribed),
+        };
         self.key = Some(Arc::clone(&key));
         if admit(&self.world, live, &key, &id).await {
             self.world.counters.key_violations.add(1);
@@ -275,7 +280,7 @@ impl Peer {
         }
         let cipher = Cipher::new(key.secret.expose());
         let world = Arc::clone(&self.world);
-        let mut conversation = Conversation::new(world, key, user, cipher, random);
+        let mut conversation = Conversation::new(world, key, user, cipher, random, subscribed);
         match fault {
             Some(Fault::Close) => return Err(End::Orderly),
             Some(Fault::Reset) => return Err(End::Reset),

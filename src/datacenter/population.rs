@@ -77,6 +77,8 @@ pub(super) struct Key {
 pub(super) struct Live {
     pub(super) newcomer: Arc<Newcomer>,
     pub(super) orders: mpsc::Sender<Order>,
+    /// It has made a call that was not to do without updates.
+    pub(super) subscribed: Arc<AtomicBool>,
 }
 
 /// What a connection is told from outside.
@@ -200,12 +202,13 @@ impl World {
         crate::clock::millis(now().saturating_duration_since(self.started))
     }
 
-    /// Sends a message of the server's own to every connection of a user, and answers to how
-    /// many. A connection that is too slow misses it.
+    /// Sends a message of the server's own to every connection of a user that has subscribed to
+    /// updates, and answers to how many. A connection that is too slow misses it.
     pub(super) fn push(&self, user: &User, body: &[u8]) -> usize {
         let keys = user.keys.lock().clone();
         let live = keys.iter().flat_map(|key| key.live.lock().clone());
-        live.filter(|live| live.orders.try_send(Order::Push(body.to_vec())).is_ok()).count()
+        let subscribed = live.filter(|live| live.subscribed.load(Ordering::Relaxed));
+        subscribed.filter(|live| live.orders.try_send(Order::Push(body.to_vec())).is_ok()).count()
     }
 }
 

@@ -155,6 +155,26 @@ async fn a_message_and_an_update_reach_every_connection_of_the_receiver() {
 }
 
 #[tokio::test]
+async fn a_call_without_updates_is_answered_and_brings_none() {
+    let bench = bench([]).await;
+    let without = || functions::InvokeWithoutUpdates { query: myself() };
+    let users = bench.connect(OWN).await.invoke(&without()).await.unwrap();
+    assert!(matches!(&users[..], [enums::User::User(user)] if user.is_self), "{users:?}");
+    let account = AccountId::bot(9).unwrap();
+    let records = bench.data_centre.enroll(account, 1, None);
+    let mut client = raw::RawClient::connect(record(&records)).await;
+    client.greet().await;
+    for wrapped in [true, false] {
+        match wrapped {
+            true => client.say(&raw::introduction(without())).await.unwrap(),
+            false => client.say(&myself()).await.unwrap(),
+        }
+        client.hear().await.unwrap();
+        assert_eq!(bench.data_centre.push_update(account), usize::from(!wrapped));
+    }
+}
+
+#[tokio::test]
 async fn an_outage_ends_connections_and_refuses_new_ones() {
     let bench = bench([]).await;
     for how in [Fault::Close, Fault::Reset, Fault::Transport { code: 429 }] {
