@@ -61,6 +61,8 @@ pub(super) struct Conversation {
     deaf: bool,
     /// Whether updates are sent here, as others look it up.
     subscribed: Arc<AtomicBool>,
+    /// What the last ping has asked for: to be closed after so long, unless another one comes.
+    closes_in: Option<Duration>,
     /// How many messages went out.
     sent: u32,
     last_id: i64,
@@ -87,6 +89,7 @@ impl Conversation {
             introduced: false,
             deaf: false,
             subscribed,
+            closes_in: None,
             sent: 0,
             last_id: 0,
             replies: Vec::new(),
@@ -96,6 +99,12 @@ impl Conversation {
     /// Answers nothing any more, whatever comes.
     pub(super) fn turn_deaf(&mut self) {
         self.deaf = true;
+    }
+
+    /// After how long the connection is to be closed, if what was heard last arms that timer or
+    /// arms it anew.
+    pub(super) fn take_closes_in(&mut self) -> Option<Duration> {
+        self.closes_in.take()
     }
 
     pub(super) fn replies(&mut self) -> std::vec::Drain<'_, (Duration, Reply)> {
@@ -153,7 +162,9 @@ impl Conversation {
         let (id, request) = (message.id, Request::read(&message.body));
         let body = match &request {
             Request::Nothing => return,
-            Request::Ping(_) | Request::Call(_) => return self.call(id, &request),
+            Request::Ping(_) | Request::PingDelayDisconnect { .. } | Request::Call(_) => {
+                return self.call(id, &request);
+            }
             Request::FutureSalts(count) => answer::future_salts(&self.world, &self.key, id, *count),
             Request::MessageStates(asked) => answer::message_states(id, asked),
             Request::DestroySession(session) => answer::no_such_session(*session),
@@ -216,6 +227,13 @@ impl Conversation {
     fn outcome(&mut self, id: i64, request: &Request) -> Vec<u8> {
         match request {
             Request::Ping(number) => answer::pong(id, *number),
+            Request::PingDelayDisconnect { ping_id, disconnect_delay } => {
+                // A delay that is none, or a negative one, has passed as soon as it is heard.
+                let seconds = u64::try_from(*disconnect_delay).unwrap_or(0);
+                let longest = self.world.disconnect_delay_max.unwrap_or(Duration::MAX);
+                self.closes_in = Some(Duration::from_secs(seconds).min(longest));
+                answer::pong(id, *ping_id)
+            }
             Request::Call(call) => result(id, self.serve(call)),
             _ => unreachable!("BUG: only calls and pings have an outcome"),
         }
@@ -292,7 +310,9 @@ mod tests {
 
     fn bench(rules: impl IntoIterator<Item = FaultRule>) -> Bench {
         let faults = Faults::new(&FaultPlan::new(rules).unwrap());
-        let world = Arc::new(World::new(2, "127.0.0.1:4430".parse().unwrap(), 7, faults));
+        let mut world = World::new(2, "127.0.0.1:4430".parse().unwrap(), 7, faults);
+        world.disconnect_delay_max = Some(Duration::from_secs(100));
+        let world = Arc::new(world);
         let account = AccountId::bot(5).unwrap();
         let record = world.enroll(account, 1, None).remove(0);
         let bytes = *record.key.expose();
@@ -344,6 +364,12 @@ mod tests {
                 query: functions::help::GetConfig {},
             };
             self.say(&functions::InvokeWithLayer { layer: 1, query })
+        }
+
+        /// Asks to be closed after so many seconds, and answers what came of it.
+        fn ask_to_be_closed(&mut self, disconnect_delay: i32) -> Option<Duration> {
+            self.say(&functions::PingDelayDisconnect { ping_id: 3, disconnect_delay });
+            self.conversation.take_closes_in()
         }
 
         fn is_subscribed(&self) -> bool {
@@ -410,6 +436,38 @@ mod tests {
         assert_eq!(error(introduced), (406, "AUTH_KEY_DUPLICATED".to_owned()));
         let seen = bench.say(&functions::Ping { ping_id: 3 });
         assert_eq!(heads(&seen), [types::Pong::CONSTRUCTOR_ID]);
+        assert_eq!(bench.ask_to_be_closed(5), Some(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn only_a_ping_that_asks_for_it_has_a_connection_closed_and_no_later_than_allowed() {
+        let mut bench = bench([]);
+        bench.introduce();
+        bench.say(&functions::Ping { ping_id: 3 });
+        assert_eq!(bench.conversation.take_closes_in(), None);
+        for (asked, seconds) in [(5, 5), (0, 0), (-7, 0), (100, 100), (i32::MAX, 100)] {
+            assert_eq!(bench.ask_to_be_closed(asked), Some(Duration::from_secs(seconds)));
+        }
+        assert_eq!(bench.conversation.take_closes_in(), None, "it was taken");
+    }
+
+    #[test]
+    fn a_ping_that_is_not_carried_out_arms_nothing() {
+        let error = Fault::Error { code: 500, message: "RPC_CALL_FAIL".into() };
+        for fault in [Fault::Silence, Fault::BlackHole, error, Fault::FloodWait { seconds: 60 }] {
+            let mut bench = bench([FaultRule::new("ping", fault.clone())]);
+            assert_eq!(bench.ask_to_be_closed(5), None, "{fault:?}");
+        }
+        for fault in [Fault::Delay(Duration::from_secs(1)), Fault::BadCrc] {
+            let mut bench = bench([FaultRule::new("ping", fault.clone())]);
+            assert_eq!(bench.ask_to_be_closed(5), Some(Duration::from_secs(5)), "{fault:?}");
+        }
+        let mut bench = bench([]);
+        bench.salt ^= 1;
+        assert_eq!(bench.ask_to_be_closed(5), None, "a wrong salt");
+        bench.salt ^= 1;
+        bench.conversation.turn_deaf();
+        assert_eq!(bench.ask_to_be_closed(5), None, "nothing is heard");
     }
 
     #[test]

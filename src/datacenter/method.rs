@@ -33,6 +33,12 @@ pub(super) enum Request {
     Nothing,
     /// Upkeep of the connection, answered without a result around it.
     Ping(i64),
+    /// The same, and has the connection closed if no other one of its kind comes for so many
+    /// seconds.
+    PingDelayDisconnect {
+        ping_id: i64,
+        disconnect_delay: i32,
+    },
     FutureSalts(i32),
     MessageStates(Vec<i64>),
     DestroySession(i64),
@@ -73,7 +79,7 @@ impl Request {
     /// The schema's name of the method.
     pub(super) fn name(&self) -> &'static str {
         match self {
-            Self::Ping(_) => METHODS[0],
+            Self::Ping(_) | Self::PingDelayDisconnect { .. } => METHODS[0],
             Self::Call(call) => name_for_id(call.id),
             _ => "",
         }
@@ -84,8 +90,12 @@ impl Request {
         let Some((id, rest)) = split(body) else { return Self::Nothing };
         let long = || rest.first_chunk().map(|bytes| i64::from_le_bytes(*bytes));
         let service = match id {
-            functions::Ping::CONSTRUCTOR_ID | functions::PingDelayDisconnect::CONSTRUCTOR_ID => {
-                long().map(Self::Ping)
+            functions::Ping::CONSTRUCTOR_ID => long().map(Self::Ping),
+            functions::PingDelayDisconnect::CONSTRUCTOR_ID => {
+                functions::PingDelayDisconnect::from_bytes(rest).ok().map(|it| {
+                    let functions::PingDelayDisconnect { ping_id, disconnect_delay } = it;
+                    Self::PingDelayDisconnect { ping_id, disconnect_delay }
+                })
             }
             functions::GetFutureSalts::CONSTRUCTOR_ID => {
                 functions::GetFutureSalts::from_bytes(rest)
@@ -252,6 +262,16 @@ mod tests {
         let users = functions::users::GetUsers { id: vec![enums::InputUser::UserSelf; 3] };
         assert_eq!(call(&users).what, What::Users(users.id));
         assert_eq!(Request::read(&functions::Ping { ping_id: 7 }.to_bytes()), Request::Ping(7));
+    }
+
+    #[test]
+    fn a_ping_that_asks_for_a_disconnect_is_told_from_one_that_does_not() {
+        let ping = functions::PingDelayDisconnect { ping_id: 7, disconnect_delay: -75 };
+        let bytes = ping.to_bytes();
+        let read = Request::read(&bytes);
+        assert_eq!(read, Request::PingDelayDisconnect { ping_id: 7, disconnect_delay: -75 });
+        assert_eq!(read.name(), "ping");
+        assert_eq!(Request::read(&bytes[..12]), Request::Nothing, "it says no delay");
     }
 
     #[test]

@@ -13,9 +13,16 @@
 //! socket, so that a connection that was closed in time is never held against anybody. The socket
 //! at this end is all that counts, whether the client has been stopped, cut off or turned deaf to.
 //!
+//! As on the real servers, `ping_delay_disconnect` sets a timer: the connection is closed
+//! `disconnect_delay` seconds after the last such ping that was carried out, whatever else is said
+//! and whether or not the client reads. Each such ping sets the timer anew, no other one touches
+//! it, and without one there is no timer. One that a fault strikes sets it only if it gets its
+//! pong, late or damaged. A delay of zero or less has passed at once: the pong goes out, unless
+//! there is latency.
+//!
 //! Updates are sent to connections that have made a call outside of `invokeWithoutUpdates`.
 //!
-//! It serves what a client needs to connect, `ping`, `users.getUsers`, `messages.sendMessage`,
+//! It serves what a client needs to connect, both pings, `users.getUsers`, `messages.sendMessage`,
 //! `updates.getState` and `updates.getDifference`; anything else gets an RPC error. Salts rotate
 //! and must be right, as on the real servers, so that a connection costs here what it costs
 //! there. Faults come from a seeded [`FaultPlan`].
@@ -36,6 +43,7 @@
 
 mod answer;
 mod conversation;
+mod due;
 mod envelope;
 mod faults;
 mod frame;
@@ -86,6 +94,10 @@ pub struct DataCentreOptions {
     pub seed: u64,
     /// What goes wrong.
     pub faults: FaultPlan,
+    /// The longest delay of a `ping_delay_disconnect` that it honours: a client that asks for more
+    /// gets this much, so that nobody who wants to see the end has to wait for 75 seconds. `None`,
+    /// the default, grants whatever is asked for, as the real servers do.
+    pub disconnect_delay_max: Option<Duration>,
 }
 
 impl Default for DataCentreOptions {
@@ -96,6 +108,7 @@ impl Default for DataCentreOptions {
             latency: Duration::ZERO,
             seed: 0,
             faults: FaultPlan::default(),
+            disconnect_delay_max: None,
         }
     }
 }
@@ -127,7 +140,7 @@ impl DataCentre {
     /// # Panics
     /// Outside a tokio runtime with I/O and time enabled.
     pub async fn start(options: DataCentreOptions) -> io::Result<Self> {
-        let DataCentreOptions { listen, dc, latency, seed, faults } = options;
+        let DataCentreOptions { listen, dc, latency, seed, faults, disconnect_delay_max } = options;
         let refuse = |text: String| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         if !listen.ip().is_loopback() {
             return refuse(format!(
@@ -139,8 +152,10 @@ impl DataCentre {
             return refuse(format!("there is no data centre {dc}: choose 1 to 5"));
         }
         let listener = TcpListener::bind(listen).await?;
-        let world = Arc::new(World::new(dc, listener.local_addr()?, seed, Faults::new(&faults)));
+        let mut world = World::new(dc, listener.local_addr()?, seed, Faults::new(&faults));
+        world.disconnect_delay_max = disconnect_delay_max;
         world.set_latency(latency);
+        let world = Arc::new(world);
         let runtime = Handle::current();
         let stop = world.stop.subscribe();
         drop(runtime.spawn(accept(listener, Arc::clone(&world), runtime.clone(), stop)));

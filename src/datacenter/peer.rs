@@ -1,7 +1,7 @@
 //! One connection: its socket, and what is due on it.
 //!
-//! Owns reading, writing and the order in which answers leave. A slow answer delays no other,
-//! and no request costs a task.
+//! Owns reading, writing and the timer that a client has set on its connection. A slow answer
+//! delays no other, and no request costs a task.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -14,6 +14,7 @@ use socket2::SockRef;
 use tokio::sync::{mpsc, watch};
 
 use super::conversation::{Conversation, Reply};
+use super::due::Due;
 use super::envelope::Cipher;
 use super::faults::Fault;
 use super::frame::Framing;
@@ -44,38 +45,13 @@ enum End {
     Orderly,
     /// At once.
     Reset,
+    /// At once, since the client has let the time pass that it had set itself.
+    TimeIsUp,
 }
 
 impl From<io::Error> for End {
     fn from(_: io::Error) -> Self {
         Self::Gone
-    }
-}
-
-/// A reply and when it is due; ties go by the order of asking.
-struct Due {
-    at: Instant,
-    order: u64,
-    reply: Reply,
-}
-
-impl PartialEq for Due {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.order) == (other.at, other.order)
-    }
-}
-
-impl Eq for Due {}
-
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Due {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
     }
 }
 
@@ -92,6 +68,9 @@ pub(super) struct Peer {
     key: Option<Arc<Key>>,
     due: BinaryHeap<Reverse<Due>>,
     asked: u64,
+    /// When the connection ends unless the client asks for more time: never, until it has asked
+    /// for an end at all.
+    closes_at: Option<Instant>,
     sender: mpsc::Sender<Order>,
     orders: mpsc::Receiver<Order>,
 }
@@ -112,6 +91,7 @@ impl Peer {
             key: None,
             due: BinaryHeap::new(),
             asked: 0,
+            closes_at: None,
             sender,
             orders,
         }
@@ -125,8 +105,13 @@ impl Peer {
         };
         match end {
             End::Gone => {}
-            End::Orderly => drop(tokio::time::timeout(FAREWELL, self.part()).await),
+            End::Orderly => {
+                let last = now() + FAREWELL;
+                let last = self.closes_at.map_or(last, |at| at.min(last));
+                drop(tokio::time::timeout_at(last, self.part()).await);
+            }
             End::Reset => drop(self.newcomer.stream.set_zero_linger()),
+            End::TimeIsUp => self.hang_up(),
         }
         // The socket first: whoever waits for the end of `stop` finds every socket closed.
         drop(self);
@@ -145,15 +130,20 @@ impl Peer {
             if let Err(end) = self.send_due().await {
                 return end;
             }
+            // After the reading: a ping that has come in time counts, however late this task runs.
+            if self.closes_at.is_some_and(|at| at <= now()) {
+                return End::TimeIsUp;
+            }
             if let Err(end) = self.wait().await {
                 return end;
             }
         }
     }
 
-    /// Waits until there is something to read, to answer or to obey.
+    /// Waits until there is something to read, to answer or to obey, or until the time is up.
     async fn wait(&mut self) -> Result<(), End> {
-        let next = self.due.peek().map(|Reverse(due)| due.at);
+        let due = self.due.peek().map(|Reverse(due)| due.at);
+        let next = due.into_iter().chain(self.closes_at).min();
         tokio::select! {
             biased;
             ready = self.newcomer.stream.readable() => Ok(ready?),
@@ -238,8 +228,11 @@ impl Peer {
         }
         let Some(conversation) = &mut self.conversation else { return Ok(()) };
         conversation.hear(packet).map_err(|_malformed| End::Gone)?;
-        let latency = self.world.latency();
-        let at = now() + latency;
+        let now = now();
+        if let Some(delay) = conversation.take_closes_in() {
+            self.closes_at = Some(now + delay);
+        }
+        let at = now + self.world.latency();
         for (delay, reply) in conversation.replies() {
             self.due.push(Reverse(Due { at: at + delay, order: self.asked, reply }));
             self.asked += 1;
@@ -356,13 +349,19 @@ impl Peer {
         }
     }
 
+    /// Writes what is to go out. Whoever does not read it is not heard meanwhile either, but is
+    /// not waited for any longer than it has asked to be.
     async fn flush(&mut self) -> Result<(), End> {
         let mut at = 0;
         while at < self.outbox.len() {
             match self.newcomer.stream.try_write(&self.outbox[at..]) {
                 Ok(count) => at += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.newcomer.stream.writable().await?;
+                    tokio::select! {
+                        biased;
+                        () = until(self.closes_at) => return Err(End::TimeIsUp),
+                        ready = self.newcomer.stream.writable() => ready?,
+                    }
                 }
                 Err(_) => return Err(End::Gone),
             }
@@ -387,14 +386,27 @@ impl Peer {
             }
         }
     }
-}
 
-impl Drop for Peer {
-    fn drop(&mut self) {
+    /// Closes the connection, whatever the client may still have to read.
+    fn hang_up(&self) {
+        // The registers first: whoever sees the end may come again at once.
+        self.leave_registers();
+        self.world.counters.closed_by_timer.add(1);
+        // The judge may be looking at the socket, which must not keep it open.
+        SockRef::from(&self.newcomer.stream).shutdown(Shutdown::Both).ok();
+    }
+
+    fn leave_registers(&self) {
         self.world.silent.lock().remove(&self.newcomer.id);
         if let Some(key) = &self.key {
             key.live.lock().retain(|live| live.newcomer.id != self.newcomer.id);
         }
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.leave_registers();
         let open = self.since.elapsed().as_micros();
         self.world.counters.connection_us.add(usize::try_from(open).unwrap_or(usize::MAX));
         self.world.counters.connections.lower();

@@ -34,6 +34,8 @@ pub(super) struct World {
     pub(super) counters: Counters,
     pub(super) faults: ArcSwap<Faults>,
     pub(super) seed: u64,
+    /// The longest that a client may have a connection left open without another ping.
+    pub(super) disconnect_delay_max: Option<Duration>,
     pub(super) refusing: AtomicBool,
     pub(super) stop: watch::Sender<bool>,
     /// Connections that have not spoken yet, in the order in which they came.
@@ -98,6 +100,7 @@ impl World {
             counters: Counters::default(),
             faults: ArcSwap::from_pointee(faults),
             seed,
+            disconnect_delay_max: None,
             refusing: AtomicBool::new(false),
             stop: watch::Sender::new(false),
             silent: Mutex::new(BTreeMap::new()),

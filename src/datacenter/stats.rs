@@ -28,6 +28,8 @@ pub struct DataCentreStats {
     pub bytes_sent: u64,
     /// Updates sent.
     pub updates_pushed: u64,
+    /// Connections closed because no further `ping_delay_disconnect` came in time.
+    pub closed_by_timer: u64,
     /// How often a key was used on a second connection while the first still lived: each would
     /// have cost the account its authorization.
     pub key_violations: u64,
@@ -46,6 +48,7 @@ pub(super) struct Counters {
     pub(super) bytes_received: Counter,
     pub(super) bytes_sent: Counter,
     pub(super) updates_pushed: Counter,
+    pub(super) closed_by_timer: Counter,
     pub(super) key_violations: Counter,
 }
 
@@ -62,6 +65,7 @@ impl Counters {
             bytes_received: self.bytes_received.read(),
             bytes_sent: self.bytes_sent.read(),
             updates_pushed: self.updates_pushed.read(),
+            closed_by_timer: self.closed_by_timer.read(),
             key_violations: self.key_violations.read(),
         }
     }

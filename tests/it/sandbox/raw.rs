@@ -4,7 +4,7 @@ use grammers_crypto::{AuthKey, DequeBuffer, decrypt_data_v2, encrypt_data_v2};
 use grammers_mtproto::transport::{Abridged, Error, Full, Intermediate, Transport};
 use telepool::telegram::client::tl::Serializable;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::*;
 
@@ -32,6 +32,14 @@ impl RawClient {
     ) -> Self {
         let stream = TcpStream::connect(record.address).await.unwrap();
         Self::on(stream, record, outgoing, incoming)
+    }
+
+    /// One that takes in next to nothing until it reads.
+    pub(super) async fn connect_narrowly(record: &SessionRecord) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let stream = socket.connect(record.address).await.unwrap();
+        Self::on(stream, record, Box::new(Full::new()), Box::new(Full::new()))
     }
 
     fn on(
