@@ -296,6 +296,10 @@ fn bad_input_is_refused_by_name_before_anything_starts() {
         (vec!["serve", "--sessions", "/none"], "--sessions /none: cannot be read"),
         (vec!["serve", "--sessions", "/none"], "give a file with one line of JSON per session"),
         (vec!["serve", "--sessions", broken], "line 1"),
+        (
+            vec!["serve", "--sessions", broken, "--disconnect-delay-max", "1s"],
+            "--disconnect-delay-max belongs to --sandbox",
+        ),
         (vec!["serve", "--sandbox", "--state", broken], "cannot be used with"),
         (vec!["datacenter", "--out", "/none/x", "--listen", &taken], "cannot listen"),
         (vec!["datacenter", "--out", broken], "not overwritten"),

@@ -38,6 +38,9 @@ pub(crate) struct SandboxArguments {
     /// What goes wrong: `none`, `mixed`, or a TOML file of rules [default: none].
     #[arg(long, value_name = "none|mixed|FILE")]
     faults: Option<String>,
+    /// The longest delay of a `ping_delay_disconnect` that is honoured; without it, any.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    disconnect_delay_max: Option<Duration>,
     /// What faults, sessions and the pool's own chances are drawn from; random without it.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) seed: Option<u64>,
@@ -58,6 +61,7 @@ impl SandboxArguments {
             ("--sessions-per-account", self.sessions_per_account.is_some()),
             ("--latency", self.latency.is_some()),
             ("--faults", self.faults.is_some()),
+            ("--disconnect-delay-max", self.disconnect_delay_max.is_some()),
         ];
         given.into_iter().find(|(_, is_given)| *is_given).map(|(flag, _)| flag)
     }
@@ -99,6 +103,7 @@ impl SandboxArguments {
         options.latency = self.latency();
         options.seed = seed;
         options.faults = plan;
+        options.disconnect_delay_max = self.disconnect_delay_max;
         let data_centre = DataCentre::start(options).await.map_err(|error| {
             Failure::refused(format!("the data centre cannot listen on {listen}: {error}"))
         })?;

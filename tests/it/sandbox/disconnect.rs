@@ -175,3 +175,37 @@ async fn in_a_black_hole_a_timer_fires_and_none_is_set() {
     assert!(counterpart.until_hung_up().await > 0);
     assert_eq!((data_centre.stats().faults_injected, data_centre.live_connections(OWN)), (4, 1));
 }
+
+#[cfg(feature = "cli")]
+#[tokio::test]
+async fn the_command_caps_delays_and_tells_what_the_timer_has_closed() {
+    use std::io::Read;
+    use std::process::Stdio;
+
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("sessions.jsonl");
+    let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_telepool"))
+        .args(["datacenter", "--until-eof", "--accounts=1", "--sessions-per-account=1"])
+        .args(["--latency=0ms", "--disconnect-delay-max=100ms", "--duration=60s", "--out"])
+        .arg(&out)
+        .env_remove("TELEPOOL_LOG")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let written = || std::fs::read_to_string(&out).is_ok_and(|text| text.ends_with('\n'));
+    wait_until("the sessions are written", written).await;
+    let file = std::io::BufReader::new(std::fs::File::open(&out).unwrap());
+    let data_centres = telepool::session::DataCentres::production();
+    let record = telepool::session::lines::read(file, &data_centres).next().unwrap().unwrap();
+    let mut client = client(&record).await;
+    client.say(&closing_in(75)).await.unwrap();
+    assert!(client.until_hung_up().await > 0);
+    drop(process.stdin.take());
+    let mut told = String::new();
+    process.stdout.take().unwrap().read_to_string(&mut told).unwrap();
+    process.wait().unwrap();
+    let stats: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(stats["closed_by_timer"], 1, "{told}");
+}
