@@ -74,8 +74,8 @@ pub trait Manager: Send + Sync + 'static {
     }
 
     /// A session has been quarantined, or with `None` serves again. To be kept where it outlasts
-    /// the process: a session that the server has voided must not be dialled after a restart
-    /// either. Called on the way of whoever met the error: it must be quick.
+    /// the process, if the reason [is](QuarantineReason::is_kept): a session that the server has
+    /// voided must not be dialled after a restart either. Called on the way of whoever met the error: it must be quick.
     fn latch(&self, account: AccountId, slot: u16, reason: Option<QuarantineReason>) {
         let _ = (account, slot, reason);
     }
@@ -186,19 +186,22 @@ pub enum QuarantineReason {
     Dead,
     /// The session's settings are wrong for its server.
     Misconfigured,
+    /// This build cannot use the session's settings (a proxy).
+    Unsupported,
     /// An operator asked for it.
     Operator,
 }
 
 impl QuarantineReason {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::KeyDuplicated,
         Self::NeedsLogin,
         Self::Deactivated,
         Self::Suspect,
         Self::Dead,
         Self::Misconfigured,
+        Self::Unsupported,
         Self::Operator,
     ];
 
@@ -212,6 +215,7 @@ impl QuarantineReason {
             Self::Suspect => "suspect",
             Self::Dead => "dead",
             Self::Misconfigured => "misconfigured",
+            Self::Unsupported => "unsupported",
             Self::Operator => "operator",
         }
     }
@@ -225,8 +229,28 @@ impl QuarantineReason {
             Self::Deactivated => "nothing here helps: Telegram has deactivated the account",
             Self::Suspect => "wait: it is dialled once more by itself, or reinstate it sooner",
             Self::Dead => "log in again: the server does not know this authorization",
-            Self::Misconfigured => "correct the session's data centre, then reinstate it",
+            Self::Misconfigured => {
+                "correct the session's data centre or address, then reinstate it (telepool state \
+                 reinstate)"
+            }
+            Self::Unsupported => "remove the session's proxy, or use a build that can dial by it",
             Self::Operator => "reinstate it when it is wanted again",
+        }
+    }
+
+    /// Whether it is to be kept past the process. What no server and no operator has said is not:
+    /// it is found out again without a dial, or is no longer so.
+    #[must_use]
+    pub const fn is_kept(self) -> bool {
+        match self {
+            Self::Unsupported => false,
+            Self::KeyDuplicated
+            | Self::NeedsLogin
+            | Self::Deactivated
+            | Self::Suspect
+            | Self::Dead
+            | Self::Misconfigured
+            | Self::Operator => true,
         }
     }
 }

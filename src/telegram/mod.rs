@@ -27,6 +27,7 @@
 //! | transport code 404 | the same, after one more try; the key is never replaced |
 //! | transport code 429 | the breaker of the egress opens: 1 dial in 1 s, 2 in 4 s, 3 in 8 s, until one succeeds |
 //! | transport code 444, 303 `USER_MIGRATE_X` | the session is quarantined: its data centre is wrong |
+//! | none: the session has a proxy, by which this build cannot dial | the session is quarantined without a dial, and not past the process, since no server has said so ([`QuarantineReason::is_kept`](crate::QuarantineReason::is_kept)) |
 //! | 420 `FLOOD_WAIT_X` | the method of the account rests for X seconds; [`Account::invoke`](crate::Account::invoke) sits a short one out, the others get [`InvokeError::RetryAfter`] |
 //! | 420 `FLOOD_PREMIUM_WAIT_X` | the same: only methods that move files give it |
 //! | 420 while logging in | the account's next dial waits for X seconds |

@@ -29,8 +29,11 @@ pub fn react(error: &TelegramError) -> Reaction {
     match error {
         TelegramError::Rpc { code, name, value, method } => rpc(*code, name, *value, *method),
         TelegramError::Transport { code: 429 } => Reaction::TripBreaker,
-        TelegramError::Transport { code: 444 } | TelegramError::ProxyUnsupported => {
+        TelegramError::Transport { code: 444 } => {
             Reaction::QuarantineSession(QuarantineReason::Misconfigured)
+        }
+        TelegramError::ProxyUnsupported => {
+            Reaction::QuarantineSession(QuarantineReason::Unsupported)
         }
         TelegramError::KeyUnknown { strikes } if *strikes < STRIKES_MAX => Reaction::Discard,
         TelegramError::KeyUnknown { .. } | TelegramError::KeyChanged => {

@@ -83,7 +83,7 @@ impl Samples {
 
 const REASONS: &str = "idle age broken check_failed excess quarantine requested drain shutdown";
 const QUARANTINES: &str =
-    "key_duplicated needs_login deactivated suspect dead misconfigured operator";
+    "key_duplicated needs_login deactivated suspect dead misconfigured unsupported operator";
 const OPENS: &str = "ok timeout refused auth handshake io cancelled";
 
 /// Every metric, with its labels and all their values.

@@ -120,7 +120,7 @@ fn every_failure_of_a_connection_has_its_reaction() {
 fn what_we_say_ourselves_has_its_reaction() {
     let account = crate::account::AccountId::bot(1).unwrap();
     let suspect = Reaction::QuarantineSession(QuarantineReason::Suspect);
-    let misconfigured = Reaction::QuarantineSession(QuarantineReason::Misconfigured);
+    let unsupported = Reaction::QuarantineSession(QuarantineReason::Unsupported);
     let after = Duration::from_secs(1);
     for (error, reaction, class) in [
         (TelegramError::KeyUnknown { strikes: 1 }, Reaction::Discard, ErrorKind::Auth),
@@ -129,7 +129,7 @@ fn what_we_say_ourselves_has_its_reaction() {
         (TelegramError::Timeout { after }, Reaction::Doubt, ErrorKind::Timeout),
         (Refusal::TooShort { len: 1 }.into(), Reaction::Keep, ErrorKind::Protocol),
         (TelegramError::NoSession { account, slot: 0 }, Reaction::Discard, ErrorKind::Auth),
-        (TelegramError::ProxyUnsupported, misconfigured, ErrorKind::Protocol),
+        (TelegramError::ProxyUnsupported, unsupported, ErrorKind::Protocol),
     ] {
         assert_eq!((react(&error), kind(&error)), (reaction, class), "{error}");
     }
