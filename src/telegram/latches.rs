@@ -1,33 +1,54 @@
 //! Quarantines that outlast the process, in a file.
 //!
-//! Owns the file and the thread that writes it. A quarantine is bound to the authorization key it
-//! was imposed on, by the key's public id: a new login in the same slot is not concerned.
+//! Owns the source that keeps them, and what an operator may do to the file. A quarantine is bound
+//! to the authorization key it was imposed on, by the key's public id, wherever the key stands: a
+//! session that is moved to another slot or account stays quarantined, and a new login in its place
+//! is not concerned.
 //!
-//! The file holds one JSON object per line and is replaced as a whole: written beside, synced,
-//! renamed. Whenever the machine stops, the old file or the new one is there. Whoever imposes a
-//! quarantine does not wait for that; a crash within the few milliseconds forgets it, which costs
-//! the session one more refused dial.
+//! The file holds one JSON object per line (`file`, `lines`), where its path leads (`place`).
+//! One process keeps quarantines in it at a time (`lock`): two would dial what the other has learnt
+//! is over. Whoever imposes a quarantine does not wait for the disk, which is a thread's work
+//! (`keeper`); a crash within the few milliseconds forgets it, which costs the session one more
+//! refused dial.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
+use self::file::StateFile;
+use self::keeper::{Flush, Keeper, Memory, Told, is_leaving, leave};
+use self::lock::FileLock;
 use super::source::{SessionProfile, SessionSource};
 use crate::account::AccountId;
-use crate::clock::unix_time;
+use crate::clock::{now, unix_time};
 use crate::manager::QuarantineReason;
-use crate::session::{AuthKey, SessionRecord};
+use crate::session::SessionRecord;
 use crate::sync::Mutex;
 
-/// How long a file may be: a million quarantined sessions fit.
-const FILE_LEN_MAX: u64 = 256 * 1024 * 1024;
+mod error;
+mod file;
+mod keeper;
+mod lines;
+mod lock;
+mod place;
+
+pub use self::error::LatchFileError;
+pub use self::lines::{KeyId, Latched, ParseKeyIdError};
+pub use self::lock::LockHolder;
+
+/// How long the last write of the same file may take, of a `LatchFile` that this process has
+/// dropped.
+const LEAVING_MAX: Duration = Duration::from_secs(10);
+/// How often it is looked whether that has ended.
+const LEAVING_STEP: Duration = Duration::from_millis(2);
 
 /// A source of sessions whose quarantines are kept in a file.
+///
+/// The file is held for as long as this lives, by a lock on a file beside it (`.lock` is added to
+/// the name), which stays. Lines that somebody else adds meanwhile stay as well, and count from the
+/// next change on. What cannot be written is tried again until it can.
 ///
 /// ```no_run
 /// use telepool::telegram::{LatchFile, MemorySource};
@@ -41,94 +62,75 @@ const FILE_LEN_MAX: u64 = 256 * 1024 * 1024;
 /// ```
 pub struct LatchFile<S> {
     source: S,
-    latches: Arc<Mutex<Latches>>,
+    file: StateFile,
+    memory: Arc<Mutex<Memory>>,
     /// Told of every change, and by whom the thread learns that there will be no more.
-    changed: mpsc::Sender<Told>,
-}
-
-type Latches = BTreeMap<(AccountId, u16), Latch>;
-
-enum Told {
-    Changed,
-    /// Answer when everything before this is written.
-    Flush(mpsc::SyncSender<()>),
-}
-
-#[derive(Clone, Debug)]
-struct Latch {
-    key: String,
-    reason: QuarantineReason,
-    since: u64,
-}
-
-/// One line of the file.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    account: String,
-    slot: u16,
-    key_id: String,
-    reason: String,
-    /// Seconds since 1970.
-    since: u64,
-}
-
-/// Why a file of quarantines cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum LatchFileError {
-    /// It cannot be read, or not be written where it is.
-    #[error("{path}: {error}: choose another place for the state file, or give access to it")]
-    Io {
-        /// Which file.
-        path: PathBuf,
-        /// What went wrong.
-        #[source]
-        error: io::Error,
-    },
-    /// A line that was not written by this library.
-    #[error(
-        "{path}, line {line}: {problem}: correct the line, or remove it to lift the quarantine"
-    )]
-    Line {
-        /// Which file.
-        path: PathBuf,
-        /// Which line, from 1.
-        line: usize,
-        /// What is wrong with it.
-        problem: String,
-    },
+    told: mpsc::Sender<Told>,
 }
 
 impl<S: SessionSource> LatchFile<S> {
-    /// Reads a file of quarantines, or begins one.
+    /// Reads a file of quarantines, or begins one, and holds it.
     ///
     /// # Errors
-    /// The file cannot be read, a line of it makes no sense, or it cannot be written.
-    pub fn open(path: impl Into<PathBuf>, source: S) -> Result<Self, LatchFileError> {
-        let path = path.into();
-        let latches = read(&path)?;
+    /// Another process holds the file, it cannot be read, a line of it makes no sense, it cannot be
+    /// written, or something else than a file stands there.
+    pub fn open(path: impl AsRef<Path>, source: S) -> Result<Self, LatchFileError> {
+        let file = StateFile::at(path.as_ref())?;
+        let lock = hold(&file)?;
         // Written at once: that it cannot be is better known before it matters.
-        write(&path, &latches).map_err(|error| LatchFileError::Io { path: path.clone(), error })?;
-        let latches = Arc::new(Mutex::new(latches));
-        let (changed, told) = mpsc::channel();
+        let known = file.update(true, Default::default, |_| ())?;
+        let memory = Arc::new(Mutex::new(Memory::of(known)));
+        let (told, heard) = mpsc::channel();
+        let keeper = Keeper::new(file.clone(), lock, Arc::clone(&memory));
         let thread = std::thread::Builder::new().name("telepool-latches".to_owned());
-        let keeper = Keeper { path: path.clone(), latches: Arc::clone(&latches) };
-        let begun = thread.spawn(move || keeper.keep(&told));
-        begun.map_err(|error| LatchFileError::Io { path, error })?;
-        Ok(Self { source, latches, changed })
+        let begun = thread.spawn(move || keeper.keep(&heard));
+        begun.map_err(|error| LatchFileError::io(file.path(), error))?;
+        Ok(Self { source, file, memory, told })
     }
 
-    /// Waits until every quarantine so far is in the file. Answers whether it is, in time.
+    /// Waits until every quarantine so far is in the file. Answers whether it is, in time; what
+    /// fails is tried again until then.
     pub fn flush(&self, limit: Duration) -> bool {
         let (done, written) = mpsc::sync_channel(1);
-        self.changed.send(Told::Flush(done)).is_ok() && written.recv_timeout(limit).is_ok()
+        let flush = Flush { done, until: now().checked_add(limit) };
+        self.told.send(Told::Flush(flush)).is_ok() && written.recv_timeout(limit).is_ok()
     }
 
-    /// How many sessions are quarantined.
+    /// How many keys are quarantined, also those that no session of the source has.
     #[must_use]
     pub fn quarantined(&self) -> usize {
-        self.latches.lock().len()
+        self.memory.lock().known().len()
+    }
+
+    /// The sessions of the source that are quarantined, in the order of accounts and slots, each
+    /// where its key stands now. A source that does not tell [its
+    /// accounts](SessionSource::all_accounts) is asked for the places that the file names.
+    #[must_use]
+    pub fn latches(&self) -> Vec<Latched> {
+        let known = self.memory.lock().known().clone();
+        if known.is_empty() {
+            return Vec::new();
+        }
+        let mut places = BTreeSet::new();
+        match self.source.all_accounts() {
+            Some(accounts) => {
+                for account in accounts {
+                    let sessions = self.source.profile(account).map_or(0, |it| it.sessions);
+                    places.extend((0..sessions).map(|slot| (account, slot)));
+                }
+            }
+            None => places.extend(known.values().map(|it| (it.account, it.slot))),
+        }
+        let of_place = |(account, slot)| {
+            let latched = known.get(&self.key_id(account, slot)?)?;
+            Some(Latched { account, slot, ..*latched })
+        };
+        places.into_iter().filter_map(of_place).collect()
+    }
+
+    /// The key that stands at a place.
+    fn key_id(&self, account: AccountId, slot: u16) -> Option<KeyId> {
+        Some(KeyId::of(&self.source.session(account, slot)?.key))
     }
 }
 
@@ -145,146 +147,97 @@ impl<S: SessionSource> SessionSource for LatchFile<S> {
         self.source.members(group)
     }
 
+    fn all_accounts(&self) -> Option<Vec<AccountId>> {
+        self.source.all_accounts()
+    }
+
     fn load(&self, account: AccountId, slot: u16) -> Option<QuarantineReason> {
-        let latch = self.latches.lock().get(&(account, slot)).cloned()?;
-        let record = self.source.session(account, slot)?;
-        (key_id(&record.key) == latch.key).then_some(latch.reason)
+        // Mostly there is none, and nothing to hash.
+        if self.memory.lock().known().is_empty() {
+            return None;
+        }
+        let key = self.key_id(account, slot)?;
+        self.memory.lock().known().get(&key).map(|latched| latched.reason)
     }
 
     fn latch(&self, account: AccountId, slot: u16, reason: Option<QuarantineReason>) {
-        {
-            let mut latches = self.latches.lock();
-            match reason {
-                None => {
-                    if latches.remove(&(account, slot)).is_none() {
-                        return;
-                    }
-                }
-                Some(reason) => {
-                    let Some(record) = self.source.session(account, slot) else { return };
-                    let since = unix_time().as_secs();
-                    let latch = Latch { key: key_id(&record.key), reason, since };
-                    latches.insert((account, slot), latch);
-                }
+        if reason.is_some_and(|reason| !reason.is_kept()) {
+            return;
+        }
+        let Some(key_id) = self.key_id(account, slot) else { return };
+        match reason {
+            None => self.memory.lock().lift(key_id),
+            Some(reason) => {
+                let since = unix_time().as_secs();
+                self.memory.lock().latch(Latched { account, slot, key_id, reason, since });
             }
         }
-        // Without its thread there is no file any more, which the thread has told.
-        self.changed.send(Told::Changed).ok();
+        // Without its thread there is no file any more, which `flush` tells.
+        self.told.send(Told::Changed).ok();
     }
 }
 
 impl<S> fmt::Debug for LatchFile<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LatchFile")
-            .field("quarantined", &self.latches.lock().len())
+            .field("file", &self.file)
+            .field("quarantined", &self.memory.lock().known().len())
             .finish_non_exhaustive()
     }
 }
 
-/// What the thread needs.
-struct Keeper {
-    path: PathBuf,
-    latches: Arc<Mutex<Latches>>,
+impl<S> Drop for LatchFile<S> {
+    fn drop(&mut self) {
+        // The thread ends with the last sender, after it has written what is left.
+        leave(self.file.path());
+    }
 }
 
-impl Keeper {
-    /// Writes the file after each change, once for all those that came meanwhile.
-    fn keep(&self, told: &mpsc::Receiver<Told>) {
-        while let Ok(first) = told.recv() {
-            let mut waiting = Vec::new();
-            for told in std::iter::once(first).chain(told.try_iter()) {
-                if let Told::Flush(done) = told {
-                    waiting.push(done);
-                }
+/// Takes the lock of a file, which another `LatchFile` of this process may be about to give up.
+fn hold(file: &StateFile) -> Result<FileLock, LatchFileError> {
+    let until = now() + LEAVING_MAX;
+    loop {
+        // Looked at first: who has gone in between has given the lock up before.
+        let is_leaving = is_leaving(file.path());
+        match file.lock() {
+            Err(LatchFileError::InUse { .. }) if is_leaving && now() < until => {
+                std::thread::sleep(LEAVING_STEP);
             }
-            let latches = self.latches.lock().clone();
-            if let Err(error) = write(&self.path, &latches) {
-                tracing::error!(path = %self.path.display(), %error, "quarantines are not kept");
-                // Whoever waits is told by the end of its channel.
-                continue;
-            }
-            for done in waiting {
-                done.send(()).ok();
-            }
+            held => return held,
         }
     }
 }
 
-fn read(path: &Path) -> Result<Latches, LatchFileError> {
-    let failed = |error| LatchFileError::Io { path: path.to_owned(), error };
-    let text = match std::fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Latches::new()),
-        Err(error) => return Err(failed(error)),
-        Ok(about) if about.len() > FILE_LEN_MAX => {
-            return Err(failed(io::Error::other("it is far too long for a file of quarantines")));
-        }
-        Ok(_) => std::fs::read_to_string(path).map_err(failed)?,
-    };
-    let mut latches = Latches::new();
-    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let (place, latch) = parse(line).map_err(|problem| LatchFileError::Line {
-            path: path.to_owned(),
-            line: index + 1,
-            problem,
-        })?;
-        latches.insert(place, latch);
-    }
-    Ok(latches)
+/// What a file of quarantines says, in the order of accounts and slots. It need not be held: it is
+/// always replaced as a whole.
+///
+/// # Errors
+/// There is no such file, it cannot be read, or a line of it makes no sense.
+pub fn read_latches(path: impl AsRef<Path>) -> Result<Vec<Latched>, LatchFileError> {
+    let file = StateFile::at(path.as_ref())?;
+    let found = file.read()?;
+    let missing = || LatchFileError::io(file.path(), std::io::ErrorKind::NotFound.into());
+    found.map(|latches| lines::sorted(&latches)).ok_or_else(missing)
 }
 
-fn parse(line: &str) -> Result<((AccountId, u16), Latch), String> {
-    let line: Line = serde_json::from_str(line).map_err(|error| error.to_string())?;
-    let account: AccountId =
-        line.account.parse().map_err(|error: crate::ParseAccountError| error.to_string())?;
-    let reasons = QuarantineReason::ALL.into_iter();
-    let reason = reasons.into_iter().find(|reason| reason.label() == line.reason);
-    let reason = reason.ok_or_else(|| format!("there is no reason {:?}", line.reason))?;
-    Ok(((account, line.slot), Latch { key: line.key_id, reason, since: line.since }))
-}
-
-/// Replaces the file as a whole.
-fn write(path: &Path, latches: &Latches) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    // Readable by its owner alone: phone numbers stand in it.
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    {
-        let mut out = io::BufWriter::new(&mut file);
-        for ((account, slot), latch) in latches {
-            let line = Line {
-                account: account.reveal().to_string(),
-                slot: *slot,
-                key_id: latch.key.clone(),
-                reason: latch.reason.label().to_owned(),
-                since: latch.since,
-            };
-            serde_json::to_writer(&mut out, &line)?;
-            out.write_all(b"\n")?;
-        }
-        out.flush()?;
-    }
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    keep_rename(folder)
-}
-
-/// A rename outlasts the machine when its folder is written.
-#[cfg(unix)]
-fn keep_rename(folder: &Path) -> io::Result<()> {
-    std::fs::File::open(folder)?.sync_all()
-}
-
-/// Elsewhere a folder cannot be written by itself, and need not be.
-#[cfg(not(unix))]
-fn keep_rename(_folder: &Path) -> io::Result<()> {
-    Ok(())
-}
-
-/// The public id of a key, as it stands in front of every message.
-fn key_id(key: &AuthKey) -> String {
-    key.id().iter().map(|byte| format!("{byte:02x}")).collect()
+/// Lifts the quarantines of a file that are meant, and answers which they were. The file is held
+/// meanwhile.
+///
+/// # Errors
+/// As with [`read_latches`]; another process holds the file, or it cannot be written.
+pub fn lift_latches(
+    path: impl AsRef<Path>,
+    is_meant: impl Fn(&Latched) -> bool,
+) -> Result<Vec<Latched>, LatchFileError> {
+    read_latches(&path)?;
+    let file = StateFile::at(path.as_ref())?;
+    let _lock = hold(&file)?;
+    let mut lifted = Default::default();
+    file.update(false, Default::default, |latches| {
+        let all = std::mem::take(latches);
+        (lifted, *latches) = all.into_iter().partition(|(_, latched)| is_meant(latched));
+    })?;
+    Ok(lines::sorted(&lifted))
 }
 
 #[cfg(test)]

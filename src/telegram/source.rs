@@ -31,6 +31,11 @@ pub trait SessionSource: Send + Sync + 'static {
         None
     }
 
+    /// Every account, or `None` if the source keeps no such list.
+    fn all_accounts(&self) -> Option<Vec<AccountId>> {
+        None
+    }
+
     /// Why a session is quarantined, if [`latch`](Self::latch) was told so before.
     fn load(&self, account: AccountId, slot: u16) -> Option<QuarantineReason> {
         let _ = (account, slot);
@@ -38,9 +43,10 @@ pub trait SessionSource: Send + Sync + 'static {
     }
 
     /// A session has been quarantined, or with `None` serves again. A source that outlasts the
-    /// process keeps it with the session and gives it back in [`load`](Self::load), or the session
-    /// is dialled again after a restart. [`LatchFile`](super::LatchFile) does so for sources that
-    /// do not.
+    /// process keeps it with the session's key and gives it back in [`load`](Self::load), or the
+    /// session is dialled again after a restart; reasons that are [not
+    /// kept](QuarantineReason::is_kept) end with the process. [`LatchFile`](super::LatchFile) does so
+    /// for sources that do not.
     fn latch(&self, account: AccountId, slot: u16, reason: Option<QuarantineReason>) {
         let _ = (account, slot, reason);
     }
@@ -57,6 +63,10 @@ impl<S: SessionSource> SessionSource for Arc<S> {
 
     fn members(&self, group: &str) -> Option<Arc<[AccountId]>> {
         (**self).members(group)
+    }
+
+    fn all_accounts(&self) -> Option<Vec<AccountId>> {
+        (**self).all_accounts()
     }
 
     fn load(&self, account: AccountId, slot: u16) -> Option<QuarantineReason> {
@@ -159,6 +169,10 @@ impl SessionSource for MemorySource {
 
     fn members(&self, group: &str) -> Option<Arc<[AccountId]>> {
         Some(self.groups.get(group).cloned().unwrap_or_default())
+    }
+
+    fn all_accounts(&self) -> Option<Vec<AccountId>> {
+        Some(self.accounts().collect())
     }
 
     fn load(&self, account: AccountId, slot: u16) -> Option<QuarantineReason> {

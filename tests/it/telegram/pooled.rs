@@ -1,10 +1,13 @@
 //! The pool over real connections: calls go through, and no key is ever on two connections.
 
+use std::sync::Arc;
+
+use telepool::telegram::{LatchFile, SessionSource};
 use telepool::{AcquireError, Pool};
 
 use super::*;
 
-fn pool_of(manager: GrammersManager<MemorySource>) -> Pool<GrammersManager<MemorySource>> {
+fn pool_of<S: SessionSource>(manager: GrammersManager<S>) -> Pool<GrammersManager<S>> {
     Pool::builder(manager)
         .configure(|config| {
             config.dial.per_second = 2000;
@@ -96,4 +99,48 @@ async fn a_session_that_was_revoked_while_it_was_idle_ends_in_quarantine() {
     assert_eq!(pool.close().await.left, 0);
     quiet(&server).await;
     assert_eq!(server.violations(), 0);
+}
+
+/// What no server has said is no reason to leave a session alone once it can be dialled.
+#[tokio::test]
+async fn a_session_serves_as_soon_as_its_proxy_is_gone_also_with_a_state_file() {
+    let server = Server::start();
+    let key = [7; 256];
+    server.enroll(key);
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state.jsonl");
+    let mut record = SessionRecord {
+        account: account(),
+        slot: 0,
+        dc: DC,
+        address: server.address,
+        user_id: 1,
+        is_bot: false,
+        key: AuthKey::new(key),
+        group: None,
+        proxy: Some("socks5://127.0.0.1:9".into()),
+    };
+    let source = MemorySource::new([record.clone()]).unwrap();
+    let kept = Arc::new(LatchFile::open(&state, source).unwrap());
+    let pool = pool_of(GrammersManager::new(Arc::clone(&kept), settings()));
+    pool.acquire(account()).await.unwrap_err();
+    let refused = pool.acquire(account()).await.unwrap_err();
+    let reason = QuarantineReason::Unsupported;
+    let quarantined =
+        matches!(&refused, AcquireError::Quarantined { reason: it, .. } if *it == reason);
+    assert!(quarantined && refused.to_string().contains("remove the session's proxy"), "{refused}");
+    pool.close().await;
+    assert!(kept.flush(Duration::from_secs(60)));
+    assert_eq!(std::fs::read_to_string(&state).unwrap(), "");
+    drop((pool, kept));
+    // The pool's last task may outlast it by a moment, and hold the file.
+    record.proxy = None;
+    let other = folder.path().join("other.jsonl");
+    std::fs::copy(&state, &other).unwrap();
+    let source = MemorySource::new([record]).unwrap();
+    let source = LatchFile::open(&other, source).unwrap();
+    let pool = pool_of(GrammersManager::new(source, settings()));
+    drop(pool.acquire(account()).await.unwrap());
+    assert_eq!(pool.close().await.left, 0);
+    quiet(&server).await;
 }

@@ -1,0 +1,76 @@
+//! What can be wrong with a file of quarantines, and what would do instead.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::LockHolder;
+
+/// Why a file of quarantines cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LatchFileError {
+    /// It cannot be read, or not be written where it is.
+    #[error("{path}: {error}: {}", remedy(.error))]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What went wrong.
+        #[source]
+        error: io::Error,
+    },
+    /// A line that was not written by this library.
+    #[error(
+        "{path}, line {line}: {problem}: correct the line, or remove it to lift the quarantine"
+    )]
+    Line {
+        /// Which file.
+        path: PathBuf,
+        /// Which line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Somebody else keeps quarantines in it: two would dial what the other has learnt is over.
+    #[error(
+        "{path} is held by {}: end that process first, or keep the quarantines in another file",
+        whom(.holder)
+    )]
+    InUse {
+        /// Which file.
+        path: PathBuf,
+        /// Who holds it, if that is known.
+        holder: Option<LockHolder>,
+    },
+    /// What stands there cannot be replaced by a file.
+    #[error("{path} is {what}: name a regular file, or one that is not there yet")]
+    NotAFile {
+        /// Where that stands.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+}
+
+impl LatchFileError {
+    pub(super) fn io(path: &Path, error: io::Error) -> Self {
+        Self::Io { path: path.to_owned(), error }
+    }
+}
+
+/// What would help against an error of the system.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        // A rename cannot replace what something is mounted on.
+        io::ErrorKind::ResourceBusy => {
+            "it is mounted by itself, so that it cannot be replaced: mount its folder instead"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "make room there, or choose another place for the state file"
+        }
+        _ => "choose another place for the state file, or give access to it",
+    }
+}
+
+fn whom(holder: &Option<LockHolder>) -> String {
+    holder.as_ref().map_or_else(|| "another process".to_owned(), LockHolder::to_string)
+}

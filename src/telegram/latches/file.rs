@@ -1,0 +1,204 @@
+//! The file itself: read, and replaced as a whole.
+//!
+//! Owns what is done with the disk. It is written beside, synced and renamed: whenever the machine
+//! stops, the old file or the new one is there. Never writes over what it has not read.
+
+use std::fs::{File, Metadata};
+use std::io::{self, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::LatchFileError;
+use super::lines::{self, Latches};
+use super::lock::{FileLock, LockError};
+use super::place::{folder, is_there, resolve};
+
+/// How long a file may be: a million quarantined sessions fit.
+const FILE_LEN_MAX: u64 = 256 * 1024 * 1024;
+/// How often it is begun anew because the file has changed meanwhile.
+const CHANGES_MAX: u32 = 5;
+
+/// A file of quarantines where it really stands.
+#[derive(Clone, Debug)]
+pub(super) struct StateFile {
+    path: PathBuf,
+}
+
+/// By what it is noticed that somebody else has written a file.
+#[derive(Debug, PartialEq, Eq)]
+struct Stamp {
+    len: u64,
+    modified: Option<SystemTime>,
+    number: u64,
+}
+
+impl Stamp {
+    fn of(found: &Metadata) -> Self {
+        #[cfg(unix)]
+        let number = std::os::unix::fs::MetadataExt::ino(found);
+        #[cfg(not(unix))]
+        let number = 0;
+        Self { len: found.len(), modified: found.modified().ok(), number }
+    }
+}
+
+impl StateFile {
+    /// Follows the links of a path, and looks at what it leads to.
+    pub(super) fn at(path: &Path) -> Result<Self, LatchFileError> {
+        Ok(Self { path: resolve(path)? })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes the lock beside the file.
+    pub(super) fn lock(&self) -> Result<FileLock, LatchFileError> {
+        let mut name = self.path.file_name().unwrap_or_default().to_owned();
+        name.push(".lock");
+        let beside = self.path.with_file_name(name);
+        FileLock::take(&beside).map_err(|error| match error {
+            LockError::Held(holder) => LatchFileError::InUse { path: self.path.clone(), holder },
+            LockError::Io(error) => LatchFileError::Io { path: beside, error },
+        })
+    }
+
+    /// What the file says, or `None` if there is none.
+    pub(super) fn read(&self) -> Result<Option<Latches>, LatchFileError> {
+        Ok(self.read_stamped()?.map(|(latches, _)| latches))
+    }
+
+    fn read_stamped(&self) -> Result<Option<(Latches, Stamp)>, LatchFileError> {
+        if !is_there(&self.path)? {
+            return Ok(None);
+        }
+        let (text, stamp) = self.text().map_err(|error| self.failed(error))?;
+        let latches = lines::read(&text).map_err(|(line, problem)| LatchFileError::Line {
+            path: self.path.clone(),
+            line,
+            problem,
+        })?;
+        Ok(Some((latches, stamp)))
+    }
+
+    fn text(&self) -> io::Result<(String, Stamp)> {
+        let file = File::open(&self.path)?;
+        let found = file.metadata()?;
+        let mut text = String::new();
+        if file.take(FILE_LEN_MAX + 1).read_to_string(&mut text)? as u64 > FILE_LEN_MAX {
+            return Err(io::Error::other("it is far too long for a file of quarantines"));
+        }
+        Ok((text, Stamp::of(&found)))
+    }
+
+    /// Reads the file, changes what it says and replaces it, and answers with what it says then. If
+    /// there is none, it is made of `lost`. To be called by whoever holds the lock; whoever writes
+    /// without it meanwhile is noticed, up to the moment of the rename.
+    ///
+    /// A file that says what it should is left as it is, unless `always` is asked for.
+    pub(super) fn update(
+        &self,
+        always: bool,
+        lost: impl Fn() -> Latches,
+        mut change: impl FnMut(&mut Latches),
+    ) -> Result<Latches, LatchFileError> {
+        for _ in 0..CHANGES_MAX {
+            let (before, stamp) = self.read_stamped()?.unzip();
+            let may_stay = before.is_some() && !always;
+            let before = before.unwrap_or_else(&lost);
+            let mut latches = before.clone();
+            change(&mut latches);
+            if may_stay && latches == before {
+                return Ok(latches);
+            }
+            if self.replace(&latches, stamp.as_ref()).map_err(|error| self.failed(error))? {
+                return Ok(latches);
+            }
+        }
+        Err(self.failed(io::Error::other("somebody else is writing it again and again")))
+    }
+
+    /// Replaces the file as a whole, unless it has another stamp by now.
+    fn replace(&self, latches: &Latches, stamp: Option<&Stamp>) -> io::Result<bool> {
+        let folder = folder(&self.path);
+        // Readable by its owner alone: phone numbers stand in it.
+        let mut file = tempfile::Builder::new().prefix(".telepool-").tempfile_in(folder)?;
+        let mut out = BufWriter::new(&mut file);
+        lines::write(latches, &mut out)?;
+        out.flush()?;
+        drop(out);
+        file.as_file().sync_all()?;
+        let found = match std::fs::symlink_metadata(&self.path) {
+            Ok(found) => Some(Stamp::of(&found)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        if found.as_ref() != stamp {
+            return Ok(false);
+        }
+        file.persist(&self.path)?;
+        keep_rename(folder)?;
+        Ok(true)
+    }
+
+    fn failed(&self, error: io::Error) -> LatchFileError {
+        LatchFileError::io(&self.path, error)
+    }
+}
+
+/// A rename outlasts the machine when its folder is written.
+#[cfg(unix)]
+fn keep_rename(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Elsewhere a folder cannot be written by itself, and need not be.
+#[cfg(not(unix))]
+fn keep_rename(_folder: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(slot: u16) -> String {
+        format!(
+            "{{\"account\":\"bot:1\",\"slot\":{slot},\"key_id\":\"{slot:016x}\",\
+             \"reason\":\"dead\",\"since\":1}}\n"
+        )
+    }
+
+    #[test]
+    fn what_somebody_writes_at_the_same_moment_is_not_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = StateFile::at(&folder.path().join("state.jsonl")).unwrap();
+        let mut turns = 0;
+        let written = file.update(false, Latches::new, |latches| {
+            turns += 1;
+            // By then it has been read, and is not written yet.
+            if turns < 3 {
+                let lines: String = (1..=turns).map(line).collect();
+                std::fs::write(file.path(), lines).unwrap();
+            }
+            latches.extend(lines::read(&line(7)).unwrap());
+        });
+        let slots = |latches: &Latches| latches.values().map(|it| it.slot).collect::<Vec<_>>();
+        assert_eq!((turns, slots(&written.unwrap())), (3, vec![1, 2, 7]));
+        assert_eq!(slots(&file.read().unwrap().unwrap()), [1, 2, 7]);
+    }
+
+    #[test]
+    fn a_file_that_says_what_it_should_is_not_written_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = StateFile::at(&folder.path().join("state.jsonl")).unwrap();
+        file.update(false, Latches::new, |_| ()).unwrap();
+        assert!(file.path().is_file(), "one that is not there is begun");
+        let text = format!("\n{}", line(1));
+        std::fs::write(file.path(), &text).unwrap();
+        file.update(false, Latches::new, |_| ()).unwrap();
+        assert_eq!(std::fs::read_to_string(file.path()).unwrap(), text);
+        file.update(true, Latches::new, |_| ()).unwrap();
+        assert_eq!(std::fs::read_to_string(file.path()).unwrap(), line(1));
+    }
+}

@@ -1,0 +1,93 @@
+//! Where a file really stands, and whether it may be replaced there.
+//!
+//! Owns the way through symbolic links. Never opens what it looks at: opening a FIFO waits for its
+//! other end, and opening a device may do anything.
+
+use std::fs::{self, FileType};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::LatchFileError;
+
+/// How many links may lead to a file.
+const HOPS_MAX: usize = 32;
+
+/// The file that a path leads to, which need not be there yet, by the whole path of its folder.
+/// Who writes beside it and renames replaces that file, and leaves the links as they are.
+pub(super) fn resolve(path: &Path) -> Result<PathBuf, LatchFileError> {
+    let mut place = path.to_owned();
+    for _ in 0..=HOPS_MAX {
+        match look(&place)? {
+            Some(found) if found.is_symlink() => {
+                let target = fs::read_link(&place);
+                let target = target.map_err(|error| LatchFileError::io(&place, error))?;
+                place = folder(&place).join(target);
+            }
+            Some(found) if !found.is_file() => return Err(no_file(&place, found)),
+            _ => return whole(&place),
+        }
+    }
+    let what = "a symbolic link that leads to itself, or over more than 32 others";
+    Err(LatchFileError::NotAFile { path: path.to_owned(), what })
+}
+
+/// Whether the file is there. Anything else that stands in its place is an error.
+pub(super) fn is_there(place: &Path) -> Result<bool, LatchFileError> {
+    match look(place)? {
+        Some(found) if !found.is_file() => Err(no_file(place, found)),
+        found => Ok(found.is_some()),
+    }
+}
+
+/// What stands at a path, links not followed.
+fn look(place: &Path) -> Result<Option<FileType>, LatchFileError> {
+    match fs::symlink_metadata(place) {
+        Ok(found) => Ok(Some(found.file_type())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(LatchFileError::io(place, error)),
+    }
+}
+
+fn whole(place: &Path) -> Result<PathBuf, LatchFileError> {
+    let failed = |error| LatchFileError::io(place, error);
+    let nameless = || failed(io::Error::new(io::ErrorKind::InvalidInput, "it names no file"));
+    let name = place.file_name().ok_or_else(nameless)?;
+    Ok(fs::canonicalize(folder(place)).map_err(failed)?.join(name))
+}
+
+/// The folder that a path names a file in.
+pub(super) fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+fn no_file(place: &Path, found: FileType) -> LatchFileError {
+    let what = match found {
+        found if found.is_dir() => "a folder",
+        found if found.is_symlink() => "a symbolic link by now",
+        found => special(found),
+    };
+    LatchFileError::NotAFile { path: place.to_owned(), what }
+}
+
+#[cfg(unix)]
+fn special(found: FileType) -> &'static str {
+    use std::os::unix::fs::FileTypeExt as _;
+
+    match found {
+        found if found.is_fifo() => "a FIFO",
+        found if found.is_socket() => "a socket",
+        _ => "a device",
+    }
+}
+
+#[cfg(not(unix))]
+fn special(_found: FileType) -> &'static str {
+    "no regular file"
+}
+
+#[cfg(unix)]
+#[cfg(test)]
+mod tests;
