@@ -39,6 +39,8 @@ mod scripted;
 #[cfg(feature = "session")]
 mod session;
 mod standing;
+#[cfg(feature = "cli")]
+mod state;
 mod stress;
 mod surroundings;
 #[cfg(all(feature = "grammers", feature = "sandbox"))]

@@ -17,6 +17,11 @@ impl Failure {
         Self { text: text.into(), code: 2 }
     }
 
+    /// Another process holds what is needed; nothing was started.
+    pub(crate) fn held(text: impl Into<String>) -> Self {
+        Self { text: text.into(), code: 3 }
+    }
+
     /// The work was begun and could not be ended.
     pub(crate) fn broken(text: impl Into<String>) -> Self {
         Self { text: text.into(), code: 1 }

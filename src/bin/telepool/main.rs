@@ -19,6 +19,7 @@ mod serve;
 mod sessions;
 mod settings;
 mod signals;
+mod state;
 mod status;
 mod workload;
 
@@ -42,6 +43,9 @@ struct Arguments {
 enum Command {
     /// Runs a pool, over a sandbox of its own or over the sessions of a file.
     Serve(serve::ServeArguments),
+    /// Shows the quarantines that runs keep in a file, and lifts them.
+    #[command(subcommand)]
+    State(state::StateCommand),
     /// Runs a sandbox data centre alone, and writes its sessions to a file.
     Datacenter(datacenter::DatacenterArguments),
     /// Measures the pool beside a connection per request and beside kept clients.
@@ -85,6 +89,7 @@ fn main() -> ExitCode {
     files::raise_limit();
     let done = match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(arguments),
+        Command::State(command) => state::run(&command),
         Command::Datacenter(arguments) => datacenter::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
         Command::BenchWay => bench::run_way(),

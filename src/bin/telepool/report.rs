@@ -142,6 +142,7 @@ pub(crate) struct Summary {
     call_ms: Call,
     flood_waits: u64,
     quarantines: u64,
+    quarantined_before: u64,
     dials_failed: u64,
     key_violations: u64,
     seed: u64,
@@ -165,6 +166,8 @@ struct Call {
 pub(crate) struct Run {
     pub(crate) accounts: u64,
     pub(crate) sessions: u64,
+    /// The sessions that earlier runs have quarantined.
+    pub(crate) quarantined_before: u64,
     /// How long the run took, its end included.
     pub(crate) took: Duration,
     /// How long it worked before the end was asked for, and the calls that it made by then.
@@ -204,9 +207,17 @@ impl Summary {
             call_ms: Call { p50: millis(0.5), p99: millis(0.99) },
             flood_waits: stats.flood_waits,
             quarantines: stats.quarantines,
+            quarantined_before: run.quarantined_before,
             dials_failed: stats.dials_failed,
             key_violations: run.key_violations,
             seed: run.seed,
+        }
+    }
+
+    fn quarantines_told(&self) -> String {
+        match self.quarantined_before {
+            0 => self.quarantines.to_string(),
+            before => format!("{}, and {before} sessions from before", self.quarantines),
         }
     }
 
@@ -273,7 +284,7 @@ impl fmt::Display for Summary {
             ),
             ("call", format!("p50 {:.3} ms, p99 {:.3} ms", call.p50, call.p99)),
             ("flood waits", self.flood_waits.to_string()),
-            ("quarantines", self.quarantines.to_string()),
+            ("quarantines", self.quarantines_told()),
             ("key violations", self.key_violations.to_string()),
         ] {
             writeln!(f, "{name:<15} {value}")?;

@@ -1,4 +1,6 @@
 //! Whom a run serves: the sessions, their accounts and groups, and where quarantines are kept.
+//!
+//! Owns what is said of the quarantines of earlier runs. Never lifts one.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -6,13 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use telepool::session::SessionRecord;
-use telepool::telegram::{LatchFile, MemorySource, SessionProfile, SessionSource};
+use telepool::telegram::{
+    LatchFile, LatchFileError, Latched, MemorySource, SessionProfile, SessionSource,
+};
 use telepool::{AccountId, QuarantineReason};
 
 use crate::failure::Failure;
+use crate::state;
 
 /// How long the last quarantines may take to reach the disk.
 const STATE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many quarantines of earlier runs are told one by one.
+const TOLD_MAX: usize = 10;
 
 /// The file of quarantines.
 pub(crate) type State = Option<Arc<LatchFile<MemorySource>>>;
@@ -23,6 +31,8 @@ pub(crate) struct Roster {
     pub(crate) sessions: usize,
     pub(crate) groups: BTreeSet<Arc<str>>,
     pub(crate) state: State,
+    /// The sessions that were quarantined before.
+    pub(crate) quarantined: Vec<Latched>,
 }
 
 impl Roster {
@@ -32,16 +42,50 @@ impl Roster {
         let source =
             MemorySource::new(sessions).map_err(|error| Failure::refused(error.to_string()))?;
         let accounts = source.accounts().collect();
-        let (source, state) = match state {
-            None => (Sessions(Arc::new(source)), None),
+        let (source, state, quarantined) = match state {
+            None => (Sessions(Arc::new(source)), None, Vec::new()),
             Some(path) => {
-                let kept = LatchFile::open(path, source)
-                    .map_err(|error| Failure::refused(format!("--state {error}")))?;
-                let kept = Arc::new(kept);
-                (Sessions(Arc::clone(&kept) as Arc<dyn SessionSource>), Some(kept))
+                let kept = Arc::new(LatchFile::open(path, source).map_err(unusable)?);
+                let quarantined = kept.latches();
+                (Sessions(Arc::clone(&kept) as Arc<dyn SessionSource>), Some(kept), quarantined)
             }
         };
-        Ok(Self { source, accounts, sessions: count, groups, state })
+        Ok(Self { source, accounts, sessions: count, groups, state, quarantined })
+    }
+
+    /// Says which sessions were quarantined before, and refuses a run that could serve none. One in
+    /// doubt is dialled once more by itself, and may serve.
+    pub(crate) fn tell_quarantined(&self, state: &Path) -> Result<(), Failure> {
+        let (count, path) = (self.quarantined.len(), state.display());
+        if count == 0 {
+            return Ok(());
+        }
+        eprintln!("telepool: {count} of {} sessions are quarantined, by {path}:", self.sessions);
+        for latched in self.quarantined.iter().take(TOLD_MAX) {
+            let Latched { account, slot, reason, .. } = latched;
+            eprintln!("  {account} slot {slot}: {reason} since {}", latched.since_utc());
+        }
+        if count > TOLD_MAX {
+            let more = count - TOLD_MAX;
+            eprintln!("  and {more} more: telepool state list --state {path}");
+        }
+        let in_doubt = |latched: &Latched| latched.reason == QuarantineReason::Suspect;
+        if count < self.sessions || self.quarantined.iter().any(in_doubt) {
+            return Ok(());
+        }
+        Err(Failure::broken(format!(
+            "every session is quarantined, so that there is nothing to serve: telepool state list \
+             --state {path} tells what to do about each, and telepool state reinstate lifts it"
+        )))
+    }
+}
+
+fn unusable(error: LatchFileError) -> Failure {
+    match error {
+        LatchFileError::NotAFile { .. } => {
+            Failure::refused(format!("--state {error}; leave the flag away to keep no state"))
+        }
+        error => state::failure(&error),
     }
 }
 
@@ -50,7 +94,10 @@ pub(crate) async fn keep(state: State) -> Result<(), Failure> {
     let Some(state) = state else { return Ok(()) };
     match tokio::task::spawn_blocking(move || state.flush(STATE_TIMEOUT)).await {
         Ok(true) => Ok(()),
-        _ => Err(Failure::broken("the quarantines of this run could not be kept in the file")),
+        _ => Err(Failure::broken(
+            "the quarantines of this run could not be kept in the file: the next run would dial \
+             their sessions again",
+        )),
     }
 }
 
@@ -68,6 +115,10 @@ impl SessionSource for Sessions {
 
     fn members(&self, group: &str) -> Option<Arc<[AccountId]>> {
         self.0.members(group)
+    }
+
+    fn all_accounts(&self) -> Option<Vec<AccountId>> {
+        self.0.all_accounts()
     }
 
     fn load(&self, account: AccountId, slot: u16) -> Option<QuarantineReason> {

@@ -42,7 +42,7 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "FILE")]
     sessions: Option<PathBuf>,
     /// Keeps quarantines in this file: a session that Telegram has ended is not dialled again after
-    /// a restart either.
+    /// a restart either. One run at a time may hold it; `telepool state` shows and lifts them.
     #[arg(long, value_name = "FILE", conflicts_with = "sandbox")]
     state: Option<PathBuf>,
     /// How many callers acquire at the same time.
@@ -131,7 +131,8 @@ async fn serve(
     let listener = monitor::bind(arguments.listen).await?;
     let (stopper, stop) = signals::listen()?;
     let Ground { roster, data_centre, telegram, seed } = ground(arguments, plan).await?;
-    let Roster { source, accounts, sessions, groups, state } = roster;
+    let Roster { source, accounts, sessions, groups, state, quarantined } = roster;
+    let quarantined_before = quarantined.len() as u64;
     let ends = if arguments.sandbox { 2 } else { 1 };
     files::warn_if_few(sessions.min(settings.config().pool.max_connections as usize) * ends);
     let account_count = accounts.len();
@@ -182,7 +183,9 @@ async fn serve(
     line.finish_and_clear();
     keep(state).await?;
     let (accounts, sessions) = (account_count as u64, sessions as u64);
-    Ok((stats, tally, Run { accounts, sessions, took, worked, left, key_violations, seed }))
+    let run =
+        Run { accounts, sessions, quarantined_before, took, worked, left, key_violations, seed };
+    Ok((stats, tally, run))
 }
 
 /// Reads what there is to read, before anything is started.
@@ -199,6 +202,9 @@ fn plan(arguments: &ServeArguments, settings: &Settings) -> Result<Plan, Failure
     let mut telegram = TelegramSettings::new(sessions::api_id()?);
     telegram.data_centres = settings.data_centres().clone();
     let roster = Roster::new(sessions, arguments.state.as_deref())?;
+    if let Some(state) = &arguments.state {
+        roster.tell_quarantined(state)?;
+    }
     Ok(Plan::Sessions(Box::new((roster, telegram))))
 }
 

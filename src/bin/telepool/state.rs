@@ -1,0 +1,177 @@
+//! `telepool state`: what runs keep in the file of `--state`.
+//!
+//! Owns the view of an operator on it. Phone numbers are shown in full: whoever asks for them has to
+//! find the account. Never changes a file that a run holds.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{ArgGroup, Args, Subcommand};
+use serde::Serialize;
+use telepool::AccountId;
+use telepool::telegram::{KeyId, LatchFileError, Latched, lift_latches, read_latches};
+
+use crate::failure::{Failure, tell};
+
+/// The head of the table.
+const HEAD: [&str; 6] = ["account", "slot", "key id", "reason", "since", "remedy"];
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StateCommand {
+    /// Shows each quarantine, and what can be done about it.
+    List(ListArguments),
+    /// Lifts quarantines, so that the next run dials these sessions again.
+    Reinstate(ReinstateArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArguments {
+    /// The file that `serve --state` keeps.
+    #[arg(long, value_name = "FILE")]
+    state: PathBuf,
+    /// Prints one JSON array on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("which").required(true).args(["session", "key_id", "all"])))]
+pub(crate) struct ReinstateArguments {
+    /// The file that `serve --state` keeps.
+    #[arg(long, value_name = "FILE")]
+    state: PathBuf,
+    /// The account, as +442079460958 or bot:123456, and with /SLOT one session of it.
+    #[arg(value_name = "ACCOUNT[/SLOT]", value_parser = session)]
+    session: Option<(AccountId, Option<u16>)>,
+    /// The key, as `telepool state list` shows it.
+    #[arg(long, value_name = "HEX")]
+    key_id: Option<KeyId>,
+    /// Every session.
+    #[arg(long)]
+    all: bool,
+}
+
+impl ReinstateArguments {
+    fn is_meant(&self, latched: &Latched) -> bool {
+        let is_session = self.session.is_some_and(|(account, slot)| {
+            latched.account == account && slot.is_none_or(|slot| latched.slot == slot)
+        });
+        self.all || is_session || self.key_id == Some(latched.key_id)
+    }
+}
+
+/// An account, or one session of it.
+fn session(text: &str) -> Result<(AccountId, Option<u16>), String> {
+    let (account, slot) = match text.split_once('/') {
+        None => (text, None),
+        Some((account, slot)) => {
+            let slot = slot.parse().map_err(|_| "the slot is a number from 0 to 63".to_owned())?;
+            (account, Some(slot))
+        }
+    };
+    Ok((account.parse().map_err(|error: telepool::ParseAccountError| error.to_string())?, slot))
+}
+
+/// How a command ends that cannot use the file.
+pub(crate) fn failure(error: &LatchFileError) -> Failure {
+    let text = format!("--state {error}");
+    match error {
+        LatchFileError::InUse { .. } => Failure::held(text),
+        _ => Failure::refused(text),
+    }
+}
+
+/// The same where there has to be a file.
+fn unreadable(path: &Path, error: &LatchFileError) -> Failure {
+    match error {
+        LatchFileError::Io { error, .. } if error.kind() == io::ErrorKind::NotFound => {
+            let path = path.display();
+            Failure::refused(format!(
+                "--state {path}: there is no such file: name the one that serve --state keeps"
+            ))
+        }
+        error => failure(error),
+    }
+}
+
+pub(crate) fn run(command: &StateCommand) -> Result<ExitCode, Failure> {
+    match command {
+        StateCommand::List(arguments) => list(arguments),
+        StateCommand::Reinstate(arguments) => reinstate(arguments),
+    }
+}
+
+fn list(arguments: &ListArguments) -> Result<ExitCode, Failure> {
+    let path = &arguments.state;
+    let latches = read_latches(path).map_err(|error| unreadable(path, &error))?;
+    let text = if arguments.json {
+        let shown: Vec<Shown> = latches.iter().map(Shown::of).collect();
+        serde_json::to_string(&shown).expect("BUG: texts always make JSON") + "\n"
+    } else if latches.is_empty() {
+        "no session is quarantined\n".to_owned()
+    } else {
+        table(&latches)
+    };
+    tell(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn reinstate(arguments: &ReinstateArguments) -> Result<ExitCode, Failure> {
+    let path = &arguments.state;
+    let lifted = lift_latches(path, |latched| arguments.is_meant(latched));
+    let lifted = lifted.map_err(|error| unreadable(path, &error))?;
+    if lifted.is_empty() {
+        let path = path.display();
+        return Err(Failure::broken(format!(
+            "no quarantine in {path} is of that session: telepool state list --state {path} shows \
+             which there are"
+        )));
+    }
+    tell(&format!("lifted {}:\n{}", lifted.len(), table(&lifted)))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One quarantine as JSON.
+#[derive(Serialize)]
+struct Shown {
+    account: String,
+    slot: u16,
+    key_id: String,
+    reason: &'static str,
+    since: u64,
+    since_utc: String,
+    remedy: &'static str,
+}
+
+impl Shown {
+    fn of(latched: &Latched) -> Self {
+        Self {
+            account: latched.account.reveal().to_string(),
+            slot: latched.slot,
+            key_id: latched.key_id.to_string(),
+            reason: latched.reason.label(),
+            since: latched.since,
+            since_utc: latched.since_utc(),
+            remedy: latched.reason.remedy(),
+        }
+    }
+}
+
+fn table(latches: &[Latched]) -> String {
+    let mut rows = vec![HEAD.map(str::to_owned)];
+    rows.extend(latches.iter().map(Shown::of).map(|it| {
+        let (slot, reason, remedy) = (it.slot.to_string(), it.reason, it.remedy);
+        [it.account, slot, it.key_id, reason.to_owned(), it.since_utc, remedy.to_owned()]
+    }));
+    let widths: [usize; HEAD.len()] = std::array::from_fn(|column| {
+        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
+    });
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}

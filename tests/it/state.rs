@@ -1,0 +1,260 @@
+//! The file of `--state`: who may hold it, what a run says of it, and what an operator may do.
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use serde_json::Value;
+use telepool::session::{AuthKey, SessionRecord, lines};
+use telepool::telegram::KeyId;
+use telepool::{AccountId, QuarantineReason};
+
+use crate::command::{Running, fresh, run, telepool};
+
+/// The phone number of all these sessions, whole and masked.
+const NUMBER: u64 = 442_079_460_958;
+const PHONE: &str = "+442079460958";
+const MASKED: &str = "+4420******58";
+
+fn key(slot: u16) -> AuthKey {
+    AuthKey::new([u8::try_from(slot).unwrap() + 1; 256])
+}
+
+fn key_id(slot: u16) -> String {
+    KeyId::of(&key(slot)).to_string()
+}
+
+/// Files of one test, which are removed with it.
+struct Files {
+    sessions: PathBuf,
+    state: PathBuf,
+}
+
+impl Files {
+    /// Sessions of one account at an address where nobody listens.
+    fn new(name: &str, sessions: u16, change: impl Fn(&mut SessionRecord)) -> Self {
+        let files = Self {
+            sessions: fresh(&format!("{name}-sessions.jsonl")),
+            state: fresh(&format!("{name}-state.jsonl")),
+        };
+        let mut text = Vec::new();
+        for slot in 0..sessions {
+            let mut record = SessionRecord {
+                account: AccountId::phone(NUMBER).unwrap(),
+                slot,
+                dc: 2,
+                address: "127.0.0.1:1".parse().unwrap(),
+                user_id: 1,
+                is_bot: false,
+                key: key(slot),
+                group: None,
+                proxy: None,
+            };
+            change(&mut record);
+            lines::write_line(&mut text, &record).unwrap();
+        }
+        std::fs::write(&files.sessions, text).unwrap();
+        files
+    }
+
+    /// Quarantines the sessions from slot 0 on.
+    fn quarantine(&self, reasons: &[&str]) {
+        let line = |(slot, reason): (u16, &&str)| {
+            let key = key_id(slot);
+            format!(
+                "{{\"account\":\"{PHONE}\",\"slot\":{slot},\"key_id\":\"{key}\",\
+                 \"reason\":\"{reason}\",\"since\":1798117230}}\n"
+            )
+        };
+        let lines: String = (0..).zip(reasons).map(line).collect();
+        std::fs::write(&self.state, lines).unwrap();
+    }
+
+    fn serve(&self, more: &[&str]) -> (Option<i32>, String, String) {
+        let paths = [&self.sessions, &self.state].map(|path| path.to_str().unwrap());
+        let mut arguments = vec!["serve", "--json", "--listen=127.0.0.1:0"];
+        arguments.extend(["--sessions", paths[0], "--state", paths[1]]);
+        arguments.extend(more);
+        let Output { status, stdout, stderr } =
+            telepool(&arguments).env("TELEPOOL_API_ID", "1").output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (status.code(), text(stdout), text(stderr))
+    }
+
+    fn state(&self, action: &str, more: &[&str]) -> (Option<i32>, String, String) {
+        let mut arguments = vec!["state", action, "--state", self.state.to_str().unwrap()];
+        arguments.extend(more);
+        run(&arguments)
+    }
+
+    fn kept(&self) -> String {
+        std::fs::read_to_string(&self.state).unwrap()
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        for path in [&self.sessions, &self.state, &self.state.with_extension("jsonl.lock")] {
+            std::fs::remove_file(path).ok();
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_a_run_holds_is_refused_to_others_who_are_told_by_whom() {
+    let files = Files::new("held", 1, |_| ());
+    let [sessions, state] = [&files.sessions, &files.state].map(|path| path.to_str().unwrap());
+    let serve = ["serve", "--listen=127.0.0.1:0", "--sessions", sessions, "--state", state];
+    let mut holder = Running::of(telepool(&serve).env("TELEPOOL_API_ID", "1"));
+    holder.address_after("metrics on http://");
+    let named = format!("process {} (telepool) since 2", holder.id());
+
+    let link = fresh("held-link.jsonl");
+    std::os::unix::fs::symlink(&files.state, &link).unwrap();
+    let by_link = Files { sessions: files.sessions.clone(), state: link.clone() };
+    for (code, _, stderr) in [
+        files.serve(&["--duration=1s"]),
+        by_link.serve(&["--duration=1s"]),
+        files.state("reinstate", &["--all"]),
+        by_link.state("reinstate", &[PHONE]),
+    ] {
+        assert_eq!(code, Some(3), "{stderr}");
+        assert!(stderr.contains(&named) && stderr.contains("end that process first"), "{stderr}");
+    }
+    // Looking is free.
+    let (code, stdout, stderr) = files.state("list", &[]);
+    assert_eq!((code, &*stdout), (Some(0), "no session is quarantined\n"), "{stderr}");
+
+    holder.signal("-INT");
+    holder.end();
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    let (code, _, stderr) = by_link.state("reinstate", &["--all"]);
+    assert!(code == Some(1) && stderr.contains("telepool state list"), "{stderr}");
+}
+
+#[test]
+fn an_operator_sees_each_quarantine_with_its_remedy() {
+    let files = Files::new("listed", 0, |_| ());
+    files.quarantine(&["needs_login", "misconfigured"]);
+    let (code, stdout, stderr) = files.state("list", &[]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let lines: Vec<&str> = stdout.lines().collect();
+    assert_eq!(lines.len(), 3, "{stdout}");
+    for (line, slot, reason) in [
+        (lines[1], 0, QuarantineReason::NeedsLogin),
+        (lines[2], 1, QuarantineReason::Misconfigured),
+    ] {
+        for word in [PHONE, &key_id(slot), reason.label(), "2026-12-24T13:00:30Z", reason.remedy()]
+        {
+            assert!(line.contains(word), "{word} in {stdout}");
+        }
+        let column = lines[0].find("slot").unwrap();
+        assert!(line[column..].starts_with(&slot.to_string()), "{stdout}");
+    }
+
+    let (_, stdout, _) = files.state("list", &["--json"]);
+    let shown: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(shown.as_array().unwrap().len(), 2);
+    let second = &shown[1];
+    assert_eq!((&second["account"], &second["slot"]), (&PHONE.into(), &1.into()));
+    assert_eq!((&second["key_id"], &second["since"]), (&key_id(1).into(), &1_798_117_230.into()));
+    assert_eq!(second["remedy"], QuarantineReason::Misconfigured.remedy());
+    assert!(!lock_of(&files.state).exists(), "nothing was held or changed");
+}
+
+fn lock_of(state: &Path) -> PathBuf {
+    state.with_extension("jsonl.lock")
+}
+
+#[test]
+fn an_operator_lifts_a_session_an_account_a_key_or_all() {
+    let files = Files::new("lifted", 0, |_| ());
+    let dead = ["dead"; 3];
+    let one = format!("{PHONE}/1");
+    let last = key_id(2);
+    for (which, left) in [
+        (&["+44 20 7946-0958/1"][..], &[0, 2][..]),
+        (&[&one], &[0, 2]),
+        (&["--key-id", &last], &[0, 1]),
+        (&[PHONE], &[]),
+        (&["--all"], &[]),
+    ] {
+        files.quarantine(&dead);
+        let (code, stdout, stderr) = files.state("reinstate", which);
+        assert_eq!(code, Some(0), "{which:?}: {stderr}");
+        assert!(stdout.starts_with(&format!("lifted {}:", 3 - left.len())), "{which:?}: {stdout}");
+        let kept = files.kept();
+        for slot in 0..3 {
+            let is_left = left.contains(&slot);
+            assert_eq!(kept.contains(&key_id(slot)), is_left, "{which:?}: {kept}");
+            assert_eq!(stdout.contains(&key_id(slot)), !is_left, "{which:?}: {stdout}");
+        }
+        let (code, stdout, stderr) = files.state("reinstate", which);
+        assert_eq!((code, &*stdout), (Some(1), ""), "{which:?}: {stderr}");
+        assert!(stderr.contains("telepool state list --state"), "{which:?}: {stderr}");
+    }
+}
+
+#[test]
+fn a_command_that_is_not_clear_lifts_nothing() {
+    let files = Files::new("unclear", 0, |_| ());
+    files.quarantine(&["dead"]);
+    for (which, words) in [
+        (&[][..], "--all"),
+        (&["--all", PHONE], "cannot be used with"),
+        (&["12"], "7 to 15 digits"),
+        (&["+442079460958/x"], "a number from 0 to 63"),
+        (&["--key-id", "0x12"], "16 hexadecimal digits"),
+    ] {
+        let (code, _, stderr) = files.state("reinstate", which);
+        assert!(code == Some(2) && stderr.contains(words), "{which:?}: {stderr}");
+    }
+    assert!(files.kept().contains("dead"));
+    std::fs::remove_file(&files.state).unwrap();
+    for (code, _, stderr) in [files.state("list", &[]), files.state("reinstate", &["--all"])] {
+        assert!(code == Some(2) && stderr.contains("there is no such file"), "{stderr}");
+    }
+    assert!(!files.state.exists() && !lock_of(&files.state).exists());
+}
+
+#[test]
+fn a_run_says_who_is_quarantined_and_serves_the_others() {
+    let files = Files::new("some", 13, |_| ());
+    files.quarantine(&["key_duplicated"; 12]);
+    let (_, stdout, stderr) = files.serve(&["--duration=1s"]);
+    let summary: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(summary["quarantined_before"], 12, "{stdout}");
+    assert!(stderr.contains("12 of 13 sessions are quarantined, by /"), "{stderr}");
+    let line = format!("{MASKED} slot 9: key_duplicated since 2026-12-24T13:00:30Z");
+    assert!(stderr.contains(&line) && !stderr.contains("slot 10:"), "{stderr}");
+    assert!(stderr.contains("and 2 more: telepool state list --state /"), "{stderr}");
+    assert!(!stderr.contains(PHONE), "{stderr}");
+}
+
+#[test]
+fn a_run_that_could_serve_nobody_is_refused_at_once() {
+    let files = Files::new("none", 2, |_| ());
+    files.quarantine(&["key_duplicated", "needs_login"]);
+    // Without a duration: it would never end.
+    let (code, stdout, stderr) = files.serve(&[]);
+    assert_eq!((code, &*stdout), (Some(1), ""), "{stderr}");
+    assert!(stderr.contains("2 of 2 sessions are quarantined"), "{stderr}");
+    assert!(stderr.contains("telepool state reinstate"), "{stderr}");
+    // One in doubt is dialled once more by itself.
+    files.quarantine(&["key_duplicated", "suspect"]);
+    let (_, stdout, stderr) = files.serve(&["--duration=1s"]);
+    let summary: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(summary["quarantined_before"], 2, "{stderr}");
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_refused_as_a_state_file() {
+    let files = Files::new("fifo", 1, |_| ());
+    let made = std::process::Command::new("mkfifo").arg(&files.state).status().unwrap();
+    assert!(made.success());
+    let (code, _, stderr) = files.serve(&[]);
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("is a FIFO"), "{stderr}");
+    assert!(stderr.contains("leave the flag away to keep no state"), "{stderr}");
+}
