@@ -247,6 +247,27 @@ fn a_run_that_could_serve_nobody_is_refused_at_once() {
     assert_eq!(summary["quarantined_before"], 2, "{stderr}");
 }
 
+#[test]
+fn a_session_with_a_proxy_is_refused_before_the_start_and_quarantined_nowhere() {
+    let files = Files::new("proxied", 13, |record| {
+        if record.slot != 1 {
+            record.proxy = Some("socks5://user:secret@127.0.0.1:9".into());
+        }
+    });
+    let (code, stdout, stderr) = files.serve(&[]);
+    assert_eq!((code, &*stdout), (Some(2), ""), "{stderr}");
+    for words in [
+        "line 1 has a proxy, which this version cannot dial by: remove it (the session would show \
+         from another address)",
+        "line 11 has a proxy",
+        "and 2 more bad lines",
+    ] {
+        assert!(stderr.contains(words), "{stderr}");
+    }
+    assert!(!stderr.contains("line 2 has") && !stderr.contains("secret"), "{stderr}");
+    assert!(!files.state.exists());
+}
+
 #[cfg(unix)]
 #[test]
 fn what_is_no_file_is_refused_as_a_state_file() {

@@ -90,6 +90,12 @@ impl<R: BufRead> Iterator for LineReader<'_, R> {
 }
 
 impl<R> LineReader<'_, R> {
+    /// The number of the line that was read last, from 1.
+    #[must_use]
+    pub fn line(&self) -> u64 {
+        self.line
+    }
+
     fn error(&self, problem: LineProblem) -> LineError {
         LineError { line: self.line, problem }
     }
