@@ -18,6 +18,7 @@ use tracing::Span;
 use tracing::level_filters::LevelFilter;
 
 use self::courtesy::{is_courteous, owes_a_turn};
+pub(crate) use self::proof::prove_in_use;
 use self::proof::{needs_check, prove};
 use crate::account_pool::{CloseReason, Connection, Refusal, Source, Take, Waiter};
 use crate::clock::{Instant, now};

@@ -89,6 +89,9 @@ pub struct FloodConfig {
 pub struct HealthConfig {
     /// How long after the server did not know a session it is dialled once more.
     pub probe_after: Duration,
+    /// How long a connection may go without a call that needs the session's login, before the
+    /// session is asked for it: pings go on working on a session that was ended.
+    pub login_check_every: Duration,
 }
 
 /// The `[watch]` settings: what is told by an event, a line of the log and a counter.
@@ -122,7 +125,7 @@ impl Default for Config {
             },
             dial: DialConfig { per_second: 10, handshakes: 3 },
             flood: FloodConfig { wait_max: seconds(5) },
-            health: HealthConfig { probe_after: seconds(300) },
+            health: HealthConfig { probe_after: seconds(300), login_check_every: seconds(600) },
             watch: WatchConfig { slow_acquire: seconds(1), held_lease: seconds(300) },
         }
     }
@@ -457,6 +460,12 @@ const SETTINGS: &[Setting] = &[
         Time as time,
         time(1, 1),
         "when a session that the server did not know is dialled once more"
+    ),
+    setting!(
+        health.login_check_every,
+        Time as time,
+        time(1, 30),
+        "a connection that showed no login for this long is asked for it"
     ),
     setting!(
         watch.slow_acquire,

@@ -15,7 +15,7 @@ use tokio::sync::mpsc::error::SendError;
 use crate::account_pool::{
     AccountPool, CloseReason, Connection, Orders, Pressure, Probe, SLOTS_MAX, Wakers,
 };
-use crate::caught::{harmless, text_of};
+use crate::caught::{asked, harmless, text_of};
 use crate::clock::now;
 pub(crate) use crate::entry::errand::Errand;
 use crate::entry::stirred::Stirred;
@@ -396,6 +396,30 @@ impl<M: Manager> Entry<M> {
             tracing::warn!(%account, ?waited, at = %site, "an acquire was slow (told once a second)");
         }
         self.shared.events.emit(|| Event::SlowAcquire { account, waited, site });
+    }
+
+    /// Has a connection asked whether its session is any good, if nothing has shown it for so long.
+    pub(crate) fn prove_if_due(
+        self: &Arc<Self>,
+        connection: &Arc<Connection<M::Connection>>,
+        within: Duration,
+    ) {
+        if self.needs_proof(connection, within) {
+            let errand = Errand::Prove(Arc::downgrade(self), Arc::downgrade(connection), within);
+            // Without a worker nobody is asked any more.
+            drop(self.shared.errands.send(errand));
+        }
+    }
+
+    /// Whether nothing has shown for so long that the connection's session is any good.
+    pub(crate) fn needs_proof(
+        &self,
+        connection: &Connection<M::Connection>,
+        within: Duration,
+    ) -> bool {
+        let Some(live) = connection.live() else { return false };
+        let ask = || self.shared.manager.needs_proof(&live.connection, within);
+        asked("needs_proof", ask).unwrap_or(false)
     }
 
     /// Puts one session, or all of them, out of service.

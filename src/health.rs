@@ -34,6 +34,8 @@ struct Record {
     reasons: Vec<(u16, QuarantineReason)>,
     draining: bool,
     cooldowns: Vec<(u32, Tick)>,
+    /// Sessions that may not be dialled yet, and until when.
+    deferred: Vec<(u16, Tick)>,
 }
 
 impl Health {
@@ -124,6 +126,20 @@ impl Health {
         }
     }
 
+    /// A session may not be dialled before this tick.
+    pub(crate) fn defer(&mut self, slot: u16, until: Tick) {
+        let deferred = &mut self.record().deferred;
+        deferred.retain(|(session, _)| *session != slot);
+        deferred.push((slot, until));
+    }
+
+    /// The sessions that may not be dialled yet, as bits.
+    pub(crate) fn deferred(&self, now: Tick) -> u64 {
+        let deferred = self.record.as_ref().map_or(&[][..], |record| &record.deferred);
+        let waiting = deferred.iter().filter(|(_, until)| *until > now);
+        waiting.fold(0, |bits, (slot, _)| bits | 1 << slot)
+    }
+
     /// Lets a method rest. A shorter rest never shortens a longer one.
     pub(crate) fn cool_down(&mut self, key: u32, until: Tick, now: Tick) {
         let cooldowns = &mut self.record().cooldowns;
@@ -203,6 +219,17 @@ mod tests {
         assert_eq!(health.cooling_until(7, 100), None);
         assert_eq!(health.cooling_until(8, 0), None);
         assert!(health.is_cooling(99) && !health.is_cooling(100));
+    }
+
+    #[test]
+    fn a_session_is_deferred_until_its_time_and_by_itself() {
+        let mut health = Health::new(3);
+        assert_eq!(health.deferred(0), 0);
+        health.defer(0, 100);
+        health.defer(2, 50);
+        health.defer(2, 60);
+        assert_eq!([health.deferred(59), health.deferred(60), health.deferred(100)], [0b101, 1, 0]);
+        assert_eq!((health.unready(), health.barred()), (None, 0));
     }
 
     #[test]

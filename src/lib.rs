@@ -95,7 +95,7 @@ pub use config::{
 pub use error::{AcquireError, BuildError, DialError, Stage, WaitTimeout};
 pub use events::{Event, EventStream};
 pub use lease::{BorrowedLease, Home, Lease};
-pub use manager::{Egress, ErrorKind, Manager, Profile, QuarantineReason, Reaction};
+pub use manager::{Clearance, Egress, ErrorKind, Manager, Profile, QuarantineReason, Reaction};
 pub use noop::NoopManager;
 pub use pool::{Account, AccountHealth, Builder, CloseReport, Cooldown, Pool};
 pub use state::ConnectionState;

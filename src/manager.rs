@@ -27,6 +27,21 @@ pub trait Manager: Send + Sync + 'static {
     /// removed; it must be quick.
     fn profile(&self, account: AccountId) -> Option<Profile>;
 
+    /// Whether a slot may be dialled, asked before the dial takes its turn at its egress: what takes
+    /// time here, or fails, costs nobody else's dial. At most for `dial_timeout`.
+    ///
+    /// # Errors
+    /// Why it may not. Nothing was dialled; an error that asks for no more than [`Reaction::Keep`] is
+    /// told to whoever waits, at once and each time, and delays no later dial.
+    fn clearance(
+        &self,
+        account: AccountId,
+        slot: u16,
+    ) -> impl Future<Output = Result<Clearance<Self::Error>, Self::Error>> + Send {
+        let _ = (account, slot);
+        std::future::ready(Ok(Clearance::Now))
+    }
+
     /// Opens the connection of one slot. At most one connection per slot exists at any time.
     fn connect(
         &self,
@@ -51,6 +66,14 @@ pub trait Manager: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), Self::Error>> + Send {
         let _ = connection;
         std::future::ready(Ok(()))
+    }
+
+    /// Whether nothing has shown for so long that the connection's session is any good. The pool then
+    /// asks [`check`](Self::check), even while the connection is leased, so that only managers
+    /// whose connections carry several calls at a time may say so. Cheap, and without I/O.
+    fn needs_proof(&self, connection: &Self::Connection, within: Duration) -> bool {
+        let _ = (connection, within);
+        false
     }
 
     /// Closes the connection. Returns once its successor may be opened. Forced closes meet
@@ -105,6 +128,16 @@ pub trait Manager: Send + Sync + 'static {
         let _ = group;
         None
     }
+}
+
+/// Whether a slot may be dialled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Clearance<E> {
+    /// Now.
+    Now,
+    /// Not before this time has passed; to be asked again then. The error is for whoever cannot wait
+    /// for so long.
+    After(Duration, E),
 }
 
 /// What the pool must know of an account before it dials.

@@ -261,10 +261,17 @@ impl<C, E> AccountPool<C, E> {
         purpose: Purpose,
     ) -> Option<DialOrder> {
         let usable = core.vacant & !core.health.barred();
-        if usable == 0 {
+        let due = usable & !core.health.deferred(now);
+        let is_alone = core.vacant.count_ones() == u32::from(self.slots);
+        let slots = match due {
+            // Whoever waits is told why no session can be dialled, unless there is one that serves.
+            0 if is_alone => usable,
+            due => due,
+        };
+        if slots == 0 {
             return None;
         }
-        let slot = u16::try_from(usable.trailing_zeros()).expect("BUG: there are 64 slots at most");
+        let slot = u16::try_from(slots.trailing_zeros()).expect("BUG: there are 64 slots at most");
         self.take_this_slot(body, core, slot, now, purpose)
     }
 

@@ -114,6 +114,8 @@ pub(crate) enum Probe<C> {
 pub(crate) enum Lost {
     /// It failed; the account's next dial waits until this tick.
     Failed { retry_at: Tick },
+    /// Its session may not be dialled before this tick, for no fault of the account's.
+    Deferred { until: Tick },
     /// Nobody wanted it any more; nothing is held against the account.
     Unwanted,
 }

@@ -165,7 +165,15 @@ impl<C, E> AccountPool<C, E> {
             core.failures = core.failures.saturating_add(1);
             core.retry_at = retry_at;
         }
-        if let Some((failure, text)) = failure {
+        let goes_on = match lost {
+            Lost::Deferred { until } => {
+                core.health.defer(order.slot, until);
+                self.has_another(&core, order.slot, now)
+            }
+            Lost::Failed { .. } | Lost::Unwanted => false,
+        };
+        // Whoever waits may be served by another session yet.
+        if let Some((failure, text)) = failure.filter(|_| !goes_on) {
             core.last_dial_error = Some(text);
             match core.line.refuse_first(Refusal::Dial(failure)) {
                 Ok(waker) => orders.wake.extend(waker),
@@ -176,6 +184,14 @@ impl<C, E> AccountPool<C, E> {
         self.give_back(body, &mut core, order.slot, &mut orders.void);
         self.dispatch(body, &mut core, now, &mut orders);
         (orders, unheard)
+    }
+
+    /// Whether another session than that of a slot serves, is dialled, or may be dialled now.
+    fn has_another(&self, core: &Core<C, E>, slot: u16, now: Tick) -> bool {
+        let others = !(1_u64 << slot);
+        let vacant = core.vacant & others;
+        let is_occupied = vacant.count_ones() + 1 < u32::from(self.slots);
+        is_occupied || vacant & !core.health.barred() & !core.health.deferred(now) != 0
     }
 
     /// The connection has been closed: its slot and its permit come back. If it broke at once, as

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tracing::Instrument as _;
 
-use crate::account_pool::{Connection, Source};
+use crate::account_pool::{CloseReason, Connection, Source};
 use crate::caught::caught;
 use crate::clock::Tick;
 use crate::entry::Entry;
@@ -40,19 +40,41 @@ pub(super) async fn prove<M: Manager>(
     record: Arc<Connection<M::Connection>>,
     limit: Duration,
 ) -> bool {
+    ask(&entry, &record, limit).await.is_ok()
+}
+
+/// The same for a connection that somebody may be using, and draws the consequences: the pool's own
+/// check, whose question nobody waits for.
+pub(crate) async fn prove_in_use<M: Manager>(
+    entry: Arc<Entry<M>>,
+    record: Arc<Connection<M::Connection>>,
+) {
+    let limit = entry.shared.config().pool.check_timeout;
+    if let Err(Some(reason)) = ask(&entry, &record, limit).await {
+        let orders = entry.pool.retire(&record, reason);
+        entry.carry_out(orders);
+    }
+}
+
+/// Asks the manager whether a connection is any good. The error is why it must be closed, if it must: an
+/// error of the server's own says nothing of the connection.
+async fn ask<M: Manager>(
+    entry: &Arc<Entry<M>>,
+    record: &Connection<M::Connection>,
+    limit: Duration,
+) -> Result<(), Option<CloseReason>> {
     let manager = &entry.shared.manager;
+    let failed = Some(CloseReason::CheckFailed);
     // All of it is the manager's code: the call, its future, and what it makes of the error.
     let check = caught(async {
-        let check = async { manager.check(&record.leased().connection).await };
+        let Some(live) = record.live() else { return Ok(()) };
+        let check = async { manager.check(&live.connection).await };
         match tokio::time::timeout(limit, check).await {
-            Ok(Ok(())) => true,
-            Ok(Err(error)) => {
-                entry.learn(&error, record.slot, Some(&record));
-                false
-            }
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(entry.learn(&error, record.slot, Some(record))),
             Err(_) => {
                 record.count_error(format!("no answer to the check within {limit:?}"));
-                false
+                Err(failed)
             }
         }
     });
@@ -62,11 +84,11 @@ pub(super) async fn prove<M: Manager>(
     let check = inside(&entry.shared.runtime, check.instrument(span));
     let passed = check.await.unwrap_or_else(|| {
         record.count_error("the manager panicked while checking".to_owned());
-        false
+        Err(failed)
     });
-    if passed {
+    if passed.is_ok() {
         record.set_suspect(false);
     }
-    entry.counters().count_check(passed);
+    entry.counters().count_check(passed.is_ok());
     passed
 }

@@ -19,8 +19,20 @@ use crate::entry::Entry;
 use crate::error::DialError;
 use crate::events::Event;
 use crate::expiry::Due;
-use crate::manager::{Manager, QuarantineReason, Reaction};
+use crate::manager::{Clearance, Manager, QuarantineReason, Reaction};
 use crate::stats::{Measure, OpenEnd};
+
+/// For how long a session is not tried again that may not be dialled for a reason without an end, unless
+/// the account has no other.
+const DEFERRED: Duration = Duration::from_secs(5);
+
+/// What the wait for a slot came to.
+enum SatOut {
+    Over,
+    Unwanted,
+    /// Somebody waits who has less patience than this.
+    TooLong(Duration),
+}
 
 /// Carries out one order to dial. Ends early when the pool closes. The attempt is made at once: a
 /// runtime that ends before it has begun this gives its places back as well.
@@ -59,6 +71,11 @@ impl<M: Manager> Attempt<M> {
         let shared = &*entry.shared;
         if !self.rest().await {
             return self.abandon();
+        }
+        match self.clear().await {
+            Ok(true) => {}
+            Ok(false) => return self.abandon(),
+            Err((error, wait)) => return self.refuse(error, wait),
         }
         // The lane before the place under the global cap: whoever waits at a slowed egress keeps
         // nobody at another one from connecting.
@@ -113,6 +130,49 @@ impl<M: Manager> Attempt<M> {
             }
             tokio::select! {
                 () = tokio::time::sleep_until(clock.instant_of(until)) => {}
+                () = stirred => {}
+            }
+        }
+    }
+
+    /// Waits until the manager lets the slot be dialled: before the dial takes its turn at the egress,
+    /// so that it keeps nobody else from theirs. Answers whether it is still wanted; or why it may not be
+    /// dialled, and for how long.
+    async fn clear(&self) -> Result<bool, (DialError<M::Error>, Duration)> {
+        let (entry, shared) = (&self.entry, &self.entry.shared);
+        let (account, slot) = (entry.pool.account(), self.order.slot);
+        loop {
+            let limit = shared.config().pool.dial_timeout;
+            let clearance = async { shared.manager.clearance(account, slot).await };
+            match self.while_wanted(within(limit, clearance)).await {
+                None => return Ok(false),
+                Some(Ok(Clearance::Now)) => return Ok(true),
+                Some(Ok(Clearance::After(wait, error))) => match self.sit_out(wait).await {
+                    SatOut::Over => {}
+                    SatOut::Unwanted => return Ok(false),
+                    SatOut::TooLong(left) => return Err((DialError::Connect(error), left)),
+                },
+                Some(Err(error)) => return Err((error, DEFERRED)),
+            }
+        }
+    }
+
+    /// Waits until the slot may be dialled, unless somebody waits who has less patience.
+    async fn sit_out(&self, wait: Duration) -> SatOut {
+        let (entry, clock) = (&self.entry, &self.entry.shared.clock);
+        let until = clock.tick() + millis(wait);
+        loop {
+            let mut stirred = pin!(entry.stirred.notified());
+            stirred.as_mut().enable();
+            if !entry.pool.wants_dial(self.order) {
+                return SatOut::Unwanted;
+            }
+            let left = Duration::from_millis(until.saturating_sub(clock.tick()));
+            if !self.is_ahead() && left > entry.shared.config().pool.acquire_timeout {
+                return SatOut::TooLong(left);
+            }
+            tokio::select! {
+                () = tokio::time::sleep_until(clock.instant_of(until)) => return SatOut::Over,
                 () = stirred => {}
             }
         }
@@ -227,7 +287,9 @@ impl<M: Manager> Attempt<M> {
             tracing::info!(%account, slot, "the server knows the session again: it serves");
             shared.events.emit(|| Event::Cleared { account, slot });
         }
-        let first_look = shared.hot.max_idle_ms().min(millis(shared.config().watch.held_lease));
+        let config = shared.config();
+        let looks = [config.watch.held_lease, config.health.login_check_every].map(millis);
+        let first_look = looks.into_iter().fold(shared.hot.max_idle_ms(), u64::min);
         let due = (now + first_look).min(retire_at);
         connection.set_look(due);
         shared.expiry.schedule(due, Due::look_at(entry, connection, due));
@@ -283,6 +345,29 @@ impl<M: Manager> Attempt<M> {
             Some(retry_at) => self.end(Lost::Failed { retry_at }, Some((error, text))),
             // Nobody waits for a probe.
             None => self.end(Lost::Unwanted, None),
+        }
+    }
+
+    /// The slot may not be dialled. If that is for no fault of the account's, it is told to whoever
+    /// waits, and holds up nothing.
+    fn refuse(&mut self, error: DialError<M::Error>, wait: Duration) {
+        let shared = &*self.entry.shared;
+        let is_faultless = matches!(
+            &error,
+            DialError::Connect(error) if shared.react(error) == Reaction::Keep
+        );
+        if !is_faultless {
+            return self.fail(error);
+        }
+        let text = text_of(&error);
+        let (account, slot) = (self.entry.pool.account(), self.order.slot);
+        tracing::info!(%account, slot, error = %text, "a session may not be dialled");
+        let told: Arc<str> = Arc::from(text.as_str());
+        shared.events.emit(|| Event::DialFailed { account, slot, error: told, retry_in: wait });
+        let until = shared.clock.tick() + millis(wait);
+        match self.is_probe() {
+            false => self.end(Lost::Deferred { until }, Some((error, text))),
+            true => self.end(Lost::Unwanted, None),
         }
     }
 
@@ -350,5 +435,81 @@ async fn within<T, E>(
         Ok(Some(Err(error))) => Err(DialError::Connect(error)),
         Ok(None) => Err(DialError::Panicked),
         Err(_) => Err(DialError::Timeout(limit)),
+    }
+}
+
+#[cfg(all(test, not(pool_loom)))]
+mod tests {
+    use super::*;
+    use crate::account::AccountId;
+    use crate::error::AcquireError;
+    use crate::manager::Profile;
+    use crate::pool::Pool;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("it rests")]
+    struct Rests;
+
+    /// Accounts of three sessions, of which the first so many rest for two minutes.
+    struct Resting(u16);
+
+    impl Manager for Resting {
+        type Connection = u16;
+        type Error = Rests;
+
+        fn profile(&self, _account: AccountId) -> Option<Profile> {
+            Some(Profile::new(3))
+        }
+
+        async fn clearance(&self, _: AccountId, slot: u16) -> Result<Clearance<Rests>, Rests> {
+            let rests = slot < self.0;
+            Ok(if rests {
+                Clearance::After(Duration::from_secs(120), Rests)
+            } else {
+                Clearance::Now
+            })
+        }
+
+        async fn connect(&self, _account: AccountId, slot: u16) -> Result<u16, Rests> {
+            Ok(slot)
+        }
+
+        fn react(&self, _error: &Rests) -> Reaction {
+            Reaction::Keep
+        }
+    }
+
+    fn pool(resting: u16) -> (Pool<Resting>, AccountId) {
+        let pool = Pool::builder(Resting(resting)).build().expect("the defaults are valid");
+        (pool, AccountId::bot(1).expect("it is a number"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_that_rests_starves_no_other_of_its_account() {
+        let (pool, bot) = pool(2);
+        for _ in 0..3 {
+            let lease = pool.acquire(bot).await.unwrap();
+            assert_eq!(*lease, 2);
+            lease.close().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dial_in_advance_that_waits_for_a_rest_makes_way_for_whoever_acquires() {
+        let (pool, bot) = pool(2);
+        pool.warm_up([bot]);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(*pool.acquire(bot).await.unwrap(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_could_be_served_by_no_session_is_told_why_at_once() {
+        let (pool, bot) = pool(3);
+        let began = crate::clock::now();
+        for _ in 0..5 {
+            let refused = pool.acquire(bot).await.unwrap_err();
+            assert!(matches!(refused, AcquireError::Dial(DialError::Connect(Rests))), "{refused}");
+        }
+        assert_eq!(began.elapsed(), Duration::ZERO);
     }
 }

@@ -3,6 +3,7 @@
 //! Owns what each errand holds, and how it ends when nobody is left to run it. Runs none.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use crate::account_pool::{Connection, DialOrder, Lost, Orders};
 use crate::caught::text_of;
@@ -25,6 +26,8 @@ pub(crate) enum Errand<M: Manager> {
     Watch(Weak<Entry<M>>, Instant),
     /// Dial a session that the server did not know, to see whether it does now.
     Probe(Weak<Entry<M>>, u16, Instant),
+    /// Ask whether the session of a connection is still any good, unless that has shown within a time.
+    Prove(Weak<Entry<M>>, Weak<Connection<M::Connection>>, Duration),
 }
 
 impl<M: Manager> Errand<M> {
@@ -33,7 +36,9 @@ impl<M: Manager> Errand<M> {
         match self {
             Self::Dial(..) | Self::Close(..) => true,
             Self::Watch(entry, _) | Self::Probe(entry, ..) => entry.strong_count() > 0,
-            Self::Drain(_, connection) => connection.strong_count() > 0,
+            Self::Drain(_, connection) | Self::Prove(_, connection, _) => {
+                connection.strong_count() > 0
+            }
         }
     }
 
@@ -41,9 +46,10 @@ impl<M: Manager> Errand<M> {
     pub(crate) fn carry_out_without_worker(self) {
         let entry = match &self {
             Self::Dial(entry, _) | Self::Close(entry, _) => Some(Arc::clone(entry)),
-            Self::Watch(entry, _) | Self::Probe(entry, ..) | Self::Drain(entry, _) => {
-                entry.upgrade()
-            }
+            Self::Watch(entry, _)
+            | Self::Probe(entry, ..)
+            | Self::Drain(entry, _)
+            | Self::Prove(entry, ..) => entry.upgrade(),
         };
         if let Some(entry) = entry {
             let orders = self.end_without_worker();
@@ -70,7 +76,7 @@ impl<M: Manager> Errand<M> {
                 (Some(entry), Some(connection)) => entry.pool.force(&connection),
                 _ => Orders::none(),
             },
-            Self::Probe(..) => Orders::none(),
+            Self::Probe(..) | Self::Prove(..) => Orders::none(),
             // Nobody is left to dial, or to tell a waiter that its time is up.
             Self::Watch(entry, _) => {
                 entry.upgrade().map_or_else(Orders::none, |entry| entry.pool.refuse_line())

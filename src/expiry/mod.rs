@@ -142,12 +142,16 @@ pub(crate) async fn reap<M: Manager>(shared: Weak<Shared<M>>) {
 struct Limits {
     max_idle: u64,
     max_held: u64,
+    /// How long a connection may go without a proof of its session.
+    max_unproved: Duration,
 }
 
 impl Limits {
     fn of<M: Manager>(shared: &Shared<M>) -> Self {
-        let max_held = millis(shared.config.load().watch.held_lease);
-        Self { max_idle: shared.hot.max_idle_ms(), max_held }
+        let config = shared.config.load();
+        let max_held = millis(config.watch.held_lease);
+        let max_unproved = config.health.login_check_every;
+        Self { max_idle: shared.hot.max_idle_ms(), max_held, max_unproved }
     }
 }
 
@@ -221,7 +225,9 @@ fn visit<M: Manager>(
     limits: Limits,
 ) -> Option<(Tick, Due<M>)> {
     let visited = asked("the end of a connection", || match (&due, held) {
-        (Due::Connection { look, .. }, Some(held)) => look_at_connection(held, *look, now, limits),
+        (Due::Connection { look, .. }, Some(held)) => {
+            look_at_connection(shared, held, *look, now, limits)
+        }
         (Due::Connection { .. }, None) => None,
         (Due::Account(account), _) => look_at_account(shared, registry, account, now, limits),
     });
@@ -234,28 +240,36 @@ fn visit<M: Manager>(
 }
 
 fn look_at_connection<M: Manager>(
+    shared: &Shared<M>,
     (entry, connection): Held<M>,
     look: Tick,
     now: Tick,
-    Limits { max_idle, max_held }: Limits,
+    Limits { max_idle, max_held, max_unproved }: Limits,
 ) -> Option<Tick> {
     if let Some(orders) = entry.pool.unpark() {
         entry.carry_out(orders);
     }
-    match entry.pool.reap(&connection, look, now, max_idle, max_held) {
-        Reap::Again(look) => Some(look),
+    let next = match entry.pool.reap(&connection, look, now, max_idle, max_held) {
+        Reap::Again(look) => look,
         Reap::Held(look, since) => {
             // A listener's code. The next look is at another time than this one.
             let held = now.saturating_sub(since);
             let _told = asked("a lease that is held", || entry.tell_held(&connection, held));
-            Some(look)
+            look
         }
         Reap::Expired(orders) => {
             entry.carry_out(orders);
-            None
+            return None;
         }
-        Reap::Gone => None,
-    }
+        Reap::Gone => return None,
+    };
+    // Up to a quarter earlier, each connection by a share of its own, so that those which were
+    // opened together are not all asked together.
+    let within = max_unproved - (max_unproved / 4).mul_f64(shared.share());
+    entry.prove_if_due(&connection, within);
+    let next = next.min(now + millis(within).max(1));
+    connection.set_look(next);
+    Some(next)
 }
 
 fn look_at_account<M: Manager>(

@@ -8,10 +8,12 @@ use std::collections::BinaryHeap;
 use std::future::Future;
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
 use crate::account_pool::Connection;
+use crate::acquire::prove_in_use;
 use crate::caught::{asked, caught};
 use crate::clock::{Instant, now};
 use crate::dialer::dial;
@@ -20,6 +22,8 @@ use crate::manager::Manager;
 
 /// How many errands are fetched from the queue at a time.
 const BATCH: usize = 64;
+/// How many connections may be asked for a proof of their session at the same time.
+const PROOFS_MAX: usize = 16;
 
 /// Something to do at a time.
 struct Timer<M: Manager> {
@@ -123,6 +127,7 @@ pub(super) fn work<M: Manager>(
 
 async fn run<M: Manager>(mut desk: Desk<M>) {
     let mut tasks = JoinSet::new();
+    let proofs = Arc::new(Semaphore::new(PROOFS_MAX));
     loop {
         let Desk { errands, batch, timers } = &mut desk;
         let next = timers.next();
@@ -134,7 +139,7 @@ async fn run<M: Manager>(mut desk: Desk<M>) {
                 // One by one off the desk, so that none is lost if this is cut short.
                 batch.reverse();
                 while let Some(errand) = batch.pop() {
-                    begin(errand, &mut tasks, timers);
+                    begin(errand, &mut tasks, timers, &proofs);
                 }
             }
             () = until(next) => {
@@ -161,8 +166,26 @@ async fn until(next: Option<Instant>) {
     }
 }
 
-fn begin<M: Manager>(errand: Errand<M>, tasks: &mut JoinSet<()>, timers: &mut Timers<M>) {
+fn begin<M: Manager>(
+    errand: Errand<M>,
+    tasks: &mut JoinSet<()>,
+    timers: &mut Timers<M>,
+    proofs: &Arc<Semaphore>,
+) {
     match errand {
+        Errand::Prove(entry, connection, within) => {
+            let proofs = Arc::clone(proofs);
+            tasks.spawn(async move {
+                let _place = proofs.acquire().await;
+                let (entry, connection) = (entry.upgrade(), connection.upgrade());
+                // Asked again in its turn: whatever came meanwhile may have shown it.
+                if let (Some(entry), Some(connection)) = (entry, connection)
+                    && entry.needs_proof(&connection, within)
+                {
+                    prove_in_use(entry, connection).await;
+                }
+            });
+        }
         Errand::Dial(entry, order) => {
             tasks.spawn(dial(entry, order));
         }
@@ -199,7 +222,9 @@ fn fire<M: Manager>(timer: Timer<M>, now: Instant) {
                 entry.probe(slot);
             }
         }
-        Errand::Dial(..) | Errand::Close(..) => unreachable!("BUG: these have no time"),
+        Errand::Dial(..) | Errand::Close(..) | Errand::Prove(..) => {
+            unreachable!("BUG: these have no time")
+        }
     }
 }
 
