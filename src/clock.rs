@@ -135,6 +135,28 @@ pub(crate) fn unix_time() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
+/// The time since some fixed point, the time that the machine slept included. The monotonic clock
+/// stands still in a sleep, so that nothing that must not outlast one may be measured by it.
+#[cfg(all(feature = "grammers", unix))]
+pub(crate) fn time_with_sleep() -> Duration {
+    use nix::time::{ClockId, clock_gettime};
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    const CLOCK: ClockId = ClockId::CLOCK_BOOTTIME;
+    // Apple's counts sleep, unlike the one that the standard library reads there.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    const CLOCK: ClockId = ClockId::CLOCK_MONOTONIC;
+    clock_gettime(CLOCK).map(Duration::from).unwrap_or_default()
+}
+
+/// The same; elsewhere the monotonic clock counts sleep.
+#[cfg(all(feature = "grammers", not(unix)))]
+#[expect(clippy::disallowed_methods, reason = "this is the module that reads time")]
+pub(crate) fn time_with_sleep() -> Duration {
+    static START: std::sync::LazyLock<std::time::Instant> =
+        std::sync::LazyLock::new(std::time::Instant::now);
+    START.elapsed()
+}
+
 /// A duration in whole milliseconds, at most a few hundred years.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(1 << 43)

@@ -78,6 +78,8 @@ mod sync;
 pub mod datacenter;
 #[cfg(feature = "metrics")]
 pub mod metrics;
+#[cfg(feature = "grammers")]
+pub mod ownership;
 #[cfg(feature = "panel")]
 pub mod panel;
 #[cfg(feature = "session")]

@@ -5,6 +5,7 @@
 
 mod data_centres;
 mod key;
+mod key_id;
 pub mod lines;
 mod proxy;
 mod string;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 pub use data_centres::DataCentres;
 pub use key::AuthKey;
+pub use key_id::{KeyId, ParseKeyIdError};
 pub use proxy::proxy_label;
 pub use string::{SessionFormat, SessionString, SessionStringError, telethon_string};
 

@@ -24,7 +24,7 @@ use super::source::{SessionProfile, SessionSource};
 use crate::account::AccountId;
 use crate::clock::{now, unix_time};
 use crate::manager::QuarantineReason;
-use crate::session::SessionRecord;
+use crate::session::{KeyId, SessionRecord};
 use crate::sync::Mutex;
 
 mod error;
@@ -35,8 +35,7 @@ mod lock;
 mod place;
 
 pub use self::error::LatchFileError;
-pub use self::lines::{KeyId, Latched, ParseKeyIdError};
-pub use self::lock::LockHolder;
+pub use self::lines::Latched;
 
 /// How long the last write of the same file may take, of a `LatchFile` that this process has
 /// dropped.

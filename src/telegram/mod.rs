@@ -72,10 +72,7 @@ pub use connection::TelegramConnection;
 pub use error::{Refusal, TelegramError};
 pub use feed::AccountUpdate;
 pub use invoke::InvokeError;
-pub use latches::{
-    KeyId, LatchFile, LatchFileError, Latched, LockHolder, ParseKeyIdError, lift_latches,
-    read_latches,
-};
+pub use latches::{LatchFile, LatchFileError, Latched, lift_latches, read_latches};
 pub use manager::GrammersManager;
 pub use react::{kind, react};
 pub use settings::TelegramSettings;

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use serde_json::Value;
+use telepool::session::KeyId;
 use telepool::session::{AuthKey, SessionRecord, lines};
-use telepool::telegram::KeyId;
 use telepool::{AccountId, QuarantineReason};
 
 use crate::command::{Running, fresh, run, telepool};

@@ -10,7 +10,8 @@ use std::process::ExitCode;
 use clap::{ArgGroup, Args, Subcommand};
 use serde::Serialize;
 use telepool::AccountId;
-use telepool::telegram::{KeyId, LatchFileError, Latched, lift_latches, read_latches};
+use telepool::session::KeyId;
+use telepool::telegram::{LatchFileError, Latched, lift_latches, read_latches};
 
 use crate::failure::{Failure, tell};
 

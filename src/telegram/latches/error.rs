@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::LockHolder;
+use crate::ownership::Holder;
 
 /// Why a file of quarantines cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +39,7 @@ pub enum LatchFileError {
         /// Which file.
         path: PathBuf,
         /// Who holds it, if that is known.
-        holder: Option<LockHolder>,
+        holder: Option<Holder>,
     },
     /// What stands there cannot be replaced by a file.
     #[error("{path} is {what}: name a regular file, or one that is not there yet")]
@@ -71,6 +71,6 @@ fn remedy(error: &io::Error) -> &'static str {
     }
 }
 
-fn whom(holder: &Option<LockHolder>) -> String {
-    holder.as_ref().map_or_else(|| "another process".to_owned(), LockHolder::to_string)
+fn whom(holder: &Option<Holder>) -> String {
+    holder.as_ref().map_or_else(|| "another process".to_owned(), Holder::to_string)
 }

@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use super::LatchFileError;
 use super::file::StateFile;
-use super::lines::{KeyId, Latched, Latches};
+use super::lines::{Latched, Latches};
 use super::lock::FileLock;
 use crate::clock::{Instant, now};
+use crate::session::KeyId;
 use crate::sync::Mutex;
 
 /// How long after a failure it is tried again; twice as long after each further one.

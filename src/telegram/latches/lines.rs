@@ -3,64 +3,17 @@
 //! Owns their form and the way back from it. Never opens a file.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io::{self, Write};
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::account::AccountId;
 use crate::manager::QuarantineReason;
-use crate::session::AuthKey;
-
-/// How many seconds a day has.
-const DAY: u64 = 24 * 60 * 60;
+use crate::ownership::date_of;
+use crate::session::{KeyId, ParseKeyIdError};
 
 /// The quarantines of a file by the key that each is bound to.
 pub(super) type Latches = BTreeMap<KeyId, Latched>;
-
-/// The public id of an authorization key, as it stands in clear in front of every message. It is
-/// written as 16 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyId([u8; 8]);
-
-impl KeyId {
-    /// The id of a key.
-    #[must_use]
-    pub fn of(key: &AuthKey) -> Self {
-        Self(key.id())
-    }
-}
-
-impl fmt::Display for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl FromStr for KeyId {
-    type Err = ParseKeyIdError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // A sign is taken by the parser of numbers.
-        if text.len() != 16 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(ParseKeyIdError);
-        }
-        let number = u64::from_str_radix(text, 16).map_err(|_| ParseKeyIdError)?;
-        Ok(Self(number.to_be_bytes()))
-    }
-}
-
-/// A text that is no [`KeyId`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the id of a key is 16 hexadecimal digits, such as 00f1e2d3c4b5a697")]
-pub struct ParseKeyIdError;
 
 /// A quarantine: which key may not be dialled, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +35,7 @@ impl Latched {
     /// Since when, as a date and a time of day: `2026-11-26T09:30:00Z`.
     #[must_use]
     pub fn since_utc(&self) -> String {
-        utc(self.since)
+        date_of(self.since)
     }
 }
 
@@ -153,28 +106,6 @@ pub(super) fn sorted(latches: &Latches) -> Vec<Latched> {
     all
 }
 
-/// Seconds since 1970 in the form of RFC 3339.
-pub(super) fn utc(seconds: u64) -> String {
-    let (year, month, day) = date(seconds / DAY);
-    let (hour, minute, second) = (seconds % DAY / 3600, seconds % 3600 / 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
-/// The day of the Gregorian calendar that comes so many days after the first of 1970. It is
-/// reckoned in years that begin in March, so that the leap day is the last of its year, and in
-/// cycles of 400 years, of which each has 146,097 days.
-fn date(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (cycle, of_cycle) = (days / 146_097, days % 146_097);
-    let of_cycle_year =
-        (of_cycle - of_cycle / 1_460 + of_cycle / 36_524 - of_cycle / 146_096) / 365;
-    let of_year = of_cycle - (365 * of_cycle_year + of_cycle_year / 4 - of_cycle_year / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    (400 * cycle + of_cycle_year + u64::from(month <= 2), month, day)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,32 +126,6 @@ mod tests {
             let problem = parse(&bad).unwrap_err();
             assert!(problem.contains(told), "{problem}");
             assert!(!problem.contains("2125550123") && !problem.contains("line 1"), "{problem}");
-        }
-    }
-
-    #[test]
-    fn a_second_has_its_date() {
-        for (seconds, date) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (951_782_399, "2000-02-28T23:59:59Z"),
-            (951_782_400, "2000-02-29T00:00:00Z"),
-            (951_868_800, "2000-03-01T00:00:00Z"),
-            (1_735_689_599, "2024-12-31T23:59:59Z"),
-            (1_798_117_230, "2026-12-24T13:00:30Z"),
-            (4_107_542_400, "2100-03-01T00:00:00Z"),
-        ] {
-            assert_eq!(utc(seconds), date);
-        }
-        assert!(utc(u64::MAX).ends_with('Z'), "no number is too large");
-    }
-
-    #[test]
-    fn the_id_of_a_key_is_read_as_it_is_written() {
-        let id = KeyId::of(&AuthKey::new([7; 256]));
-        assert_eq!(id.to_string().parse(), Ok(id));
-        assert_eq!(id.to_string().to_uppercase().parse(), Ok(id));
-        for text in ["", "00", "+0f1e2d3c4b5a697", "00f1e2d3c4b5a69g", "00f1e2d3c4b5a69700"] {
-            assert_eq!(text.parse::<KeyId>(), Err(ParseKeyIdError), "{text}");
         }
     }
 }

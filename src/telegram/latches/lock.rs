@@ -5,16 +5,12 @@
 //! two hold it, one by the old file and one by the new. What the line says counts only while the
 //! lock is held.
 
-use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::lines::utc;
-use crate::clock::unix_time;
+use crate::ownership::Holder;
 
 /// How much is read of what a holder has written.
 const LINE_LEN_MAX: u64 = 4096;
@@ -25,41 +21,11 @@ const LOOK_STEP: Duration = Duration::from_millis(10);
 /// How often the file may be removed by somebody while it is being taken.
 const REMOVALS_MAX: u32 = 3;
 
-/// Who holds a file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct LockHolder {
-    /// The id of the process.
-    pub pid: u32,
-    /// Since when, in seconds since 1970.
-    pub since: u64,
-    /// The name of the program.
-    pub program: String,
-}
-
-impl LockHolder {
-    fn myself() -> Self {
-        let program = std::env::args_os().next().unwrap_or_default();
-        let program = Path::new(&program).file_name().unwrap_or_default();
-        Self {
-            pid: std::process::id(),
-            since: unix_time().as_secs(),
-            program: program.to_string_lossy().into_owned(),
-        }
-    }
-}
-
-impl fmt::Display for LockHolder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "process {} ({}) since {}", self.pid, self.program, utc(self.since))
-    }
-}
-
 /// Why a file is not held.
 #[derive(Debug)]
 pub(crate) enum LockError {
     /// Somebody holds it, who may be known.
-    Held(Option<LockHolder>),
+    Held(Option<Holder>),
     Io(io::Error),
 }
 
@@ -97,7 +63,7 @@ impl FileLock {
     }
 
     fn sign(&self) -> io::Result<()> {
-        let mut line = serde_json::to_string(&LockHolder::myself())?;
+        let mut line = serde_json::to_string(&Holder::myself(None))?;
         line.push('\n');
         self.file.set_len(0)?;
         (&self.file).seek(SeekFrom::Start(0))?;
@@ -128,7 +94,7 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 /// What the holder has written of itself, which it does as soon as it has the lock.
-fn holder(mut file: &File) -> Option<LockHolder> {
+fn holder(mut file: &File) -> Option<Holder> {
     for look in 0..LOOKS {
         if look > 0 {
             std::thread::sleep(LOOK_STEP);

@@ -14,7 +14,7 @@ fn one_holds_it_at_a_time_and_says_who_it_is_to_its_owner_alone() {
     let lock = FileLock::take(&path).unwrap();
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let told: LockHolder = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    let told: Holder = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
     assert!(told.pid == std::process::id() && !told.program.is_empty(), "{told}");
     let Err(LockError::Held(Some(holder))) = FileLock::take(&path) else { panic!("it is held") };
     assert_eq!(holder, told);

@@ -1,0 +1,198 @@
+//! Ownership on one machine: locks of the kernel's, in one folder of the user's.
+//!
+//! Owns what this process holds there. All values of this type over one folder share it, so that a key
+//! may be claimed by several pools of a process: within one, the manager has them take turns.
+//!
+//! # What lies in the folder
+//! `keys/` has up to 1,024 files, on which each key is a range of bytes, at a place made from its public
+//! id: locks in one file are a list, so that many in one would take long. A range is as long as the
+//! number of its process plus one, so that whoever is refused also learns by whom. Locks end with the
+//! process, however it ends; nothing that lies in the folder is believed without one.
+//!
+//! # A key costs
+//! A lock of the kernel's (about 200 bytes) and an entry in two tables here. 100,000 keys are claimed in
+//! about a second, and take up to 1,024 open files.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::held::Shared;
+use super::{Claim, ClaimError, Claims, Epoch, Fence, Fenced, Ownership, place};
+use crate::clock::now;
+use crate::session::KeyId;
+use crate::sync::Mutex;
+
+/// How often it is looked whether everything is noted.
+const SETTLE_STEP: Duration = Duration::from_millis(2);
+
+/// How an [`Alone`] is set up.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AloneOptions {
+    /// The folder of the locks. By default the user's own (`~/.local/state/telepool/locks`, or what
+    /// `TELEPOOL_LOCKS` names), which is the same for all processes of the user.
+    pub place: Option<PathBuf>,
+    /// What this process serves, for whoever is refused: the file of its sessions.
+    pub serves: Option<String>,
+    /// How long Telegram may keep its end of a connection open after our end is gone without a word:
+    /// the 75 s that each connection asks for, and 45 s for what may have been late on its way.
+    pub timer: Duration,
+    /// After how long without running the process must write no more on its connections. Of the
+    /// first value over a folder.
+    pub pause_max: Duration,
+}
+
+impl Default for AloneOptions {
+    fn default() -> Self {
+        Self {
+            place: None,
+            serves: None,
+            timer: Duration::from_secs(120),
+            pause_max: Duration::from_secs(75),
+        }
+    }
+}
+
+/// The processes of one user on one machine, each of which may claim a key that no other holds.
+///
+/// ```
+/// use telepool::ownership::{Alone, AloneOptions, Ownership};
+/// use telepool::session::{AuthKey, KeyId};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// let mut options = AloneOptions::default();
+/// # options.place = Some(folder.path().into());
+/// options.serves = Some("sessions.jsonl".into());
+/// let ownership = Alone::new(options);
+/// let key = KeyId::of(&AuthKey::new([7; 256]));
+/// let claim = ownership.claim(&[key]).await.remove(0)?;
+/// assert!(claim.rest.is_zero(), "nobody has used it lately");
+/// # Ok(())
+/// # }
+/// ```
+pub struct Alone {
+    options: AloneOptions,
+    /// What this process has there, once it has something.
+    shared: OnceLock<Arc<Shared>>,
+    /// What this value has claimed.
+    claimed: Mutex<HashSet<KeyId>>,
+}
+
+impl Alone {
+    /// Joins the processes of the folder with the first claim. If it cannot be used, each claim says so.
+    #[must_use]
+    pub fn new(options: AloneOptions) -> Self {
+        Self { options, shared: OnceLock::new(), claimed: Mutex::default() }
+    }
+
+    /// The folder of the locks.
+    #[must_use]
+    pub fn place(&self) -> PathBuf {
+        self.options.place.clone().unwrap_or_else(place::of_user)
+    }
+
+    /// Waits until it is noted that every connection is closed, so that the next process need not wait.
+    /// Answers whether it is, in time. To be called last, on a thread that may wait.
+    pub fn settle(&self, limit: Duration) -> bool {
+        let Some(shared) = self.shared.get() else { return true };
+        let until = now() + limit;
+        while !shared.is_settled() {
+            if now() >= until {
+                return false;
+            }
+            std::thread::sleep(SETTLE_STEP);
+        }
+        true
+    }
+
+    fn shared(&self) -> Result<&Arc<Shared>, ClaimError> {
+        if let Some(shared) = self.shared.get() {
+            return Ok(shared);
+        }
+        let place = self.place();
+        let AloneOptions { serves, timer, pause_max, .. } = &self.options;
+        let shared = Shared::of(&place, serves.as_deref(), *timer, *pause_max);
+        let shared = shared.map_err(|error| ClaimError::Place { place, error: error.into() })?;
+        Ok(self.shared.get_or_init(|| shared))
+    }
+
+    fn claim_now(&self, keys: &[KeyId]) -> Result<Vec<Result<Claim, ClaimError>>, ClaimError> {
+        let mut claimed = self.claimed.lock();
+        let shared = self.shared()?;
+        let mut asked = HashSet::new();
+        let is_new = |key: &KeyId| !claimed.contains(key) && asked.insert(*key);
+        let new: Vec<KeyId> = keys.iter().copied().filter(is_new).collect();
+        let mut answers = HashMap::new();
+        if !new.is_empty() {
+            let claims = shared.claim(&new, self.options.timer)?;
+            answers.extend(new.iter().copied().zip(claims));
+        }
+        let won = answers.iter().filter(|(_, answer)| answer.is_ok()).map(|(key, _)| *key);
+        claimed.extend(won);
+        let answers = keys.iter().map(|key| match answers.get(key) {
+            Some(answer) => answer.clone(),
+            None => Ok(Claim { rest: shared.rest(*key) }),
+        });
+        Ok(answers.collect())
+    }
+}
+
+impl Ownership for Alone {
+    fn claim<'a>(&'a self, keys: &'a [KeyId]) -> Claims<'a> {
+        let claims = self.claim_now(keys);
+        let claims = claims.unwrap_or_else(|error| vec![Err(error); keys.len()]);
+        Box::pin(std::future::ready(claims))
+    }
+
+    fn begin(&self, key: KeyId) -> Result<Epoch, Fenced> {
+        self.shared().map_err(|_| Fenced::Unrecorded)?.begin(key)
+    }
+
+    fn guard(&self, epoch: Epoch) -> Result<(), Fenced> {
+        self.shared.get().map_or(Ok(()), |shared| shared.beat.guard(epoch))
+    }
+
+    fn end(&self, key: KeyId, rest: Option<Duration>) {
+        if let Some(shared) = self.shared.get() {
+            shared.end(key, rest);
+        }
+    }
+
+    fn release(&self, keys: &[KeyId]) {
+        let mut claimed = self.claimed.lock();
+        if let Some(shared) = self.shared.get() {
+            shared.release(keys.iter().copied().filter(|key| claimed.remove(key)));
+        }
+    }
+
+    fn fence(&self) -> watch::Receiver<Fence> {
+        let never = || watch::Sender::new(Fence::default()).subscribe();
+        self.shared.get().map_or_else(never, |shared| shared.beat.fence())
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        let all: Vec<KeyId> = self.claimed.lock().iter().copied().collect();
+        self.release(&all);
+    }
+}
+
+impl fmt::Debug for Alone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Alone")
+            .field("claimed", &self.claimed.lock().len())
+            .field("place", &self.place())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
