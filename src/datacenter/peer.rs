@@ -229,8 +229,10 @@ impl Peer {
         let Some(conversation) = &mut self.conversation else { return Ok(()) };
         conversation.hear(packet).map_err(|_malformed| End::Gone)?;
         let now = now();
-        if let Some(delay) = conversation.take_closes_in() {
-            self.closes_at = Some(now + delay);
+        if let Some(delay) = conversation.take_closes_in()
+            && self.closes_at.replace(now + delay).is_none()
+        {
+            self.world.counters.connections_timed.raise();
         }
         let at = now + self.world.latency();
         for (delay, reply) in conversation.replies() {
@@ -409,6 +411,9 @@ impl Drop for Peer {
         self.leave_registers();
         let open = self.since.elapsed().as_micros();
         self.world.counters.connection_us.add(usize::try_from(open).unwrap_or(usize::MAX));
+        if self.closes_at.is_some() {
+            self.world.counters.connections_timed.lower();
+        }
         self.world.counters.connections.lower();
     }
 }

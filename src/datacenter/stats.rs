@@ -10,6 +10,8 @@ use crate::sync::{AtomicU64, Ordering};
 pub struct DataCentreStats {
     /// TCP connections that are open now.
     pub connections: u64,
+    /// Those of them whose client has set the timer that closes them if it falls silent.
+    pub connections_timed: u64,
     /// TCP connections accepted so far.
     pub connections_total: u64,
     /// For how long the connections that have ended were open, added up, in milliseconds.
@@ -38,6 +40,7 @@ pub struct DataCentreStats {
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) connections: Gauge,
+    pub(super) connections_timed: Gauge,
     pub(super) connections_total: Counter,
     /// In microseconds, of which the short ones have few.
     pub(super) connection_us: Counter,
@@ -56,6 +59,7 @@ impl Counters {
     pub(super) fn read(&self) -> DataCentreStats {
         DataCentreStats {
             connections: self.connections.0.read(),
+            connections_timed: self.connections_timed.0.read(),
             connections_total: self.connections_total.read(),
             connection_ms: self.connection_us.read() / 1000,
             handshakes: self.handshakes.read(),

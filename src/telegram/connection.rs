@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use grammers_client::Client;
 use grammers_client::sender::SenderPoolHandle;
-use grammers_client::tl::{Deserializable, RemoteCall, functions};
+use grammers_client::tl::{Deserializable, Identifiable as _, RemoteCall, enums, functions};
 
 use tracing::Instrument as _;
 
@@ -18,6 +18,7 @@ use super::health::{Call, Health};
 use super::supervisor::Leash;
 use super::{Refusal, TelegramError, client};
 use crate::account::AccountId;
+use crate::ownership::{Epoch, Ownership};
 
 /// The longest body that is sent. From 1,044,433 bytes on the client panics, and a body just
 /// below that would never fit into a message beside the acknowledgements that go with it.
@@ -40,6 +41,8 @@ pub struct TelegramConnection {
     pub(super) health: Arc<Health>,
     pub(super) leash: Leash,
     pub(super) call_timeout: Duration,
+    pub(super) ownership: Arc<dyn Ownership>,
+    pub(super) epoch: Epoch,
 }
 
 impl TelegramConnection {
@@ -98,19 +101,34 @@ impl TelegramConnection {
         if self.health.is_dead() {
             return Err(TelegramError::NotSent);
         }
+        if let Err(fenced) = self.ownership.guard(self.epoch) {
+            self.health.mark_broken();
+            return Err(fenced.into());
+        }
         let call = Call::begin(&self.health);
-        let head = body.first_chunk().map_or(0, |head| u32::from_le_bytes(*head));
+        let method = method(&body);
         let span = tracing::debug_span!(
             "call",
             account = %self.account,
             slot = self.slot,
-            method = client::tl::name_for_id(head),
+            method = client::tl::name_for_id(method),
         );
         let result = send::<R>(&self.handle, self.data_centre, body, limit).instrument(span).await;
         match &result {
             // It counts as abandoned.
             Err(TelegramError::Timeout { .. }) => drop(call),
-            _ => call.end(),
+            Ok(_) => {
+                call.end();
+                self.health.hear();
+                if needs_login(method) {
+                    self.health.prove();
+                }
+            }
+            Err(TelegramError::Rpc { .. }) => {
+                call.end();
+                self.health.hear();
+            }
+            Err(_) => call.end(),
         }
         if result.as_ref().is_err_and(ends_connection) {
             self.health.mark_broken();
@@ -122,10 +140,18 @@ impl TelegramConnection {
         self.health.is_broken()
     }
 
-    /// A round trip that changes nothing at the other end.
-    pub(super) async fn ping(&self) -> Result<(), TelegramError> {
-        // The server repeats the number; nobody else looks at it.
-        self.invoke(&functions::Ping { ping_id: 0 }).await.map(drop)
+    /// Asks what only a session that is logged in is told: who it is. Without its updates, which a
+    /// call would subscribe the connection to.
+    pub(super) async fn check(&self) -> Result<(), TelegramError> {
+        let query = functions::users::GetUsers { id: vec![enums::InputUser::UserSelf] };
+        match self.invoke(&functions::InvokeWithoutUpdates { query }).await {
+            // Only a session that is logged in has a limit to exceed.
+            Ok(_) | Err(TelegramError::Rpc { code: 420, .. }) => {
+                self.health.prove();
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Ends the connection and waits until its key is free. The end comes even if the wait is
@@ -180,6 +206,33 @@ fn refuse(len: usize) -> Result<(), Refusal> {
     }
 }
 
+/// The method that a body calls.
+fn method(body: &[u8]) -> u32 {
+    let word = |at: &[u8]| at.first_chunk().map_or(0, |word| u32::from_le_bytes(*word));
+    match word(body) {
+        functions::InvokeWithoutUpdates::<()>::CONSTRUCTOR_ID => word(&body[4..]),
+        method => method,
+    }
+}
+
+/// Whether only a session that is logged in may call a method, so that its answer proves the login. Of
+/// those that anybody may call, the ones that a session has reason to call while it serves.
+fn needs_login(method: u32) -> bool {
+    const FREE: [u32; 3] = [
+        functions::Ping::CONSTRUCTOR_ID,
+        functions::PingDelayDisconnect::CONSTRUCTOR_ID,
+        functions::GetFutureSalts::CONSTRUCTOR_ID,
+    ];
+    // Whole families are free but for a few: for their sake the login is asked for once more. So it is
+    // for what is wrapped in other ways.
+    const FREE_FAMILIES: [&str; 5] = ["auth.", "help.", "langpack.", "invoke", "init"];
+    if FREE.contains(&method) {
+        return false;
+    }
+    let name = client::tl::name_for_id(method);
+    name != "(unknown)" && !FREE_FAMILIES.iter().any(|family| name.starts_with(family))
+}
+
 /// Whether no call after this error can succeed on the same connection.
 fn ends_connection(error: &TelegramError) -> bool {
     matches!(
@@ -190,12 +243,28 @@ fn ends_connection(error: &TelegramError) -> bool {
             | TelegramError::Protocol(_)
             | TelegramError::Dropped
             | TelegramError::NotSent
+            | TelegramError::Fenced(_)
     )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_proves_the_login_if_nobody_else_would_get_one() {
+        assert!(needs_login(functions::users::GetUsers::CONSTRUCTOR_ID));
+        assert!(needs_login(functions::messages::SendMessage::CONSTRUCTOR_ID));
+        for free in [
+            functions::Ping::CONSTRUCTOR_ID,
+            functions::help::GetNearestDc::CONSTRUCTOR_ID,
+            functions::auth::SendCode::CONSTRUCTOR_ID,
+            functions::InvokeWithoutUpdates::<()>::CONSTRUCTOR_ID,
+            7,
+        ] {
+            assert!(!needs_login(free), "{free}");
+        }
+    }
 
     #[test]
     fn only_what_the_client_can_carry_is_sent() {

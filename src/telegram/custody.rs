@@ -1,82 +1,187 @@
-//! Custody of authorization keys: who may have a connection with a key right now.
+//! Custody of authorization keys within this process: who may have a connection with a key right now.
 //!
-//! Owns one token per key in use, for the whole process: two pools over the same sessions are
-//! as fatal to an account as two connections of one pool. Never holds a key, only a keyed hash
-//! of it.
+//! Owns one token per key in use: two pools over the same sessions are as fatal to an account as two
+//! connections of one pool. Never holds a key, only its public id. Other processes are kept away by
+//! [`Ownership`], which the token tells when sockets may exist.
 //!
-//! A hash of 64 bits may in principle meet another key's. Then one of the two would wait for the
+//! A key is free, in use, or *rests*: its last connection ended without the server's being known to have
+//! noticed, so that the server's end may be open until its timer strikes.
+//!
+//! An id of 64 bits may in principle meet another key's. Then one of the two would wait for the
 //! other, which is safe; with 100,000 keys the chance of it is 3 in 10,000,000,000.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::session::AuthKey;
+use crate::clock::{Instant, now};
+use crate::ownership::{Epoch, Fenced, Ownership};
+use crate::session::KeyId;
 use crate::sync::Mutex;
+
+/// Fewer gates than this are never looked through for those of keys that have rested.
+const SWEPT_AT_LEAST: usize = 1024;
 
 static CUSTODY: LazyLock<Custody> = LazyLock::new(Custody::default);
 
 #[derive(Default)]
 struct Custody {
-    hasher: RandomState,
-    /// The gate of every key that somebody holds or waits for.
-    gates: Mutex<HashMap<u64, Arc<Semaphore>>>,
+    gates: Mutex<Gates>,
 }
 
-impl Custody {
-    /// Forgets a gate that nobody holds or waits for. Newcomers take the lock to find a gate, so
-    /// a count of one under the lock means that there is none.
-    fn forget_if_free(&self, fingerprint: u64) {
-        let mut gates = self.gates.lock();
-        if gates.get(&fingerprint).is_some_and(|gate| Arc::strong_count(gate) == 1) {
-            gates.remove(&fingerprint);
+#[derive(Default)]
+struct Gates {
+    /// The gate of every key that somebody holds or waits for, or that rests.
+    of: HashMap<KeyId, Gate>,
+    swept_at: usize,
+}
+
+struct Gate {
+    turn: Arc<Semaphore>,
+    /// Whoever holds it is about to give it back.
+    is_ending: bool,
+    rests_until: Option<Instant>,
+}
+
+impl Gate {
+    fn new() -> Self {
+        Self { turn: Arc::new(Semaphore::new(1)), is_ending: false, rests_until: None }
+    }
+
+    /// Nobody holds it or waits for it. Newcomers take the lock to find a gate, so a count of one
+    /// under the lock means that there is none.
+    fn is_free(&self) -> bool {
+        Arc::strong_count(&self.turn) == 1
+    }
+
+    fn rest(&self) -> Duration {
+        self.rests_until.map(|until| until.saturating_duration_since(now())).unwrap_or_default()
+    }
+}
+
+impl Gates {
+    fn gate(&mut self, key: KeyId) -> &mut Gate {
+        if self.of.len() >= self.swept_at.max(SWEPT_AT_LEAST) {
+            self.of.retain(|_, gate| !gate.is_free() || !gate.rest().is_zero());
+            self.swept_at = 2 * self.of.len();
         }
+        self.of.entry(key).or_insert_with(Gate::new)
+    }
+
+    fn forget_if_free(&mut self, key: KeyId) {
+        if self.of.get(&key).is_some_and(|gate| gate.is_free() && gate.rest().is_zero()) {
+            self.of.remove(&key);
+        }
+    }
+}
+
+/// How a key stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    Free,
+    InUse,
+    /// In use, by a connection that is being closed.
+    Ending,
+    /// For so much longer.
+    Resting(Duration),
+}
+
+/// How a key stands right now.
+pub(super) fn standing(key: KeyId) -> Standing {
+    let gates = CUSTODY.gates.lock();
+    let Some(gate) = gates.of.get(&key) else { return Standing::Free };
+    match gate.rest() {
+        _ if gate.turn.available_permits() == 0 && gate.is_ending => Standing::Ending,
+        _ if gate.turn.available_permits() == 0 => Standing::InUse,
+        Duration::ZERO => Standing::Free,
+        rest => Standing::Resting(rest),
+    }
+}
+
+/// Lets a key rest, at least for so long.
+pub(super) fn rest(key: KeyId, rest: Duration) {
+    let until = now() + rest;
+    let mut gates = CUSTODY.gates.lock();
+    let gate = gates.gate(key);
+    gate.rests_until = gate.rests_until.max(Some(until));
+}
+
+/// Whoever holds the key is about to give it back.
+pub(super) fn mark_ending(key: KeyId) {
+    if let Some(gate) = CUSTODY.gates.lock().of.get_mut(&key) {
+        gate.is_ending = true;
     }
 }
 
 /// The right to connect with one key. Whoever holds it is the only one in the process.
 pub(super) struct KeyToken {
-    fingerprint: u64,
+    key: KeyId,
     /// `None` only while dropping.
     permit: Option<OwnedSemaphorePermit>,
+    /// Who knows that sockets of the key may exist, once a dial has begun.
+    told: Option<Arc<dyn Ownership>>,
+    /// For how long the key must rest once its sockets are closed here.
+    rest: Option<Duration>,
 }
 
 impl KeyToken {
     /// Waits until nobody else may connect with the key, in the order of asking. Dropping the
-    /// future gives up the place.
-    pub(super) async fn take(key: &AuthKey) -> Self {
-        let fingerprint = CUSTODY.hasher.hash_one(key.expose());
-        let waiting = Waiting(fingerprint);
-        let gate = Arc::clone(
-            CUSTODY.gates.lock().entry(fingerprint).or_insert_with(|| Arc::new(Semaphore::new(1))),
-        );
-        let permit = gate.acquire_owned().await.expect("BUG: nobody closes the gate of a key");
+    /// future gives up the place. A key that rests is not waited for: the error says how much longer.
+    pub(super) async fn take(key: KeyId) -> Result<Self, Duration> {
+        let waiting = Waiting(key);
+        let turn = Arc::clone(&CUSTODY.gates.lock().gate(key).turn);
+        let permit = turn.acquire_owned().await.expect("BUG: nobody closes the gate of a key");
         // From here on the token itself cleans up.
         std::mem::forget(waiting);
-        Self { fingerprint, permit: Some(permit) }
+        let token = Self { key, permit: Some(permit), told: None, rest: None };
+        let rest = {
+            let mut gates = CUSTODY.gates.lock();
+            let gate = gates.gate(key);
+            gate.is_ending = false;
+            gate.rest()
+        };
+        if rest.is_zero() { Ok(token) } else { Err(rest) }
     }
 
-    /// What stands for the key here.
-    pub(super) fn fingerprint(&self) -> u64 {
-        self.fingerprint
+    /// A dial begins: the last look at whether it may.
+    pub(super) fn begin(&mut self, ownership: &Arc<dyn Ownership>) -> Result<Epoch, Fenced> {
+        let epoch = ownership.begin(self.key)?;
+        self.told = Some(Arc::clone(ownership));
+        Ok(epoch)
+    }
+
+    /// The server may not notice the end of the connection: the key rests after it.
+    pub(super) fn rest(&mut self, rest: Duration) {
+        self.rest = self.rest.max(Some(rest).filter(|rest| !rest.is_zero()));
+    }
+
+    /// Whose key this is the right to.
+    pub(super) fn key(&self) -> KeyId {
+        self.key
     }
 }
 
 impl Drop for KeyToken {
     fn drop(&mut self) {
+        if let Some(ownership) = self.told.take() {
+            ownership.end(self.key, self.rest);
+        }
+        if let Some(time) = self.rest {
+            rest(self.key, time);
+        }
         drop(self.permit.take());
-        CUSTODY.forget_if_free(self.fingerprint);
+        CUSTODY.gates.lock().forget_if_free(self.key);
     }
 }
 
 /// Somebody who waits for a token; forgets the gate if the wait is abandoned.
-struct Waiting(u64);
+struct Waiting(KeyId);
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        CUSTODY.forget_if_free(self.0);
+        CUSTODY.gates.lock().forget_if_free(self.0);
     }
 }
 
@@ -87,44 +192,74 @@ mod tests {
     use std::task::{Context, Poll, Waker};
 
     use super::*;
+    use crate::ownership::Unguarded;
+    use crate::session::AuthKey;
+
+    fn key(number: u8) -> KeyId {
+        KeyId::of(&AuthKey::new([number; 256]))
+    }
 
     fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
         future.poll(&mut Context::from_waker(Waker::noop()))
     }
 
-    fn is_known(key: &AuthKey) -> bool {
-        CUSTODY.gates.lock().contains_key(&CUSTODY.hasher.hash_one(key.expose()))
+    fn take(key: KeyId) -> KeyToken {
+        let Poll::Ready(Ok(token)) = poll(pin!(KeyToken::take(key))) else { panic!("it is free") };
+        token
+    }
+
+    fn is_known(key: KeyId) -> bool {
+        CUSTODY.gates.lock().of.contains_key(&key)
     }
 
     #[test]
     fn a_key_is_given_to_one_at_a_time_and_then_forgotten() {
-        let key = AuthKey::new([101; 256]);
-        let Poll::Ready(first) = poll(pin!(KeyToken::take(&key))) else { panic!("it is free") };
-        let mut second = pin!(KeyToken::take(&key));
+        let key = key(101);
+        let first = take(key);
+        let mut second = pin!(KeyToken::take(key));
         assert!(poll(second.as_mut()).is_pending());
         drop(first);
-        let Poll::Ready(second) = poll(second) else { panic!("it is free again") };
-        assert!(is_known(&key));
+        let Poll::Ready(Ok(second)) = poll(second) else { panic!("it is free again") };
+        assert!(is_known(key));
         drop(second);
-        assert!(!is_known(&key));
+        assert!(!is_known(key));
     }
 
     #[test]
     fn an_abandoned_wait_leaves_nothing_behind() {
-        let key = AuthKey::new([102; 256]);
-        let Poll::Ready(first) = poll(pin!(KeyToken::take(&key))) else { panic!("it is free") };
+        let key = key(102);
+        let first = take(key);
         {
-            let mut second = pin!(KeyToken::take(&key));
+            let mut second = pin!(KeyToken::take(key));
             assert!(poll(second.as_mut()).is_pending());
         }
         drop(first);
-        assert!(!is_known(&key));
+        assert!(!is_known(key));
     }
 
     #[test]
     fn keys_do_not_hinder_each_other() {
-        let (one, other) = (AuthKey::new([103; 256]), AuthKey::new([104; 256]));
-        let Poll::Ready(_one) = poll(pin!(KeyToken::take(&one))) else { panic!("it is free") };
-        assert!(poll(pin!(KeyToken::take(&other))).is_ready());
+        let _one = take(key(103));
+        assert!(poll(pin!(KeyToken::take(key(104)))).is_ready());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_whose_end_the_server_may_not_have_seen_rests_and_then_serves_again() {
+        let (key, seconds) = (key(105), Duration::from_secs);
+        assert_eq!(standing(key), Standing::Free);
+        let mut token = take(key);
+        assert_eq!(standing(key), Standing::InUse);
+        mark_ending(key);
+        assert_eq!(standing(key), Standing::Ending);
+        let ownership: Arc<dyn Ownership> = Arc::new(Unguarded::default());
+        token.begin(&ownership).unwrap();
+        token.rest(seconds(9));
+        drop(token);
+        assert_eq!(standing(key), Standing::Resting(seconds(9)));
+        assert_eq!(KeyToken::take(key).await.err(), Some(seconds(9)));
+        tokio::time::advance(seconds(9)).await;
+        assert_eq!(standing(key), Standing::Free);
+        drop(take(key));
+        assert!(!is_known(key));
     }
 }

@@ -14,6 +14,7 @@ use grammers_mtproto::transport;
 
 use super::pinned::PinnedError;
 use crate::account::AccountId;
+use crate::ownership::{ClaimError, Fenced};
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +79,28 @@ pub enum TelegramError {
     /// The client knows no address of a data centre that it needs.
     #[error("the call needs a data centre whose address is not in the settings")]
     UnknownDataCentre,
+    /// Another pool or connection of this process is using the key.
+    #[error(
+        "another connection of this process is using the key: give each pool sessions of its own"
+    )]
+    KeyInUse,
+    /// The last connection with the key ended without the server's being known to have noticed. Its
+    /// end may be open until its timer strikes, and a second connection would cost the login.
+    #[error(
+        "the session rests for {} s more: Telegram may not have noticed the end of its last \
+         connection, and would void the login at a second one",
+        .left.as_secs() + 1
+    )]
+    KeyResting {
+        /// For how much longer.
+        left: Duration,
+    },
+    /// The key could not be claimed for this process: another one has it.
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
+    /// The process did not run for so long that its connections count for nothing any more.
+    #[error(transparent)]
+    Fenced(#[from] Fenced),
     /// The source has no such session.
     #[error("account {account} has no session for slot {slot}: add one, or reload")]
     NoSession {

@@ -6,21 +6,84 @@
 //! All accesses are relaxed. No word guards other data: a reader that sees an old value
 //! takes the connection for sound a moment longer, and its next call tells it otherwise.
 
+use std::time::Duration;
+
+use crate::clock::{Instant, millis, now};
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// How many calls may be given up on one connection. The client keeps the request of each until
 /// the answer comes, which for a lost one is never.
 const ABANDONED_MAX: u32 = 16;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Health {
     broken: AtomicBool,
+    started: Instant,
+    /// When the server last answered anything, in milliseconds since the start.
+    heard: AtomicU64,
+    /// Whether a call was given up since.
+    unanswered: AtomicBool,
+    /// When it last answered what only a session that is logged in may ask.
+    proved: AtomicU64,
     /// If it brings no updates: the number of the next subscription there will be. Zero if it does.
     deaf: AtomicU64,
     abandoned: AtomicU32,
 }
 
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            broken: AtomicBool::default(),
+            started: now(),
+            heard: AtomicU64::default(),
+            unanswered: AtomicBool::default(),
+            proved: AtomicU64::default(),
+            deaf: AtomicU64::default(),
+            abandoned: AtomicU32::default(),
+        }
+    }
+}
+
 impl Health {
+    /// The server has answered something.
+    pub(super) fn hear(&self) {
+        self.heard.store(self.age(), Ordering::Relaxed);
+        self.unanswered.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether a call was given up since the server last answered.
+    pub(super) fn has_unanswered(&self) -> bool {
+        self.unanswered.load(Ordering::Relaxed)
+    }
+
+    /// Whether the server has answered in this time, and left no call without an answer since.
+    pub(super) fn has_answered_within(&self, time: Duration) -> bool {
+        self.silence() <= time && !self.has_unanswered()
+    }
+
+    /// For how long the server has said nothing.
+    pub(super) fn silence(&self) -> Duration {
+        self.since(&self.heard)
+    }
+
+    /// The server has shown that the session is logged in.
+    pub(super) fn prove(&self) {
+        self.proved.store(self.age(), Ordering::Relaxed);
+    }
+
+    /// For how long nothing has shown that the session is logged in.
+    pub(super) fn unproved(&self) -> Duration {
+        self.since(&self.proved)
+    }
+
+    fn age(&self) -> u64 {
+        millis(now().saturating_duration_since(self.started))
+    }
+
+    fn since(&self, then: &AtomicU64) -> Duration {
+        Duration::from_millis(self.age().saturating_sub(then.load(Ordering::Relaxed)))
+    }
+
     pub(super) fn mark_broken(&self) {
         self.broken.store(true, Ordering::Relaxed);
     }
@@ -68,6 +131,7 @@ impl<'a> Call<'a> {
 impl Drop for Call<'_> {
     fn drop(&mut self) {
         self.0.abandoned.fetch_add(1, Ordering::Relaxed);
+        self.0.unanswered.store(true, Ordering::Relaxed);
     }
 }
 
@@ -86,6 +150,22 @@ mod tests {
             drop(Call::begin(&health));
         }
         assert!(health.is_broken());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_no_proof_of_the_login_but_a_proof_is_told_apart() {
+        let (health, second) = (Health::default(), Duration::from_secs(1));
+        tokio::time::advance(second).await;
+        health.hear();
+        tokio::time::advance(second).await;
+        assert_eq!((health.silence(), health.unproved()), (second, 2 * second));
+        health.prove();
+        assert_eq!(health.unproved(), Duration::ZERO);
+        assert!(health.has_answered_within(second));
+        drop(Call::begin(&health));
+        assert!(!health.has_answered_within(second), "the server has not seen that one");
+        health.hear();
+        assert!(health.has_answered_within(second));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use grammers_client::client::ClientConfiguration;
@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument as _;
 
 use super::connection::send;
-use super::custody::KeyToken;
+use super::custody::{self, KeyToken, Standing};
 use super::feed::{AccountUpdate, Feed};
 use super::health::Health;
 use super::logins::Logins;
@@ -25,9 +25,14 @@ use super::pinned::PinnedSession;
 use super::supervisor::{Charge, supervise};
 use super::{SessionSource, TelegramConnection, TelegramError, TelegramSettings, kind, react};
 use crate::account::AccountId;
-use crate::manager::{ErrorKind, Manager, Profile, QuarantineReason, Reaction};
-use crate::session::SessionRecord;
+use crate::manager::{Clearance, ErrorKind, Manager, Profile, QuarantineReason, Reaction};
+use crate::ownership::{Alone, AloneOptions, ClaimError, Ownership};
+use crate::session::{KeyId, SessionRecord};
 use crate::sync::Mutex;
+
+/// How long the server keeps its end open after it last heard of ours, in seconds: as long as the
+/// client's own pings ask for, which set the timer anew each minute.
+const DISCONNECT_DELAY: i32 = 75;
 
 /// Opens the connections of the sessions that a source has.
 ///
@@ -38,6 +43,9 @@ pub struct GrammersManager<S> {
     settings: TelegramSettings,
     feed: Arc<Feed>,
     logins: Arc<Logins>,
+    /// Who keeps other processes from dialling the same keys; the machine's locks, unless another was
+    /// named before the first dial.
+    ownership: OnceLock<Arc<dyn Ownership>>,
     /// How often in a row the server did not know the key of a session. Holds only sessions in
     /// doubt.
     strikes: Mutex<HashMap<(AccountId, u16), u32>>,
@@ -54,7 +62,45 @@ impl<S: SessionSource> GrammersManager<S> {
         }
         let (feed, strikes) = (Arc::default(), Mutex::default());
         let logins = Arc::new(Logins::new(settings.login_lasts));
-        Self { source, settings, feed, logins, strikes }
+        Self { source, settings, feed, logins, ownership: OnceLock::new(), strikes }
+    }
+
+    /// Names who keeps other processes from dialling the same keys. Without it these are the locks of
+    /// this machine ([`Alone`]), where each key is locked from its first dial to the end of the manager.
+    ///
+    /// [`Unguarded`](crate::ownership::Unguarded) does without: two processes that are given the same
+    /// session then dial it both, and Telegram voids its login.
+    #[must_use]
+    pub fn with_ownership(mut self, ownership: Arc<dyn Ownership>) -> Self {
+        self.ownership = OnceLock::from(ownership);
+        self
+    }
+
+    fn ownership(&self) -> &Arc<dyn Ownership> {
+        self.ownership.get_or_init(|| {
+            let timer = self.settings.redial_after_loss;
+            Arc::new(Alone::new(AloneOptions { timer, ..AloneOptions::default() }))
+        })
+    }
+
+    /// The session, and the id of its key once that is this process's to dial.
+    async fn own(
+        &self,
+        account: AccountId,
+        slot: u16,
+    ) -> Result<(SessionRecord, KeyId), TelegramError> {
+        let record = self.source.session(account, slot);
+        let record = record.ok_or(TelegramError::NoSession { account, slot })?;
+        if record.proxy.is_some() {
+            return Err(TelegramError::ProxyUnsupported);
+        }
+        let key = KeyId::of(&record.key);
+        let claimed = self.ownership().claim(&[key]).await.pop();
+        let claim = claimed.unwrap_or(Err(ClaimError::Held(None)))?;
+        if !claim.rest.is_zero() {
+            custody::rest(key, claim.rest);
+        }
+        Ok((record, key))
     }
 
     /// Where the sessions come from.
@@ -88,8 +134,11 @@ impl<S: SessionSource> GrammersManager<S> {
     fn open(
         &self,
         record: &SessionRecord,
-        token: KeyToken,
-    ) -> (TelegramConnection, oneshot::Receiver<Opened>) {
+        mut token: KeyToken,
+    ) -> Result<(TelegramConnection, oneshot::Receiver<Opened>), TelegramError> {
+        let ownership = self.ownership();
+        let fence = ownership.fence();
+        let epoch = token.begin(ownership)?;
         let session = Arc::new(PinnedSession::new(record, self.settings.data_centres.clone()));
         let params = self.settings.connection_params(record.address.is_ipv6());
         let SenderPool { runner, handle, updates } =
@@ -110,9 +159,12 @@ impl<S: SessionSource> GrammersManager<S> {
             feed: Arc::clone(&self.feed),
             close_grace: self.settings.close_grace,
             call_timeout: self.settings.call_timeout,
+            redial_after_loss: self.settings.redial_after_loss,
+            epoch,
+            fence,
         };
         let proof = prove_login(thin.clone(), record, self.settings.call_timeout);
-        let begun = self.logins.begin(record.account, record.slot, token.fingerprint());
+        let begun = self.logins.begin(record.account, record.slot, token.key().number());
         let (opening, opened) = Opening::new(proof, Arc::clone(&self.logins), begun);
         let leash = supervise(charge, runner, updates, opening, token);
         let connection = TelegramConnection {
@@ -124,8 +176,10 @@ impl<S: SessionSource> GrammersManager<S> {
             health,
             leash,
             call_timeout: self.settings.call_timeout,
+            ownership: Arc::clone(ownership),
+            epoch,
         };
-        (connection, opened)
+        Ok((connection, opened))
     }
 
     /// Turns what a connect ends with when the server does not know the key into one error that
@@ -166,6 +220,28 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
         })
     }
 
+    /// Whether the key is this process's, nobody here uses it, and it does not rest. The end of the
+    /// session's last connection is waited for.
+    async fn clearance(
+        &self,
+        account: AccountId,
+        slot: u16,
+    ) -> Result<Clearance<TelegramError>, TelegramError> {
+        let (_, key) = self.own(account, slot).await?;
+        let mut standing = custody::standing(key);
+        if standing == Standing::Ending {
+            drop(KeyToken::take(key).await);
+            standing = custody::standing(key);
+        }
+        match standing {
+            Standing::Free | Standing::Ending => Ok(Clearance::Now),
+            Standing::InUse => Err(TelegramError::KeyInUse),
+            Standing::Resting(left) => {
+                Ok(Clearance::After(left, TelegramError::KeyResting { left }))
+            }
+        }
+    }
+
     /// Waits until the session's last connection is gone, dials and proves that the session is
     /// logged in. If it has done so lately, the proof is not waited for. Dropping the future ends
     /// what it has begun.
@@ -174,14 +250,11 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
         account: AccountId,
         slot: u16,
     ) -> Result<TelegramConnection, TelegramError> {
-        let record = self.source.session(account, slot);
-        let record = record.ok_or(TelegramError::NoSession { account, slot })?;
-        if record.proxy.is_some() {
-            return Err(TelegramError::ProxyUnsupported);
-        }
-        let token = KeyToken::take(&record.key).await;
+        let (record, key) = self.own(account, slot).await?;
+        let token = KeyToken::take(key).await;
+        let token = token.map_err(|left| TelegramError::KeyResting { left })?;
         // From here on the supervisor sees to the end of it, whatever becomes of this future.
-        let (connection, opened) = self.open(&record, token);
+        let (connection, opened) = self.open(&record, token)?;
         match opened.await.unwrap_or(Err(TelegramError::Dropped)) {
             Ok(()) => {
                 self.strikes.lock().remove(&(account, slot));
@@ -199,7 +272,11 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
     }
 
     async fn check(&self, connection: &TelegramConnection) -> Result<(), TelegramError> {
-        connection.ping().await
+        connection.check().await
+    }
+
+    fn needs_proof(&self, connection: &TelegramConnection, within: Duration) -> bool {
+        connection.health.unproved() >= within
     }
 
     async fn close(&self, connection: &TelegramConnection) {
@@ -242,7 +319,9 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
     }
 }
 
-/// The first call of a connection, which makes the client dial and introduce itself.
+/// The first calls of a connection, which make the client dial and introduce itself: one that sets the
+/// timer by which the server closes its end when ours is gone without a word, and the proof of the
+/// login, in one packet.
 ///
 /// A ping or the introduction proves nothing: a key that is not logged in may do both.
 /// `updates.getState` is the cheapest method that only a logged-in session may call (no
@@ -256,8 +335,25 @@ fn prove_login(
     let (account, slot, dc) = (record.account, record.slot, record.dc);
     let span = tracing::debug_span!("call", %account, slot, method = "updates.getState");
     let proof = async move {
+        let timer =
+            functions::PingDelayDisconnect { ping_id: 0, disconnect_delay: DISCONNECT_DELAY };
+        let timer = timer.to_bytes();
         let request = functions::updates::GetState {}.to_bytes();
-        match send::<functions::updates::GetState>(&handle, dc, request, limit).await {
+        let set = async {
+            match send::<functions::PingDelayDisconnect>(&handle, dc, timer, limit).await {
+                // What the dial comes to is told to the first call.
+                Err(error) if !is_of_the_ping(&error) => error,
+                // That the proof has an answer shows that this one came as well.
+                _ => std::future::pending().await,
+            }
+        };
+        let state = tokio::select! {
+            // In this order, and before anything else is sent.
+            biased;
+            error = set => Err(error),
+            state = send::<functions::updates::GetState>(&handle, dc, request, limit) => state,
+        };
+        match state {
             Ok(_state) => Ok(()),
             // Only a session that is logged in has a limit to exceed; dialling again would not help.
             Err(TelegramError::Rpc { code: 420, method: Some(method), .. })
@@ -269,4 +365,14 @@ fn prove_login(
         }
     };
     proof.instrument(span)
+}
+
+/// Whether the server refuses the ping itself, which says nothing of the connection.
+fn is_of_the_ping(error: &TelegramError) -> bool {
+    match error {
+        TelegramError::Rpc { method, .. } => {
+            *method == Some(functions::PingDelayDisconnect::CONSTRUCTOR_ID)
+        }
+        error => matches!(error, TelegramError::Answer(_)),
+    }
 }

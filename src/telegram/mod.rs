@@ -12,9 +12,18 @@
 //! - `custody` hands out one token per key in the whole process. The task that supervises a
 //!   connection holds it until the socket is gone, whatever becomes of the future that dialled
 //!   it; a successor waits for the token before it dials. If that task is dropped, by a runtime that
-//!   ends or by a panic, the `warden` holds the token in its place.
+//!   ends or by a panic, the `warden` holds the token in its place. Other processes are kept away by
+//!   [`ownership`](crate::ownership).
 //! - `pinned` answers the client's question for an address once. The client redials by itself
 //!   and, told that a key is unknown, makes a new one over it; here neither finds an answer.
+//!
+//! # When the server's end may still be open
+//! A closed socket is closed for us. The server learns of it if the line is sound; if not, only a timer
+//! ends its side, which the first message of each connection sets (`ping_delay_disconnect`, 75 s) and
+//! the client's own pings set anew each minute. So a connection is asked for a last answer before it is
+//! closed, one on which nothing was heard for 15 s is pinged (`pulse`), and after silence its key
+//! *rests* for `redial_after_loss`. What a dial cannot have set yet is the timer of its first round trip: a
+//! machine that loses its power within that leaves a connection which nothing of ours ends.
 //!
 //! # What the pool does about what the server says
 //!
@@ -26,6 +35,7 @@
 //! | 401 `AUTH_KEY_UNREGISTERED`, `AUTH_KEY_INVALID` | the session is in doubt: its key is kept, it is dialled once more after `health.probe_after`, and serves again or is dead; from a foreign data centre: another connection |
 //! | transport code 404 | the same, after one more try; the key is never replaced |
 //! | transport code 429 | the breaker of the egress opens: 1 dial in 1 s, 2 in 4 s, 3 in 8 s, until one succeeds |
+//! | nothing, for 15 s after a question | the connection is cut, and the session rests for `redial_after_loss` |
 //! | transport code 444, 303 `USER_MIGRATE_X` | the session is quarantined: its data centre is wrong |
 //! | none: the session has a proxy, by which this build cannot dial | the session is quarantined without a dial, and not past the process, since no server has said so ([`QuarantineReason::is_kept`](crate::QuarantineReason::is_kept)) |
 //! | 420 `FLOOD_WAIT_X` | the method of the account rests for X seconds; [`Account::invoke`](crate::Account::invoke) sits a short one out, the others get [`InvokeError::RetryAfter`] |
@@ -62,6 +72,7 @@ mod logins;
 mod manager;
 mod opening;
 mod pinned;
+mod pulse;
 mod react;
 mod settings;
 mod source;

@@ -60,7 +60,11 @@ impl<P: Future<Output = Opened>> Opening<P> {
         self.proof = None;
         let (account, slot) = (charge.account, charge.slot);
         match &proved {
-            Ok(()) => self.logins.note(account, slot, self.begun),
+            Ok(()) => {
+                charge.health.hear();
+                charge.health.prove();
+                self.logins.note(account, slot, self.begun);
+            }
             Err(error) => {
                 self.logins.forget(account, slot);
                 // Somebody may have it by now. The next dial waits for the proof, and the pool learns

@@ -59,6 +59,8 @@ pub(super) struct PinnedSession {
 
 struct Memory {
     stage: Stage,
+    /// The client dials another data centre, or has last dialled one in vain.
+    abroad: bool,
     /// The keys that the client made with foreign data centres. They are of this connection
     /// alone, so that no other can use them at the same time.
     foreign_keys: HashMap<i32, AuthKey>,
@@ -67,8 +69,12 @@ struct Memory {
 
 impl PinnedSession {
     pub(super) fn new(record: &SessionRecord, data_centres: DataCentres) -> Self {
-        let memory =
-            Memory { stage: Stage::Fresh, foreign_keys: HashMap::new(), peers: HashMap::new() };
+        let memory = Memory {
+            stage: Stage::Fresh,
+            abroad: false,
+            foreign_keys: HashMap::new(),
+            peers: HashMap::new(),
+        };
         Self {
             home: record.dc,
             address: record.address,
@@ -90,6 +96,16 @@ impl PinnedSession {
     /// Whether the client has its connection to the home, and the server its introduction.
     pub(super) fn is_connected(&self) -> bool {
         self.memory().stage == Stage::Connected
+    }
+
+    /// Whether the client dials another data centre: it does nothing else meanwhile.
+    pub(super) fn is_dialling_abroad(&self) -> bool {
+        self.memory().abroad
+    }
+
+    /// It does something else again.
+    pub(super) fn note_no_dial_abroad(&self) {
+        self.memory().abroad = false;
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -124,10 +140,11 @@ impl PinnedSession {
     }
 
     fn foreign_option(&self, dc: i32) -> Option<DcOption> {
-        let memory = self.memory();
+        let mut memory = self.memory();
         if memory.stage != Stage::Connected {
             return None;
         }
+        memory.abroad = true;
         let key = memory.foreign_keys.get(&dc).map(|key| *key.expose());
         option(dc, self.data_centres.address(dc)?, self.address.is_ipv6(), key)
     }
@@ -171,6 +188,7 @@ impl Session for PinnedSession {
         let result = if option.id == self.home {
             self.set_home_option(option.auth_key.as_ref())
         } else {
+            self.note_no_dial_abroad();
             if let Some(key) = option.auth_key.as_ref().and_then(|key| AuthKey::from_slice(key)) {
                 self.memory().foreign_keys.insert(option.id, key);
             }

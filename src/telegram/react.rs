@@ -45,13 +45,18 @@ pub fn react(error: &TelegramError) -> Reaction {
         | TelegramError::KeyExchange(_)
         | TelegramError::Dropped
         | TelegramError::NotSent
+        | TelegramError::Fenced(_)
         | TelegramError::NoSession { .. } => Reaction::Discard,
         // The peer may be gone without a word. The call given up counts against its connection by
         // itself.
         TelegramError::Timeout { .. } => Reaction::Doubt,
-        TelegramError::Answer(_) | TelegramError::Refused(_) | TelegramError::UnknownDataCentre => {
-            Reaction::Keep
-        }
+        // Nothing was dialled, and no pause of the account's makes it succeed.
+        TelegramError::KeyInUse
+        | TelegramError::KeyResting { .. }
+        | TelegramError::Claim(_)
+        | TelegramError::Answer(_)
+        | TelegramError::Refused(_)
+        | TelegramError::UnknownDataCentre => Reaction::Keep,
     }
 }
 
@@ -120,6 +125,7 @@ pub fn kind(error: &TelegramError) -> ErrorKind {
         }
         TelegramError::Io(error) if error.kind() == io::ErrorKind::TimedOut => ErrorKind::Timeout,
         TelegramError::Io(_) | TelegramError::Dropped | TelegramError::NotSent => ErrorKind::Io,
+        TelegramError::Fenced(_) => ErrorKind::Io,
         TelegramError::Transport { code: 429 } => ErrorKind::Refused,
         TelegramError::Transport { code: 404 }
         | TelegramError::KeyUnknown { .. }
@@ -132,6 +138,9 @@ pub fn kind(error: &TelegramError) -> ErrorKind {
         | TelegramError::Answer(_)
         | TelegramError::Refused(_)
         | TelegramError::UnknownDataCentre
+        | TelegramError::KeyInUse
+        | TelegramError::KeyResting { .. }
+        | TelegramError::Claim(_)
         | TelegramError::ProxyUnsupported => ErrorKind::Protocol,
     }
 }

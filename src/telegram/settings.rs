@@ -40,6 +40,11 @@ pub struct TelegramSettings {
     /// dialled again: its connection is lent once the server has its introduction, one round trip
     /// earlier, and is replaced should the proof fail. Zero: every dial waits.
     pub login_lasts: Duration,
+    /// For how long a session is not dialled after a connection whose end the server may not have
+    /// noticed: one that fell silent, or one of a process that was killed. The server closes its end
+    /// 75 s after it last heard of ours, and what it hears may be 45 s late. Less risks the login where
+    /// something between here and Telegram keeps connections open (a proxy, a relay, a broken line).
+    pub redial_after_loss: Duration,
     /// How long a closing connection may take to finish by itself before it is cut.
     pub close_grace: Duration,
     /// How many unread updates a connection keeps before it drops the next one.
@@ -67,6 +72,7 @@ impl TelegramSettings {
             parallel_connections_per_session: 1,
             call_timeout: Duration::from_secs(30),
             login_lasts: Duration::from_secs(3_600),
+            redial_after_loss: Duration::from_secs(120),
             close_grace: Duration::from_millis(1_500),
             updates_capacity: const { NonZeroUsize::new(100).expect("BUG: 100 is not zero") },
             data_centres: DataCentres::new(),

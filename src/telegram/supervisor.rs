@@ -20,6 +20,13 @@
 //!   drops the sender an instant before the socket, hence a pause after it.
 //! - The same if the supervisor itself is dropped on the way, by a runtime that ends or by a panic.
 //!
+//! # When the server has noticed
+//! A socket that is closed here is closed for us. The server learns of it if the line is sound, so a
+//! connection that is not wanted any more is asked for a last answer, unless there was one just now.
+//! One that gives none, or fell silent before (`pulse`), may be open at the server's end until its
+//! timer strikes: its key rests for as long. So it does after a fence, when the process did not run for
+//! long: such a connection is cut without a word.
+//!
 //! # When the home is lost
 //! The client announces it among the updates, unless their queue is full or closed. So it is read from
 //! the number of senders as well: with the last task the home is gone. If another task is left, a ping
@@ -43,14 +50,22 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use super::connection::send;
-use super::custody::KeyToken;
+use super::custody::{KeyToken, mark_ending};
 use super::feed::{AccountUpdate, Feed};
 use super::health::Health;
 use super::opening::{Opened, Opening};
 use super::pinned::PinnedSession;
+use super::pulse::{Pulse, Silent, ping};
 use super::warden::{Ward, give_back_later};
 use crate::account::AccountId;
 use crate::caught::caught;
+use crate::ownership::{Epoch, Fence};
+use crate::session::KeyId;
+
+/// How long a server that has left no call without an answer may take for the last one.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// An answer that is no older proves that the line is sound.
+const FRESH: Duration = Duration::from_millis(100);
 
 /// What a supervisor takes charge of.
 pub(super) struct Charge {
@@ -65,11 +80,17 @@ pub(super) struct Charge {
     pub(super) feed: Arc<Feed>,
     pub(super) close_grace: Duration,
     pub(super) call_timeout: Duration,
+    /// For how long the key rests if the server may not have noticed the end.
+    pub(super) redial_after_loss: Duration,
+    /// When the connection began, as far as fences are concerned.
+    pub(super) epoch: Epoch,
+    pub(super) fence: watch::Receiver<Fence>,
 }
 
 /// The connection's end of the supervision. Dropping it ends the connection.
 #[derive(Debug)]
 pub(super) struct Leash {
+    key: KeyId,
     stop: watch::Sender<bool>,
     gone: watch::Receiver<()>,
 }
@@ -77,6 +98,10 @@ pub(super) struct Leash {
 impl Leash {
     /// Asks for the end of the connection without waiting for it.
     pub(super) fn stop(&self) {
+        // Once it is gone, the key may be somebody else's.
+        if self.gone.has_changed().is_ok() {
+            mark_ending(self.key);
+        }
         self.stop.send_replace(true);
     }
 
@@ -84,6 +109,12 @@ impl Leash {
     pub(super) async fn gone(&self) {
         // The supervisor never sends: only the drop of its end is awaited.
         while self.gone.clone().changed().await.is_ok() {}
+    }
+}
+
+impl Drop for Leash {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 
@@ -98,21 +129,39 @@ pub(super) fn supervise<P>(
 where
     P: Future<Output = Opened> + Send + 'static,
 {
-    let (stop, stopped) = watch::channel(false);
-    let (gone_sender, gone) = watch::channel(());
-    let health = Arc::clone(&charge.health);
-    let custody = Custody { health, ward: Some(Ward::new(updates, token, gone_sender)) };
     // Boxed inside as well: a future that is moved into another one takes its room twice.
     let runner = Box::pin(caught(Box::pin(runner.run())));
+    watch_over(charge, runner, updates, opening, token)
+}
+
+fn watch_over<R, P>(
+    charge: Charge,
+    runner: Pin<Box<R>>,
+    updates: mpsc::Receiver<UpdatesLike>,
+    opening: Opening<P>,
+    token: KeyToken,
+) -> Leash
+where
+    R: Future<Output = Option<()>> + Send + 'static,
+    P: Future<Output = Opened> + Send + 'static,
+{
+    let (stop, stopped) = watch::channel(false);
+    let (gone_sender, gone) = watch::channel(());
+    let key = token.key();
+    let health = Arc::clone(&charge.health);
+    let redial_after_loss = charge.redial_after_loss;
+    let ward = Some(Ward::new(updates, token, gone_sender));
+    let custody = Custody { health, redial_after_loss, ward };
     let supervisor = Supervisor { charge, runner, custody };
     drop(Handle::current().spawn(supervisor.run(opening, stopped)));
-    Leash { stop, gone }
+    Leash { key, stop, gone }
 }
 
 /// The right to the key. Dropped before it is proved that every socket is closed, it leaves the key to
 /// the warden.
 struct Custody {
     health: Arc<Health>,
+    redial_after_loss: Duration,
     /// `None` once it is proved that the sockets are closed.
     ward: Option<Ward>,
 }
@@ -122,7 +171,14 @@ impl Custody {
         &mut self.ward.as_mut().expect("BUG: updates of a connection that has ended").updates
     }
 
-    /// Every socket is closed: the key is free.
+    /// The key must rest for so long once the sockets are closed.
+    fn rest(&mut self, rest: Duration) {
+        if let Some(ward) = &mut self.ward {
+            ward.token.rest(rest);
+        }
+    }
+
+    /// Every socket is closed here.
     fn end(mut self) {
         drop(self.ward.take());
     }
@@ -132,7 +188,11 @@ impl Drop for Custody {
     fn drop(&mut self) {
         // Nobody takes the connection for sound any more.
         self.health.mark_broken();
-        if let Some(ward) = self.ward.take() {
+        if let Some(mut ward) = self.ward.take() {
+            // Cut short, it has asked for no last answer.
+            if self.health.has_unanswered() {
+                ward.token.rest(self.redial_after_loss);
+            }
             give_back_later(ward);
         }
     }
@@ -147,11 +207,25 @@ struct Supervisor<R> {
 
 /// Why nothing comes of a connection any more.
 enum End {
-    /// Nobody wants it, or its socket is closed.
+    /// Nobody wants it.
+    Unwanted,
+    /// Its socket is closed.
     Over,
     /// The runner has ended, and not by a panic.
     Ran,
     Panicked,
+    /// The server says nothing any more.
+    Silent,
+    /// The process did not run for so long.
+    Fenced(Duration),
+}
+
+/// What the end of a runner came to.
+struct Parted {
+    /// Whether it proves every socket closed.
+    closed: bool,
+    /// For how long the key must rest.
+    rest: Duration,
 }
 
 impl<R: Future<Output = Option<()>>> Supervisor<R> {
@@ -163,9 +237,17 @@ impl<R: Future<Output = Option<()>>> Supervisor<R> {
         self.charge.health.mark_broken();
         // Whoever still waits for it to open has nothing to wait for.
         drop(opening);
-        let Self { runner, charge, custody } = self;
-        if end_runner(runner, end, &charge).await {
-            let (account, slot) = (charge.account, charge.slot);
+        let Self { runner, charge, mut custody } = self;
+        let (account, slot) = (charge.account, charge.slot);
+        let Parted { closed, rest } = end_runner(runner, end, &charge).await;
+        if !rest.is_zero() {
+            tracing::info!(
+                %account, slot, ?rest,
+                "the server may not have noticed the end of a connection: the session rests"
+            );
+            custody.rest(rest);
+        }
+        if closed {
             tracing::debug!(%account, slot, "the connection is closed");
             custody.end();
         }
@@ -184,11 +266,16 @@ impl<R: Future<Output = Option<()>>> Supervisor<R> {
         let updates = custody.updates();
         // An error means that the connection's end of the leash is dropped.
         let mut stop = pin!(stopped.wait_for(|stopped| *stopped));
+        let mut fence = pin!(fenced(charge.fence.clone(), charge.epoch));
         let mut home = Home::default();
+        let mut pulse = Pulse::new();
         let mut is_connected = false;
         poll_fn(|context| {
+            if let Poll::Ready(stopped) = fence.as_mut().poll(context) {
+                return Poll::Ready(End::Fenced(stopped));
+            }
             if stop.as_mut().poll(context).is_ready() {
-                return Poll::Ready(End::Over);
+                return Poll::Ready(End::Unwanted);
             }
             opening.poll(context, charge);
             let ran = match runner.as_mut().poll(context) {
@@ -197,12 +284,17 @@ impl<R: Future<Output = Option<()>>> Supervisor<R> {
             };
             if !is_connected && charge.session.is_connected() {
                 is_connected = true;
+                charge.health.hear();
                 opening.connected();
             }
             let told_end = hand_on(context, charge, updates);
             let end = ran.or_else(|| {
                 let is_over = told_end || is_connected && home.is_lost(context, charge, updates);
                 is_over.then_some(End::Over)
+            });
+            let end = end.or_else(|| {
+                let is_silent = is_connected && pulse.poll(context, charge) == Some(Silent);
+                is_silent.then_some(End::Silent)
             });
             if end.is_some() {
                 // Its error says more than that the connection has ended.
@@ -247,6 +339,9 @@ fn hand_on(
 }
 
 fn deliver(charge: &Charge, update: UpdatesLike) {
+    if !matches!(update, UpdatesLike::ConnectionClosed) {
+        charge.health.hear();
+    }
     let (account, slot) = (charge.account, charge.slot);
     charge.feed.deliver(AccountUpdate { account, slot, update }, &charge.group);
 }
@@ -299,29 +394,90 @@ fn ping_fails(charge: &Charge) -> impl Future<Output = bool> + Send + use<> {
     }
 }
 
-/// Ends the runner, and says whether that proves every socket closed.
+/// Waits for a fence that ends what began in this epoch. Answers for how long the process did not run.
+async fn fenced(mut fence: watch::Receiver<Fence>, epoch: Epoch) -> Duration {
+    match fence.wait_for(|fence| fence.epoch > epoch).await.map(|fence| fence.stopped) {
+        Ok(stopped) => stopped,
+        // Nobody is left who could raise one.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Ends the runner.
 async fn end_runner<R: Future<Output = Option<()>>>(
     mut runner: Pin<Box<R>>,
     end: End,
     charge: &Charge,
-) -> bool {
+) -> Parted {
     let connected = charge.session.seal();
+    let cut = |rest| Parted { closed: false, rest };
+    let lost = charge.redial_after_loss;
     let ended = match end {
         End::Ran => Some(()),
         End::Panicked => None,
         // Not yet connected, it has no tasks that could outlive it: it is only dropped.
-        End::Over if !connected => return true,
-        End::Over => {
-            charge.handle.quit();
-            match tokio::time::timeout(charge.close_grace, &mut runner).await {
-                Ok(ended) => ended,
-                Err(_late) => return false,
-            }
-        }
+        _ if !connected => return Parted { closed: true, rest: Duration::ZERO },
+        // Without another word: what could still be written may come too late.
+        End::Fenced(stopped) => return cut(lost.saturating_sub(stopped)),
+        End::Silent => return cut(lost),
+        End::Over => match quit(&mut runner, charge).await {
+            Some(ended) => ended,
+            None => return cut(Duration::ZERO),
+        },
+        End::Unwanted => match last_words(&mut runner, charge).await {
+            LastWords::Heard => match quit(&mut runner, charge).await {
+                Some(ended) => ended,
+                None => return cut(Duration::ZERO),
+            },
+            LastWords::Ended(ended) => ended,
+            LastWords::Silence => return cut(lost),
+        },
     };
     if ended.is_none() {
         let (account, slot) = (charge.account, charge.slot);
         tracing::warn!(%account, slot, "the client panicked: its connection is lost");
     }
-    ended.is_some() || !connected
+    Parted { closed: ended.is_some() || !connected, rest: Duration::ZERO }
 }
+
+/// Asks the runner to quit, which it does once its sockets are closed. `None`: not in time.
+async fn quit<R: Future<Output = Option<()>>>(
+    runner: &mut Pin<Box<R>>,
+    charge: &Charge,
+) -> Option<Option<()>> {
+    charge.handle.quit();
+    tokio::time::timeout(charge.close_grace, runner).await.ok()
+}
+
+/// What a connection that is not wanted any more was asked for.
+enum LastWords {
+    /// The server has answered just now: it will notice that the connection is closed.
+    Heard,
+    Silence,
+    /// The runner has ended meanwhile; `None` if by a panic.
+    Ended(Option<()>),
+}
+
+async fn last_words<R: Future<Output = Option<()>>>(
+    runner: &mut Pin<Box<R>>,
+    charge: &Charge,
+) -> LastWords {
+    if charge.health.has_answered_within(FRESH) {
+        return LastWords::Heard;
+    }
+    let limit = match charge.health.has_unanswered() {
+        true => charge.close_grace,
+        false => LAST_WORDS.min(charge.call_timeout),
+    };
+    let mut last = pin!(ping(charge, limit));
+    poll_fn(|context| match last.as_mut().poll(context) {
+        Poll::Ready(Ok(())) => Poll::Ready(LastWords::Heard),
+        Poll::Ready(Err(Silent)) => Poll::Ready(LastWords::Silence),
+        // The question is put by the client, which runs on in here.
+        Poll::Pending => runner.as_mut().poll(context).map(LastWords::Ended),
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests;

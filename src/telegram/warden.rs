@@ -28,7 +28,7 @@ const LOOK: Duration = Duration::from_millis(1);
 pub(super) struct Ward {
     /// Each of the client's tasks holds a sender.
     pub(super) updates: mpsc::Receiver<UpdatesLike>,
-    _token: KeyToken,
+    pub(super) token: KeyToken,
     _gone: watch::Sender<()>,
 }
 
@@ -39,7 +39,7 @@ impl Ward {
         token: KeyToken,
         gone: watch::Sender<()>,
     ) -> Self {
-        Self { updates, _token: token, _gone: gone }
+        Self { updates, token, _gone: gone }
     }
 }
 
@@ -103,15 +103,15 @@ mod tests {
     use std::task::{Context, Waker};
 
     use super::*;
-    use crate::session::AuthKey;
+    use crate::session::{AuthKey, KeyId};
 
     #[test]
     fn a_key_comes_back_once_the_last_task_has_ended() {
-        let key = AuthKey::new([111; 256]);
+        let key = KeyId::of(&AuthKey::new([111; 256]));
         let mut context = Context::from_waker(Waker::noop());
         let is_free =
-            |context: &mut Context<'_>| pin!(KeyToken::take(&key)).poll(context).is_ready();
-        let std::task::Poll::Ready(token) = pin!(KeyToken::take(&key)).poll(&mut context) else {
+            |context: &mut Context<'_>| pin!(KeyToken::take(key)).poll(context).is_ready();
+        let std::task::Poll::Ready(Ok(token)) = pin!(KeyToken::take(key)).poll(&mut context) else {
             panic!("it is free")
         };
         let (task, updates) = mpsc::channel(1);
@@ -119,10 +119,12 @@ mod tests {
         give_back_later(Ward::new(updates, token, gone));
         thread::sleep(2 * SETTLE);
         assert!(!is_free(&mut context), "the task may have its socket still");
+        let ended = now();
         drop(task);
         while told.has_changed().is_ok() {
             thread::sleep(LOOK);
         }
+        assert!(now() - ended >= SETTLE, "the socket may outlive what the task let go of first");
         assert!(is_free(&mut context));
     }
 }

@@ -32,6 +32,8 @@ mod race;
 mod readme;
 mod reentry;
 #[cfg(all(feature = "grammers", feature = "sandbox"))]
+mod relay;
+#[cfg(all(feature = "grammers", feature = "sandbox"))]
 mod sandbox;
 #[cfg(feature = "cli")]
 mod scale;

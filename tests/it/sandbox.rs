@@ -6,6 +6,7 @@ mod chaos;
 mod disconnect;
 mod faults;
 mod invoke;
+mod lost;
 mod raw;
 mod rule;
 mod signals;
@@ -44,6 +45,8 @@ async fn bench(rules: impl IntoIterator<Item = FaultRule>) -> Bench {
     let mut records = data_centre.enroll(OWN, 2, None);
     records.extend(data_centre.enroll(OTHER, 1, None));
     let mut settings = TelegramSettings::new(1);
+    // Here the data centre notices every end at once.
+    settings.redial_after_loss = Duration::from_millis(50);
     settings.call_timeout = Duration::from_secs(20);
     let manager = GrammersManager::new(MemorySource::new(records).unwrap(), settings);
     Bench { data_centre, manager }

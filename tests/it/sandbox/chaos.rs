@@ -339,6 +339,8 @@ async fn round(
 ) {
     let tasks = Handle::current().metrics().num_alive_tasks();
     let mut settings = TelegramSettings::new(1);
+    // Here the data centre notices every end at once.
+    settings.redial_after_loss = Duration::from_millis(50);
     settings.call_timeout = Duration::from_millis(300);
     settings.close_grace = Duration::from_millis(200);
     let source = MemorySource::new(records.iter().cloned()).unwrap();

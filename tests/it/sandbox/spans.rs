@@ -51,10 +51,12 @@ async fn spans_name_the_work_and_mask_the_account() {
         "acquire account=+9996****01",
         "dial account=+9996****01 slot=0",
         "check account=+9996****01 slot=0",
-        "call account=+9996****01 slot=0 method=\"users.getUsers\"",
-        "call account=+9996****01 slot=0 method=\"ping\"",
+        "call account=+9996****01 slot=0 method=\"updates.getState\"",
     ] {
         assert!(seen.iter().any(|line| line == span), "{span}: {seen:?}");
     }
+    let call = "call account=+9996****01 slot=0 method=\"users.getUsers\"";
+    // Two of ours, and between them that of the check.
+    assert_eq!(seen.iter().filter(|line| *line == call).count(), 3, "{seen:?}");
     assert!(!seen.iter().any(|line| line.contains(&OWN.number().to_string())));
 }

@@ -23,6 +23,7 @@ const LOOKS_MAX: usize = 5_000;
 const VECTOR: u32 = 0x1cb5_c415;
 const CONFIG: u32 = 0xcc1a_241e;
 const INVOKE_WITH_LAYER: u32 = 0xda9b_0d0d;
+const INVOKE_WITHOUT_UPDATES: u32 = 0xbf94_59b7;
 const BOOL_FALSE: u32 = 0xbc79_9737;
 
 /// What becomes of a request.
@@ -260,6 +261,10 @@ impl Peer {
     }
 
     fn request(&mut self, msg_id: i64, body: &[u8]) -> io::Result<()> {
+        let body = match word(body, 0) {
+            INVOKE_WITHOUT_UPDATES => &body[4..],
+            _ => body,
+        };
         let method = word(body, 0);
         let fate = self.state.fates.lock().unwrap().get(&method).copied();
         match fate.unwrap_or(Fate::Answer) {
@@ -293,6 +298,10 @@ impl Peer {
                 self.send(&pong.to_bytes())
             }
             INVOKE_WITH_LAYER => self.send(&result(msg_id, &config("127.9.9.9"))),
+            functions::users::GetUsers::CONSTRUCTOR_ID => {
+                let nobody = [VECTOR.to_le_bytes(), [0; 4]].concat();
+                self.send(&result(msg_id, &nobody))
+            }
             functions::updates::GetState::CONSTRUCTOR_ID => {
                 let (pts, qts, date, seq, unread_count) = (1, 1, 1, 1, 0);
                 let state = types::updates::State { pts, qts, date, seq, unread_count };
