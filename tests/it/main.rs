@@ -28,6 +28,8 @@ mod listeners;
 mod metrics;
 mod outage;
 mod panics;
+#[cfg(feature = "cli")]
+mod processes;
 mod race;
 mod readme;
 mod reentry;

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -17,6 +18,7 @@ struct Line {
     to: SocketAddr,
     /// How often it was cut. A connection belongs to the time in which it began.
     cuts: watch::Sender<u64>,
+    keeps_open: AtomicBool,
 }
 
 /// Why a connection is carried no further.
@@ -32,7 +34,7 @@ impl Relay {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let cuts = watch::Sender::new(0);
-        let line = Arc::new(Line { to, cuts });
+        let line = Arc::new(Line { to, cuts, keeps_open: AtomicBool::new(false) });
         let shared = Arc::clone(&line);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -47,6 +49,11 @@ impl Relay {
     /// end learns of it. New ones are carried as before.
     pub(crate) fn cut(&self) {
         self.line.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// From now on the server learns nothing of a client that has closed its end.
+    pub(crate) fn keep_servers_ends_open(&self) {
+        self.line.keeps_open.store(true, Ordering::SeqCst);
     }
 }
 
@@ -65,7 +72,8 @@ impl Line {
             _ = cuts.wait_for(|cuts| *cuts > born) => End::Cut,
         };
         let keeps_open = match end {
-            End::Client | End::Server => false,
+            End::Client => self.keeps_open.load(Ordering::SeqCst),
+            End::Server => false,
             End::Cut => true,
         };
         if keeps_open {

@@ -1,7 +1,7 @@
 //! The file of `--state`: who may hold it, what a run says of it, and what an operator may do.
 
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 
 use serde_json::Value;
 use telepool::session::KeyId;
@@ -69,13 +69,23 @@ impl Files {
         std::fs::write(&self.state, lines).unwrap();
     }
 
+    /// The command in a world of its own: these tests use the same sessions.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = telepool(arguments);
+        command.env("TELEPOOL_API_ID", "1").env("TELEPOOL_LOCKS", self.locks());
+        command
+    }
+
+    fn locks(&self) -> PathBuf {
+        self.sessions.with_extension("locks")
+    }
+
     fn serve(&self, more: &[&str]) -> (Option<i32>, String, String) {
         let paths = [&self.sessions, &self.state].map(|path| path.to_str().unwrap());
         let mut arguments = vec!["serve", "--json", "--listen=127.0.0.1:0"];
         arguments.extend(["--sessions", paths[0], "--state", paths[1]]);
         arguments.extend(more);
-        let Output { status, stdout, stderr } =
-            telepool(&arguments).env("TELEPOOL_API_ID", "1").output().unwrap();
+        let Output { status, stdout, stderr } = self.command(&arguments).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (status.code(), text(stdout), text(stderr))
     }
@@ -96,6 +106,7 @@ impl Drop for Files {
         for path in [&self.sessions, &self.state, &self.state.with_extension("jsonl.lock")] {
             std::fs::remove_file(path).ok();
         }
+        std::fs::remove_dir_all(self.locks()).ok();
     }
 }
 
@@ -105,7 +116,7 @@ fn a_file_that_a_run_holds_is_refused_to_others_who_are_told_by_whom() {
     let files = Files::new("held", 1, |_| ());
     let [sessions, state] = [&files.sessions, &files.state].map(|path| path.to_str().unwrap());
     let serve = ["serve", "--listen=127.0.0.1:0", "--sessions", sessions, "--state", state];
-    let mut holder = Running::of(telepool(&serve).env("TELEPOOL_API_ID", "1"));
+    let mut holder = Running::of(&mut files.command(&serve));
     holder.address_after("metrics on http://");
     let named = format!("process {} (telepool) since 2", holder.id());
 
@@ -113,8 +124,9 @@ fn a_file_that_a_run_holds_is_refused_to_others_who_are_told_by_whom() {
     std::os::unix::fs::symlink(&files.state, &link).unwrap();
     let by_link = Files { sessions: files.sessions.clone(), state: link.clone() };
     for (code, _, stderr) in [
-        files.serve(&["--duration=1s"]),
-        by_link.serve(&["--duration=1s"]),
+        // Else the sessions are found in use before the state file is.
+        files.serve(&["--duration=1s", "--without-locks"]),
+        by_link.serve(&["--duration=1s", "--without-locks"]),
         files.state("reinstate", &["--all"]),
         by_link.state("reinstate", &[PHONE]),
     ] {
@@ -272,7 +284,7 @@ fn a_session_with_a_proxy_is_refused_before_the_start_and_quarantined_nowhere() 
 #[test]
 fn what_is_no_file_is_refused_as_a_state_file() {
     let files = Files::new("fifo", 1, |_| ());
-    let made = std::process::Command::new("mkfifo").arg(&files.state).status().unwrap();
+    let made = Command::new("mkfifo").arg(&files.state).status().unwrap();
     assert!(made.success());
     let (code, _, stderr) = files.serve(&[]);
     assert_eq!(code, Some(2), "{stderr}");

@@ -9,9 +9,12 @@ pub(crate) fn raise_limit() {
     rlimit::increase_nofile_limit(u64::MAX).ok();
 }
 
+/// The most files that the locks of keys are spread over.
+const LOCKS_MAX: u64 = 1024;
+
 /// The limit and what is needed, if there are too few files for so many sockets.
 pub(crate) fn lacking(sockets: u64) -> Option<(u64, u64)> {
-    let needed = sockets + BESIDE;
+    let needed = sockets + sockets.min(LOCKS_MAX) + BESIDE;
     let (limit, _) = rlimit::getrlimit(rlimit::Resource::NOFILE).ok()?;
     (limit < needed).then_some((limit, needed))
 }

@@ -11,6 +11,7 @@ mod files;
 mod logs;
 mod monitor;
 mod out;
+mod ownership;
 mod report;
 mod roster;
 mod sandbox;

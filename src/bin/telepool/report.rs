@@ -143,6 +143,7 @@ pub(crate) struct Summary {
     flood_waits: u64,
     quarantines: u64,
     quarantined_before: u64,
+    resting_before: u64,
     dials_failed: u64,
     key_violations: u64,
     seed: u64,
@@ -168,6 +169,8 @@ pub(crate) struct Run {
     pub(crate) sessions: u64,
     /// The sessions that earlier runs have quarantined.
     pub(crate) quarantined_before: u64,
+    /// The sessions that rested at the start because of a process that ended without closing them.
+    pub(crate) resting_before: u64,
     /// How long the run took, its end included.
     pub(crate) took: Duration,
     /// How long it worked before the end was asked for, and the calls that it made by then.
@@ -208,9 +211,20 @@ impl Summary {
             flood_waits: stats.flood_waits,
             quarantines: stats.quarantines,
             quarantined_before: run.quarantined_before,
+            resting_before: run.resting_before,
             dials_failed: stats.dials_failed,
             key_violations: run.key_violations,
             seed: run.seed,
+        }
+    }
+
+    fn sessions_told(&self) -> String {
+        match self.resting_before {
+            0 => format!("{}, with sessions: {}", self.accounts, self.sessions),
+            resting => format!(
+                "{}, with sessions: {}, of which {resting} rested at the start",
+                self.accounts, self.sessions
+            ),
         }
     }
 
@@ -229,9 +243,14 @@ impl Summary {
             && !self.reached_nobody()
     }
 
-    /// Whether every dial failed.
+    /// Whether somebody was to be reached, and nobody was.
     pub(crate) fn reached_nobody(&self) -> bool {
-        self.connections_created == 0 && self.dials_failed > 0
+        self.connections_created == 0 && (self.dials_failed > 0 || self.acquires_failed > 0)
+    }
+
+    /// Whether sessions rested at the start.
+    pub(crate) fn has_rested(&self) -> bool {
+        self.resting_before > 0
     }
 }
 
@@ -244,7 +263,7 @@ impl fmt::Display for Summary {
         let Self { acquire_wait_us: wait, call_ms: call, .. } = self;
         let millis = |micros: u64| micros as f64 / 1000.0;
         for (name, value) in [
-            ("accounts", format!("{}, with sessions: {}", self.accounts, self.sessions)),
+            ("accounts", self.sessions_told()),
             ("duration", format!("{:.1} s (seed {})", self.duration_s, self.seed)),
             ("acquires", format!("{} got a lease, {} failed", self.acquires, self.acquires_failed)),
             ("calls", format!("{} ({:.0}/s)", self.calls, self.calls_per_s)),

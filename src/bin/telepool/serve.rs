@@ -21,13 +21,14 @@ use tokio::task::JoinSet;
 use crate::calls::Mix;
 use crate::failure::{Failure, tell};
 use crate::monitor::Monitor;
+use crate::ownership::Claimed;
 use crate::report::{Run, Summary, Tally};
 use crate::roster::{Roster, keep};
 use crate::sandbox::{Sandbox, SandboxArguments};
 use crate::settings::{Settings, address, time};
 use crate::signals::{Stop, Stopper};
 use crate::workload::{self, Accounts, Manager, Work, now};
-use crate::{SettingsArguments, files, logs, monitor, sessions, signals, status};
+use crate::{SettingsArguments, files, logs, monitor, ownership, sessions, signals, status};
 
 /// The longest that a call of the workload may take.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -45,6 +46,10 @@ pub(crate) struct ServeArguments {
     /// a restart either. One run at a time may hold it; `telepool state` shows and lifts them.
     #[arg(long, value_name = "FILE", conflicts_with = "sandbox")]
     state: Option<PathBuf>,
+    /// Claims no session on this machine. Another process that dials one of them as well then costs
+    /// its login for good.
+    #[arg(long, conflicts_with = "sandbox")]
+    without_locks: bool,
     /// How many callers acquire at the same time.
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     concurrency: u32,
@@ -71,7 +76,17 @@ pub(crate) struct ServeArguments {
 /// What the user's files say of it.
 enum Plan {
     Sandbox(FaultPlan),
-    Sessions(Box<(Roster, TelegramSettings)>),
+    Sessions(Box<(Roster, TelegramSettings, Claimed)>),
+}
+
+impl Plan {
+    fn claimed(&self) -> Claimed {
+        match self {
+            // Nobody else can know of the keys of a sandbox inside this process.
+            Self::Sandbox(_) => Claimed::Unlocked,
+            Self::Sessions(all) => all.2.clone(),
+        }
+    }
 }
 
 /// What the pool runs over.
@@ -79,6 +94,7 @@ struct Ground {
     roster: Roster,
     data_centre: Option<DataCentre>,
     telegram: TelegramSettings,
+    claimed: Claimed,
     seed: u64,
 }
 
@@ -100,17 +116,28 @@ pub(crate) async fn time_is_up(duration: Option<Duration>, mut stop: Stop) {
 pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, Failure> {
     let base = if arguments.sandbox { Settings::for_sandbox() } else { Settings::default() };
     let settings = arguments.settings.load(base)?;
-    let plan = plan(&arguments, &settings)?;
+    let runtime = runtime()?;
+    let plan = runtime.block_on(plan(&arguments, &settings))?;
     let line = status::line();
     logs::start(&line)?;
-    let (stats, tally, run) = runtime()?.block_on(serve(&arguments, &settings, plan, &line))?;
+    let claimed = plan.claimed();
+    let served = runtime.block_on(serve(&arguments, &settings, plan, &line));
+    // With its last task the last key is given back.
+    drop(runtime);
+    claimed.settle();
+    let (stats, tally, run) = served?;
     let summary = Summary::new(&run, &stats, &tally);
     let text = match arguments.json {
         true => serde_json::to_string(&summary).expect("BUG: numbers always make JSON") + "\n",
         false => summary.to_string(),
     };
     tell(&text)?;
-    if summary.reached_nobody() {
+    if summary.reached_nobody() && summary.has_rested() {
+        eprintln!(
+            "telepool: no connection was opened: sessions rested, as was told at the start, and the run \
+             was over before they had"
+        );
+    } else if summary.reached_nobody() {
         eprintln!(
             "telepool: no connection could be opened: is the data centre reachable? \
              TELEPOOL_LOG=info tells of each dial"
@@ -130,16 +157,17 @@ async fn serve(
 ) -> Result<(telepool::PoolStats, Arc<Tally>, Run), Failure> {
     let listener = monitor::bind(arguments.listen).await?;
     let (stopper, stop) = signals::listen()?;
-    let Ground { roster, data_centre, telegram, seed } = ground(arguments, plan).await?;
+    let Ground { roster, data_centre, telegram, claimed, seed } = ground(arguments, plan).await?;
     let Roster { source, accounts, sessions, groups, state, quarantined } = roster;
-    let quarantined_before = quarantined.len() as u64;
+    let (quarantined_before, resting_before) = (quarantined.len() as u64, claimed.resting());
     let ends = if arguments.sandbox { 2 } else { 1 };
     files::warn_if_few(sessions.min(settings.config().pool.max_connections as usize) * ends);
     let account_count = accounts.len();
     let accounts = Arc::new(Accounts::new(accounts));
     let cleared = Arc::clone(&accounts);
     let (duplicated, mut duplicates) = mpsc::unbounded_channel();
-    let pool = Pool::builder(GrammersManager::new(source, telegram))
+    let manager = GrammersManager::new(source, telegram).with_ownership(claimed.ownership());
+    let pool = Pool::builder(manager)
         .config(settings.config().clone())
         .seed(seed)
         .on_event(move |event| match event {
@@ -183,13 +211,22 @@ async fn serve(
     line.finish_and_clear();
     keep(state).await?;
     let (accounts, sessions) = (account_count as u64, sessions as u64);
-    let run =
-        Run { accounts, sessions, quarantined_before, took, worked, left, key_violations, seed };
+    let run = Run {
+        accounts,
+        sessions,
+        quarantined_before,
+        resting_before,
+        took,
+        worked,
+        left,
+        key_violations,
+        seed,
+    };
     Ok((stats, tally, run))
 }
 
 /// Reads what there is to read, before anything is started.
-fn plan(arguments: &ServeArguments, settings: &Settings) -> Result<Plan, Failure> {
+async fn plan(arguments: &ServeArguments, settings: &Settings) -> Result<Plan, Failure> {
     let Some(path) = &arguments.sessions else {
         return arguments.world.plan().map(Plan::Sandbox);
     };
@@ -201,11 +238,14 @@ fn plan(arguments: &ServeArguments, settings: &Settings) -> Result<Plan, Failure
     let sessions = sessions::read(path, settings.data_centres())?;
     let mut telegram = TelegramSettings::new(sessions::api_id()?);
     telegram.data_centres = settings.data_centres().clone();
+    telegram.redial_after_loss = settings.redial_after_loss();
+    let timer = telegram.redial_after_loss;
+    let claimed = ownership::claim(&sessions, path, timer, arguments.without_locks).await?;
     let roster = Roster::new(sessions, arguments.state.as_deref())?;
     if let Some(state) = &arguments.state {
         roster.tell_quarantined(state)?;
     }
-    Ok(Plan::Sessions(Box::new((roster, telegram))))
+    Ok(Plan::Sessions(Box::new((roster, telegram, claimed))))
 }
 
 /// Makes the ground that the pool runs over.
@@ -213,9 +253,9 @@ async fn ground(arguments: &ServeArguments, plan: Plan) -> Result<Ground, Failur
     let plan = match plan {
         Plan::Sandbox(plan) => plan,
         Plan::Sessions(both) => {
-            let (roster, telegram) = *both;
+            let (roster, telegram, claimed) = *both;
             let seed = arguments.world.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
-            return Ok(Ground { roster, data_centre: None, telegram, seed });
+            return Ok(Ground { roster, data_centre: None, telegram, claimed, seed });
         }
     };
     let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -223,7 +263,8 @@ async fn ground(arguments: &ServeArguments, plan: Plan) -> Result<Ground, Failur
     let mut telegram = TelegramSettings::new(1);
     telegram.call_timeout = CALL_TIMEOUT + arguments.world.latency();
     let roster = Roster::new(sessions, None)?;
-    Ok(Ground { roster, data_centre: Some(data_centre), telegram, seed })
+    let (data_centre, claimed) = (Some(data_centre), Claimed::Unlocked);
+    Ok(Ground { roster, data_centre, telegram, claimed, seed })
 }
 
 fn announce(

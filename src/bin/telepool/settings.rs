@@ -11,6 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use telepool::session::DataCentres;
+use telepool::telegram::TelegramSettings;
 use telepool::{Config, Setting, parse_time};
 
 const PREFIX: &str = "TELEPOOL_";
@@ -24,18 +25,29 @@ const FORMER: [(&str, &str); 2] = [
 /// The section of the data centres' addresses, which only the command knows.
 const DATA_CENTRES: &str = "data_centres";
 
+/// How long a session rests after a connection that was lost, which only the client behind the pool
+/// needs to know.
+const REDIAL_AFTER_LOSS: &str = "telegram.redial_after_loss";
+/// The longest that it may be.
+const REDIAL_AFTER_LOSS_MAX: Duration = Duration::from_secs(3_600);
+
 /// A configuration that remembers where its values are from.
 #[derive(Debug)]
 pub(crate) struct Settings {
     config: Config,
     data_centres: DataCentres,
+    redial_after_loss: Duration,
     origins: BTreeMap<String, String>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        let data_centres = DataCentres::production();
-        Self { config: Config::default(), data_centres, origins: BTreeMap::new() }
+        Self {
+            config: Config::default(),
+            data_centres: DataCentres::production(),
+            redial_after_loss: TelegramSettings::new(1).redial_after_loss,
+            origins: BTreeMap::new(),
+        }
     }
 }
 
@@ -68,13 +80,29 @@ impl Settings {
         &self.data_centres
     }
 
+    pub(crate) fn redial_after_loss(&self) -> Duration {
+        self.redial_after_loss
+    }
+
     fn set(&mut self, key: &str, value: &str, origin: &str) -> Result<(), String> {
         match key.split_once('.') {
             Some((DATA_CENTRES, number)) => self.set_data_centre(number, value),
+            _ if key == REDIAL_AFTER_LOSS => self.set_redial_after_loss(value),
             _ => self.config.set(key, value).map_err(|error| error.to_string()),
         }
         .map_err(|error| format!("{origin}: {error}"))?;
         self.origins.insert(key.to_owned(), origin.to_owned());
+        Ok(())
+    }
+
+    fn set_redial_after_loss(&mut self, value: &str) -> Result<(), String> {
+        let time = parse_time(value.trim()).filter(|time| *time <= REDIAL_AFTER_LOSS_MAX);
+        self.redial_after_loss = time.ok_or_else(|| {
+            format!(
+                "{REDIAL_AFTER_LOSS} = {value}: must be a time from 0 s to 1 h: seconds, or with a \
+                 unit as in 250ms, 30s, 5m, 1h"
+            )
+        })?;
         Ok(())
     }
 
@@ -189,6 +217,12 @@ impl fmt::Display for Settings {
             let origin = self.origins.get(setting.key).map_or("default", String::as_str);
             writeln!(f, "{:<44} # {} ({origin})", format!("{name} = {value}"), setting.about)?;
         }
+        let (group, name) = REDIAL_AFTER_LOSS.split_once('.').unwrap_or_default();
+        let origin = self.origins.get(REDIAL_AFTER_LOSS).map_or("default", String::as_str);
+        let text = format!("{name} = {}", self.redial_after_loss.as_secs_f64());
+        let about =
+            "a session is not dialled for this long after its connection was lost unnoticed";
+        writeln!(f, "\n[{group}]\n{text:<44} # {about} ({origin})")?;
         writeln!(f, "\n[{DATA_CENTRES}]")?;
         for (number, address) in self.data_centres.iter() {
             let origin = self.origins.get(&format!("{DATA_CENTRES}.{number}"));

@@ -9,8 +9,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use telepool::datacenter::DataCentre;
-use telepool::telegram::{GrammersManager, InvokeError};
-use telepool::{AccountId, AcquireError, Lease, Pool};
+use telepool::telegram::{GrammersManager, InvokeError, TelegramError};
+use telepool::{AccountId, AcquireError, DialError, Lease, Pool};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -132,6 +132,15 @@ impl Caller {
     fn judge(&self, account: AccountId, started: Instant, error: &InvokeError) {
         let tally = &self.work.tally;
         let struck = self.work.data_centre.as_ref().and_then(|it| it.struck_ago(account));
+        if matches!(
+            error,
+            InvokeError::Acquire(AcquireError::Dial(DialError::Connect(
+                TelegramError::KeyResting { .. }
+            )))
+        ) {
+            // It was told at the start, and nothing has failed.
+            return;
+        }
         let injected = match error {
             // A flood or a lost session shows long after the fault.
             InvokeError::RetryAfter { .. }

@@ -1,0 +1,136 @@
+//! Which sessions this process may dial: those that no other process on the machine holds.
+//!
+//! Owns the claim at the start of a run, and what is said of it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use telepool::ownership::{Alone, AloneOptions, ClaimError, Ownership, Unguarded};
+use telepool::session::{KeyId, SessionRecord};
+
+use crate::failure::Failure;
+
+/// How long it may take to note at the end that every connection is closed.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a run may dial by.
+#[derive(Clone)]
+pub(crate) enum Claimed {
+    /// With how many sessions rested then.
+    Locked(Arc<Alone>, u64),
+    Unlocked,
+}
+
+impl Claimed {
+    pub(crate) fn ownership(&self) -> Arc<dyn Ownership> {
+        match self {
+            Self::Locked(alone, _) => Arc::clone(alone) as Arc<dyn Ownership>,
+            Self::Unlocked => Arc::new(Unguarded::default()),
+        }
+    }
+
+    pub(crate) fn resting(&self) -> u64 {
+        match self {
+            Self::Locked(_, resting) => *resting,
+            Self::Unlocked => 0,
+        }
+    }
+
+    /// The last thing of a run: whoever comes next need not wait for what is closed.
+    pub(crate) fn settle(&self) {
+        if let Self::Locked(alone, _) = self
+            && !alone.settle(SETTLE_TIMEOUT)
+        {
+            tracing::warn!(
+                "not every connection was closed in time: its session rests when it is next served"
+            );
+        }
+    }
+}
+
+/// Claims every session of a file, or says who has it. With `unlocked` nothing is claimed.
+pub(crate) async fn claim(
+    sessions: &[SessionRecord],
+    file: &Path,
+    timer: Duration,
+    unlocked: bool,
+) -> Result<Claimed, Failure> {
+    let shown = file.display();
+    if unlocked {
+        eprintln!(
+            "telepool: --without-locks: if another process dials a session of {shown}, Telegram voids \
+             its login"
+        );
+        return Ok(Claimed::Unlocked);
+    }
+    let serves = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let mut options = AloneOptions::default();
+    options.serves = Some(serves.display().to_string());
+    options.timer = timer;
+    let alone = Alone::new(options);
+    let mut keys: Vec<KeyId> = sessions.iter().map(|session| KeyId::of(&session.key)).collect();
+    // In an order that all agree on, and the first by itself: of several processes that begin at the
+    // same time over the same sessions, one gets them.
+    keys.sort_unstable();
+    let first = alone.claim(&keys[..keys.len().min(1)]).await;
+    let is_refused = first.iter().any(Result::is_err);
+    let claims = if is_refused { first } else { alone.claim(&keys).await };
+    let refused: Vec<_> = claims.iter().filter_map(|claim| claim.as_ref().err()).collect();
+    if !refused.is_empty() {
+        return Err(refuse(&refused, file));
+    }
+    let rests: Vec<Duration> = claims.into_iter().flatten().map(|claim| claim.rest).collect();
+    let resting = rests.iter().filter(|rest| !rest.is_zero()).count();
+    if resting > 0 {
+        tell_rests(&rests, resting);
+    }
+    Ok(Claimed::Locked(Arc::new(alone), resting as u64))
+}
+
+fn refuse(refused: &[&ClaimError], file: &Path) -> Failure {
+    let shown = file.display();
+    let mut holders: Vec<String> = Vec::new();
+    for error in refused {
+        match error {
+            ClaimError::Held(holder) => {
+                let holder = holder.as_ref().map(|holder| holder.to_string());
+                let holder = holder.unwrap_or_else(|| "which one is not known".to_owned());
+                if !holders.contains(&holder) {
+                    holders.push(holder);
+                }
+            }
+            ClaimError::Place { error, .. } if is_lack_of_files(error) => {
+                return Failure::refused(format!(
+                    "the sessions of {shown} cannot be locked: {error}: raise the limit of open files \
+                     (ulimit -n): the locks take up to 1024, and each connection one"
+                ));
+            }
+            error => return Failure::refused(error.to_string()),
+        }
+    }
+    let holders = holders.join("; and by ");
+    Failure::held(format!(
+        "sessions of {shown} are in use by another process on this machine: {holders}. Nothing was \
+         dialled. End that process first, or give each one sessions of its own: a session that two of \
+         them dial is lost"
+    ))
+}
+
+/// Whether the process, or the system, may open no more files.
+fn is_lack_of_files(error: &std::io::Error) -> bool {
+    const EMFILE: i32 = 24;
+    const ENFILE: i32 = 23;
+    matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
+}
+
+/// Says which sessions a process has left that ended without closing them.
+fn tell_rests(rests: &[Duration], resting: usize) {
+    let longest = rests.iter().max().copied().unwrap_or_default();
+    eprintln!(
+        "telepool: {resting} of {} sessions rest for {} s: a process that used them ended without \
+         closing their connections, which Telegram may have open until then",
+        rests.len(),
+        longest.as_secs() + 1,
+    );
+}
