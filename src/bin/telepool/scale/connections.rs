@@ -58,6 +58,7 @@ pub(super) fn measure(sessions: &Path) -> Result<Measured, Failure> {
         // Nothing expires and nothing is checked: an acquire makes no call.
         config.pool.max_idle_time = HOUR;
         config.pool.check_after_idle = HOUR;
+        config.health.login_check_every = HOUR;
         let per_second = config.dial.per_second;
         let pool = Pool::builder(manager).config(config).build().map_err(broken)?;
         measure_on(&pool, &accounts, per_second).await
