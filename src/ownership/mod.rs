@@ -37,6 +37,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub use alone::{Alone, AloneOptions};
+pub(crate) use locks::is_at;
 
 use crate::clock::unix_time;
 pub use crate::session::KeyId;

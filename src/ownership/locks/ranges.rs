@@ -1,15 +1,14 @@
 //! Byte ranges of one file, by locks that belong to the open file description.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
-use super::Range;
+use super::{Range, is_at};
 use crate::clock::unix_time;
 
 /// A file whose ranges are locked.
@@ -27,12 +26,9 @@ impl LockFile {
         Ok(Self { file: options.open(path)?, path: path.to_owned() })
     }
 
-    /// Whether the file still stands at its path: whoever opens that would else lock another one.
+    /// Whether the file still stands at its path.
     pub(crate) fn is_current(&self) -> bool {
-        let id = |about: Metadata| (about.dev(), about.ino());
-        let [own, found] = [self.file.metadata(), std::fs::metadata(&self.path)];
-        let (own, found) = (own.ok().map(id), found.ok().map(id));
-        own.is_some() && own == found
+        is_at(&self.file, &self.path)
     }
 
     /// Keeps the file from those who clear away what is old.

@@ -10,7 +10,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::ownership::Holder;
+use crate::ownership::{Holder, is_at};
 
 /// How much is read of what a holder has written.
 const LINE_LEN_MAX: u64 = 4096;
@@ -107,21 +107,6 @@ fn holder(mut file: &File) -> Option<Holder> {
         }
     }
     None
-}
-
-#[cfg(unix)]
-fn is_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-
-    let place = |found: std::fs::Metadata| (found.dev(), found.ino());
-    let here = file.metadata().map(place);
-    matches!((here, std::fs::metadata(path).map(place)), (Ok(here), Ok(there)) if here == there)
-}
-
-/// Elsewhere a file that is open cannot be removed.
-#[cfg(not(unix))]
-fn is_at(_file: &File, path: &Path) -> bool {
-    path.exists()
 }
 
 #[cfg(unix)]
