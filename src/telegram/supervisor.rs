@@ -413,26 +413,21 @@ async fn end_runner<R: Future<Output = Option<()>>>(
     let cut = |rest| Parted { closed: false, rest };
     let lost = charge.redial_after_loss;
     let ended = match end {
-        End::Ran => Some(()),
-        End::Panicked => None,
+        End::Ran => Some(Some(())),
+        End::Panicked => Some(None),
         // Not yet connected, it has no tasks that could outlive it: it is only dropped.
         _ if !connected => return Parted { closed: true, rest: Duration::ZERO },
         // Without another word: what could still be written may come too late.
         End::Fenced(stopped) => return cut(lost.saturating_sub(stopped)),
         End::Silent => return cut(lost),
-        End::Over => match quit(&mut runner, charge).await {
-            Some(ended) => ended,
-            None => return cut(Duration::ZERO),
-        },
+        End::Over => quit(&mut runner, charge).await,
         End::Unwanted => match last_words(&mut runner, charge).await {
-            LastWords::Heard => match quit(&mut runner, charge).await {
-                Some(ended) => ended,
-                None => return cut(Duration::ZERO),
-            },
-            LastWords::Ended(ended) => ended,
+            LastWords::Heard => quit(&mut runner, charge).await,
+            LastWords::Ended(ended) => Some(ended),
             LastWords::Silence => return cut(lost),
         },
     };
+    let Some(ended) = ended else { return cut(Duration::ZERO) };
     if ended.is_none() {
         let (account, slot) = (charge.account, charge.slot);
         tracing::warn!(%account, slot, "the client panicked: its connection is lost");
