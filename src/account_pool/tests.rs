@@ -511,6 +511,30 @@ fn an_old_failure_does_not_keep_an_acquire_from_its_new_connection() {
 }
 
 #[test]
+fn after_a_failure_fresh_acquires_take_one_connection_at_a_time_out_of_service() {
+    let engine = engine(4, 4, 1);
+    let mut leases = vec![first_lease(&engine)];
+    for id in 2..=3 {
+        let (waiter, orders) = join(&engine, false);
+        let _ = dial(&engine, orders.dial[0], id).unwrap();
+        leases.push(served(&waiter).unwrap());
+    }
+    let (_, orders) = join(&engine, false);
+    let order = orders.dial[0];
+    let connection = engine.begin_dial(order, ConnectionId(4)).unwrap();
+    let _ = engine.quarantine(Some(order.slot), QuarantineReason::KeyDuplicated, NOW);
+    let lost = Lost::Failed { retry_at: NOW };
+    let failure = DialError::Connect(std::io::Error::other("refused"));
+    let failure = Some((failure, "no".to_owned()));
+    let _ = engine.fail_dial(order, Some(&connection), lost, failure, NOW);
+    for lease in leases {
+        let _ = engine.release(lease, NOW, Pressure::Calm);
+    }
+    let closed = (0..3).map(|_| join(&engine, true).1.close.len()).sum::<usize>();
+    assert_eq!(closed, 1, "whether the next dial succeeds is not known yet");
+}
+
+#[test]
 fn the_reaper_comes_back_for_the_age_of_a_connection_that_it_found_leased() {
     let engine = engine(1, 1, 1);
     let (waiter, orders) = join(&engine, false);

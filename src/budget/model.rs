@@ -52,6 +52,10 @@ fn model_a_lease_for_which_places_are_made_and_a_dial_at_the_global_cap_never_mi
 fn meet_a_dial(engine: Arc<Engine>, lease: Arc<Connection<u32>>) {
     let budget = Arc::new(Budget::new(1, Duration::from_secs(10)));
     assert!(budget.try_take());
+    meet_a_dial_at(budget, engine, lease);
+}
+
+fn meet_a_dial_at(budget: Arc<Budget>, engine: Arc<Engine>, lease: Arc<Connection<u32>>) {
     let releaser = {
         let (engine, budget) = (Arc::clone(&engine), Arc::clone(&budget));
         thread::spawn(move || {
@@ -122,5 +126,20 @@ fn model_two_dials_at_the_global_cap_are_both_provided_for() {
         let late = !first && take.as_mut().poll(&mut context).is_ready();
         assert!(first || second || late, "the idle connection helped nobody");
         assert!(!(second && (first || late)), "one place for two");
+    });
+}
+
+#[test]
+fn model_a_dial_that_leaves_hides_nobody_behind_what_was_coming_for_it() {
+    model(|| {
+        let (engine, lease) = warmed(1, 1);
+        let budget = Arc::new(Budget::new(2, Duration::from_secs(10)));
+        assert!(budget.try_take() && budget.try_take());
+        {
+            // A busy connection goes for it, which takes its time.
+            let mut leaves = pin!(budget.take(NOW, || assert!(budget.reserve(NOW))));
+            assert!(leaves.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        }
+        meet_a_dial_at(budget, engine, lease);
     });
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::scripted::{Scripted, account};
+use crate::scripted::{Play, Scripted, account};
 
 #[tokio::test]
 async fn lowering_and_raising_the_cap_of_accounts_holds_at_once_for_the_idle_and_on_return_for_the_leased()
@@ -75,6 +75,19 @@ async fn a_hot_account_cannot_keep_a_cold_one_from_its_first_connection() {
         }
         assert!(manager.tally(|tally| tally.all_max) <= u64::from(sessions));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_nobody_waits_for_any_more_makes_way_as_soon_as_it_is_open() {
+    let manager = Scripted::new(1, 1);
+    let pool = manager.pool(|config| config.pool.max_connections = 1);
+    manager.on_connect(Play::Slow(Duration::from_secs(2)));
+    let left = pool.acquire_timeout(account(1), Duration::from_secs(1)).await;
+    assert!(left.is_err(), "its dial goes on without it");
+    manager.on_connect(Play::Good);
+    let began = tokio::time::Instant::now();
+    drop(pool.acquire(account(2)).await.unwrap());
+    assert_eq!(began.elapsed(), Duration::from_secs(1), "when the other dial has ended");
 }
 
 #[tokio::test]
