@@ -256,6 +256,12 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
             Refusal::Quarantined(reason) => {
                 (AcquireEnd::Rejected, AcquireError::Quarantined { account, reason })
             }
+            Refusal::Resting { until } => {
+                let left = until.saturating_sub(entry.shared.clock.tick());
+                let left = Duration::from_millis(left);
+                let last_dial_error = entry.pool.last_dial_error();
+                (AcquireEnd::Rejected, AcquireError::Resting { account, left, last_dial_error })
+            }
             Refusal::Timeout => return self.time_out(None),
             Refusal::Dial(error) => (AcquireEnd::Error, AcquireError::Dial(error)),
         };

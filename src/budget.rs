@@ -20,6 +20,9 @@ use crate::sync::{AtomicU64, Mutex, Ordering, Permits, load_after_change, set_be
 /// How long a dial waits at most before busy accounts give up their only connection for it.
 const PATIENCE_MAX: Duration = Duration::from_secs(1);
 
+/// How many milliseconds after the machine had no room it is tried again whether it has.
+const THAW_EVERY: u64 = 1000;
+
 /// How often an idle connection is searched for anew because one appeared meanwhile. Each time
 /// somebody else was served.
 const SEARCHES_MAX: usize = 16;
@@ -41,6 +44,11 @@ struct Line {
     cap: usize,
     /// Permits above the cap that could not be destroyed yet.
     debt: usize,
+    /// Permits that are not given out because the machine has no room for as many connections.
+    withheld: usize,
+    /// When some of them are tried again, and how many.
+    thaws_at: Tick,
+    thaws: usize,
     /// Connections that are being closed to provide for the line.
     coming: usize,
     /// Permits that came back for those in line and have not been taken yet.
@@ -80,6 +88,9 @@ impl Budget {
             line: Mutex::new(Line {
                 cap,
                 debt: 0,
+                withheld: 0,
+                thaws_at: 0,
+                thaws: 0,
                 coming: 0,
                 granted: 0,
                 next: 0,
@@ -133,6 +144,42 @@ impl Budget {
         self.settle(&line, now);
     }
 
+    /// The machine has no room for more connections than there are: until it is tried again the pool is
+    /// full. `held`: the caller gives back a permit that came to nothing by that.
+    pub(crate) fn withhold(&self, now: Tick, held: bool) {
+        let mut line = self.line.lock();
+        let destroyed = self.permits.destroy(self.permits.free());
+        // Some of these may have been granted to somebody in line.
+        line.granted = line.granted.saturating_sub(destroyed);
+        let mut more = destroyed + usize::from(held);
+        let forgiven = more.min(line.debt);
+        line.debt -= forgiven;
+        more -= forgiven;
+        line.withheld += more;
+        (line.thaws_at, line.thaws) = (now + THAW_EVERY, 1);
+        self.settle(&line, now);
+    }
+
+    /// When it is to be tried again whether the machine has room for more, if it had none.
+    pub(crate) fn thaws_at(&self) -> Option<Tick> {
+        let line = self.line.lock();
+        (line.withheld > 0).then_some(line.thaws_at)
+    }
+
+    /// Gives some of the permits out again that were withheld, twice as many each time that it goes well.
+    pub(crate) fn thaw(&self, now: Tick) {
+        let mut line = self.line.lock();
+        if line.withheld == 0 || now < line.thaws_at {
+            return;
+        }
+        let back = line.thaws.min(line.withheld);
+        line.withheld -= back;
+        (line.thaws_at, line.thaws) = (now + THAW_EVERY, 2 * line.thaws);
+        self.permits.put_back(back);
+        line.grant(back);
+        self.settle(&line, now);
+    }
+
     /// Claims the right to close one connection for the sake of somebody in line.
     pub(crate) fn reserve(&self, now: Tick) -> bool {
         let mut line = self.line.lock();
@@ -174,9 +221,9 @@ impl Budget {
         false
     }
 
-    /// Whether every place is taken.
+    /// Whether every place is taken that the cap allows.
     pub(crate) fn is_full(&self) -> bool {
-        self.permits.free() == 0
+        self.permits.free() == 0 && self.line.lock().withheld == 0
     }
 
     /// Whether anybody waits for a place.
@@ -214,6 +261,9 @@ impl Budget {
             line.grant(more - forgiven);
         } else {
             let fewer = line.cap - cap;
+            let withheld = fewer.min(line.withheld);
+            line.withheld -= withheld;
+            let fewer = fewer - withheld;
             let destroyed = self.permits.destroy(fewer);
             line.debt += fewer - destroyed;
             // Some of these may have been granted to somebody in line.
@@ -340,6 +390,55 @@ mod tests {
         assert!(take.as_mut().poll(&mut context).is_pending());
         budget.put_back(400);
         take.await;
+    }
+
+    #[tokio::test]
+    async fn a_dial_that_leaves_hides_nobody_behind_what_was_coming_for_it() {
+        let budget = budget(1);
+        assert!(budget.try_take());
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let mut leaves = Box::pin(budget.take(100, || ()));
+        assert!(leaves.as_mut().poll(&mut context).is_pending());
+        assert!(budget.reserve(100));
+        drop(leaves);
+        let mut stays = std::pin::pin!(budget.take(200, || ()));
+        assert!(stays.as_mut().poll(&mut context).is_pending());
+        assert_eq!(budget.pressure(200), Pressure::Pressed);
+        assert!(budget.reserve(200));
+    }
+
+    #[tokio::test]
+    async fn what_the_machine_has_no_room_for_is_withheld_and_found_again_by_and_by() {
+        let budget = budget(100);
+        (0..10).for_each(|_| assert!(budget.try_take()));
+        budget.withhold(1000, true);
+        assert!(!budget.try_take() && !budget.is_full(), "nine are out, and the cap is a hundred");
+        let mut take = std::pin::pin!(budget.take(1000, || ()));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(take.as_mut().poll(&mut context).is_pending());
+        assert_eq!(budget.pressure(1000), Pressure::Pressed, "others give way");
+        budget.put_back(1000);
+        assert!(take.as_mut().poll(&mut context).is_ready());
+        budget.thaw(1999);
+        assert!(!budget.try_take());
+        assert_eq!(budget.thaws_at(), Some(2000));
+        let mut found = Vec::new();
+        for now in (2000..10_000).step_by(1000) {
+            budget.thaw(now);
+            found.push((0..100).filter(|_| budget.try_take()).count());
+        }
+        assert_eq!(found, [1, 2, 4, 8, 16, 32, 28, 0]);
+        assert_eq!(budget.thaws_at(), None);
+    }
+
+    #[tokio::test]
+    async fn a_cap_that_changes_while_permits_are_withheld_holds() {
+        let budget = budget(10);
+        (0..4).for_each(|_| assert!(budget.try_take()));
+        budget.withhold(0, true);
+        assert_eq!(budget.set_cap(2, Duration::ZERO, 0), 1, "three are out");
+        (0..3).for_each(|_| budget.put_back(0));
+        assert_eq!((0..9).filter(|_| budget.try_take()).count(), 2);
     }
 
     #[tokio::test]

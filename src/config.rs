@@ -65,13 +65,13 @@ pub struct PoolConfig {
     pub drain_timeout: Duration,
 }
 
-/// The `[dial]` settings. Both limits are per egress.
+/// The `[dial]` settings. Both limits are per egress; that of handshakes for each address by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DialConfig {
     /// Dials that may start in a second.
     pub per_second: u32,
-    /// Dials that may be under way at once.
+    /// Dials that may be under way at once to one address.
     pub handshakes: u32,
 }
 
@@ -447,7 +447,7 @@ const SETTINGS: &[Setting] = &[
         dial.handshakes,
         Count as small,
         count(10_000),
-        "dials that may be under way at once, per egress"
+        "dials that may be under way at once to one address, per egress"
     ),
     setting!(
         flood.wait_max,

@@ -331,7 +331,7 @@ impl<M: Manager> Entry<M> {
                 }
                 None
             }
-            Reaction::Discard => Some(CloseReason::Broken),
+            Reaction::Discard | Reaction::Exhausted => Some(CloseReason::Broken),
             Reaction::CoolDown { key, wait } => {
                 self.cool_down(key, wait);
                 None
@@ -362,9 +362,14 @@ impl<M: Manager> Entry<M> {
 
     fn cool_down(self: &Arc<Self>, key: u32, wait: Duration) {
         let now = self.shared.clock.tick();
-        self.counters().count_flood(wait);
         self.pool.cool_down(key, now + crate::clock::millis(wait), now);
         self.note_afoot();
+        self.tell_flood(key, wait);
+    }
+
+    /// The server would have a method rest, or with it every dial of the account.
+    pub(crate) fn tell_flood(&self, key: u32, wait: Duration) {
+        self.counters().count_flood(wait);
         let account = self.pool.account();
         self.shared.events.emit(|| Event::FloodWait { account, key, wait });
     }

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::panic::Location;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::account::AccountId;
@@ -74,6 +75,20 @@ pub enum AcquireError<E> {
         /// Why.
         reason: QuarantineReason,
     },
+    /// The account is not dialled before the acquire's patience ends, and has no connection: the server
+    /// asked for a pause, or its dials have failed.
+    #[error(
+        "dial: account {account} is not dialled for {:?} more{}: wait for so long, or reinstate it if \
+         the reason is gone", rounded(*.left), shown_dial(.last_dial_error)
+    )]
+    Resting {
+        /// The account that was asked for.
+        account: AccountId,
+        /// For how much longer.
+        left: Duration,
+        /// What its last dial failed with.
+        last_dial_error: Option<String>,
+    },
     /// The deadline passed.
     #[error(transparent)]
     Timeout(Box<WaitTimeout>),
@@ -94,9 +109,13 @@ impl<E> AcquireError<E> {
             | Self::Quarantined { .. } => Stage::Lookup,
             Self::Closed { stage } => *stage,
             Self::Timeout(timeout) => timeout.stage,
-            Self::Dial(_) => Stage::Dial,
+            Self::Dial(_) | Self::Resting { .. } => Stage::Dial,
         }
     }
+}
+
+fn shown_dial(error: &Option<String>) -> String {
+    error.as_ref().map(|error| format!(", as the last dial failed ({error})")).unwrap_or_default()
 }
 
 /// What an acquire found out while it waited in vain.
@@ -183,6 +202,9 @@ pub enum DialError<E> {
         "no connection within {0:?}: raise pool.dial_timeout, or see whether the address is reachable"
     )]
     Timeout(Duration),
+    /// The address does not answer, and was not dialled.
+    #[error(transparent)]
+    Unreachable(Unreachable),
     /// The manager took the connection for broken as soon as it was open.
     #[error("the connection was broken as soon as it was open")]
     Stillborn,
@@ -192,6 +214,33 @@ pub enum DialError<E> {
     /// The runtime that the pool was built on is shutting down.
     #[error("the runtime of the pool is shutting down")]
     Aborted,
+}
+
+/// What is known of an address that the dials of several accounts have found silent since one was last
+/// answered. One dial at a time looks again, ever more seldom; all others fail at once.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{address} does not answer ({failures} dials in a row have failed, the last: {last_error}); {}: see \
+     whether it can be reached from here",
+    when(*.left)
+)]
+#[non_exhaustive]
+pub struct Unreachable {
+    /// The address, as the manager names it.
+    pub address: Arc<str>,
+    /// How many dials in a row were not answered.
+    pub failures: u32,
+    /// What the last of them failed with.
+    pub last_error: Arc<str>,
+    /// How long it is until it may be dialled again; zero while it is.
+    pub left: Duration,
+}
+
+fn when(left: Duration) -> String {
+    if left.is_zero() {
+        return "it is being tried again".to_owned();
+    }
+    format!("it is tried again in {:?}", rounded(left))
 }
 
 /// Why a pool could not be built.

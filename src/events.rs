@@ -64,6 +64,19 @@ pub enum Event {
         /// The earliest next try; of a session in doubt, [`probe_after`](crate::HealthConfig).
         retry_in: Duration,
     },
+    /// An address does not answer: the dials of several accounts have failed. One at a time tries it
+    /// again.
+    AddressDown {
+        /// Which, as the manager names it.
+        address: Arc<str>,
+        /// What went wrong last.
+        error: Arc<str>,
+    },
+    /// An address that was down answers again.
+    AddressUp {
+        /// Which.
+        address: Arc<str>,
+    },
     /// A borrower reported an error of its connection, or a check found one.
     ConnectionError {
         /// Whose.
@@ -97,7 +110,7 @@ pub enum Event {
         /// Where the first of the leases held now was acquired.
         site: Option<&'static Location<'static>>,
     },
-    /// The server makes one method of the account wait.
+    /// The server makes one method of the account wait; if a dial was told so, every dial of it.
     FloodWait {
         /// Whose.
         account: AccountId,

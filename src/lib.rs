@@ -94,10 +94,12 @@ pub use config::{
     Config, ConfigError, DialConfig, FloodConfig, HealthConfig, PoolConfig, Setting, WatchConfig,
     parse_time,
 };
-pub use error::{AcquireError, BuildError, DialError, Stage, WaitTimeout};
+pub use error::{AcquireError, BuildError, DialError, Stage, Unreachable, WaitTimeout};
 pub use events::{Event, EventStream};
 pub use lease::{BorrowedLease, Home, Lease};
-pub use manager::{Clearance, Egress, ErrorKind, Manager, Profile, QuarantineReason, Reaction};
+pub use manager::{
+    Clearance, Egress, ErrorKind, Hold, Manager, Profile, QuarantineReason, Reaction,
+};
 pub use noop::NoopManager;
 pub use pool::{Account, AccountHealth, Builder, CloseReport, Cooldown, Pool};
 pub use state::ConnectionState;

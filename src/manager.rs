@@ -116,6 +116,16 @@ pub trait Manager: Send + Sync + 'static {
         0
     }
 
+    /// The address that a slot is dialled at, named by something without a secret in it. Dials to one
+    /// address wait for places of its own, and if it does not answer, it is tried by one dial at a
+    /// time while all others fail early, with the reason. `None` means that the manager does not tell
+    /// addresses apart: all are dialled as if they were one, and none is held to be down. Asked before each dial; it
+    /// must be quick.
+    fn address(&self, account: AccountId, slot: u16) -> Option<Arc<str>> {
+        let _ = (account, slot);
+        None
+    }
+
     /// How many updates of each group were dropped so far because nobody took them in time, for
     /// the counters.
     fn updates_dropped(&self) -> Vec<(Arc<str>, u64)> {
@@ -131,13 +141,34 @@ pub trait Manager: Send + Sync + 'static {
 }
 
 /// Whether a slot may be dialled.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
+#[non_exhaustive]
 pub enum Clearance<E> {
     /// Now.
     Now,
+    /// Now, and this holds what the dial needs until it has ended, or is given up before it began.
+    Holding(Hold),
     /// Not before this time has passed; to be asked again then. The error is for whoever cannot wait
     /// for so long.
     After(Duration, E),
+}
+
+/// Something that a dial must have to itself, given back when this is dropped.
+pub struct Hold {
+    _held: Box<dyn Send + Sync>,
+}
+
+impl Hold {
+    /// Holds a guard until the dial is over.
+    pub fn new(guard: impl Send + Sync + 'static) -> Self {
+        Self { _held: Box::new(guard) }
+    }
+}
+
+impl fmt::Debug for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hold").finish_non_exhaustive()
+    }
 }
 
 /// What the pool must know of an account before it dials.
@@ -196,6 +227,9 @@ pub enum Reaction {
     Restricted,
     /// Close the connection, and stop dialling by this egress for a while.
     TripBreaker,
+    /// This machine has no room for another connection: no file descriptor, port or buffer is left.
+    /// The dial waits for a place as if the pool were full, and nothing is held against the account.
+    Exhausted,
     /// Close the connection and never dial its session again until an operator reinstates it.
     QuarantineSession(QuarantineReason),
     /// The same for every session of the account.

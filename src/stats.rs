@@ -407,6 +407,8 @@ pub struct PoolStats {
     pub quarantines: u64,
     /// Egresses whose breaker is open.
     pub breakers_open: u64,
+    /// Addresses that do not answer, counted for each egress: one dial at a time tries them.
+    pub addresses_down: u64,
     /// Runs of the reaper so far.
     pub reaper_runs: u64,
     /// Looks that the reaper has before it.

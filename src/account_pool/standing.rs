@@ -1,14 +1,17 @@
-//! How an account stands: drained, quarantined, in doubt, reinstated; and which methods rest.
+//! How an account stands: drained, quarantined, in doubt, reinstated; which methods rest, and
+//! whether its dials do.
 //!
 //! Owns the steps that change the health and the flag of the gate that tells of it: both under the
 //! lock, so that they never disagree.
 
 use crate::account_pool::connection::{CloseReason, Purpose};
 use crate::account_pool::duty::{Orders, Probe};
+use crate::account_pool::waiters::Refusal;
 use crate::account_pool::{AccountPool, CLOSED, Core, GENERATION, UNREADY};
-use crate::clock::Tick;
+use crate::clock::{Instant, Tick};
 use crate::health::Unready;
 use crate::manager::QuarantineReason;
+use crate::state::ConnectionState;
 use crate::sync::Ordering;
 
 impl<C, E> AccountPool<C, E> {
@@ -134,5 +137,44 @@ impl<C, E> AccountPool<C, E> {
             }
             None => Probe::Later,
         }
+    }
+
+    /// Refuses everybody whose patience ends before the account's pause does, unless a connection that
+    /// there is may serve them.
+    pub(crate) fn refuse_impatient(&self, ends: Instant, until: Tick) -> Orders<C> {
+        let body = self.body();
+        let mut orders = Orders::none();
+        let mut core = body.core.lock();
+        let states = self.connections().map(|connection| connection.word.snapshot().state());
+        let (mut serves, mut opens) = (false, false);
+        for state in states {
+            serves |= matches!(state, ConnectionState::Idle | ConnectionState::Active);
+            opens |= state == ConnectionState::Connecting;
+        }
+        if !opens {
+            core.line.refuse_impatient(
+                ends,
+                serves,
+                || Refusal::Resting { until },
+                &mut orders.wake,
+            );
+            self.settle_wait(&core);
+            core.stir(&mut orders);
+        }
+        orders
+    }
+
+    /// What the account's last dial failed with.
+    pub(crate) fn note_dial_error(&self, text: String) {
+        self.body().core.lock().last_dial_error = Some(text);
+    }
+
+    /// Until when the account is not dialled, if it has no connection that serves meanwhile.
+    pub(crate) fn rests_until(&self, now: Tick) -> Option<Tick> {
+        let body = self.body.get()?;
+        let until = body.core.lock().retry_at;
+        let serves = |state| matches!(state, ConnectionState::Idle | ConnectionState::Active);
+        let is_served = || self.connections().any(|it| serves(it.word.snapshot().state()));
+        (until > now && !is_served()).then_some(until)
     }
 }

@@ -16,7 +16,7 @@ use std::task::{Context, Poll, Waker};
 use smallvec::SmallVec;
 
 use crate::account_pool::connection::{Connection, Source};
-use crate::clock::Instant;
+use crate::clock::{Instant, Tick};
 use crate::error::DialError;
 use crate::health::Unready;
 use crate::manager::QuarantineReason;
@@ -29,6 +29,10 @@ pub(crate) enum Refusal<E> {
     Draining,
     NoSession,
     Quarantined(QuarantineReason),
+    /// No dial may begin before this tick, which is beyond its patience.
+    Resting {
+        until: Tick,
+    },
     Timeout,
     Dial(DialError<E>),
 }
@@ -292,6 +296,29 @@ impl<C, E> Line<C, E> {
             wake.extend(waiter.answer_in_line(Err(refusal())));
         }
         self.turns.clear();
+    }
+
+    /// Refuses whoever has no patience beyond an instant; with `only_fresh` those alone who take only a
+    /// new connection.
+    pub(crate) fn refuse_impatient(
+        &mut self,
+        ends: Instant,
+        only_fresh: bool,
+        refusal: impl Fn() -> Refusal<E>,
+        wake: &mut Wakers,
+    ) {
+        let (mut plain, mut fresh) = (0, 0);
+        self.turns.retain(|turn| {
+            let Some(waiter) = &turn.waiter else { return false };
+            let is_meant = turn.fresh || !only_fresh;
+            if is_meant && waiter.deadline.is_some_and(|deadline| deadline <= ends) {
+                wake.extend(waiter.answer_in_line(Err(refusal())));
+                return false;
+            }
+            *(if turn.fresh { &mut fresh } else { &mut plain }) += 1;
+            true
+        });
+        (self.plain, self.fresh) = (plain, fresh);
     }
 
     /// Refuses whoever is due, and says when the next one will be.

@@ -3,36 +3,33 @@
 //! Owns the attempt's guard: however the attempt ends, also by a panic or with the runtime, its
 //! slot and its permits come back, and whoever waited hears of it.
 
+mod waits;
+
 use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{MutexGuard, OwnedSemaphorePermit};
 use tracing::Instrument as _;
 
+use self::waits::within;
 use crate::account_pool::{Connection, ConnectionId, DialOrder, Lost, Purpose};
 use crate::caught::{asked, caught, text_of};
 use crate::clock::millis;
+use crate::dialer::target::{PASSED_OVER, Underway};
 use crate::dialer::{Entered, Lane};
 use crate::entry::Entry;
 use crate::error::DialError;
 use crate::events::Event;
 use crate::expiry::Due;
-use crate::manager::{Clearance, Manager, QuarantineReason, Reaction};
+use crate::manager::{ErrorKind, Hold, Manager, QuarantineReason, Reaction};
 use crate::stats::{Measure, OpenEnd};
 
 /// For how long a session is not tried again that may not be dialled for a reason without an end, unless
 /// the account has no other.
 const DEFERRED: Duration = Duration::from_secs(5);
 
-/// What the wait for a slot came to.
-enum SatOut {
-    Over,
-    Unwanted,
-    /// Somebody waits who has less patience than this.
-    TooLong(Duration),
-}
+/// How often a dial is tried for which the machine had no room. Each time but the first it has been made.
+const TRIES_MAX: u32 = 3;
 
 /// Carries out one order to dial. Ends early when the pool closes. The attempt is made at once: a
 /// runtime that ends before it has begun this gives its places back as well.
@@ -40,8 +37,8 @@ pub(crate) fn dial<M: Manager>(
     entry: Arc<Entry<M>>,
     order: DialOrder,
 ) -> impl Future<Output = ()> + Send {
-    let (connection, holds_permit, finished) = (None, false, false);
-    carry_out(Attempt { entry, order, centre: 0, connection, holds_permit, finished })
+    let (connection, holds_permit, hold, finished) = (None, false, None, false);
+    carry_out(Attempt { entry, order, centre: 0, connection, holds_permit, hold, finished })
 }
 
 async fn carry_out<M: Manager>(mut attempt: Attempt<M>) {
@@ -62,34 +59,76 @@ struct Attempt<M: Manager> {
     connection: Option<Arc<Connection<M::Connection>>>,
     /// Whether it holds a place under the global cap.
     holds_permit: bool,
+    /// What the manager keeps for it from its clearance on.
+    hold: Option<Hold>,
     finished: bool,
+}
+
+/// What a try to dial came to.
+enum Tried<E> {
+    /// The attempt is over.
+    Over,
+    /// The machine has no room for another connection.
+    Exhausted(DialError<E>),
 }
 
 impl<M: Manager> Attempt<M> {
     async fn run(&mut self) {
-        let entry = Arc::clone(&self.entry);
-        let shared = &*entry.shared;
         if !self.rest().await {
             return self.abandon();
         }
+        for tries in 1.. {
+            let Tried::Exhausted(error) = self.try_once().await else { return };
+            if tries == TRIES_MAX {
+                return self.fail(error, false);
+            }
+            if !self.make_room(&error).await {
+                return self.abandon();
+            }
+        }
+    }
+
+    async fn try_once(&mut self) -> Tried<M::Error> {
+        let entry = Arc::clone(&self.entry);
+        let shared = &*entry.shared;
         match self.clear().await {
             Ok(true) => {}
-            Ok(false) => return self.abandon(),
-            Err((error, wait)) => return self.refuse(error, wait),
+            Ok(false) => return self.abandoned(),
+            Err((error, _)) if self.is_exhausted(&error) => return Tried::Exhausted(error),
+            Err((error, wait)) => {
+                self.refuse(error, wait);
+                return Tried::Over;
+            }
         }
         // The lane before the place under the global cap: whoever waits at a slowed egress keeps
         // nobody at another one from connecting.
-        let Some((lane, _handshake)) = self.enter_lane().await else {
-            return self.abandon();
+        let lane = shared.lane(&entry.egress);
+        let underway = match self.enter_lane(&lane).await {
+            Entered::Begin(underway) => underway,
+            Entered::Unwanted => return self.abandoned(),
+            Entered::Unreachable(unreachable) => {
+                // Until the next look, another session may be at an address that answers.
+                let wait = unreachable.left.max(PASSED_OVER);
+                self.refuse(DialError::Unreachable(unreachable), wait);
+                return Tried::Over;
+            }
         };
         if !self.take_place().await {
-            return self.abandon();
+            return self.abandoned();
         }
-        let id = ConnectionId(shared.next_connection());
-        let Some(connection) = entry.pool.begin_dial(self.order, id) else {
-            return self.abandon();
-        };
-        self.connection = Some(Arc::clone(&connection));
+        if self.connection.is_none() {
+            let id = ConnectionId(shared.next_connection());
+            let Some(connection) = entry.pool.begin_dial(self.order, id) else {
+                return self.abandoned();
+            };
+            self.connection = Some(connection);
+        }
+        self.connect(&lane, underway).await
+    }
+
+    async fn connect(&mut self, lane: &Lane, mut underway: Underway) -> Tried<M::Error> {
+        let entry = Arc::clone(&self.entry);
+        let shared = &*entry.shared;
         let (account, slot) = (entry.pool.account(), self.order.slot);
         let centre = asked("data_centre", || shared.manager.data_centre(account, slot));
         self.centre = centre.unwrap_or_default();
@@ -107,170 +146,118 @@ impl<M: Manager> Attempt<M> {
                 let limit = shared.config().pool.close_timeout;
                 let close = caught(async { shared.manager.close(&opened).await });
                 drop(tokio::time::timeout(limit, close).await);
-                self.fail(DialError::Stillborn);
+                self.fail(DialError::Stillborn, false);
             }
-            Ok(opened) => self.succeed(&connection, opened, took, &lane),
-            Err(error) => self.fail(error),
+            Ok(opened) => {
+                lane.reset_breaker();
+                self.note_answer(&mut underway);
+                self.succeed(opened, took);
+            }
+            Err(error) if self.is_exhausted(&error) => return Tried::Exhausted(error),
+            Err(error) => {
+                let is_of_address = self.judge_address(&error, &mut underway);
+                // Before anybody is told, and dials again.
+                drop(underway);
+                self.fail(error, is_of_address);
+            }
+        }
+        Tried::Over
+    }
+
+    /// Whether an error says that the machine has no room for another connection.
+    fn is_exhausted(&self, error: &DialError<M::Error>) -> bool {
+        let shared = &self.entry.shared;
+        matches!(error, DialError::Connect(error) if shared.react(error) == Reaction::Exhausted)
+    }
+
+    fn is_faultless(&self, error: &DialError<M::Error>) -> bool {
+        match error {
+            DialError::Connect(error) => self.entry.shared.react(error) == Reaction::Keep,
+            DialError::Unreachable(_) => true,
+            _ => false,
         }
     }
 
-    /// Waits for the end of the account's pause. Answers whether the dial is still wanted.
-    async fn rest(&self) -> bool {
-        let (entry, clock) = (&self.entry, &self.entry.shared.clock);
-        loop {
-            let mut stirred = pin!(entry.stirred.notified());
-            // Registered before anything is looked at, so that no change is missed.
-            stirred.as_mut().enable();
-            if !entry.pool.wants_dial(self.order) {
-                return false;
-            }
-            let until = entry.pool.resting_until(self.order);
-            if until <= clock.tick() {
-                return true;
-            }
-            tokio::select! {
-                () = tokio::time::sleep_until(clock.instant_of(until)) => {}
-                () = stirred => {}
-            }
-        }
-    }
-
-    /// Waits until the manager lets the slot be dialled: before the dial takes its turn at the egress,
-    /// so that it keeps nobody else from theirs. Answers whether it is still wanted; or why it may not be
-    /// dialled, and for how long.
-    async fn clear(&self) -> Result<bool, (DialError<M::Error>, Duration)> {
-        let (entry, shared) = (&self.entry, &self.entry.shared);
-        let (account, slot) = (entry.pool.account(), self.order.slot);
-        loop {
-            let limit = shared.config().pool.dial_timeout;
-            let clearance = async { shared.manager.clearance(account, slot).await };
-            match self.while_wanted(within(limit, clearance)).await {
-                None => return Ok(false),
-                Some(Ok(Clearance::Now)) => return Ok(true),
-                Some(Ok(Clearance::After(wait, error))) => match self.sit_out(wait).await {
-                    SatOut::Over => {}
-                    SatOut::Unwanted => return Ok(false),
-                    SatOut::TooLong(left) => return Err((DialError::Connect(error), left)),
-                },
-                Some(Err(error)) => return Err((error, DEFERRED)),
-            }
-        }
-    }
-
-    /// Waits until the slot may be dialled, unless somebody waits who has less patience.
-    async fn sit_out(&self, wait: Duration) -> SatOut {
-        let (entry, clock) = (&self.entry, &self.entry.shared.clock);
-        let until = clock.tick() + millis(wait);
-        loop {
-            let mut stirred = pin!(entry.stirred.notified());
-            stirred.as_mut().enable();
-            if !entry.pool.wants_dial(self.order) {
-                return SatOut::Unwanted;
-            }
-            let left = Duration::from_millis(until.saturating_sub(clock.tick()));
-            if !self.is_ahead() && left > entry.shared.config().pool.acquire_timeout {
-                return SatOut::TooLong(left);
-            }
-            tokio::select! {
-                () = tokio::time::sleep_until(clock.instant_of(until)) => return SatOut::Over,
-                () = stirred => {}
-            }
-        }
-    }
-
-    /// Waits for the turn of this dial at its egress. `None`: nobody wants it any more.
-    async fn enter_lane(&self) -> Option<(Arc<Lane>, OwnedSemaphorePermit)> {
-        let (entry, shared) = (&self.entry, &self.entry.shared);
-        loop {
-            let lane = shared.lane(&entry.egress);
-            let in_advance = self.in_advance(&lane).await?;
-            let is_wanted = || entry.pool.wants_dial(self.order);
-            let entered = self.while_wanted(lane.enter(&shared.clock, is_wanted)).await?;
-            drop(in_advance);
-            match entered {
-                Entered::Begin(handshake) => return Some((lane, handshake)),
-                Entered::Unwanted => return None,
-                Entered::Replaced => {}
-            }
-        }
-    }
-
-    /// A dial that nobody waits for lets all others of its kind go before it, one by one, and so
-    /// everybody who does wait. `None`: nobody wants it any more.
-    async fn in_advance<'a>(&self, lane: &'a Lane) -> Option<Option<MutexGuard<'a, ()>>> {
-        let mut turn = pin!(lane.in_advance());
-        loop {
-            let mut stirred = pin!(self.entry.stirred.notified());
-            stirred.as_mut().enable();
-            if !self.entry.pool.wants_dial(self.order) {
-                return None;
-            }
-            if !self.is_ahead() {
-                return Some(None);
-            }
-            tokio::select! {
-                biased;
-                turn = &mut turn => return Some(Some(turn)),
-                () = lane.until_replaced() => return Some(None),
-                () = stirred => {}
-            }
-        }
-    }
-
-    /// Whether nobody waits for what this dial will bring.
-    fn is_ahead(&self) -> bool {
-        self.order.purpose != Purpose::Line && !self.entry.pool.has_line()
-    }
-
-    /// Takes a place under the global cap. Answers whether there was one.
-    async fn take_place(&mut self) -> bool {
+    /// The machine has no room: the pool is full from now on, and the dial waits for a place that
+    /// comes free. Answers whether there was one.
+    async fn make_room(&mut self, error: &DialError<M::Error>) -> bool {
         let entry = Arc::clone(&self.entry);
         let shared = &*entry.shared;
-        if !shared.budget.try_take() {
-            if self.is_ahead() {
-                // Nobody waits for it, so nobody makes room for it.
-                return false;
-            }
-            let relieve = || {
-                shared.relieve();
-            };
-            let taking = shared.budget.take(shared.clock.tick(), relieve);
-            if self.while_wanted(taking).await.is_none() {
-                return false;
-            }
+        let error = text_of(error);
+        if shared.may_warn() {
+            tracing::warn!(
+                %error,
+                open = shared.occupancy.slots(),
+                "this machine has no room for another connection: raise its limit (of open files: \
+                 ulimit -n), or lower pool.max_connections (told once a second)"
+            );
         }
-        self.holds_permit = true;
-        true
+        entry.pool.note_dial_error(error);
+        shared.budget.withhold(shared.clock.tick(), std::mem::take(&mut self.holds_permit));
+        self.take_place().await
     }
 
-    /// Waits for something, unless nobody wants the dial any more.
-    async fn while_wanted<T>(&self, wait: impl Future<Output = T>) -> Option<T> {
-        let mut wait = pin!(wait);
-        loop {
-            let mut stirred = pin!(self.entry.stirred.notified());
-            stirred.as_mut().enable();
-            if !self.entry.pool.wants_dial(self.order) {
-                return None;
-            }
-            tokio::select! {
-                biased;
-                done = &mut wait => return Some(done),
-                () = stirred => {}
-            }
+    /// Whether a failed dial says that its address does not answer, or that it does; `None`: neither.
+    fn says_silent(&self, error: &DialError<M::Error>) -> Option<bool> {
+        let shared = &self.entry.shared;
+        let error = match error {
+            DialError::Timeout(_) => return Some(true),
+            DialError::Connect(error) => error,
+            _ => return None,
+        };
+        match (shared.react(error), shared.kind(error)) {
+            (
+                Reaction::Discard | Reaction::Doubt,
+                ErrorKind::Io | ErrorKind::Refused | ErrorKind::Timeout,
+            ) => Some(true),
+            // The manager may not have come so far as to dial, or somebody else is there.
+            (Reaction::Discard | Reaction::Doubt | Reaction::Keep, ErrorKind::Protocol) => None,
+            // What the server says proves that it is there, also if it is a refusal.
+            _ => Some(false),
         }
     }
 
-    fn succeed(
-        &mut self,
-        connection: &Arc<Connection<M::Connection>>,
-        opened: M::Connection,
-        took: Duration,
-        lane: &Lane,
-    ) {
+    /// What a failed dial says of the address. Answers whether it was known to be down.
+    fn judge_address(&self, error: &DialError<M::Error>, underway: &mut Underway) -> bool {
+        let entry = &self.entry;
+        let shared = &*entry.shared;
+        match self.says_silent(error) {
+            Some(true) => {}
+            Some(false) => {
+                self.note_answer(underway);
+                return false;
+            }
+            None => return false,
+        }
+        let looks = underway.looks();
+        let text: Arc<str> = text_of(error).into();
+        let (account, now) = (entry.pool.account(), shared.clock.tick());
+        if underway.note_silence(account, &text, now, shared.share()) {
+            let address = underway.address().cloned().unwrap_or_else(|| Arc::from(""));
+            tracing::warn!(%address, error = %text, "an address does not answer: it is tried seldom");
+            shared.events.emit(|| Event::AddressDown { address, error: text });
+        }
+        looks
+    }
+
+    fn note_answer(&self, underway: &mut Underway) {
+        if underway.note_answer() {
+            let address = underway.address().cloned().unwrap_or_else(|| Arc::from(""));
+            tracing::info!(%address, "an address answers again");
+            self.entry.shared.events.emit(|| Event::AddressUp { address });
+        }
+    }
+
+    fn abandoned(&mut self) -> Tried<M::Error> {
+        self.abandon();
+        Tried::Over
+    }
+
+    fn succeed(&mut self, opened: M::Connection, took: Duration) {
         self.finished = true;
         let entry = &self.entry;
         let shared = &*entry.shared;
-        lane.reset_breaker();
+        let connection = self.connection.take().expect("BUG: it was published before the dial");
         let now = shared.clock.tick();
         let retire_at = shared.draw_retirement(now);
         let account = entry.pool.account();
@@ -281,7 +268,7 @@ impl<M: Manager> Attempt<M> {
         if let Some(registry) = shared.registry.upgrade() {
             registry.note_opened(entry);
         }
-        let orders = entry.pool.complete_dial(connection, opened, retire_at, now);
+        let orders = entry.pool.complete_dial(&connection, opened, retire_at, now);
         if orders.cleared {
             entry.latch(1 << slot);
             tracing::info!(%account, slot, "the server knows the session again: it serves");
@@ -292,15 +279,17 @@ impl<M: Manager> Attempt<M> {
         let first_look = looks.into_iter().fold(shared.hot.max_idle_ms(), u64::min);
         let due = (now + first_look).min(retire_at);
         connection.set_look(due);
-        shared.expiry.schedule(due, Due::look_at(entry, connection, due));
+        shared.expiry.schedule(due, Due::look_at(entry, &connection, due));
         entry.carry_out(orders);
         // The new connection may lie idle while others wait for its place.
-        if self.connection.take().is_some_and(|it| it.word.snapshot().leases() == 0) {
+        if connection.word.snapshot().leases() == 0 {
             shared.relieve();
         }
     }
 
-    fn fail(&mut self, error: DialError<M::Error>) {
+    /// The dial has failed. `is_of_address`: its address was known to be down, so that it says nothing
+    /// of the account.
+    fn fail(&mut self, error: DialError<M::Error>, is_of_address: bool) {
         let entry = Arc::clone(&self.entry);
         let shared = &*entry.shared;
         let mut at_least = Duration::ZERO;
@@ -308,7 +297,12 @@ impl<M: Manager> Attempt<M> {
             DialError::Connect(error) => {
                 // A flood on the dial itself slows the account's dials, no method of it.
                 match shared.react(error) {
-                    Reaction::CoolDown { wait, .. } => at_least = wait,
+                    Reaction::CoolDown { key, wait } => {
+                        at_least = wait;
+                        entry.tell_flood(key, wait);
+                    }
+                    // Room was made for it, and it was not for want of it that the dial failed.
+                    Reaction::Exhausted => {}
                     // It did not know it the last time either.
                     Reaction::QuarantineSession(QuarantineReason::Suspect) if self.is_probe() => {
                         entry.quarantine(Some(self.order.slot), QuarantineReason::Dead);
@@ -321,13 +315,16 @@ impl<M: Manager> Attempt<M> {
             }
             DialError::Timeout(_) => OpenEnd::Timeout,
             DialError::Panicked => OpenEnd::Handshake,
-            DialError::Stillborn => OpenEnd::Io,
+            DialError::Unreachable(_) | DialError::Stillborn => OpenEnd::Io,
             DialError::Aborted => OpenEnd::Cancelled,
         };
         let now = shared.clock.tick();
         // A probe has a pace of its own, and says nothing of the account's other sessions.
-        let retry_at = (!self.is_probe())
-            .then(|| entry.pool.pause_after_failure(now, shared.share(), at_least));
+        let pause = || match is_of_address {
+            true => now,
+            false => entry.pool.pause_after_failure(now, shared.share(), at_least),
+        };
+        let retry_at = (!self.is_probe()).then(pause);
         let text = text_of(&error);
         entry.counters().count_open(self.centre, end);
         let (account, slot) = (entry.pool.account(), self.order.slot);
@@ -351,19 +348,18 @@ impl<M: Manager> Attempt<M> {
     /// The slot may not be dialled. If that is for no fault of the account's, it is told to whoever
     /// waits, and holds up nothing.
     fn refuse(&mut self, error: DialError<M::Error>, wait: Duration) {
-        let shared = &*self.entry.shared;
-        let is_faultless = matches!(
-            &error,
-            DialError::Connect(error) if shared.react(error) == Reaction::Keep
-        );
-        if !is_faultless {
-            return self.fail(error);
+        if !self.is_faultless(&error) {
+            return self.fail(error, false);
         }
+        let shared = &*self.entry.shared;
         let text = text_of(&error);
         let (account, slot) = (self.entry.pool.account(), self.order.slot);
-        tracing::info!(%account, slot, error = %text, "a session may not be dialled");
-        let told: Arc<str> = Arc::from(text.as_str());
-        shared.events.emit(|| Event::DialFailed { account, slot, error: told, retry_in: wait });
+        // Of an address it is told once, when it goes down.
+        if !matches!(error, DialError::Unreachable(_)) {
+            tracing::info!(%account, slot, error = %text, "a session may not be dialled");
+            let told: Arc<str> = Arc::from(text.as_str());
+            shared.events.emit(|| Event::DialFailed { account, slot, error: told, retry_in: wait });
+        }
         let until = shared.clock.tick() + millis(wait);
         match self.is_probe() {
             false => self.end(Lost::Deferred { until }, Some((error, text))),
@@ -390,6 +386,8 @@ impl<M: Manager> Attempt<M> {
 
     fn end(&mut self, lost: Lost, failure: Option<(DialError<M::Error>, String)>) {
         self.finished = true;
+        // Before its slot comes back, and is dialled again.
+        drop(self.hold.take());
         let now = self.entry.shared.clock.tick();
         let connection = self.connection.take();
         let (orders, _unheard) =
@@ -412,7 +410,7 @@ impl<M: Manager> Drop for Attempt<M> {
         if !self.finished {
             // A panic that nobody took for an answer: the manager's, or a bug.
             if std::thread::panicking() {
-                return self.fail(DialError::Panicked);
+                return self.fail(DialError::Panicked, false);
             }
             self.count_cancelled();
             if self.is_probe() {
@@ -425,25 +423,12 @@ impl<M: Manager> Drop for Attempt<M> {
     }
 }
 
-/// Bounds a connect in time, and takes its panic for an answer.
-async fn within<T, E>(
-    limit: Duration,
-    connect: impl Future<Output = Result<T, E>>,
-) -> Result<T, DialError<E>> {
-    match tokio::time::timeout(limit, caught(connect)).await {
-        Ok(Some(Ok(opened))) => Ok(opened),
-        Ok(Some(Err(error))) => Err(DialError::Connect(error)),
-        Ok(None) => Err(DialError::Panicked),
-        Err(_) => Err(DialError::Timeout(limit)),
-    }
-}
-
 #[cfg(all(test, not(pool_loom)))]
 mod tests {
     use super::*;
     use crate::account::AccountId;
     use crate::error::AcquireError;
-    use crate::manager::Profile;
+    use crate::manager::{Clearance, Profile};
     use crate::pool::Pool;
 
     #[derive(Debug, thiserror::Error)]

@@ -40,7 +40,8 @@ pub(super) const BUILD_INFO: Metric =
     gauge("telepool_build_info", "Always 1; the labels say what is running.");
 pub(super) const ACCOUNTS: Metric = gauge(
     "telepool_accounts",
-    "Accounts that the pool knows. suspect: quarantined, but a probe may clear it; quarantined: \
+    "Accounts that the pool knows. resting: not dialled for a while, and without a connection: \
+     flooded on the login, or its dials have failed; suspect: quarantined, but a probe may clear it; quarantined: \
      no session may be used, or there is none; draining: taken out of service or being closed.",
 );
 pub(super) const ACCOUNTS_SATURATED: Metric =

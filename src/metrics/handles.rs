@@ -80,7 +80,7 @@ pub(super) struct GroupHandles {
     #[cfg_attr(not(feature = "prometheus"), expect(dead_code, reason = "only text needs it"))]
     name: Arc<str>,
     timings: Timings,
-    accounts: [Gauge; 5],
+    accounts: [Gauge; 6],
     accounts_saturated: Gauge,
     connections: [Gauge; 5],
     connections_max: Gauge,

@@ -28,6 +28,7 @@ use crate::stats::GroupCounters;
 pub(super) enum Standing {
     Ready,
     Cooling,
+    Resting,
     Suspect,
     Quarantined,
     Draining,
@@ -35,8 +36,8 @@ pub(super) enum Standing {
 
 impl Standing {
     /// Every standing, as a metric label, in the order of declaration.
-    pub(super) const LABELS: [&'static str; 5] =
-        ["ready", "cooling", "suspect", "quarantined", "draining"];
+    pub(super) const LABELS: [&'static str; 6] =
+        ["ready", "cooling", "resting", "suspect", "quarantined", "draining"];
 }
 
 /// Sums over the accounts of a group.
@@ -44,7 +45,7 @@ impl Standing {
 pub(super) struct Sums {
     pub(super) totals: Totals,
     /// Accounts by standing.
-    pub(super) accounts: [u64; 5],
+    pub(super) accounts: [u64; 6],
     pub(super) connections_max: u64,
     /// In seconds.
     pub(super) oldest_wait: f64,
@@ -159,6 +160,7 @@ fn add<M: Manager>(entry: &Entry<M>, sums: &mut Sums, now: Instant, tick: Tick) 
 
 fn standing<M: Manager>(entry: &Entry<M>, now: Tick) -> Standing {
     match entry.pool.unready() {
+        None if entry.pool.rests_until(now).is_some() => Standing::Resting,
         None if entry.pool.is_cooling(now) => Standing::Cooling,
         None => Standing::Ready,
         Some(Unready::Draining | Unready::Closed) => Standing::Draining,

@@ -30,6 +30,13 @@ pub enum AccountHealth {
     Ready,
     /// It serves, but these methods must rest.
     Cooling(Vec<Cooldown>),
+    /// It is not dialled for a while, as the server asked for that or its dials have failed, and has no
+    /// connection: whoever has less patience is refused at once
+    /// ([`AcquireError::Resting`](crate::AcquireError::Resting)).
+    Resting {
+        /// For how much longer.
+        left: Duration,
+    },
     /// The server did not know its sessions. They are dialled once more `health.probe_after`
     /// later, and serve or are [`Dead`](QuarantineReason::Dead) then.
     Suspect,
@@ -175,6 +182,10 @@ impl<M: Manager> Pool<M> {
         let now = self.inner.shared.clock.tick();
         Some(match entry.pool.unready() {
             None => {
+                if let Some(until) = entry.pool.rests_until(now) {
+                    let left = Duration::from_millis(until - now);
+                    return Some(AccountHealth::Resting { left });
+                }
                 let rests = entry.pool.cooldowns(now).into_iter().map(|(key, until)| Cooldown {
                     key,
                     left: Duration::from_millis(until.saturating_sub(now)),
@@ -225,7 +236,7 @@ impl<M: Manager> Pool<M> {
         shared.hot.set(new);
         let tick = shared.clock.tick();
         if old.dial != new.dial {
-            shared.lanes.reset(&new.dial);
+            shared.lanes.set_limits(&new.dial);
         }
         if old.pool.cleanup_interval != new.pool.cleanup_interval {
             shared.expiry.set_interval(new.pool.cleanup_interval);

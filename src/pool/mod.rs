@@ -214,6 +214,7 @@ impl<M: Manager> Pool<M> {
         stats.acquires = totals.uses;
         stats.leases = totals.leases;
         stats.breakers_open = shared.lanes.open_breakers().iter().sum();
+        stats.addresses_down = shared.lanes.addresses_down();
         stats.reaper_runs = shared.expiry.runs();
         stats.reaper_scheduled = shared.expiry.scheduled() as u64;
         stats.groups_overflowed = shared.groups.overflow();

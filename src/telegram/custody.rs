@@ -11,11 +11,15 @@
 //! other, which is safe; with 100,000 keys the chance of it is 3 in 10,000,000,000.
 
 use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::{Arc, LazyLock};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::TelegramError;
 use crate::clock::{Instant, now};
 use crate::ownership::{Epoch, Fenced, Ownership};
 use crate::session::KeyId;
@@ -145,6 +149,20 @@ impl KeyToken {
         if rest.is_zero() { Ok(token) } else { Err(rest) }
     }
 
+    /// The same for a dial that is about to begin: it waits for the end of a connection that is being
+    /// closed, and for nobody else, as it would keep others from dialling meanwhile.
+    pub(super) async fn take_next(key: KeyId) -> Result<Self, TelegramError> {
+        let taking = Self::take(key);
+        let mut taking = pin!(taking);
+        // Its place in the order is taken by the first poll, whether or not anybody is before it.
+        let taken = match poll_once(taking.as_mut()).await {
+            Some(taken) => taken,
+            None if standing(key) == Standing::InUse => return Err(TelegramError::KeyInUse),
+            None => taking.await,
+        };
+        taken.map_err(|left| TelegramError::KeyResting { left })
+    }
+
     /// A dial begins: the last look at whether it may.
     pub(super) fn begin(&mut self, ownership: &Arc<dyn Ownership>) -> Result<Epoch, Fenced> {
         let epoch = ownership.begin(self.key)?;
@@ -176,6 +194,15 @@ impl Drop for KeyToken {
     }
 }
 
+/// Polls a future once.
+async fn poll_once<T>(mut future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
 /// Somebody who waits for a token; forgets the gate if the wait is abandoned.
 struct Waiting(KeyId);
 
@@ -187,9 +214,7 @@ impl Drop for Waiting {
 
 #[cfg(test)]
 mod tests {
-    use std::future::Future;
-    use std::pin::pin;
-    use std::task::{Context, Poll, Waker};
+    use std::task::{Context, Waker};
 
     use super::*;
     use crate::ownership::Unguarded;
@@ -199,7 +224,7 @@ mod tests {
         KeyId::of(&AuthKey::new([number; 256]))
     }
 
-    fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
+    fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
         future.poll(&mut Context::from_waker(Waker::noop()))
     }
 
@@ -221,6 +246,21 @@ mod tests {
         drop(first);
         let Poll::Ready(Ok(second)) = poll(second) else { panic!("it is free again") };
         assert!(is_known(key));
+        drop(second);
+        assert!(!is_known(key));
+    }
+
+    #[tokio::test]
+    async fn a_dial_waits_for_a_key_that_is_about_to_come_free_and_for_no_other() {
+        let key = key(106);
+        let first = take(key);
+        let refused = KeyToken::take_next(key).await.err();
+        assert!(matches!(refused, Some(TelegramError::KeyInUse)), "{refused:?}");
+        mark_ending(key);
+        let mut second = pin!(KeyToken::take_next(key));
+        assert!(poll(second.as_mut()).is_pending());
+        drop(first);
+        let Poll::Ready(Ok(second)) = poll(second) else { panic!("it is free again") };
         drop(second);
         assert!(!is_known(key));
     }

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument as _;
 
 use super::connection::send;
-use super::custody::{self, KeyToken, Standing};
+use super::custody::{self, KeyToken};
 use super::feed::{AccountUpdate, Feed};
 use super::health::Health;
 use super::logins::Logins;
@@ -25,7 +25,7 @@ use super::pinned::PinnedSession;
 use super::supervisor::{Charge, supervise};
 use super::{SessionSource, TelegramConnection, TelegramError, TelegramSettings, kind, react};
 use crate::account::AccountId;
-use crate::manager::{Clearance, ErrorKind, Manager, Profile, QuarantineReason, Reaction};
+use crate::manager::{Clearance, ErrorKind, Hold, Manager, Profile, QuarantineReason, Reaction};
 use crate::ownership::{Alone, AloneOptions, ClaimError, Ownership};
 use crate::session::{KeyId, SessionRecord};
 use crate::sync::Mutex;
@@ -49,6 +49,23 @@ pub struct GrammersManager<S> {
     /// How often in a row the server did not know the key of a session. Holds only sessions in
     /// doubt.
     strikes: Mutex<HashMap<(AccountId, u16), u32>>,
+    /// The right to each key whose dial waits for its turn.
+    reserved: Arc<Reserved>,
+}
+
+type Reserved = Mutex<HashMap<(AccountId, u16), KeyToken>>;
+
+/// A key that is kept for a dial. Gives it back when dropped, unless the dial has begun.
+struct Reservation {
+    reserved: Arc<Reserved>,
+    slot: (AccountId, u16),
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let unused = self.reserved.lock().remove(&self.slot);
+        drop(unused);
+    }
 }
 
 impl<S: SessionSource> GrammersManager<S> {
@@ -60,9 +77,9 @@ impl<S: SessionSource> GrammersManager<S> {
                 "parallel_connections_per_session is above 1, which is not implemented: using 1"
             );
         }
-        let (feed, strikes) = (Arc::default(), Mutex::default());
+        let (feed, strikes, reserved) = (Arc::default(), Mutex::default(), Arc::default());
         let logins = Arc::new(Logins::new(settings.login_lasts));
-        Self { source, settings, feed, logins, ownership: OnceLock::new(), strikes }
+        Self { source, settings, feed, logins, ownership: OnceLock::new(), strikes, reserved }
     }
 
     /// Names who keeps other processes from dialling the same keys. Without it these are the locks of
@@ -81,6 +98,13 @@ impl<S: SessionSource> GrammersManager<S> {
             let timer = self.settings.redial_after_loss;
             Arc::new(Alone::new(AloneOptions { timer, ..AloneOptions::default() }))
         })
+    }
+
+    /// Keeps a key for the dial that was just cleared.
+    fn reserve(&self, account: AccountId, slot: u16, token: KeyToken) -> Reservation {
+        let before = self.reserved.lock().insert((account, slot), token);
+        drop(before);
+        Reservation { reserved: Arc::clone(&self.reserved), slot: (account, slot) }
     }
 
     /// The session, and the id of its key once that is this process's to dial.
@@ -221,24 +245,19 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
     }
 
     /// Whether the key is this process's, nobody here uses it, and it does not rest. The end of the
-    /// session's last connection is waited for.
+    /// session's last connection is waited for; from then on the key is kept for the dial.
     async fn clearance(
         &self,
         account: AccountId,
         slot: u16,
     ) -> Result<Clearance<TelegramError>, TelegramError> {
         let (_, key) = self.own(account, slot).await?;
-        let mut standing = custody::standing(key);
-        if standing == Standing::Ending {
-            drop(KeyToken::take(key).await);
-            standing = custody::standing(key);
-        }
-        match standing {
-            Standing::Free | Standing::Ending => Ok(Clearance::Now),
-            Standing::InUse => Err(TelegramError::KeyInUse),
-            Standing::Resting(left) => {
+        match KeyToken::take_next(key).await {
+            Ok(token) => Ok(Clearance::Holding(Hold::new(self.reserve(account, slot, token)))),
+            Err(TelegramError::KeyResting { left }) => {
                 Ok(Clearance::After(left, TelegramError::KeyResting { left }))
             }
+            Err(error) => Err(error),
         }
     }
 
@@ -251,8 +270,14 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
         slot: u16,
     ) -> Result<TelegramConnection, TelegramError> {
         let (record, key) = self.own(account, slot).await?;
-        let token = KeyToken::take(key).await;
-        let token = token.map_err(|left| TelegramError::KeyResting { left })?;
+        let reserved = self.reserved.lock().remove(&(account, slot));
+        let token = match reserved.filter(|token| token.key() == key) {
+            Some(token) => token,
+            None => {
+                let taken = KeyToken::take(key).await;
+                taken.map_err(|left| TelegramError::KeyResting { left })?
+            }
+        };
         // From here on the supervisor sees to the end of it, whatever becomes of this future.
         let (connection, opened) = self.open(&record, token)?;
         match opened.await.unwrap_or(Err(TelegramError::Dropped)) {
@@ -294,6 +319,11 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
     fn data_centre(&self, account: AccountId, slot: u16) -> u8 {
         let record = self.source.session(account, slot);
         record.map_or(0, |record| u8::try_from(record.dc).unwrap_or(0))
+    }
+
+    fn address(&self, account: AccountId, slot: u16) -> Option<Arc<str>> {
+        let record = self.source.session(account, slot)?;
+        Some(record.address.to_string().into())
     }
 
     fn latched(&self, account: AccountId) -> Vec<(u16, QuarantineReason)> {

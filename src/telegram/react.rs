@@ -9,6 +9,7 @@ use grammers_client::tl::{Identifiable as _, functions};
 
 use super::TelegramError;
 use crate::manager::{ErrorKind, QuarantineReason, Reaction};
+use crate::ownership::ClaimError;
 
 /// After how many refusals of a key in a row it is not dialled again.
 const STRIKES_MAX: u32 = 2;
@@ -27,6 +28,10 @@ const STRIKES_MAX: u32 = 2;
 #[must_use]
 pub fn react(error: &TelegramError) -> Reaction {
     match error {
+        TelegramError::Io(error) if is_exhausted(error) => Reaction::Exhausted,
+        TelegramError::Claim(ClaimError::Place { error, .. }) if is_exhausted(error) => {
+            Reaction::Exhausted
+        }
         TelegramError::Rpc { code, name, value, method } => rpc(*code, name, *value, *method),
         TelegramError::Transport { code: 429 } => Reaction::TripBreaker,
         TelegramError::Transport { code: 444 } => {
@@ -58,6 +63,22 @@ pub fn react(error: &TelegramError) -> Reaction {
         | TelegramError::Refused(_)
         | TelegramError::UnknownDataCentre => Reaction::Keep,
     }
+}
+
+/// Whether this machine has no file descriptor, no buffer or no port left for another connection.
+fn is_exhausted(error: &io::Error) -> bool {
+    if error.kind() == io::ErrorKind::AddrNotAvailable {
+        return true;
+    }
+    #[cfg(unix)]
+    {
+        use nix::errno::Errno;
+
+        let code = error.raw_os_error().map(Errno::from_raw);
+        matches!(code, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS))
+    }
+    #[cfg(not(unix))]
+    false
 }
 
 fn rpc(code: i32, name: &str, value: Option<u32>, method: Option<u32>) -> Reaction {

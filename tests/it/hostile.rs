@@ -404,6 +404,8 @@ async fn a_connection_that_is_born_broken_is_closed_and_dialled_again_with_a_pau
         let error = pool.acquire(account(1)).await.unwrap_err();
         let stillborn = matches!(error, AcquireError::Dial(DialError::Stillborn));
         assert!(stillborn || error.stage() == Stage::Dial, "{error}");
+        // Refused at once while the pause outlasts its patience.
+        tokio::time::sleep(SECOND / 10).await;
     }
     let (dials, live) = manager.tally(|tally| (tally.dials, tally.all));
     assert!(dials < 30 && dials <= acquires + 1, "{dials} dials");

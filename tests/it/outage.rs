@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use plotters::prelude::*;
-use telepool::Pool;
+use telepool::{AcquireError, DialError, Pool};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -94,6 +94,159 @@ async fn after_an_outage_dials_keep_to_the_limit_and_every_account_comes_back_in
     if let Some(path) = std::env::var_os("OUTAGE_CHART") {
         draw(Path::new(&path), &curve, outage, back);
     }
+}
+
+/// Acquires once a second until told otherwise, and counts what failed and the longest wait in vain.
+async fn count_failures(pool: Pool<Scripted>, number: u64) -> (u64, Duration) {
+    let (mut failed, mut longest) = (0, Duration::ZERO);
+    for _ in 0..60 {
+        let began = Instant::now();
+        if pool.acquire(account(number)).await.is_err() {
+            failed += 1;
+            longest = longest.max(began.elapsed());
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+    (failed, longest)
+}
+
+#[tokio::test(start_paused = true)]
+async fn addresses_that_are_silent_or_slow_cost_nobody_else_a_dial() {
+    let manager = Scripted::new(1, 1);
+    manager.live_at("silent", 1..=40);
+    manager.live_at("refusing", 101..=140);
+    manager.live_at("slow", 201..=206);
+    manager.live_at("good", 301..=340);
+    manager.on_connect_at("silent", Play::Never);
+    manager.on_connect_at("refusing", Play::Fail);
+    manager.on_connect_at("slow", Play::Slow(Duration::from_secs(4)));
+    manager.on_connect_at("good", Play::Slow(Duration::from_millis(50)));
+    let pool = Pool::builder(manager.clone()).seed(7).build().unwrap();
+    let began = Instant::now();
+    let dead: Vec<u64> = (1..=40).chain(101..=140).collect();
+    let mut bad = JoinSet::new();
+    for number in &dead {
+        bad.spawn(count_failures(pool.clone(), *number));
+    }
+    let mut callers = JoinSet::new();
+    for number in (201..=206).chain(301..=340) {
+        callers.spawn(count_failures(pool.clone(), number));
+    }
+    while (301..=340).any(|it| !manager.tally(|tally| tally.live.contains_key(&account(it)))) {
+        sleep(Duration::from_millis(100)).await;
+    }
+    // They and the first dials of the others at nine a second.
+    assert!(began.elapsed() <= Duration::from_secs(7), "{:?}", began.elapsed());
+    for (failed, _) in callers.join_all().await {
+        assert_eq!(failed, 0, "an account whose address answers was refused");
+    }
+    // A look after 1, 2, 4, .. 30 s and ten for its own end; three before it was known.
+    assert!((5..=9).contains(&manager.dials_at("silent")), "{}", manager.dials_at("silent"));
+    assert!((5..=12).contains(&manager.dials_at("refusing")), "{}", manager.dials_at("refusing"));
+    assert_eq!(pool.stats().addresses_down, 2);
+    assert!(bad.join_all().await.iter().all(|(failed, _)| *failed >= 5));
+    assert!(never_above_the_limit(&manager.tally(|tally| tally.dialled_at.clone())));
+
+    let asked = Instant::now();
+    let refused = pool.acquire(account(17)).await.unwrap_err();
+    let AcquireError::Dial(DialError::Unreachable(it)) = &refused else { panic!("{refused}") };
+    assert_eq!((&*it.address, asked.elapsed()), ("silent", Duration::ZERO));
+    assert!(refused.to_string().contains("see whether it can be reached"), "{refused}");
+
+    // Once it answers, everybody is served after one look.
+    manager.on_connect_at("silent", Play::Good);
+    sleep(Duration::from_secs(40)).await;
+    let mut leases = vec![pool.acquire(account(1)).await.unwrap()];
+    for number in 2..=40 {
+        leases.push(pool.acquire(account(number)).await.unwrap());
+    }
+    assert_eq!(pool.stats().addresses_down, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_account_that_the_server_hangs_up_on_takes_its_address_from_nobody() {
+    let manager = Scripted::new(1, 1);
+    manager.live_at("one", 1..=9);
+    manager.on_connect_at("one", Play::Fail);
+    let pool = Pool::builder(manager.clone()).seed(7).build().unwrap();
+    for _ in 0..10 {
+        pool.acquire_timeout(account(1), Duration::from_secs(100)).await.unwrap_err();
+    }
+    assert_eq!((manager.dials_at("one"), pool.stats().addresses_down), (10, 0));
+    manager.on_connect_at("one", Play::Good);
+    drop(pool.acquire(account(2)).await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn dials_in_advance_to_a_silent_address_keep_no_other_from_warming_up() {
+    let manager = Scripted::new(1, 1);
+    manager.live_at("silent", 1..=40);
+    manager.live_at("good", 101..=140);
+    manager.on_connect_at("silent", Play::Never);
+    let pool = Pool::builder(manager.clone()).seed(7).build().unwrap();
+    assert_eq!(pool.warm_up((1..=40).chain(101..=140).map(account)), 80);
+    sleep(Duration::from_secs(6)).await;
+    assert_eq!(manager.tally(|tally| tally.all), 40);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_the_pace_gives_back_neither_dials_nor_places() {
+    let manager = Scripted::new(1, 1);
+    manager.on_connect(Play::Slow(Duration::from_millis(100)));
+    let pool = Pool::builder(manager.clone())
+        .configure(|config| {
+            config.dial.per_second = 2;
+            config.dial.handshakes = 1;
+        })
+        .build()
+        .unwrap();
+    let mut callers = JoinSet::new();
+    for number in 1..=2000 {
+        callers.spawn(insist(pool.clone(), number));
+    }
+    for turn in 0..1000 {
+        let mut config = (*pool.config()).clone();
+        config.dial.per_second = 2 + turn % 2;
+        pool.reconfigure(config).unwrap();
+        sleep(Duration::from_millis(10)).await;
+    }
+    let (dials, at_once) = manager.tally(|tally| (tally.dials, tally.dialling_max));
+    assert!((10..=30).contains(&dials), "{dials} dials in ten seconds");
+    assert_eq!(at_once, 1);
+    callers.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_without_room_for_another_connection_is_a_full_pool() {
+    let manager = Scripted::new(1, 1);
+    manager.state.room.store(20, Ordering::SeqCst);
+    let pool = manager.pool(|_| ());
+    let mut callers = JoinSet::new();
+    for number in 1..=60 {
+        let pool = pool.clone();
+        callers.spawn(async move {
+            for _ in 0..10 {
+                let lease = pool.acquire(account(number)).await.unwrap();
+                sleep(Duration::from_millis(20)).await;
+                drop(lease);
+            }
+        });
+    }
+    callers.join_all().await;
+    assert_eq!(manager.tally(|tally| tally.all_max), 20);
+    assert_eq!(pool.stats().dials_failed, 0, "nothing is held against an account");
+
+    // More room is found by itself, and soon.
+    manager.state.room.store(50, Ordering::SeqCst);
+    sleep(Duration::from_secs(10)).await;
+    let mut leases = Vec::new();
+    for number in 1..=50 {
+        leases.push(pool.acquire(account(number)).await.unwrap());
+    }
+    let began = Instant::now();
+    let refused = pool.acquire(account(51)).await.unwrap_err();
+    assert!(refused.to_string().contains("scripted failure"), "{refused}");
+    assert!(began.elapsed() <= Duration::from_secs(10));
 }
 
 #[tokio::test(start_paused = true)]

@@ -147,6 +147,8 @@ async fn a_manager_that_panics_over_an_error_is_dialled_no_oftener_than_one_that
     while tokio::time::Instant::now() < end {
         let error = pool.acquire(account(1)).await.unwrap_err();
         assert!(!error.to_string().contains("shutting down"), "{error}");
+        // Refused at once while the pause outlasts its patience.
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let dials = pool.manager().dials.load(Ordering::SeqCst);
     assert!(dials < 40, "{dials} dials in a minute");

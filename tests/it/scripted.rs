@@ -34,6 +34,11 @@ pub(crate) struct Tally {
     /// Slots that had two connections at once.
     pub(crate) doubled: u64,
     pub(crate) slots: HashMap<(AccountId, u16), u64>,
+    /// Dials under way, and the most there were.
+    pub(crate) dialling: u64,
+    pub(crate) dialling_max: u64,
+    /// Dials to each address that has a name.
+    pub(crate) dials_at: HashMap<Arc<str>, u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -52,6 +57,11 @@ pub(crate) struct State {
     pub(crate) outage: AtomicBool,
     pub(crate) tally: Mutex<Tally>,
     pub(crate) latches: Mutex<HashMap<(AccountId, u16), QuarantineReason>>,
+    /// Where accounts are dialled, and how dials there end; any other is dialled at no address.
+    pub(crate) addresses: Mutex<HashMap<AccountId, Arc<str>>>,
+    pub(crate) connect_at: Mutex<HashMap<Arc<str>, Play>>,
+    /// How many connections the machine has room for.
+    pub(crate) room: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -84,12 +94,29 @@ impl Scripted {
                 outage: AtomicBool::new(false),
                 tally: Mutex::new(Tally::default()),
                 latches: Mutex::new(HashMap::new()),
+                addresses: Mutex::new(HashMap::new()),
+                connect_at: Mutex::new(HashMap::new()),
+                room: AtomicU64::new(u64::MAX),
             }),
         }
     }
 
     pub(crate) fn on_connect(&self, play: Play) {
         *self.state.connect.lock().unwrap() = play;
+    }
+
+    /// Has accounts dialled at an address.
+    pub(crate) fn live_at(&self, address: &str, accounts: std::ops::RangeInclusive<u64>) {
+        let mut addresses = self.state.addresses.lock().unwrap();
+        addresses.extend(accounts.map(|number| (account(number), Arc::from(address))));
+    }
+
+    pub(crate) fn on_connect_at(&self, address: &str, play: Play) {
+        self.state.connect_at.lock().unwrap().insert(Arc::from(address), play);
+    }
+
+    pub(crate) fn dials_at(&self, address: &str) -> u64 {
+        self.tally(|tally| tally.dials_at.get(address).copied().unwrap_or_default())
     }
 
     pub(crate) fn on_check(&self, play: Play) {
@@ -158,6 +185,29 @@ impl Wire {
     }
 }
 
+/// A dial under way.
+struct Dialling<'a>(&'a State);
+
+impl<'a> Dialling<'a> {
+    fn begin(state: &'a State, address: Option<&Arc<str>>) -> Self {
+        let mut tally = state.tally.lock().unwrap();
+        tally.dials += 1;
+        tally.dialled_at.push(tokio::time::Instant::now());
+        tally.dialling += 1;
+        tally.dialling_max = tally.dialling_max.max(tally.dialling);
+        if let Some(address) = address {
+            *tally.dials_at.entry(Arc::clone(address)).or_default() += 1;
+        }
+        Self(state)
+    }
+}
+
+impl Drop for Dialling<'_> {
+    fn drop(&mut self) {
+        self.0.tally.lock().unwrap().dialling -= 1;
+    }
+}
+
 impl Manager for Scripted {
     type Connection = Wire;
     type Error = Failure;
@@ -167,15 +217,19 @@ impl Manager for Scripted {
     }
 
     async fn connect(&self, account: AccountId, slot: u16) -> Result<Wire, Failure> {
-        {
-            let mut tally = self.state.tally.lock().unwrap();
-            tally.dials += 1;
-            tally.dialled_at.push(tokio::time::Instant::now());
+        let address = self.address(account, slot);
+        let dialling = Dialling::begin(&self.state, address.as_ref());
+        let mut next = *self.state.connect.lock().unwrap();
+        if let Some(address) = &address {
+            next = *self.state.connect_at.lock().unwrap().get(address).unwrap_or(&next);
         }
-        let next = *self.state.connect.lock().unwrap();
         play(next).await?;
+        drop(dialling);
         let mut guard = self.state.tally.lock().unwrap();
         let tally = &mut *guard;
+        if tally.all >= self.state.room.load(Ordering::SeqCst) {
+            return Err(Failure(Reaction::Exhausted));
+        }
         tally.all += 1;
         tally.all_max = tally.all_max.max(tally.all);
         let live = tally.live.entry(account).or_default();
@@ -232,6 +286,10 @@ impl Manager for Scripted {
             Some(reason) => latches.insert((account, slot), reason),
             None => latches.remove(&(account, slot)),
         };
+    }
+
+    fn address(&self, account: AccountId, _slot: u16) -> Option<Arc<str>> {
+        self.state.addresses.lock().unwrap().get(&account).cloned()
     }
 
     fn data_centre(&self, account: AccountId, _slot: u16) -> u8 {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use telepool::{
     AccountHealth, AcquireError, ConnectionState, Event, Manager, Pool, QuarantineReason, Reaction,
 };
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::scripted::{Failure, Play, Scripted, account};
 
@@ -138,7 +138,7 @@ async fn a_probe_that_fails_slows_no_dial_of_another_session() {
         }
     }
     manager.on_connect(Play::Good);
-    let before = tokio::time::Instant::now();
+    let before = Instant::now();
     drop(pool.acquire(account(1)).await.unwrap());
     assert_eq!(before.elapsed(), Duration::ZERO);
 }
@@ -226,7 +226,7 @@ async fn a_connection_in_doubt_is_checked_before_anybody_else_gets_it() {
 async fn a_server_that_hangs_up_on_every_login_is_dialled_ever_more_seldom() {
     let manager = Scripted::new(1, 1);
     let pool = manager.pool(|config| config.pool.acquire_timeout = seconds(600));
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     while began.elapsed() < seconds(600) {
         let lease = pool.acquire(account(1)).await.unwrap();
         lease.broken.store(true, Ordering::SeqCst);
@@ -241,7 +241,7 @@ async fn one_connection_that_breaks_is_dialled_again_at_once() {
     let manager = Scripted::new(1, 1);
     let pool = manager.pool(|_| ());
     for _ in 0..20 {
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         for _ in 0..5 {
             drop(pool.acquire(account(1)).await.unwrap());
         }
@@ -311,4 +311,73 @@ async fn an_acquire_that_waited_for_long_is_told_and_a_quick_one_is_not() {
         }
     }
     assert_eq!(told, [(3, file!())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_that_must_rest_after_its_login_says_so_and_refuses_at_once() {
+    let manager = Scripted::new(1, 1);
+    let pool = manager.pool(|_| ());
+    let mut events = pool.events();
+    let (day, began) = (Duration::from_secs(86_400), Instant::now());
+    manager.on_connect(Play::Rest(day));
+    pool.acquire(account(1)).await.unwrap_err();
+    let health = Some(AccountHealth::Resting { left: day });
+    assert_eq!(pool.account_health(account(1)), health);
+    for _ in 0..3 {
+        let refused = pool.acquire(account(1)).await.unwrap_err();
+        let AcquireError::Resting { left, .. } = refused else { panic!("{refused}") };
+        assert_eq!(left, day);
+        assert!(refused.to_string().contains("86400s more"), "{refused}");
+    }
+    assert_eq!((began.elapsed(), manager.tally(|tally| tally.dials)), (Duration::ZERO, 1));
+    assert_eq!(pool.stats().flood_waits, 1);
+    while !matches!(events.next().await, Some(Event::FloodWait { wait, .. }) if wait == day) {}
+
+    // Whoever has the patience is served then.
+    manager.on_connect(Play::Good);
+    drop(pool.acquire_timeout(account(1), 2 * day).await.unwrap());
+    assert_eq!(began.elapsed(), day);
+    assert_eq!(pool.account_health(account(1)), Some(AccountHealth::Ready));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_is_refused_once_a_backoff_outlasts_its_patience() {
+    let manager = Scripted::new(1, 1);
+    let pool = manager.pool(|_| ());
+    manager.on_connect(Play::Rest(Duration::from_secs(5)));
+    let mut waiting = tokio::task::JoinSet::new();
+    for seconds in [3, 4, 8] {
+        let pool = pool.clone();
+        waiting.spawn(async move {
+            let timeout = Duration::from_secs(seconds);
+            let refused = pool.acquire_timeout(account(1), timeout).await.err();
+            (seconds, refused.map(|it| it.to_string()), Instant::now())
+        });
+    }
+    sleep(Duration::from_millis(1)).await;
+    manager.on_connect(Play::Good);
+    let began = Instant::now();
+    let mut ends: Vec<_> = waiting.join_all().await;
+    ends.sort_by_key(|(seconds, ..)| *seconds);
+    // The first in line was told what its dial came to, the second what follows from it.
+    assert!(ends[0].1.is_some() && ends[0].2 < began);
+    assert!(ends[1].1.as_ref().is_some_and(|it| it.contains("is not dialled for 5s")), "{ends:?}");
+    assert!(ends[1].2 < began);
+    assert!(ends[2].1.is_none() && ends[2].2 > began, "{ends:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_with_a_connection_serves_however_long_its_next_dial_rests() {
+    let manager = Scripted::new(2, 1);
+    let pool = manager.pool(|_| ());
+    let lease = pool.acquire(account(1)).await.unwrap();
+    manager.on_connect(Play::Rest(Duration::from_secs(86_400)));
+    pool.acquire(account(1)).await.unwrap_err();
+    assert_eq!(pool.account_health(account(1)), Some(AccountHealth::Ready));
+    let waits = tokio::spawn(pool.acquire(account(1)));
+    sleep(Duration::from_secs(1)).await;
+    drop(lease);
+    drop(waits.await.unwrap().unwrap());
+    let refused = pool.acquire_fresh(account(1)).await.unwrap_err();
+    assert!(matches!(refused, AcquireError::Resting { .. }), "{refused}");
 }

@@ -151,7 +151,9 @@ impl Machine {
             Refusal::Draining => Unready::Draining,
             Refusal::NoSession => Unready::NoSession,
             Refusal::Quarantined(reason) => Unready::Quarantined(*reason),
-            Refusal::Timeout | Refusal::Dial(_) => panic!("{refusal:?} is no standing"),
+            Refusal::Resting { .. } | Refusal::Timeout | Refusal::Dial(_) => {
+                panic!("{refusal:?} is no standing")
+            }
         };
         assert_eq!(Some(told), self.unready(), "refused for the wrong reason");
     }

@@ -116,6 +116,24 @@ fn every_failure_of_a_connection_has_its_reaction() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_machine_without_room_is_no_fault_of_the_account() {
+    use nix::errno::Errno;
+
+    let of = |errno: Errno| io::Error::from_raw_os_error(errno as i32);
+    for errno in [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::EADDRNOTAVAIL] {
+        let dialled = TelegramError::from(InvocationError::Io(of(errno)));
+        assert_eq!(react(&dialled), Reaction::Exhausted, "{errno}");
+        let error = std::sync::Arc::new(of(errno));
+        let locked = ClaimError::Place { place: "locks".into(), error };
+        assert_eq!(react(&TelegramError::Claim(locked)), Reaction::Exhausted, "{errno}");
+    }
+    for errno in [Errno::ECONNREFUSED, Errno::ENETUNREACH, Errno::ECONNRESET] {
+        assert_eq!(react(&TelegramError::Io(of(errno))), Reaction::Discard, "{errno}");
+    }
+}
+
 #[test]
 fn what_we_say_ourselves_has_its_reaction() {
     let account = crate::account::AccountId::bot(1).unwrap();

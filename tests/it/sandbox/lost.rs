@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use telepool::ownership::{Claims, Epoch, Fence, Fenced, KeyId, Ownership, Unguarded};
 use telepool::telegram::InvokeError;
 use telepool::{AcquireError, Config, DialError, Event, EventStream, Pool, QuarantineReason};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::raw::RawClient;
 use super::*;
@@ -138,6 +140,74 @@ async fn a_key_that_another_pool_uses_is_told_at_once_and_delays_nobody_else() {
     // Free again, and nothing is held against the account.
     second.acquire(bots[0]).await.unwrap().invoke(&myself()).await.unwrap();
     assert_eq!(data_centre.stats().key_violations, 0);
+}
+
+#[tokio::test]
+async fn a_key_that_two_pools_want_at_once_goes_to_one_and_the_other_is_told_at_once() {
+    let data_centre = DataCentre::start(DataCentreOptions::default()).await.unwrap();
+    let bots = [1, 2, 3, 4].map(|id| AccountId::bot(id).unwrap());
+    let enroll = |id: &AccountId| data_centre.enroll(*id, 1, None);
+    let records: Vec<_> = bots.iter().flat_map(enroll).collect();
+    let pools = [(); 2].map(|()| pool_of(records.clone(), settings(SECOND), |_| ()));
+    let acquire = |pool: &World, bot| {
+        let pool = pool.clone();
+        tokio::spawn(async move { pool.acquire(bot).await })
+    };
+    // None of these keys is in use when either asks for it.
+    let rivals: Vec<_> =
+        bots[..3].iter().map(|bot| pools.each_ref().map(|pool| acquire(pool, *bot))).collect();
+    for pool in &pools {
+        let lease = pool.acquire(bots[3]).await.unwrap();
+        lease.close().await;
+    }
+    for [one, other] in rivals {
+        let (one, other) = (one.await.unwrap(), other.await.unwrap());
+        assert_eq!(u8::from(one.is_ok()) + u8::from(other.is_ok()), 1);
+        let error = one.as_ref().err().or(other.as_ref().err()).unwrap();
+        let told = matches!(error, AcquireError::Dial(DialError::Connect(TelegramError::KeyInUse)));
+        assert!(told, "{error}");
+    }
+    assert_eq!(data_centre.stats().key_violations, 0);
+}
+
+#[tokio::test]
+async fn a_data_centre_that_accepts_and_never_answers_keeps_nobody_from_another() {
+    let data_centre = DataCentre::start(DataCentreOptions::default()).await.unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = silent.local_addr().unwrap();
+    let bot = |id| AccountId::bot(id).unwrap();
+    let mut records = Vec::new();
+    for id in 1..=40 {
+        let mut session = data_centre.enroll(bot(id), 1, None);
+        if id <= 20 {
+            session[0].address = at;
+        }
+        records.append(&mut session);
+    }
+    let source = MemorySource::new(records).unwrap();
+    let pool = Pool::builder(GrammersManager::new(source, settings(SECOND))).build().unwrap();
+    let mut dead = JoinSet::new();
+    for id in 1..=20 {
+        dead.spawn(pool.acquire(bot(id)));
+    }
+    // As many of them as may be under way have no answer, and hold their places for ten seconds.
+    let _held = [silent.accept().await, silent.accept().await, silent.accept().await];
+    let mut live = JoinSet::new();
+    for id in 21..=40 {
+        live.spawn(pool.acquire(bot(id)));
+    }
+    while let Some(lease) = live.join_next().await {
+        lease.unwrap().unwrap().invoke(&myself()).await.unwrap();
+    }
+    assert_eq!(data_centre.stats().connections_total, 20);
+    while let Some(refused) = dead.join_next().await {
+        refused.unwrap().unwrap_err();
+    }
+    wait_until("the address is down", || pool.stats().addresses_down == 1).await;
+    // Those three have told on it: nobody is kept waiting.
+    let refused = pool.acquire(bot(20)).await.unwrap_err();
+    let told = matches!(&refused, AcquireError::Dial(DialError::Unreachable(it)) if *it.address == at.to_string());
+    assert!(told, "{refused}");
 }
 
 async fn quarantined(events: &mut EventStream) -> QuarantineReason {

@@ -1,0 +1,213 @@
+//! What a dial waits for before it begins: the end of pauses, the manager, its turn at the egress, and
+//! a place under the global cap.
+//!
+//! Each wait ends early when nobody wants the dial any more.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::MutexGuard;
+
+use super::{Attempt, DEFERRED};
+use crate::account_pool::Purpose;
+use crate::caught::{asked, caught};
+use crate::clock::millis;
+use crate::dialer::{Advance, Entered, Lane};
+use crate::error::DialError;
+use crate::manager::{Clearance, Manager};
+use crate::shared::Shared;
+
+/// What the wait for a slot came to.
+enum SatOut {
+    Over,
+    Unwanted,
+    /// Somebody waits who has less patience than this.
+    TooLong(Duration),
+}
+
+impl<M: Manager> Attempt<M> {
+    /// Waits for the end of the account's pause, and refuses whoever has less patience. Answers whether
+    /// the dial is still wanted.
+    pub(super) async fn rest(&self) -> bool {
+        let (entry, clock) = (&self.entry, &self.entry.shared.clock);
+        loop {
+            let mut stirred = pin!(entry.stirred.notified());
+            // Registered before anything is looked at, so that no change is missed.
+            stirred.as_mut().enable();
+            let until = entry.pool.resting_until(self.order);
+            if until <= clock.tick() {
+                return entry.pool.wants_dial(self.order);
+            }
+            let ends = clock.instant_of(until);
+            entry.carry_out(entry.pool.refuse_impatient(ends, until));
+            if !entry.pool.wants_dial(self.order) {
+                return false;
+            }
+            tokio::select! {
+                () = tokio::time::sleep_until(ends) => {}
+                () = stirred => {}
+            }
+        }
+    }
+
+    /// Waits until the manager lets the slot be dialled: before the dial takes its turn at the egress,
+    /// so that it keeps nobody else from theirs. Answers whether it is still wanted; or why it may not be
+    /// dialled, and for how long.
+    pub(super) async fn clear(&mut self) -> Result<bool, (DialError<M::Error>, Duration)> {
+        // What an earlier try had would be in the way of this one.
+        drop(self.hold.take());
+        let entry = Arc::clone(&self.entry);
+        let shared = &*entry.shared;
+        let (account, slot) = (entry.pool.account(), self.order.slot);
+        loop {
+            let limit = shared.config().pool.dial_timeout;
+            let clearance = async { shared.manager.clearance(account, slot).await };
+            match self.while_wanted(within(limit, clearance)).await {
+                None => return Ok(false),
+                Some(Ok(Clearance::Now)) => return Ok(true),
+                Some(Ok(Clearance::Holding(hold))) => {
+                    self.hold = Some(hold);
+                    return Ok(true);
+                }
+                Some(Ok(Clearance::After(wait, error))) => match self.sit_out(wait).await {
+                    SatOut::Over => {}
+                    SatOut::Unwanted => return Ok(false),
+                    SatOut::TooLong(left) => return Err((DialError::Connect(error), left)),
+                },
+                Some(Err(error)) => return Err((error, DEFERRED)),
+            }
+        }
+    }
+
+    /// Waits until the slot may be dialled, unless somebody waits who has less patience.
+    async fn sit_out(&self, wait: Duration) -> SatOut {
+        let (entry, clock) = (&self.entry, &self.entry.shared.clock);
+        let until = clock.tick() + millis(wait);
+        loop {
+            let mut stirred = pin!(entry.stirred.notified());
+            stirred.as_mut().enable();
+            if !entry.pool.wants_dial(self.order) {
+                return SatOut::Unwanted;
+            }
+            let left = Duration::from_millis(until.saturating_sub(clock.tick()));
+            if !self.is_ahead() && left > entry.shared.config().pool.acquire_timeout {
+                return SatOut::TooLong(left);
+            }
+            tokio::select! {
+                () = tokio::time::sleep_until(clock.instant_of(until)) => return SatOut::Over,
+                () = stirred => {}
+            }
+        }
+    }
+
+    /// Waits for the turn of this dial at its egress, and for a place at its address.
+    pub(super) async fn enter_lane(&self, lane: &Lane) -> Entered {
+        let (entry, shared) = (&self.entry, &self.entry.shared);
+        let (account, slot) = (entry.pool.account(), self.order.slot);
+        let address = asked("address", || shared.manager.address(account, slot)).flatten();
+        let address = address.as_ref();
+        let advance = lane.in_advance(address, shared.clock.tick());
+        let Some(in_advance) = self.in_advance(&advance).await else { return Entered::Unwanted };
+        let is_wanted = || entry.pool.wants_dial(self.order);
+        let entering = lane.enter(address, &shared.clock, is_wanted);
+        let entered = self.while_wanted(entering).await;
+        drop(in_advance);
+        entered.unwrap_or(Entered::Unwanted)
+    }
+
+    /// A dial that nobody waits for lets all others of its kind go before it, one by one, and so
+    /// everybody who does wait. `None`: nobody wants it any more.
+    async fn in_advance<'a>(&self, advance: &'a Advance) -> Option<Option<MutexGuard<'a, ()>>> {
+        let mut turn = pin!(advance.turn());
+        loop {
+            let mut stirred = pin!(self.entry.stirred.notified());
+            stirred.as_mut().enable();
+            if !self.entry.pool.wants_dial(self.order) {
+                return None;
+            }
+            if !self.is_ahead() {
+                return Some(None);
+            }
+            tokio::select! {
+                biased;
+                turn = &mut turn => return Some(Some(turn)),
+                () = stirred => {}
+            }
+        }
+    }
+
+    /// Whether nobody waits for what this dial will bring.
+    fn is_ahead(&self) -> bool {
+        self.order.purpose != Purpose::Line && !self.entry.pool.has_line()
+    }
+
+    /// Takes a place under the global cap, unless it has one. Answers whether there was one.
+    pub(super) async fn take_place(&mut self) -> bool {
+        if self.holds_permit {
+            return true;
+        }
+        let entry = Arc::clone(&self.entry);
+        let shared = &*entry.shared;
+        shared.budget.thaw(shared.clock.tick());
+        if !shared.budget.try_take() {
+            if self.is_ahead() {
+                // Nobody waits for it, so nobody makes room for it.
+                return false;
+            }
+            if self.while_wanted(wait_for_place(shared)).await.is_none() {
+                return false;
+            }
+        }
+        self.holds_permit = true;
+        true
+    }
+
+    /// Waits for something, unless nobody wants the dial any more.
+    pub(super) async fn while_wanted<T>(&self, wait: impl Future<Output = T>) -> Option<T> {
+        let mut wait = pin!(wait);
+        loop {
+            let mut stirred = pin!(self.entry.stirred.notified());
+            stirred.as_mut().enable();
+            if !self.entry.pool.wants_dial(self.order) {
+                return None;
+            }
+            tokio::select! {
+                biased;
+                done = &mut wait => return Some(done),
+                () = stirred => {}
+            }
+        }
+    }
+}
+
+/// Waits for a place under the global cap, and tries again now and then what the machine has refused.
+async fn wait_for_place<M: Manager>(shared: &Shared<M>) {
+    let (budget, clock) = (&shared.budget, &shared.clock);
+    let relieve = || {
+        shared.relieve();
+    };
+    let mut taking = pin!(budget.take(clock.tick(), relieve));
+    loop {
+        let Some(thaws_at) = budget.thaws_at() else { return taking.await };
+        tokio::select! {
+            biased;
+            () = &mut taking => return,
+            () = tokio::time::sleep_until(clock.instant_of(thaws_at)) => budget.thaw(clock.tick()),
+        }
+    }
+}
+
+/// Bounds a connect in time, and takes its panic for an answer.
+pub(super) async fn within<T, E>(
+    limit: Duration,
+    connect: impl Future<Output = Result<T, E>>,
+) -> Result<T, DialError<E>> {
+    match tokio::time::timeout(limit, caught(connect)).await {
+        Ok(Some(Ok(opened))) => Ok(opened),
+        Ok(Some(Err(error))) => Err(DialError::Connect(error)),
+        Ok(None) => Err(DialError::Panicked),
+        Err(_) => Err(DialError::Timeout(limit)),
+    }
+}
