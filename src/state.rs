@@ -495,6 +495,24 @@ mod tests {
     }
 
     #[test]
+    fn a_forced_close_that_meets_a_release_announces_only_the_orphans_it_leaves() {
+        let word = idle();
+        assert_eq!(word.transition_to_leased(2), Leased::Taken { requeue: true, shared: false });
+        assert_eq!(word.transition_to_leased_in_place(2), Some(true));
+        assert_eq!(word.transition_to_retired(false), Retired::Draining { first: true });
+        let orphans = std::cell::Cell::new(0);
+        let announce = |leases| {
+            orphans.set(orphans.get() + leases);
+            if leases == 2 {
+                // As by another thread, between the look at the word and the step.
+                assert_eq!(word.transition_to_released(), Released::Draining);
+            }
+        };
+        assert!(word.transition_to_forced(announce, |leases| orphans.set(orphans.get() - leases)));
+        assert_eq!((orphans.get(), word.snapshot().leases()), (1, 1));
+    }
+
+    #[test]
     fn the_reaper_takes_idle_connections_only() {
         let word = idle();
         assert_eq!(word.transition_to_leased(1), EXCLUSIVE);

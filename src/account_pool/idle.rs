@@ -291,28 +291,19 @@ impl<C, E> AccountPool<C, E> {
         self.body().idle.get_or_init(make)
     }
 
-    /// Pushes an entry. A full queue holds void entries of closed connections: the oldest
-    /// goes, or if it is a live one, it goes to the end.
+    /// Pushes an entry. A full queue holds void entries of closed connections, and the oldest entry makes
+    /// room.
     #[inline]
     fn enqueue(&self, connection: Arc<Connection<C>>) {
         if let Some(evicted) = self.queue().force_push(connection) {
-            self.enqueue_evicted(evicted);
+            Self::let_go(&evicted);
         }
     }
 
+    /// As a rule the entry was void. If it was a live one, its connection is found through its slot, and
+    /// queued again on its return.
     #[cold]
-    fn enqueue_evicted(&self, mut evicted: Arc<Connection<C>>) {
-        for _ in 0..self.slots {
-            let state = evicted.word.snapshot();
-            if state.is_final() || state.is_retiring() {
-                return;
-            }
-            match self.queue().force_push(evicted) {
-                None => return,
-                Some(another) => evicted = another,
-            }
-        }
-        // The one left over is live: it is found through its slot, and queued again on its return.
+    fn let_go(evicted: &Connection<C>) {
         evicted.word.transition_to_unqueued();
     }
 
@@ -435,6 +426,27 @@ mod tests {
         engine.push(Arc::clone(&closed));
         assert_eq!(Arc::strong_count(&closed), 1);
         assert!(engine.body().idle.get().is_none(), "nor is anything made for it");
+    }
+
+    #[test]
+    fn one_whose_entry_made_room_for_a_void_one_is_found_and_queued_again() {
+        let engine = AccountPool::new(AccountId::bot(1).unwrap(), 2, 0, 2, 1);
+        let closed = open(&engine, 1);
+        close(&engine, &closed);
+        let live = [open(&engine, 2), open(&engine, 3)];
+        // As by a release that was held up between its two steps, until its slot was taken anew.
+        engine.push(Arc::clone(&closed));
+        assert_eq!(engine.body().idle.get().unwrap().len(), 2, "there is room for no more");
+        let first = lease(&engine);
+        assert_eq!(first.id, live[1].id, "the entry of the other has made room");
+        let Take::Leased(second, _) = engine.try_lease_any(EPOCH, 0) else {
+            panic!("it is found through its slot")
+        };
+        assert_eq!(second.id, live[0].id);
+        assert_eq!(Arc::strong_count(&closed), 1, "nothing of the closed one is kept");
+        release(&engine, first);
+        release(&engine, second);
+        assert_order(&engine, [&live[1], &live[0], &live[1], &live[0]]);
     }
 
     #[test]

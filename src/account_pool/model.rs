@@ -273,6 +273,46 @@ fn model_the_connection_that_is_left_is_found_by_its_entry_when_the_other_one_go
     });
 }
 
+#[test]
+fn model_connections_whose_entries_made_room_for_void_ones_come_back_to_the_queue() {
+    forget_entries(false);
+    explore(|| {
+        let engine = engine(2, 1);
+        let void = [open(&engine, 1), open(&engine, 2)];
+        for closed in &void {
+            carry_out(&engine, engine.retire(closed, CloseReason::Requested));
+        }
+        let live = [open(&engine, 3), open(&engine, 4)];
+        prepared(&engine);
+        // As by releases that were held up between their two steps, until their slots were taken anew.
+        let [one, other] = void;
+        let pusher = {
+            let engine = Arc::clone(&engine);
+            thread::spawn(move || engine.push(one))
+        };
+        engine.push(other);
+        pusher.join().unwrap();
+        let leases = [lease(&engine), lease(&engine)];
+        for lease in leases {
+            release(&engine, lease);
+        }
+        let found = [engine.pop(), engine.pop()].map(|entry| entry.map(|(it, _)| it.id));
+        let [one, other] = live.map(|it| Some(it.id));
+        assert!(found == [one, other] || found == [other, one], "an entry is lost: {found:?}");
+        at_rest(&engine, 2);
+    });
+}
+
+/// Opens one more connection, which lies idle then.
+fn open(engine: &Engine, id: u64) -> Arc<Connection<u32>> {
+    let body = engine.body();
+    let order =
+        engine.take_slot(body, &mut body.core.lock(), NOW, Purpose::WarmUp).expect("a slot");
+    let connection = engine.begin_dial(order, ConnectionId(id)).unwrap();
+    carry_out(engine, engine.complete_dial(&connection, 7, Tick::MAX, NOW));
+    connection
+}
+
 /// Leases what is free, if anything is, and gives it back.
 fn lease_and_release(engine: &Engine, now: Tick) {
     match engine.try_lease(now, 0) {

@@ -21,6 +21,16 @@ fn race(
     one: impl Fn(&World) + Send + Sync + Copy + 'static,
     other: fn(&World),
 ) {
+    race_and_judge(prepare, one, other, |_| ());
+}
+
+/// The same, and looks at what has come of it.
+fn race_and_judge(
+    prepare: fn(&World),
+    one: impl Fn(&World) + Send + Sync + Copy + 'static,
+    other: fn(&World),
+    judge: fn(&World),
+) {
     loom::model(move || {
         let zero = || AtomicU64::new(0);
         let world = Arc::new(World {
@@ -36,6 +46,7 @@ fn race(
         };
         other(&world);
         drop(first.join());
+        judge(&world);
     });
 }
 
@@ -217,5 +228,33 @@ fn model_an_orphan_is_counted_before_it_returns() {
                 assert_eq!(world.orphans.load(Ordering::Relaxed), 1, "the count would wrap");
             }
         },
+    );
+}
+
+#[test]
+fn model_a_forced_close_counts_the_orphans_that_it_leaves_and_no_more() {
+    race_and_judge(
+        |world| {
+            leased_twice(world);
+            let _ = world.word.transition_to_retired(false);
+        },
+        |world| {
+            let orphans = &world.orphans;
+            world.word.transition_to_forced(
+                |leases| {
+                    orphans.fetch_add(leases.into(), Ordering::Relaxed);
+                },
+                |leases| {
+                    orphans.fetch_sub(leases.into(), Ordering::Relaxed);
+                },
+            );
+        },
+        |world| {
+            if world.word.transition_to_released() == Released::Orphan {
+                world.orphans.fetch_sub(1, Ordering::Relaxed);
+            }
+        },
+        // One lease is left, of a connection that was forced.
+        |world| assert_eq!(world.orphans.load(Ordering::Relaxed), 1, "it is never collected"),
     );
 }

@@ -391,6 +391,35 @@ async fn accounts_are_counted_by_how_they_stand_whatever_they_do() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_account_that_is_quarantined_after_its_last_connection_has_gone_is_counted_as_such() {
+    let manager = Scripted::new(1, 1);
+    let pool = manager.pool(|config| {
+        config.pool.check_timeout = Duration::from_secs(60);
+        config.pool.max_idle_time = Duration::from_secs(3000);
+    });
+    let exporter = Prometheus::new(&pool).unwrap();
+    let standing = || {
+        let samples = Samples::parse(&exporter.render());
+        ["ready", "quarantined"].map(|state| samples.sum("accounts", &[&format!("{state:?}")]))
+    };
+    manager.state.unshown.store(true, Ordering::SeqCst);
+    manager.on_check(Play::QuarantineAfter(Duration::from_secs(50)));
+    drop(pool.acquire(account(1)).await.unwrap());
+    let asked = || manager.state.checks.load(Ordering::SeqCst);
+    for _ in 0..2000 {
+        if asked() == 0 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+    assert_eq!(asked(), 1);
+    // Its session is being asked for when its connection goes; a reading finds it at rest then.
+    assert_eq!(pool.close_account(account(1)).await, 1);
+    assert_eq!((standing(), standing()), ([1.0, 0.0], [1.0, 0.0]));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(standing(), [0.0, 1.0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_acquired_opened_and_met_is_released_closed_and_forgotten_or_still_there() {
     let mut drive = Drive::new();
     drive.share_wait_time_out_and_cancel().await;

@@ -2,9 +2,13 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
-use telepool::{AccountId, ErrorKind, Manager, Pool, Profile, QuarantineReason, Reaction};
+use telepool::{
+    AccountHealth, AccountId, AcquireError, ErrorKind, Manager, Pool, Profile, QuarantineReason,
+    Reaction,
+};
 
 use crate::scripted::account;
 
@@ -145,4 +149,36 @@ async fn whatever_the_pool_calls_may_call_the_pool() {
     assert_eq!(report.expect("somebody waits for somebody for ever").left, 0);
     let stats = pool.stats();
     assert_eq!((stats.leases, stats.waiting), (0, 0), "{stats:?}");
+}
+
+/// Closes the pool while this looks an account up.
+#[derive(Clone, Default)]
+struct Closer(Arc<OnceLock<Pool<Self>>>);
+
+impl Manager for Closer {
+    type Connection = ();
+    type Error = Meddled;
+
+    fn profile(&self, _: AccountId) -> Option<Profile> {
+        let pool = self.0.get().expect("it was given");
+        let mut close = std::pin::pin!(pool.close());
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(close.as_mut().poll(&mut context).is_ready(), "there is nothing to close");
+        Some(Profile::new(1))
+    }
+
+    async fn connect(&self, _: AccountId, _: u16) -> Result<(), Meddled> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_that_is_added_while_the_pool_closes_is_closed() {
+    let manager = Closer::default();
+    let pool = Pool::builder(manager.clone()).build().unwrap();
+    assert!(manager.0.set(pool.clone()).is_ok());
+    let late = pool.account(account(1)).unwrap();
+    assert_eq!(pool.account_health(account(1)), Some(AccountHealth::Closed));
+    let refused = late.acquire().await.unwrap_err();
+    assert!(matches!(refused, AcquireError::Closed { .. }), "{refused}");
 }

@@ -17,6 +17,9 @@ pub(crate) enum Play {
     Never,
     Panic,
     Quarantine,
+    /// The same after so long.
+    #[cfg(feature = "metrics")]
+    QuarantineAfter(Duration),
     /// The server does not know the session.
     Unknown,
     /// The server would have the account rest for so long.
@@ -55,6 +58,8 @@ pub(crate) struct State {
     pub(crate) checks: AtomicU64,
     /// Every connection has died.
     pub(crate) outage: AtomicBool,
+    /// Nothing has shown for long that any session is good.
+    pub(crate) unshown: AtomicBool,
     pub(crate) tally: Mutex<Tally>,
     pub(crate) latches: Mutex<HashMap<(AccountId, u16), QuarantineReason>>,
     /// Where accounts are dialled, and how dials there end; any other is dialled at no address.
@@ -92,6 +97,7 @@ impl Scripted {
                 close: Mutex::new(Play::Good),
                 checks: AtomicU64::new(0),
                 outage: AtomicBool::new(false),
+                unshown: AtomicBool::new(false),
                 tally: Mutex::new(Tally::default()),
                 latches: Mutex::new(HashMap::new()),
                 addresses: Mutex::new(HashMap::new()),
@@ -161,6 +167,11 @@ async fn play(play: Play) -> Result<(), Failure> {
         Play::Panic => panic!("scripted panic"),
         Play::Rest(wait) => Err(Failure(Reaction::CoolDown { key: 1, wait })),
         Play::Unknown => Err(Failure(Reaction::QuarantineSession(QuarantineReason::Suspect))),
+        #[cfg(feature = "metrics")]
+        Play::QuarantineAfter(time) => {
+            tokio::time::sleep(time).await;
+            Err(Failure(Reaction::QuarantineAccount(QuarantineReason::KeyDuplicated)))
+        }
         Play::Quarantine => {
             Err(Failure(Reaction::QuarantineAccount(QuarantineReason::KeyDuplicated)))
         }
@@ -257,6 +268,10 @@ impl Manager for Scripted {
         play(next).await?;
         wire.unproved.store(false, Ordering::SeqCst);
         Ok(())
+    }
+
+    fn needs_proof(&self, _wire: &Wire, _within: Duration) -> bool {
+        self.state.unshown.load(Ordering::SeqCst)
     }
 
     async fn close(&self, wire: &Wire) {
