@@ -117,13 +117,15 @@ impl Health {
         self.reasons()
     }
 
-    /// Forgets everything that keeps the account from serving.
-    pub(crate) fn reinstate(&mut self) {
+    /// Forgets everything that keeps the account from serving. Answers whether there was anything.
+    pub(crate) fn reinstate(&mut self) -> bool {
+        let changes = self.barred != 0 || self.is_draining();
         self.barred = 0;
         if let Some(record) = &mut self.record {
             record.reasons.clear();
             record.draining = false;
         }
+        changes
     }
 
     /// A session may not be dialled before this tick.
@@ -190,8 +192,9 @@ mod tests {
         health.quarantine(Some(1), QuarantineReason::NeedsLogin);
         let reason = QuarantineReason::NeedsLogin;
         assert_eq!(health.unready(), Some(Unready::Quarantined(reason)));
-        health.reinstate();
+        assert!(health.reinstate());
         assert_eq!((health.unready(), health.barred()), (None, 0));
+        assert!(!health.reinstate(), "nothing keeps it from serving");
         assert_eq!(Health::new(0).unready(), Some(Unready::NoSession));
     }
 

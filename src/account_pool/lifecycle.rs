@@ -431,23 +431,27 @@ impl<C, E> AccountPool<C, E> {
 
     /// Whether nothing here is worth keeping: no connection, no dial, no waiter, and nothing
     /// that must be remembered of the account's health. A closed account remembers nothing: it
-    /// was removed, and one that comes in its place starts afresh.
+    /// was removed, and one that comes in its place starts afresh. Nor do leases keep it whose
+    /// connection was closed by force: they may have been forgotten, and hold no slot.
     pub(crate) fn is_empty(&self, now: Tick) -> bool {
         let Some(body) = self.body.get() else { return true };
         let core = body.core.lock();
-        let is_forgettable =
-            self.is_closed() || (core.retry_at <= now && core.health.is_clean(now));
-        core.vacant.count_ones() == u32::from(self.slots)
-            && core.line.is_empty()
-            && is_forgettable
-            && self.counters().orphans.load(Ordering::Relaxed) == 0
+        let is_forgettable = self.is_closed()
+            || (core.retry_at <= now && core.health.is_clean(now) && !self.has_orphans());
+        core.vacant.count_ones() == u32::from(self.slots) && core.line.is_empty() && is_forgettable
+    }
+
+    /// Whether leases are held whose connection was closed by force.
+    fn has_orphans(&self) -> bool {
+        let body = self.body.get();
+        body.is_some_and(|body| body.counters.orphans.load(Ordering::Relaxed) > 0)
     }
 
     /// Whether all there is to know of the account is what it has done: nothing that
-    /// [`is_empty`](Self::is_empty) names, and in service.
+    /// [`is_empty`](Self::is_empty) names, in service, and no lease held.
     pub(crate) fn is_at_rest(&self, now: Tick) -> bool {
         let ready = self.gate.load(Ordering::Relaxed) & UNREADY == 0;
-        (ready || self.is_closed()) && self.is_empty(now)
+        (ready || self.is_closed()) && self.is_empty(now) && !self.has_orphans()
     }
 
     /// Retires every connection that no longer fits the gate, then serves those in line.

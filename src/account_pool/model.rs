@@ -454,7 +454,7 @@ fn model_a_quarantine_and_its_end_leave_the_gate_as_the_health_has_it() {
                 carry_out(&engine, orders);
             })
         };
-        let orders = engine.reinstate(NOW);
+        let (orders, _) = engine.reinstate(NOW);
         carry_out(&engine, orders);
         other.join().unwrap();
         let barred = engine.body().core.lock().health.unready().is_some();

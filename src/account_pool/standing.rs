@@ -55,18 +55,20 @@ impl<C, E> AccountPool<C, E> {
         (orders, news)
     }
 
-    /// Puts the account back into service.
-    pub(crate) fn reinstate(&self, now: Tick) -> Orders<C> {
+    /// Puts the account back into service. Answers whether anything kept it from serving that does so
+    /// no more: not if it was closed.
+    pub(crate) fn reinstate(&self, now: Tick) -> (Orders<C>, bool) {
         let body = self.body();
         let mut orders = Orders::none();
         let mut core = body.core.lock();
-        core.health.reinstate();
+        let rests = core.retry_at > now;
+        let changes = core.health.reinstate() || rests;
         core.failures = 0;
         core.retry_at = 0;
         core.backoff.forget();
         self.settle_health(&core);
         self.dispatch(body, &mut core, now, &mut orders);
-        orders
+        (orders, changes && !self.is_closed())
     }
 
     /// Clears UNREADY when the account can serve. The caller holds the lock.

@@ -130,23 +130,34 @@ impl<M: Manager> Pool<M> {
     }
 
     /// Puts a drained or quarantined account back into service, also one that was quarantined
-    /// before this pool began. Answers whether there is such an account.
+    /// before this pool began, and ends the pause after dials that failed. Answers whether anything
+    /// has changed by that: not for an account that serves, is unknown, or is being removed.
     pub fn reinstate(&self, account: AccountId) -> bool {
         let Ok(account_handle) = self.account(account) else { return false };
         let entry = account_handle.entry();
-        let orders = entry.pool.reinstate(self.inner.shared.clock.tick());
+        if entry.pool.is_closed() {
+            return false;
+        }
+        let shared = &self.inner.shared;
+        // The manager may keep a quarantine that another process has found since.
+        let latched = asked("latched", || shared.manager.latched(account)).unwrap_or_default();
+        let (orders, changes) = entry.pool.reinstate(shared.clock.tick());
         entry.latch(u64::MAX);
         entry.carry_out(orders);
         entry.stirred.notify_waiters();
-        self.inner.shared.events.emit(|| Event::Reinstated { account });
-        true
+        let changes = changes || !latched.is_empty();
+        if changes {
+            shared.events.emit(|| Event::Reinstated { account });
+        }
+        changes
     }
 
     /// Removes an account: its connections close as in [`Pool::close`], and later acquires ask
     /// the manager anew. What the pool knew of the account is forgotten, a quarantine included
-    /// unless the manager [keeps it](Manager::latched). Answers whether the pool knew it. If leases
-    /// outlast the deadline, the account leaves the pool with the last of them, and acquires fail
-    /// until then.
+    /// unless the manager [keeps it](Manager::latched). Answers whether the pool knew it. A lease that
+    /// is held, or was forgotten, for longer than `drain_timeout` loses its connection, and keeps
+    /// nobody from the account then. Handles of the account from before refuse for ever: ask for a
+    /// new one.
     pub async fn remove_account(&self, account: AccountId) -> bool {
         let Some(entry) = self.inner.registry.find(account) else { return false };
         let shared = &self.inner.shared;

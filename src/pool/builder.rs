@@ -51,6 +51,11 @@ impl<M: Manager> Builder<M> {
 
     /// Calls back with every event, on a task of its own. A callback that is slow loses the
     /// oldest events, one that panics loses that event.
+    ///
+    /// The callback lives until the pool is gone. One that owns a clone of the pool therefore keeps it
+    /// for ever, with its tasks and its connections: [`Pool::close`] then still closes everything, but
+    /// dropping the other clones does not. Hand what it tells you to a task that owns the pool, through
+    /// a channel, or take the pool out of the callback's reach when it is done.
     #[must_use]
     pub fn on_event(mut self, callback: impl Fn(&Event) + Send + 'static) -> Self {
         self.callbacks.push(Box::new(callback));

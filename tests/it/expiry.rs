@@ -157,11 +157,63 @@ async fn what_was_known_of_a_removed_account_keeps_nobody_from_it() {
     // A manager that keeps no quarantine.
     manager.state.latches.lock().unwrap().clear();
     let lease = pool.acquire(account(1)).await.unwrap();
-    // A lease that outlasts the removal: the account is back with its return, not a tick later.
+    // A lease that outlasts the removal has lost its connection, and keeps nobody from the account.
     pool.remove_account(account(1)).await;
-    assert!(matches!(pool.acquire(account(1)).await, Err(AcquireError::Closed { .. })));
+    let next = pool.acquire(account(1)).await.unwrap();
+    assert_eq!(pool.stats().leases, 2, "both are held");
     drop(lease);
+    assert_eq!(pool.stats().leases, 1);
+    drop(next);
+    assert_eq!(manager.tally(|tally| (tally.doubled, tally.all)), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forgotten_lease_keeps_a_removed_account_from_nobody() {
+    let manager = Scripted::new(1, 1);
+    let pool = manager.pool(|_| ());
+    for _ in 0..3 {
+        std::mem::forget(pool.acquire(account(1)).await.unwrap());
+        let removing = pool.remove_account(account(1));
+        let coming = async {
+            tokio::time::sleep(seconds(1)).await;
+            assert!(!pool.reinstate(account(1)), "it is being removed");
+            pool.acquire(account(1)).await.map(drop)
+        };
+        let (removed, refused) = tokio::join!(removing, coming);
+        assert!(removed);
+        assert!(matches!(refused, Err(AcquireError::Closed { .. })), "{refused:?}");
+        assert_eq!(pool.account_health(account(1)), None);
+        drop(pool.acquire(account(1)).await.unwrap());
+        assert_eq!(manager.tally(|tally| (tally.doubled, tally.all)), (0, 1), "never two sockets");
+    }
+    assert_eq!(pool.stats().leases, 3, "what was forgotten is still counted");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reinstatement_that_changes_nothing_says_so() {
+    let manager = Scripted::new(1, 1);
+    let pool = manager.pool(|_| ());
+    let mut events = pool.events();
     drop(pool.acquire(account(1)).await.unwrap());
+    assert!(!pool.reinstate(account(1)), "it serves");
+    assert!(!pool.reinstate(account(1_000_000)), "it is unknown");
+    assert!(pool.drain_account(account(1)).await);
+    assert!(pool.reinstate(account(1)));
+    assert!(!pool.reinstate(account(1)), "it serves again");
+    manager.on_connect(Play::Rest(seconds(86_400)));
+    pool.acquire(account(1)).await.unwrap_err();
+    assert!(pool.reinstate(account(1)), "it would have rested for a day");
+    pool.close().await;
+    assert!(!pool.reinstate(account(1)), "the pool is closed");
+    let mut told = 0;
+    loop {
+        match events.next().await.unwrap() {
+            Event::Reinstated { .. } => told += 1,
+            Event::Closing => break,
+            _ => {}
+        }
+    }
+    assert_eq!(told, 2);
 }
 
 #[tokio::test(start_paused = true)]

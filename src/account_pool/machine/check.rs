@@ -104,8 +104,10 @@ impl Machine {
         assert_eq!(stats.connections.len() as u64, places);
         assert_eq!(stats.max_connections as usize, self.cap());
 
-        let nothing = self.taken() == 0 && self.line.is_empty() && leases == 0;
-        let clean = !self.draining && self.barred.is_empty() && self.retry_at <= self.now;
+        let nothing = self.taken() == 0 && self.line.is_empty();
+        let remembered = self.draining || !self.barred.is_empty() || self.retry_at > self.now;
+        // What is held without a slot, of a connection that was forced, keeps no closed account.
+        let clean = !remembered && leases == 0;
         assert_eq!(
             self.engine.is_empty(self.now),
             nothing && (clean || self.closed),

@@ -61,7 +61,7 @@ impl Machine {
                 self.draining = false;
                 self.barred.clear();
                 (self.failures, self.retry_at, self.breaks) = (0, 0, 0);
-                let orders = self.engine.reinstate(self.now);
+                let (orders, _) = self.engine.reinstate(self.now);
                 self.carry_out(orders, &Step::default());
             }
             Action::CloseAccount => {
