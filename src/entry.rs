@@ -287,12 +287,11 @@ impl<M: Manager> Entry<M> {
             let age = Duration::from_millis(now.saturating_sub(live.created));
             self.counters().observe(Measure::ConnectionAge, age);
         }
-        shared.events.emit(|| Event::ConnectionClosed {
-            account: self.pool.account(),
-            id: connection.id,
-            reason,
-            uses: self.pool.uses(connection),
-        });
+        let (account, slot, uses) =
+            (self.pool.account(), connection.slot, self.pool.uses(connection));
+        tracing::info!(%account, slot, reason = reason.label(), uses, "closed");
+        let id = connection.id;
+        shared.events.emit(|| Event::ConnectionClosed { account, id, reason, uses });
         let orders = self.pool.vacate(connection, now, shared.share());
         self.schedule_look();
         self.counters().keep_uses(connection.uses(), connection.shared_uses());
@@ -371,6 +370,7 @@ impl<M: Manager> Entry<M> {
     pub(crate) fn tell_flood(&self, key: u32, wait: Duration) {
         self.counters().count_flood(wait);
         let account = self.pool.account();
+        tracing::info!(%account, method = format_args!("{key:#010x}"), ?wait, "a method rests: flood");
         self.shared.events.emit(|| Event::FloodWait { account, key, wait });
     }
 

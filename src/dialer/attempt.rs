@@ -264,6 +264,7 @@ impl<M: Manager> Attempt<M> {
         entry.counters().count_open(self.centre, OpenEnd::Ok);
         entry.counters().observe(Measure::ConnectionOpen, took);
         let (id, slot) = (connection.id, connection.slot);
+        tracing::info!(%account, slot, ?took, "connected");
         shared.events.emit(|| Event::ConnectionOpened { account, id, slot, took });
         if let Some(registry) = shared.registry.upgrade() {
             registry.note_opened(entry);

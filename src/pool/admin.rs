@@ -75,6 +75,7 @@ impl<M: Manager> Pool<M> {
     pub async fn close(&self) -> CloseReport {
         let shared = &self.inner.shared;
         shared.closing.send_replace(true);
+        tracing::info!("the pool closes");
         shared.events.emit(|| Event::Closing);
         let config = shared.config();
         let deadline = now() + config.pool.drain_timeout + config.pool.close_timeout;
@@ -119,6 +120,7 @@ impl<M: Manager> Pool<M> {
     pub async fn drain_account(&self, account: AccountId) -> bool {
         let Some(entry) = self.inner.registry.find(account) else { return false };
         let shared = &self.inner.shared;
+        tracing::info!(%account, "the account is drained");
         shared.events.emit(|| Event::Draining { account });
         let orders = entry.pool.drain(shared.clock.tick());
         entry.note_afoot();
@@ -147,6 +149,7 @@ impl<M: Manager> Pool<M> {
         entry.stirred.notify_waiters();
         let changes = changes || !latched.is_empty();
         if changes {
+            tracing::info!(%account, "the account is reinstated");
             shared.events.emit(|| Event::Reinstated { account });
         }
         changes
@@ -237,6 +240,7 @@ impl<M: Manager> Pool<M> {
             }
             old = new;
         }
+        tracing::info!("another configuration is in force");
         shared.events.emit(|| Event::Reconfigured);
         Ok(())
     }

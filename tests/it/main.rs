@@ -24,6 +24,8 @@ mod grid;
 mod hostile;
 mod limits;
 mod listeners;
+#[cfg(feature = "cli")]
+mod logs;
 #[cfg(feature = "panel")]
 mod metrics;
 mod outage;

@@ -1,55 +1,144 @@
 //! The log, on standard error and above the status line.
+//!
+//! Owns its two forms, lines for people and JSON for machines. What is shown is told in
+//! `directives`, and what becomes of text that others have written in `escape`.
+
+mod directives;
+mod escape;
 
 use std::io::{self, IsTerminal, Write};
 
 use indicatif::ProgressBar;
-use tracing::level_filters::LevelFilter;
+use tracing::Subscriber;
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::fmt::layer;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 
 use crate::failure::Failure;
+use directives::Directives;
+pub(crate) use escape::escaped;
 
-/// Where the client library logs: it warns of every lost connection, which the pool counts.
-const CLIENT: [&str; 3] = ["grammers_client", "grammers_mtproto", "grammers_mtsender"];
+/// What is logged.
+const LOG: &str = "TELEPOOL_LOG";
+/// In which form.
+const FORMAT: &str = "TELEPOOL_LOG_FORMAT";
 
-/// What `TELEPOOL_LOG` says, if it says anything.
-pub(crate) fn level() -> Result<Option<LevelFilter>, Failure> {
-    let level = std::env::var("TELEPOOL_LOG").ok().map(|level| {
-        level.parse().map_err(|_| {
-            Failure::refused(format!(
-                "TELEPOOL_LOG = {level}: must be off, error, warn, info, debug or trace"
-            ))
-        })
-    });
-    level.transpose()
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Text,
+    Json,
 }
 
-/// Starts the log. Warnings are shown unless `TELEPOOL_LOG` says `error`, `info`, `debug`,
-/// `trace` or `off`.
+/// What the environment says of the log.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    directives: Directives,
+    form: Form,
+}
+
+impl Wanted {
+    /// Reads both variables, or says what is wrong with one.
+    pub(crate) fn read() -> Result<Self, Failure> {
+        let directives = match variable(LOG)? {
+            Some(text) => text.parse().map_err(|what| refuse(LOG, &text, what))?,
+            None => Directives::default(),
+        };
+        let form = match variable(FORMAT)? {
+            None => Form::Text,
+            Some(text) => match text.trim().to_ascii_lowercase().as_str() {
+                "text" => Form::Text,
+                "json" => Form::Json,
+                _ => return Err(refuse(FORMAT, &text, "must be text or json".into())),
+            },
+        };
+        Ok(Self { directives, form })
+    }
+}
+
+/// A variable that is set. An empty one is not: Compose hands one over for each that is unset.
+fn variable(name: &str) -> Result<Option<String>, Failure> {
+    let Some(value) = std::env::var_os(name) else { return Ok(None) };
+    let Ok(text) = value.into_string() else {
+        return Err(Failure::refused(format!("{name}: the value is not text")));
+    };
+    let inside = text.trim();
+    if let Some(quote @ ('"' | '\'')) = inside.chars().next()
+        && inside.ends_with(quote)
+    {
+        let what = "the quotes are part of the value, which a shell would have removed: leave them \
+                    away";
+        return Err(refuse(name, &text, what.into()));
+    }
+    Ok((!inside.is_empty()).then_some(text))
+}
+
+fn refuse(name: &str, text: &str, what: String) -> Failure {
+    Failure::refused(format!("{name} = {}: {what}", escaped(text)))
+}
+
+/// Starts the log, as the environment asks for it. Unless that says otherwise, warnings are shown.
 pub(crate) fn start(line: &ProgressBar) -> Result<(), Failure> {
-    let level = level()?;
-    let own = level.unwrap_or(LevelFilter::WARN);
-    let client = level.unwrap_or(LevelFilter::ERROR);
-    let targets = CLIENT.map(|target| (target, client));
-    let filter = Targets::new().with_default(own).with_targets(targets);
-    let line = line.clone();
-    let lines = layer()
-        .with_target(false)
-        .with_ansi(io::stderr().is_terminal())
-        .with_writer(move || AboveLine(line.clone()));
-    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
+    let Wanted { directives, form } = Wanted::read()?;
+    let lines = match form {
+        Form::Text => text(line.clone()),
+        Form::Json => json(line.clone()),
+    };
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(directives.filter()));
     // Refused only if there is a log already.
     tracing::subscriber::set_global_default(subscriber).ok();
     Ok(())
 }
 
-struct AboveLine(ProgressBar);
+fn text<S>(line: ProgressBar) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    let fields = debug_fn(|writer, field, value| {
+        let text = format!("{value:?}");
+        match field.name() {
+            "message" => write!(writer, "{}", escaped(&text)),
+            name => write!(writer, "{name}={}", escaped(&text)),
+        }
+    });
+    let lines = layer()
+        .fmt_fields(fields.delimited(" "))
+        .with_target(false)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(move || AboveLine { line: line.clone(), form: Form::Text });
+    Box::new(lines)
+}
+
+fn json<S>(line: ProgressBar) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    let lines = layer()
+        .json()
+        .flatten_event(true)
+        .with_writer(move || AboveLine { line: line.clone(), form: Form::Json });
+    Box::new(lines)
+}
+
+/// Standard error, with the status line out of the way.
+struct AboveLine {
+    line: ProgressBar,
+    form: Form,
+}
 
 impl Write for AboveLine {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.suspend(|| io::stderr().write(bytes))
+        let told = match self.form {
+            // Its texts are escaped where they come in; the colours are meant.
+            Form::Text => None,
+            Form::Json => Some(escape::in_json(&String::from_utf8_lossy(bytes))),
+        };
+        let told = told.as_deref().map_or(bytes, str::as_bytes);
+        // One event is one write, here as well: lines of several threads do not mix.
+        self.line.suspend(|| io::stderr().write_all(told)).map(|()| bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -80,7 +80,7 @@ impl SettingsArguments {
 fn show(arguments: &SettingsArguments) -> Result<ExitCode, Failure> {
     let settings = arguments.load(Settings::default())?;
     // The commands that log would refuse it: whoever tries a configuration out learns of it here.
-    logs::level()?;
+    logs::Wanted::read()?;
     failure::tell(&settings.to_string())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -144,7 +144,7 @@ pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, Failure> {
         );
     }
     for example in tally.examples() {
-        eprintln!("telepool: a call failed: {example}");
+        eprintln!("telepool: a call failed: {}", logs::escaped(&example));
     }
     Ok(if summary.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
