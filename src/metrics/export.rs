@@ -11,7 +11,7 @@ use metrics::{Counter, Gauge, Recorder};
 use crate::manager::Manager;
 use crate::metrics::catalogue;
 use crate::metrics::handles::{GroupHandles, Registrar};
-use crate::metrics::reading::{PoolReading, PoolSource, Readable};
+use crate::metrics::reading::{PoolReading, PoolSource, Readable, Readiness};
 #[cfg(feature = "prometheus")]
 use crate::metrics::timings;
 use crate::pool::Pool;
@@ -124,6 +124,13 @@ impl PoolMetrics {
     pub fn expect_group(&self, name: &str) {
         self.source.expect_group(&Arc::from(name));
         self.update();
+    }
+
+    /// Whether anybody could be served. Looks at the accounts that [`update`](Self::update) looks at,
+    /// in less time.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        self.source.readiness()
     }
 
     /// Whether the pool is being closed, or gone.

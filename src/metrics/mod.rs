@@ -52,3 +52,4 @@ pub use catalogue::buckets;
 pub use export::{ExportError, PoolMetrics, SharedRecorder};
 #[cfg(feature = "prometheus")]
 pub use prometheus::Prometheus;
+pub use reading::Readiness;

@@ -15,6 +15,7 @@ use crate::manager::Manager;
 use crate::metrics::catalogue::{self, buckets};
 use crate::metrics::export::{ExportError, PoolMetrics, SharedRecorder};
 use crate::metrics::handles::Registrar;
+use crate::metrics::reading::Readiness;
 use crate::pool::Pool;
 
 /// Renders the numbers of one pool and of the process. A cheap clone: keep one.
@@ -106,6 +107,12 @@ impl Prometheus {
     /// group's first acquire. Takes one of the 64 names.
     pub fn expect_group(&self, name: &str) {
         self.inner.pool.expect_group(name);
+    }
+
+    /// Whether anybody could be served. Takes up to a millisecond with 10,000 accounts at work.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        self.inner.pool.readiness()
     }
 
     /// Whether the pool is being closed, or gone.

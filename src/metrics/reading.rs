@@ -13,6 +13,7 @@
 //! its connection counts as one that did not while its maker is between the two steps; and a
 //! machine that reorders loads may see the steps in another order.
 
+use std::fmt;
 use std::sync::{Arc, Weak};
 
 use crate::account_pool::Totals;
@@ -74,6 +75,33 @@ pub(super) struct PoolReading {
     pub(super) overflow: u64,
 }
 
+/// Whether a pool can serve anybody, as far as it knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Readiness {
+    /// Some account may serve, or none was asked for yet.
+    Ready,
+    /// The pool is being closed, or gone.
+    Closing,
+    /// Every account that the pool knows is out of service: quarantined, without a session or drained.
+    NobodyServes {
+        /// How many it knows.
+        accounts: u64,
+    },
+}
+
+impl fmt::Display for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready => f.write_str("ready"),
+            Self::Closing => f.write_str("closing"),
+            Self::NobodyServes { accounts } => {
+                write!(f, "nobody serves: all {accounts} accounts are out of service")
+            }
+        }
+    }
+}
+
 /// What can be read, whatever its manager is.
 pub(super) trait Readable: Send + Sync {
     /// Reads everything, group by group. `None`: the pool is gone.
@@ -84,6 +112,9 @@ pub(super) trait Readable: Send + Sync {
 
     /// Whether the pool is being closed, or gone.
     fn is_closing(&self) -> bool;
+
+    /// Whether anybody could be served.
+    fn readiness(&self) -> Readiness;
 }
 
 /// A pool that may go while its numbers are still asked for.
@@ -142,6 +173,28 @@ impl<M: Manager> Readable for PoolSource<M> {
 
     fn is_closing(&self) -> bool {
         self.0.upgrade().is_none_or(|shared| shared.is_closing())
+    }
+
+    fn readiness(&self) -> Readiness {
+        let Some(shared) = self.0.upgrade().filter(|it| !it.is_closing()) else {
+            return Readiness::Closing;
+        };
+        let Some(registry) = shared.registry.upgrade() else { return Readiness::Closing };
+        let now = now();
+        let tick = shared.clock.tick_at(now);
+        let mut lost = 0;
+        // One that is out of service is afoot for as long as it is known.
+        registry.for_each_afoot(tick, |entry| {
+            let is_counted = !entry.pool.is_closed() || !entry.pool.is_empty(tick);
+            lost += u64::from(is_counted && entry.pool.unready().is_some());
+        });
+        let cap = shared.config.load().pool.max_connections_per_account;
+        let known = |index: u16| shared.groups.counters(index).accounts(cap).0;
+        let accounts: u64 = shared.groups.all().iter().map(|(index, _)| known(*index)).sum();
+        match accounts {
+            1.. if lost >= accounts => Readiness::NobodyServes { accounts },
+            _ => Readiness::Ready,
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The pool over HTTP: `/metrics` and `/healthz`.
+//! The pool over HTTP: `/metrics`, `/healthz` and `/readyz`.
 //!
 //! Owns the routes, the server's graceful end and the upkeep of the histograms. Never changes
 //! anything in the pool.

@@ -7,14 +7,15 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 
-use crate::metrics::Prometheus;
+use crate::metrics::{Prometheus, Readiness};
 
 /// Routes of their own:
 ///
 /// | path | answer |
 /// |---|---|
 /// | `/metrics` | 200, the numbers as Prometheus' text |
-/// | `/healthz` | 200 `ok`, or 503 `closing` once the pool closes |
+/// | `/healthz` | 200 `ok`, or 503 `closing` once the pool closes: whether the process lives |
+/// | `/readyz` | 200 `ready`, or 503 and why: the pool closes, or all accounts that it knows are out of service |
 /// | any other | 404 |
 ///
 /// To put them below a path of another router, `nest` them; to take `/metrics` alone, see
@@ -23,6 +24,7 @@ pub fn router(exporter: &Prometheus) -> Router {
     Router::new()
         .route("/metrics", metrics(exporter))
         .route("/healthz", health(exporter))
+        .route("/readyz", readiness(exporter))
         .fallback(|| async { (StatusCode::NOT_FOUND, "not found\n") })
 }
 
@@ -48,5 +50,17 @@ fn health(exporter: &Prometheus) -> MethodRouter {
         } else {
             (StatusCode::OK, "ok\n")
         }
+    })
+}
+
+fn readiness(exporter: &Prometheus) -> MethodRouter {
+    let exporter = exporter.clone();
+    get(move || async move {
+        let readiness = exporter.readiness();
+        let status = match readiness {
+            Readiness::Ready => StatusCode::OK,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        (status, format!("{readiness}\n"))
     })
 }

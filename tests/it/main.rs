@@ -42,6 +42,8 @@ mod sandbox;
 #[cfg(feature = "cli")]
 mod scale;
 mod scripted;
+#[cfg(all(unix, feature = "cli"))]
+mod serving;
 #[cfg(feature = "session")]
 mod session;
 mod standing;

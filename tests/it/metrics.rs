@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use telepool::metrics::{ExportError, Prometheus};
+use telepool::metrics::{ExportError, Prometheus, Readiness};
 use telepool::panel;
 use telepool::{AccountId, Manager, NoopManager, Pool, QuarantineReason, Reaction};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -642,4 +642,32 @@ async fn the_server_ends_when_it_is_told_although_a_client_stays_connected() {
     assert_eq!(&start, b"HTTP/1.1 200");
     stop.send(()).unwrap();
     server.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_pool_in_which_nobody_serves_lives_and_is_not_ready() {
+    let manager = Scripted::new(2, 1);
+    let pool = manager.pool(|_| {});
+    let exporter = Prometheus::new(&pool).unwrap();
+    let server = serve(&exporter).await;
+    let ready = async || {
+        let (live, ready) = (get(server, "/healthz").await, get(server, "/readyz").await);
+        (live.status, ready.status, ready.body)
+    };
+    assert_eq!(ready().await, (200, 200, "ready\n".into()), "nobody was asked for yet");
+    drop(pool.acquire(account(1)).await.unwrap());
+    drop(pool.acquire(account(2)).await.unwrap());
+    for (number, status) in [(1, 200), (2, 503)] {
+        let lease = pool.acquire(account(number)).await.unwrap();
+        lease.report(&Failure(Reaction::QuarantineAccount(QuarantineReason::Deactivated)));
+        drop(lease);
+        assert_eq!(ready().await.1, status, "after {number} of two");
+    }
+    assert_eq!(exporter.readiness(), Readiness::NobodyServes { accounts: 2 });
+    let why = "nobody serves: all 2 accounts are out of service\n";
+    assert_eq!(ready().await, (200, 503, why.into()));
+    assert!(pool.reinstate(account(2)));
+    assert_eq!(ready().await, (200, 200, "ready\n".into()));
+    pool.close().await;
+    assert_eq!(ready().await, (503, 503, "closing\n".into()));
 }

@@ -1,7 +1,18 @@
 //! How many files the process may have open, of which each connection is one.
+//!
+//! Owns the limit, and how many connections it leaves room for.
 
-/// What else is open at the same time: the runtime, the listener, the terminal, visitors.
+use telepool::Config;
+
+use crate::failure::Failure;
+
+/// What else may be open at the same time, where there is plenty: the runtime, the listener, the
+/// terminal, visitors.
 const BESIDE: u64 = 100;
+
+/// What is kept back for what opens later: those who ask for the numbers, files that are written anew,
+/// and sockets whose other end has not yet noticed that they are closed.
+const KEPT: u64 = 32;
 
 /// Raises the limit to what the system allows. A shell's default is made for shells.
 pub(crate) fn raise_limit() {
@@ -15,7 +26,7 @@ const LOCKS_MAX: u64 = 1024;
 /// The limit and what is needed, if there are too few files for so many sockets.
 pub(crate) fn lacking(sockets: u64) -> Option<(u64, u64)> {
     let needed = sockets + sockets.min(LOCKS_MAX) + BESIDE;
-    let (limit, _) = rlimit::getrlimit(rlimit::Resource::NOFILE).ok()?;
+    let limit = limit()?;
     (limit < needed).then_some((limit, needed))
 }
 
@@ -24,7 +35,45 @@ pub(crate) fn warn_if_few(sockets: usize) {
     if let Some((limit, needed)) = lacking(sockets as u64) {
         tracing::warn!(
             "the process may open {limit} files, and all connections together would need \
-             {needed}: raise the limit (ulimit -n), or lower pool.max_connections"
+             {needed}: raise the limit (ulimit -n)"
         );
     }
+}
+
+fn limit() -> Option<u64> {
+    rlimit::getrlimit(rlimit::Resource::NOFILE).ok().map(|(limit, _)| limit)
+}
+
+/// How many files are open now.
+fn open_now() -> u64 {
+    let files = std::fs::read_dir("/dev/fd").map(|files| files.count() as u64);
+    // Where that cannot be seen, as many as a run was seen to need.
+    files.unwrap_or(KEPT)
+}
+
+/// Lowers the cap of the pool to the connections that there are files for, of at most `sessions`, and
+/// says so. Each takes `ends` files: in a sandbox both ends of it are in this process. To be called
+/// when all else is open.
+pub(crate) fn fit(config: &mut Config, sessions: usize, ends: u64) -> Result<(), Failure> {
+    let Some(limit) = limit() else { return Ok(()) };
+    let open = open_now();
+    let room = limit.saturating_sub(open + KEPT) / ends;
+    let cap = config.pool.max_connections;
+    if u64::from(cap).min(sessions as u64) <= room {
+        return Ok(());
+    }
+    let figures = format!(
+        "this process may open {limit} files, has {open} open and keeps {KEPT} back, and a connection \
+         takes {ends}"
+    );
+    let remedy = "raise the limit (ulimit -n; LimitNOFILE= of systemd; --ulimit nofile= of Docker)";
+    if room == 0 {
+        return Err(Failure::refused(format!("{figures}: that leaves none: {remedy}")));
+    }
+    config.pool.max_connections = u32::try_from(room).unwrap_or(u32::MAX).min(cap);
+    eprintln!(
+        "telepool: {figures}: pool.max_connections is {room} instead of {cap} for this run; for more, \
+         {remedy}"
+    );
+    Ok(())
 }

@@ -8,6 +8,7 @@ mod crew;
 mod datacenter;
 mod failure;
 mod files;
+mod listen;
 mod logs;
 mod monitor;
 mod out;

@@ -1,52 +1,45 @@
-//! `/metrics` and `/healthz` of a running pool.
+//! `/metrics`, `/healthz` and `/readyz` of a running pool.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use telepool::Pool;
 use telepool::metrics::Prometheus;
 use telepool::panel::{self, Upkeep};
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::failure::Failure;
+use crate::listen::Listener;
 use crate::workload::Manager;
 
 /// The server and what keeps its numbers fresh.
 pub(crate) struct Monitor {
-    address: SocketAddr,
+    /// How to ask for the numbers.
+    address: String,
     stop: oneshot::Sender<()>,
     server: JoinHandle<()>,
     _upkeep: Upkeep,
 }
 
-/// Takes the address, before anything else is started.
-pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
-    if !address.ip().is_loopback() {
-        return Err(Failure::refused(format!(
-            "--listen {address}: only loopback addresses are served, since whoever can read the \
-             numbers is not asked who they are: use 127.0.0.1 and a proxy that asks"
-        )));
-    }
-    TcpListener::bind(address).await.map_err(|error| {
-        Failure::refused(format!(
-            "--listen {address}: {error}: give another port, or 0 for any free one"
-        ))
-    })
-}
-
 impl Monitor {
     /// Serves the numbers of a pool; those of its groups are there from the start.
     pub(crate) fn start(
-        listener: TcpListener,
+        listener: Listener,
         pool: &Pool<Manager>,
         groups: impl IntoIterator<Item = Arc<str>>,
     ) -> Result<Self, Failure> {
         let broken =
             |error: &dyn std::fmt::Display| Failure::broken(format!("no metrics: {error}"));
-        let address = listener.local_addr().map_err(|error| broken(&error))?;
+        let address = match &listener {
+            Listener::Tcp(it) => {
+                format!("http://{}/metrics", it.local_addr().map_err(|error| broken(&error))?)
+            }
+            #[cfg(unix)]
+            Listener::Unix(_, file) => {
+                format!("{file} (curl --unix-socket {file} http://localhost/metrics)")
+            }
+        };
         let exporter = Prometheus::new(pool).map_err(|error| broken(&error))?;
         groups.into_iter().for_each(|group| exporter.expect_group(&group));
         let runtime = Handle::current();
@@ -55,15 +48,24 @@ impl Monitor {
         let router = panel::router(&exporter);
         let server = runtime.spawn(async move {
             let stopped = async { drop(stopped.await) };
-            if let Err(error) = panel::serve(listener, router, stopped).await {
+            let served = match listener {
+                Listener::Tcp(listener) => panel::serve(listener, router, stopped).await,
+                #[cfg(unix)]
+                Listener::Unix(listener, file) => {
+                    let served = panel::serve(listener, router, stopped).await;
+                    drop(file);
+                    served
+                }
+            };
+            if let Err(error) = served {
                 tracing::error!(%error, "the metrics are no longer served");
             }
         });
         Ok(Self { address, stop, server, _upkeep: upkeep })
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+    pub(crate) fn address(&self) -> &str {
+        &self.address
     }
 
     /// Ends the server after the answers that are under way.

@@ -127,6 +127,7 @@ pub(crate) struct Summary {
     accounts: u64,
     sessions: u64,
     duration_s: f64,
+    worked_s: f64,
     acquires: u64,
     acquires_failed: u64,
     calls: u64,
@@ -146,6 +147,7 @@ pub(crate) struct Summary {
     resting_before: u64,
     dials_failed: u64,
     key_violations: u64,
+    key_duplicated: u64,
     seed: u64,
 }
 
@@ -177,6 +179,8 @@ pub(crate) struct Run {
     pub(crate) worked: (Duration, u64),
     pub(crate) left: u64,
     pub(crate) key_violations: u64,
+    /// The sessions that were quarantined because they were told `AUTH_KEY_DUPLICATED`.
+    pub(crate) key_duplicated: u64,
     pub(crate) seed: u64,
 }
 
@@ -191,6 +195,7 @@ impl Summary {
             accounts: run.accounts,
             sessions: run.sessions,
             duration_s: rounded(seconds),
+            worked_s: rounded(worked),
             acquires: stats.acquires,
             acquires_failed: tally.acquires_failed.load(Ordering::Relaxed),
             calls: tally.calls(),
@@ -214,6 +219,7 @@ impl Summary {
             resting_before: run.resting_before,
             dials_failed: stats.dials_failed,
             key_violations: run.key_violations,
+            key_duplicated: run.key_duplicated,
             seed: run.seed,
         }
     }
@@ -233,6 +239,23 @@ impl Summary {
             0 => self.quarantines.to_string(),
             before => format!("{}, and {before} sessions from before", self.quarantines),
         }
+    }
+
+    /// How often a key was on two connections. Where nobody has seen that, and sessions were told so
+    /// all the same, a fault was injected.
+    fn violations_told(&self) -> String {
+        match (self.key_violations, self.key_duplicated) {
+            (0, told @ 1..) => {
+                format!("0; AUTH_KEY_DUPLICATED was injected, which cost {told} sessions")
+            }
+            (violations, _) => violations.to_string(),
+        }
+    }
+
+    /// How long it was at work, and how long it took to end after that.
+    fn duration_told(&self) -> String {
+        let ending = (self.duration_s - self.worked_s).max(0.0);
+        format!("{:.1} s of work, {ending:.1} s to end (seed {})", self.worked_s, self.seed)
     }
 
     /// Whether the run was as it should be.
@@ -264,9 +287,9 @@ impl fmt::Display for Summary {
         let millis = |micros: u64| micros as f64 / 1000.0;
         for (name, value) in [
             ("accounts", self.sessions_told()),
-            ("duration", format!("{:.1} s (seed {})", self.duration_s, self.seed)),
+            ("duration", self.duration_told()),
             ("acquires", format!("{} got a lease, {} failed", self.acquires, self.acquires_failed)),
-            ("calls", format!("{} ({:.0}/s)", self.calls, self.calls_per_s)),
+            ("calls", format!("{} ({:.0}/s at work)", self.calls, self.calls_per_s)),
             (
                 "failures",
                 format!(
@@ -304,10 +327,56 @@ impl fmt::Display for Summary {
             ("call", format!("p50 {:.3} ms, p99 {:.3} ms", call.p50, call.p99)),
             ("flood waits", self.flood_waits.to_string()),
             ("quarantines", self.quarantines_told()),
-            ("key violations", self.key_violations.to_string()),
+            ("key violations", self.violations_told()),
         ] {
             writeln!(f, "{name:<15} {value}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run() -> Run {
+        Run {
+            accounts: 4,
+            sessions: 7,
+            quarantined_before: 2,
+            resting_before: 0,
+            took: Duration::from_millis(13_200),
+            worked: (Duration::from_secs(8), 800),
+            left: 0,
+            key_violations: 0,
+            key_duplicated: 3,
+            seed: 7,
+        }
+    }
+
+    fn told(run: &Run) -> String {
+        Summary::new(run, &PoolStats::default(), &Tally::new()).to_string()
+    }
+
+    #[test]
+    fn work_and_end_are_told_apart_and_the_rate_is_that_of_the_work() {
+        let told = told(&run());
+        assert!(told.contains("8.0 s of work, 5.2 s to end (seed 7)"), "{told}");
+        assert!(told.contains("(100/s at work)"), "{told}");
+    }
+
+    #[test]
+    fn sessions_out_of_service_are_told_also_those_of_earlier_runs() {
+        assert!(told(&run()).contains("quarantines     0, and 2 sessions from before"));
+    }
+
+    #[test]
+    fn a_violation_that_was_injected_is_not_one_that_was_seen() {
+        let mut run = run();
+        assert!(told(&run).contains("0; AUTH_KEY_DUPLICATED was injected, which cost 3 sessions"));
+        run.key_violations = 3;
+        assert!(told(&run).contains("key violations  3\n"));
+        (run.key_violations, run.key_duplicated) = (0, 0);
+        assert!(told(&run).contains("key violations  0\n"));
     }
 }

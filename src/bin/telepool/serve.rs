@@ -3,6 +3,7 @@
 //! Owns the order of things: everything that can be refused is looked at first, then what
 //! listens starts, then the pool, then the work; the end comes in the opposite order.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,15 +21,16 @@ use tokio::task::JoinSet;
 
 use crate::calls::Mix;
 use crate::failure::{Failure, tell};
+use crate::listen::{Place, place};
 use crate::monitor::Monitor;
 use crate::ownership::Claimed;
 use crate::report::{Run, Summary, Tally};
 use crate::roster::{Roster, keep};
 use crate::sandbox::{Sandbox, SandboxArguments};
-use crate::settings::{Settings, address, time};
+use crate::settings::{Settings, time};
 use crate::signals::{Stop, Stopper};
 use crate::workload::{self, Accounts, Manager, Work, now};
-use crate::{SettingsArguments, files, logs, monitor, ownership, sessions, signals, status};
+use crate::{SettingsArguments, files, logs, ownership, sessions, signals, status};
 
 /// The longest that a call of the workload may take.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -64,9 +66,11 @@ pub(crate) struct ServeArguments {
     /// Prints the summary as one JSON object on standard output.
     #[arg(long)]
     json: bool,
-    /// The loopback address of /metrics and /healthz; port 0 takes a free one.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464", value_parser = address)]
-    listen: SocketAddr,
+    /// Where /metrics, /healthz and /readyz are: a loopback address (port 0 takes a free one), or a
+    /// socket that only this user can reach, as in unix:/run/telepool/metrics.sock.
+    #[arg(long, value_name = "ADDRESS|unix:PATH", default_value = "127.0.0.1:9464",
+        value_parser = place)]
+    listen: Place,
     #[command(flatten)]
     settings: SettingsArguments,
     #[command(flatten)]
@@ -114,7 +118,7 @@ pub(crate) async fn time_is_up(duration: Option<Duration>, mut stop: Stop) {
 }
 
 pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, Failure> {
-    let base = if arguments.sandbox { Settings::for_sandbox() } else { Settings::default() };
+    let base = if arguments.sandbox { Settings::for_sandbox() } else { Settings::for_serve() };
     let settings = arguments.settings.load(base)?;
     let runtime = runtime()?;
     let plan = runtime.block_on(plan(&arguments, &settings))?;
@@ -155,20 +159,21 @@ async fn serve(
     plan: Plan,
     line: &ProgressBar,
 ) -> Result<(telepool::PoolStats, Arc<Tally>, Run), Failure> {
-    let listener = monitor::bind(arguments.listen).await?;
+    let listener = arguments.listen.take().await?;
     let (stopper, stop) = signals::listen()?;
     let Ground { roster, data_centre, telegram, claimed, seed } = ground(arguments, plan).await?;
     let Roster { source, accounts, sessions, groups, state, quarantined } = roster;
     let (quarantined_before, resting_before) = (quarantined.len() as u64, claimed.resting());
-    let ends = if arguments.sandbox { 2 } else { 1 };
-    files::warn_if_few(sessions.min(settings.config().pool.max_connections as usize) * ends);
+    let mut config = settings.config().clone();
+    files::fit(&mut config, sessions, if arguments.sandbox { 2 } else { 1 })?;
+    let patience = config.pool.drain_timeout;
     let account_count = accounts.len();
     let accounts = Arc::new(Accounts::new(accounts));
     let cleared = Arc::clone(&accounts);
     let (duplicated, mut duplicates) = mpsc::unbounded_channel();
     let manager = GrammersManager::new(source, telegram).with_ownership(claimed.ownership());
     let pool = Pool::builder(manager)
-        .config(settings.config().clone())
+        .config(config)
         .seed(seed)
         .on_event(move |event| match event {
             Event::Quarantined { reason: QuarantineReason::KeyDuplicated, .. } => {
@@ -194,16 +199,17 @@ async fn serve(
         data_centre: data_centre.clone(),
         seed,
     };
-    let worked = work_until(arguments, work, line, &stopper, stop).await;
-
+    let worked = work_until(arguments, work, line, (&stopper, stop), patience).await;
     let left = close(&pool, line).await;
     let took = started.elapsed();
-    let mut key_violations = 0;
+    let mut key_duplicated = 0;
     while duplicates.try_recv().is_ok() {
-        key_violations += 1;
+        key_duplicated += 1;
     }
+    let mut key_violations = key_duplicated;
     if let Some(data_centre) = data_centre {
         data_centre.stop().await;
+        // It has seen the keys itself; what clients were told may be a fault that was injected.
         key_violations = data_centre.stats().key_violations;
     }
     let stats = pool.stats();
@@ -220,6 +226,7 @@ async fn serve(
         worked,
         left,
         key_violations,
+        key_duplicated,
         seed,
     };
     Ok((stats, tally, run))
@@ -284,16 +291,17 @@ fn announce(
         ),
         None => eprintln!("telepool: {accounts} accounts, {sessions} sessions"),
     }
-    eprintln!("telepool: metrics on http://{}/metrics; Ctrl-C ends the run", monitor.address());
+    eprintln!("telepool: metrics on {}; Ctrl-C ends the run", monitor.address());
 }
 
-/// Has the work done until the time is up. Answers how long that was, and how many calls were made.
+/// Has the work done until the time is up, and gives the calls under way so long to end. Answers how
+/// long it worked until then, and how many calls were made.
 async fn work_until(
     arguments: &ServeArguments,
     work: Work,
     line: &ProgressBar,
-    stopper: &Stopper,
-    stop: Stop,
+    (stopper, stop): (&Stopper, Stop),
+    patience: Duration,
 ) -> (Duration, u64) {
     let started = now();
     let (pool, tally) = (work.pool.clone(), Arc::clone(&work.tally));
@@ -312,15 +320,29 @@ async fn work_until(
             () = time_is_up(arguments.duration, stop) => {}
         }
         stopper.ask();
-        let worked = (started.elapsed(), tally.calls());
-        line.set_message("the last calls are ending");
-        all_ended(&mut callers).await;
-        worked
+        (started.elapsed(), tally.calls())
     };
-    tokio::select! {
+    let worked = tokio::select! {
         worked = end => worked,
         () = show => unreachable!("BUG: the line is shown for ever"),
+    };
+    line.suspend(|| {
+        eprintln!(
+            "telepool: closing, for at most {} s (pool.drain_timeout); Ctrl-C ends it at once",
+            patience.as_secs_f64(),
+        );
+    });
+    show_now(line, "closing: the last calls are ending");
+    if tokio::time::timeout(patience, all_ended(&mut callers)).await.is_err() {
+        tracing::warn!("{} callers were still busy {patience:?} after the end", callers.len());
+        callers.shutdown().await;
     }
+    worked
+}
+
+fn show_now(line: &ProgressBar, text: impl Into<Cow<'static, str>>) {
+    line.set_message(text);
+    line.tick();
 }
 
 async fn all_ended(callers: &mut JoinSet<()>) {
@@ -337,8 +359,7 @@ async fn show(pool: &Pool<Manager>, tally: &Tally, line: &ProgressBar) {
     loop {
         tokio::time::sleep(status::STEP).await;
         let passed = at.elapsed();
-        line.set_message(status::text(&pool.stats(), tally, calls, passed));
-        line.tick();
+        show_now(line, status::text(&pool.stats(), tally, calls, passed));
         (calls, at) = (tally.calls(), now());
     }
 }
@@ -353,8 +374,7 @@ async fn close(pool: &Pool<Manager>, line: &ProgressBar) -> u64 {
             () = tokio::time::sleep(status::STEP) => {
                 let stats = pool.stats();
                 let open = stats.current_pool_size + stats.current_active_connections;
-                line.set_message(format!("closing: {open} connections are open"));
-                line.tick();
+                show_now(line, format!("closing: {open} connections are open"));
             }
         }
     }

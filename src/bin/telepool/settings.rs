@@ -63,13 +63,24 @@ pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 impl Settings {
-    /// The defaults where no server far away has to be spared: dials need no pacing.
+    /// The defaults of a run. Containers are killed 10 s after they were asked to end, and a call of
+    /// the command takes 5 s at most: a run that waits no longer than this ends by itself, with
+    /// `close_timeout` on top.
+    pub(crate) fn for_serve() -> Self {
+        Self::default().with("serve", &[("pool.drain_timeout", "6")])
+    }
+
+    /// The same where no server far away has to be spared: dials need no pacing.
     pub(crate) fn for_sandbox() -> Self {
-        let mut settings = Self::default();
-        for (key, value) in [("dial.per_second", "2000"), ("dial.handshakes", "64")] {
-            settings.set(key, value, "sandbox").expect("BUG: these are within the limits");
+        let pace = [("dial.per_second", "2000"), ("dial.handshakes", "64")];
+        Self::for_serve().with("sandbox", &pace)
+    }
+
+    fn with(mut self, origin: &str, values: &[(&str, &str)]) -> Self {
+        for (key, value) in values {
+            self.set(key, value, origin).expect("BUG: these are within the limits");
         }
-        settings
+        self
     }
 
     pub(crate) fn config(&self) -> &Config {

@@ -30,6 +30,10 @@ pub(crate) fn bar(length_ms: u64) -> ProgressBar {
     bar
 }
 
+/// The columns that the line leaves free: for the spinner and the time before it, and for the `^C` that
+/// a terminal puts behind it, which would else break the line in two and leave a copy of it behind.
+const FREE: usize = 10;
+
 /// What the line says: numbers now, and the rate since the last time.
 pub(crate) fn text(
     stats: &telepool::PoolStats,
@@ -37,17 +41,59 @@ pub(crate) fn text(
     calls_before: u64,
     passed: Duration,
 ) -> String {
-    let calls = tally.calls();
-    let rate = (calls - calls_before) as f64 / passed.as_secs_f64().max(0.001);
-    let connections = stats.current_pool_size + stats.current_active_connections;
-    // The most important first: a narrow terminal cuts the end off.
-    format!(
-        "{rate:.0} calls/s, {} failed, {} faulted | open {connections} (leased {}), opening {}, \
-         waiting {} | {calls} calls",
-        tally.failed(),
-        tally.faulted(),
-        stats.current_active_connections,
-        stats.current_connecting,
-        stats.waiting,
-    )
+    let rate = (tally.calls() - calls_before) as f64 / passed.as_secs_f64().max(0.001);
+    let open = stats.current_pool_size + stats.current_active_connections;
+    let mut parts = vec![format!("{rate:.0} calls/s"), format!("{} failed", tally.failed())];
+    if tally.faulted() > 0 {
+        parts.push(format!("{} faulted", tally.faulted()));
+    }
+    parts.push(format!("{} waiting", stats.waiting));
+    parts.push(format!("{open} open"));
+    parts.push(format!("{} leased", stats.current_active_connections));
+    parts.push(format!("{} opening", stats.current_connecting));
+    parts.push(format!("{} calls", tally.calls()));
+    let (_, width) = console::Term::stderr().size();
+    fitted(&parts, usize::from(width).saturating_sub(FREE))
+}
+
+/// The parts that find room, the most important of which are the first. None is cut in the middle.
+fn fitted(parts: &[String], room: usize) -> String {
+    let mut text = String::new();
+    for part in parts {
+        let gap = if text.is_empty() { "" } else { ", " };
+        if text.chars().count() + gap.len() + part.chars().count() > room && !text.is_empty() {
+            break;
+        }
+        text.push_str(gap);
+        text.push_str(part);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_narrow_line_leaves_whole_parts_out_and_keeps_room_for_the_rest() {
+        let parts = [
+            "4236 calls/s",
+            "12 failed",
+            "45 waiting",
+            "389 open",
+            "211 leased",
+            "64 opening",
+            "42423 calls",
+        ]
+        .map(str::to_owned);
+        let wide = fitted(&parts, 200);
+        assert_eq!(wide.matches(", ").count(), 6);
+        let at_80 = fitted(&parts, 80 - FREE);
+        assert!(at_80.ends_with("211 leased, 64 opening"), "{at_80}");
+        for room in 0..100 {
+            let text = fitted(&parts, room);
+            assert!(wide.starts_with(&text) && text.starts_with("4236 calls/s"), "{text}");
+            assert!(text.len() <= room.max(12), "{room}: {text}");
+        }
+    }
 }

@@ -59,7 +59,7 @@ fn level(text: &str) -> Result<LevelFilter, String> {
     // As Python has it, and many who come from there.
     let text = if text == "warning" { "warn" } else { &text };
     // The library also reads numbers, in an order that nobody would guess.
-    let level = text.parse().ok().filter(|_| text.chars().all(char::is_alphabetic));
+    let level = text.parse().ok().filter(|_| text.starts_with(char::is_alphabetic));
     level.ok_or_else(|| REMEDY.to_owned())
 }
 

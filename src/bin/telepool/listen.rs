@@ -1,0 +1,186 @@
+//! Where the numbers are served: a loopback address, or a socket in the file system.
+//!
+//! Owns the socket's file: who may reach it, one that a run has left behind, and its end.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use tokio::net::TcpListener;
+
+use crate::failure::Failure;
+
+/// What begins the path of a socket.
+const UNIX: &str = "unix:";
+
+/// Where `--listen` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// A place that is taken.
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix(tokio::net::UnixListener, SocketFile),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "{UNIX}{}", path.display()),
+        }
+    }
+}
+
+/// Reads a place of the command line.
+pub(crate) fn place(text: &str) -> Result<Place, String> {
+    match text.strip_prefix(UNIX) {
+        Some("") => {
+            Err("must name a path after unix:, such as unix:/run/telepool/metrics.sock".into())
+        }
+        Some(path) => Ok(Place::Unix(PathBuf::from(path))),
+        None => crate::settings::address(text).map(Place::Tcp).map_err(|error| {
+            format!("{error}, or a socket such as unix:/run/telepool/metrics.sock")
+        }),
+    }
+}
+
+impl Place {
+    /// Takes the place, before anything else is started.
+    pub(crate) async fn take(&self) -> Result<Listener, Failure> {
+        match self {
+            Self::Tcp(address) if address.ip().is_loopback() => {
+                TcpListener::bind(address).await.map(Listener::Tcp).map_err(|error| {
+                    Failure::refused(format!(
+                        "--listen {address}: {error}: give another port, or 0 for any free one"
+                    ))
+                })
+            }
+            Self::Tcp(address) => Err(Failure::refused(format!(
+                "--listen {address}: only loopback addresses are served, since whoever can read the \
+                 numbers is not asked who they are: use 127.0.0.1 and a proxy that asks; or, to be \
+                 read from outside of a container, --listen unix:/run/telepool/metrics.sock in a folder \
+                 that both sides mount"
+            ))),
+            Self::Unix(path) => take_socket(path),
+        }
+    }
+}
+
+#[cfg(not(unix))]
+fn take_socket(path: &Path) -> Result<Listener, Failure> {
+    Err(Failure::refused(format!(
+        "--listen {UNIX}{}: this system has no such sockets here: use 127.0.0.1 and a port",
+        path.display()
+    )))
+}
+
+#[cfg(unix)]
+fn take_socket(path: &Path) -> Result<Listener, Failure> {
+    use nix::sys::stat::{Mode, umask};
+
+    let shown = format!("--listen {UNIX}{}", path.display());
+    clear_away(path, &shown)?;
+    // Nobody but this user can reach it, from its first moment on: whoever can may read the numbers.
+    let before = umask(Mode::from_bits_truncate(0o177));
+    let bound = tokio::net::UnixListener::bind(path);
+    umask(before);
+    let listener = bound.map_err(|error| {
+        Failure::refused(format!(
+            "{shown}: {error}: give a path of at most 100 bytes, in a folder that is there and that \
+             this user may write to"
+        ))
+    })?;
+    Ok(Listener::Unix(listener, SocketFile::of(path)))
+}
+
+/// Removes a socket that nobody listens on any more, as a run leaves it that was killed. Anything else
+/// stays where it is.
+#[cfg(unix)]
+fn clear_away(path: &Path, shown: &str) -> Result<(), Failure> {
+    use std::io::ErrorKind;
+    use std::os::unix::fs::FileTypeExt as _;
+
+    let Ok(found) = std::fs::symlink_metadata(path) else { return Ok(()) };
+    if !found.file_type().is_socket() {
+        return Err(Failure::refused(format!(
+            "{shown}: there is something that is no socket, which is left alone: give another path"
+        )));
+    }
+    match std::os::unix::net::UnixStream::connect(path) {
+        Ok(_) => Err(Failure::held(format!(
+            "{shown}: another process listens there: end it first, or give another path"
+        ))),
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path).map_err(|error| {
+                Failure::refused(format!(
+                    "{shown}: the socket of a run that has ended cannot be removed: {error}: remove \
+                     it, or give another path"
+                ))
+            })
+        }
+        // It went in between.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Failure::refused(format!(
+            "{shown}: a socket is there, and it cannot be seen whether anybody listens on it: {error}: \
+             remove it, or give another path"
+        ))),
+    }
+}
+
+/// The file of a socket, removed with its owner unless somebody has put another one in its place.
+#[cfg(unix)]
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    place: Option<(u64, u64)>,
+}
+
+#[cfg(unix)]
+impl SocketFile {
+    fn of(path: &Path) -> Self {
+        Self { place: Self::place_of(path), path: path.to_owned() }
+    }
+
+    fn place_of(path: &Path) -> Option<(u64, u64)> {
+        use std::os::unix::fs::MetadataExt as _;
+        std::fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
+    }
+}
+
+#[cfg(unix)]
+impl fmt::Display for SocketFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.path.display())
+    }
+}
+
+#[cfg(unix)]
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if self.place.is_some() && Self::place_of(&self.path) == self.place {
+            // One that stays is cleared away by the next run.
+            std::fs::remove_file(&self.path).ok();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_an_address_or_the_path_of_a_socket_and_prints_as_it_was_written() {
+        for text in ["127.0.0.1:9464", "[::1]:0", "unix:/run/telepool/metrics.sock", "unix:m.sock"]
+        {
+            assert_eq!(place(text).unwrap().to_string(), text);
+        }
+        assert_eq!(place("localhost:1").unwrap().to_string(), "127.0.0.1:1");
+        for text in ["unix:", "9464", "/run/metrics.sock", ""] {
+            assert!(place(text).unwrap_err().contains("unix:/run/telepool"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! `telepool serve` in its surroundings: a socket in the file system, few files, little time to end.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::command::{fresh, run, telepool};
+
+const RUN: [&str; 5] = ["serve", "--sandbox", "--json", "--latency=1ms", "--seed=7"];
+
+/// A run, and what it has said so far.
+struct Run {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    said: String,
+}
+
+impl Run {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        Self { child, stderr, said: String::new() }
+    }
+
+    fn small(more: &[&str]) -> Self {
+        Self::start(telepool(&RUN).args(["--accounts=4", "--concurrency=2"]).args(more))
+    }
+
+    /// Reads on until a line has these words, and answers with it.
+    fn until(&mut self, words: &str) -> String {
+        loop {
+            let mut line = String::new();
+            let length = self.stderr.read_line(&mut line).unwrap();
+            assert!(length > 0, "{words:?} was not said: {}", self.said);
+            self.said.push_str(&line);
+            if line.contains(words) {
+                return line;
+            }
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+    }
+
+    /// Its status, its standard output, and all that it has said.
+    fn end(mut self) -> (Option<i32>, String, String) {
+        let mut stdout = String::new();
+        self.stderr.read_to_string(&mut self.said).unwrap();
+        self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+        (self.child.wait().unwrap().code(), stdout, std::mem::take(&mut self.said))
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn ask(mut stream: impl Read + Write, path: &str) -> String {
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn over(socket: &Path, path: &str) -> String {
+    ask(UnixStream::connect(socket).unwrap(), path)
+}
+
+#[test]
+fn the_numbers_are_served_on_a_socket_that_only_its_user_can_reach() {
+    let socket = fresh("numbers.sock");
+    let place = format!("--listen=unix:{}", socket.display());
+    let mut first = Run::small(&[&place]);
+    let told = first.until("metrics on ");
+    assert!(told.contains(&format!("curl --unix-socket {}", socket.display())), "{told}");
+    let mode = std::fs::metadata(&socket).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(over(&socket, "/metrics").contains("\ntelepool_acquires_total{"));
+    for path in ["/healthz", "/readyz"] {
+        assert!(over(&socket, path).starts_with("HTTP/1.1 200"), "{path}");
+    }
+
+    // Whoever comes second leaves it alone, and is told so.
+    let (code, _, stderr) = run(&[&RUN[..], &[&place]].concat());
+    assert_eq!(code, Some(3), "{stderr}");
+    assert!(stderr.contains("another process listens there"), "{stderr}");
+    assert!(over(&socket, "/healthz").starts_with("HTTP/1.1 200"));
+
+    // One that is killed leaves its socket, and the next run takes its place.
+    first.signal("-KILL");
+    drop(first);
+    assert!(std::fs::symlink_metadata(&socket).unwrap().file_type().is_socket());
+    let mut second = Run::small(&[&place]);
+    second.until("metrics on ");
+    assert!(over(&socket, "/healthz").starts_with("HTTP/1.1 200"));
+    second.signal("-TERM");
+    let (code, _, stderr) = second.end();
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(!socket.exists(), "a run that ends in order removes it");
+}
+
+#[test]
+fn what_is_no_socket_is_never_removed_and_no_other_address_is_served() {
+    let file = fresh("precious");
+    std::fs::write(&file, "precious").unwrap();
+    for (listen, words) in [
+        (format!("unix:{}", file.display()), "something that is no socket"),
+        (format!("unix:{}/x", file.display()), "in a folder that is there"),
+        (format!("unix:/tmp/{}", "x".repeat(200)), "at most 100 bytes"),
+        ("unix:".into(), "must name a path after unix:"),
+        ("0.0.0.0:9464".into(), "--listen unix:/run/telepool/metrics.sock"),
+        ("172.17.0.1:9464".into(), "--listen unix:/run/telepool/metrics.sock"),
+        ("9464".into(), "or a socket such as unix:"),
+    ] {
+        let (code, _, stderr) = run(&[&RUN[..], &["--listen", &listen]].concat());
+        assert_eq!(code, Some(2), "{listen}: {stderr}");
+        assert!(stderr.contains(words), "{listen}: {stderr}");
+    }
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
+    std::fs::remove_file(file).unwrap();
+}
+
+/// The command under a limit of open files, hard and soft.
+fn limited(files: u32, more: &[&str]) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &files.to_string()]);
+    command.arg(env!("CARGO_BIN_EXE_telepool")).args(RUN).args(more);
+    command.env_remove("TELEPOOL_LOG").env_remove("TELEPOOL_LOG_FORMAT");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+#[test]
+fn with_few_files_there_are_fewer_connections_and_everybody_is_served() {
+    let accounts = ["--accounts=300", "--sessions-per-account=1", "--rate=300"];
+    let short = ["--duration=4s", "--listen=127.0.0.1:0"];
+    let mut run = Run::start(&mut limited(120, &[&accounts[..], &short].concat()));
+    let told = run.until("pool.max_connections is ");
+    let (_, rest) = told.split_once("pool.max_connections is ").unwrap();
+    let cap: u64 = rest.split(' ').next().unwrap().parse().unwrap();
+    assert!(told.contains("may open 120 files") && told.contains("instead of 10000"), "{told}");
+    assert!((10..=44).contains(&cap), "two files each, and some for all else: {told}");
+    let address = run.until("metrics on http://");
+    let address = address.split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned();
+    let mut opened = 0;
+    for _ in 0..15 {
+        let numbers = ask(TcpStream::connect(&address).unwrap(), "/metrics");
+        assert!(numbers.contains(&format!("\ntelepool_pool_connections_max {cap}\n")), "{numbers}");
+        opened = numbers.matches("telepool_connection_opens_total{").count();
+        std::thread::sleep(std::time::Duration::from_millis(150));
+    }
+    assert!(opened > 0);
+    let (code, stdout, said) = run.end();
+    assert_eq!(code, Some(0), "{stdout}{said}");
+    let summary: Value = serde_json::from_str(&stdout).unwrap();
+    for none in ["calls_failed", "acquires_failed", "dials_failed", "connections_left"] {
+        assert_eq!(summary[none], 0, "{none}: {stdout}{said}");
+    }
+    assert!(summary["connections_created"].as_u64() > Some(cap), "it was at its cap: {stdout}");
+    assert_eq!(said.matches("pool.max_connections is").count(), 1, "{said}");
+}
+
+#[test]
+fn so_few_files_that_nothing_could_be_opened_are_refused_with_what_to_do() {
+    let run = Run::start(&mut limited(40, &["--accounts=3", "--listen=127.0.0.1:0"]));
+    let (code, stdout, said) = run.end();
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("may open 40 files") && said.contains("ulimit -n"), "{said}");
+    assert!(stdout.is_empty());
+    // And a run that has enough is not bothered.
+    let run = Run::start(&mut limited(
+        120,
+        &["--accounts=3", "--duration=200ms", "--listen=127.0.0.1:0"],
+    ));
+    let (code, _, said) = run.end();
+    assert!(code == Some(0) && !said.contains("max_connections"), "{said}");
+}
+
+#[test]
+fn a_run_that_is_asked_to_end_says_so_and_waits_no_longer_than_a_container_is_given() {
+    // The data centre answers no call: whoever makes one waits for as long as it may.
+    let faults = fresh("silence.toml");
+    std::fs::write(
+        &faults,
+        "[[rule]]\non = \"ping\"\nfault = \"silence\"\n\n[[rule]]\non = \"users.getUsers\"\n\
+         fault = \"silence\"\n\n[[rule]]\non = \"messages.sendMessage\"\nfault = \"silence\"\n",
+    )
+    .unwrap();
+    let path = faults.to_str().unwrap();
+    let wait = "--set=pool.drain_timeout=0.3";
+    let mut run = Run::small(&["--listen=127.0.0.1:0", "--faults", path, wait, "--duration=1s"]);
+    run.until("closing, for at most 0.3 s (pool.drain_timeout)");
+    run.until("callers were still busy 300ms after the end");
+    let (_, stdout, _) = run.end();
+    let summary: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(summary["connections_left"], 0, "{stdout}");
+    assert!(summary["duration_s"].as_f64() > summary["worked_s"].as_f64(), "{stdout}");
+    std::fs::remove_file(faults).unwrap();
+
+    let mut run = Run::small(&["--listen=127.0.0.1:0"]);
+    run.until("metrics on ");
+    run.signal("-TERM");
+    let told = run.until("closing, for at most");
+    assert!(told.contains("at most 6 s"), "10 s, less those of close_timeout and some: {told}");
+    assert_eq!(run.end().0, Some(0));
+}
