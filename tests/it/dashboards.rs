@@ -5,6 +5,7 @@ mod lint;
 mod live;
 mod picture;
 mod promtool;
+mod remedies;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -52,12 +53,17 @@ fn variables(board: &Value) -> impl Iterator<Item = (&str, &str)> {
 
 /// What a service exports: each metric and its type.
 fn exported() -> BTreeMap<String, String> {
+    types(&exported_text())
+}
+
+/// What a service exports, in full.
+fn exported_text() -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let _inside = runtime.enter();
     let pool = Pool::builder(NoopManager::new(1)).build().unwrap();
     let exporter = Prometheus::new(&pool).unwrap();
     exporter.expect_group("default");
-    types(&exporter.render())
+    exporter.render()
 }
 
 /// The metrics of a text in Prometheus' format, and their types.
