@@ -136,11 +136,11 @@ impl Target {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::bench::order::{Response, Way};
 
-    fn figures(way: Way, opened: u64, calls_per_s: f64, peak: Option<u64>) -> Figures {
+    pub(crate) fn figures(way: Way, opened: u64, calls_per_s: f64, peak: Option<u64>) -> Figures {
         let response = Response { p50_ms: 50.0, p99_ms: 99.0, max_ms: 99.0, within: Vec::new() };
         Figures {
             way,

@@ -111,6 +111,7 @@ pub(crate) fn run(arguments: BenchArguments) -> Result<ExitCode, Failure> {
     if let Some(folder) = &arguments.out {
         out::make(folder)?;
     }
+    eprintln!("telepool: this takes {} s, and a little more", arguments.length().as_secs());
     let line = status::bar(millis(arguments.length()));
     logs::start(&line)?;
     files::warn_if_few(arguments.accounts as usize * usize::from(arguments.sessions_per_account));
@@ -264,7 +265,7 @@ impl Bench<'_> {
         let (seen, counted) = (data_centre.connections_total, outcome.opened);
         if seen.abs_diff(counted) > counted / 50 {
             tracing::warn!(
-                "{phase}, {way}: the data centre counts {seen} connections, the way {counted}"
+                "{phase}: {way} counts {counted} connections, and its data centre {seen}"
             );
         }
         Ok(measured)

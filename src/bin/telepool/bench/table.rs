@@ -3,18 +3,57 @@
 use std::fmt::Write as _;
 
 use super::charts::CHARTS;
+use super::claims::{Claim, Verdict};
 use super::results::{Figures, MEASURES, Results, Setting};
 
 /// Cells by row; the first row is the head.
 struct Table(Vec<Vec<String>>);
 
-/// For a terminal.
+/// How many columns a terminal has that nobody has made wider.
+const COLUMNS: usize = 80;
+
+/// For a terminal: what is beside each other in a file stands one below the other.
 pub(super) fn plain(results: &Results) -> String {
-    let mut text = format!("{}\n\n", setting(&results.setting));
+    let mut text = format!("{}\n\n", wrapped(&setting(&results.setting)));
     text += &figures(&results.ways).plain();
-    text += "\n";
-    text += &claims(results).plain();
+    for (head, of) in [
+        (
+            "beside a connection per request",
+            (|it| &it.against_per_request) as fn(&Claim) -> &Verdict,
+        ),
+        ("beside kept clients", |it| &it.against_kept),
+    ] {
+        let mut rows = vec![row(head, ["", "target", ""].map(str::to_owned))];
+        rows.extend(results.claims.iter().map(|claim| {
+            let verdict = of(claim);
+            let cells = [verdict.change(), verdict.target.to_owned(), verdict.word().to_owned()];
+            row(claim.measured.clone(), cells)
+        }));
+        write!(text, "\n{}", Table(rows).plain()).ok();
+    }
+    text += "\nclaimed by the class that telepool replaces:\n";
+    for claim in results.claims.iter().filter(|it| !it.claim.is_empty()) {
+        writeln!(text, "  {}", claim.claim).ok();
+    }
     text
+}
+
+/// The text in lines that a terminal does not break.
+fn wrapped(text: &str) -> String {
+    let (mut told, mut column) = (String::new(), 0);
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if column > 0 && column + 1 + length > COLUMNS {
+            told.push('\n');
+            column = 0;
+        } else if column > 0 {
+            told.push(' ');
+            column += 1;
+        }
+        told.push_str(word);
+        column += length;
+    }
+    told
 }
 
 /// For a file. The charts lie beside it.
@@ -102,5 +141,42 @@ impl Table {
             }
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::claims::{judge, tests::figures as of};
+    use crate::bench::order::Way;
+
+    #[test]
+    fn a_terminal_of_eighty_columns_breaks_no_line_and_nothing_is_left_out() {
+        let ways = [(Way::PerRequest, None), (Way::Kept, Some(123_456)), (Way::Telepool, Some(7))];
+        let ways = ways.map(|(way, peak)| of(way, 1_234_567, 12_345.0, peak));
+        let setting = Setting {
+            version: "0.1.0",
+            processors: 128,
+            accounts: 100_000,
+            sessions_per_account: 64,
+            latency_ms: 50.0,
+            duration_s: 86_400.0,
+            rate: 123_456.0,
+            capacity: 1_234_567.0,
+            callers: 100_000,
+            seed: u64::MAX,
+        };
+        let claims = judge(&ways[0], &ways[1], &ways[2]);
+        let results = Results { setting, ways: ways.into(), claims, problems: Vec::new() };
+        let text = plain(&results);
+        for line in text.lines() {
+            assert!(line.chars().count() <= COLUMNS, "{line}");
+        }
+        for claim in &results.claims {
+            assert!(text.contains(claim.claim), "{}", claim.claim);
+            assert_eq!(text.matches(&claim.measured).count(), 3, "{}: {text}", claim.measured);
+        }
+        assert!(text.contains("reached") && text.contains("beside kept clients"), "{text}");
+        assert!(markdown(&results).contains("to kept clients"), "a file has room");
     }
 }
