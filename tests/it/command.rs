@@ -290,7 +290,7 @@ fn bad_input_is_refused_by_name_before_anything_starts() {
     let taken = taken.local_addr().unwrap().to_string();
     for (arguments, words) in [
         (vec!["serve"], "--sandbox"),
-        (vec!["serve", "--sandbox", "--accounts", "0"], "1..=1000000"),
+        (vec!["serve", "--sandbox", "--accounts", "0"], "from 1 to 1000000"),
         (vec!["serve", "--sandbox", "--latency", "soon"], "250ms"),
         (vec!["serve", "--sandbox", "--faults", "/none"], "none, mixed or a TOML file"),
         (vec!["serve", "--sandbox", "--faults", settings], "unknown field `pool`"),

@@ -214,3 +214,18 @@ fn a_run_that_is_asked_to_end_says_so_and_waits_no_longer_than_a_container_is_gi
     assert!(told.contains("at most 6 s"), "10 s, less those of close_timeout and some: {told}");
     assert_eq!(run.end().0, Some(0));
 }
+
+#[test]
+fn a_run_that_reaches_nobody_says_what_its_last_dial_met() {
+    let faults = fresh("refusing.toml");
+    let rule = "[[rule]]\non = \"connect\"\nfault = \"transport\"\ncode = 404\n";
+    std::fs::write(&faults, rule).unwrap();
+    let path = faults.to_str().unwrap();
+    let run = Run::small(&["--listen=127.0.0.1:0", "--faults", path, "--duration=1s"]);
+    let (code, _, said) = run.end();
+    assert_eq!(code, Some(1), "{said}");
+    let words = "no connection could be opened: the last dial that failed was of ";
+    let told = said.split(words).nth(1).unwrap_or_else(|| panic!("{said}"));
+    assert!(told.contains("key") && !told.contains("reachable?"), "{told}");
+    std::fs::remove_file(faults).unwrap();
+}

@@ -8,6 +8,7 @@ mod crew;
 mod datacenter;
 mod failure;
 mod files;
+mod heard;
 mod listen;
 mod logs;
 mod monitor;

@@ -181,6 +181,8 @@ pub(crate) struct Run {
     pub(crate) key_violations: u64,
     /// The sessions that were quarantined because they were told `AUTH_KEY_DUPLICATED`.
     pub(crate) key_duplicated: u64,
+    /// Whose dial failed last, and why.
+    pub(crate) last_failure: Option<String>,
     pub(crate) seed: u64,
 }
 
@@ -350,6 +352,7 @@ mod tests {
             left: 0,
             key_violations: 0,
             key_duplicated: 3,
+            last_failure: None,
             seed: 7,
         }
     }

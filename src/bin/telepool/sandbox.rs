@@ -11,7 +11,7 @@ use telepool::datacenter::{DataCentre, DataCentreOptions, FaultPlan};
 use telepool::session::SessionRecord;
 
 use crate::failure::Failure;
-use crate::settings::time;
+use crate::settings::{count, time};
 
 /// The first phone number. Numbers that begin so are Telegram's own test numbers, so that none
 /// of them belongs to anybody.
@@ -27,10 +27,10 @@ pub(crate) const SESSIONS_MAX: i64 = 64;
 #[derive(Debug, Args)]
 pub(crate) struct SandboxArguments {
     /// How many accounts the sandbox has [default: 200].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", value_parser = count::<u32>(1..=1_000_000))]
     accounts: Option<u32>,
     /// How many sessions each account has; without it, 1 to 3.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=SESSIONS_MAX))]
+    #[arg(long, value_name = "N", value_parser = count::<u16>(1..=SESSIONS_MAX))]
     sessions_per_account: Option<u16>,
     /// How long the data centre takes to answer [default: 50ms].
     #[arg(long, value_name = "TIME", value_parser = time)]

@@ -12,22 +12,22 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args};
 use indicatif::ProgressBar;
+use telepool::Pool;
 use telepool::datacenter::{DataCentre, FaultPlan};
 use telepool::telegram::{GrammersManager, TelegramSettings};
-use telepool::{Event, Pool, QuarantineReason};
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::calls::Mix;
 use crate::failure::{Failure, tell};
+use crate::heard::Heard;
 use crate::listen::{Place, place};
 use crate::monitor::Monitor;
 use crate::ownership::Claimed;
 use crate::report::{Run, Summary, Tally};
 use crate::roster::{Roster, keep};
 use crate::sandbox::{Sandbox, SandboxArguments};
-use crate::settings::{Settings, time};
+use crate::settings::{Settings, count, time};
 use crate::signals::{Stop, Stopper};
 use crate::workload::{self, Accounts, Manager, Work, now};
 use crate::{SettingsArguments, files, logs, ownership, sessions, signals, status};
@@ -53,12 +53,12 @@ pub(crate) struct ServeArguments {
     #[arg(long, conflicts_with = "sandbox")]
     without_locks: bool,
     /// How many callers acquire at the same time.
-    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, default_value_t = 256, value_parser = count::<u32>(1..=100_000))]
     concurrency: u32,
     /// How many calls are made in a second; 0 makes as many as the callers can. With --sessions
     /// all calls are pings, and 0 makes none: each account's first connection is opened, no more.
     #[arg(long, default_value_t = 0, allow_negative_numbers = true,
-        value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
+        value_parser = count::<u32>(0..=10_000_000))]
     rate: u32,
     /// How long to run; without it, until Ctrl-C.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = time)]
@@ -120,6 +120,9 @@ pub(crate) async fn time_is_up(duration: Option<Duration>, mut stop: Stop) {
 pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, Failure> {
     let base = if arguments.sandbox { Settings::for_sandbox() } else { Settings::for_serve() };
     let settings = arguments.settings.load(base)?;
+    if let Some(doubt) = settings.doubt() {
+        eprintln!("telepool: {doubt}");
+    }
     let runtime = runtime()?;
     let plan = runtime.block_on(plan(&arguments, &settings))?;
     let line = status::line();
@@ -142,9 +145,12 @@ pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, Failure> {
              was over before they had"
         );
     } else if summary.reached_nobody() {
+        let why = run.last_failure.as_deref().map_or_else(
+            || "no dial has ended: is the data centre reachable?".to_owned(),
+            |why| format!("the last dial that failed was of {why}"),
+        );
         eprintln!(
-            "telepool: no connection could be opened: is the data centre reachable? \
-             TELEPOOL_LOG=info tells of each dial"
+            "telepool: no connection could be opened: {why} (TELEPOOL_LOG=info tells of each dial)"
         );
     }
     for example in tally.examples() {
@@ -169,20 +175,13 @@ async fn serve(
     let patience = config.pool.drain_timeout;
     let account_count = accounts.len();
     let accounts = Arc::new(Accounts::new(accounts));
-    let cleared = Arc::clone(&accounts);
-    let (duplicated, mut duplicates) = mpsc::unbounded_channel();
+    let heard = Arc::new(Heard::new(Arc::clone(&accounts)));
+    let hears = Arc::clone(&heard);
     let manager = GrammersManager::new(source, telegram).with_ownership(claimed.ownership());
     let pool = Pool::builder(manager)
         .config(config)
         .seed(seed)
-        .on_event(move |event| match event {
-            Event::Quarantined { reason: QuarantineReason::KeyDuplicated, .. } => {
-                // Nobody counts any more once the run is over.
-                duplicated.send(()).ok();
-            }
-            Event::Cleared { account, .. } => cleared.remember(*account),
-            _ => {}
-        })
+        .on_event(move |event| hears.hear(event))
         .build()
         .map_err(|error| Failure::refused(error.to_string()))?;
     let monitor = Monitor::start(listener, &pool, groups)?;
@@ -202,10 +201,7 @@ async fn serve(
     let worked = work_until(arguments, work, line, (&stopper, stop), patience).await;
     let left = close(&pool, line).await;
     let took = started.elapsed();
-    let mut key_duplicated = 0;
-    while duplicates.try_recv().is_ok() {
-        key_duplicated += 1;
-    }
+    let key_duplicated = heard.duplicated();
     let mut key_violations = key_duplicated;
     if let Some(data_centre) = data_centre {
         data_centre.stop().await;
@@ -227,6 +223,7 @@ async fn serve(
         left,
         key_violations,
         key_duplicated,
+        last_failure: heard.last_failure(),
         seed,
     };
     Ok((stats, tally, run))

@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
 use telepool::session::DataCentres;
 use telepool::telegram::TelegramSettings;
-use telepool::{Config, Setting, parse_time};
+use telepool::{Config, ConfigError, Setting, parse_time};
 
 const PREFIX: &str = "TELEPOOL_";
 
@@ -56,6 +57,19 @@ pub(crate) fn time(text: &str) -> Result<Duration, String> {
     parse_time(text).ok_or_else(|| "must be seconds, or a time such as 250ms, 30s, 5m".to_owned())
 }
 
+/// Reads a number of the command line.
+pub(crate) fn count<T: TryFrom<i64>>(
+    range: RangeInclusive<i64>,
+) -> impl Fn(&str) -> Result<T, String> + Clone {
+    move |text| {
+        let number = text.trim().parse().ok().filter(|number| range.contains(number));
+        number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| {
+            let (least, most) = (range.start(), range.end());
+            format!("must be a whole number from {least} to {most}, in digits alone, such as 1000")
+        })
+    }
+}
+
 /// Reads an address of the command line.
 pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     let text = text.replace("localhost:", "127.0.0.1:");
@@ -91,6 +105,19 @@ impl Settings {
         &self.data_centres
     }
 
+    /// What somebody has set, and what will have no effect.
+    pub(crate) fn doubt(&self) -> Option<String> {
+        let pool = &self.config.pool;
+        let is_set = self.origins.contains_key("pool.check_after_idle");
+        (is_set && pool.check_after_idle >= pool.max_idle_time).then(|| {
+            format!(
+                "pool.check_after_idle = {:?} is not below pool.max_idle_time = {:?}: connections are \
+                 closed before they are checked",
+                pool.check_after_idle, pool.max_idle_time
+            )
+        })
+    }
+
     pub(crate) fn redial_after_loss(&self) -> Duration {
         self.redial_after_loss
     }
@@ -99,7 +126,13 @@ impl Settings {
         match key.split_once('.') {
             Some((DATA_CENTRES, number)) => self.set_data_centre(number, value),
             _ if key == REDIAL_AFTER_LOSS => self.set_redial_after_loss(value),
-            _ => self.config.set(key, value).map_err(|error| error.to_string()),
+            _ => self.config.set(key, value).map_err(|error| match error {
+                // The library does not know what only the command has.
+                ConfigError::UnknownKey { suggestion: None, .. } => {
+                    format!("{error}, and of the command also telegram and {DATA_CENTRES}")
+                }
+                error => error.to_string(),
+            }),
         }
         .map_err(|error| format!("{origin}: {error}"))?;
         self.origins.insert(key.to_owned(), origin.to_owned());
@@ -162,7 +195,9 @@ pub(crate) fn load(
 }
 
 fn merge_file(settings: &mut Settings, text: &str, origin: &str) -> Result<(), String> {
-    let table: toml::Table = text.parse().map_err(|error| format!("{origin}: {error}"))?;
+    let table: toml::Table = text.parse().map_err(|error| {
+        format!("{origin}: {error}a configuration is TOML, as `telepool config` prints one")
+    })?;
     let mut read = BTreeMap::new();
     for (section, values) in &table {
         let Some(values) = values.as_table() else {
@@ -239,7 +274,10 @@ impl fmt::Display for Settings {
             let origin = self.origins.get(&format!("{DATA_CENTRES}.{number}"));
             let origin = origin.map_or("default", String::as_str);
             let text = format!("{number} = \"{address}\"");
-            writeln!(f, "{text:<44} # where sessions without an address connect ({origin})")?;
+            writeln!(
+                f,
+                "{text:<44} # where sessions without an address connect, and downloads go ({origin})"
+            )?;
         }
         Ok(())
     }
@@ -295,6 +333,16 @@ mod tests {
     }
 
     #[test]
+    fn a_number_that_is_none_is_told_what_it_may_be() {
+        let read = count::<u32>(1..=100_000);
+        assert_eq!((read("1000"), read(" 7 ")), (Ok(1000), Ok(7)));
+        for text in ["1k", "1-3", "", "0", "100001", "-1", "1e3", "99999999999999999999"] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains("a whole number from 1 to 100000"), "{text}: {error}");
+        }
+    }
+
+    #[test]
     fn data_centres_have_a_table_of_their_own() {
         let file = "[data_centres]\n2 = \"127.0.0.1:1\"\n9 = \"127.0.0.1:9\"";
         let settings = merged(file, &[], &["data_centres.2=127.0.0.1:2"]).unwrap();
@@ -305,6 +353,15 @@ mod tests {
         for file in ["[data_centres]\n0 = \"127.0.0.1:1\"", "[data_centres]\n1 = \"here\""] {
             assert!(merged(file, &[], &[]).unwrap_err().contains("file: data_centres."));
         }
+    }
+
+    #[test]
+    fn a_check_that_never_comes_is_doubted_where_somebody_has_asked_for_it() {
+        let doubt = |flags: &[&str]| merged("", &[], flags).unwrap().doubt();
+        let told = doubt(&["pool.check_after_idle=60", "pool.max_idle_time=5"]).unwrap();
+        assert!(told.contains("pool.check_after_idle = 60s is not below pool.max_idle_time = 5s"));
+        assert_eq!(doubt(&["pool.max_idle_time=5"]), None, "the default follows nobody");
+        assert_eq!(doubt(&["pool.check_after_idle=4", "pool.max_idle_time=5"]), None);
     }
 
     #[test]
@@ -323,6 +380,11 @@ mod tests {
             ("[pool]\nmax_connections = true", "must be a number"),
             ("max_connections = 5", "outside a section"),
             ("[pool", "file:"),
+            (
+                "pool:\n  max_connections: 5\n",
+                "a configuration is TOML, as `telepool config` prints one",
+            ),
+            ("[database]\nurl = 5", "and of the command also telegram and data_centres"),
         ] {
             let error = merged(file, &[], &[]).unwrap_err();
             assert!(error.contains(words) && error.contains("file"), "{error}");

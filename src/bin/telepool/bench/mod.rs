@@ -33,7 +33,7 @@ use crate::failure::{Failure, tell};
 use crate::sandbox::{ACCOUNTS, LATENCY, SESSIONS_MAX};
 use crate::scale::{self, ScaleArguments};
 use crate::serve::runtime;
-use crate::settings::time;
+use crate::settings::{count, time};
 use crate::signals::{self, Stop};
 use crate::{files, logs, out, status};
 use lab::{Lab, Measured, World};
@@ -67,25 +67,25 @@ pub(crate) struct BenchArguments {
     duration: Duration,
     /// Calls a second of the open loop; without it, half of what a connection per request sustains.
     #[arg(long, conflicts_with = "scale", value_name = "N",
-        value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        value_parser = count::<u32>(1..=100_000))]
     rate: Option<u32>,
     /// What the calls are drawn from.
     #[arg(long, conflicts_with = "scale", value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
     /// How many accounts there are.
     #[arg(long, conflicts_with = "scale", value_name = "N", default_value_t = ACCOUNTS,
-        value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        value_parser = count::<u32>(1..=10_000))]
     accounts: u32,
     /// How many sessions each of them has.
     #[arg(long, conflicts_with = "scale", value_name = "N", default_value_t = 3,
-        value_parser = clap::value_parser!(u16).range(1..=SESSIONS_MAX))]
+        value_parser = count::<u16>(1..=SESSIONS_MAX))]
     sessions_per_account: u16,
     /// How long the data centre takes to answer [default: 50ms].
     #[arg(long, conflicts_with = "scale", value_name = "TIME", value_parser = time)]
     latency: Option<Duration>,
     /// How many callers the closed loop has.
     #[arg(long, conflicts_with = "scale", value_name = "N", default_value_t = 256,
-        value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        value_parser = count::<u32>(1..=100_000))]
     callers: u32,
     /// Writes the results as JSON and Markdown, and charts of them, into this folder.
     #[arg(long, value_name = "DIR")]

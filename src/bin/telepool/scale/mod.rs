@@ -28,13 +28,14 @@ use indicatif::ProgressBar;
 use crate::crew::{Crew, DataCentre, Wanted};
 use crate::failure::{Failure, tell};
 use crate::serve::runtime;
+use crate::settings::count;
 use crate::signals::{self, Stop};
 use crate::status;
 use part::Part;
 use report::Report;
 
 /// An account takes up to three connections, and a pool has at most a million.
-const SIZE_MAX: u64 = 300_000;
+const SIZE_MAX: i64 = 300_000;
 /// More connections than one address can have to another.
 const CONNECTIONS_MAX: i64 = 60_000;
 const MILLION: i64 = 1_000_000;
@@ -46,17 +47,17 @@ pub(crate) struct ScaleArguments {
     /// With --scale: how many accounts, one measurement for each number.
     #[arg(long, requires = "scale", value_name = "N,..", value_delimiter = ',',
         default_values_t = [100, 1_000, 10_000, 100_000],
-        value_parser = clap::value_parser!(u64).range(10..=SIZE_MAX))]
+        value_parser = count::<u64>(10..=SIZE_MAX))]
     sizes: Vec<u64>,
     /// With --scale: how many connections to open with the real client, to a data centre on this
     /// machine.
     #[arg(long, requires = "scale", value_name = "N", default_value_t = 5_000,
-        value_parser = clap::value_parser!(u32).range(1..=CONNECTIONS_MAX))]
+        value_parser = count::<u32>(1..=CONNECTIONS_MAX))]
     connections: u32,
     /// With --scale: how many accounts to create and collect, and how many connections to let expire
     /// at once.
     #[arg(long, requires = "scale", value_name = "N", default_value_t = 1_000_000,
-        value_parser = clap::value_parser!(u32).range(1_000..=MILLION))]
+        value_parser = count::<u32>(1_000..=MILLION))]
     million: u32,
     /// Measures one part, in a process that this command has started.
     #[arg(long, requires = "scale", hide = true)]
