@@ -201,6 +201,7 @@ fn expected(error: &InvokeError) {
                 | AcquireError::Closed { .. }
                 | AcquireError::Draining { .. }
                 | AcquireError::Quarantined { .. }
+                | AcquireError::Resting { .. }
                 | AcquireError::NoMember
         ),
         InvokeError::Call(error) => matches!(
