@@ -236,6 +236,11 @@ impl<M: Manager> Entry<M> {
             .map(|it| Errand::Close(Arc::clone(self), it))
             .chain(orders.drain.into_iter().map(|it| self.drain_errand(&it)))
             .chain(orders.watch.map(|at| Errand::Watch(Arc::downgrade(self), at)))
+            .chain(
+                orders
+                    .look
+                    .map(|at| Errand::Look(Arc::downgrade(self), self.shared.clock.instant_of(at))),
+            )
             .chain(orders.dial.into_iter().map(|order| {
                 self.shared.occupancy.occupy();
                 Errand::Dial(Arc::clone(self), order)

@@ -142,6 +142,14 @@ impl Health {
         waiting.fold(0, |bits, (slot, _)| bits | 1 << slot)
     }
 
+    /// When the first of these sessions (as bits) may be dialled that may not yet.
+    pub(crate) fn first_deferral(&self, slots: u64, now: Tick) -> Option<Tick> {
+        let deferred = self.record.as_ref().map_or(&[][..], |record| &record.deferred);
+        let meant =
+            deferred.iter().filter(|(slot, until)| slots & (1 << slot) != 0 && *until > now);
+        meant.map(|(_, until)| *until).min()
+    }
+
     /// Lets a method rest. A shorter rest never shortens a longer one.
     pub(crate) fn cool_down(&mut self, key: u32, until: Tick, now: Tick) {
         let cooldowns = &mut self.record().cooldowns;
@@ -233,6 +241,8 @@ mod tests {
         health.defer(2, 60);
         assert_eq!([health.deferred(59), health.deferred(60), health.deferred(100)], [0b101, 1, 0]);
         assert_eq!((health.unready(), health.barred()), (None, 0));
+        assert_eq!(health.first_deferral(0b111, 0), Some(60));
+        assert_eq!((health.first_deferral(1, 60), health.first_deferral(4, 60)), (Some(100), None));
     }
 
     #[test]

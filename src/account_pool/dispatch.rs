@@ -41,6 +41,8 @@ pub(crate) struct Core<C, E> {
     /// the one before it, so that a deadline is told once however many earlier ones come and go.
     pub(super) watches: SmallVec<[Instant; 1]>,
     pub(super) health: Health,
+    /// When the pool was told to look again, the end of time if it was not.
+    pub(super) look_at: Tick,
     /// Failed dials since the last good connection.
     pub(super) failures: u32,
 }
@@ -61,6 +63,7 @@ impl<C, E> Core<C, E> {
             last_dial_error: None,
             watches: SmallVec::new(),
             health: Health::new(slots),
+            look_at: Tick::MAX,
         }
     }
 
@@ -199,6 +202,7 @@ impl<C, E> AccountPool<C, E> {
             let wanted = core.line.fresh() + core.line.plain().div_ceil(leases);
             self.order_dials(body, core, wanted, now, orders);
             self.make_room_for_fresh(body, core, orders);
+            self.foresee_dials(body, core, wanted, now, orders);
         }
         self.settle_shrink(core);
         self.settle_wait(core);
@@ -250,6 +254,39 @@ impl<C, E> AccountPool<C, E> {
             let Some(order) = self.take_slot(body, core, now, Purpose::Line) else { return };
             orders.dial.push(order);
         }
+    }
+
+    /// Has the line looked at again when a session may be dialled that somebody wants, and that must
+    /// wait. Nothing else may happen until then.
+    fn foresee_dials(
+        &self,
+        body: &Body<C, E>,
+        core: &mut Core<C, E>,
+        wanted: usize,
+        now: Tick,
+        orders: &mut Orders<C>,
+    ) {
+        if core.dialing as usize >= wanted || body.permits.free() == 0 {
+            return;
+        }
+        let usable = core.vacant & !core.health.barred();
+        let look = core.health.first_deferral(usable, now).filter(|look| *look < core.look_at);
+        if let Some(look) = look {
+            core.look_at = look;
+            orders.look = Some(look);
+        }
+    }
+
+    /// The time of a look has come.
+    pub(crate) fn look(&self, now: Tick) -> Orders<C> {
+        let body = self.body();
+        let mut orders = Orders::none();
+        let mut core = body.core.lock();
+        if core.look_at <= now {
+            core.look_at = Tick::MAX;
+        }
+        self.dispatch(body, &mut core, now, &mut orders);
+        orders
     }
 
     /// Takes a vacant slot and a permit for a dial.

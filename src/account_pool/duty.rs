@@ -45,6 +45,8 @@ pub(crate) struct Orders<C> {
     pub(crate) void: Void<C>,
     /// Ask for expired waiters at this time.
     pub(crate) watch: Option<Instant>,
+    /// Look again at this tick who can be served: a session may be dialled then.
+    pub(crate) look: Option<Tick>,
     /// The lease that this step gave back was of a connection that takes no more leases. To be
     /// counted; nothing is left to do for it.
     pub(crate) ended: bool,
@@ -63,6 +65,7 @@ impl<C> Orders<C> {
             drain: Vec::new(),
             void: Void::new(),
             watch: None,
+            look: None,
             ended: false,
             stir: false,
             cleared: false,
@@ -84,6 +87,7 @@ impl<C> Orders<C> {
             && self.close.is_empty()
             && self.drain.is_empty()
             && self.watch.is_none()
+            && self.look.is_none()
             && !self.stir
     }
 }

@@ -13,7 +13,7 @@ use crate::error::DialError;
 use crate::manager::Manager;
 
 /// Work for the worker. The queue has no bound of its own: a connection has at most one errand
-/// of each kind in it, an account at most one watch.
+/// of each kind in it, an account at most one watch and one look.
 pub(crate) enum Errand<M: Manager> {
     /// Open a connection.
     Dial(Arc<Entry<M>>, DialOrder),
@@ -24,6 +24,8 @@ pub(crate) enum Errand<M: Manager> {
     Drain(Weak<Entry<M>>, Weak<Connection<M::Connection>>),
     /// Ask an account for expired waiters.
     Watch(Weak<Entry<M>>, Instant),
+    /// Look again who of an account can be served.
+    Look(Weak<Entry<M>>, Instant),
     /// Dial a session that the server did not know, to see whether it does now.
     Probe(Weak<Entry<M>>, u16, Instant),
     /// Ask whether the session of a connection is still any good, unless that has shown within a time.
@@ -35,7 +37,9 @@ impl<M: Manager> Errand<M> {
     pub(crate) fn is_alive(&self) -> bool {
         match self {
             Self::Dial(..) | Self::Close(..) => true,
-            Self::Watch(entry, _) | Self::Probe(entry, ..) => entry.strong_count() > 0,
+            Self::Watch(entry, _) | Self::Look(entry, _) | Self::Probe(entry, ..) => {
+                entry.strong_count() > 0
+            }
             Self::Drain(_, connection) | Self::Prove(_, connection, _) => {
                 connection.strong_count() > 0
             }
@@ -47,6 +51,7 @@ impl<M: Manager> Errand<M> {
         let entry = match &self {
             Self::Dial(entry, _) | Self::Close(entry, _) => Some(Arc::clone(entry)),
             Self::Watch(entry, _)
+            | Self::Look(entry, _)
             | Self::Probe(entry, ..)
             | Self::Drain(entry, _)
             | Self::Prove(entry, ..) => entry.upgrade(),
@@ -76,7 +81,7 @@ impl<M: Manager> Errand<M> {
                 (Some(entry), Some(connection)) => entry.pool.force(&connection),
                 _ => Orders::none(),
             },
-            Self::Probe(..) | Self::Prove(..) => Orders::none(),
+            Self::Look(..) | Self::Probe(..) | Self::Prove(..) => Orders::none(),
             // Nobody is left to dial, or to tell a waiter that its time is up.
             Self::Watch(entry, _) => {
                 entry.upgrade().map_or_else(Orders::none, |entry| entry.pool.refuse_line())

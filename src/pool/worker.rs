@@ -197,7 +197,7 @@ fn begin<M: Manager>(
             let at = now() + entry.shared.config().pool.drain_timeout;
             timers.push(at, errand);
         }
-        Errand::Watch(_, at) | Errand::Probe(_, _, at) => {
+        Errand::Watch(_, at) | Errand::Look(_, at) | Errand::Probe(_, _, at) => {
             timers.push(at, errand);
         }
     }
@@ -214,6 +214,12 @@ fn fire<M: Manager>(timer: Timer<M>, now: Instant) {
         Errand::Watch(entry, _) => {
             if let Some(entry) = entry.upgrade() {
                 let orders = entry.pool.expire_waiters(now);
+                entry.carry_out(orders);
+            }
+        }
+        Errand::Look(entry, _) => {
+            if let Some(entry) = entry.upgrade() {
+                let orders = entry.pool.look(entry.shared.clock.tick());
                 entry.carry_out(orders);
             }
         }

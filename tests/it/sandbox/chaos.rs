@@ -300,6 +300,10 @@ fn is_flood(error: &AcquireError<TelegramError>) -> bool {
     matches!(error, TelegramError::Rpc { code: 420, .. })
 }
 
+fn is_unreachable(error: &AcquireError<TelegramError>) -> bool {
+    matches!(error, AcquireError::Dial(DialError::Unreachable { .. }))
+}
+
 /// Every session of every account can be leased at once: no slot and no permit was lost.
 async fn everything_serves(pool: &World, cast: &Cast) {
     pool.reconfigure(calm_config()).unwrap();
@@ -313,6 +317,12 @@ async fn everything_serves(pool: &World, cast: &Cast) {
         let mut leases = Vec::new();
         for slot in 0..slots {
             let mut lease = pool.acquire(account).await;
+            // An address that was down is tried again after a pause, and refuses until then.
+            let patience = Instant::now() + Duration::from_secs(60);
+            while lease.as_ref().is_err_and(is_unreachable) && Instant::now() < patience {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                lease = pool.acquire(account).await;
+            }
             // A flood on the login outlasts the faults; the account waits for its end by itself.
             if lease.as_ref().is_err_and(is_flood) {
                 lease = pool.acquire(account).await;
