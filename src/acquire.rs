@@ -5,6 +5,7 @@
 
 mod courtesy;
 mod proof;
+mod report;
 
 use std::fmt;
 use std::future::Future;
@@ -14,19 +15,22 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::time::Sleep;
 use tracing::Span;
 use tracing::level_filters::LevelFilter;
 
 use self::courtesy::{is_courteous, owes_a_turn};
 pub(crate) use self::proof::prove_in_use;
 use self::proof::{needs_check, prove};
+use self::report::timeout_report;
 use crate::account_pool::{CloseReason, Connection, Refusal, Source, Take, Waiter};
 use crate::clock::{Instant, now};
 use crate::entry::Entry;
-use crate::error::{AcquireError, Stage, WaitTimeout};
+use crate::error::{AcquireError, DialError, Stage};
 use crate::lease::{Home, Lease};
 use crate::manager::Manager;
 use crate::pool::Account;
+use crate::runtime::timer_elsewhere;
 use crate::stats::AcquireEnd;
 use crate::sync::thread_number;
 
@@ -35,7 +39,8 @@ type Proof = Pin<Box<dyn Future<Output = bool> + Send>>;
 enum Step<M: Manager, H: Home<M>> {
     /// Not begun; or over, if the home is gone.
     Start,
-    Waiting(Arc<Waiter<M::Connection, M::Error>>),
+    /// In line; with a timer, if nobody else tells in time that the patience is over.
+    Waiting(Arc<Waiter<M::Connection, M::Error>>, Option<Pin<Box<Sleep>>>),
     /// A connection was leased that takes more than a look.
     Found(Arc<Connection<M::Connection>>, Source),
     /// The connection was idle for long and is being checked.
@@ -132,20 +137,48 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
         let clock = &entry.shared.clock;
         let began = self.started.expect("BUG: a deadline has a beginning");
         let tick = if is_first { clock.tick_at(began) } else { clock.tick() };
+        if entry.shared.errands.is_closed() {
+            return Next::Over(Err(self.refuse(Refusal::Closed)));
+        }
         let waiter = Waiter::new(self.fresh, began, deadline, Some(context.waker().clone()));
-        match entry.pool.join_line(&waiter, front, tick) {
+        let joined = entry.pool.join_line(&waiter, front, tick);
+        let timer = |entry: &Entry<M>| timer_elsewhere(&entry.shared.runtime, deadline?);
+        match joined {
             Ok(None) => {
-                self.step = Step::Waiting(waiter);
-                Next::Later
+                let timer = timer(entry);
+                self.step = Step::Waiting(waiter, timer);
+                if self.has_timer() { Next::On } else { Next::Later }
             }
             Ok(Some(orders)) => {
                 // First of all somebody has to own the place in line.
-                self.step = Step::Waiting(waiter);
+                self.step = Step::Waiting(waiter, None);
                 self.entry().carry_out(orders);
+                let made = timer(self.entry());
+                if let Step::Waiting(_, timer) = &mut self.step {
+                    *timer = made;
+                }
                 Next::On
             }
             Err(refusal) => Next::Over(Err(self.refuse(refusal))),
         }
+    }
+
+    fn has_timer(&self) -> bool {
+        matches!(self.step, Step::Waiting(_, Some(_)))
+    }
+
+    /// The patience is over, and nobody has said so: the pool's runtime is not driven.
+    #[cold]
+    fn give_up(&mut self) -> Next<M, H> {
+        let Step::Waiting(waiter, _) = std::mem::replace(&mut self.step, Step::Done) else {
+            unreachable!("BUG: only who waits gives up")
+        };
+        let entry = self.entry();
+        let _stir = Stir(entry);
+        if let Some(connection) = entry.pool.leave_line(&waiter) {
+            entry.give_back(connection);
+        }
+        Next::Over(Err(self.time_out(None)))
     }
 
     /// A connection that is free now and needs no more than a look, with its count of uses.
@@ -247,6 +280,12 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
         let entry = self.entry();
         let account = entry.pool.account();
         let (end, error) = match refusal {
+            Refusal::Closed if entry.has_outlived_its_runtime() => {
+                (AcquireEnd::Closed, AcquireError::RuntimeEnded)
+            }
+            Refusal::Dial(DialError::Aborted) if entry.has_outlived_its_runtime() => {
+                (AcquireEnd::Closed, AcquireError::RuntimeEnded)
+            }
             Refusal::Closed => {
                 let stage = if self.waited { Stage::Wait } else { Stage::Lookup };
                 (AcquireEnd::Closed, AcquireError::Closed { stage })
@@ -272,8 +311,12 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
     /// One step further.
     fn advance(&mut self, context: &mut Context<'_>) -> Next<M, H> {
         match &mut self.step {
-            Step::Waiting(waiter) => {
-                let Poll::Ready(served) = waiter.poll(context) else { return Next::Later };
+            Step::Waiting(waiter, timer) => {
+                let Poll::Ready(served) = waiter.poll(context) else {
+                    let is_over =
+                        timer.as_mut().is_some_and(|it| it.as_mut().poll(context).is_ready());
+                    return if is_over { self.give_up() } else { Next::Later };
+                };
                 self.step = Step::Done;
                 match served {
                     Ok((connection, source)) => match self.inspect(connection, source) {
@@ -326,37 +369,6 @@ struct Stir<'a, M: Manager>(&'a Entry<M>);
 impl<M: Manager> Drop for Stir<'_, M> {
     fn drop(&mut self) {
         self.0.stirred.notify_waiters();
-    }
-}
-
-fn timeout_report<M: Manager>(
-    entry: &Entry<M>,
-    started: Option<Instant>,
-    stage: Option<Stage>,
-) -> WaitTimeout {
-    let shared = &entry.shared;
-    let tick = shared.clock.tick();
-    let stats = entry.pool.stats(tick, Duration::ZERO);
-    let oldest = entry.pool.oldest_lease();
-    let small = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
-    WaitTimeout {
-        account: entry.pool.account(),
-        stage: stage.unwrap_or(if stats.total_connections == 0 {
-            Stage::Dial
-        } else {
-            Stage::Wait
-        }),
-        waited: started.map(|at| now().saturating_duration_since(at)).unwrap_or_default(),
-        leases: small(stats.leases),
-        max_connections: stats.max_connections,
-        waiting: small(stats.waiting),
-        oldest_lease_age: oldest.map(|(at, _)| Duration::from_millis(tick.saturating_sub(at))),
-        oldest_lease_site: oldest.and_then(|(_, site)| site),
-        last_dial_error: entry.pool.last_dial_error(),
-        pool_cap: shared
-            .budget
-            .is_full()
-            .then(|| u32::try_from(shared.budget.cap()).unwrap_or(u32::MAX)),
     }
 }
 
@@ -455,7 +467,7 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
     #[cold]
     fn leave(&mut self) {
         match std::mem::replace(&mut self.step, Step::Done) {
-            Step::Waiting(waiter) => {
+            Step::Waiting(waiter, _) => {
                 let entry = self.entry();
                 entry.counters().count_acquire(AcquireEnd::Cancelled);
                 let _stir = Stir(entry);
@@ -483,7 +495,7 @@ impl<M: Manager, H: Home<M>> fmt::Debug for Acquire<M, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let step = match &self.step {
             Step::Start => "start",
-            Step::Waiting(_) => "waiting",
+            Step::Waiting(..) => "waiting",
             Step::Found(..) => "found",
             Step::Checking(..) => "checking",
             Step::Over(_) => "over",

@@ -4,6 +4,7 @@
 //! may be dropped on any thread, with or without a runtime.
 
 mod errand;
+mod quarantine;
 mod stirred;
 
 use std::panic::Location;
@@ -13,10 +14,9 @@ use std::time::Duration;
 use tokio::sync::mpsc::error::SendError;
 
 use crate::account_pool::{
-    AccountPool, CloseReason, Connection, Orders, Pressure, Probe, SLOTS_MAX, Wakers,
+    AccountPool, CloseReason, Connection, Orders, Pressure, SLOTS_MAX, Wakers,
 };
 use crate::caught::{asked, harmless, text_of};
-use crate::clock::now;
 pub(crate) use crate::entry::errand::Errand;
 use crate::entry::stirred::Stirred;
 use crate::events::Event;
@@ -26,9 +26,6 @@ use crate::registry::Marks;
 use crate::shared::Shared;
 use crate::stats::{AccountEnd, GroupCounters, Measure};
 use crate::sync::Ordering;
-
-/// How often a quarantine is told anew because it changed while it was told.
-const LATCHES_MAX: usize = 16;
 
 /// One account, its engine and its ground. What each acquire looks at comes first; it is dropped in
 /// that order, the ground before connections of which some entry may be left.
@@ -90,6 +87,12 @@ impl<M: Manager> Entry<M> {
 
     pub(crate) fn counters(&self) -> &GroupCounters {
         self.shared.groups.counters(self.pool.group())
+    }
+
+    /// Whether the pool's runtime has ended, and nobody has closed the pool or the account: nothing
+    /// is opened or timed any more.
+    pub(crate) fn has_outlived_its_runtime(&self) -> bool {
+        self.shared.errands.is_closed() && !self.shared.is_closing() && !self.pool.is_closed()
     }
 
     /// Counts the account among those that its group knows. To be called once, while nobody
@@ -430,77 +433,6 @@ impl<M: Manager> Entry<M> {
         let Some(live) = connection.live() else { return false };
         let ask = || self.shared.manager.needs_proof(&live.connection, within);
         asked("needs_proof", ask).unwrap_or(false)
-    }
-
-    /// Puts one session, or all of them, out of service.
-    pub(crate) fn quarantine(self: &Arc<Self>, slot: Option<u16>, reason: QuarantineReason) {
-        let account = self.pool.account();
-        let (orders, news) = self.pool.quarantine(slot, reason, self.shared.clock.tick());
-        self.note_afoot();
-        // Each call under way on a lost session reports the same.
-        if news != 0 {
-            self.counters().count_quarantine(reason);
-            self.latch(news);
-            let remedy = reason.remedy();
-            match slot {
-                Some(slot) => tracing::warn!(%account, slot, %reason, remedy, "quarantined"),
-                None => tracing::warn!(%account, %reason, remedy, "every session is quarantined"),
-            }
-            self.shared.events.emit(|| Event::Quarantined { account, slot, reason });
-        }
-        self.carry_out(orders);
-        self.stirred.notify_waiters();
-        self.schedule_probes(news);
-    }
-
-    /// Tells the manager how these sessions stand now (as bits).
-    pub(crate) fn latch(&self, sessions: u64) {
-        for session in (0..self.pool.slots()).filter(|it| sessions & (1 << it) != 0) {
-            let mut told = None;
-            // Two who tell at once may tell in the wrong order: whoever finds at the end that
-            // things stand otherwise tells that as well.
-            for _ in 0..LATCHES_MAX {
-                let quarantines = self.pool.quarantines();
-                let of_session = quarantines.into_iter().find(|(slot, _)| *slot == session);
-                let reason = of_session.map(|(_, reason)| reason);
-                if told == Some(reason) {
-                    break;
-                }
-                self.latch_as(session, reason);
-                told = Some(reason);
-            }
-        }
-    }
-
-    fn latch_as(&self, session: u16, reason: Option<QuarantineReason>) {
-        let account = self.pool.account();
-        let latch = || self.shared.manager.latch(account, session, reason);
-        if harmless(latch).is_none() {
-            tracing::error!(%account, session, "the manager panicked: a quarantine is not kept");
-        }
-    }
-
-    /// Has those of these sessions (as bits) that are in doubt dialled once more after a while. To be
-    /// called once for each doubt, and once after each look at it that did not resolve it.
-    pub(crate) fn schedule_probes(self: &Arc<Self>, sessions: u64) {
-        let at = now() + self.shared.config().health.probe_after;
-        for (session, reason) in self.pool.quarantines() {
-            let is_meant = sessions & (1 << session) != 0;
-            if is_meant && reason == QuarantineReason::Suspect {
-                let errand = Errand::Probe(Arc::downgrade(self), session, at);
-                // Without a worker nothing is dialled any more.
-                drop(self.shared.errands.send(errand));
-            }
-        }
-    }
-
-    /// Dials a session in doubt, or has it looked at again later.
-    pub(crate) fn probe(self: &Arc<Self>, slot: u16) {
-        match self.pool.probe(slot, self.shared.clock.tick()) {
-            Probe::Begin(orders) => self.carry_out(orders),
-            Probe::Later => self.schedule_probes(1 << slot),
-            Probe::Over => {}
-        }
     }
 }
 

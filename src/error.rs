@@ -61,6 +61,13 @@ pub enum AcquireError<E> {
         /// How far the acquire had come.
         stage: Stage,
     },
+    /// The tokio runtime that the pool was built on has ended: nothing can be opened or timed any
+    /// more. A pool in a `static` meets this when each `#[tokio::test]` brings a runtime of its own.
+    #[error(
+        "the tokio runtime that the pool was built on has ended: build the pool on one that lives as \
+         long, and in tests one pool in each, or give the builder the handle of a runtime that all share"
+    )]
+    RuntimeEnded,
     /// The account is drained: an operator took it out of service.
     #[error("account {account} is drained: reinstate it when it is wanted again")]
     Draining {
@@ -107,6 +114,7 @@ impl<E> AcquireError<E> {
             | Self::NoMember
             | Self::Draining { .. }
             | Self::Quarantined { .. } => Stage::Lookup,
+            Self::RuntimeEnded => Stage::Wait,
             Self::Closed { stage } => *stage,
             Self::Timeout(timeout) => timeout.stage,
             Self::Dial(_) | Self::Resting { .. } => Stage::Dial,

@@ -140,6 +140,22 @@ pub(crate) struct GroupCounters {
     /// Uses of connections that are gone.
     past_uses: AtomicU64,
     past_shared_uses: AtomicU64,
+    /// Whose turn it is when any member will do.
+    pub(crate) turn: Turn,
+}
+
+/// A count of turns that members of a group have had, or were passed over for. Relaxed: two who take
+/// the same turn at once take the same member, which harms nobody.
+#[derive(Debug, Default)]
+pub(crate) struct Turn(AtomicU64);
+
+impl Turn {
+    /// Takes so many turns, and answers with the first of them.
+    pub(crate) fn take(&self, turns: usize) -> usize {
+        // Beyond the width of a word the turns begin anew.
+        usize::try_from(self.0.fetch_add(turns as u64, Ordering::Relaxed) & u64::from(u32::MAX))
+            .unwrap_or_default()
+    }
 }
 
 /// A histogram for each [`Measure`], in the order of declaration.

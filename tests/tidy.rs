@@ -131,10 +131,11 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ),
     // A map's guard locks a shard: whoever holds one is seen here.
     ("dashmap", &["registry", "dialer", "datacenter"]),
-    ("thread::", &["sync", "entry", "dialer", "ownership", "telegram"]),
-    ("block_on", &[]),
-    ("spawn_blocking", &["metrics", "panel"]),
-    ("spawn(", &["pool", "ownership", "telegram", "datacenter", "panel"]),
+    ("thread::", &["sync", "entry", "dialer", "ownership", "telegram", "runtime"]),
+    // The timers of callers that are not on their pool's runtime.
+    ("block_on", &["runtime"]),
+    ("spawn_blocking", &["metrics", "panel", "pool"]),
+    ("spawn(", &["pool", "runtime", "ownership", "telegram", "datacenter", "panel"]),
     ("grammers_", &["telegram", "datacenter"]),
     ("axum", &["panel"]),
     ("metrics::", &["metrics", "panel"]),

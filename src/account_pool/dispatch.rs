@@ -256,39 +256,6 @@ impl<C, E> AccountPool<C, E> {
         }
     }
 
-    /// Has the line looked at again when a session may be dialled that somebody wants, and that must
-    /// wait. Nothing else may happen until then.
-    fn foresee_dials(
-        &self,
-        body: &Body<C, E>,
-        core: &mut Core<C, E>,
-        wanted: usize,
-        now: Tick,
-        orders: &mut Orders<C>,
-    ) {
-        if core.dialing as usize >= wanted || body.permits.free() == 0 {
-            return;
-        }
-        let usable = core.vacant & !core.health.barred();
-        let look = core.health.first_deferral(usable, now).filter(|look| *look < core.look_at);
-        if let Some(look) = look {
-            core.look_at = look;
-            orders.look = Some(look);
-        }
-    }
-
-    /// The time of a look has come.
-    pub(crate) fn look(&self, now: Tick) -> Orders<C> {
-        let body = self.body();
-        let mut orders = Orders::none();
-        let mut core = body.core.lock();
-        if core.look_at <= now {
-            core.look_at = Tick::MAX;
-        }
-        self.dispatch(body, &mut core, now, &mut orders);
-        orders
-    }
-
     /// Takes a vacant slot and a permit for a dial.
     pub(super) fn take_slot(
         &self,

@@ -44,6 +44,7 @@ mod dispatch;
 mod duty;
 mod idle;
 mod lifecycle;
+mod look;
 mod parked;
 mod report;
 mod standing;

@@ -102,12 +102,10 @@ impl<C, E> AccountPool<C, E> {
         self.body.get()?.core.lock().health.cooling_until(key, now)
     }
 
-    /// Whether any method must rest.
-    #[cfg(feature = "metrics")]
-    pub(crate) fn is_cooling(&self, now: Tick) -> bool {
-        self.body
-            .get()
-            .is_some_and(|body| body.counters.resting_until.load(Ordering::Relaxed) > now)
+    /// Until when some method must rest, if one must; the latest, without a lock.
+    pub(crate) fn cooling_for_any(&self, now: Tick) -> Option<Tick> {
+        let until = self.body.get()?.counters.resting_until.load(Ordering::Relaxed);
+        (until > now).then_some(until)
     }
 
     /// Why the account cannot serve, if it cannot.

@@ -114,6 +114,29 @@ fn shared_leases_fill_a_connection_before_a_second_slot_is_dialled() {
     assert_eq!(first.word.snapshot().leases(), 3);
 }
 
+#[test]
+fn a_session_that_had_to_wait_is_dialled_when_it_may_be_though_nothing_else_happens() {
+    let engine = engine(2, 2, 1);
+    let (waiter, orders) = join(&engine, false);
+    let until = NOW + 1000;
+    let failure = Some((DialError::Aborted, String::new()));
+    let lost = Lost::Deferred { until };
+    let (orders, _) = engine.fail_dial(orders.dial[0], None, lost, failure, NOW);
+    // The other session serves, and its only lease is not given back.
+    let [order] = orders.dial[..] else { panic!("the other session") };
+    assert_eq!((order.slot, orders.look), (1, None), "whoever waits is provided for");
+    let _ = dial(&engine, order, 1).unwrap();
+    assert!(served(&waiter).is_some());
+    let (second, orders) = join(&engine, false);
+    assert_eq!((orders.dial.len(), orders.look), (0, Some(until)));
+    let (_, orders) = join(&engine, false);
+    assert_eq!(orders.look, None, "told once");
+    assert!(engine.look(until - 1).dial.is_empty());
+    let orders = engine.look(until);
+    let _ = dial(&engine, orders.dial[0], 2).unwrap();
+    assert!(served(&second).is_some());
+}
+
 /// Three idle connections, in the order of their release; answers a time long after that as well.
 fn idle_three(engine: &Engine) -> (Vec<ConnectionId>, Tick) {
     let leases: Vec<_> = (0..3)

@@ -265,6 +265,12 @@ impl Lane {
         None
     }
 
+    /// Whether a dial would begin as soon as the pace allows: none waits for its turn, and the
+    /// server has not refused the last.
+    pub(crate) fn is_free(&self) -> bool {
+        self.turn.try_lock().is_ok() && !self.breaker.lock().is_open()
+    }
+
     /// The server refuses dials from here.
     pub(crate) fn trip(&self, now: Tick) {
         self.breaker.lock().trip(now);

@@ -214,7 +214,7 @@ fn add<M: Manager>(entry: &Entry<M>, sums: &mut Sums, now: Instant, tick: Tick) 
 fn standing<M: Manager>(entry: &Entry<M>, now: Tick) -> Standing {
     match entry.pool.unready() {
         None if entry.pool.rests_until(now).is_some() => Standing::Resting,
-        None if entry.pool.is_cooling(now) => Standing::Cooling,
+        None if entry.pool.cooling_for_any(now).is_some() => Standing::Cooling,
         None => Standing::Ready,
         Some(Unready::Draining | Unready::Closed) => Standing::Draining,
         Some(Unready::Quarantined(QuarantineReason::Suspect)) => Standing::Suspect,

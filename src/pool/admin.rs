@@ -13,11 +13,8 @@ use crate::events::Event;
 use crate::expiry::{Due, forget};
 use crate::health::Unready;
 use crate::manager::{Manager, QuarantineReason};
-use crate::pool::{Account, Pool};
+use crate::pool::Pool;
 use crate::runtime::wait_until;
-
-/// How many members of a group `acquire_any` looks at before it settles for one.
-const CANDIDATES: usize = 16;
 
 /// How far beyond its bound a wait for an end goes, for the worker to notice what has just ended.
 const MARGIN: Duration = Duration::from_millis(100);
@@ -305,53 +302,6 @@ impl<M: Manager> Pool<M> {
                 entry.carry_out(orders);
             })
             .count()
-    }
-
-    /// A member of a group that can serve now, or soon.
-    pub(super) fn any_member(&self, group: &str) -> Option<Account<M>> {
-        let shared = &self.inner.shared;
-        let members = asked("members", || shared.manager.members(group)).flatten();
-        let members = members.unwrap_or_else(|| self.known_members(group));
-        if members.is_empty() {
-            return None;
-        }
-        let start = fastrand::usize(..members.len());
-        let turn = members.iter().cycle().skip(start).take(members.len());
-        let ready = turn
-            .filter_map(|account| self.account(*account).ok())
-            .filter(|account| account.entry().pool.unready().is_none());
-        let mut best: Option<(u64, Account<M>)> = None;
-        for account in ready.take(CANDIDATES) {
-            // A look, not a lease: the acquire that follows takes its own chance.
-            if account.entry().pool.has_room() {
-                return Some(account);
-            }
-            let stats = account.entry().pool.stats(0, Duration::ZERO);
-            let load = stats.waiting + stats.leases;
-            if best.as_ref().is_none_or(|(least, _)| load < *least) {
-                best = Some((load, account));
-            }
-        }
-        best.map(|(_, account)| account)
-    }
-
-    /// The accounts of a group that the pool has met.
-    fn known_members(&self, group: &str) -> Arc<[AccountId]> {
-        let shared = &self.inner.shared;
-        let index = shared.groups.find(group);
-        let mut members = Vec::new();
-        self.inner.registry.for_each(|entry| {
-            if entry.pool.group() == index {
-                members.push(entry.pool.account());
-            }
-        });
-        // Groups that found no name are counted together, and are groups of their own all the same.
-        if shared.groups.is_other(index) {
-            members.retain(|account| {
-                shared.profile(*account).is_some_and(|profile| *profile.group == *group)
-            });
-        }
-        members.into()
     }
 }
 

@@ -10,7 +10,7 @@ use crate::caught::harmless;
 use crate::clock::Pace;
 use crate::config::Config;
 use crate::error::BuildError;
-use crate::events::Event;
+use crate::events::{Event, EventStream};
 use crate::expiry;
 use crate::manager::Manager;
 use crate::pool::{Inner, Pool, worker};
@@ -103,18 +103,26 @@ impl<M: Manager> Builder<M> {
             runtime.spawn(tick(Arc::downgrade(&shared))).abort_handle(),
         ];
         for callback in self.callbacks {
-            let mut events = shared.events.stream();
-            let listen = async move {
-                while let Some(event) = events.next().await {
-                    if harmless(|| callback(&event)).is_none() {
-                        tracing::warn!("an event callback has panicked");
-                    }
-                }
-            };
             // It ends with the pool, after the last event.
-            runtime.spawn(listen);
+            runtime.spawn(listen(callback, shared.events.stream(), runtime.clone()));
         }
         Ok(Pool { inner: Arc::new(Inner { shared, registry, tasks }) })
+    }
+}
+
+/// Calls back with every event, on a thread for what blocks: a callback that takes its time keeps
+/// nobody else's task from a worker.
+async fn listen(mut callback: Callback, mut events: EventStream, runtime: Handle) {
+    while let Some(event) = events.next().await {
+        let call = runtime.spawn_blocking(move || {
+            if harmless(|| callback(&event)).is_none() {
+                tracing::warn!("an event callback has panicked");
+            }
+            callback
+        });
+        // Without a runtime there is nobody left to tell.
+        let Ok(back) = call.await else { return };
+        callback = back;
     }
 }
 

@@ -3,6 +3,7 @@
 //! Owns the tasks of a pool. Everything an acquire needs is in `acquire` and `account_pool`.
 
 mod admin;
+mod any;
 mod builder;
 mod worker;
 
@@ -137,12 +138,38 @@ impl<M: Manager> Pool<M> {
         Ok(try_lease(account, Location::caller()))
     }
 
-    /// Acquires a lease of any account of a group: a free one if there is one, else of the one
-    /// with the shortest line among a handful.
+    /// Acquires a lease of any account of a group. Those take turns that have a free connection, or
+    /// none and may be dialled at once; if there is none such, the one with the shortest line
+    /// serves. Members that are out of service are passed over, and as long as there are others, those
+    /// of which any method must rest or whose dials do.
+    ///
+    /// Looks at 1,024 members at most, and the next call goes on behind them.
     #[track_caller]
     pub fn acquire_any(&self, group: &str) -> Acquire<M> {
+        self.begin_any(group, None)
+    }
+
+    /// The same for one method, by the manager's number for it (Telegram: the constructor id): only
+    /// members for which this one must rest are passed over. If all must, the one that may call it
+    /// first serves.
+    ///
+    /// ```
+    /// # async fn example(pool: telepool::Pool<telepool::NoopManager>)
+    /// #     -> Result<(), Box<dyn std::error::Error>> {
+    /// const SEND_MESSAGE: u32 = 0xfef4_8f62;
+    /// let lease = pool.acquire_any_for("senders", SEND_MESSAGE).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn acquire_any_for(&self, group: &str, method: u32) -> Acquire<M> {
+        self.begin_any(group, Some(method))
+    }
+
+    #[track_caller]
+    fn begin_any(&self, group: &str, method: Option<u32>) -> Acquire<M> {
         let site = Location::caller();
-        match self.any_member(group) {
+        match self.any_member(group, method) {
             Some(account) => Acquire::new(account, site, None, false),
             None => self.refused(AcquireError::NoMember, site),
         }

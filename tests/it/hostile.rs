@@ -187,12 +187,20 @@ fn whoever_waits_when_the_runtime_of_the_pool_ends_hears_of_it() {
                 assert!(waiter.as_mut().poll(&mut context()).is_pending());
             }
             tokio::task::spawn_blocking(move || others.shutdown_timeout(SECOND)).await.unwrap();
+            let ended = |error| matches!(error, AcquireError::RuntimeEnded);
             for waiter in waiting {
-                drop(waiter.await.unwrap_err());
+                assert!(ended(waiter.await.unwrap_err()));
             }
-            // So does whoever comes later.
-            drop(pool.acquire(account(1)).await.unwrap_err());
+            // So does whoever comes later, also for an account that nobody has asked for before.
+            for number in [1, 2] {
+                let error = pool.acquire(account(number)).await.unwrap_err();
+                assert!(error.to_string().contains("runtime"), "{error}");
+                assert!(ended(error));
+            }
             drop(lease);
+            pool.close().await;
+            let closed = pool.acquire(account(1)).await.unwrap_err();
+            assert!(matches!(closed, AcquireError::Closed { .. }), "{closed}");
         });
     }
 }
@@ -206,7 +214,7 @@ fn whoever_waits_for_a_pool_that_never_began_to_run_hears_of_it() {
         let mut waiting = Box::pin(pool.acquire_timeout(account(1), 600 * SECOND));
         assert!(waiting.as_mut().poll(&mut context()).is_pending());
         tokio::task::spawn_blocking(move || drop(others)).await.unwrap();
-        drop(waiting.await.unwrap_err());
+        assert!(matches!(waiting.await.unwrap_err(), AcquireError::RuntimeEnded));
         assert_eq!(pool.close().await.left, 0);
     });
 }

@@ -12,6 +12,7 @@
 static ALLOCATOR: &stats_alloc::StatsAlloc<std::alloc::System> = &stats_alloc::INSTRUMENTED_SYSTEM;
 
 mod acquire;
+mod any;
 #[cfg(feature = "cli")]
 mod bench;
 mod cancel;

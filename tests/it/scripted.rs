@@ -62,6 +62,8 @@ pub(crate) struct State {
     pub(crate) unshown: AtomicBool,
     pub(crate) tally: Mutex<Tally>,
     pub(crate) latches: Mutex<HashMap<(AccountId, u16), QuarantineReason>>,
+    /// Of every group; `None` if no list of them is kept.
+    pub(crate) members: Mutex<Option<Arc<[AccountId]>>>,
     /// Where accounts are dialled, and how dials there end; any other is dialled at no address.
     pub(crate) addresses: Mutex<HashMap<AccountId, Arc<str>>>,
     pub(crate) connect_at: Mutex<HashMap<Arc<str>, Play>>,
@@ -100,6 +102,7 @@ impl Scripted {
                 unshown: AtomicBool::new(false),
                 tally: Mutex::new(Tally::default()),
                 latches: Mutex::new(HashMap::new()),
+                members: Mutex::new(None),
                 addresses: Mutex::new(HashMap::new()),
                 connect_at: Mutex::new(HashMap::new()),
                 room: AtomicU64::new(u64::MAX),
@@ -282,6 +285,10 @@ impl Manager for Scripted {
 
     fn react(&self, error: &Failure) -> Reaction {
         error.0.clone()
+    }
+
+    fn members(&self, _: &str) -> Option<Arc<[AccountId]>> {
+        self.state.members.lock().unwrap().clone()
     }
 
     fn latched(&self, account: AccountId) -> Vec<(u16, QuarantineReason)> {

@@ -60,6 +60,55 @@ fn a_caller_without_a_runtime_acquires_checks_and_closes() {
     assert_eq!(wait_for(pool.close()).left, 0);
 }
 
+/// The pool's runtime is kept, and nobody drives it.
+#[test]
+fn a_wait_ends_by_its_own_deadline_whatever_becomes_of_the_pools_runtime() {
+    let idle = Builder::new_current_thread().enable_all().build().unwrap();
+    let pool = Pool::builder(NoopManager::new(1)).runtime(idle.handle().clone()).build().unwrap();
+    let in_vain = || async {
+        let error = pool.acquire_timeout(account(1), SECOND / 20).await.unwrap_err();
+        assert!(matches!(error, AcquireError::Timeout(_)), "{error}");
+    };
+    runtime().block_on(in_vain());
+    Builder::new_current_thread().build().unwrap().block_on(in_vain());
+    wait_for(in_vain());
+    assert_eq!((pool.stats().waiting, pool.stats().acquires_timed_out), (0, 3));
+}
+
+#[test]
+fn a_caller_on_a_runtime_without_timers_waits_for_ends_as_well() {
+    let home = runtime();
+    let pool = Pool::builder(Scripted::new(2, 1)).runtime(home.handle().clone()).build().unwrap();
+    Builder::new_current_thread().build().unwrap().block_on(async {
+        pool.acquire(account(1)).await.unwrap().close().await;
+        drop(pool.acquire(account(1)).await.unwrap());
+        assert_eq!(pool.close_account(account(1)).await, 1);
+        drop(pool.acquire(account(1)).await.unwrap());
+        assert!(pool.drain_account(account(1)).await);
+        assert!(pool.remove_account(account(1)).await);
+        assert_eq!(pool.close().await.left, 0);
+    });
+}
+
+/// On a runtime with a single thread, which a callback would otherwise keep from everybody.
+#[test]
+fn a_callback_that_takes_its_time_delays_nobody() {
+    let (go_on, told) = std::sync::mpsc::channel::<()>();
+    let one_thread = Builder::new_current_thread().enable_all().build().unwrap();
+    one_thread.block_on(async {
+        let pool = Pool::builder(NoopManager::new(1))
+            .on_event(move |_| assert!(told.recv().is_err(), "nothing is sent"))
+            .build()
+            .unwrap();
+        // Each of these is told of while the callback has not come back from the first.
+        for number in 1..=20 {
+            drop(pool.acquire(account(number)).await.unwrap());
+        }
+        assert_eq!(pool.close().await.left, 0);
+    });
+    drop(go_on);
+}
+
 #[test]
 fn a_runtime_without_timers_is_refused() {
     let bare = Builder::new_current_thread().build().unwrap();

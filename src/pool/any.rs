@@ -1,0 +1,126 @@
+//! Which account of a group serves, when any will do.
+//!
+//! Owns the choice. It takes nothing: the acquire that follows takes its own chance.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::account::AccountId;
+use crate::caught::asked;
+use crate::clock::Tick;
+use crate::manager::Manager;
+use crate::pool::{Account, Pool};
+
+/// How many members that can serve are compared before one of them is chosen.
+const CANDIDATES: usize = 64;
+/// How many members are looked at in one call for such: the next call goes on behind them. A look
+/// takes a fraction of a microsecond.
+const LOOKS_MAX: usize = 1024;
+
+/// How well a member suits, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Fit {
+    /// It can be lent now, or be dialled without another dial before it.
+    Now,
+    /// Somebody holds or waits for what it has; this many do.
+    Later(u64),
+    /// What it is wanted for must rest, for so many milliseconds.
+    Rests(u64),
+}
+
+impl<M: Manager> Pool<M> {
+    /// A member of a group that can serve now, or soon: the one that was chosen longest ago among
+    /// those that suit best. `method` must not have to rest, if one is named; else none at all.
+    pub(super) fn any_member(&self, group: &str, method: Option<u32>) -> Option<Account<M>> {
+        let shared = &self.inner.shared;
+        let members = asked("members", || shared.manager.members(group)).flatten();
+        let members = members.unwrap_or_else(|| self.known_members(group));
+        if members.is_empty() {
+            return None;
+        }
+        let turn = &shared.groups.counters(shared.groups.find(group)).turn;
+        let now = shared.clock.tick();
+        let start = turn.take(1);
+        let mut best: Option<(Fit, usize, Account<M>)> = None;
+        let mut candidates = 0;
+        for look in 0..members.len().min(LOOKS_MAX) {
+            let account = members[start.wrapping_add(look) % members.len()];
+            let Some(account) = self.able(account) else { continue };
+            candidates += 1;
+            let fit = self.fit(&account, method, now);
+            if best.as_ref().is_none_or(|(least, ..)| fit < *least) {
+                best = Some((fit, look, account));
+            }
+            if fit == Fit::Now || candidates == CANDIDATES {
+                break;
+            }
+        }
+        let passed_over = match &best {
+            Some((_, look, _)) => *look,
+            None => members.len().min(LOOKS_MAX) - 1,
+        };
+        // Those that cannot serve do not give their turns to whoever stands behind them.
+        turn.take(passed_over);
+        best.map(|(_, _, account)| account)
+    }
+
+    /// A member, unless it is out of service. One that the pool has not met is judged by what the
+    /// manager keeps of it, so that a group of dead accounts costs no memory.
+    fn able(&self, account: AccountId) -> Option<Account<M>> {
+        let shared = &self.inner.shared;
+        if self.inner.registry.find(account).is_none() {
+            let latched = asked("latched", || shared.manager.latched(account)).unwrap_or_default();
+            let slots = || shared.profile(account).map_or(0, |profile| usize::from(profile.slots));
+            if !latched.is_empty() && latched.len() >= slots() {
+                return None;
+            }
+        }
+        let account = self.account(account).ok()?;
+        account.entry().pool.unready().is_none().then_some(account)
+    }
+
+    fn fit(&self, account: &Account<M>, method: Option<u32>, now: Tick) -> Fit {
+        let pool = &account.entry().pool;
+        let rests_until = match method {
+            Some(method) => pool.cooling_until(method, now),
+            None => pool.cooling_for_any(now),
+        };
+        if let Some(until) = rests_until.max(pool.rests_until(now)) {
+            return Fit::Rests(until.saturating_sub(now));
+        }
+        if pool.has_room() || self.may_be_dialled_at_once(account) {
+            return Fit::Now;
+        }
+        let stats = pool.stats(now, Duration::ZERO);
+        Fit::Later(stats.waiting + stats.leases)
+    }
+
+    /// Whether an account without a connection would be dialled as soon as the pace allows.
+    fn may_be_dialled_at_once(&self, account: &Account<M>) -> bool {
+        let shared = &self.inner.shared;
+        let entry = account.entry();
+        let is_cold = !entry.pool.has_connections() && !entry.pool.has_line();
+        is_cold && !shared.budget.is_full() && shared.lane(&entry.egress).is_free()
+    }
+
+    /// The accounts of a group that the pool has met.
+    fn known_members(&self, group: &str) -> Arc<[AccountId]> {
+        let shared = &self.inner.shared;
+        let index = shared.groups.find(group);
+        let mut members = Vec::new();
+        self.inner.registry.for_each(|entry| {
+            if entry.pool.group() == index {
+                members.push(entry.pool.account());
+            }
+        });
+        // Groups that found no name are counted together, and are groups of their own all the same.
+        if shared.groups.is_other(index) {
+            members.retain(|account| {
+                shared.profile(*account).is_some_and(|profile| *profile.group == *group)
+            });
+        }
+        // Whichever shard each lies in, they take turns.
+        members.sort_unstable();
+        members.into()
+    }
+}
