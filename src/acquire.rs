@@ -141,30 +141,19 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
             return Next::Over(Err(self.refuse(Refusal::Closed)));
         }
         let waiter = Waiter::new(self.fresh, began, deadline, Some(context.waker().clone()));
-        let joined = entry.pool.join_line(&waiter, front, tick);
-        let timer = |entry: &Entry<M>| timer_elsewhere(&entry.shared.runtime, deadline?);
-        match joined {
-            Ok(None) => {
-                let timer = timer(entry);
-                self.step = Step::Waiting(waiter, timer);
-                if self.has_timer() { Next::On } else { Next::Later }
-            }
-            Ok(Some(orders)) => {
-                // First of all somebody has to own the place in line.
-                self.step = Step::Waiting(waiter, None);
-                self.entry().carry_out(orders);
-                let made = timer(self.entry());
-                if let Step::Waiting(_, timer) = &mut self.step {
-                    *timer = made;
-                }
-                Next::On
-            }
-            Err(refusal) => Next::Over(Err(self.refuse(refusal))),
+        let timer = deadline.and_then(|ends| timer_elsewhere(&entry.shared.runtime, ends));
+        let orders = match entry.pool.join_line(&waiter, front, tick) {
+            Ok(orders) => orders,
+            Err(refusal) => return Next::Over(Err(self.refuse(refusal))),
+        };
+        // A timer tells only whoever has polled it.
+        let is_done = orders.is_none() && timer.is_none();
+        // First of all somebody has to own the place in line.
+        self.step = Step::Waiting(waiter, timer);
+        if let Some(orders) = orders {
+            self.entry().carry_out(orders);
         }
-    }
-
-    fn has_timer(&self) -> bool {
-        matches!(self.step, Step::Waiting(_, Some(_)))
+        if is_done { Next::Later } else { Next::On }
     }
 
     /// The patience is over, and nobody has said so: the pool's runtime is not driven.

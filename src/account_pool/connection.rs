@@ -16,6 +16,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::call_site;
 use crate::clock::Tick;
+use crate::health::Unready;
 use crate::state::StateWord;
 use crate::sync::{AtomicU64, Cell, Ordering};
 
@@ -86,6 +87,16 @@ impl CloseReason {
     /// Whether the connection ends in the ERROR state.
     pub(crate) const fn is_fault(self) -> bool {
         matches!(self, Self::Broken | Self::CheckFailed)
+    }
+}
+
+impl From<Unready> for CloseReason {
+    fn from(unready: Unready) -> Self {
+        match unready {
+            Unready::Closed => Self::Shutdown,
+            Unready::Draining => Self::Drain,
+            Unready::NoSession | Unready::Quarantined(_) => Self::Quarantine,
+        }
     }
 }
 

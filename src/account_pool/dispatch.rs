@@ -109,9 +109,14 @@ impl<C, E> Core<C, E> {
         orders.stir |= self.dialing > 0 && !orders.wake.is_empty();
     }
 
+    /// The slots that hold no connection and whose sessions are in service, as bits.
+    pub(super) fn usable(&self) -> u64 {
+        self.vacant & !self.health.barred()
+    }
+
     /// Whether no dial could be ordered and none is under way.
     pub(super) fn is_settled(&self, permits: &Permits) -> bool {
-        let no_room = self.vacant & !self.health.barred() == 0 || permits.free() == 0;
+        let no_room = self.usable() == 0 || permits.free() == 0;
         no_room && self.dialing == 0
     }
 
@@ -123,7 +128,7 @@ impl<C, E> Core<C, E> {
     /// Fresh acquires in line that neither a dial nor a coming place provides for, although
     /// there is no room for a dial.
     fn unprovided_fresh(&self, permits: &Permits) -> u32 {
-        if permits.free() > 0 && self.vacant & !self.health.barred() != 0 {
+        if permits.free() > 0 && self.usable() != 0 {
             return 0;
         }
         let fresh = u32::try_from(self.line.fresh()).unwrap_or(u32::MAX);
@@ -131,16 +136,6 @@ impl<C, E> Core<C, E> {
         // failures, and without room there is none.
         let fresh = if self.failures > 0 { fresh.min(1) } else { fresh };
         fresh.saturating_sub(self.dialing + self.closing)
-    }
-}
-
-impl From<Unready> for CloseReason {
-    fn from(unready: Unready) -> Self {
-        match unready {
-            Unready::Closed => Self::Shutdown,
-            Unready::Draining => Self::Drain,
-            Unready::NoSession | Unready::Quarantined(_) => Self::Quarantine,
-        }
     }
 }
 
@@ -264,7 +259,7 @@ impl<C, E> AccountPool<C, E> {
         now: Tick,
         purpose: Purpose,
     ) -> Option<DialOrder> {
-        let usable = core.vacant & !core.health.barred();
+        let usable = core.usable();
         let due = usable & !core.health.deferred(now);
         let is_alone = core.vacant.count_ones() == u32::from(self.slots);
         let slots = match due {

@@ -20,8 +20,8 @@ impl<C, E> AccountPool<C, E> {
         if core.dialing as usize >= wanted || body.permits.free() == 0 {
             return;
         }
-        let usable = core.vacant & !core.health.barred();
-        let look = core.health.first_deferral(usable, now).filter(|look| *look < core.look_at);
+        let look =
+            core.health.first_deferral(core.usable(), now).filter(|look| *look < core.look_at);
         if let Some(look) = look {
             core.look_at = look;
             orders.look = Some(look);
