@@ -170,9 +170,21 @@ impl From<InvocationError> for TelegramError {
 
 impl From<RpcError> for TelegramError {
     fn from(error: RpcError) -> Self {
-        let RpcError { code, name, value, caused_by } = error;
+        let RpcError { code, mut name, mut value, caused_by } = error;
+        if value.is_none()
+            && let Some(word) = name.split('_').find(|word| is_number(word))
+        {
+            // Too large for the client, which then takes it for a part of the name: a wait of more than
+            // a century is one all the same.
+            name = name.replace(&format!("_{word}"), "");
+            value = Some(u32::MAX);
+        }
         Self::Rpc { code, name: name.into(), value, method: caused_by }
     }
+}
+
+fn is_number(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn shown_value(value: &Option<u32>) -> String {
