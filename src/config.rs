@@ -204,7 +204,17 @@ impl Setting {
     }
 
     fn refuse(&self, text: &str) -> ConfigError {
-        ConfigError::Value { key: self.key, value: text.to_owned(), accepts: self.accepts() }
+        ConfigError::Value { key: self.key, value: shown(text), accepts: self.accepts() }
+    }
+}
+
+/// A text as an error may repeat it. No setting takes a long one, and what is long may be a secret in the
+/// wrong place.
+fn shown(text: &str) -> String {
+    const SHOWN_LEN_MAX: usize = 24;
+    match text.chars().count() {
+        0..=SHOWN_LEN_MAX if !text.contains(char::is_control) => text.to_owned(),
+        count => format!("(a text of {count} characters)"),
     }
 }
 
@@ -225,7 +235,7 @@ pub enum ConfigError {
     Value {
         /// The setting.
         key: &'static str,
-        /// The refused value.
+        /// The refused value, or its length if it might be a misplaced secret.
         value: String,
         /// What would do.
         accepts: String,

@@ -76,6 +76,23 @@ pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "must be an address with a port, such as 127.0.0.1:9464".to_owned())
 }
 
+/// Whether somebody has put quotes around a value that a shell or Compose did not take off.
+pub(crate) fn is_quoted(value: &str) -> bool {
+    let value = value.trim();
+    value.len() > 1
+        && ['"', '\''].iter().any(|quote| value.starts_with(*quote) && value.ends_with(*quote))
+}
+
+/// A value as an error may repeat it: no setting takes a long one, and what is long may be a secret in
+/// the wrong place.
+fn shown(value: &str) -> String {
+    const SHOWN_LEN_MAX: usize = 24;
+    match value.chars().count() {
+        0..=SHOWN_LEN_MAX if !value.contains(char::is_control) => value.to_owned(),
+        count => format!("(a text of {count} characters)"),
+    }
+}
+
 impl Settings {
     /// The defaults of a run. Containers are killed 10 s after they were asked to end, and a call of
     /// the command takes 5 s at most: a run that waits no longer than this ends by itself, with
@@ -123,6 +140,11 @@ impl Settings {
     }
 
     fn set(&mut self, key: &str, value: &str, origin: &str) -> Result<(), String> {
+        if is_quoted(value) {
+            return Err(format!(
+                "{origin}: the value of {key} has quotes around it: leave them out"
+            ));
+        }
         match key.split_once('.') {
             Some((DATA_CENTRES, number)) => self.set_data_centre(number, value),
             _ if key == REDIAL_AFTER_LOSS => self.set_redial_after_loss(value),
@@ -143,15 +165,16 @@ impl Settings {
         let time = parse_time(value.trim()).filter(|time| *time <= REDIAL_AFTER_LOSS_MAX);
         self.redial_after_loss = time.ok_or_else(|| {
             format!(
-                "{REDIAL_AFTER_LOSS} = {value}: must be a time from 0 s to 1 h: seconds, or with a \
-                 unit as in 250ms, 30s, 5m, 1h"
+                "{REDIAL_AFTER_LOSS} = {}: must be a time from 0 s to 1 h: seconds, or with a unit as \
+                 in 250ms, 30s, 5m, 1h",
+                shown(value)
             )
         })?;
         Ok(())
     }
 
     fn set_data_centre(&mut self, number: &str, value: &str) -> Result<(), String> {
-        let refuse = |what: &str| format!("{DATA_CENTRES}.{number} = {value}: {what}");
+        let refuse = |what: &str| format!("{DATA_CENTRES}.{number} = {}: {what}", shown(value));
         let number = number.parse().ok().filter(|number| (1..=255).contains(number));
         let number = number.ok_or_else(|| refuse("data centres are numbered from 1 to 255"))?;
         let address = value.trim().parse();
@@ -186,7 +209,8 @@ pub(crate) fn load(
     for flag in flags {
         let Some((key, value)) = flag.split_once('=') else {
             return Err(format!(
-                "--set {flag}: write it as KEY=VALUE, as in pool.max_idle_time=5m"
+                "--set {}: write it as KEY=VALUE, as in pool.max_idle_time=5m",
+                shown(flag)
             ));
         };
         settings.set(key.trim(), value, "--set")?;
@@ -215,7 +239,12 @@ fn merge_file(settings: &mut Settings, text: &str, origin: &str) -> Result<(), S
             toml::Value::String(text) => text.clone(),
             toml::Value::Integer(number) => number.to_string(),
             toml::Value::Float(number) => number.to_string(),
-            other => return Err(format!("{origin}: {key} = {other}: must be a number or a text")),
+            other => {
+                let found = other.type_str();
+                return Err(format!(
+                    "{origin}: {key} is of type {found}: must be a number or a text"
+                ));
+            }
         };
         settings.set(key, &text, origin)?;
     }
@@ -230,6 +259,10 @@ fn merge_variable(
     let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else {
         return Ok(());
     };
+    // Compose writes `${X:-}` as an empty one.
+    if value.to_str().is_some_and(|value| value.trim().is_empty()) {
+        return Ok(());
+    }
     // Variables without a section, such as TELEPOOL_API_ID, are no settings of the pool.
     let Some((section, key)) = rest.split_once("__") else {
         let spelled = |setting: &&Setting| setting.key.replace('.', "_") == rest.to_lowercase();
@@ -343,6 +376,61 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_variable_is_none() {
+        for value in ["", " "] {
+            let variables = [
+                ("TELEPOOL_POOL__MAX_IDLE_TIME", value),
+                ("TELEPOOL_DATA_CENTRES__2", value),
+                ("TELEPOOL_TELEGRAM__REDIAL_AFTER_LOSS", value),
+                ("TELEPOOL_POOL_MAX_IDLE_TIME", value),
+            ];
+            let settings = merged("[pool]\nmax_idle_time = 60", &variables, &[]).unwrap();
+            assert_eq!(settings.config.pool.max_idle_time.as_secs(), 60);
+            assert_eq!(settings.origins["pool.max_idle_time"], "file");
+            assert_eq!(settings.data_centres, DataCentres::production());
+        }
+        assert!(
+            merged("[pool]\nmax_idle_time = ''", &[], &[]).is_err(),
+            "in a file it says nothing"
+        );
+    }
+
+    #[test]
+    fn quotes_around_a_value_are_named() {
+        for name in [
+            "TELEPOOL_POOL__MAX_IDLE_TIME",
+            "TELEPOOL_TELEGRAM__REDIAL_AFTER_LOSS",
+            "TELEPOOL_DATA_CENTRES__2",
+        ] {
+            for value in ["\"5m\"", "'5m'", " \"5m\" ", "\"\""] {
+                let error = merged("", &[(name, value)], &[]).unwrap_err();
+                assert!(error.contains(name) && error.contains("has quotes around it"), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_may_be_a_secret_in_the_wrong_place_is_not_repeated() {
+        let secret = "12345:0123456789abcdef0123456789abcdef";
+        for key in ["pool.max_idle_time", "data_centres.2", "telegram.redial_after_loss"] {
+            let (section, name) = key.split_once('.').unwrap();
+            let variable = format!("TELEPOOL_{section}__{name}").to_uppercase();
+            let flag = format!("{key}={secret}");
+            for error in [
+                merged(&format!("[{section}]\n{name} = '{secret}'"), &[], &[]).unwrap_err(),
+                merged(&format!("[{section}]\n{name} = ['{secret}']"), &[], &[]).unwrap_err(),
+                merged("", &[(&variable, secret)], &[]).unwrap_err(),
+                merged("", &[], &[&flag]).unwrap_err(),
+            ] {
+                assert!(error.contains(key) && !error.contains("abcdef"), "{error}");
+            }
+        }
+        let none = std::iter::empty();
+        let error = load(Settings::default(), None, &[secret.to_owned()], none).unwrap_err();
+        assert!(error.contains("KEY=VALUE") && !error.contains("abcdef"), "{error}");
+    }
+
+    #[test]
     fn data_centres_have_a_table_of_their_own() {
         let file = "[data_centres]\n2 = \"127.0.0.1:1\"\n9 = \"127.0.0.1:9\"";
         let settings = merged(file, &[], &["data_centres.2=127.0.0.1:2"]).unwrap();
@@ -350,6 +438,7 @@ mod tests {
         assert_eq!((address(2), address(9)), ("127.0.0.1:2".into(), "127.0.0.1:9".into()));
         assert_eq!(address(1), DataCentres::production().address(1).unwrap().to_string());
         assert!(settings.to_string().contains("2 = \"127.0.0.1:2\""));
+        assert_eq!(settings.data_centres().test_address(2), settings.data_centres().address(2));
         for file in ["[data_centres]\n0 = \"127.0.0.1:1\"", "[data_centres]\n1 = \"here\""] {
             assert!(merged(file, &[], &[]).unwrap_err().contains("file: data_centres."));
         }
