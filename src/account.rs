@@ -3,21 +3,26 @@
 //! Owns [`AccountId`], its parsing and its masked output. Never looks an account up, and never
 //! prints a whole phone number unless [`AccountId::reveal`] asks for it.
 
+mod phone;
+mod plan;
+
 use std::fmt;
 use std::str::FromStr;
 
+pub(crate) use phone::is_invisible;
+
 /// The top bit tells a bot id from a phone number.
 const BOT: u64 = 1 << 63;
-/// E.164 allows fifteen digits; no number plan in use has fewer than seven.
-const PHONE_DIGITS: std::ops::RangeInclusive<usize> = 7..=15;
 /// Telegram's own limit for user ids (2^52 - 1, core.telegram.org/api/bots/ids).
 const BOT_ID_MAX: u64 = (1 << 52) - 1;
 
 /// Who a connection speaks for: a phone number (E.164) or a bot.
 ///
 /// A `Copy` value of one word, so that a map lookup hashes eight bytes. Parsing accepts the
-/// spellings people use and normalises them; `Debug` and `Display` hide the middle of a phone
-/// number, so that an id may stand in a log line or an error.
+/// spellings people use and normalises them, and refuses what could be another account's number: a
+/// zero kept from national form (`+33 06 ..`), a code that no country has, a spreadsheet's decimals.
+/// `Debug` and `Display` hide the middle of a phone number, so that an id may stand in a log line or
+/// an error.
 ///
 /// ```
 /// use telepool::AccountId;
@@ -26,6 +31,7 @@ const BOT_ID_MAX: u64 = (1 << 52) - 1;
 /// assert_eq!(account, AccountId::phone(442079460958)?);
 /// assert_eq!(account.to_string(), "+4420******58");
 /// assert_eq!(account.reveal().to_string(), "+442079460958");
+/// assert_eq!("+44 (0) 20 7946 0958".parse::<AccountId>()?, account);
 /// assert_eq!("bot:123456".parse::<AccountId>()?, AccountId::bot(123456)?);
 /// # Ok::<(), telepool::ParseAccountError>(())
 /// ```
@@ -33,7 +39,8 @@ const BOT_ID_MAX: u64 = (1 << 52) - 1;
 pub struct AccountId(u64);
 
 impl AccountId {
-    /// The account with this phone number, without the leading `+`.
+    /// The account with this phone number, without the leading `+`. The number is taken as it is: only
+    /// a text is held against the world's numbering plans.
     ///
     /// # Errors
     /// The number must have 7 to 15 digits.
@@ -65,6 +72,17 @@ impl AccountId {
     #[must_use]
     pub const fn number(self) -> u64 {
         self.0 & !BOT
+    }
+
+    /// Reads what [`reveal`](Self::reveal) has written, also a number that no country has: a program may
+    /// have made it by [`phone`](Self::phone).
+    #[cfg(feature = "grammers")]
+    pub(crate) fn from_revealed(text: &str) -> Result<Self, ParseAccountError> {
+        let digits = text.strip_prefix('+').unwrap_or_default();
+        match digits.parse() {
+            Ok(number) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Self::phone(number),
+            _ => text.parse(),
+        }
     }
 
     /// The whole id for display, nothing hidden: `+442079460958` or `bot:123456`.
@@ -108,29 +126,18 @@ impl FromStr for AccountId {
     type Err = ParseAccountError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let text = text.trim();
-        if let Some(id) = text.strip_prefix("bot") {
-            let id = id.strip_prefix(':').unwrap_or(id);
-            return Self::bot(id.parse().map_err(|_| ParseAccountError::BotId)?);
+        let text = text.trim_matches(|c: char| c.is_whitespace() || is_invisible(c));
+        match text.strip_prefix("bot") {
+            Some(id) => Self::bot(bot_id(id.strip_prefix(':').unwrap_or(id))?),
+            None => Self::phone(phone::number(text)?),
         }
-        let digits: String = text
-            .strip_prefix('+')
-            .or_else(|| text.strip_prefix("00"))
-            .unwrap_or(text)
-            .chars()
-            .filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')'))
-            .collect();
-        if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(ParseAccountError::NotANumber);
-        }
-        if digits.starts_with('0') {
-            return Err(ParseAccountError::NoCountryCode);
-        }
-        if !PHONE_DIGITS.contains(&digits.len()) {
-            return Err(ParseAccountError::PhoneLength);
-        }
-        Self::phone(digits.parse().map_err(|_| ParseAccountError::PhoneLength)?)
     }
+}
+
+/// Reads a bot's id as Telegram writes it: in digits alone, so that no two texts are one bot.
+pub(crate) fn bot_id(text: &str) -> Result<u64, ParseAccountError> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+    text.parse().ok().filter(|_| is_plain).ok_or(ParseAccountError::BotId)
 }
 
 /// Why a text is no account id. The messages never repeat the text: it may be a secret.
@@ -145,6 +152,24 @@ pub enum ParseAccountError {
     /// A national number.
     #[error("the number starts with 0: write it with its country code, such as +442079460958")]
     NoCountryCode,
+    /// A zero behind the country code, where no number of the country has one.
+    #[error(
+        "a 0 stands behind the country code, as it is dialled within the country: leave it out, as in \
+         +442079460958"
+    )]
+    TrunkZero,
+    /// A code of no country.
+    #[error(
+        "no country has the code that the number begins with: write it in international form, such as \
+         +442079460958 (a Russian number with +7 in place of the 8)"
+    )]
+    NoSuchCountry,
+    /// A quantity with decimals.
+    #[error(
+        "a number with a decimal point, as spreadsheets make of phone numbers: format the column as \
+         text, and write it as +442079460958"
+    )]
+    Decimal,
     /// Too short or too long.
     #[error("a phone number has 7 to 15 digits, country code included")]
     PhoneLength,
@@ -187,6 +212,12 @@ mod tests {
             ("bot:0", ParseAccountError::BotId),
             ("bot:99999999999999999999", ParseAccountError::BotId),
             ("bot:x", ParseAccountError::BotId),
+            ("bot:+5", ParseAccountError::BotId),
+            ("bot+5", ParseAccountError::BotId),
+            ("bot:00005", ParseAccountError::BotId),
+            ("bot: 5", ParseAccountError::BotId),
+            ("bot:", ParseAccountError::BotId),
+            ("bot:5:AAsecret", ParseAccountError::BotId),
         ] {
             assert_eq!(text.parse::<AccountId>(), Err(why), "{text}");
         }

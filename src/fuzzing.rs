@@ -10,7 +10,7 @@ use std::io::BufReader;
 use crate::account::AccountId;
 use crate::config::Config;
 use crate::expiry::Wheel;
-use crate::session::{DataCentres, SessionString, lines, telethon_string};
+use crate::session::{DataCentres, SessionFormat, SessionString, lines, telethon_string};
 use crate::state::{Leased, Opened, Released, Retired, StateWord};
 
 /// How many operations are read from one input: a longer one tells nothing new.
@@ -59,13 +59,25 @@ pub fn configuration(data: &[u8]) {
 }
 
 pub fn session_strings(data: &[u8]) {
+    if let Ok(session) = SessionString::parse(data) {
+        // Only what has an address in front begins with a version, and only Pyrogram tells whose it is.
+        let is_pyrogram = session.is_bot.is_some();
+        let versioned = matches!(session.format, SessionFormat::Telethon | SessionFormat::GramJs);
+        assert!(versioned != is_pyrogram && session.test_mode.is_some() == is_pyrogram);
+        assert!(session.format != SessionFormat::Telethon || session.address.is_some());
+    }
     if let Ok(session) = SessionString::parse(data)
         && let (dc, Some(address)) = (session.dc, session.address)
         && let Ok(text) = telethon_string(dc, address, &session.key)
     {
         let again = SessionString::parse(text.as_bytes()).expect("what is written is read");
         assert_eq!((again.dc, again.address), (dc, Some(address)));
-        assert!(again.key == session.key);
+        assert!(again.key == session.key && again.format == SessionFormat::Telethon);
+        let pasted = format!("export SESSION=\"{}\n{}\"", &text[..76], &text[76..]);
+        assert!(
+            SessionString::parse(pasted.as_bytes()) == Ok(again),
+            "what is pasted is read as well"
+        );
     }
 }
 

@@ -321,3 +321,64 @@ fn bad_input_is_refused_by_name_before_anything_starts() {
         std::fs::remove_file(path).unwrap();
     }
 }
+
+#[test]
+fn an_application_id_that_is_none_is_refused_and_not_repeated() {
+    let sessions = fresh("sound.jsonl");
+    let session = telepool::session::telethon_string(
+        2,
+        "127.0.0.1:1".parse().unwrap(),
+        &telepool::session::AuthKey::new([7; 256]),
+    )
+    .unwrap();
+    let line = format!("{{\"phone\": \"+442079460958\", \"session\": \"{}\"}}\n", *session);
+    std::fs::write(&sessions, line).unwrap();
+    let path = sessions.to_str().unwrap();
+    let hash = "0123456789abcdef0123456789abcdef";
+    for (value, words) in [
+        (format!("12345:{hash}"), "is more than the digits before its colon"),
+        (hash.to_owned(), "is no number"),
+        ("\"12345\"".to_owned(), "has quotes around it"),
+        (String::new(), "is not set"),
+        ("0".to_owned(), "is no number from 1"),
+        ("99999999999".to_owned(), "is no number from 1"),
+    ] {
+        let output = telepool(&["serve", "--sessions", path, "--listen=127.0.0.1:0"])
+            .env("TELEPOOL_API_ID", &value)
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(&format!("TELEPOOL_API_ID {words}")), "{stderr}");
+        assert!(!stderr.contains("abcdef") && stderr.contains("my.telegram.org"), "{stderr}");
+    }
+    std::fs::remove_file(sessions).unwrap();
+}
+
+#[test]
+fn a_file_of_another_kind_is_told_once_and_a_folder_by_name() {
+    let folder = env!("CARGO_TARGET_TMPDIR");
+    let database = fresh("442079460001.session");
+    std::fs::write(&database, b"SQLite format 3\0\x10\0\n\n{\nx\ny\n").unwrap();
+    for (path, words) in [
+        (folder, "it is a folder: give a file with one line of JSON per session"),
+        (database.to_str().unwrap(), "this is an SQLite database"),
+    ] {
+        let (code, _, stderr) = run(&["serve", "--sessions", path]);
+        assert_eq!(code, Some(2), "{stderr}");
+        assert!(stderr.contains(words) && stderr.lines().count() == 1, "{stderr}");
+    }
+    std::fs::remove_file(database).unwrap();
+}
+
+#[test]
+fn an_empty_setting_of_the_environment_is_none() {
+    let output = telepool(&["config"])
+        .env("TELEPOOL_POOL__MAX_IDLE_TIME", "")
+        .env("TELEPOOL_DATA_CENTRES__2", "")
+        .output()
+        .unwrap();
+    let (stdout, stderr) = (output.stdout, String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert_eq!(String::from_utf8(stdout).unwrap(), run(&["config"]).1);
+}

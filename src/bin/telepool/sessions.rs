@@ -7,6 +7,7 @@ use std::path::Path;
 use telepool::session::{DataCentres, SessionRecord, lines};
 
 use crate::failure::Failure;
+use crate::settings::is_quoted;
 
 /// How many bad lines are told at once.
 const TOLD_MAX: usize = 10;
@@ -25,6 +26,11 @@ pub(crate) fn read(path: &Path, centres: &DataCentres) -> Result<Vec<SessionReco
             "--sessions {shown}: cannot be read: {error}: give a file with {LINES}"
         ))
     })?;
+    if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+        return Err(Failure::refused(format!(
+            "--sessions {shown}: it is a folder: give a file with {LINES}"
+        )));
+    }
     let (mut records, mut problems) = (Vec::new(), Vec::new());
     let mut reader = lines::read(BufReader::new(file), centres);
     while let Some(record) = reader.next() {
@@ -58,10 +64,15 @@ pub(crate) fn read(path: &Path, centres: &DataCentres) -> Result<Vec<SessionReco
 pub(crate) fn api_id() -> Result<i32, Failure> {
     let remedy = "set it to the api_id that my.telegram.org gave you (sessions that exist need no \
                   api_hash)";
-    let text = std::env::var(API_ID)
-        .map_err(|_| Failure::refused(format!("{API_ID} is not set: {remedy}")))?;
-    match text.trim().parse() {
+    let text = std::env::var_os(API_ID).unwrap_or_default();
+    // Never repeated: what stands there by mistake is the api_hash, or a token.
+    let refuse = |what: &str| Err(Failure::refused(format!("{API_ID} {what}: {remedy}")));
+    let Some(text) = text.to_str().map(str::trim) else { return refuse("is no number") };
+    match text.parse() {
         Ok(id @ 1..) => Ok(id),
-        _ => Err(Failure::refused(format!("{API_ID} = {text}: {remedy}"))),
+        _ if text.is_empty() => refuse("is not set"),
+        _ if is_quoted(text) => refuse("has quotes around it"),
+        _ if text.contains(':') => refuse("is more than the digits before its colon"),
+        _ => refuse("is no number from 1 to 2147483647"),
     }
 }

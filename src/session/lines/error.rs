@@ -5,6 +5,7 @@
 
 use std::io;
 
+use super::ForeignFile;
 use crate::account::ParseAccountError;
 use crate::session::SessionStringError;
 
@@ -38,6 +39,18 @@ pub enum LineProblem {
         /// Where reading stopped, from 1.
         column: usize,
     },
+    /// An object that goes on where the line ends.
+    #[error(
+        "the line ends within its object: put each session on a line of its own, without line breaks \
+         in it"
+    )]
+    Unfinished,
+    /// Another kind of file.
+    #[error(
+        "this is {0}, and what is wanted are lines such as {{\"phone\": \"+442079460958\", \
+         \"session\": \"1BVts...\"}}"
+    )]
+    Foreign(ForeignFile),
     /// A key of no meaning.
     #[error(
         "unknown key {key}: the keys are phone or bot_id, session, slot, dc, address, user_id, \
@@ -72,7 +85,7 @@ pub enum LineProblem {
         wanted: &'static str,
     },
     /// Not an account.
-    #[error("`{key}`: {source}")]
+    #[error("`{key}`: {source}{}", other_key(.key, .source))]
     Account {
         /// The key.
         key: &'static str,
@@ -108,8 +121,11 @@ pub enum LineProblem {
         /// The data centre.
         dc: i32,
     },
-    /// A session of the test servers without their address.
-    #[error("the session belongs to the test servers: add the `address` of test data centre {dc}")]
+    /// A session of the test servers, of a data centre that is not among theirs.
+    #[error(
+        "the session belongs to the test servers, which have no data centre {dc}: add its `address`, \
+         or set it in [data_centres]"
+    )]
     TestServer {
         /// The data centre.
         dc: i32,
@@ -137,6 +153,14 @@ pub enum LineProblem {
         /// The line that has it.
         first: u64,
     },
+}
+
+/// Where a bot belongs that stands in the place of a phone number.
+fn other_key(key: &str, source: &ParseAccountError) -> &'static str {
+    match source {
+        ParseAccountError::NotANumber if key == "phone" => " (in a line `bot_id`, in digits alone)",
+        _ => "",
+    }
 }
 
 fn bot(is_bot: &bool) -> &'static str {

@@ -37,7 +37,9 @@ impl<'a> Fields<'a> {
         let object = Object::deserialize(&mut json).and_then(|object| json.end().map(|()| object));
         match object {
             Ok(Object(fields)) => fields,
-            Err(error) => Err(LineProblem::NotAnObject { column: error.column() }),
+            Err(error) if error.is_eof() => Err(LineProblem::Unfinished),
+            // Of what is whole and no object serde tells no place.
+            Err(error) => Err(LineProblem::NotAnObject { column: error.column().max(1) }),
         }
     }
 

@@ -11,23 +11,26 @@
 //! | key | value | without it |
 //! |---|---|---|
 //! | `phone` or `bot_id` | text or number | an error: exactly one of them names the account |
-//! | `session` | a Telethon or Pyrogram string | an error |
+//! | `session` | a string of Telethon, GramJS or Pyrogram | an error |
 //! | `slot` | 0 to 63 | the lowest that the account has free so far |
 //! | `dc` | 1 to 255 | what the string says; another number than the string's is an error |
-//! | `address` | IP address and port | what the string says, else the table of data centres |
+//! | `address` | IP address and port | what the string says, else the table of data centres, or of test servers |
 //! | `user_id` | a positive number | what the string says, else the bot id, else 0 (unknown) |
 //! | `is_bot` | true or false | what the string says, else whether `bot_id` names the account |
 //! | `group` | a label of up to 64 characters | none |
 //! | `proxy` | `socks5://[user:password@]host:port` | none |
 //!
-//! Blank lines are skipped; any other key is an error, so that a misspelt one is not lost.
+//! Blank lines are skipped; any other key is an error, so that a misspelt one is not lost. A file that
+//! begins as no such file does is told what it is, once.
 
 mod error;
 mod fields;
+mod foreign;
 mod read;
 mod write;
 
 pub use error::{LineError, LineProblem};
+pub use foreign::ForeignFile;
 pub use read::{LineReader, read, read_all};
 pub use write::write_line;
 

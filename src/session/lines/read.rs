@@ -3,6 +3,7 @@
 //! Owns the bounded line buffer and the rules between lines: no slot and no authorization key
 //! twice. Never holds more than one line, and wipes it.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufRead};
@@ -12,12 +13,13 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::fields::{Fields, Scalar};
-use super::{GROUP_LEN_MAX, LINE_LEN_MAX, LineError, LineProblem, SLOTS_MAX};
-use crate::account::AccountId;
+use super::{ForeignFile, GROUP_LEN_MAX, LINE_LEN_MAX, LineError, LineProblem, SLOTS_MAX};
+use crate::account::{AccountId, bot_id};
 use crate::session::{AuthKey, DataCentres, SessionRecord, SessionString, proxy_label};
 
 /// Reads sessions one by one. After a bad line the next one is read, so that all errors of a
-/// file can be shown at once; after a failed read there is nothing more.
+/// file can be shown at once; after a failed read there is nothing more, and neither is behind the
+/// beginning of another kind of file ([`LineProblem::Foreign`]).
 pub fn read<R: BufRead>(source: R, data_centres: &DataCentres) -> LineReader<'_, R> {
     LineReader {
         source: Some(source),
@@ -25,6 +27,7 @@ pub fn read<R: BufRead>(source: R, data_centres: &DataCentres) -> LineReader<'_,
         // Allocated once, so that growing it leaves no copies of keys behind.
         buffer: Zeroizing::new(Vec::with_capacity(LINE_LEN_MAX)),
         line: 0,
+        has_begun: false,
         slots: HashMap::new(),
         keys: HashMap::new(),
         hasher: RandomState::new(),
@@ -44,11 +47,13 @@ pub fn read_all<R: BufRead>(
 
 /// An iterator over the sessions of a source; see [`read`].
 pub struct LineReader<'a, R> {
-    /// `None` after a failed read.
+    /// `None` after a failed read, and of another kind of file.
     source: Option<R>,
     data_centres: &'a DataCentres,
     buffer: Zeroizing<Vec<u8>>,
     line: u64,
+    /// Whether a line that was not blank has been seen.
+    has_begun: bool,
     /// Which line has each slot.
     slots: HashMap<(AccountId, u16), u64>,
     /// Which line has each authorization key, by a hash: a copy of every key would be one more
@@ -69,22 +74,25 @@ impl<R: BufRead> Iterator for LineReader<'_, R> {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let source = self.source.as_mut()?;
-            match next_line(source, &mut self.buffer) {
-                Ok(Line::End) => return None,
-                Ok(Line::Whole) => self.line += 1,
-                Ok(Line::TooLong) => {
-                    self.line += 1;
-                    return Some(Err(self.error(LineProblem::TooLong { limit: LINE_LEN_MAX })));
-                }
-                Err(error) => {
-                    self.line += 1;
-                    self.source = None;
-                    return Some(Err(self.error(error.into())));
-                }
+            let line = next_line(source, &mut self.buffer);
+            if matches!(line, Ok(Line::End)) {
+                return None;
             }
-            if !text_of(&self.buffer).is_empty() {
-                return Some(self.session().map_err(|problem| self.error(problem)));
+            self.line += 1;
+            if line.is_err() || self.is_foreign().is_some() {
+                self.source = None;
             }
+            let problem = match (line, self.is_foreign()) {
+                (Err(error), _) => error.into(),
+                (Ok(_), Some(kind)) => LineProblem::Foreign(kind),
+                (Ok(Line::TooLong), None) => LineProblem::TooLong { limit: LINE_LEN_MAX },
+                (Ok(_), None) if text_of(&self.buffer).is_empty() => continue,
+                (Ok(_), None) => {
+                    self.has_begun = true;
+                    return Some(self.session().map_err(|problem| self.error(problem)));
+                }
+            };
+            return Some(Err(self.error(problem)));
         }
     }
 }
@@ -94,6 +102,15 @@ impl<R> LineReader<'_, R> {
     #[must_use]
     pub fn line(&self) -> u64 {
         self.line
+    }
+
+    /// What else the source is, if it begins as no lines of sessions do.
+    fn is_foreign(&self) -> Option<ForeignFile> {
+        if self.has_begun {
+            return None;
+        }
+        let by_bytes = if self.line == 1 { ForeignFile::of_start(&self.buffer) } else { None };
+        by_bytes.or_else(|| ForeignFile::of_first_line(text_of(&self.buffer)))
     }
 
     fn error(&self, problem: LineProblem) -> LineError {
@@ -171,10 +188,10 @@ fn next_line(source: &mut impl BufRead, buffer: &mut Vec<u8>) -> io::Result<Line
         any = true;
         let end = chunk.iter().position(|byte| *byte == b'\n');
         let text = &chunk[..end.unwrap_or(chunk.len())];
-        too_long |= buffer.len() + text.len() > LINE_LEN_MAX;
-        if !too_long {
-            buffer.extend_from_slice(text);
-        }
+        // The beginning is kept of any line: it may tell what kind of file this is.
+        let room = LINE_LEN_MAX - buffer.len();
+        too_long |= text.len() > room;
+        buffer.extend_from_slice(&text[..text.len().min(room)]);
         let used = end.map_or(chunk.len(), |end| end + 1);
         source.consume(used);
         if end.is_some() {
@@ -207,29 +224,33 @@ fn account(fields: &Fields<'_>) -> Result<AccountId, LineProblem> {
             return Err(LineProblem::Missing { key: "phone", remedy });
         }
     };
-    let number = match value {
-        Scalar::Number(number) => u64::try_from(*number).ok(),
-        // A bot token begins with the id; only the id is wanted here, and the rest is a secret.
-        Scalar::Text(text) if key == "bot_id" => text.trim().parse().ok(),
-        Scalar::Text(text) => {
-            let parsed = text.parse::<AccountId>();
-            let phone = parsed.map_err(|source| LineProblem::Account { key, source })?;
-            if phone.is_bot() {
-                return Err(wrong(key, value.shown(), "a phone number; a bot has `bot_id`"));
-            }
-            return Ok(phone);
+    let refuse = |source| LineProblem::Account { key, source };
+    let text = match value {
+        // Held against the same rules as a text.
+        Scalar::Number(number @ 0..) => Cow::Owned(number.to_string()),
+        Scalar::Text(text) => Cow::Borrowed(&**text),
+        _ => return Err(wrong(key, value.shown(), "an account's number, in digits alone")),
+    };
+    if key == "bot_id" {
+        let text = text.trim();
+        // The rest of a token is a secret.
+        if text.contains(':') {
+            let wanted = "the bot's id, which are only the digits before the colon of its token";
+            return Err(wrong(key, value.shown(), wanted));
         }
-        _ => None,
+        return bot_id(text).and_then(AccountId::bot).map_err(refuse);
     }
-    .ok_or_else(|| wrong(key, value.shown(), "an account's number"))?;
-    let account = if key == "phone" { AccountId::phone(number) } else { AccountId::bot(number) };
-    account.map_err(|source| LineProblem::Account { key, source })
+    let phone: AccountId = text.parse().map_err(refuse)?;
+    if phone.is_bot() {
+        return Err(wrong(key, value.shown(), "a phone number; a bot has `bot_id`"));
+    }
+    Ok(phone)
 }
 
 fn session_string(fields: &Fields<'_>) -> Result<SessionString, LineProblem> {
     match &fields.session {
         None => {
-            let remedy = "add the string that Telethon or Pyrogram exports";
+            let remedy = "add the string that Telethon, GramJS or Pyrogram exports";
             Err(LineProblem::Missing { key: "session", remedy })
         }
         Some(Scalar::Text(text)) => Ok(SessionString::parse(text.as_bytes())?),
@@ -276,7 +297,7 @@ fn address(
         return Ok(address);
     }
     if session.test_mode == Some(true) {
-        return Err(LineProblem::TestServer { dc });
+        return data_centres.test_address(dc).ok_or(LineProblem::TestServer { dc });
     }
     data_centres.address(dc).ok_or(LineProblem::NoAddress { dc })
 }
@@ -325,11 +346,15 @@ fn group(fields: &Fields<'_>) -> Result<Option<Arc<str>>, LineProblem> {
     }
 }
 
+/// What a proxy has to be. Its credentials must not show, and a host and port in their place would pass
+/// for them.
+const PROXY: &str = "socks5://[user:password@]host:port, in this order, with the whole name or the \
+                     address of the host";
+
 fn proxy(fields: &Fields<'_>) -> Result<Option<Arc<str>>, LineProblem> {
     let Some(value) = &fields.proxy else { return Ok(None) };
     match value {
         Scalar::Text(text) if proxy_label(text).is_some() => Ok(Some(Arc::from(&**text))),
-        // Its credentials must not show.
-        _ => Err(wrong("proxy", value.shown(), "socks5://[user:password@]host:port")),
+        _ => Err(wrong("proxy", value.shown(), PROXY)),
     }
 }

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 
 use zeroize::Zeroizing;
 
+use crate::account::AccountId;
 use crate::session::{SessionRecord, telethon_string};
 
 /// More than the longest line needs, so that no reallocation leaves a copy of the key behind.
@@ -17,13 +18,18 @@ const CAPACITY: usize = 4 * 1024;
 /// unchanged.
 ///
 /// # Errors
-/// Those of the writer, and `InvalidInput` for a record that no session string can hold (a data
-/// centre outside 1 to 255).
+/// Those of the writer, and `InvalidInput` for a record that no line can hold: a data centre outside
+/// 1 to 255, a phone number that no country has and that no reader would take.
 pub fn write_line(mut out: impl Write, record: &SessionRecord) -> io::Result<()> {
     let session = telethon_string(record.dc, record.address, &record.key)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-    let mut line = Zeroizing::new(String::with_capacity(CAPACITY));
     let account = record.account;
+    account
+        .reveal()
+        .to_string()
+        .parse::<AccountId>()
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    let mut line = Zeroizing::new(String::with_capacity(CAPACITY));
     let named = if account.is_bot() {
         write!(line, r#"{{"bot_id":{}"#, account.number())
     } else {

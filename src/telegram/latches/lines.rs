@@ -64,8 +64,7 @@ pub(super) fn read(text: &str) -> Result<Latches, (usize, String)> {
 
 fn parse(line: &str) -> Result<Latched, String> {
     let line: Line = serde_json::from_str(line).map_err(|error| told(&error))?;
-    let account: AccountId =
-        line.account.parse().map_err(|error: crate::ParseAccountError| error.to_string())?;
+    let account = AccountId::from_revealed(&line.account).map_err(|error| error.to_string())?;
     let key_id = line.key_id.parse().map_err(|error: ParseKeyIdError| error.to_string())?;
     let kept = QuarantineReason::ALL.into_iter().filter(|reason| reason.is_kept());
     let reason = kept.into_iter().find(|reason| reason.label() == line.reason);
@@ -109,6 +108,17 @@ pub(super) fn sorted(latches: &Latches) -> Vec<Latched> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_of_any_number_is_read() {
+        // Of no country: a program may have made it.
+        let line = r#"{"account":"+330610101010","slot":0,"key_id":"00f1e2d3c4b5a697","#;
+        let latched = parse(&format!(r#"{line}"reason":"dead","since":1}}"#)).unwrap();
+        assert_eq!(latched.account, AccountId::phone(330_610_101_010).unwrap());
+        let mut out = Vec::new();
+        write(&Latches::from([(latched.key_id, latched)]), &mut out).unwrap();
+        assert_eq!(read(std::str::from_utf8(&out).unwrap()).unwrap()[&latched.key_id], latched);
+    }
 
     #[test]
     fn what_is_wrong_with_a_line_is_told_without_its_phone_number() {

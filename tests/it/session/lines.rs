@@ -39,7 +39,7 @@ fn a_bad_line_is_refused_with_its_number_its_key_and_the_remedy() {
     let phone = r#""phone": "+442079460958""#;
     for (text, parts) in [
         ("\n\nhello\n".to_owned(), vec!["line 3", "no JSON object", "write {\"phone\""]),
-        ("[1]\n".to_owned(), vec!["no JSON object"]),
+        ("[1]\n".to_owned(), vec!["a JSON array"]),
         (format!("{{}}{TELETHON_V4}\n"), vec!["no JSON object"]),
         (line(phone, TELETHON_V4, r#", "adress": "x""#), vec!["unknown key `adress`", "address"]),
         (format!("{{\"{TELETHON_V4}\": 1}}\n"), vec!["unknown key of 353 characters"]),
@@ -68,7 +68,6 @@ fn a_bad_line_is_refused_with_its_number_its_key_and_the_remedy() {
             vec!["`proxy`", "socks5://"],
         ),
         (line(phone, &TELETHON_V4[..200], ""), vec!["`session`", "200 characters"]),
-        (line(phone, PYROGRAM_2_TEST_BOT, ""), vec!["test servers", "`address`"]),
         (line(r#""phone": "020 7946""#, TELETHON_V4, ""), vec!["`phone`", "country code"]),
         (line(r#""phone": "bot:123456""#, TELETHON_V4, ""), vec!["`phone`", "`bot_id`"]),
         (line(r#""bot_id": "123:AAsecret""#, TELETHON_V4, ""), vec!["`bot_id` is a text"]),
@@ -205,4 +204,138 @@ fn marks_carriage_returns_and_blank_lines_do_no_harm() {
     let text =
         format!("\u{feff}{}\r\n \r\n", line(r#""phone": 442079460958"#, &session(1), "").trim());
     assert_eq!(read_all(text.as_bytes(), &DataCentres::new()).unwrap().len(), 1);
+}
+
+/// All errors of a source, as they are told.
+fn problems(bytes: &[u8]) -> Vec<String> {
+    let table = DataCentres::production();
+    read(bytes, &table).filter_map(|line| line.err().map(|error| error.to_string())).collect()
+}
+
+#[test]
+fn another_kind_of_file_is_told_once_what_it_is() {
+    let good = line(r#""phone": "+442079460958""#, TELETHON_V4, "");
+    let wide = |bytes: fn(u16) -> [u8; 2]| good.encode_utf16().flat_map(bytes).collect::<Vec<u8>>();
+    let (little, big) = (wide(u16::to_le_bytes), wide(u16::to_be_bytes));
+    let sqlite = [b"SQLite format 3\0\x10\0\x01\x01\0\x40", &[7; 3000][..], b"\n\n{\nx\n"].concat();
+    // The first line feed comes behind all that a line may have.
+    let sqlite_long = [&sqlite[..16], &[7; 2 * LINE_LEN_MAX], b"\n{}\n"].concat();
+    let strings = format!("{TELETHON_V4}\n{PYROGRAM_2}\n{PYROGRAM_1}\n");
+    for (bytes, words) in [
+        (sqlite, "an SQLite database, as the `.session` files of Telethon"),
+        (sqlite_long, "client.export_session_string()"),
+        ([b"\xff\xfe", &little[..]].concat(), "UTF-16: save the file as UTF-8"),
+        ([b"\xfe\xff", &big[..]].concat(), "UTF-16"),
+        (little.clone(), "UTF-16"),
+        (big.clone(), "UTF-16"),
+        (format!("[\n{good},\n{good}]\n").into_bytes(), "a JSON array: leave out its brackets"),
+        (format!("\u{feff}\n  [{good}]").into_bytes(), "a JSON array"),
+        (strings.clone().into_bytes(), "a session string alone"),
+        (format!("\n\"{TELETHON_V4}\"\nx\ny\n").into_bytes(), "a session string alone"),
+        (TELETHON_V4.as_bytes()[..300].to_vec(), "a session string alone"),
+        (b"{\n  \"phone\": 1,\n  \"session\": 2\n}\n".to_vec(), "a JSON object over several lines"),
+        (format!("phone,session\n+44,{TELETHON_V4}\n+45,x\n").into_bytes(), "a table (CSV)"),
+        (format!("+442079460958:{TELETHON_V4}\n+45:x\n").into_bytes(), "a table (CSV)"),
+        (b"TDF$\x01\n\n\n".to_vec(), "Telegram Desktop"),
+        (b"PK\x03\x04\n\n\n".to_vec(), "an archive"),
+        (b"\x7fELF\x02\0\0\n\n".to_vec(), "no text"),
+    ] {
+        let told = problems(&bytes);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains(words) && told[0].contains("{\"phone\": "), "{told:?}");
+        assert!(!told[0].contains(&TELETHON_V4[1..40]), "{told:?}");
+    }
+    // Behind a first line that is one of sessions, a bad line is only a bad line.
+    let told = problems(format!("{good}[1]\n{strings}").as_bytes());
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert!(told.iter().all(|told| told.contains("no JSON object (at column ")), "{told:?}");
+    assert!(!told.iter().any(|told| told.contains("column 0")), "{told:?}");
+}
+
+#[test]
+fn a_line_that_ends_within_its_object_is_told_so() {
+    let (head, tail) = TELETHON_V4.split_at(76);
+    let text = format!("{{\"phone\": \"+442079460958\", \"session\": \"{head}\n{tail}\"}}\n");
+    let told = problems(text.as_bytes());
+    assert!(told[0].contains("the line ends within its object"), "{told:?}");
+}
+
+#[test]
+fn a_token_in_the_place_of_the_id_is_told_where_to_end() {
+    let text = line(r#""bot_id": "5000000000:AAE-secret_of_the_bot""#, TELETHON_V4, "");
+    let told = problem(&text);
+    assert!(told.contains("only the digits before the colon"), "{told}");
+    assert!(!told.contains("secret"), "{told}");
+}
+
+#[test]
+fn an_id_of_a_bot_has_one_spelling_only() {
+    for id in ["+5", "00005", "05", "5 5", "5.0", "", "-5"] {
+        let told = problem(&line(&format!(r#""bot_id": "{id}""#), TELETHON_V4, ""));
+        assert!(told.contains("`bot_id`") && told.contains("digits before the colon"), "{told}");
+    }
+    let text = line(r#""bot_id": " 5 ""#, TELETHON_V4, "");
+    assert_eq!(read_all(text.as_bytes(), &DataCentres::new()).unwrap()[0].account.number(), 5);
+}
+
+#[test]
+fn a_number_that_could_be_another_account_is_refused_as_text_and_as_number() {
+    for (phone, words) in [
+        (r#""+33 06 10 10 10 10""#, "a 0 stands behind the country code"),
+        ("330610101010", "a 0 stands behind the country code"),
+        (r#""8 (912) 345-67-89""#, "no country has the code"),
+        ("89123456789", "no country has the code"),
+        (r#""442079460958.0""#, "a decimal point"),
+        ("442079460958.0", "in digits alone"),
+        ("-442079460958", "in digits alone"),
+        (r#""John""#, "`bot_id`"),
+    ] {
+        let told = problem(&line(&format!(r#""phone": {phone}"#), TELETHON_V4, ""));
+        assert!(told.contains("`phone`") && told.contains(words), "{phone}: {told}");
+    }
+    let text = line(r#""phone": "+49 (0) 151 23456789""#, TELETHON_V4, "");
+    let [record] = read_all(text.as_bytes(), &DataCentres::new()).unwrap().try_into().unwrap();
+    assert_eq!(record.account, AccountId::phone(4_915_123_456_789).unwrap());
+}
+
+#[test]
+fn a_number_that_no_reader_would_take_is_not_written() {
+    let text = line(r#""phone": "+442079460958""#, TELETHON_V4, "");
+    let [mut record] = read_all(text.as_bytes(), &DataCentres::new()).unwrap().try_into().unwrap();
+    record.account = AccountId::phone(330_610_101_010).unwrap();
+    let mut out = Vec::new();
+    let error = write_line(&mut out, &record).unwrap_err();
+    assert_eq!((error.kind(), out.len()), (io::ErrorKind::InvalidInput, 0));
+}
+
+#[test]
+fn a_proxy_the_wrong_way_round_is_refused_without_being_repeated() {
+    for proxy in ["socks5://203.0.113.7:11758@om:123", "socks5://203.0.113.7:11758:om:123"] {
+        let told = problem(&line(
+            r#""phone": "+442079460958""#,
+            TELETHON_V4,
+            &format!(r#", "proxy": "{proxy}""#),
+        ));
+        assert!(told.contains("`proxy`") && told.contains("in this order"), "{told}");
+        assert!(!told.contains("om:123") && !told.contains("203.0"), "{told}");
+    }
+}
+
+#[test]
+fn a_session_of_the_test_servers_goes_to_them() {
+    let text = line(r#""bot_id": 123456789"#, PYROGRAM_2_TEST_BOT, "");
+    let at = |centres: &DataCentres| {
+        read_all(text.as_bytes(), centres).map(|records| records[0].address)
+    };
+    assert_eq!(at(&DataCentres::production()).unwrap(), address("149.154.175.117:443"));
+    let mut centres = DataCentres::new();
+    let error = at(&centres).unwrap_err().to_string();
+    assert!(error.contains("test servers") && error.contains("[data_centres]"), "{error}");
+    centres.insert(3, address("127.0.0.1:4430"));
+    assert_eq!(at(&centres).unwrap(), address("127.0.0.1:4430"));
+    // What is public is no test server's, and is not made one by being said once more.
+    let mut centres = DataCentres::production();
+    centres.insert(3, centres.address(3).unwrap());
+    assert_eq!(at(&centres).unwrap(), address("149.154.175.117:443"));
+    assert_eq!(DataCentres::production().address(203), Some(address("91.105.192.100:443")));
 }
