@@ -61,6 +61,15 @@ enum Next<M: Manager, H: Home<M>> {
 }
 
 /// A lease in the making. Await it, or drop it at any point.
+///
+/// Once it has been polled, it must be polled until it is over, or dropped. It stands in line meanwhile,
+/// first come, first served, and what it is handed waits for it and serves nobody else. So an acquire
+/// that was polled once and left holds others up: one kept beside a `select!` that goes on without it,
+/// or after `now_or_never`, or several in a `buffer_unordered` whose consumer waits for a lease of
+/// the same account in its body. The pool takes back at the acquire's deadline what was not taken by
+/// then, and gives it to the next in line; the acquire ends with [`AcquireError::Timeout`] when it is
+/// polled again. Until then an acquire behind it that times out names it
+/// ([`WaitTimeout::oldest_lease_taken`](crate::WaitTimeout::oldest_lease_taken)).
 #[must_use = "futures do nothing unless awaited"]
 pub struct Acquire<M: Manager, H: Home<M> = Account<M>> {
     home: Option<H>,
@@ -140,7 +149,8 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
         if entry.shared.errands.is_closed() {
             return Next::Over(Err(self.refuse(Refusal::Closed)));
         }
-        let waiter = Waiter::new(self.fresh, began, deadline, Some(context.waker().clone()));
+        let waiter =
+            Waiter::new(self.fresh, began, deadline, self.site, Some(context.waker().clone()));
         let timer = deadline.and_then(|ends| timer_elsewhere(&entry.shared.runtime, ends));
         let orders = match entry.pool.join_line(&waiter, front, tick) {
             Ok(orders) => orders,

@@ -7,12 +7,17 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::panic::Location;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-use crate::sync::Mutex;
+type Table = HashMap<usize, &'static Location<'static>>;
 
-static SEEN: LazyLock<Mutex<HashMap<usize, &'static Location<'static>>>> =
-    LazyLock::new(|| Mutex::new(HashMap::new()));
+// The mutex of the standard library also where a model explores the order of things: the table
+// outlives each exploration, and nothing depends on when it is filled.
+static SEEN: LazyLock<Mutex<Table>> = LazyLock::new(Mutex::default);
+
+fn seen() -> MutexGuard<'static, Table> {
+    SEEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 thread_local! {
     // The last site of this thread that is known to be in the table: most threads acquire in a
@@ -33,13 +38,13 @@ pub(crate) fn remember(site: &'static Location<'static>) {
     if LAST.try_with(|last| last.replace(address) == address).unwrap_or(false) {
         return;
     }
-    SEEN.lock().insert(address, site);
+    seen().insert(address, site);
 }
 
 /// The location that a word stands for, if it was remembered.
 pub(crate) fn location_of(word: u64) -> Option<&'static Location<'static>> {
     let address = usize::try_from(word).ok()?;
-    SEEN.lock().get(&address).copied()
+    seen().get(&address).copied()
 }
 
 #[cfg(test)]

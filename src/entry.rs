@@ -386,7 +386,7 @@ impl<M: Manager> Entry<M> {
     pub(crate) fn tell_held(&self, connection: &Connection<M::Connection>, held: u64) {
         let (account, id) = (self.pool.account(), connection.id);
         let held = Duration::from_millis(held);
-        let site = connection.held().and_then(|(_, site)| site);
+        let site = connection.held().and_then(|held| held.site);
         self.counters().lease_leaks.fetch_add(1, Ordering::Relaxed);
         let at = site.map(ToString::to_string).unwrap_or_default();
         tracing::warn!(%account, %id, ?held, at, "a lease is held for long: was it forgotten?");

@@ -146,6 +146,8 @@ pub struct WaitTimeout {
     pub oldest_lease_age: Option<Duration>,
     /// Where that lease was acquired.
     pub oldest_lease_site: Option<&'static Location<'static>>,
+    /// Not if the lease was handed to an acquire that has not been polled since.
+    pub oldest_lease_taken: bool,
     /// The account's last failed dial, if it failed while the acquire waited.
     pub last_dial_error: Option<String>,
     /// The cap of the pool, if every connection under it was in use.
@@ -182,7 +184,15 @@ impl fmt::Display for WaitTimeout {
         )?;
         if let (Some(age), Some(site)) = (self.oldest_lease_age, self.oldest_lease_site) {
             let age = rounded(age);
-            write!(f, "; the oldest lease is held for {age:?}, acquired at {site}")?;
+            if self.oldest_lease_taken {
+                write!(f, "; the oldest lease is held for {age:?}, acquired at {site}")?;
+            } else {
+                write!(
+                    f,
+                    "; the oldest lease was handed {age:?} ago to the acquire at {site}, which has not \
+                     taken it: poll it, or drop it"
+                )?;
+            }
         }
         if let Some(error) = &self.last_dial_error {
             write!(f, "; the last dial failed: {error}")?;

@@ -14,6 +14,7 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::{Arc, OnceLock};
 
+use crate::account_pool::handed::{Handed, Recipient};
 use crate::call_site;
 use crate::clock::Tick;
 use crate::health::Unready;
@@ -149,6 +150,16 @@ pub(crate) struct Live<C> {
     pub(crate) created: Tick,
 }
 
+/// The lease that began a connection's time in use.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    pub(crate) since: Tick,
+    /// Where it was acquired.
+    pub(crate) site: Option<&'static Location<'static>>,
+    /// Not if it was handed to an acquire that has not been polled since.
+    pub(crate) is_taken: bool,
+}
+
 /// Errors so far, in the low half of the notes.
 const ERRORS: u64 = 0xffff_ffff;
 /// Why it ends, plus one, in eight bits; zero if nobody has said so yet.
@@ -175,6 +186,8 @@ pub(crate) struct Connection<C> {
     held_since: AtomicU64,
     // From here on few leases write.
     held_at: AtomicU64,
+    /// To whom leases of it were handed that were waited for.
+    handed: Handed<C>,
     /// Errors, the reason of its end, and whether it is in doubt.
     notes: AtomicU64,
     /// When it reaches its own age limit, jitter included; the end of time until it is open.
@@ -213,6 +226,7 @@ impl<C> Connection<C> {
             notes: AtomicU64::new(0),
             held_since: AtomicU64::new(0),
             held_at: AtomicU64::new(0),
+            handed: Handed::new(),
             user: AtomicU64::new(0),
             stamp,
             slot,
@@ -300,12 +314,7 @@ impl<C> Connection<C> {
         site: &'static Location<'static>,
     ) -> u64 {
         if source != Source::Shared {
-            self.held_since.store(now, Ordering::Relaxed);
-            let word = call_site::word_of(site);
-            if self.held_at.load(Ordering::Relaxed) != word {
-                call_site::remember(site);
-                self.held_at.store(word, Ordering::Relaxed);
-            }
+            self.note_held(now, site);
         }
         if self.max_leases == 1 {
             // The only borrower is the only writer, so a load and a store lose nothing.
@@ -318,6 +327,36 @@ impl<C> Connection<C> {
             Source::Idle | Source::New => (&self.sole_uses, &self.shared_uses),
         };
         one.fetch_add(1, Ordering::Relaxed) + 1 + other.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a lease begins while nobody else holds one.
+    #[inline]
+    fn note_held(&self, now: Tick, site: &'static Location<'static>) {
+        self.held_since.store(now, Ordering::Relaxed);
+        let word = call_site::word_of(site);
+        if self.held_at.load(Ordering::Relaxed) != word {
+            call_site::remember(site);
+            self.held_at.store(word, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that a lease is handed to an acquire that waited for it, and may not take it at once.
+    pub(super) fn note_handed(
+        &self,
+        to: Arc<dyn Recipient<C>>,
+        site: &'static Location<'static>,
+        source: Source,
+        now: Tick,
+    ) {
+        if source != Source::Shared {
+            self.note_held(now, site);
+        }
+        self.handed.add(to);
+    }
+
+    /// The leases that were handed over and not taken.
+    pub(super) fn handed(&self) -> &Handed<C> {
+        &self.handed
     }
 
     #[inline]
@@ -334,12 +373,14 @@ impl<C> Connection<C> {
         self.shared_uses.fetch_add(uses, Ordering::Release);
     }
 
-    /// Since when it has been leased without a break, and where that began.
-    pub(crate) fn held(&self) -> Option<(Tick, Option<&'static Location<'static>>)> {
-        let leased = self.word.snapshot().leases() > 0 && self.uses() > 0;
+    /// Since when it has been leased without a break, and to whom.
+    pub(crate) fn held(&self) -> Option<Held> {
+        let word = self.held_at.load(Ordering::Relaxed);
+        let leased = self.word.snapshot().leases() > 0 && word != 0;
         leased.then(|| {
-            let site = call_site::location_of(self.held_at.load(Ordering::Relaxed));
-            (self.held_since.load(Ordering::Relaxed), site)
+            let site = call_site::location_of(word);
+            let is_taken = !site.is_some_and(|site| self.handed.waits_for(site));
+            Held { since: self.held_since.load(Ordering::Relaxed), site, is_taken }
         })
     }
 

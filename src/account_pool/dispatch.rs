@@ -192,7 +192,7 @@ impl<C, E> AccountPool<C, E> {
         } else {
             let fresh = core.line.fresh();
             self.order_dials(body, core, fresh, now, orders);
-            self.hand_out(body, core, orders);
+            self.hand_out(body, core, now, orders);
             let leases = usize::from(self.leases());
             let wanted = core.line.fresh() + core.line.plain().div_ceil(leases);
             self.order_dials(body, core, wanted, now, orders);
@@ -218,7 +218,13 @@ impl<C, E> AccountPool<C, E> {
     }
 
     /// Gives free connections to those in line, first come, first served.
-    fn hand_out(&self, body: &Body<C, E>, core: &mut Core<C, E>, orders: &mut Orders<C>) {
+    fn hand_out(
+        &self,
+        body: &Body<C, E>,
+        core: &mut Core<C, E>,
+        now: Tick,
+        orders: &mut Orders<C>,
+    ) {
         // Every turn serves a waiter or takes a connection out of circulation.
         while core.line.plain() > 0 {
             let next = self.pop_locked(&mut orders.void);
@@ -229,7 +235,7 @@ impl<C, E> AccountPool<C, E> {
             } else if self.must_yield_to_fresh(body, core, &connection) {
                 self.discard(core, connection, CloseReason::Requested, orders);
             } else {
-                orders.wake.extend(core.line.serve_plain(connection, source));
+                orders.wake.extend(core.line.serve_plain(connection, source, now));
             }
         }
     }
@@ -331,12 +337,12 @@ impl<C, E> AccountPool<C, E> {
             if !only_waited_for || seen.is_retiring() {
                 return Err(connection);
             }
-            let waiter = core.line.take_plain();
+            let source = Source::of_live(seen.leases() > 1);
+            let waiter = core.line.take_plain().note(&connection, source, now);
             self.settle_wait(&core);
             let stir = core.dialing > 0;
             drop(core);
             // After the lock: the waiter is in another thread's cache, as a rule.
-            let source = Source::of_live(seen.leases() > 1);
             match waiter.answer(Ok((connection, source))) {
                 Ok(waker) => {
                     let mut orders = Orders::none();
@@ -375,7 +381,7 @@ impl<C, E> AccountPool<C, E> {
             orders.ended = true;
         } else if core.line.plain() > 0 && !seen.is_retiring() {
             let source = Source::of_live(seen.leases() > 1);
-            orders.wake.extend(core.line.serve_plain(connection, source));
+            orders.wake.extend(core.line.serve_plain(connection, source, now));
         } else {
             orders.ended = self.end_lease(core, connection, &mut orders);
         }

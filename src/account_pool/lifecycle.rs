@@ -135,7 +135,7 @@ impl<C, E> AccountPool<C, E> {
                     self.push(Arc::clone(connection));
                 }
                 if waited_for {
-                    orders.wake.extend(core.line.serve_first(connection));
+                    orders.wake.extend(core.line.serve_first(connection, now));
                 }
             }
         }

@@ -42,6 +42,7 @@ mod backoff;
 mod connection;
 mod dispatch;
 mod duty;
+mod handed;
 mod idle;
 mod lifecycle;
 mod look;
@@ -73,7 +74,7 @@ pub(crate) use dispatch::Pressure;
 pub(crate) use duty::{DialOrder, Lost, Orders, Probe, Reap, Take};
 use idle::Front;
 use parked::Parking;
-use waiters::Left;
+use waiters::{Left, Standing};
 pub(crate) use waiters::{Refusal, Waiter, Wakers};
 
 use crate::account::AccountId;
@@ -313,14 +314,19 @@ impl<C, E> AccountPool<C, E> {
         waiter: &Arc<Waiter<C, E>>,
         front: bool,
         now: Tick,
-    ) -> Result<Option<Orders<C>>, Refusal<E>> {
+    ) -> Result<Option<Orders<C>>, Refusal<E>>
+    where
+        C: Send + Sync + 'static,
+        E: Send + 'static,
+    {
+        let standing = Standing::new(waiter);
         let body = self.body();
         let mut core = body.core.lock();
         let gate = self.gate.load(Ordering::Relaxed);
         if let Some(refusal) = core.refusal(gate) {
             return Err(refusal);
         }
-        core.line.join(Arc::clone(waiter), front);
+        core.line.join(standing, front);
         let watch = core.watch_for(waiter.deadline());
         // Whoever stood there before has looked at everything, and every release since finds the
         // gate marked: one more changes nothing, unless it may have something dialled.
@@ -355,19 +361,29 @@ impl<C, E> AccountPool<C, E> {
         }
     }
 
-    /// Refuses the waiters that are due, and says through `watch` when to come back.
-    pub(crate) fn expire_waiters(&self, now: Instant) -> Orders<C> {
-        let mut orders = Orders::none();
-        let Some(body) = self.body.get() else { return orders };
+    /// Refuses the waiters that are due, and says through `watch` when to come back. What was handed
+    /// to one that is due, and that it has not taken, is the caller's to release.
+    pub(crate) fn expire_waiters(&self, now: Instant) -> (Orders<C>, Vec<Arc<Connection<C>>>) {
+        let (mut orders, mut leases) = (Orders::none(), Vec::new());
+        let Some(body) = self.body.get() else { return (orders, leases) };
         let mut core = body.core.lock();
         if !core.end_watches(now) {
-            return orders;
+            return (orders, leases);
         }
-        let next = core.line.expire(now, &mut orders.wake);
+        let mut next = core.line.expire(now, &mut orders.wake);
+        for slot in &body.slots {
+            slot.look(|connection| {
+                let handed = connection.handed().expire(now, |lease, waker| {
+                    leases.extend(lease);
+                    orders.wake.extend(waker);
+                });
+                next = [next, handed].into_iter().flatten().min();
+            });
+        }
         orders.watch = core.watch_for(next);
         self.settle_wait(&core);
         core.stir(&mut orders);
-        orders
+        (orders, leases)
     }
 
     /// Counts a lease that reached its borrower, and answers with the connection's count, or with that

@@ -9,6 +9,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a model may panic")]
 
+use std::panic::Location;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -77,7 +78,7 @@ pub(crate) fn release(engine: &Engine, connection: Arc<Connection<u32>>) {
 }
 
 pub(crate) fn join(engine: &Engine) -> Place {
-    let waiter = Waiter::new(false, crate::clock::now(), None, None);
+    let waiter = Waiter::new(false, crate::clock::now(), None, Location::caller(), None);
     if let Ok(Some(orders)) = engine.join_line(&waiter, false, NOW) {
         carry_out(engine, orders);
     }
@@ -423,7 +424,7 @@ fn model_a_new_generation_leaves_no_old_connection_idle() {
 fn model_a_retirement_meets_a_connection_that_is_being_opened() {
     model(|| {
         let engine = engine(1, 1);
-        let waiter = Waiter::new(false, crate::clock::now(), None, None);
+        let waiter = Waiter::new(false, crate::clock::now(), None, Location::caller(), None);
         let orders = engine.join_line(&waiter, false, NOW).unwrap().unwrap();
         let connection = engine.begin_dial(orders.dial[0], ConnectionId(9)).unwrap();
         let retirer = {
@@ -481,5 +482,33 @@ fn model_a_lowered_cap_leaves_nothing_idle_above_it() {
         releaser.join().unwrap();
         carry_out(&engine, engine.release_discarded(one, CloseReason::Broken));
         assert!(engine.connections().count() <= 1);
+    });
+}
+
+#[test]
+fn model_a_lease_that_is_handed_over_at_a_deadline_is_taken_back_or_watched() {
+    model(|| {
+        let (engine, lease) = warmed(1, 1);
+        let now = crate::clock::now();
+        let site = Location::caller();
+        let waiter = Waiter::new(false, now, Some(now), site, None);
+        let orders = engine.join_line(&waiter, false, NOW).unwrap().unwrap();
+        assert_eq!(orders.watch, Some(now));
+        prepared(&engine);
+        let releaser = {
+            let engine = Arc::clone(&engine);
+            thread::spawn(move || release(&engine, lease))
+        };
+        let (orders, leases) = engine.expire_waiters(now);
+        carry_out(&engine, orders);
+        for lease in leases {
+            release(&engine, lease);
+        }
+        releaser.join().unwrap();
+        assert!(poll(&waiter).is_none(), "taken after its deadline had come");
+        let connections: Vec<_> = engine.connections().collect();
+        assert_eq!(connections.len(), 1);
+        assert_eq!(connections[0].word.snapshot().leases(), 0, "a lease is lost");
+        at_rest(&engine, 1);
     });
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::account::AccountId;
-use crate::account_pool::connection::{Connection, ConnectionId};
+use crate::account_pool::connection::{Connection, ConnectionId, Held};
 use crate::account_pool::{AccountPool, WAIT};
 use crate::clock::Tick;
 use crate::state::ConnectionState;
@@ -187,13 +187,11 @@ impl<C, E> AccountPool<C, E> {
         }
     }
 
-    /// The lease that has been held longest: its start, and where it was acquired.
-    pub(crate) fn oldest_lease(
-        &self,
-    ) -> Option<(Tick, Option<&'static std::panic::Location<'static>>)> {
+    /// The lease that has been held longest.
+    pub(crate) fn oldest_lease(&self) -> Option<Held> {
         let body = self.body.get()?;
         let held = self.connections().filter(|it| body.held(it).0 > 0);
-        held.filter_map(|it| it.held()).min_by_key(|(since, _)| *since)
+        held.filter_map(|it| it.held()).min_by_key(|held| held.since)
     }
 
     /// Why the last dial failed, if it did since the last good connection.

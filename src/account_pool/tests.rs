@@ -6,6 +6,7 @@
     reason = "a test carries out few of the duties"
 )]
 
+use std::panic::Location;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -23,7 +24,7 @@ fn engine(slots: u16, cap: u16, leases: u16) -> Engine {
 }
 
 fn join(engine: &Engine, fresh: bool) -> (Arc<Waiter<u32, std::io::Error>>, Orders<u32>) {
-    let waiter = Waiter::new(fresh, crate::clock::now(), None, None);
+    let waiter = Waiter::new(fresh, crate::clock::now(), None, Location::caller(), None);
     let orders = engine.join_line(&waiter, false, NOW).expect("the account is ready");
     let orders = orders.unwrap_or_else(Orders::none);
     (waiter, orders)
@@ -216,7 +217,13 @@ fn in_order_every_free_connection_comes_up_whoever_asks_at_the_same_time() {
 fn a_dial_that_nobody_waits_for_any_more_is_told_of_it() {
     let engine = engine(2, 2, 1);
     let lease = first_lease(&engine);
-    let waiter = Waiter::new(false, crate::clock::now(), None, Some(Waker::noop().clone()));
+    let waiter = Waiter::new(
+        false,
+        crate::clock::now(),
+        None,
+        Location::caller(),
+        Some(Waker::noop().clone()),
+    );
     let orders = engine.join_line(&waiter, false, NOW).expect("ready").expect("a dial");
     assert_eq!(orders.dial.len(), 1, "the second session is dialled");
     let orders = engine.release(lease, NOW, Pressure::Calm).expect("somebody waits");
@@ -346,7 +353,7 @@ fn closing_refuses_the_line_and_closes_what_comes_back() {
     let orders = engine.release(lease, NOW, Pressure::Calm).unwrap();
     assert!(engine.vacate(&orders.close[0], NOW, 0.0).is_empty());
     assert!(engine.is_empty(NOW));
-    let late = Waiter::new(false, crate::clock::now(), None, None);
+    let late = Waiter::new(false, crate::clock::now(), None, Location::caller(), None);
     assert!(matches!(engine.join_line(&late, false, NOW), Err(Refusal::Closed)));
 }
 

@@ -10,12 +10,14 @@
 //! What it is given lies behind a lock of its own.
 
 use std::collections::VecDeque;
+use std::panic::Location;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use smallvec::SmallVec;
 
 use crate::account_pool::connection::{Connection, Source};
+use crate::account_pool::handed::{Expiry, Recipient};
 use crate::clock::{Instant, Tick};
 use crate::error::DialError;
 use crate::health::Unready;
@@ -58,6 +60,8 @@ pub(crate) type Served<C, E> = Result<(Arc<Connection<C>>, Source), Refusal<E>>;
 enum Place<C, E> {
     Waiting(Option<Waker>),
     Served(Served<C, E>),
+    /// Its deadline has passed, and it has not seen that yet.
+    Expired,
     /// The waiter has taken its answer, or has left: it takes none any more.
     Over,
 }
@@ -79,6 +83,8 @@ pub(crate) struct Waiter<C, E> {
     #[cfg_attr(not(feature = "metrics"), expect(dead_code, reason = "only exported"))]
     since: Instant,
     deadline: Option<Instant>,
+    /// Where the acquire was begun.
+    site: &'static Location<'static>,
     /// Its turn since it joined.
     turn: AtomicU64,
     place: Mutex<Place<C, E>>,
@@ -91,10 +97,11 @@ impl<C, E> Waiter<C, E> {
         fresh: bool,
         since: Instant,
         deadline: Option<Instant>,
+        site: &'static Location<'static>,
         waker: Option<Waker>,
     ) -> Arc<Self> {
         let (turn, place) = (AtomicU64::new(0), Mutex::new(Place::Waiting(waker)));
-        Arc::new(Self { fresh, since, deadline, turn, place })
+        Arc::new(Self { fresh, since, deadline, site, turn, place })
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
@@ -128,16 +135,21 @@ impl<C, E> Waiter<C, E> {
         match &*place {
             Place::Waiting(Some(known)) if known.will_wake(waker) => Some(Poll::Pending),
             Place::Waiting(_) => None,
-            Place::Served(_) => match std::mem::replace(&mut *place, Place::Over) {
-                Place::Served(served) => Some(Poll::Ready(served)),
-                Place::Waiting(_) | Place::Over => unreachable!("BUG: the place was just read"),
-            },
+            Place::Served(_) | Place::Expired => {
+                match std::mem::replace(&mut *place, Place::Over) {
+                    Place::Served(served) => Some(Poll::Ready(served)),
+                    Place::Expired => Some(Poll::Ready(Err(Refusal::Timeout))),
+                    Place::Waiting(_) | Place::Over => {
+                        unreachable!("BUG: the place was just read")
+                    }
+                }
+            }
             Place::Over => unreachable!("BUG: a waiter was polled after its answer"),
         }
     }
 
     /// Gives the answer, and gets the waker, which is to be called without a lock; or gets the answer
-    /// back, because the waiter has left.
+    /// back, because the waiter has left, or its deadline has passed.
     pub(super) fn answer(&self, served: Served<C, E>) -> Result<Option<Waker>, Served<C, E>> {
         let mut place = self.place.lock();
         match std::mem::replace(&mut *place, Place::Over) {
@@ -146,6 +158,10 @@ impl<C, E> Waiter<C, E> {
                 Ok(waker)
             }
             Place::Over => Err(served),
+            Place::Expired => {
+                *place = Place::Expired;
+                Err(served)
+            }
             Place::Served(_) => unreachable!("BUG: a waiter was answered twice"),
         }
     }
@@ -164,7 +180,7 @@ impl<C, E> Waiter<C, E> {
     pub(super) fn peek<R>(&self, look: impl FnOnce(&Served<C, E>) -> R) -> Option<R> {
         match &*self.place.lock() {
             Place::Served(served) => Some(look(served)),
-            Place::Waiting(_) | Place::Over => None,
+            Place::Waiting(_) | Place::Expired | Place::Over => None,
         }
     }
 
@@ -173,8 +189,73 @@ impl<C, E> Waiter<C, E> {
         match std::mem::replace(&mut *self.place.lock(), Place::Over) {
             Place::Waiting(waker) => Left::Line(waker),
             Place::Served(served) => Left::Served(served),
-            Place::Over => Left::Line(None),
+            Place::Expired | Place::Over => Left::Line(None),
         }
+    }
+}
+
+impl<C: Send + Sync, E: Send> Recipient<C> for Waiter<C, E> {
+    fn site(&self) -> &'static Location<'static> {
+        self.site
+    }
+
+    fn has_not_taken(&self) -> bool {
+        matches!(*self.place.lock(), Place::Waiting(_) | Place::Served(_))
+    }
+
+    fn expire(&self, now: Instant) -> Expiry<C> {
+        let mut place = self.place.lock();
+        let is_due = self.deadline.is_some_and(|deadline| deadline <= now);
+        match &*place {
+            Place::Expired | Place::Over => Expiry::Over,
+            Place::Waiting(_) | Place::Served(_) if !is_due => Expiry::Pending(self.deadline),
+            Place::Waiting(_) | Place::Served(_) => {
+                match std::mem::replace(&mut *place, Place::Expired) {
+                    Place::Waiting(waker) => Expiry::Expired(None, waker),
+                    Place::Served(Ok((connection, _))) => Expiry::Expired(Some(connection), None),
+                    Place::Served(Err(_)) | Place::Expired | Place::Over => {
+                        unreachable!("BUG: it was handed something else than a lease")
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One who stands in line, twice: to be answered, and to be remembered by the connection whose lease it
+/// is handed. Both are made, and the site is copied, while the waiter is in the cache of its own thread.
+#[derive(Debug)]
+pub(super) struct Standing<C, E> {
+    waiter: Arc<Waiter<C, E>>,
+    recipient: Arc<dyn Recipient<C>>,
+    site: &'static Location<'static>,
+}
+
+impl<C, E> Standing<C, E> {
+    pub(super) fn new(waiter: &Arc<Waiter<C, E>>) -> Self
+    where
+        C: Send + Sync + 'static,
+        E: Send + 'static,
+    {
+        let recipient: Arc<dyn Recipient<C>> = Arc::<Waiter<C, E>>::clone(waiter);
+        Self { waiter: Arc::clone(waiter), recipient, site: waiter.site }
+    }
+
+    /// Notes with a connection that its lease goes to this one, who is to be answered next. Under the
+    /// account's lock: whoever has left the line, and is not noted, has no deadline any more.
+    pub(super) fn note(
+        self,
+        connection: &Connection<C>,
+        source: Source,
+        now: Tick,
+    ) -> Arc<Waiter<C, E>> {
+        connection.note_handed(self.recipient, self.site, source, now);
+        self.waiter
+    }
+
+    /// Hands a lease to one that was in line just now, with the account's lock held since.
+    fn serve(self, connection: Arc<Connection<C>>, source: Source, now: Tick) -> Option<Waker> {
+        self.note(&connection, source, now).answer_in_line(Ok((connection, source)))
     }
 }
 
@@ -185,7 +266,7 @@ struct Turn<C, E> {
     number: u64,
     fresh: bool,
     /// Gone if it has left.
-    waiter: Option<Arc<Waiter<C, E>>>,
+    standing: Option<Standing<C, E>>,
 }
 
 /// The line. A turn whose waiter has left is skipped when it comes up, and swept out when over half of
@@ -221,7 +302,7 @@ impl<C, E> Line<C, E> {
 
     /// Whether the next connection of any kind falls to a waiter that takes only a new one.
     pub(crate) fn fresh_is_first(&self) -> bool {
-        self.turns.iter().find(|turn| turn.waiter.is_some()).is_some_and(|first| first.fresh)
+        self.turns.iter().find(|turn| turn.standing.is_some()).is_some_and(|first| first.fresh)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -232,20 +313,20 @@ impl<C, E> Line<C, E> {
     /// so stands at the front again, may have come before another.
     #[cfg(feature = "metrics")]
     pub(crate) fn first_since(&self) -> Option<Instant> {
-        self.turns.iter().find_map(|turn| turn.waiter.as_ref()).map(|waiter| waiter.since)
+        self.turns.iter().find_map(|turn| turn.standing.as_ref()).map(|it| it.waiter.since)
     }
 
     /// Joins the end, or the front for an acquire that was served a dead connection and must
     /// not lose its turn by that.
-    pub(crate) fn join(&mut self, waiter: Arc<Waiter<C, E>>, front: bool) {
-        let fresh = waiter.fresh;
+    pub(super) fn join(&mut self, standing: Standing<C, E>, front: bool) {
+        let fresh = standing.waiter.fresh;
         *self.count_of(fresh) += 1;
         let number = match self.turns.front() {
             Some(first) if front => first.number - 1,
             _ => self.next,
         };
-        waiter.turn.store(number, Ordering::Relaxed);
-        let turn = Turn { number, fresh, waiter: Some(waiter) };
+        standing.waiter.turn.store(number, Ordering::Relaxed);
+        let turn = Turn { number, fresh, standing: Some(standing) };
         if number == self.next {
             self.next += 1;
             self.turns.push_back(turn);
@@ -255,27 +336,32 @@ impl<C, E> Line<C, E> {
     }
 
     /// Hands a new connection to whoever comes first. There must be one.
-    pub(crate) fn serve_first(&mut self, connection: &Arc<Connection<C>>) -> Option<Waker> {
-        let waiter = self.take_first(|_| true).expect("BUG: the count of the line is off");
+    pub(super) fn serve_first(
+        &mut self,
+        connection: &Arc<Connection<C>>,
+        now: Tick,
+    ) -> Option<Waker> {
+        let first = self.take_first(|_| true).expect("BUG: the count of the line is off");
         if self.turns.is_empty() {
             // Most accounts have a line only until they have a connection.
             self.turns = VecDeque::new();
         }
-        waiter.answer_in_line(Ok((Arc::clone(connection), Source::New)))
+        first.serve(Arc::clone(connection), Source::New, now)
     }
 
     /// Hands a connection that served before to the first who takes such. There must be one.
-    pub(crate) fn serve_plain(
+    pub(super) fn serve_plain(
         &mut self,
         connection: Arc<Connection<C>>,
         source: Source,
+        now: Tick,
     ) -> Option<Waker> {
-        self.take_plain().answer_in_line(Ok((connection, source)))
+        self.take_plain().serve(connection, source, now)
     }
 
     /// Takes the first out of the line who takes any connection, to be answered at once. There must be
     /// one.
-    pub(super) fn take_plain(&mut self) -> Arc<Waiter<C, E>> {
+    pub(super) fn take_plain(&mut self) -> Standing<C, E> {
         self.take_first(|fresh| !fresh).expect("BUG: the count of the line is off")
     }
 
@@ -285,15 +371,15 @@ impl<C, E> Line<C, E> {
         refusal: Refusal<E>,
     ) -> Result<Option<Waker>, Refusal<E>> {
         match self.take_first(|_| true) {
-            Some(waiter) => Ok(waiter.answer_in_line(Err(refusal))),
+            Some(first) => Ok(first.waiter.answer_in_line(Err(refusal))),
             None => Err(refusal),
         }
     }
 
     /// Empties the line.
     pub(crate) fn refuse_all(&mut self, refusal: impl Fn() -> Refusal<E>, wake: &mut Wakers) {
-        while let Some(waiter) = self.take_first(|_| true) {
-            wake.extend(waiter.answer_in_line(Err(refusal())));
+        while let Some(first) = self.take_first(|_| true) {
+            wake.extend(first.waiter.answer_in_line(Err(refusal())));
         }
         self.turns.clear();
     }
@@ -307,41 +393,47 @@ impl<C, E> Line<C, E> {
         refusal: impl Fn() -> Refusal<E>,
         wake: &mut Wakers,
     ) {
-        let (mut plain, mut fresh) = (0, 0);
-        self.turns.retain(|turn| {
-            let Some(waiter) = &turn.waiter else { return false };
-            let is_meant = turn.fresh || !only_fresh;
-            if is_meant && waiter.deadline.is_some_and(|deadline| deadline <= ends) {
-                wake.extend(waiter.answer_in_line(Err(refusal())));
-                return false;
-            }
-            *(if turn.fresh { &mut fresh } else { &mut plain }) += 1;
-            true
-        });
-        (self.plain, self.fresh) = (plain, fresh);
+        self.dismiss(
+            |waiter| {
+                let is_meant = waiter.fresh || !only_fresh;
+                is_meant && waiter.deadline.is_some_and(|deadline| deadline <= ends)
+            },
+            refusal,
+            wake,
+        );
     }
 
     /// Refuses whoever is due, and says when the next one will be.
     pub(crate) fn expire(&mut self, now: Instant, wake: &mut Wakers) -> Option<Instant> {
         let mut next: Option<Instant> = None;
-        let (mut plain, mut fresh) = (0, 0);
-        self.turns.retain(|turn| {
-            let Some(waiter) = &turn.waiter else { return false };
-            match waiter.deadline {
-                Some(deadline) if deadline <= now => {
-                    wake.extend(waiter.answer_in_line(Err(Refusal::Timeout)));
-                    return false;
-                }
-                Some(deadline) => {
-                    next = Some(next.map_or(deadline, |earliest| earliest.min(deadline)));
-                }
-                None => {}
+        let is_due = |waiter: &Waiter<C, E>| {
+            let is_due = waiter.deadline.is_some_and(|deadline| deadline <= now);
+            if !is_due {
+                next = [next, waiter.deadline].into_iter().flatten().min();
             }
-            *(if turn.fresh { &mut fresh } else { &mut plain }) += 1;
-            true
+            is_due
+        };
+        self.dismiss(is_due, || Refusal::Timeout, wake);
+        next
+    }
+
+    /// Refuses those of whom it says so, each asked once.
+    fn dismiss(
+        &mut self,
+        mut is_meant: impl FnMut(&Waiter<C, E>) -> bool,
+        refusal: impl Fn() -> Refusal<E>,
+        wake: &mut Wakers,
+    ) {
+        let (mut plain, mut fresh) = (0, 0);
+        self.turns.retain_mut(|turn| {
+            if let Some(standing) = turn.standing.take_if(|it| is_meant(&it.waiter)) {
+                wake.extend(standing.waiter.answer_in_line(Err(refusal())));
+            }
+            let stays = turn.standing.is_some();
+            *(if turn.fresh { &mut fresh } else { &mut plain }) += usize::from(stays);
+            stays
         });
         (self.plain, self.fresh) = (plain, fresh);
-        next
     }
 
     /// A waiter gives up, whether it stands in line, has been answered, or is about to be.
@@ -350,30 +442,30 @@ impl<C, E> Line<C, E> {
         let found = self.turns.binary_search_by_key(&number, |turn| turn.number);
         let turn = found.ok().and_then(|index| self.turns.get_mut(index));
         // The number may be another's, who joined at the front after this one's turn had come.
-        let own =
-            turn.and_then(|turn| turn.waiter.take_if(|it| std::ptr::eq(&raw const **it, waiter)));
+        let is_own = |it: &mut Standing<C, E>| std::ptr::eq(&raw const *it.waiter, waiter);
+        let own = turn.and_then(|turn| turn.standing.take_if(is_own));
         if own.is_some() {
             *self.count_of(waiter.fresh) -= 1;
             if self.turns.len() > 2 * self.len() {
-                self.turns.retain(|turn| turn.waiter.is_some());
+                self.turns.retain(|turn| turn.standing.is_some());
             }
         }
         waiter.leave()
     }
 
-    fn take_first(&mut self, takes: impl Fn(bool) -> bool) -> Option<Arc<Waiter<C, E>>> {
-        while self.turns.front().is_some_and(|turn| turn.waiter.is_none()) {
+    fn take_first(&mut self, takes: impl Fn(bool) -> bool) -> Option<Standing<C, E>> {
+        while self.turns.front().is_some_and(|turn| turn.standing.is_none()) {
             self.turns.pop_front();
         }
         let turn = if self.turns.front().is_some_and(|first| takes(first.fresh)) {
             self.turns.pop_front()?
         } else {
-            let is_it = |turn: &Turn<C, E>| takes(turn.fresh) && turn.waiter.is_some();
+            let is_it = |turn: &Turn<C, E>| takes(turn.fresh) && turn.standing.is_some();
             let first = self.turns.iter().position(is_it)?;
             self.turns.remove(first)?
         };
         *self.count_of(turn.fresh) -= 1;
-        turn.waiter
+        turn.standing
     }
 
     fn count_of(&mut self, fresh: bool) -> &mut usize {
@@ -389,8 +481,8 @@ mod tests {
     type Place = Arc<Waiter<u32, std::io::Error>>;
 
     fn joined(line: &mut Line<u32, std::io::Error>, front: bool) -> Place {
-        let waiter = Waiter::new(false, crate::clock::now(), None, None);
-        line.join(Arc::clone(&waiter), front);
+        let waiter = Waiter::new(false, crate::clock::now(), None, Location::caller(), None);
+        line.join(Standing::new(&waiter), front);
         waiter
     }
 
@@ -408,10 +500,13 @@ mod tests {
         // It gets the number that the first had.
         let newcomer = joined(&mut line, true);
         assert!(matches!(line.leave(&first), Left::Line(None)), "it has not been answered");
-        assert!(taken.answer(answer()).is_err(), "the answer comes back, and goes to the next");
+        assert!(
+            taken.waiter.answer(answer()).is_err(),
+            "the answer comes back, and goes to the next"
+        );
         assert_eq!(line.plain(), 2);
         for next in [newcomer, second] {
-            assert!(Arc::ptr_eq(&line.take_plain(), &next), "nobody else has lost the turn");
+            assert!(Arc::ptr_eq(&line.take_plain().waiter, &next), "nobody else has lost the turn");
         }
         assert!(line.is_empty());
     }
@@ -429,7 +524,7 @@ mod tests {
         }
         assert_eq!((line.plain(), line.turns.len()), (4, 4));
         for next in waiters {
-            assert!(Arc::ptr_eq(&line.take_plain(), &next));
+            assert!(Arc::ptr_eq(&line.take_plain().waiter, &next));
         }
         assert!(line.is_empty());
     }

@@ -30,8 +30,9 @@ pub(super) fn timeout_report<M: Manager>(
         leases: small(stats.leases),
         max_connections: stats.max_connections,
         waiting: small(stats.waiting),
-        oldest_lease_age: oldest.map(|(at, _)| Duration::from_millis(tick.saturating_sub(at))),
-        oldest_lease_site: oldest.and_then(|(_, site)| site),
+        oldest_lease_age: oldest.map(|held| Duration::from_millis(tick.saturating_sub(held.since))),
+        oldest_lease_site: oldest.and_then(|held| held.site),
+        oldest_lease_taken: oldest.is_none_or(|held| held.is_taken),
         last_dial_error: entry.pool.last_dial_error(),
         pool_cap: shared
             .budget

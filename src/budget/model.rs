@@ -1,5 +1,6 @@
 //! Models of the global cap for loom: a dial that comes to wait, and a connection that comes free.
 
+use std::panic::Location;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -80,7 +81,7 @@ fn meet_a_dial_at(budget: Arc<Budget>, engine: Arc<Engine>, lease: Arc<Connectio
 fn model_a_dial_that_nobody_waits_for_any_more_and_one_at_the_global_cap_never_miss_each_other() {
     model(|| {
         let engine = engine(1, 1);
-        let waiter = Waiter::new(false, crate::clock::now(), None, None);
+        let waiter = Waiter::new(false, crate::clock::now(), None, Location::caller(), None);
         let Ok(Some(orders)) = engine.join_line(&waiter, false, NOW) else { return };
         let Some(connection) = engine.begin_dial(orders.dial[0], ConnectionId(1)) else { return };
         assert!(engine.leave_line(&waiter).is_none());

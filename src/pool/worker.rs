@@ -213,8 +213,11 @@ fn fire<M: Manager>(timer: Timer<M>, now: Instant) {
         }
         Errand::Watch(entry, _) => {
             if let Some(entry) = entry.upgrade() {
-                let orders = entry.pool.expire_waiters(now);
+                let (orders, leases) = entry.pool.expire_waiters(now);
                 entry.carry_out(orders);
+                for lease in leases {
+                    entry.give_back(lease);
+                }
             }
         }
         Errand::Look(entry, _) => {

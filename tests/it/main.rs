@@ -55,3 +55,4 @@ mod surroundings;
 #[cfg(all(feature = "grammers", feature = "sandbox"))]
 mod telegram;
 mod timers;
+mod unpolled;

@@ -65,6 +65,13 @@ struct Asker {
     polled: bool,
 }
 
+impl Asker {
+    /// The connection whose lease it was given and has not taken.
+    fn given(&self) -> Option<ConnectionId> {
+        self.waiter.peek(|served| served.as_ref().ok().map(|(link, _)| link.id)).flatten()
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Dialing,

@@ -76,6 +76,12 @@ impl Machine {
         self.taken() < self.cap() && (0..self.slots).any(|slot| usable(&slot))
     }
 
+    /// Whether a connection still has its slot. The lease of one that was closed by force is worth
+    /// nothing to the next in line.
+    pub(super) fn has_place(&self, id: ConnectionId) -> bool {
+        self.records.iter().any(|it| it.id() == id && it.phase != Phase::Gone)
+    }
+
     pub(super) fn record(&mut self, id: ConnectionId) -> &mut Record {
         self.records.iter_mut().find(|it| it.id() == id).expect("the model has lost a connection")
     }

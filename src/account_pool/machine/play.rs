@@ -110,7 +110,7 @@ impl Machine {
 
     pub(super) fn join(&mut self, fresh: bool, patience: Option<u16>, front: bool) {
         let deadline = patience.map(|millis| self.instant() + Duration::from_millis(millis.into()));
-        let waiter = Waiter::new(fresh, self.instant(), deadline, None);
+        let waiter = Waiter::new(fresh, self.instant(), deadline, Location::caller(), None);
         match self.engine.join_line(&waiter, front, self.now) {
             Ok(orders) => {
                 assert_eq!(self.unready(), None, "let into the line, and out of service");
@@ -196,9 +196,9 @@ impl Machine {
             return;
         }
         let asker = self.answered.swap_remove(index - self.line.len());
-        let given = asker.waiter.peek(|served| served.as_ref().ok().map(|(link, _)| link.id));
+        let given = asker.given();
         let back = self.engine.leave_line(&asker.waiter);
-        assert_eq!(back.as_ref().map(|it| it.id), given.flatten(), "I5: what was given is lost");
+        assert_eq!(back.as_ref().map(|it| it.id), given, "I5: what was given is lost");
         if let Some(link) = back {
             self.check();
             self.release(link, self.now, Pressure::Calm);
@@ -366,8 +366,19 @@ impl Machine {
     pub(super) fn watch(&mut self, index: usize) {
         let now = self.instant();
         self.watches.swap_remove(index);
-        let orders = self.engine.expire_waiters(now);
+        let is_late = |it: &&Asker| it.deadline.is_some_and(|deadline| deadline <= now);
+        let given = self.answered.iter().filter(is_late).filter_map(Asker::given);
+        let mut overdue: Vec<_> = given.filter(|id| self.has_place(*id)).collect();
+        let (orders, mut leases) = self.engine.expire_waiters(now);
         self.carry_out(orders, &Step { timers_fired: true, ..Step::default() });
+        overdue.sort_unstable();
+        leases.sort_unstable_by_key(|link| link.id);
+        let back: Vec<_> = leases.iter().map(|link| link.id).collect();
+        assert_eq!(back, overdue, "I5: what was handed over comes back at the deadline");
+        for link in leases {
+            self.check();
+            self.release(link, self.now, Pressure::Calm);
+        }
     }
 
     pub(super) fn reap(&mut self, index: usize) {
