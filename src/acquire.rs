@@ -20,8 +20,8 @@ use tracing::Span;
 use tracing::level_filters::LevelFilter;
 
 use self::courtesy::{is_courteous, owes_a_turn};
-pub(crate) use self::proof::prove_in_use;
-use self::proof::{needs_check, prove};
+pub(crate) use self::proof::{check, prove_in_use};
+use self::proof::{is_stale, needs_look};
 use self::report::timeout_report;
 use crate::account_pool::{CloseReason, Connection, Refusal, Source, Take, Waiter};
 use crate::clock::{Instant, now};
@@ -34,8 +34,6 @@ use crate::runtime::timer_elsewhere;
 use crate::stats::AcquireEnd;
 use crate::sync::thread_number;
 
-type Proof = Pin<Box<dyn Future<Output = bool> + Send>>;
-
 enum Step<M: Manager, H: Home<M>> {
     /// Not begun; or over, if the home is gone.
     Start,
@@ -43,8 +41,6 @@ enum Step<M: Manager, H: Home<M>> {
     Waiting(Arc<Waiter<M::Connection, M::Error>>, Option<Pin<Box<Sleep>>>),
     /// A connection was leased that takes more than a look.
     Found(Arc<Connection<M::Connection>>, Source),
-    /// The connection was idle for long and is being checked.
-    Checking(Arc<Connection<M::Connection>>, Source, Proof),
     /// Over, and what came of it not yet handed out.
     Over(Result<Lease<M, H>, AcquireError<M::Error>>),
     Done,
@@ -58,6 +54,17 @@ enum Next<M: Manager, H: Home<M>> {
     On,
     /// There is nothing to do but wait.
     Later,
+}
+
+/// What a look at a connection that was leased comes to.
+enum Inspected<M: Manager, H: Home<M>> {
+    Lent(Next<M, H>),
+    /// It was dead, and is gone.
+    Dead,
+    /// It is in doubt, and is being checked: another may do.
+    Doubted,
+    /// It was idle for long, and is being checked: that is waited for.
+    Stale,
 }
 
 /// A lease in the making. Await it, or drop it at any point.
@@ -112,11 +119,11 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
         while !self.fresh {
             let now = self.entry().shared.clock.coarse();
             match self.entry().pool.try_lease_any(now, thread_number()) {
-                Take::Leased(connection, source) => {
-                    if let Some(next) = self.inspect(connection, source) {
-                        return next;
-                    }
-                }
+                Take::Leased(connection, source) => match self.inspect(connection, source) {
+                    Inspected::Lent(next) => return next,
+                    Inspected::Dead | Inspected::Doubted => {}
+                    Inspected::Stale => break,
+                },
                 // Each turn takes one connection out of circulation.
                 Take::Outdated(connection) => {
                     self.entry().give_back(connection);
@@ -177,7 +184,7 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
         if let Some(connection) = entry.pool.leave_line(&waiter) {
             entry.give_back(connection);
         }
-        Next::Over(Err(self.time_out(None)))
+        Next::Over(Err(self.time_out()))
     }
 
     /// A connection that is free now and needs no more than a look, with its count of uses.
@@ -187,7 +194,7 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
         let now = entry.shared.clock.coarse();
         match entry.pool.try_lease(now, thread_number()) {
             Take::Leased(connection, source) => {
-                if entry.is_broken(&connection) || needs_check(entry, &connection, source, now) {
+                if entry.is_broken(&connection) || needs_look(entry, &connection, source, now) {
                     self.step = Step::Found(connection, source);
                     return None;
                 }
@@ -203,60 +210,42 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
         }
     }
 
-    /// Looks at a connection before it is lent. `None`: it was dead, and is gone.
+    /// Looks at a connection before it is lent.
     fn inspect(
         &mut self,
         connection: Arc<Connection<M::Connection>>,
         source: Source,
-    ) -> Option<Next<M, H>> {
+    ) -> Inspected<M, H> {
         let entry = self.entry();
         if entry.is_broken(&connection) {
             entry.discard(connection, CloseReason::Broken);
-            return None;
+            return Inspected::Dead;
         }
-        if needs_check(entry, &connection, source, entry.shared.clock.coarse()) {
-            self.step = self.check(connection, source);
-            return Some(Next::On);
+        if connection.is_checking() {
+            entry.give_back(connection);
+            return Inspected::Stale;
         }
-        Some(self.lend(connection, source))
+        let clock = &entry.shared.clock;
+        // What was used or checked since this acquire began is good enough for it, however long it had to
+        // wait to be polled.
+        let used = connection.last_used();
+        let is_proved = self.started.is_some_and(|began| used >= clock.tick_at(began));
+        let is_stale = !is_proved && is_stale(entry, &connection, source, clock.coarse());
+        let is_suspect = connection.is_suspect();
+        if !is_stale && !is_suspect {
+            return Inspected::Lent(self.lend(connection, source));
+        }
+        // The wait begins here.
+        self.deadline();
+        self.entry().check(connection);
+        if is_stale { Inspected::Stale } else { Inspected::Doubted }
     }
 
-    /// Begins to check a connection, for as long as the acquire has patience.
-    #[cold]
-    fn check(&mut self, connection: Arc<Connection<M::Connection>>, source: Source) -> Step<M, H> {
-        let left = self.deadline().map(|deadline| deadline.saturating_duration_since(now()));
-        let entry = self.entry();
-        let check_timeout = entry.shared.config().pool.check_timeout;
-        let limit = left.map_or(check_timeout, |left| left.min(check_timeout));
-        let proof = prove(Arc::clone(entry), Arc::clone(&connection), limit);
-        Step::Checking(connection, source, Box::pin(proof))
-    }
-
-    /// What follows a check.
-    fn checked(
-        &mut self,
-        connection: Arc<Connection<M::Connection>>,
-        source: Source,
-        passed: bool,
-        context: &Context<'_>,
-    ) -> Next<M, H> {
-        if passed && !connection.word.snapshot().is_final() {
-            return self.lend(connection, source);
-        }
-        // One that was closed by force meanwhile is returned as well.
-        self.entry().discard(connection, CloseReason::CheckFailed);
-        let deadline = self.deadline();
-        if deadline.is_some_and(|deadline| now() >= deadline) {
-            return Next::Over(Err(self.time_out(Some(Stage::Check))));
-        }
-        self.start(context)
-    }
-
-    /// The deadline has passed; `stage` if it is not the wait for a connection.
-    fn time_out(&self, stage: Option<Stage>) -> AcquireError<M::Error> {
+    /// The deadline has passed.
+    fn time_out(&self) -> AcquireError<M::Error> {
         let entry = self.entry();
         entry.counters().count_acquire(AcquireEnd::Timeout);
-        AcquireError::Timeout(Box::new(timeout_report(entry, self.started, stage)))
+        AcquireError::Timeout(Box::new(timeout_report(entry, self.started)))
     }
 
     /// Makes the lease.
@@ -300,7 +289,7 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
                 let last_dial_error = entry.pool.last_dial_error();
                 (AcquireEnd::Rejected, AcquireError::Resting { account, left, last_dial_error })
             }
-            Refusal::Timeout => return self.time_out(None),
+            Refusal::Timeout => return self.time_out(),
             Refusal::Dial(error) => (AcquireEnd::Error, AcquireError::Dial(error)),
         };
         entry.counters().count_acquire(end);
@@ -319,20 +308,12 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
                 self.step = Step::Done;
                 match served {
                     Ok((connection, source)) => match self.inspect(connection, source) {
-                        Some(next) => next,
-                        None => self.wait(true, context),
+                        Inspected::Lent(next) => next,
+                        Inspected::Dead | Inspected::Stale => self.wait(true, context),
+                        Inspected::Doubted => self.start(context),
                     },
                     Err(refusal) => Next::Over(Err(self.refuse(refusal))),
                 }
-            }
-            // Polled where it lies: if it panics, the connection is not lost with it.
-            Step::Checking(_, _, proof) => {
-                let Poll::Ready(passed) = proof.as_mut().poll(context) else { return Next::Later };
-                let checking = std::mem::replace(&mut self.step, Step::Done);
-                let Step::Checking(connection, source, _) = checking else {
-                    unreachable!("BUG: the step was just polled")
-                };
-                self.checked(connection, source, passed, context)
             }
             Step::Found(..) => {
                 let found = std::mem::replace(&mut self.step, Step::Done);
@@ -340,8 +321,9 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
                     unreachable!("BUG: the step was just read")
                 };
                 match self.inspect(connection, source) {
-                    Some(next) => next,
-                    None => self.start(context),
+                    Inspected::Lent(next) => next,
+                    Inspected::Dead | Inspected::Doubted => self.start(context),
+                    Inspected::Stale => self.wait(self.waited, context),
                 }
             }
             Step::Start if self.home.is_some() => {
@@ -449,7 +431,7 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
     }
 }
 
-// Nothing in it is pinned by it: the check's future is boxed.
+// Nothing in it is pinned by it: the timer is boxed.
 impl<M: Manager, H: Home<M>> Unpin for Acquire<M, H> {}
 
 impl<M: Manager, H: Home<M>> Drop for Acquire<M, H> {
@@ -479,12 +461,6 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
                 entry.counters().count_acquire(AcquireEnd::Cancelled);
                 entry.give_back(connection);
             }
-            // A check that was cut short has proved nothing.
-            Step::Checking(connection, ..) => {
-                let entry = self.entry();
-                entry.counters().count_acquire(AcquireEnd::Cancelled);
-                entry.discard(connection, CloseReason::CheckFailed);
-            }
             Step::Start | Step::Over(_) | Step::Done => {}
         }
     }
@@ -496,7 +472,6 @@ impl<M: Manager, H: Home<M>> fmt::Debug for Acquire<M, H> {
             Step::Start => "start",
             Step::Waiting(..) => "waiting",
             Step::Found(..) => "found",
-            Step::Checking(..) => "checking",
             Step::Over(_) => "over",
             Step::Done => "done",
         };

@@ -17,6 +17,7 @@ use crate::account_pool::{
     AccountPool, CloseReason, Connection, Orders, Pressure, SLOTS_MAX, Wakers,
 };
 use crate::caught::{asked, harmless, text_of};
+use crate::clock::Tick;
 pub(crate) use crate::entry::errand::Errand;
 use crate::entry::stirred::Stirred;
 use crate::events::Event;
@@ -135,6 +136,17 @@ impl<M: Manager> Entry<M> {
     /// Takes a lease back. Answers whether its connection takes no more leases.
     #[inline(always)]
     pub(crate) fn give_back(self: &Arc<Self>, connection: Arc<Connection<M::Connection>>) -> bool {
+        let now = self.shared.clock.coarse();
+        self.give_back_at(connection, now)
+    }
+
+    /// The same, used until a tick.
+    #[inline(always)]
+    pub(crate) fn give_back_at(
+        self: &Arc<Self>,
+        connection: Arc<Connection<M::Connection>>,
+        now: Tick,
+    ) -> bool {
         if self.is_broken(&connection) {
             return self.give_back_broken(connection);
         }
@@ -147,7 +159,7 @@ impl<M: Manager> Entry<M> {
         if shared.budget.is_pressed() {
             return self.give_back_pressed(connection);
         }
-        let orders = self.pool.release(connection, shared.clock.coarse(), Pressure::Calm);
+        let orders = self.pool.release(connection, now, Pressure::Calm);
         let ended = orders.is_some_and(|orders| self.carry_out_release(orders));
         // Looked at again after the release: a dial that began to wait in between has either
         // seen the idle connection or is seen here.
@@ -194,6 +206,19 @@ impl<M: Manager> Entry<M> {
             self.shared.relieve();
         }
         ended
+    }
+
+    /// Has a leased connection checked, for as long as `check_timeout` allows and whoever waits for it.
+    /// The lease goes with it.
+    pub(crate) fn check(self: &Arc<Self>, connection: Arc<Connection<M::Connection>>) {
+        if !self.pool.begin_check(&connection) {
+            self.give_back(connection);
+            return;
+        }
+        let errand = Errand::Check(Arc::clone(self), connection);
+        if let Err(SendError(errand)) = self.shared.errands.send(errand) {
+            self.carry_out(errand.end_without_worker());
+        }
     }
 
     /// Takes a lease back whose connection must not be used again.

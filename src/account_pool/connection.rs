@@ -167,6 +167,8 @@ const REASON_SHIFT: u32 = 32;
 const REASON: u64 = 0xff << REASON_SHIFT;
 /// A borrower panicked, or a call came to no answer, and nobody has checked the connection since.
 const SUSPECT: u64 = 1 << 40;
+/// The pool checks it, and lends it to nobody before it has passed.
+const CHECKING: u64 = 1 << 41;
 
 /// One connection, from the start of its dial to the end of its close.
 ///
@@ -296,6 +298,32 @@ impl<C> Connection<C> {
         }
     }
 
+    /// Whether it may be lent only after a look at what the matter is: it is in doubt, or is being
+    /// checked.
+    #[inline]
+    pub(crate) fn needs_look(&self) -> bool {
+        self.notes.load(Ordering::Relaxed) & (SUSPECT | CHECKING) != 0
+    }
+
+    pub(crate) fn is_checking(&self) -> bool {
+        self.notes.load(Ordering::Relaxed) & CHECKING != 0
+    }
+
+    /// It has passed its check: whoever leases it may use it.
+    pub(crate) fn pass_check(&self) {
+        self.set_checking(false);
+    }
+
+    /// Answers whether that is a change.
+    pub(super) fn set_checking(&self, checking: bool) -> bool {
+        let before = if checking {
+            self.notes.fetch_or(CHECKING, Ordering::Relaxed)
+        } else {
+            self.notes.fetch_and(!CHECKING, Ordering::Relaxed)
+        };
+        (before & CHECKING != 0) != checking
+    }
+
     /// When the reaper is to look at it next.
     pub(crate) fn look(&self) -> Tick {
         self.look.load(Ordering::Relaxed)
@@ -373,10 +401,11 @@ impl<C> Connection<C> {
         self.shared_uses.fetch_add(uses, Ordering::Release);
     }
 
-    /// Since when it has been leased without a break, and to whom.
+    /// Since when it has been leased without a break, and to whom; `None` if it is not, or to the pool,
+    /// which checks it.
     pub(crate) fn held(&self) -> Option<Held> {
         let word = self.held_at.load(Ordering::Relaxed);
-        let leased = self.word.snapshot().leases() > 0 && word != 0;
+        let leased = self.word.snapshot().leases() > 0 && word != 0 && !self.is_checking();
         leased.then(|| {
             let site = call_site::location_of(word);
             let is_taken = !site.is_some_and(|site| self.handed.waits_for(site));

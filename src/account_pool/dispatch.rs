@@ -1,5 +1,4 @@
-//! The part of the engine behind the account's lock: who is served next, what is dialled, and
-//! what has to make room.
+//! The part of the engine behind the account's lock: who is served next, and what is dialled.
 //!
 //! Owns [`Core`]. Everything here runs with the lock held, does a bounded amount of work, and
 //! calls no waker.
@@ -11,8 +10,10 @@ use smallvec::SmallVec;
 use crate::account_pool::backoff::Backoff;
 use crate::account_pool::connection::{CloseReason, Connection, Purpose, Source};
 use crate::account_pool::duty::{DialOrder, Orders};
-use crate::account_pool::waiters::{Line, Refusal};
-use crate::account_pool::{AccountPool, Body, CLOSED, FLAGS, SHRINK, UNREADY, WAIT};
+use crate::account_pool::line::Line;
+use crate::account_pool::room::Pressure;
+use crate::account_pool::waiters::Refusal;
+use crate::account_pool::{AccountPool, Body, CLOSED, SHRINK, UNREADY, WAIT};
 use crate::clock::{Instant, Tick};
 use crate::health::{Health, Unready};
 use crate::state::{ConnectionState, Retired};
@@ -26,6 +27,8 @@ pub(crate) struct Core<C, E> {
     pub(super) vacant: u64,
     /// Dials ordered and not yet ended.
     pub(super) dialing: u32,
+    /// Connections that are being checked.
+    pub(super) checking: u32,
     /// Connections on their way through the closer.
     pub(super) closing: u32,
     /// The number of permits there are, as last reconciled with the limits.
@@ -54,6 +57,7 @@ impl<C, E> Core<C, E> {
             line: Line::new(),
             vacant,
             dialing: 0,
+            checking: 0,
             closing: 0,
             cap: u32::from(cap),
             debt: 0,
@@ -114,10 +118,11 @@ impl<C, E> Core<C, E> {
         self.vacant & !self.health.barred()
     }
 
-    /// Whether no dial could be ordered and none is under way.
+    /// Whether no dial could be ordered, none is under way, and nothing is kept from the line for a
+    /// check's sake.
     pub(super) fn is_settled(&self, permits: &Permits) -> bool {
         let no_room = self.usable() == 0 || permits.free() == 0;
-        no_room && self.dialing == 0
+        no_room && self.dialing == 0 && self.checking == 0
     }
 
     /// Connections that have to go before the cap holds, and are not on their way yet.
@@ -127,7 +132,7 @@ impl<C, E> Core<C, E> {
 
     /// Fresh acquires in line that neither a dial nor a coming place provides for, although
     /// there is no room for a dial.
-    fn unprovided_fresh(&self, permits: &Permits) -> u32 {
+    pub(super) fn unprovided_fresh(&self, permits: &Permits) -> u32 {
         if permits.free() > 0 && self.usable() != 0 {
             return 0;
         }
@@ -139,17 +144,6 @@ impl<C, E> Core<C, E> {
     }
 }
 
-/// How urgently another account waits for a place under the global cap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pressure {
-    /// Nobody waits.
-    Calm,
-    /// Somebody waits: idle connections and second connections give way.
-    Pressed,
-    /// Somebody has waited so long that an account's only connection gives way too.
-    Urgent,
-}
-
 impl<C, E> Body<C, E> {
     /// The connection that has been idle for longest.
     pub(super) fn idlest(&self) -> Option<Arc<Connection<C>>> {
@@ -159,16 +153,6 @@ impl<C, E> Body<C, E> {
             |it: &Connection<C>| it.word.snapshot_after_change().state() == ConnectionState::Idle;
         let idle = self.slots.iter().filter_map(|slot| slot.clone_if(is_idle));
         idle.min_by_key(|connection| connection.last_used())
-    }
-
-    /// Leased connections that end with their last lease.
-    fn retiring(&self) -> u32 {
-        let retires = |connection: &Connection<C>| {
-            let now = connection.word.snapshot();
-            now.is_retiring() && now.state() == ConnectionState::Active
-        };
-        let count = self.slots.iter().filter(|slot| slot.clone_if(retires).is_some()).count();
-        u32::try_from(count).expect("BUG: there are 64 slots at most")
     }
 }
 
@@ -193,8 +177,8 @@ impl<C, E> AccountPool<C, E> {
             let fresh = core.line.fresh();
             self.order_dials(body, core, fresh, now, orders);
             self.hand_out(body, core, now, orders);
-            let leases = usize::from(self.leases());
-            let wanted = core.line.fresh() + core.line.plain().div_ceil(leases);
+            let unprovided = core.line.plain().saturating_sub(body.coming_back(core));
+            let wanted = core.line.fresh() + unprovided.div_ceil(usize::from(self.leases()));
             self.order_dials(body, core, wanted, now, orders);
             self.make_room_for_fresh(body, core, orders);
             self.foresee_dials(body, core, wanted, now, orders);
@@ -225,12 +209,18 @@ impl<C, E> AccountPool<C, E> {
         now: Tick,
         orders: &mut Orders<C>,
     ) {
+        // Whoever waits for a check gets what comes of it, and no other that would be checked too.
+        let coming_back = body.coming_back(core);
         // Every turn serves a waiter or takes a connection out of circulation.
-        while core.line.plain() > 0 {
+        while core.line.plain() > coming_back {
             let next = self.pop_locked(&mut orders.void);
             let next = next.or_else(|| self.lease_through_slots());
             let Some((connection, source)) = next else { return };
-            if connection.stamp != self.stamp() {
+            if connection.is_checking() {
+                // Its check ends by here again.
+                self.end_lease(core, connection, orders);
+                return;
+            } else if connection.stamp != self.stamp() {
                 self.discard(core, connection, CloseReason::Drain, orders);
             } else if self.must_yield_to_fresh(body, core, &connection) {
                 self.discard(core, connection, CloseReason::Requested, orders);
@@ -334,7 +324,7 @@ impl<C, E> AccountPool<C, E> {
                 && core.line.fresh() == 0
                 && core.line.plain() > 0;
             let seen = connection.word.snapshot();
-            if !only_waited_for || seen.is_retiring() {
+            if !only_waited_for || seen.is_retiring() || connection.is_checking() {
                 return Err(connection);
             }
             let source = Source::of_live(seen.leases() > 1);
@@ -379,7 +369,7 @@ impl<C, E> AccountPool<C, E> {
         if let Some(reason) = self.reason_to_close(body, core, &connection, now, pressure) {
             self.discard(core, connection, reason, &mut orders);
             orders.ended = true;
-        } else if core.line.plain() > 0 && !seen.is_retiring() {
+        } else if core.line.plain() > 0 && !seen.is_retiring() && !connection.is_checking() {
             let source = Source::of_live(seen.leases() > 1);
             orders.wake.extend(core.line.serve_plain(connection, source, now));
         } else {
@@ -387,73 +377,6 @@ impl<C, E> AccountPool<C, E> {
         }
         self.dispatch(body, core, now, &mut orders);
         orders
-    }
-
-    fn reason_to_close(
-        &self,
-        body: &Body<C, E>,
-        core: &Core<C, E>,
-        connection: &Connection<C>,
-        now: Tick,
-        pressure: Pressure,
-    ) -> Option<CloseReason> {
-        let gate = self.gate.load(Ordering::Relaxed);
-        if let Some(unready) = core.unready(gate) {
-            return Some(unready.into());
-        }
-        if connection.stamp != gate & !FLAGS {
-            return Some(CloseReason::Drain);
-        }
-        if now >= connection.retire_at() {
-            return Some(CloseReason::Age);
-        }
-        if self.must_go(body, connection, core.excess())
-            || self.gives_way(body, core, connection, pressure)
-        {
-            return Some(CloseReason::Excess);
-        }
-        self.must_yield_to_fresh(body, core, connection).then_some(CloseReason::Requested)
-    }
-
-    /// Whether a leased connection is among the `wanted` that have to go. One that others hold
-    /// as well would only retire, and its place comes much later: if each of those went, one
-    /// place too few would take every connection of the account out of service.
-    fn must_go(&self, body: &Body<C, E>, connection: &Connection<C>, wanted: u32) -> bool {
-        let ends = connection.word.snapshot().leases() <= 1;
-        wanted > 0 && (ends || wanted > body.retiring())
-    }
-
-    /// Whether a leased connection makes way for an acquire that takes only a new one.
-    fn must_yield_to_fresh(
-        &self,
-        body: &Body<C, E>,
-        core: &Core<C, E>,
-        connection: &Connection<C>,
-    ) -> bool {
-        self.must_go(body, connection, core.unprovided_fresh(&body.permits))
-            && (core.line.plain() == 0 || core.line.fresh_is_first())
-    }
-
-    /// Whether this connection's place goes to another account.
-    fn gives_way(
-        &self,
-        body: &Body<C, E>,
-        core: &Core<C, E>,
-        connection: &Connection<C>,
-        pressure: Pressure,
-    ) -> bool {
-        let taken = u32::from(self.slots) - core.vacant.count_ones();
-        let live = taken.saturating_sub(core.dialing + core.closing);
-        let ends = connection.word.snapshot().leases() <= 1;
-        let would_idle = core.line.is_empty() && ends;
-        // One that others hold as well comes free much later, and provides for nobody until
-        // then: at most one at a time.
-        let may_go = ends || body.retiring() == 0;
-        match pressure {
-            Pressure::Calm => false,
-            Pressure::Pressed => would_idle || (live > 1 && may_go),
-            Pressure::Urgent => may_go,
-        }
     }
 
     /// Ends a lease together with its connection.

@@ -39,15 +39,18 @@
 //! - Everything behind the lock needs no ordering of its own. The counters are relaxed.
 
 mod backoff;
+mod checks;
 mod connection;
 mod dispatch;
 mod duty;
 mod handed;
 mod idle;
 mod lifecycle;
+mod line;
 mod look;
 mod parked;
 mod report;
+mod room;
 mod standing;
 mod waiters;
 
@@ -70,11 +73,12 @@ pub(crate) use report::Totals;
 
 pub(crate) use connection::{Connection, Purpose};
 use dispatch::Core;
-pub(crate) use dispatch::Pressure;
 pub(crate) use duty::{DialOrder, Lost, Orders, Probe, Reap, Take};
 use idle::Front;
+use line::Standing;
 use parked::Parking;
-use waiters::{Left, Standing};
+pub(crate) use room::Pressure;
+use waiters::Left;
 pub(crate) use waiters::{Refusal, Waiter, Wakers};
 
 use crate::account::AccountId;

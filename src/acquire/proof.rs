@@ -1,7 +1,9 @@
 //! The check of a connection that was idle for long, or is in doubt, before it is lent again.
 //!
-//! Owns the question and its answer. What follows from the answer is the acquire's business.
+//! Owns the question, its answer, and what becomes of the connection. The worker runs it, like a dial;
+//! whoever found the connection waits in line meanwhile.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,37 +16,83 @@ use crate::entry::Entry;
 use crate::manager::Manager;
 use crate::runtime::inside;
 
-/// Whether a connection was idle for so long, or is in such doubt, that the manager must prove it.
+/// Whether a connection may not be lent as it is: it was idle for long, is in doubt, or is being checked.
 #[inline]
-pub(super) fn needs_check<M: Manager>(
+pub(super) fn needs_look<M: Manager>(
+    entry: &Entry<M>,
+    connection: &Connection<M::Connection>,
+    source: Source,
+    now: Tick,
+) -> bool {
+    is_stale(entry, connection, source, now) || connection.needs_look()
+}
+
+/// Whether a connection was idle for so long that the manager must prove it.
+#[inline]
+pub(super) fn is_stale<M: Manager>(
     entry: &Entry<M>,
     connection: &Connection<M::Connection>,
     source: Source,
     now: Tick,
 ) -> bool {
     let unused = now.saturating_sub(connection.last_used());
-    let is_stale = unused > entry.shared.hot.check_after_ms()
+    unused > entry.shared.hot.check_after_ms()
         && match source {
             Source::Idle => true,
             // Of two who take over what lies parked at the same time, each may see the other's lease
             // and neither that the connection lay idle.
             Source::Shared => entry.pool.parks(),
             Source::New => false,
-        };
-    is_stale || connection.is_suspect()
+        }
 }
 
-/// Has the manager prove that an idle connection lives; learns from the error if it does not.
-pub(super) async fn prove<M: Manager>(
+/// A check under way, with the lease of its connection, which comes back when this is dropped, however
+/// the check ends.
+struct Checking<M: Manager> {
     entry: Arc<Entry<M>>,
-    record: Arc<Connection<M::Connection>>,
-    limit: Duration,
-) -> bool {
-    ask(&entry, &record, limit).await.is_ok()
+    connection: Option<Arc<Connection<M::Connection>>>,
+    /// Whether it has passed, once that is known.
+    passed: Option<bool>,
 }
 
-/// The same for a connection that somebody may be using, and draws the consequences: the pool's own
-/// check, whose question nobody waits for.
+impl<M: Manager> Drop for Checking<M> {
+    fn drop(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        let entry = &self.entry;
+        let now = entry.shared.clock.tick();
+        let orders = match self.passed {
+            Some(true) => {
+                connection.pass_check();
+                // To the tick, by which whoever waits for it knows that it has been checked since.
+                entry.give_back_at(connection, now);
+                entry.pool.end_check(now)
+            }
+            Some(false) => entry.pool.fail_check(connection, CloseReason::CheckFailed, now),
+            // The runtime ends, which is no fault of the connection's.
+            None => entry.pool.fail_check(connection, CloseReason::Shutdown, now),
+        };
+        entry.carry_out(orders);
+    }
+}
+
+/// Has the manager prove that a connection lives that was idle for long, or is in doubt. It takes its time
+/// whatever becomes of the acquire that asked for it: what a caller cuts short would prove nothing.
+pub(crate) fn check<M: Manager>(
+    entry: Arc<Entry<M>>,
+    connection: Arc<Connection<M::Connection>>,
+) -> impl Future<Output = ()> + Send {
+    let limit = entry.shared.config().pool.check_timeout;
+    // Made at once: a runtime that ends before it has begun this drops what it was given.
+    let checking = Checking { entry, connection: Some(connection), passed: None };
+    async move {
+        let mut checking = checking;
+        let Some(connection) = checking.connection.clone() else { return };
+        checking.passed = Some(ask(&checking.entry, &connection, limit).await.is_ok());
+    }
+}
+
+/// Has the manager prove that a connection is any good that somebody may be using, and draws the
+/// consequences: nobody waits for the answer.
 pub(crate) async fn prove_in_use<M: Manager>(
     entry: Arc<Entry<M>>,
     record: Arc<Connection<M::Connection>>,

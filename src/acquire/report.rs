@@ -12,22 +12,24 @@ use crate::manager::Manager;
 pub(super) fn timeout_report<M: Manager>(
     entry: &Entry<M>,
     started: Option<Instant>,
-    stage: Option<Stage>,
 ) -> WaitTimeout {
     let shared = &entry.shared;
     let tick = shared.clock.tick();
     let stats = entry.pool.stats(tick, Duration::ZERO);
     let oldest = entry.pool.oldest_lease();
     let small = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+    // A check holds a lease as well, which nobody could release sooner.
+    let checking = entry.pool.checking();
+    let leases = small(stats.leases).saturating_sub(checking);
     WaitTimeout {
         account: entry.pool.account(),
-        stage: stage.unwrap_or(if stats.total_connections == 0 {
-            Stage::Dial
-        } else {
-            Stage::Wait
-        }),
+        stage: match stats.total_connections {
+            0 => Stage::Dial,
+            _ if leases == 0 && checking > 0 => Stage::Check,
+            _ => Stage::Wait,
+        },
         waited: started.map(|at| now().saturating_duration_since(at)).unwrap_or_default(),
-        leases: small(stats.leases),
+        leases,
         max_connections: stats.max_connections,
         waiting: small(stats.waiting),
         oldest_lease_age: oldest.map(|held| Duration::from_millis(tick.saturating_sub(held.since))),

@@ -5,7 +5,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::account_pool::{Connection, DialOrder, Lost, Orders};
+use crate::account_pool::{CloseReason, Connection, DialOrder, Lost, Orders};
 use crate::caught::text_of;
 use crate::clock::Instant;
 use crate::entry::Entry;
@@ -17,6 +17,8 @@ use crate::manager::Manager;
 pub(crate) enum Errand<M: Manager> {
     /// Open a connection.
     Dial(Arc<Entry<M>>, DialOrder),
+    /// Check a leased connection before it is lent again.
+    Check(Arc<Entry<M>>, Arc<Connection<M::Connection>>),
     /// Close a connection whose word is final.
     Close(Arc<Entry<M>>, Arc<Connection<M::Connection>>),
     /// Close a connection by force when its drain deadline has passed. Holds neither: what has
@@ -36,7 +38,7 @@ impl<M: Manager> Errand<M> {
     /// Whether that which it is about is still there.
     pub(crate) fn is_alive(&self) -> bool {
         match self {
-            Self::Dial(..) | Self::Close(..) => true,
+            Self::Dial(..) | Self::Check(..) | Self::Close(..) => true,
             Self::Watch(entry, _) | Self::Look(entry, _) | Self::Probe(entry, ..) => {
                 entry.strong_count() > 0
             }
@@ -49,7 +51,9 @@ impl<M: Manager> Errand<M> {
     /// Ends an errand that no worker will run, and what follows from it.
     pub(crate) fn carry_out_without_worker(self) {
         let entry = match &self {
-            Self::Dial(entry, _) | Self::Close(entry, _) => Some(Arc::clone(entry)),
+            Self::Dial(entry, _) | Self::Check(entry, _) | Self::Close(entry, _) => {
+                Some(Arc::clone(entry))
+            }
             Self::Watch(entry, _)
             | Self::Look(entry, _)
             | Self::Probe(entry, ..)
@@ -67,6 +71,9 @@ impl<M: Manager> Errand<M> {
     pub(super) fn end_without_worker(self) -> Orders<M::Connection> {
         match self {
             Self::Close(entry, connection) => entry.closed(&connection),
+            Self::Check(entry, connection) => {
+                entry.pool.fail_check(connection, CloseReason::Shutdown, entry.shared.clock.tick())
+            }
             Self::Dial(entry, order) => {
                 let now = entry.shared.clock.tick();
                 let lost = Lost::Failed { retry_at: now };

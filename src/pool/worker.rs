@@ -1,6 +1,6 @@
 //! The pool's worker: the one task that carries out what takes time.
 //!
-//! Owns the tasks of dials and closes and the timers of drains and waits. It ends when the pool
+//! Owns the tasks of dials, checks and closes and the timers of drains and waits. It ends when the pool
 //! and every account, lease and dial of it are gone.
 
 use std::cmp::Reverse;
@@ -13,7 +13,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
 use crate::account_pool::Connection;
-use crate::acquire::prove_in_use;
+use crate::acquire::{check, prove_in_use};
 use crate::caught::{asked, caught};
 use crate::clock::{Instant, now};
 use crate::dialer::dial;
@@ -189,6 +189,9 @@ fn begin<M: Manager>(
         Errand::Dial(entry, order) => {
             tasks.spawn(dial(entry, order));
         }
+        Errand::Check(entry, connection) => {
+            tasks.spawn(check(entry, connection));
+        }
         Errand::Close(entry, connection) => {
             tasks.spawn(close(Closing { entry, connection }));
         }
@@ -231,7 +234,7 @@ fn fire<M: Manager>(timer: Timer<M>, now: Instant) {
                 entry.probe(slot);
             }
         }
-        Errand::Dial(..) | Errand::Close(..) | Errand::Prove(..) => {
+        Errand::Dial(..) | Errand::Check(..) | Errand::Close(..) | Errand::Prove(..) => {
             unreachable!("BUG: these have no time")
         }
     }

@@ -175,7 +175,13 @@ impl Stage {
 
 /// Nothing that happens in this case is a reason to close a connection.
 fn healthy_all_along(case: &Case) -> bool {
-    matches!(case.scene, Scene::Cold | Scene::Full | Scene::Fresh)
+    let is_sound = match case.scene {
+        Scene::Cold | Scene::Full | Scene::Fresh => true,
+        // A check that its caller leaves goes on.
+        Scene::Stale => matches!(case.check, Play::Good | Play::Slow(_)),
+        Scene::Discarded | Scene::Breaking => false,
+    };
+    is_sound
         && matches!(case.connect, Play::Good | Play::Slow(_))
         && matches!(case.leave, Leave::AtOnce | Leave::WhenWoken | Leave::Elsewhere)
 }

@@ -16,6 +16,7 @@ mod any;
 #[cfg(feature = "cli")]
 mod bench;
 mod cancel;
+mod checks;
 #[cfg(feature = "cli")]
 mod command;
 #[cfg(feature = "cli")]

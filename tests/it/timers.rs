@@ -115,16 +115,22 @@ async fn a_dial_a_check_and_a_close_end_at_their_deadlines() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_check_ends_with_the_patience_of_the_acquire_if_that_is_shorter() {
+async fn an_acquire_waits_for_a_check_with_its_own_patience_and_the_check_goes_on() {
     let manager = Scripted::new(1, 1);
     let pool = manager.pool(|_| ());
-    drop(pool.acquire(account(1)).await.unwrap());
+    let first = pool.acquire(account(1)).await.unwrap().id();
     sleep(seconds(31)).await;
     manager.on_check(Play::Never);
     let began = Instant::now();
     let error = pool.acquire_timeout(account(1), millis(250)).await.unwrap_err();
     assert!(matches!(&error, AcquireError::Timeout(it) if it.stage == Stage::Check), "{error}");
     assert_on_time(began, millis(250), GRAIN);
+
+    // The next waits for the same check, whose time is up at `check_timeout`.
+    let second = pool.acquire(account(1)).await.unwrap();
+    assert_on_time(began, pool.config().pool.check_timeout, 2 * GRAIN);
+    assert_ne!(second.id(), first);
+    assert_eq!(manager.state.checks.load(std::sync::atomic::Ordering::SeqCst), 1);
 }
 
 #[tokio::test(start_paused = true)]

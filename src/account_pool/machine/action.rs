@@ -38,6 +38,13 @@ pub(super) enum Action {
         which: u8,
         reason: CloseReason,
     },
+    /// A lease that is held becomes that of a check.
+    Check(u8),
+    /// A check ends.
+    EndCheck {
+        which: u8,
+        passed: bool,
+    },
     Advance(u8),
     /// A connection has drained for long enough.
     Force(u8),
@@ -92,7 +99,7 @@ pub(super) fn action(comes: usize, passes: usize) -> impl Strategy<Value = Actio
 
 /// Every kind of action, as often as its weight says.
 pub(super) fn table(comes: usize, passes: usize) -> Vec<Make> {
-    let kinds: [(usize, Make); 21] = [
+    let kinds: [(usize, Make); 23] = [
         (8, |_, _| Action::Reinstate),
         (60, |which, more| Action::Proceed(which, dial_end(more))),
         (comes, |which, more| Action::Join {
@@ -114,6 +121,8 @@ pub(super) fn table(comes: usize, passes: usize) -> Vec<Make> {
         (2, |which, _| Action::TakeDead(which)),
         (3, |which, _| Action::Leave(which)),
         (2, |which, more| Action::Discard { which, reason: *of(&REASONS, more % 4) }),
+        (3, |which, _| Action::Check(which)),
+        (3, |which, more| Action::EndCheck { which, passed: more % 3 > 0 }),
         (2, |which, _| Action::Force(which)),
         (2, |which, more| Action::Retire { which, reason: *of(&REASONS, more % 4) }),
         (1, |_, _| Action::GiveUpIdle),

@@ -176,6 +176,8 @@ struct Machine {
     records: Vec<Record>,
     line: Vec<Asker>,
     answered: Vec<Asker>,
+    /// The leases of checks under way.
+    checks: Vec<Link>,
     held: Vec<Link>,
     dials: Vec<Attempt>,
     drains: Vec<Link>,
@@ -219,6 +221,7 @@ impl Machine {
             records: Vec::new(),
             line: Vec::new(),
             answered: Vec::new(),
+            checks: Vec::new(),
             held: Vec::new(),
             dials: Vec::new(),
             drains: Vec::new(),
@@ -254,6 +257,8 @@ impl Machine {
                 self.vacate(index);
             } else if !self.answered.is_empty() {
                 self.take_and_hold(0);
+            } else if !self.checks.is_empty() {
+                self.end_check(0, true);
             } else if let Some(link) = self.held.pop() {
                 self.release(link, self.now, Pressure::Calm);
             } else {
@@ -271,7 +276,7 @@ impl Machine {
         self.apply(&Action::Reinstate);
         self.check();
         assert!(self.records.is_empty() && self.dials.is_empty(), "I17: something is left");
-        assert!(self.answered.is_empty() && self.held.is_empty());
+        assert!(self.answered.is_empty() && self.held.is_empty() && self.checks.is_empty());
         assert_eq!(self.opened, self.gone, "opened and closed balance");
         assert!(self.engine.is_empty(self.now), "I22: nothing is left that would be missed");
         if let Some(body) = self.engine.body.get() {

@@ -67,8 +67,20 @@ impl Machine {
 
     /// The dials that serve the line as it stands.
     pub(super) fn wanted_dials(&self) -> usize {
-        let wanted = self.fresh() + self.plain().div_ceil(usize::from(self.leases));
+        let unprovided = self.plain().saturating_sub(self.coming_back());
+        let wanted = self.fresh() + unprovided.div_ceil(usize::from(self.leases));
         if self.failures > 0 { wanted.min(1) } else { wanted }
+    }
+
+    pub(super) fn is_checked(&self, id: ConnectionId) -> bool {
+        self.checks.iter().any(|link| link.id == id)
+    }
+
+    /// The leases that those in line wait for until every check has ended.
+    pub(super) fn coming_back(&self) -> usize {
+        let there = self.records.iter().filter(|it| it.phase != Phase::Gone);
+        let checked = there.filter(|it| self.is_checked(it.id()));
+        checked.map(|it| usize::from(it.link.max_leases)).sum()
     }
 
     pub(super) fn can_dial(&self) -> bool {

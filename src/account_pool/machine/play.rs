@@ -34,6 +34,12 @@ impl Machine {
                     self.discard(link, reason);
                 }
             }
+            Action::Check(which) => self.check_before_reuse(which),
+            Action::EndCheck { which, passed } => {
+                if let Some(index) = pick(&self.checks, which) {
+                    self.end_check(index, passed);
+                }
+            }
             Action::Advance(by) => self.now += Tick::from(by),
             Action::Force(which) => self.force(which),
             Action::Retire { which, reason } => self.retire(which, reason),
@@ -41,13 +47,7 @@ impl Machine {
             Action::Meet(meet) => self.meet(meet),
             Action::Warm => self.warm(),
             Action::SetLimits { cap, leases } => self.set_limits(cap, leases),
-            Action::RaiseGeneration => {
-                self.generation += 1;
-                let step = Step { swept: Some(CloseReason::Requested), ..Step::default() };
-                self.sweep_dials(CloseReason::Requested);
-                let orders = self.engine.raise_generation(CloseReason::Requested, self.now);
-                self.carry_out(orders, &step);
-            }
+            Action::RaiseGeneration => self.raise_generation(),
             Action::Drain => {
                 self.draining = true;
                 self.generation += 1;
@@ -71,6 +71,14 @@ impl Machine {
                 self.carry_out(orders, &Step::default());
             }
         }
+    }
+
+    fn raise_generation(&mut self) {
+        self.generation += 1;
+        let step = Step { swept: Some(CloseReason::Requested), ..Step::default() };
+        self.sweep_dials(CloseReason::Requested);
+        let orders = self.engine.raise_generation(CloseReason::Requested, self.now);
+        self.carry_out(orders, &step);
     }
 
     pub(super) fn try_lease(&mut self, through_slots: bool, thread: u64) {
@@ -239,6 +247,35 @@ impl Machine {
         let orders = self.engine.release_discarded(link, reason);
         self.carry_out(orders, &Step::ending(id, reason));
         assert_ne!(self.record(id).phase, Phase::Open, "discarded, and open");
+        self.forget_returned();
+    }
+
+    pub(super) fn check_before_reuse(&mut self, which: u8) {
+        let Some(index) = pick(&self.held, which) else { return };
+        let id = self.held[index].id;
+        let begins = !self.is_checked(id);
+        assert_eq!(self.engine.begin_check(&self.held[index]), begins, "checked twice at a time");
+        if begins {
+            let link = self.held.swap_remove(index);
+            self.checks.push(link);
+        }
+    }
+
+    pub(super) fn end_check(&mut self, index: usize, passed: bool) {
+        let link = self.checks.swap_remove(index);
+        if passed {
+            link.pass_check();
+            self.release(link, self.now, Pressure::Calm);
+            let orders = self.engine.end_check(self.now);
+            return self.carry_out(orders, &Step::default());
+        }
+        let (id, reason) = (link.id, CloseReason::CheckFailed);
+        let record = self.record(id);
+        record.leases -= 1;
+        record.faulty |= !matches!(record.phase, Phase::Final | Phase::Gone);
+        let orders = self.engine.fail_check(link, reason, self.now);
+        self.carry_out(orders, &Step::ending(id, reason));
+        assert_ne!(self.record(id).phase, Phase::Open, "failed, and open");
         self.forget_returned();
     }
 
