@@ -1,8 +1,8 @@
 //! The frames that packets travel in, as bytes.
 //!
-//! Owns the three plain transports of MTProto (full, abridged, intermediate) in both directions,
-//! and the limits on what a stranger may send. Never reads a socket: a reader is given what has
-//! arrived so far.
+//! Owns the four plain transports of MTProto (full, abridged, intermediate, padded intermediate) in
+//! both directions, and the limits on what a stranger may send. Never reads a socket: a reader is
+//! given what has arrived so far.
 
 use std::ops::Range;
 
@@ -14,9 +14,14 @@ const PAYLOAD_LEN_MAX: usize = 1_100_000;
 const PAYLOAD_LEN_MIN: usize = 8;
 /// Length, number and checksum of a full frame.
 const FULL_LEN: usize = 12;
+/// The most that may follow a padded packet.
+const PADDING_LEN_MAX: usize = 15;
+/// The key's name and the message's key, which stand before the blocks of the cipher.
+const SEALED_HEADER_LEN: usize = 24;
+const BLOCK_LEN: usize = 16;
 
-/// How one connection frames its packets, which its first bytes tell.
-#[derive(Debug)]
+/// How one connection frames its packets.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
     /// Length, number, packet, checksum.
     Full { received: u32, sent: u32 },
@@ -24,6 +29,8 @@ pub(super) enum Framing {
     Abridged,
     /// The length in bytes.
     Intermediate,
+    /// The length in bytes, with that of the random bytes behind the packet.
+    PaddedIntermediate,
 }
 
 /// Where a packet lies among the bytes that have arrived.
@@ -35,7 +42,7 @@ pub(super) struct Found {
 }
 
 /// Bytes that are no frame.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum FrameError {
     #[error("a frame of {0} bytes")]
     Length(u64),
@@ -46,18 +53,6 @@ pub(super) enum FrameError {
 }
 
 impl Framing {
-    /// Recognises the transport by the first bytes of a connection, and says how many of them
-    /// only announce it. `None`: too few bytes to tell.
-    pub(super) fn recognise(bytes: &[u8]) -> Option<(Self, usize)> {
-        if bytes.first() == Some(&0xef) {
-            return Some((Self::Abridged, 1));
-        }
-        match bytes.first_chunk::<4>()? {
-            [0xee, 0xee, 0xee, 0xee] => Some((Self::Intermediate, 4)),
-            _ => Some((Self::Full { received: 0, sent: 0 }, 0)),
-        }
-    }
-
     /// Finds the first packet among `bytes`; `None` while it is incomplete.
     pub(super) fn next(&mut self, bytes: &[u8]) -> Result<Option<Found>, FrameError> {
         let Some(found) = self.locate(bytes)? else { return Ok(None) };
@@ -72,14 +67,12 @@ impl Framing {
     }
 
     /// The key that the first packet among `bytes` names, whether or not all of it is there.
-    pub(super) fn key_id(bytes: &[u8]) -> Option<[u8; 8]> {
-        let (framing, skip) = Self::recognise(bytes)?;
-        let bytes = &bytes[skip..];
-        let start = match framing {
+    pub(super) fn first_key(&self, bytes: &[u8]) -> Option<[u8; 8]> {
+        let start = match self {
             Self::Full { .. } => 8,
-            Self::Abridged if *bytes.first()? == 0x7f => 4,
+            Self::Abridged if *bytes.first()? & 0x7f == 0x7f => 4,
             Self::Abridged => 1,
-            Self::Intermediate => 4,
+            Self::Intermediate | Self::PaddedIntermediate => 4,
         };
         bytes.get(start..)?.first_chunk().copied()
     }
@@ -96,25 +89,36 @@ impl Framing {
                 }
                 (8, len, 4)
             }
+            // A high bit of a length asks for a quick acknowledgement, which nobody here gives.
             Self::Abridged => match bytes.first() {
                 None => return Ok(None),
-                Some(0x7f) => {
+                Some(0x7f | 0xff) => {
                     let Some(word) = word(bytes, 0) else { return Ok(None) };
                     (4, (word >> 8) as usize * 4, 0)
                 }
-                // The high bit asks for a quick acknowledgement, which nobody here gives.
                 Some(words) => (1, usize::from(words & 0x7f) * 4, 0),
             },
-            Self::Intermediate => match word(bytes, 0) {
+            Self::Intermediate | Self::PaddedIntermediate => match word(bytes, 0) {
                 None => return Ok(None),
                 Some(len) => (4, (len & 0x7fff_ffff) as usize, 0),
             },
         };
-        if !(PAYLOAD_LEN_MIN..=PAYLOAD_LEN_MAX).contains(&len) || !len.is_multiple_of(4) {
+        let (len_max, is_whole) = match self {
+            Self::PaddedIntermediate => (PAYLOAD_LEN_MAX + PADDING_LEN_MAX, true),
+            _ => (PAYLOAD_LEN_MAX, len.is_multiple_of(4)),
+        };
+        if !(PAYLOAD_LEN_MIN..=len_max).contains(&len) || !is_whole {
             return Err(FrameError::Length(len as u64));
         }
         let next = start + len + trailer;
-        Ok((bytes.len() >= next).then_some(Found { payload: start..start + len, next }))
+        if bytes.len() < next {
+            return Ok(None);
+        }
+        let padding = match self {
+            Self::PaddedIntermediate => padding_len(&bytes[start..next]),
+            _ => 0,
+        };
+        Ok(Some(Found { payload: start..start + len - padding, next }))
     }
 
     /// Frames a packet, whose length is a multiple of 4.
@@ -141,19 +145,36 @@ impl Framing {
                 out.extend(len.to_le_bytes());
                 out.extend(payload);
             }
+            Self::PaddedIntermediate => {
+                // No more than 3 bytes, since some clients only take off what makes no whole word.
+                // What comes out of the cipher is as random as they have to be.
+                let padding = payload.last().map_or(0, |last| last & 3);
+                out.extend((len + u32::from(padding)).to_le_bytes());
+                out.extend(payload);
+                out.extend(&payload[payload.len() - usize::from(padding)..]);
+            }
         }
     }
 
     /// A transport error, which goes out instead of a packet. In the full transport the code
     /// stands in the place of the length and is repeated, so that a reader of whole frames gets
-    /// to see it.
+    /// to see it. Nothing is padded: a client knows the code by its length.
     pub(super) fn pack_code(&mut self, code: u16, out: &mut Vec<u8>) {
         let code = (-i32::from(code)).to_le_bytes();
         match self {
             Self::Full { .. } => out.extend(code.repeat(3)),
-            Self::Abridged | Self::Intermediate => self.pack(&code, out),
+            Self::Abridged => self.pack(&code, out),
+            Self::Intermediate | Self::PaddedIntermediate => Self::Intermediate.pack(&code, out),
         }
     }
+}
+
+/// How much of a padded packet is padding: what fills no block of the cipher. A packet that no key
+/// has sealed keeps it, since nobody here reads more of one than its beginning.
+fn padding_len(packet: &[u8]) -> usize {
+    let is_sealed = packet.first_chunk().is_some_and(|key_id| *key_id != [0; 8]);
+    let blocks = packet.len().checked_sub(SEALED_HEADER_LEN).filter(|_| is_sealed);
+    blocks.map_or(0, |len| len % BLOCK_LEN)
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
@@ -164,15 +185,20 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 mod tests {
     use super::*;
 
-    fn fresh() -> [Framing; 3] {
-        [Framing::Full { received: 0, sent: 0 }, Framing::Abridged, Framing::Intermediate]
+    fn fresh() -> [Framing; 4] {
+        [
+            Framing::Full { received: 0, sent: 0 },
+            Framing::Abridged,
+            Framing::Intermediate,
+            Framing::PaddedIntermediate,
+        ]
     }
 
     #[test]
     fn packets_of_every_length_survive_every_transport() {
         for mut framing in fresh() {
             let mut bytes = Vec::new();
-            let lens = [8, 12, 500, 504, 508, 512, 70_000, 1_099_996];
+            let lens = [24, 40, 488, 504, 520, 70_008, 1_099_992];
             for len in lens {
                 framing.pack(&vec![7; len], &mut bytes);
             }
@@ -199,17 +225,44 @@ mod tests {
     }
 
     #[test]
-    fn the_first_bytes_tell_the_transport_and_the_key() {
-        let announced: [&[u8]; 3] = [&[], &[0xef], &[0xee; 4]];
-        for (mut framing, announced) in fresh().into_iter().zip(announced) {
-            for len in [40, 4000] {
-                let mut bytes = announced.to_vec();
+    fn padding_of_every_length_is_taken_off() {
+        for (packet, padding) in (0..=15).flat_map(|padding| [(24, padding), (40, padding)]) {
+            let len = u32::try_from(packet + padding).unwrap();
+            let bytes = [&len.to_le_bytes()[..], &vec![7; packet + padding]].concat();
+            let found = Framing::PaddedIntermediate.next(&bytes).unwrap().unwrap();
+            assert_eq!(found, Found { payload: 4..4 + packet, next: bytes.len() }, "{padding}");
+        }
+        // One that asks for a new key is not sealed; what follows it is of no interest.
+        let bytes = [&43_u32.to_le_bytes()[..], &[0; 43]].concat();
+        let found = Framing::PaddedIntermediate.next(&bytes).unwrap().unwrap();
+        assert_eq!(found, Found { payload: 4..47, next: 47 });
+    }
+
+    #[test]
+    fn an_answer_is_padded_by_what_is_no_word_and_a_code_by_nothing() {
+        for last in 0..=255 {
+            let mut out = Vec::new();
+            let payload = [[9; 39].as_slice(), &[last]].concat();
+            Framing::PaddedIntermediate.pack(&payload, &mut out);
+            assert_eq!(out.len(), 44 + usize::from(last % 4));
+            assert_eq!(word(&out, 0), u32::try_from(out.len() - 4).ok());
+            let found = Framing::PaddedIntermediate.next(&out).unwrap().unwrap();
+            assert_eq!(out[found.payload], payload);
+        }
+        let mut out = Vec::new();
+        Framing::PaddedIntermediate.pack_code(404, &mut out);
+        assert_eq!(out, [4, 0, 0, 0, 0x6c, 0xfe, 0xff, 0xff]);
+    }
+
+    #[test]
+    fn the_key_is_seen_before_the_packet_is_whole() {
+        for mut framing in fresh() {
+            for len in [40, 4008] {
+                let mut bytes = Vec::new();
                 framing.pack(&[3; 8].repeat(len / 8), &mut bytes);
-                let (recognised, skip) = Framing::recognise(&bytes).unwrap();
-                assert_eq!(skip, announced.len());
-                assert_eq!(std::mem::discriminant(&recognised), std::mem::discriminant(&framing));
-                assert_eq!(Framing::key_id(&bytes), Some([3; 8]));
-                assert_eq!(Framing::key_id(&bytes[..8]), None);
+                let start = bytes.windows(8).position(|it| it == [3; 8]).unwrap();
+                assert_eq!(framing.first_key(&bytes[..start + 8]), Some([3; 8]), "{framing:?}");
+                assert_eq!(framing.first_key(&bytes[..start + 7]), None);
             }
         }
     }
@@ -228,6 +281,9 @@ mod tests {
             assert_eq!(Framing::Full { received: 0, sent: 0 }.next(&bytes), Err(error));
         }
         assert_eq!(Framing::Intermediate.next(&[0xff; 4]), Err(FrameError::Length(0x7fff_ffff)));
+        let padded = |len: u32| Framing::PaddedIntermediate.next(&len.to_le_bytes());
+        assert_eq!((padded(7), padded(1_100_015)), (Err(FrameError::Length(7)), Ok(None)));
+        assert_eq!(padded(1_100_016), Err(FrameError::Length(1_100_016)));
         assert_eq!(Framing::Abridged.next(&[1]), Err(FrameError::Length(4)));
         let mut bytes = Vec::new();
         Framing::Full { received: 0, sent: 0 }.pack(&[9; 40], &mut bytes);

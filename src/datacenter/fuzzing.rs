@@ -1,28 +1,38 @@
 //! What strangers may send, from any bytes.
 
 use super::envelope::Envelope;
-use super::frame::Framing;
 use super::method::Request;
+use super::transport::{GLANCE_LEN, first_key};
+use super::wire::Wire;
 
-/// Bytes as they come from a socket, in two pieces.
+/// Bytes as they come from a socket: what is found in them is the same in two pieces.
 pub(crate) fn frames(data: &[u8]) {
     let Some((cut, bytes)) = data.split_first() else { return };
-    let Some((mut whole, skip)) = Framing::recognise(bytes) else { return };
-    let bytes = &bytes[skip..];
-    let cut = usize::from(*cut).min(bytes.len());
-    let Some((mut pieces, _)) = Framing::recognise(data.get(1..).unwrap_or_default()) else {
-        return;
-    };
-    // What is found in the first piece is found the same in all of it.
-    if let Ok(Some(found)) = pieces.next(&bytes[..cut]) {
-        assert_eq!(whole.next(bytes), Ok(Some(found)));
-        return;
+    let (first, second) = bytes.split_at(usize::from(*cut).min(bytes.len()));
+    let (whole, pieces) = (packets_of(&[bytes]), packets_of(&[first, second]));
+    assert_eq!(whole, pieces);
+    // What the judge sees of the key is what is heard of it later.
+    if let Some(packet) = whole.0.first() {
+        let key = first_key(&bytes[..GLANCE_LEN.min(bytes.len())]);
+        assert_eq!(key.as_ref(), packet.first_chunk());
     }
-    let mut at = 0;
-    while let Ok(Some(found)) = whole.next(&bytes[at..]) {
-        assert!(found.payload.end <= found.next && found.next <= bytes.len() - at);
-        at += found.next;
+}
+
+/// Every packet of a connection, and whether it ends with nonsense.
+fn packets_of(pieces: &[&[u8]]) -> (Vec<Vec<u8>>, bool) {
+    let (mut wire, mut packets) = (Wire::default(), vec![]);
+    for piece in pieces {
+        wire.fill(|inbox| inbox.extend_from_slice(piece));
+        loop {
+            match wire.next() {
+                Ok(Some(at)) => packets.push(wire.packet(at).to_vec()),
+                Ok(None) => break,
+                Err(_) => return (packets, true),
+            }
+        }
+        wire.settle();
     }
+    (packets, false)
 }
 
 /// A decrypted packet.

@@ -38,7 +38,7 @@ async fn hear_the_older(world: &World, newcomer: &Newcomer, key: &[u8; 8]) {
         for _ in 0..LOOKS_MAX {
             let silent = world.silent.lock().get(&id).cloned();
             let Some(older) = silent else { break };
-            if !older.is_to_be_heard(key).await {
+            if !older.is_to_be_heard(key) {
                 break;
             }
             tokio::time::sleep(LOOK_AGAIN).await;

@@ -1,9 +1,15 @@
 //! A Telegram data centre on the loopback interface: what tests, benchmarks and
 //! `telepool serve --sandbox` connect to instead of the real one.
 //!
-//! It speaks MTProto 2.0 over TCP (full, abridged and intermediate transport) to any client
-//! whose session it made: the real ones hold the keys of Telegram's own servers, so that no new
-//! key can be agreed on, and sessions come with their authorization key.
+//! It speaks MTProto 2.0 over TCP to any client whose session it made: the real ones hold the keys
+//! of Telegram's own servers, so that no new key can be agreed on, and sessions come with their
+//! authorization key.
+//!
+//! Every transport is served: full, abridged, intermediate and padded intermediate, and all but the
+//! first obfuscated as well, whatever number of a data centre the client has in mind. A client that
+//! has the secret of a proxy has no business here, nor has one that speaks HTTP, web sockets or
+//! TLS: whoever is not understood is hung up on, and the log says so with a warning, once a minute
+//! at most ([`DataCentreStats::transports_unknown`] counts them all).
 //!
 //! It keeps the rule that costs accounts: a key is on one main connection at a time. When a
 //! second one speaks while the first still lives, it counts a violation and voids the
@@ -55,6 +61,9 @@ mod newcomer;
 mod peer;
 mod population;
 mod stats;
+mod stranger;
+mod transport;
+mod wire;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

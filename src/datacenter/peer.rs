@@ -7,6 +7,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
 use std::net::Shutdown;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,21 +18,22 @@ use super::conversation::{Conversation, Reply};
 use super::due::Due;
 use super::envelope::Cipher;
 use super::faults::Fault;
-use super::frame::Framing;
 use super::judge::admit;
 use super::newcomer::Newcomer;
 use super::population::{Key, Live, Order, World};
+use super::stranger::Stranger;
+use super::wire::{Nonsense, Wire};
 use crate::clock::{Instant, now};
 use crate::sync::{AtomicBool, Ordering};
 
-/// How much is read at a time, and kept while the connection is idle.
-const READ_LEN: usize = 4096;
 /// How many orders a connection may leave unread.
 const ORDERS_MAX: usize = 64;
 /// The most answers of one frame.
 const ANSWERS_MAX: usize = 100;
 /// How long a client may take to read the last words.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// How long a client may take, from its first byte, to send enough of them to tell its transport.
+const RECOGNITION: Duration = Duration::from_secs(10);
 /// The transport error for a key that nobody has.
 const KEY_UNKNOWN: u16 = 404;
 /// The name of the first packet's place in a plan of faults.
@@ -41,6 +43,8 @@ const CONNECT: &str = "connect";
 enum End {
     /// The client has gone, or makes no sense.
     Gone,
+    /// Nobody knows what the client speaks.
+    Stranger(Stranger),
     /// After what was written has been read.
     Orderly,
     /// At once.
@@ -60,9 +64,9 @@ pub(super) struct Peer {
     world: Arc<World>,
     since: Instant,
     newcomer: Arc<Newcomer>,
-    inbox: Vec<u8>,
-    outbox: Vec<u8>,
-    framing: Option<Framing>,
+    wire: Wire,
+    /// When the connection ends unless it is known by then what the client speaks.
+    recognised_by: Option<Instant>,
     conversation: Option<Conversation>,
     /// In whose register the connection stands.
     key: Option<Arc<Key>>,
@@ -84,9 +88,8 @@ impl Peer {
             world,
             since: now(),
             newcomer,
-            inbox: Vec::new(),
-            outbox: Vec::new(),
-            framing: None,
+            wire: Wire::default(),
+            recognised_by: None,
             conversation: None,
             key: None,
             due: BinaryHeap::new(),
@@ -105,6 +108,10 @@ impl Peer {
         };
         match end {
             End::Gone => {}
+            End::Stranger(reason) => {
+                self.world.counters.transports_unknown.add(1);
+                self.world.strangers.tell(&self.newcomer.begun(), reason);
+            }
             End::Orderly => {
                 let last = now() + FAREWELL;
                 let last = self.closes_at.map_or(last, |at| at.min(last));
@@ -134,6 +141,9 @@ impl Peer {
             if self.closes_at.is_some_and(|at| at <= now()) {
                 return End::TimeIsUp;
             }
+            if self.recognised_by.is_some_and(|at| at <= now()) {
+                return self.gone();
+            }
             if let Err(end) = self.wait().await {
                 return end;
             }
@@ -143,7 +153,7 @@ impl Peer {
     /// Waits until there is something to read, to answer or to obey, or until the time is up.
     async fn wait(&mut self) -> Result<(), End> {
         let due = self.due.peek().map(|Reverse(due)| due.at);
-        let next = due.into_iter().chain(self.closes_at).min();
+        let next = due.into_iter().chain(self.closes_at).chain(self.recognised_by).min();
         tokio::select! {
             biased;
             ready = self.newcomer.stream.readable() => Ok(ready?),
@@ -166,68 +176,61 @@ impl Peer {
 
     /// Reads what has arrived.
     fn read(&mut self) -> Result<(), End> {
-        let is_new = self.conversation.is_none();
-        if is_new {
-            self.newcomer.begin_reading();
-        }
-        self.inbox.reserve(READ_LEN);
-        let read = self.newcomer.stream.try_read_buf(&mut self.inbox);
-        if is_new {
-            self.newcomer.end_reading(&self.inbox);
-        }
+        let newcomer = &self.newcomer;
+        let read = match self.conversation {
+            None => self.wire.fill(|inbox| newcomer.read(inbox)),
+            Some(_) => self.wire.fill(|inbox| newcomer.stream.try_read_buf(inbox)),
+        };
         match read {
-            Ok(0) => Err(End::Gone),
+            Ok(0) => Err(self.gone()),
             Ok(count) => {
                 self.world.counters.bytes_received.add(count);
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(_) => Err(End::Gone),
+            Err(_) => Err(self.gone()),
         }
+    }
+
+    /// How a connection ends that nothing more is heard of.
+    fn gone(&self) -> End {
+        let begun = self.newcomer.begun();
+        if self.wire.is_recognised() || begun.is_empty() {
+            return End::Gone;
+        }
+        End::Stranger(Stranger::guess(&begun, Stranger::Short))
     }
 
     /// Handles every whole packet of the inbox.
     async fn handle_inbox(&mut self) -> Result<(), End> {
-        let mut inbox = std::mem::take(&mut self.inbox);
-        let mut at = 0;
-        let outcome = loop {
-            let framing = match &mut self.framing {
-                Some(framing) => framing,
-                None => match Framing::recognise(&inbox) {
-                    Some((framing, announced)) => {
-                        at = announced;
-                        self.framing.insert(framing)
-                    }
-                    None => break Ok(()),
-                },
-            };
-            let found = match framing.next(&inbox[at..]) {
-                Ok(Some(found)) => found,
-                Ok(None) => break Ok(()),
-                Err(error) => {
+        loop {
+            match self.wire.next() {
+                Ok(Some(packet)) => self.packet(packet).await?,
+                Ok(None) => break,
+                Err(Nonsense::Stranger(reason)) => return Err(End::Stranger(reason)),
+                Err(Nonsense::Frame(error)) => {
                     tracing::debug!(%error, "a client sent no frame");
-                    break Err(End::Gone);
+                    return Err(End::Gone);
                 }
-            };
-            let packet = &mut inbox[at + found.payload.start..at + found.payload.end];
-            at += found.next;
-            if let Err(end) = self.packet(packet).await {
-                break Err(end);
             }
-        };
-        inbox.drain(..at);
-        if !inbox.is_empty() || inbox.capacity() <= 2 * READ_LEN {
-            self.inbox = inbox;
         }
-        outcome
+        self.wire.settle();
+        self.recognised_by = match self.wire.is_recognised() || self.newcomer.begun().is_empty() {
+            true => None,
+            false => self.recognised_by.or_else(|| Some(now() + RECOGNITION)),
+        };
+        Ok(())
     }
 
-    async fn packet(&mut self, packet: &mut [u8]) -> Result<(), End> {
-        if self.conversation.is_none() && !self.begin(packet).await? {
-            return Ok(());
+    async fn packet(&mut self, at: Range<usize>) -> Result<(), End> {
+        if self.conversation.is_none() {
+            let id: [u8; 8] = *self.wire.packet(at.clone()).first_chunk().ok_or(End::Gone)?;
+            if !self.begin(id).await? {
+                return Ok(());
+            }
         }
         let Some(conversation) = &mut self.conversation else { return Ok(()) };
-        conversation.hear(packet).map_err(|_malformed| End::Gone)?;
+        conversation.hear(self.wire.packet(at)).map_err(|_malformed| End::Gone)?;
         let now = now();
         if let Some(delay) = conversation.take_closes_in()
             && self.closes_at.replace(now + delay).is_none()
@@ -242,10 +245,9 @@ impl Peer {
         Ok(())
     }
 
-    /// Takes the first packet of a connection for what it says of the key. Answers whether it is
-    /// to be read further.
-    async fn begin(&mut self, packet: &[u8]) -> Result<bool, End> {
-        let id: [u8; 8] = *packet.first_chunk().ok_or(End::Gone)?;
+    /// Takes the key that the first packet of a connection names. Answers whether the packet is to
+    /// be read further.
+    async fn begin(&mut self, id: [u8; 8]) -> Result<bool, End> {
         let latency = self.world.latency();
         let known = self.world.key(&id);
         let known = known.and_then(|key| Some((self.world.user(key.account)?, key)));
@@ -319,16 +321,13 @@ impl Peer {
                     batch.push((body, answers));
                     if damaged {
                         self.write(&mut batch);
-                        // The last byte is the checksum's, or without one the cipher's.
-                        if let Some(last) = self.outbox.last_mut() {
-                            *last ^= 0x55;
-                        }
+                        self.wire.damage();
                     }
                 }
                 Reply::Code(code) => {
                     self.write(&mut batch);
-                    if let Some(framing) = &mut self.framing {
-                        framing.pack_code(code, &mut self.outbox);
+                    if let Some((framing, out)) = self.wire.way_out() {
+                        framing.pack_code(code, out);
                     }
                     return Err(End::Orderly);
                 }
@@ -344,19 +343,20 @@ impl Peer {
     }
 
     fn write(&mut self, batch: &mut Vec<(Vec<u8>, bool)>) {
-        if let (Some(conversation), Some(framing), false) =
-            (&mut self.conversation, &mut self.framing, batch.is_empty())
+        if let (Some(conversation), Some((framing, out)), false) =
+            (&mut self.conversation, self.wire.way_out(), batch.is_empty())
         {
-            conversation.write(std::mem::take(batch), framing, &mut self.outbox);
+            conversation.write(std::mem::take(batch), framing, out);
         }
     }
 
     /// Writes what is to go out. Whoever does not read it is not heard meanwhile either, but is
     /// not waited for any longer than it has asked to be.
     async fn flush(&mut self) -> Result<(), End> {
+        let outgoing = self.wire.outgoing();
         let mut at = 0;
-        while at < self.outbox.len() {
-            match self.newcomer.stream.try_write(&self.outbox[at..]) {
+        while at < outgoing.len() {
+            match self.newcomer.stream.try_write(&outgoing[at..]) {
                 Ok(count) => at += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     tokio::select! {
@@ -369,7 +369,7 @@ impl Peer {
             }
         }
         self.world.counters.bytes_sent.add(at);
-        self.outbox.clear();
+        self.wire.sent();
         Ok(())
     }
 

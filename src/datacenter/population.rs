@@ -17,6 +17,7 @@ use super::envelope::key_id;
 use super::faults::Faults;
 use super::newcomer::Newcomer;
 use super::stats::Counters;
+use super::stranger::Strangers;
 use crate::account::AccountId;
 use crate::clock::{Instant, now, unix_time};
 use crate::session::{AuthKey, SessionRecord};
@@ -32,6 +33,7 @@ pub(super) struct World {
     pub(super) dc: i32,
     pub(super) address: SocketAddr,
     pub(super) counters: Counters,
+    pub(super) strangers: Strangers,
     pub(super) faults: ArcSwap<Faults>,
     pub(super) seed: u64,
     /// The longest that a client may have a connection left open without another ping.
@@ -98,6 +100,7 @@ impl World {
             dc,
             address,
             counters: Counters::default(),
+            strangers: Strangers::default(),
             faults: ArcSwap::from_pointee(faults),
             seed,
             disconnect_delay_max: None,

@@ -20,6 +20,8 @@ pub struct DataCentreStats {
     pub handshakes: u64,
     /// Connections refused because they asked for a new key or named one that nobody has.
     pub keys_unknown: u64,
+    /// Connections ended because their first bytes were those of no transport.
+    pub transports_unknown: u64,
     /// Calls received, pings included.
     pub calls: u64,
     /// Calls and connections that a fault was injected into.
@@ -46,6 +48,7 @@ pub(super) struct Counters {
     pub(super) connection_us: Counter,
     pub(super) handshakes: Counter,
     pub(super) keys_unknown: Counter,
+    pub(super) transports_unknown: Counter,
     pub(super) calls: Counter,
     pub(super) faults_injected: Counter,
     pub(super) bytes_received: Counter,
@@ -64,6 +67,7 @@ impl Counters {
             connection_ms: self.connection_us.read() / 1000,
             handshakes: self.handshakes.read(),
             keys_unknown: self.keys_unknown.read(),
+            transports_unknown: self.transports_unknown.read(),
             calls: self.calls.read(),
             faults_injected: self.faults_injected.read(),
             bytes_received: self.bytes_received.read(),

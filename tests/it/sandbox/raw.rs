@@ -211,12 +211,36 @@ async fn nonsense_is_hung_up_on_and_harms_nobody() {
     let connection = bench.connect(OWN).await;
     let records = bench.data_centre.enroll(AccountId::bot(9).unwrap(), 1, None);
     let mut random = fastrand::Rng::with_seed(5);
-    for _ in 0..200 {
+    for round in 0..200_u64 {
         let mut client = RawClient::connect(record(&records)).await;
         let bytes: Vec<u8> = (0..random.usize(16..600)).map(|_| random.u8(..)).collect();
-        // A length that would be waited for is no nonsense yet.
-        client.send(&[&[1, 0, 0, 0], &bytes[..]].concat()).await;
+        // A length that would be waited for is no nonsense yet, nor is less than a header.
+        let bytes = match round % 3 {
+            0 => [&[1, 0, 0, 0, 0, 0, 0, 0], &bytes[..]].concat(),
+            1 => [&[0x42; 64], &bytes[..]].concat(),
+            _ => [b"GET ", &bytes[..]].concat(),
+        };
+        client.send(&bytes).await;
         assert_eq!(client.until_hung_up().await, 0);
+        let stats = bench.data_centre.stats();
+        assert_eq!((stats.transports_unknown, stats.keys_unknown), (round + 1, 0));
     }
     connection.invoke(&myself()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_never_says_enough_is_hung_up_on_in_time() {
+    let data_centre = DataCentre::start(DataCentreOptions::default()).await.unwrap();
+    let records = data_centre.enroll(OWN, 1, None);
+    let mut client = RawClient::connect(record(&records)).await;
+    // A number that no full frame has, and less than a header of obfuscation.
+    client.send(b"SSH-2.0-here\r\n").await;
+    assert_eq!(client.until_hung_up().await, 0);
+    assert_eq!(data_centre.stats().transports_unknown, 1);
+    // Who says nothing at all, or has gone again, is no stranger.
+    drop(RawClient::connect(record(&records)).await);
+    let mut silent = RawClient::connect(record(&records)).await;
+    tokio::time::sleep(PATIENCE).await;
+    assert!(silent.is_served().await);
+    assert_eq!(data_centre.stats().transports_unknown, 1);
 }
