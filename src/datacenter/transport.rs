@@ -187,6 +187,30 @@ pub(super) mod tests {
         }
     }
 
+    /// Bytes that OpenSSL has obfuscated, so that both ends are not wrong in the same way.
+    #[test]
+    fn the_cipher_is_that_of_others() {
+        let header: [u8; 56] = std::array::from_fn(|at| u8::try_from((at * 7 + 1) % 251).unwrap());
+        let sealed = [
+            0xbe, 0x0b, 0x12, 0xfa, 0xcd, 0xfc, 0x7f, 0xa2, 0x8c, 0x21, 0x4b, 0xdb, 0xa2, 0x67,
+            0xd8, 0xc1, 0x5f, 0x12, 0xd7, 0x87, 0xb1, 0x01, 0xca, 0x1c, 0x74, 0x7c, 0x81, 0x87,
+            0x86, 0x2c, 0x59, 0x6f, 0x48, 0x23, 0xd9, 0x4c,
+        ];
+        let mut bytes = [&header[..], &sealed].concat();
+        assert_eq!(first_key(&bytes), Some([3; 8]));
+        let (mut transport, announced) = Transport::recognise(&bytes).unwrap().unwrap();
+        assert_eq!((&transport.framing, announced), (&Framing::PaddedIntermediate, 64));
+        transport.reveal(&mut bytes[announced..]);
+        assert_eq!(bytes[announced..], [&[24, 0, 0, 0][..], &[3; 24]].concat());
+        let mut answer: [u8; 20] = std::array::from_fn(|at| u8::try_from(at).unwrap());
+        transport.obfuscate(&mut answer);
+        let expected = [
+            0x06, 0x7f, 0x1a, 0xed, 0xbb, 0x7a, 0xe5, 0x9d, 0x7a, 0xc4, 0xfe, 0x0b, 0x85, 0x6a,
+            0x09, 0x45, 0xd8, 0x0e, 0x30, 0xc2,
+        ];
+        assert_eq!(answer, expected);
+    }
+
     #[test]
     fn what_is_no_transport_is_told_by_what_it_looks_like() {
         let reason = |bytes: &[u8]| Transport::recognise(bytes).err();

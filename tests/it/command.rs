@@ -101,10 +101,17 @@ impl Running {
         assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
     }
 
-    pub(crate) fn end(mut self) -> (Option<i32>, String) {
-        let mut stdout = String::new();
+    pub(crate) fn end(self) -> (Option<i32>, String) {
+        let (code, stdout, _) = self.end_with_log();
+        (code, stdout)
+    }
+
+    /// Waits for its end; answers with what it has said besides.
+    pub(crate) fn end_with_log(mut self) -> (Option<i32>, String, String) {
+        let (mut stdout, mut told) = (String::new(), String::new());
         self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
-        (self.child.wait().unwrap().code(), stdout)
+        self.told.read_to_string(&mut told).unwrap();
+        (self.child.wait().unwrap().code(), stdout, told)
     }
 }
 

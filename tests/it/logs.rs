@@ -1,10 +1,12 @@
 //! The log of the command: what is asked for, what is shown, and what others cannot forge in it.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Output;
 
 use serde_json::Value;
 
-use crate::command::{fresh, telepool};
+use crate::command::{Running, fresh, telepool};
 
 const RUN: [&str; 8] = [
     "serve",
@@ -117,4 +119,32 @@ fn what_a_server_says_forges_no_line_of_the_log_and_paints_no_terminal() {
     let began = told.lines().filter(|line| line.starts_with("2026-11-28T00:00:00Z")).count();
     assert_eq!(began, 0, "{told}");
     std::fs::remove_file(faults).unwrap();
+}
+
+#[test]
+fn clients_of_no_transport_are_told_of_once_and_forge_nothing() {
+    let path = fresh("log-strangers.jsonl");
+    let mut command = telepool(&["datacenter", "--accounts=1", "--out"]);
+    let mut running = Running::of(command.arg(&path));
+    let address = running.address_after("listens on ");
+    for hello in
+        [&b"GET \x1b[3\n/bot77:secret"[..], b"POST / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02"]
+    {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(hello).unwrap();
+        // What was not read is thrown away with the connection, which may reset it.
+        assert!(!matches!(stream.read(&mut [0]), Ok(1..)));
+    }
+    running.signal("-INT");
+    let (code, stdout, told) = running.end_with_log();
+    assert_eq!(code, Some(0), "{told}");
+    let stats: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(stats["transports_unknown"], 3, "{stats}");
+    let told: Vec<_> = told.lines().filter(|line| line.contains("no transport")).collect();
+    let [line] = &told[..] else { panic!("{told:?}") };
+    for words in ["WARN", "seen=GET \\x1b[3\\n", "looks like HTTP", "obfuscated", "untold=0"] {
+        assert!(line.contains(words), "{words}: {line}");
+    }
+    assert!(!line.contains("secret") && !line.contains(char::is_control), "{line}");
+    std::fs::remove_file(path).unwrap();
 }

@@ -22,6 +22,8 @@ mod command;
 #[cfg(feature = "cli")]
 mod dashboards;
 mod expiry;
+#[cfg(all(target_os = "linux", feature = "cli"))]
+mod foreign;
 mod grid;
 mod hostile;
 mod limits;

@@ -1,7 +1,11 @@
 //! A client that speaks just enough to break rules.
 
+use std::sync::{Arc, Mutex};
+
 use grammers_crypto::{AuthKey, DequeBuffer, decrypt_data_v2, encrypt_data_v2};
-use grammers_mtproto::transport::{Abridged, Error, Full, Intermediate, Transport};
+use grammers_mtproto::transport::{
+    Abridged, Error, Full, Intermediate, Obfuscated, Transport, UnpackedOffset,
+};
 use telepool::telegram::client::tl::Serializable;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -186,6 +190,48 @@ async fn clients_of_every_plain_transport_are_served() {
         client.ping().await;
         assert_eq!(client.hear().await, Ok(CONTAINER), "the new session, and the pong");
     }
+}
+
+/// A transport both of whose directions are of one mind.
+#[derive(Clone)]
+struct Shared(Arc<Mutex<dyn Transport + Send>>);
+
+impl Transport for Shared {
+    fn pack(&mut self, buffer: &mut DequeBuffer<u8>) {
+        self.0.lock().unwrap().pack(buffer);
+    }
+
+    fn unpack(&mut self, buffer: &mut [u8]) -> Result<UnpackedOffset, Error> {
+        self.0.lock().unwrap().unpack(buffer)
+    }
+}
+
+#[tokio::test]
+async fn clients_of_obfuscated_transports_are_served_and_judged() {
+    let data_centre = DataCentre::start(DataCentreOptions::default()).await.unwrap();
+    let transports: [fn() -> Shared; 2] = [
+        || Shared(Arc::new(Mutex::new(Obfuscated::new(Abridged::new())))),
+        || Shared(Arc::new(Mutex::new(Obfuscated::new(Intermediate::new())))),
+    ];
+    for (index, transport) in (1..).zip(transports) {
+        let account = AccountId::bot(index).unwrap();
+        let records = data_centre.enroll(account, 32, None);
+        // The library's abridged transport takes a key whose name looks negative for an error.
+        let record = records.iter().find(|record| key_id(record)[3] < 0x80).unwrap();
+        let connect = || {
+            let transport = transport();
+            RawClient::connect_by(record, Box::new(transport.clone()), Box::new(transport))
+        };
+        let mut client = connect().await;
+        client.greet().await;
+        client.ping().await;
+        assert_eq!(client.hear().await, Ok(CONTAINER), "the new session, and the pong");
+        assert_eq!(data_centre.stats().key_violations, index - 1);
+        let mut second = connect().await;
+        second.greet().await;
+        assert_eq!(data_centre.stats().key_violations, index, "the first one lives");
+    }
+    assert_eq!(data_centre.stats().transports_unknown, 0);
 }
 
 #[tokio::test]
