@@ -1,9 +1,13 @@
-//! Panics of somebody else's code, a manager's above all, taken for an answer.
+//! Somebody else's code, a manager's above all: its panics, taken for an answer, and its texts.
+
+mod text;
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
+
+pub(crate) use text::text_of;
 
 /// Runs a future of the manager's; `None` if it panicked. What it has left behind is dropped
 /// and never looked at again, which is why the assertion of unwind safety holds.
@@ -31,11 +35,4 @@ pub(crate) fn asked<T>(question: &'static str, ask: impl FnOnce() -> T) -> Optio
         harmless(|| tracing::error!(question, "the manager panicked"));
     }
     answer
-}
-
-/// The text of an error, which somebody else writes: it is taken before any lock is held, and
-/// before anything is given back.
-pub(crate) fn text_of(error: &impl std::fmt::Display) -> String {
-    harmless(|| error.to_string())
-        .unwrap_or_else(|| "an error that panics when it is shown".to_owned())
 }

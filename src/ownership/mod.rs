@@ -39,6 +39,7 @@ use tokio::sync::watch;
 pub use alone::{Alone, AloneOptions};
 pub(crate) use locks::is_at;
 
+use crate::caught::text_of;
 use crate::clock::unix_time;
 pub use crate::session::KeyId;
 
@@ -196,9 +197,11 @@ impl Holder {
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "process {} ({}) since {}", self.pid, self.program, date_of(self.since))?;
+        // What it says of itself.
+        let program = text_of(&self.program);
+        write!(f, "process {} ({program}) since {}", self.pid, date_of(self.since))?;
         if !self.serves.is_empty() {
-            write!(f, ", serving {}", self.serves.join(", "))?;
+            write!(f, ", serving {}", text_of(&self.serves.join(", ")))?;
         }
         Ok(())
     }

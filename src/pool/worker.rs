@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::account_pool::Connection;
 use crate::acquire::{check, prove_in_use};
-use crate::caught::{asked, caught};
+use crate::caught::{asked, caught, text_of};
 use crate::clock::{Instant, now};
 use crate::dialer::dial;
 use crate::entry::{Entry, Errand};
@@ -242,6 +242,7 @@ fn fire<M: Manager>(timer: Timer<M>, now: Instant) {
 
 fn report(done: Result<(), tokio::task::JoinError>) {
     if let Err(error) = done {
+        let error = text_of(&error);
         tracing::error!(%error, "a task of the pool has failed");
     }
 }

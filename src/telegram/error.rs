@@ -14,6 +14,7 @@ use grammers_mtproto::transport;
 
 use super::pinned::PinnedError;
 use crate::account::AccountId;
+use crate::caught::text_of;
 use crate::ownership::{ClaimError, Fenced};
 
 /// What went wrong.
@@ -25,7 +26,8 @@ pub enum TelegramError {
     Rpc {
         /// Like an HTTP status.
         code: i32,
-        /// The name without its number: `FLOOD_WAIT`.
+        /// The name without its number: `FLOOD_WAIT`. Of whatever else a server sends, the first 500
+        /// characters in one line.
         name: Box<str>,
         /// The number in the name: seconds, a data centre.
         value: Option<u32>,
@@ -170,7 +172,9 @@ impl From<InvocationError> for TelegramError {
 
 impl From<RpcError> for TelegramError {
     fn from(error: RpcError) -> Self {
-        let RpcError { code, mut name, mut value, caused_by } = error;
+        let RpcError { code, name, mut value, caused_by } = error;
+        // As the first thing: from here on it is told, kept and compared.
+        let mut name = text_of(&name);
         if value.is_none()
             && let Some(word) = name.split('_').find(|word| is_number(word))
         {

@@ -14,6 +14,7 @@ use tokio::task::coop::{Unconstrained, unconstrained};
 use super::logins::{Begun, Logins};
 use super::supervisor::Charge;
 use super::{TelegramError, react};
+use crate::caught::text_of;
 use crate::manager::Reaction;
 
 /// What the opening of a connection came to.
@@ -70,7 +71,8 @@ impl<P: Future<Output = Opened>> Opening<P> {
                 // Somebody may have it by now. The next dial waits for the proof, and the pool learns
                 // from what becomes of that.
                 if self.dialler.is_none() {
-                    tracing::info!(%account, slot, %error, "the session was taken for logged in");
+                    let text = text_of(error);
+                    tracing::info!(%account, slot, error = %text, "the session was taken for logged in");
                     if react(error) != Reaction::Keep {
                         charge.health.mark_broken();
                     }

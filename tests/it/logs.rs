@@ -98,7 +98,8 @@ fn a_log_for_machines_is_an_object_a_line() {
         .collect();
     let failed = lines.iter().find(|it| it["message"] == "a dial failed").expect(&told);
     assert_eq!((&failed["level"], &failed["slot"]), (&"INFO".into(), &0.into()), "{failed}");
-    assert!(failed["error"].as_str().unwrap().starts_with("A\nB\u{1b}[31m"), "{failed}");
+    let error = "A\\nB\\u{1b}[31m\\u{9b}\\u{2028}";
+    assert!(failed["error"].as_str().unwrap().starts_with(error), "{failed}");
     assert!(failed["target"].as_str().unwrap().starts_with("telepool::"), "{failed}");
     let unshown = |it: char| it != '\n' && (it.is_control() || it == '\u{2028}');
     assert!(!told.contains(unshown), "{told:?}");

@@ -57,5 +57,6 @@ mod stress;
 mod surroundings;
 #[cfg(all(feature = "grammers", feature = "sandbox"))]
 mod telegram;
+mod texts;
 mod timers;
 mod unpolled;

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use serde::{Deserialize, Serialize};
 
 use crate::account::AccountId;
+use crate::caught::text_of;
 use crate::manager::QuarantineReason;
 use crate::ownership::date_of;
 use crate::session::{KeyId, ParseKeyIdError};
@@ -56,7 +57,7 @@ struct Line {
 pub(super) fn read(text: &str) -> Result<Latches, (usize, String)> {
     let mut latches = Latches::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let latched = parse(line).map_err(|problem| (index + 1, problem))?;
+        let latched = parse(line).map_err(|problem| (index + 1, text_of(&problem)))?;
         latches.insert(latched.key_id, latched);
     }
     Ok(latches)
