@@ -7,11 +7,18 @@ use std::future::{Future, pending, poll_fn};
 use std::panic::catch_unwind;
 use std::pin::{Pin, pin};
 use std::sync::OnceLock;
+use std::task::Poll;
+#[cfg(feature = "grammers")]
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
-use tokio::time::{Sleep, sleep_until, timeout_at};
+use tokio::time::{Sleep, sleep_until};
 
 use crate::clock::{Instant, now};
+
+/// The longest that a timer is set to.
+#[cfg(feature = "grammers")]
+const FAR_AWAY: Duration = Duration::from_secs(365 * 86_400);
 
 /// Runs a future as if on this runtime.
 pub(crate) async fn inside<F: Future>(runtime: &Handle, future: F) -> F::Output {
@@ -23,10 +30,28 @@ pub(crate) async fn inside<F: Future>(runtime: &Handle, future: F) -> F::Output 
     .await
 }
 
-/// Waits for a future until an instant, whatever runtime the caller is on, if any.
-pub(crate) async fn wait_until(pool: &Handle, end: Instant, future: impl Future<Output = ()>) {
-    let runtime = if is_here(pool) { pool } else { timers() };
-    drop(inside(runtime, async { timeout_at(end, future).await }).await);
+/// The output of a future, or `None` if there is none by an instant, whatever runtime the caller is on,
+/// if any.
+pub(crate) async fn by<F: Future>(pool: &Handle, end: Instant, future: F) -> Option<F::Output> {
+    let (mut future, mut timer) = (pin!(future), pin!(timer(pool, end)));
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => timer.as_mut().poll(context).map(|()| None),
+    })
+    .await
+}
+
+/// Waits for so long, whatever runtime the caller is on, if any.
+#[cfg(feature = "grammers")]
+pub(crate) async fn sleep(pool: &Handle, time: Duration) {
+    timer(pool, after(time)).await;
+}
+
+/// When so much time will have passed; what is beyond all telling is a year.
+#[cfg(feature = "grammers")]
+pub(crate) fn after(time: Duration) -> Instant {
+    let now = now();
+    now.checked_add(time).unwrap_or_else(|| now + FAR_AWAY)
 }
 
 /// A timer for whoever waits for something of a pool, unless it is on the pool's own runtime: if that
@@ -35,8 +60,14 @@ pub(crate) fn timer_elsewhere(pool: &Handle, end: Instant) -> Option<Pin<Box<Sle
     if is_here(pool) {
         return None;
     }
-    let _inside = timers().enter();
-    Some(Box::pin(sleep_until(end)))
+    Some(Box::pin(timer(pool, end)))
+}
+
+/// A timer of the pool's own runtime for whoever is on it, of one that is always driven for all others.
+fn timer(pool: &Handle, end: Instant) -> Sleep {
+    let runtime = if is_here(pool) { pool } else { timers() };
+    let _inside = runtime.enter();
+    sleep_until(end)
 }
 
 /// Whether the caller is on this runtime.

@@ -14,7 +14,7 @@ use crate::expiry::{Due, forget};
 use crate::health::Unready;
 use crate::manager::{Manager, QuarantineReason};
 use crate::pool::Pool;
-use crate::runtime::wait_until;
+use crate::runtime::by;
 
 /// How far beyond its bound a wait for an end goes, for the worker to notice what has just ended.
 const MARGIN: Duration = Duration::from_millis(100);
@@ -82,7 +82,7 @@ impl<M: Manager> Pool<M> {
             entry.carry_out(orders);
         }
         let empty = shared.occupancy.until(|| shared.occupancy.slots() == 0);
-        wait_until(&shared.runtime, deadline + MARGIN, empty).await;
+        by(&shared.runtime, deadline + MARGIN, empty).await;
         CloseReport { open, left: shared.occupancy.slots() }
     }
 
@@ -322,6 +322,6 @@ impl<M: Manager> Entry<M> {
         let config = self.shared.config();
         let limit = config.pool.drain_timeout + config.pool.close_timeout;
         let shared = &self.shared;
-        wait_until(&shared.runtime, now() + limit + MARGIN, shared.occupancy.until(is_so)).await;
+        by(&shared.runtime, now() + limit + MARGIN, shared.occupancy.until(is_so)).await;
     }
 }

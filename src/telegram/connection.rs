@@ -11,14 +11,16 @@ use std::time::Duration;
 use grammers_client::Client;
 use grammers_client::sender::SenderPoolHandle;
 use grammers_client::tl::{Deserializable, Identifiable as _, RemoteCall, enums, functions};
-
+use tokio::runtime::Handle;
 use tracing::Instrument as _;
 
 use super::health::{Call, Health};
 use super::supervisor::Leash;
 use super::{Refusal, TelegramError, client};
 use crate::account::AccountId;
+use crate::caught::text_of;
 use crate::ownership::{Epoch, Ownership};
+use crate::runtime::{after, by};
 
 /// The longest body that is sent. From 1,044,433 bytes on the client panics, and a body just
 /// below that would never fit into a message beside the acknowledgements that go with it.
@@ -36,6 +38,8 @@ pub struct TelegramConnection {
     pub(super) account: AccountId,
     pub(super) slot: u16,
     pub(super) data_centre: i32,
+    /// Where the client runs.
+    pub(super) runtime: Handle,
     pub(super) client: Client,
     pub(super) handle: SenderPoolHandle,
     pub(super) health: Arc<Health>,
@@ -78,7 +82,7 @@ impl TelegramConnection {
     }
 
     /// Calls a method in the home data centre, within the limit of the settings. Never sleeps
-    /// and never retries.
+    /// and never retries. The caller may be on any runtime, or on none.
     ///
     /// # Errors
     /// What the server says, what becomes of the connection, [`TelegramError::Timeout`], or
@@ -113,7 +117,10 @@ impl TelegramConnection {
             slot = self.slot,
             method = client::tl::name_for_id(method),
         );
-        let result = send::<R>(&self.handle, self.data_centre, body, limit).instrument(span).await;
+        let answer = answer_to::<R>(&self.handle, self.data_centre, body).instrument(span);
+        // Whoever calls may be on another runtime than the connection, or on none.
+        let answered = by(&self.runtime, after(limit), answer).await;
+        let result = answered.unwrap_or(Err(TelegramError::Timeout { after: limit }));
         match &result {
             // It counts as abandoned.
             Err(TelegramError::Timeout { .. }) => drop(call),
@@ -182,18 +189,24 @@ impl fmt::Debug for TelegramConnection {
     }
 }
 
-/// Sends the body of a request and waits for its answer, with a limit.
+/// Sends the body of a request and waits for its answer, with a limit. For the connection's own runtime.
 pub(super) async fn send<R: RemoteCall>(
     handle: &SenderPoolHandle,
     data_centre: i32,
     body: Vec<u8>,
     limit: Duration,
 ) -> Result<R::Return, TelegramError> {
-    match tokio::time::timeout(limit, handle.raw_invoke_in_dc(data_centre, body)).await {
-        Ok(answered) => R::Return::from_bytes(&answered?)
-            .map_err(|error| TelegramError::Answer(error.to_string().into())),
-        Err(_late) => Err(TelegramError::Timeout { after: limit }),
-    }
+    let answered = tokio::time::timeout(limit, answer_to::<R>(handle, data_centre, body)).await;
+    answered.unwrap_or(Err(TelegramError::Timeout { after: limit }))
+}
+
+async fn answer_to<R: RemoteCall>(
+    handle: &SenderPoolHandle,
+    data_centre: i32,
+    body: Vec<u8>,
+) -> Result<R::Return, TelegramError> {
+    let answer = handle.raw_invoke_in_dc(data_centre, body).await?;
+    R::Return::from_bytes(&answer).map_err(|error| TelegramError::Answer(text_of(&error).into()))
 }
 
 /// Refuses what would make the client panic.

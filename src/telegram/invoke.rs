@@ -15,9 +15,7 @@ use crate::error::AcquireError;
 use crate::lease::{Home, Lease};
 use crate::manager::{Manager, Reaction};
 use crate::pool::Account;
-
-/// What stands for "no limit": the longest that any timer is set to.
-const FAR_AWAY: Duration = Duration::from_secs(365 * 86_400);
+use crate::runtime::{after, sleep};
 
 /// How often a call is sent again because its connection was lost.
 const RESENDS_MAX: u32 = 3;
@@ -146,8 +144,7 @@ impl<S: SessionSource> Account<GrammersManager<S>> {
         limit: Duration,
         idempotent: bool,
     ) -> Result<R::Return, InvokeError> {
-        // A limit beyond all telling is none.
-        let deadline = now().checked_add(limit).unwrap_or_else(|| now() + FAR_AWAY);
+        let deadline = after(limit);
         let per_try = self.entry().shared.manager.call_timeout();
         let (mut refusals, mut losses) = (0, 0);
         // Ends at the deadline at the latest: every turn but the last sleeps for a flood or a
@@ -173,7 +170,7 @@ impl<S: SessionSource> Account<GrammersManager<S>> {
                     if pause >= left(deadline) {
                         return Err(error);
                     }
-                    tokio::time::sleep(pause).await;
+                    self.sleep(pause).await;
                 }
                 fate @ (Fate::NotSent | Fate::Unknown) => {
                     losses += 1;
@@ -192,8 +189,12 @@ impl<S: SessionSource> Account<GrammersManager<S>> {
         if wait > self.entry().shared.config().flood.wait_max || wait >= left(deadline) {
             return Err(InvokeError::RetryAfter { account: self.id(), wait });
         }
-        tokio::time::sleep(wait).await;
+        self.sleep(wait).await;
         Ok(())
+    }
+
+    async fn sleep(&self, time: Duration) {
+        sleep(&self.entry().shared.runtime, time).await;
     }
 }
 

@@ -12,6 +12,7 @@ use grammers_client::client::ClientConfiguration;
 use grammers_client::sender::SenderPoolHandle;
 use grammers_client::tl::{Identifiable as _, Serializable as _, functions};
 use grammers_client::{Client, SenderPool};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument as _;
 
@@ -195,6 +196,7 @@ impl<S: SessionSource> GrammersManager<S> {
             account: record.account,
             slot: record.slot,
             data_centre: record.dc,
+            runtime: Handle::current(),
             client,
             handle: thin,
             health,

@@ -19,7 +19,7 @@ fn runtime() -> Runtime {
 }
 
 /// Polls a future on this thread until it is done, without any runtime.
-fn wait_for<F: Future>(future: F) -> F::Output {
+pub(crate) fn wait_for<F: Future>(future: F) -> F::Output {
     struct Unpark(std::thread::Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {

@@ -1,6 +1,11 @@
 //! What calls and first calls end with, and what they cost.
 
+use telepool::Pool;
+use telepool::telegram::InvokeError;
+use tokio::runtime::Builder;
+
 use super::*;
+use crate::surroundings::wait_for;
 
 #[tokio::test]
 async fn transport_codes_of_a_connect_have_their_reactions() {
@@ -137,6 +142,66 @@ async fn a_session_with_a_proxy_is_not_dialled_without_it() {
     let error = manager.connect(account(), 0).await.unwrap_err();
     assert!(matches!(error, TelegramError::ProxyUnsupported), "{error}");
     assert_eq!(server.state.accepted.load(Ordering::SeqCst), 0);
+}
+
+/// The pool's runtime is another one.
+#[test]
+fn whoever_has_no_timers_or_no_runtime_calls_as_well() {
+    let home = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let Bench { server, manager, .. } = bench(1);
+    let pool = Pool::builder(manager).runtime(home.handle().clone()).build().unwrap();
+    let pool = &pool;
+    let calls = |failure, limit| {
+        server.decide::<functions::help::GetAppConfig>(Fate::Silence);
+        server.decide::<functions::help::GetInviteText>(failure);
+        async move {
+            let lease = pool.acquire(account()).await.unwrap();
+            lease.invoke(&GetNearestDc {}).await.unwrap();
+            lease.run(async |it| it.invoke(&GetNearestDc {}).await).await.unwrap();
+            let unanswered = functions::help::GetAppConfig { hash: 0 };
+            let limited = lease.invoke_within(&unanswered, Duration::from_millis(20)).await;
+            let error = limited.unwrap_err();
+            let InvokeError::Call(error) = error else { panic!("{error}") };
+            assert!(matches!(error, TelegramError::Timeout { .. }), "{error}");
+            lease.report(&error);
+            drop(lease);
+            let account = pool.account(account()).unwrap();
+            account.invoke(&GetNearestDc {}).await.unwrap();
+            // Sleeps for a second, and fails again.
+            account.invoke_within(&functions::help::GetInviteText {}, limit).await.unwrap_err()
+        }
+    };
+    let limit = Duration::from_millis(1900);
+    let flood = wait_for(calls(Fate::Error(420, "FLOOD_WAIT_1"), limit));
+    assert!(matches!(flood, InvokeError::RetryAfter { .. }), "{flood}");
+    let bare = Builder::new_current_thread().enable_io().build().unwrap();
+    let failure = bare.block_on(calls(Fate::Error(500, "INTERNAL"), limit));
+    assert!(
+        matches!(failure, InvokeError::Call(TelegramError::Rpc { code: 500, .. })),
+        "{failure}"
+    );
+    assert_eq!(wait_for(pool.close()).left, 0);
+}
+
+#[tokio::test]
+async fn of_an_error_that_is_long_or_would_forge_a_line_little_is_kept() {
+    let bench = bench(1);
+    let connection = bench.connect().await.unwrap();
+    let forged = "EVIL\n2026-11-28T00:00:00Z  WARN forged \u{1b}[31mred";
+    for (sent, kept) in [
+        ("X".repeat(900_000), "X".repeat(500) + "…"),
+        (forged.to_owned(), forged.replace('\n', "\\n").replace('\u{1b}', "\\u{1b}")),
+    ] {
+        bench.server.decide::<GetNearestDc>(Fate::Error(400, sent.leak()));
+        let error = connection.invoke(&GetNearestDc {}).await.unwrap_err();
+        let TelegramError::Rpc { name, .. } = &error else {
+            panic!("it was {}", bench.manager.kind(&error).label())
+        };
+        assert_eq!(**name, *kept);
+        assert!(!error.to_string().contains(char::is_control), "{error}");
+        assert_eq!(bench.manager.react(&error), Reaction::Keep);
+    }
+    bench.manager.check(&connection).await.unwrap();
 }
 
 #[tokio::test]
