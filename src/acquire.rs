@@ -156,6 +156,7 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
         if entry.shared.errands.is_closed() {
             return Next::Over(Err(self.refuse(Refusal::Closed)));
         }
+        entry.reread_profile_if_due(tick);
         let waiter =
             Waiter::new(self.fresh, began, deadline, self.site, Some(context.waker().clone()));
         let timer = deadline.and_then(|ends| timer_elsewhere(&entry.shared.runtime, ends));

@@ -4,6 +4,7 @@
 //! may be dropped on any thread, with or without a runtime.
 
 mod errand;
+mod profile;
 mod quarantine;
 mod stirred;
 
@@ -19,6 +20,7 @@ use crate::account_pool::{
 use crate::caught::{asked, harmless, text_of};
 use crate::clock::Tick;
 pub(crate) use crate::entry::errand::Errand;
+use crate::entry::profile::LastRead;
 use crate::entry::stirred::Stirred;
 use crate::events::Event;
 use crate::expiry::Due;
@@ -37,6 +39,8 @@ pub(crate) struct Entry<M: Manager> {
     pub(crate) egress: Egress,
     /// The leases per connection that the manager asked for.
     leases: u16,
+    /// When its profile was last read.
+    profile_read: LastRead,
     /// In which lists of the registry it stands.
     pub(crate) marks: Marks,
     /// Told when a dial that waits may no longer be wanted, or need no longer wait.
@@ -69,6 +73,7 @@ impl<M: Manager> Entry<M> {
             shared: Arc::clone(shared),
             egress: profile.egress.clone(),
             leases: profile.leases.max(1),
+            profile_read: LastRead::at(now),
             marks: Marks::default(),
             stirred: Stirred::default(),
         };
@@ -99,7 +104,7 @@ impl<M: Manager> Entry<M> {
     /// Counts the account among those that its group knows. To be called once, while nobody
     /// else can see it.
     fn count_in(&self) {
-        self.counters().count_account(self.pool.slots());
+        self.counters().count_account(self.pool.sessions());
     }
 
     /// Counts that the account is about to be forgotten.
@@ -109,7 +114,7 @@ impl<M: Manager> Entry<M> {
             (false, true) => AccountEnd::Removed,
             (false, false) => AccountEnd::Idle,
         };
-        self.counters().discount_account(self.pool.slots(), end);
+        self.counters().discount_account(self.pool.sessions(), end);
     }
 
     /// Takes over the limits of the configuration in force.

@@ -46,7 +46,7 @@ pub enum AcquireError<E> {
         /// The account that was asked for.
         account: AccountId,
     },
-    /// The account has sessions, but none that may be used.
+    /// The account has no session. One that is added is found within five seconds.
     #[error("lookup: account {account} has no session: add one to the source of sessions")]
     NoSession {
         /// The account that was asked for.

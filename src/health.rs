@@ -39,9 +39,16 @@ struct Record {
 }
 
 impl Health {
-    pub(crate) fn new(slots: u16) -> Self {
-        let sessions = if slots >= 64 { u64::MAX } else { (1 << slots) - 1 };
-        Self { sessions, barred: 0, record: None }
+    pub(crate) fn new(sessions: u16) -> Self {
+        let mut health = Self { sessions: 0, barred: 0, record: None };
+        health.set_sessions(sessions);
+        health
+    }
+
+    /// The account has so many sessions from now on, the first ones. What is known of one that has gone
+    /// counts again if it comes back.
+    pub(crate) fn set_sessions(&mut self, sessions: u16) {
+        self.sessions = if sessions >= 64 { u64::MAX } else { (1 << sessions) - 1 };
     }
 
     fn record(&mut self) -> &mut Record {
@@ -60,9 +67,23 @@ impl Health {
         self.record.as_ref().is_some_and(|record| record.draining)
     }
 
-    /// The sessions that must not be dialled, as bits.
+    /// The sessions that are quarantined, as bits.
     pub(crate) fn barred(&self) -> u64 {
         self.barred
+    }
+
+    /// Those that are not there, or not any more.
+    pub(crate) fn gone(&self) -> u64 {
+        !self.sessions
+    }
+
+    /// Those that must not be dialled, for either reason.
+    pub(crate) fn withheld(&self) -> u64 {
+        self.barred | self.gone()
+    }
+
+    fn has(&self, slot: u16) -> bool {
+        self.sessions & (1 << slot) != 0
     }
 
     /// Why no session of the account may be used, if that is so.
@@ -73,8 +94,8 @@ impl Health {
         if self.sessions & !self.barred != 0 {
             return None;
         }
-        let last = self.reasons().last();
-        Some(last.map_or(Unready::NoSession, |(_, reason)| Unready::Quarantined(*reason)))
+        let last = self.quarantines().last();
+        Some(last.map_or(Unready::NoSession, |(_, reason)| Unready::Quarantined(reason)))
     }
 
     pub(crate) fn drain(&mut self) {
@@ -85,8 +106,10 @@ impl Health {
     /// puts a session in doubt changes nothing for one that is barred already.
     pub(crate) fn quarantine(&mut self, slot: Option<u16>, reason: QuarantineReason) -> u64 {
         let mut news = 0;
-        let sessions = self.sessions;
-        for session in (0..64).filter(|session| sessions & (1 << session) != 0) {
+        for session in 0..64 {
+            if !self.has(session) {
+                continue;
+            }
             let known = self.barred & (1 << session) != 0
                 && (reason == QuarantineReason::Suspect
                     || self.reasons().contains(&(session, reason)));
@@ -103,7 +126,7 @@ impl Health {
 
     /// Whether a session is barred because the server did not know it.
     pub(crate) fn is_suspect(&self, slot: u16) -> bool {
-        self.reasons().contains(&(slot, QuarantineReason::Suspect))
+        self.has(slot) && self.reasons().contains(&(slot, QuarantineReason::Suspect))
     }
 
     /// Ends the quarantine of one session.
@@ -113,8 +136,8 @@ impl Health {
     }
 
     /// Each barred session, and why it is.
-    pub(crate) fn quarantines(&self) -> &[(u16, QuarantineReason)] {
-        self.reasons()
+    pub(crate) fn quarantines(&self) -> impl Iterator<Item = (u16, QuarantineReason)> + '_ {
+        self.reasons().iter().copied().filter(|(slot, _)| self.has(*slot))
     }
 
     /// Forgets everything that keeps the account from serving. Answers whether there was anything.
@@ -183,7 +206,7 @@ impl Health {
 
     /// Whether nothing would be lost if this were forgotten.
     pub(crate) fn is_clean(&self, now: Tick) -> bool {
-        !self.is_draining() && self.barred == 0 && !self.is_cooling(now)
+        !self.is_draining() && self.barred & self.sessions == 0 && !self.is_cooling(now)
     }
 }
 
@@ -215,10 +238,27 @@ mod tests {
         assert_eq!(health.quarantine(None, QuarantineReason::Suspect), 0);
         assert_eq!((health.is_suspect(0), health.is_suspect(1)), (false, true));
         let duplicated = (0, QuarantineReason::KeyDuplicated);
-        assert_eq!(health.quarantines(), [duplicated, (1, QuarantineReason::Suspect)]);
+        let quarantines = |health: &Health| health.quarantines().collect::<Vec<_>>();
+        assert_eq!(quarantines(&health), [duplicated, (1, QuarantineReason::Suspect)]);
         health.clear(1);
         assert_eq!((health.unready(), health.barred()), (None, 0b01));
-        assert_eq!(health.quarantines(), [duplicated]);
+        assert_eq!(quarantines(&health), [duplicated]);
+    }
+
+    #[test]
+    fn what_is_known_of_a_session_that_has_gone_counts_only_if_it_comes_back() {
+        let mut health = Health::new(2);
+        assert_eq!(health.quarantine(Some(1), QuarantineReason::Suspect), 0b10);
+        health.set_sessions(1);
+        assert_eq!((health.gone(), health.withheld()), (!1, !1));
+        assert_eq!((health.quarantines().count(), health.is_suspect(1)), (0, false));
+        assert_eq!(health.quarantine(Some(1), QuarantineReason::Dead), 0);
+        assert!(health.is_clean(0));
+        health.set_sessions(0);
+        assert_eq!(health.unready(), Some(Unready::NoSession));
+        health.set_sessions(3);
+        assert_eq!((health.unready(), health.withheld() & 0b111), (None, 0b010));
+        assert!(health.is_suspect(1) && !health.is_clean(0));
     }
 
     #[test]

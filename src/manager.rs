@@ -23,8 +23,13 @@ pub trait Manager: Send + Sync + 'static {
     type Error: std::error::Error + Send + Sync + 'static;
 
     /// What the pool must know of an account before it dials, or `None` if there is no such
-    /// account. Called when the pool meets the account, again only after it was collected or
-    /// removed; it must be quick.
+    /// account. Called when the pool meets the account, and again while it knows it: at most every five
+    /// seconds by whoever has to wait for a connection, at the reaper's looks, and whenever the account
+    /// is reinstated. It must be quick.
+    ///
+    /// Of an answer that comes later only the number of [slots](Profile::slots) is taken over. New ones
+    /// are dialled like the first; of those that have gone the connections drain. The group, the
+    /// egress and the leases stay until the account was collected or removed.
     fn profile(&self, account: AccountId) -> Option<Profile>;
 
     /// Whether a slot may be dialled, asked before the dial takes its turn at its egress: what takes
@@ -90,7 +95,7 @@ pub trait Manager: Send + Sync + 'static {
     }
 
     /// Which sessions of an account were quarantined before, by this pool or one that has ended.
-    /// Asked when the pool meets the account; it must be quick.
+    /// Asked when the pool meets the account, and when it has got more sessions; it must be quick.
     fn latched(&self, account: AccountId) -> Vec<(u16, QuarantineReason)> {
         let _ = account;
         Vec::new()
@@ -175,7 +180,8 @@ impl fmt::Debug for Hold {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     /// How many connections the account may have: one per authorized session. The pool opens
-    /// the smaller of this and `max_connections_per_account`. At most 64.
+    /// the smaller of this and `max_connections_per_account`. At most 64. If it changes, it is the last
+    /// slots that come and go: a slot stays the same session.
     pub slots: u16,
     /// How many leases may share a connection (1 = exclusive). The pool allows the smaller of
     /// this and `max_leases_per_connection`.

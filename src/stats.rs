@@ -245,6 +245,12 @@ impl GroupCounters {
         self.sessions.0[usize::from(sessions)].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// An account has another number of sessions.
+    pub(crate) fn recount_account(&self, before: u16, sessions: u16) {
+        self.sessions.0[usize::from(sessions)].fetch_add(1, Ordering::Relaxed);
+        self.sessions.0[usize::from(before)].fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// An account is forgotten. Under the same lock.
     pub(crate) fn discount_account(&self, sessions: u16, end: AccountEnd) {
         self.sessions.0[usize::from(sessions)].fetch_sub(1, Ordering::Relaxed);

@@ -64,7 +64,7 @@ impl<C, E> Body<C, E> {
         if core.checking == 0 {
             return 0;
         }
-        let checked = self.slots.iter().filter_map(|slot| slot.clone_if(Connection::is_checking));
+        let checked = self.all_slots().filter_map(|slot| slot.clone_if(Connection::is_checking));
         checked.map(|connection| usize::from(connection.max_leases)).sum()
     }
 }

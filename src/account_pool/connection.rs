@@ -49,7 +49,7 @@ pub enum CloseReason {
     Quarantine,
     /// Somebody asked for it.
     Requested,
-    /// Its account was drained, or a change of configuration replaced it.
+    /// Its account was drained, its session has gone, or a change of configuration replaced it.
     Drain,
     /// The pool was closed.
     Shutdown,
@@ -95,8 +95,8 @@ impl From<Unready> for CloseReason {
     fn from(unready: Unready) -> Self {
         match unready {
             Unready::Closed => Self::Shutdown,
-            Unready::Draining => Self::Drain,
-            Unready::NoSession | Unready::Quarantined(_) => Self::Quarantine,
+            Unready::Draining | Unready::NoSession => Self::Drain,
+            Unready::Quarantined(_) => Self::Quarantine,
         }
     }
 }

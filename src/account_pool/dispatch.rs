@@ -12,6 +12,7 @@ use crate::account_pool::connection::{CloseReason, Connection, Purpose, Source};
 use crate::account_pool::duty::{DialOrder, Orders};
 use crate::account_pool::line::Line;
 use crate::account_pool::room::Pressure;
+use crate::account_pool::sessions::bits_of;
 use crate::account_pool::waiters::Refusal;
 use crate::account_pool::{AccountPool, Body, CLOSED, SHRINK, UNREADY, WAIT};
 use crate::clock::{Instant, Tick};
@@ -48,14 +49,16 @@ pub(crate) struct Core<C, E> {
     pub(super) look_at: Tick,
     /// Failed dials since the last good connection.
     pub(super) failures: u32,
+    /// How many slots there are.
+    pub(super) slots: u16,
 }
 
 impl<C, E> Core<C, E> {
     pub(super) fn new(slots: u16, cap: u16) -> Self {
-        let vacant = if slots >= 64 { u64::MAX } else { (1 << slots) - 1 };
         Self {
             line: Line::new(),
-            vacant,
+            vacant: bits_of(slots),
+            slots,
             dialing: 0,
             checking: 0,
             closing: 0,
@@ -113,9 +116,14 @@ impl<C, E> Core<C, E> {
         orders.stir |= self.dialing > 0 && !orders.wake.is_empty();
     }
 
+    /// How many slots are dialled, live or being closed.
+    pub(super) fn taken(&self) -> u32 {
+        u32::from(self.slots) - self.vacant.count_ones()
+    }
+
     /// The slots that hold no connection and whose sessions are in service, as bits.
     pub(super) fn usable(&self) -> u64 {
-        self.vacant & !self.health.barred()
+        self.vacant & !self.health.withheld()
     }
 
     /// Whether no dial could be ordered, none is under way, and nothing is kept from the line for a
@@ -151,7 +159,7 @@ impl<C, E> Body<C, E> {
         // cannot be claimed, and would hide the idle ones.
         let is_idle =
             |it: &Connection<C>| it.word.snapshot_after_change().state() == ConnectionState::Idle;
-        let idle = self.slots.iter().filter_map(|slot| slot.clone_if(is_idle));
+        let idle = self.all_slots().filter_map(|slot| slot.clone_if(is_idle));
         idle.min_by_key(|connection| connection.last_used())
     }
 }
@@ -257,10 +265,9 @@ impl<C, E> AccountPool<C, E> {
     ) -> Option<DialOrder> {
         let usable = core.usable();
         let due = usable & !core.health.deferred(now);
-        let is_alone = core.vacant.count_ones() == u32::from(self.slots);
         let slots = match due {
             // Whoever waits is told why no session can be dialled, unless there is one that serves.
-            0 if is_alone => usable,
+            0 if core.taken() == 0 => usable,
             due => due,
         };
         if slots == 0 {

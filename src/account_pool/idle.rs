@@ -17,9 +17,9 @@
 
 use std::sync::Arc;
 
-use crate::account_pool::AccountPool;
 use crate::account_pool::connection::{Connection, Source};
 use crate::account_pool::duty::Void;
+use crate::account_pool::{AccountPool, SLOTS_MAX};
 use crate::clock::Tick;
 use crate::state::Leased;
 use crate::sync::{AtomicU64, Cell, IdleQueue, Ordering, Spot};
@@ -169,7 +169,7 @@ impl<C, E> AccountPool<C, E> {
             occupied &= occupied - 1;
         }
         let (connection, source) =
-            Self::lease_through(&body.slots[occupied.trailing_zeros() as usize])?;
+            Self::lease_through(body.slot(occupied.trailing_zeros() as usize)?)?;
         let source = self.near_source(&connection, source, now);
         Some((connection, source))
     }
@@ -202,7 +202,7 @@ impl<C, E> AccountPool<C, E> {
     ) -> Option<(Arc<Connection<C>>, Source)> {
         // Each turn drops a void entry for good; there is one at most of each connection. None that
         // was not looked at is dropped: its connection would count as queued for ever.
-        for _ in 0..2 * self.slots {
+        for _ in 0..2 * SLOTS_MAX {
             match connection.word.transition_to_leased(connection.max_leases) {
                 Leased::Taken { requeue, shared } => {
                     if requeue {
@@ -236,7 +236,7 @@ impl<C, E> AccountPool<C, E> {
 
     /// Leases any connection with room, whatever the entries show.
     pub(super) fn lease_through_slots(&self) -> Option<(Arc<Connection<C>>, Source)> {
-        self.body.get()?.slots.iter().find_map(Self::lease_through)
+        self.body.get()?.all_slots().find_map(Self::lease_through)
     }
 
     /// The same, or else what lies parked anywhere: then no word shows it, and it is free.
@@ -287,7 +287,7 @@ impl<C, E> AccountPool<C, E> {
     }
 
     fn queue(&self) -> &IdleQueue<Arc<Connection<C>>> {
-        let make = || Box::new(IdleQueue::new(usize::from(self.slots.max(1))));
+        let make = || Box::new(IdleQueue::new(self.queue_len()));
         self.body().idle.get_or_init(make)
     }
 

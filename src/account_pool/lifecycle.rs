@@ -11,9 +11,7 @@ use std::time::Duration;
 use crate::account_pool::connection::{CloseReason, Connection, ConnectionId, Purpose};
 use crate::account_pool::duty::{DialOrder, Lost, Orders, Reap, Void};
 use crate::account_pool::waiters::Refusal;
-use crate::account_pool::{
-    AccountPool, Body, CLOSED, Core, FLAGS, GENERATION, UNREADY, WAIT, pack_limits,
-};
+use crate::account_pool::{AccountPool, Body, CLOSED, Core, FLAGS, GENERATION, UNREADY, WAIT};
 #[cfg(feature = "metrics")]
 use crate::clock::Instant;
 use crate::clock::Tick;
@@ -67,7 +65,7 @@ impl<C, E> AccountPool<C, E> {
         let stamp = gate & !FLAGS;
         let connection = Connection::new(id, order.slot, self.leases(), stamp, order.purpose);
         let connection = Arc::new(connection);
-        body.slots[usize::from(order.slot)].store(Some(Arc::clone(&connection)));
+        body.slot_locked(order.slot).store(Some(Arc::clone(&connection)));
         self.occupy(order.slot, &mut void);
         Some(connection)
     }
@@ -107,10 +105,11 @@ impl<C, E> AccountPool<C, E> {
             self.settle_health(core);
         }
         let gate = self.gate.load(Ordering::Relaxed);
-        let barred = core.health.barred() & (1 << connection.slot) != 0;
+        let is_among = |sessions: u64| sessions & (1 << connection.slot) != 0;
         let reason = match core.unready(gate) {
             Some(unready) => Some(unready.into()),
-            None if barred => Some(CloseReason::Quarantine),
+            None if is_among(core.health.barred()) => Some(CloseReason::Quarantine),
+            None if is_among(core.health.gone()) => Some(CloseReason::Drain),
             None if connection.stamp != gate & !FLAGS => Some(CloseReason::Drain),
             None if core.excess() > 0 => Some(CloseReason::Excess),
             None => None,
@@ -188,10 +187,9 @@ impl<C, E> AccountPool<C, E> {
 
     /// Whether another session than that of a slot serves, is dialled, or may be dialled now.
     fn has_another(&self, core: &Core<C, E>, slot: u16, now: Tick) -> bool {
-        let others = !(1_u64 << slot);
-        let vacant = core.vacant & others;
-        let is_occupied = vacant.count_ones() + 1 < u32::from(self.slots);
-        is_occupied || vacant & !core.health.barred() & !core.health.deferred(now) != 0
+        // Its own is not vacant yet.
+        let others = core.usable() & !(1_u64 << slot);
+        core.taken() > 1 || others & !core.health.deferred(now) != 0
     }
 
     /// The connection has been closed: its slot and its permit come back. If it broke at once, as
@@ -220,7 +218,7 @@ impl<C, E> AccountPool<C, E> {
     /// The only place where a slot and a permit come back.
     fn give_back(&self, body: &Body<C, E>, core: &mut Core<C, E>, slot: u16, void: &mut Void<C>) {
         self.unoccupy(slot);
-        body.slots[usize::from(slot)].store(None);
+        body.slot_locked(slot).store(None);
         self.sort_out(void);
         core.vacant |= 1 << slot;
         if core.debt > 0 {
@@ -241,8 +239,7 @@ impl<C, E> AccountPool<C, E> {
         let body = self.body();
         let mut orders = Orders::none();
         let mut core = body.core.lock();
-        let idle = core.vacant.count_ones() == u32::from(self.slots);
-        if idle && core.unready(self.gate.load(Ordering::Relaxed)).is_none() {
+        if core.taken() == 0 && core.unready(self.gate.load(Ordering::Relaxed)).is_none() {
             orders.dial.extend(self.take_slot(body, &mut core, now, Purpose::WarmUp));
         }
         orders
@@ -312,7 +309,7 @@ impl<C, E> AccountPool<C, E> {
             }
         }
         // A claim that is lost to an acquire leaves one fewer to try.
-        for _ in 0..body.slots.len() {
+        for _ in 0..body.all_slots().count() {
             let idlest = body.idlest()?;
             if idlest.word.transition_to_reaped() {
                 idlest.note_reason(CloseReason::Excess);
@@ -416,7 +413,7 @@ impl<C, E> AccountPool<C, E> {
     /// Changes the limits while the account works.
     pub(crate) fn set_limits(&self, cap: u16, leases: u16, now: Tick) -> Orders<C> {
         let before = self.leases();
-        self.limits.store(pack_limits(cap, leases), Ordering::Relaxed);
+        self.store_limits(cap, leases);
         let Some(body) = self.body.get() else { return Orders::none() };
         if leases != before {
             // A connection bears the number of leases that it was dialled for.
@@ -438,7 +435,7 @@ impl<C, E> AccountPool<C, E> {
         let core = body.core.lock();
         let is_forgettable = self.is_closed()
             || (core.retry_at <= now && core.health.is_clean(now) && !self.has_orphans());
-        core.vacant.count_ones() == u32::from(self.slots) && core.line.is_empty() && is_forgettable
+        core.taken() == 0 && core.line.is_empty() && is_forgettable
     }
 
     /// Whether leases are held whose connection was closed by force.
@@ -461,14 +458,18 @@ impl<C, E> AccountPool<C, E> {
     pub(super) fn sweep(&self, reason: CloseReason, now: Tick) -> Orders<C> {
         let mut orders = Orders::none();
         let Some(body) = self.body.get() else { return orders };
-        let unready = body.core.lock().unready(self.gate.load(Ordering::Relaxed));
+        let (unready, gone) = {
+            let core = body.core.lock();
+            (core.unready(self.gate.load(Ordering::Relaxed)), core.health.gone())
+        };
         let gate = self.gate.load(Ordering::Relaxed);
         let mut closing = 0;
-        for connection in body.slots.iter().filter_map(|slot| slot.load()) {
+        for connection in body.all_slots().filter_map(|slot| slot.load()) {
             // A probe is dialled although the account is out of service; it is judged at its end.
             let probes = connection.purpose == Purpose::Probe
                 && connection.word.snapshot().state() == ConnectionState::Connecting;
-            let outdated = !probes && connection.stamp != gate & !FLAGS;
+            let outdated = !probes
+                && (connection.stamp != gate & !FLAGS || gone & (1 << connection.slot) != 0);
             if outdated || !probes && gate & (CLOSED | UNREADY) != 0 {
                 connection.note_reason(unready.map_or(reason, CloseReason::from));
                 match connection.word.transition_to_retired(false) {
@@ -497,6 +498,6 @@ fn is_wanted<C, E>(core: &Core<C, E>, gate: u64, order: DialOrder) -> bool {
         return core.may_probe(gate, order.slot);
     }
     let is_asked_for = order.purpose == Purpose::WarmUp || !core.line.is_empty();
-    let is_barred = core.health.barred() & (1 << order.slot) != 0;
-    is_asked_for && !is_barred && core.unready(gate).is_none()
+    let is_withheld = core.health.withheld() & (1 << order.slot) != 0;
+    is_asked_for && !is_withheld && core.unready(gate).is_none()
 }

@@ -27,6 +27,9 @@
 //! [`AccountPool::vacate`] or [`AccountPool::fail_dial`], after the connection has been closed.
 //! At rest: free permits + dials + live and closing connections - debt = cap.
 //!
+//! Each slot is a session of the account. How many there are may change (see `sessions`): slots are
+//! added, and none is ever taken away, but one whose session has gone is not dialled any more.
+//!
 //! # Orderings
 //! - WAIT and SHRINK are set before connections are looked at; a release makes its connection
 //!   idle before it looks at the gate: a pair of `sync`. Both change only under the lock.
@@ -51,6 +54,7 @@ mod look;
 mod parked;
 mod report;
 mod room;
+mod sessions;
 mod standing;
 mod waiters;
 
@@ -78,6 +82,7 @@ use idle::Front;
 use line::Standing;
 use parked::Parking;
 pub(crate) use room::Pressure;
+use sessions::LaterSlots;
 use waiters::Left;
 pub(crate) use waiters::{Refusal, Waiter, Wakers};
 
@@ -113,11 +118,10 @@ pub(crate) struct AccountPool<C, E> {
     /// Made with the first connection, so that an account that is merely known costs little.
     body: OnceLock<Box<Body<C, E>>>,
     account: AccountId,
-    /// How many sessions the account has.
-    slots: u16,
     /// The index of the account's group.
     group: u16,
-    /// The most connections, and the most leases on one made from now on.
+    /// In 16 bits each: how many slots there are, how many of them are sessions, the most connections,
+    /// and the most leases on one made from now on.
     limits: AtomicU64,
 }
 
@@ -130,6 +134,8 @@ struct Body<C, E> {
     slots: Box<[Cell<Connection<C>>]>,
     /// Made when threads meet at shared connections.
     parking: Late<Box<Parking<C>>>,
+    /// The slots beyond those, by their number; made when the account has got more sessions.
+    later_slots: Late<Box<LaterSlots<C>>>,
     counters: Counters,
     permits: Permits,
     core: Mutex<Core<C, E>>,
@@ -163,9 +169,8 @@ impl<C, E> AccountPool<C, E> {
         Self {
             account,
             gate: AtomicU64::new(unready),
-            slots,
             group,
-            limits: AtomicU64::new(pack_limits(cap, leases)),
+            limits: AtomicU64::new(pack_sessions(slots, slots) | pack_limits(cap, leases)),
             front: Front::new(),
             body: OnceLock::new(),
         }
@@ -175,22 +180,19 @@ impl<C, E> AccountPool<C, E> {
         self.account
     }
 
-    /// How many sessions the account has.
-    pub(crate) fn slots(&self) -> u16 {
-        self.slots
-    }
-
     pub(crate) fn group(&self) -> u16 {
         self.group
     }
 
-    /// The most connections that the account may have.
-    pub(crate) fn cap(&self) -> u16 {
-        unpack_limits(self.limits.load(Ordering::Relaxed)).0.min(self.slots)
+    /// The most connections that the account may have on its slots.
+    fn cap(&self) -> u16 {
+        let [slots, _, cap, _] = unpack_limits(self.limits.load(Ordering::Relaxed));
+        cap.min(slots)
     }
 
     fn leases(&self) -> u16 {
-        unpack_limits(self.limits.load(Ordering::Relaxed)).1
+        let [.., leases] = unpack_limits(self.limits.load(Ordering::Relaxed));
+        leases
     }
 
     fn stamp(&self) -> u64 {
@@ -212,17 +214,19 @@ impl<C, E> AccountPool<C, E> {
     #[cold]
     fn make_body(&self) -> &Body<C, E> {
         self.body.get_or_init(|| {
-            let slots = usize::from(self.slots.max(1));
+            // Their number changes only where there is a body.
+            let [slots, ..] = unpack_limits(self.limits.load(Ordering::Relaxed));
             // Read once: whoever changes it meanwhile finds no body, and leaves it to the next
             // dispatch to see that permits and cap agree.
             let cap = self.cap();
             Box::new(Body {
                 idle: OnceLock::new(),
                 parking: Late::new(),
-                slots: (0..slots).map(|_| Cell::empty()).collect(),
+                slots: (0..slots.max(1)).map(|_| Cell::empty()).collect(),
+                later_slots: Late::new(),
                 permits: Permits::new(usize::from(cap)),
                 counters: Counters::default(),
-                core: Mutex::new(Core::new(self.slots, cap)),
+                core: Mutex::new(Core::new(slots, cap)),
             })
         })
     }
@@ -375,7 +379,7 @@ impl<C, E> AccountPool<C, E> {
             return (orders, leases);
         }
         let mut next = core.line.expire(now, &mut orders.wake);
-        for slot in &body.slots {
+        for slot in body.all_slots() {
             slot.look(|connection| {
                 let handed = connection.handed().expire(now, |lease, waker| {
                     leases.extend(lease);
@@ -474,7 +478,11 @@ fn pack_limits(cap: u16, leases: u16) -> u64 {
     u64::from(cap) << 16 | u64::from(leases)
 }
 
-fn unpack_limits(word: u64) -> (u16, u16) {
+fn pack_sessions(slots: u16, sessions: u16) -> u64 {
+    pack_limits(slots, sessions) << 32
+}
+
+fn unpack_limits(word: u64) -> [u16; 4] {
     let part = |word: u64| u16::try_from(word & 0xffff).expect("BUG: sixteen bits fit");
-    (part(word >> 16), part(word))
+    [part(word >> 48), part(word >> 32), part(word >> 16), part(word)]
 }

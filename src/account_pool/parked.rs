@@ -203,7 +203,7 @@ impl<C, E> Body<C, E> {
         let is_idle = |it: &Connection<C>| {
             !it.word.snapshot().is_retiring() && self.held(it).1 == ConnectionState::Idle
         };
-        self.slots.iter().any(|slot| slot.clone_if(is_idle).is_some())
+        self.all_slots().any(|slot| slot.clone_if(is_idle).is_some())
     }
 }
 
@@ -306,7 +306,7 @@ impl<C, E> AccountPool<C, E> {
         let body = self.body();
         let is_it = |it: &Connection<C>| it.id == connection.id;
         // Those that were counted elsewhere belong to the connection that is in the slot.
-        match body.slots[usize::from(connection.slot)].clone_if(is_it) {
+        match body.slot(usize::from(connection.slot)).and_then(|slot| slot.clone_if(is_it)) {
             Some(_) => body.uses(connection).0,
             None => connection.uses(),
         }

@@ -87,10 +87,7 @@ pub(crate) struct Totals {
 impl<C, E> AccountPool<C, E> {
     /// Every connection of the account, whatever its state.
     pub(crate) fn connections(&self) -> impl Iterator<Item = Arc<Connection<C>>> + '_ {
-        self.body
-            .get()
-            .into_iter()
-            .flat_map(|body| body.slots.iter().filter_map(|slot| slot.load()))
+        self.body.get().into_iter().flat_map(|body| body.all_slots().filter_map(|slot| slot.load()))
     }
 
     /// Whether some slot holds a connection, as was seen a moment ago.
@@ -119,16 +116,19 @@ impl<C, E> AccountPool<C, E> {
         let mut live = 0;
         let mut occupied = self.front.occupied();
         while occupied != 0 {
-            body.slots[occupied.trailing_zeros() as usize].look(|connection| {
-                let (uses, shared_uses) = body.uses(connection);
-                totals.uses += uses;
-                totals.shared_uses += shared_uses;
-                let (leases, state) = body.held(connection);
-                totals.states[state as usize] += 1;
-                if !matches!(state, ConnectionState::Disconnected | ConnectionState::Error) {
-                    totals.leases += u64::from(leases);
-                    live += 1;
-                }
+            let slot = body.slot(occupied.trailing_zeros() as usize);
+            slot.into_iter().for_each(|slot| {
+                slot.look(|connection| {
+                    let (uses, shared_uses) = body.uses(connection);
+                    totals.uses += uses;
+                    totals.shared_uses += shared_uses;
+                    let (leases, state) = body.held(connection);
+                    totals.states[state as usize] += 1;
+                    if !matches!(state, ConnectionState::Disconnected | ConnectionState::Error) {
+                        totals.leases += u64::from(leases);
+                        live += 1;
+                    }
+                })
             });
             occupied &= occupied - 1;
         }
@@ -136,7 +136,7 @@ impl<C, E> AccountPool<C, E> {
         totals.leases += counters.orphans.load(Ordering::Relaxed);
         totals.waiting += counters.waiting.load(Ordering::Relaxed);
         let waits = self.gate.load(Ordering::Relaxed) & WAIT != 0;
-        totals.saturated += u64::from(waits && live >= u32::from(self.cap()));
+        totals.saturated += u64::from(waits && live >= u32::from(self.reach()));
     }
 
     /// The account's view.
@@ -154,7 +154,7 @@ impl<C, E> AccountPool<C, E> {
             pool_size,
             active_connections,
             total_connections: pool_size + active_connections,
-            max_connections: self.cap().into(),
+            max_connections: self.reach().into(),
             leases: totals.leases,
             waiting: totals.waiting,
             total_connections_created: totals.opened,

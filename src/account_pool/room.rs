@@ -27,7 +27,7 @@ impl<C, E> Body<C, E> {
             let now = connection.word.snapshot();
             now.is_retiring() && now.state() == ConnectionState::Active
         };
-        let count = self.slots.iter().filter(|slot| slot.clone_if(retires).is_some()).count();
+        let count = self.all_slots().filter(|slot| slot.clone_if(retires).is_some()).count();
         u32::try_from(count).expect("BUG: there are 64 slots at most")
     }
 }
@@ -86,8 +86,7 @@ impl<C, E> AccountPool<C, E> {
         connection: &Connection<C>,
         pressure: Pressure,
     ) -> bool {
-        let taken = u32::from(self.slots) - core.vacant.count_ones();
-        let live = taken.saturating_sub(core.dialing + core.closing);
+        let live = core.taken().saturating_sub(core.dialing + core.closing);
         let ends = connection.word.snapshot().leases() <= 1;
         let would_idle = core.line.is_empty() && ends;
         // One that others hold as well comes free much later, and provides for nobody until

@@ -48,7 +48,7 @@ impl<C, E> AccountPool<C, E> {
         if unready {
             return (self.sweep(CloseReason::Quarantine, now), news);
         }
-        let concerned = slot.and_then(|slot| body.slots.get(usize::from(slot))?.load());
+        let concerned = slot.and_then(|slot| body.slot(usize::from(slot))?.load());
         let orders = concerned.map_or_else(Orders::none, |connection| {
             self.retire(&connection, CloseReason::Quarantine)
         });
@@ -88,7 +88,7 @@ impl<C, E> AccountPool<C, E> {
     /// Each session that is out of service, and why.
     pub(crate) fn quarantines(&self) -> Vec<(u16, QuarantineReason)> {
         let Some(body) = self.body.get() else { return Vec::new() };
-        body.core.lock().health.quarantines().to_vec()
+        body.core.lock().health.quarantines().collect()
     }
 
     /// Every method that must rest, and until when.

@@ -38,7 +38,7 @@ impl<M: Manager> Entry<M> {
 
     /// Tells the manager how these sessions stand now (as bits).
     pub(crate) fn latch(&self, sessions: u64) {
-        for session in (0..self.pool.slots()).filter(|it| sessions & (1 << it) != 0) {
+        for session in (0..self.pool.sessions()).filter(|it| sessions & (1 << it) != 0) {
             let mut told = None;
             // Two who tell at once may tell in the wrong order: whoever finds at the end that
             // things stand otherwise tells that as well.

@@ -267,6 +267,7 @@ fn look_at_connection<M: Manager>(
     // opened together are not all asked together.
     let within = max_unproved - (max_unproved / 4).mul_f64(shared.share());
     entry.prove_if_due(&connection, within);
+    entry.reread_profile_if_due(now);
     let next = next.min(now + millis(within).max(1));
     connection.set_look(next);
     Some(next)

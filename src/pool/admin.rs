@@ -129,8 +129,9 @@ impl<M: Manager> Pool<M> {
     }
 
     /// Puts a drained or quarantined account back into service, also one that was quarantined
-    /// before this pool began, and ends the pause after dials that failed. Answers whether anything
-    /// has changed by that: not for an account that serves, is unknown, or is being removed.
+    /// before this pool began, and ends the pause after dials that failed. Its sessions are looked for
+    /// at once. Answers whether anything has changed by that: not for an account that serves, is
+    /// unknown, or is being removed.
     pub fn reinstate(&self, account: AccountId) -> bool {
         let Ok(account_handle) = self.account(account) else { return false };
         let entry = account_handle.entry();
@@ -138,6 +139,7 @@ impl<M: Manager> Pool<M> {
             return false;
         }
         let shared = &self.inner.shared;
+        entry.reread_profile();
         // The manager may keep a quarantine that another process has found since.
         let latched = asked("latched", || shared.manager.latched(account)).unwrap_or_default();
         let (orders, changes) = entry.pool.reinstate(shared.clock.tick());
@@ -297,8 +299,9 @@ impl<M: Manager> Pool<M> {
         let known = accounts.into_iter().filter_map(|account| self.account(account).ok());
         known
             .map(|account| {
-                let entry = account.entry();
-                let orders = entry.pool.warm(self.inner.shared.clock.tick());
+                let (entry, tick) = (account.entry(), self.inner.shared.clock.tick());
+                entry.reread_profile_if_due(tick);
+                let orders = entry.pool.warm(tick);
                 entry.carry_out(orders);
             })
             .count()

@@ -76,7 +76,12 @@ impl<M: Manager> Pool<M> {
             }
         }
         let account = self.account(account).ok()?;
-        account.entry().pool.unready().is_none().then_some(account)
+        let entry = account.entry();
+        if entry.pool.unready().is_some() {
+            // Nobody acquires from it, so that it would never be known that it has got a session.
+            entry.reread_profile_if_due(shared.clock.tick());
+        }
+        entry.pool.unready().is_none().then_some(account)
     }
 
     fn fit(&self, account: &Account<M>, method: Option<u32>, now: Tick) -> Fit {

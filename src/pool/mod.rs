@@ -47,7 +47,7 @@ struct Inner<M: Manager> {
 }
 
 /// A handle of one account: acquires without looking the account up. It keeps what the pool knows
-/// of the account, and does not keep the pool open.
+/// of the account, sees sessions come and go all the same, and does not keep the pool open.
 pub struct Account<M: Manager>(Arc<Entry<M>>);
 
 impl<M: Manager> Pool<M> {

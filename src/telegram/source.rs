@@ -19,7 +19,8 @@ const DEFAULT_GROUP: &str = "default";
 ///
 /// Methods must be quick: they are called on the way to a connection.
 pub trait SessionSource: Send + Sync + 'static {
-    /// What is known of an account, or `None` if it has no session.
+    /// What is known of an account, or `None` if it has no session. Asked again while the pool knows
+    /// the account, for the [number of sessions](SessionProfile::sessions).
     fn profile(&self, account: AccountId) -> Option<SessionProfile>;
 
     /// One session of an account.
@@ -81,7 +82,8 @@ impl<S: SessionSource> SessionSource for Arc<S> {
 /// What a source knows of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionProfile {
-    /// How many sessions the account has.
+    /// How many sessions the account has. If that changes, the last ones come and go: a slot stays the
+    /// same session.
     pub sessions: u16,
     /// The operator's label.
     pub group: Arc<str>,

@@ -35,6 +35,7 @@ enum Place {
     Check,
     React,
     Kind,
+    Profile,
     /// The text of the error.
     Display,
 }
@@ -71,6 +72,7 @@ impl Manager for Panicky {
     type Error = Bad;
 
     fn profile(&self, account: AccountId) -> Option<Profile> {
+        assert!(!self.is_at(Place::Profile), "as it was told");
         self.inner.profile(account)
     }
 
@@ -124,6 +126,24 @@ async fn a_panic_around_a_check_costs_one_connection() {
         assert_eq!(pool.stats().leases, 0, "{at:?}");
         assert_eq!(pool.close().await.left, 0, "{at:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_manager_that_panics_over_a_profile_has_taken_no_session_away() {
+    let pool = Panicky::pool(Place::Nowhere);
+    let lease = pool.acquire(account(1)).await.unwrap();
+    let id = lease.id();
+    *pool.manager().at.lock().unwrap() = Place::Profile;
+    tokio::time::sleep(10 * SECOND).await;
+    assert!(pool.acquire_timeout(account(1), SECOND).await.is_err(), "it is held");
+    drop(lease);
+    assert_eq!(pool.acquire(account(1)).await.unwrap().id(), id);
+    // It is asked again.
+    pool.manager().calm_down();
+    pool.manager().inner.state.profile.lock().unwrap().slots = 0;
+    assert!(!pool.reinstate(account(1)));
+    let refused = pool.acquire(account(1)).await;
+    assert!(matches!(refused, Err(AcquireError::NoSession { .. })));
 }
 
 #[tokio::test(start_paused = true)]

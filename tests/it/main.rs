@@ -36,6 +36,7 @@ mod outage;
 mod panics;
 #[cfg(feature = "cli")]
 mod processes;
+mod profiles;
 mod race;
 mod readme;
 mod reentry;

@@ -60,6 +60,11 @@ pub(super) enum Action {
         cap: u16,
         leases: u16,
     },
+    /// Sessions come or go; the last one may be quarantined when it comes.
+    SetSessions {
+        sessions: u16,
+        last: Option<QuarantineReason>,
+    },
     RaiseGeneration,
     Drain,
     Quarantine(Option<u8>, QuarantineReason),
@@ -99,7 +104,7 @@ pub(super) fn action(comes: usize, passes: usize) -> impl Strategy<Value = Actio
 
 /// Every kind of action, as often as its weight says.
 pub(super) fn table(comes: usize, passes: usize) -> Vec<Make> {
-    let kinds: [(usize, Make); 23] = [
+    let kinds: [(usize, Make); 24] = [
         (8, |_, _| Action::Reinstate),
         (60, |which, more| Action::Proceed(which, dial_end(more))),
         (comes, |which, more| Action::Join {
@@ -132,6 +137,12 @@ pub(super) fn table(comes: usize, passes: usize) -> Vec<Make> {
             // Zero stands for "as it was": other leases replace every connection.
             let leases = if more % 8 == 7 { LEASES[usize::from(more / 8 % 4)] } else { 0 };
             Action::SetLimits { cap: u16::from(which % 5 + 1), leases }
+        }),
+        (3, |which, more| {
+            // Rarely none: then nothing much happens.
+            let sessions = if more % 32 == 31 { 0 } else { u16::from(which % 6 + 1) };
+            let last = (more / 32 % 4 == 3).then(|| *of(&QUARANTINES, more / 128 % 4));
+            Action::SetSessions { sessions, last }
         }),
         (1, |_, _| Action::RaiseGeneration),
         (2, |which, more| {

@@ -18,7 +18,7 @@ impl Machine {
 
     pub(super) fn check_gate(&self) {
         let gate = self.engine.gate.load(Ordering::Relaxed);
-        let unready = (0..self.slots).all(|slot| self.is_barred(slot)) || self.draining;
+        let unready = (0..self.sessions).all(|slot| self.is_barred(slot)) || self.draining;
         assert_eq!(gate & WAIT != 0, !self.line.is_empty(), "WAIT says whether somebody waits");
         assert_eq!(gate & CLOSED != 0, self.closed, "CLOSED");
         assert_eq!(gate & UNREADY != 0, unready, "UNREADY");
@@ -37,6 +37,7 @@ impl Machine {
         assert_eq!(core.checking as usize, self.checks.len(), "checks under way");
         assert_eq!(core.debt as usize, taken.saturating_sub(cap), "I2: debt");
         assert_eq!(body.permits.free(), cap.saturating_sub(taken), "I2, I3: free permits");
+        assert_eq!((core.slots, self.engine.sessions()), (self.slots, self.sessions));
         let vacant = (0..self.slots).filter(|slot| self.is_vacant(*slot));
         assert_eq!(core.vacant, vacant.fold(0, |bits, slot| bits | 1 << slot), "vacant slots");
         assert_eq!((core.line.fresh(), core.line.plain()), (self.fresh(), self.plain()));
@@ -45,7 +46,7 @@ impl Machine {
 
     /// I11: each connection is in one place and one state, and the engine agrees which.
     pub(super) fn check_slots(&self, body: &Body<u32, Failure>) {
-        for (slot, cell) in (0..self.slots).zip(body.slots.iter()) {
+        for (slot, cell) in (0..self.slots).zip(body.all_slots()) {
             let mut there =
                 self.records.iter().filter(|it| it.link.slot == slot && it.phase != Phase::Gone);
             let record = there.next();
@@ -74,8 +75,8 @@ impl Machine {
             assert!(!closes || word.is_retiring() && record.leases > 0, "retires for nobody");
             if record.phase == Phase::Open {
                 assert_eq!(record.generation, self.generation, "I20: open, and outdated");
-                let barred = self.is_barred(record.link.slot);
-                assert!(self.unready().is_none() && !barred, "open, and out of service");
+                let withheld = self.is_withheld(record.link.slot);
+                assert!(self.unready().is_none() && !withheld, "open, and out of service");
             }
         }
     }
@@ -103,10 +104,11 @@ impl Machine {
         let stats = self.engine.stats(self.now, Duration::ZERO);
         assert_eq!(stats.total_connections as usize, self.live(), "connections");
         assert_eq!(stats.connections.len() as u64, places);
-        assert_eq!(stats.max_connections as usize, self.cap());
+        assert_eq!(stats.max_connections as usize, self.cap().min(self.sessions.into()));
 
         let nothing = self.taken() == 0 && self.line.is_empty();
-        let remembered = self.draining || !self.barred.is_empty() || self.retry_at > self.now;
+        let barred = (0..self.sessions).any(|slot| self.is_barred(slot));
+        let remembered = self.draining || barred || self.retry_at > self.now;
         // What is held without a slot, of a connection that was forced, keeps no closed account.
         let clean = !remembered && leases == 0;
         assert_eq!(

@@ -44,7 +44,7 @@ impl Machine {
             assert!(self.may_probe(order.slot), "slot {} is in no doubt", order.slot);
         } else {
             assert!(self.unready().is_none(), "T3: an account out of service dials");
-            assert!(!self.is_barred(order.slot), "T3: slot {} is quarantined", order.slot);
+            assert!(!self.is_withheld(order.slot), "T3: slot {} is quarantined", order.slot);
         }
         assert!(order.not_before >= self.retry_at, "I16: a dial does not wait for its backoff");
         self.dials.push(Attempt { order, begun: None });
@@ -59,7 +59,7 @@ impl Machine {
         let id = link.id;
         let unready = self.unready().map(CloseReason::from);
         let generation = self.generation;
-        let barred = self.is_barred(link.slot);
+        let (barred, is_gone) = (self.is_barred(link.slot), self.is_gone(link.slot));
         let full = !self.can_dial();
         let record = self.record(id);
         let reason = link.reason();
@@ -72,7 +72,8 @@ impl Machine {
         let told = step.ends.contains(&(id, reason))
             || unready == Some(reason)
             || outdated && (reason == CloseReason::Drain || step.swept == Some(reason))
-            || barred && reason == CloseReason::Quarantine;
+            || barred && reason == CloseReason::Quarantine
+            || is_gone && reason == CloseReason::Drain;
         if told {
             return;
         }
@@ -165,7 +166,8 @@ impl Machine {
         let is_swept =
             |it: &&mut Record| it.phase == Phase::Dialing && it.link.purpose != Purpose::Probe;
         for record in self.records.iter_mut().filter(is_swept) {
-            if unready.is_some() || record.generation != generation {
+            let is_gone = record.link.slot >= self.sessions;
+            if unready.is_some() || is_gone || record.generation != generation {
                 record.reason.get_or_insert(unready.unwrap_or(reason));
             }
         }
@@ -173,10 +175,10 @@ impl Machine {
 
     /// A lease comes into being.
     pub(super) fn lend(&mut self, link: &Link, source: Source) {
-        let (generation, barred) = (self.generation, self.is_barred(link.slot));
+        let (generation, withheld) = (self.generation, self.is_withheld(link.slot));
         // While threads meet, a lease that was parked counts as one beside others.
         let met = self.meet && self.may_be_parked();
-        assert!(self.unready().is_none() && !barred, "a lease of an account out of service");
+        assert!(self.unready().is_none() && !withheld, "a lease of an account out of service");
         let record = self.record(link.id);
         assert!(record.has_room(), "a lease of one that is full, or {:?}", record.phase);
         assert_eq!(record.generation, generation, "I20: a lease of an old generation");

@@ -160,7 +160,11 @@ impl Room {
 /// The engine and its model.
 struct Machine {
     engine: Engine,
+    /// Those there are, of which the first so many are sessions.
     slots: u16,
+    sessions: u16,
+    /// Whether there are more than the queue of idle connections was made for.
+    outgrown: bool,
     cap: u16,
     leases: u16,
     generation: u64,
@@ -207,6 +211,8 @@ impl Machine {
         Self {
             engine: AccountPool::new(account, slots, 0, cap, leases),
             slots,
+            sessions: slots,
+            outgrown: false,
             cap,
             leases,
             generation: 0,

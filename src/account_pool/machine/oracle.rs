@@ -15,9 +15,21 @@ impl Machine {
         self.barred.iter().any(|(barred, _)| *barred == slot)
     }
 
+    pub(super) fn is_gone(&self, slot: u16) -> bool {
+        slot >= self.sessions
+    }
+
+    /// Whether a session must not be dialled.
+    pub(super) fn is_withheld(&self, slot: u16) -> bool {
+        self.is_gone(slot) || self.is_barred(slot)
+    }
+
+    pub(super) fn is_in_doubt(&self, slot: u16) -> bool {
+        !self.is_gone(slot) && self.barred.contains(&(slot, QuarantineReason::Suspect))
+    }
+
     pub(super) fn may_probe(&self, slot: u16) -> bool {
-        let in_doubt = self.barred.contains(&(slot, QuarantineReason::Suspect));
-        in_doubt && !self.closed && !self.draining
+        self.is_in_doubt(slot) && !self.closed && !self.draining
     }
 
     pub(super) fn unready(&self) -> Option<Unready> {
@@ -25,8 +37,8 @@ impl Machine {
             Some(Unready::Closed)
         } else if self.draining {
             Some(Unready::Draining)
-        } else if (0..self.slots).all(|slot| self.is_barred(slot)) {
-            let last = self.barred.last();
+        } else if (0..self.sessions).all(|slot| self.is_barred(slot)) {
+            let last = self.barred.iter().rfind(|(slot, _)| !self.is_gone(*slot));
             Some(last.map_or(Unready::NoSession, |(_, reason)| Unready::Quarantined(*reason)))
         } else {
             None
@@ -84,7 +96,7 @@ impl Machine {
     }
 
     pub(super) fn can_dial(&self) -> bool {
-        let usable = |slot: &u16| self.is_vacant(*slot) && !self.is_barred(*slot);
+        let usable = |slot: &u16| self.is_vacant(*slot) && !self.is_withheld(*slot);
         self.taken() < self.cap() && (0..self.slots).any(|slot| usable(&slot))
     }
 

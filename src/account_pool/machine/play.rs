@@ -47,6 +47,7 @@ impl Machine {
             Action::Meet(meet) => self.meet(meet),
             Action::Warm => self.warm(),
             Action::SetLimits { cap, leases } => self.set_limits(cap, leases),
+            Action::SetSessions { sessions, last } => self.set_sessions(sessions, last),
             Action::RaiseGeneration => self.raise_generation(),
             Action::Drain => {
                 self.draining = true;
@@ -96,7 +97,7 @@ impl Machine {
             }
             Take::Outdated(link) => panic!("{} outlived its generation", link.id),
             Take::Empty => {
-                let elsewhere = !through_slots && self.may_be_parked();
+                let elsewhere = !through_slots && (self.outgrown || self.may_be_parked());
                 assert!(ready && (!free || elsewhere), "a free connection was not found");
             }
             Take::NotReady => assert!(!ready, "nobody waits and the account is ready"),
@@ -296,8 +297,7 @@ impl Machine {
                 let now = self.now;
                 (self.failures, self.retry_at) = (0, 0);
                 self.opened += 1;
-                let in_doubt = self.barred.contains(&(link.slot, QuarantineReason::Suspect));
-                let cleared = order.purpose == Purpose::Probe && in_doubt;
+                let cleared = order.purpose == Purpose::Probe && self.is_in_doubt(link.slot);
                 if cleared {
                     self.barred.retain(|(barred, _)| *barred != link.slot);
                 }
@@ -322,7 +322,7 @@ impl Machine {
     }
 
     pub(super) fn begin_dial(&mut self, index: usize, order: DialOrder) {
-        let serves = self.unready().is_none() && !self.is_barred(order.slot);
+        let serves = self.unready().is_none() && !self.is_withheld(order.slot);
         let wanted = match order.purpose {
             Purpose::Line => serves && !self.line.is_empty(),
             Purpose::WarmUp => serves,
@@ -508,6 +508,40 @@ impl Machine {
         self.carry_out(orders, &Step::default());
     }
 
+    /// Answers whether that is news.
+    fn bar(&mut self, session: u16, reason: QuarantineReason) -> bool {
+        let is_known = self.barred.contains(&(session, reason));
+        if is_known || reason == QuarantineReason::Suspect && self.is_barred(session) {
+            return false;
+        }
+        self.barred.retain(|(barred, _)| *barred != session);
+        self.barred.push((session, reason));
+        true
+    }
+
+    /// The account has so many sessions from now on; the last one is quarantined if it is new.
+    fn set_sessions(&mut self, sessions: u16, last: Option<QuarantineReason>) {
+        let (before, changes) = (self.sessions, !self.closed && sessions != self.sessions);
+        let latched: Vec<_> = last.map(|it| (sessions.saturating_sub(1), it)).into_iter().collect();
+        if changes {
+            if sessions > self.slots {
+                let body = self.engine.body.get();
+                self.outgrown |= body.is_some_and(|body| body.idle.get().is_some());
+                self.slots = sessions;
+            }
+            self.sessions = sessions;
+            for (slot, reason) in latched.iter().filter(|it| it.0 >= before && sessions > 0) {
+                self.bar(*slot, *reason);
+            }
+            self.sweep_dials(CloseReason::Drain);
+        }
+        let orders = self.engine.set_sessions(sessions, &latched, self.now);
+        assert_eq!(orders.is_some(), changes, "whether the number of sessions has changed");
+        if let Some(orders) = orders {
+            self.carry_out(orders, &Step::default());
+        }
+    }
+
     pub(super) fn probe(&mut self, which: u8) {
         let Some(slot) = u16::from(which).checked_rem(self.slots) else { return };
         let may = self.may_probe(slot);
@@ -525,14 +559,8 @@ impl Machine {
     pub(super) fn quarantine(&mut self, slot: Option<u8>, reason: QuarantineReason) {
         let slot = slot.filter(|_| self.slots > 0).map(|it| u16::from(it) % self.slots);
         let mut news = 0;
-        for session in (0..self.slots).filter(|it| slot.is_none_or(|slot| slot == *it)) {
-            let is_known = self.barred.contains(&(session, reason));
-            if is_known || reason == QuarantineReason::Suspect && self.is_barred(session) {
-                continue;
-            }
-            news |= 1 << session;
-            self.barred.retain(|(barred, _)| *barred != session);
-            self.barred.push((session, reason));
+        for session in (0..self.sessions).filter(|it| slot.is_none_or(|slot| slot == *it)) {
+            news |= u64::from(self.bar(session, reason)) << session;
         }
         if self.unready().is_some() {
             self.sweep_dials(CloseReason::Quarantine);

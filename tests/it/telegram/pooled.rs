@@ -1,9 +1,9 @@
 //! The pool over real connections: calls go through, and no key is ever on two connections.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use telepool::telegram::{LatchFile, SessionSource};
-use telepool::{AcquireError, Pool};
+use telepool::telegram::{LatchFile, SessionProfile, SessionSource};
+use telepool::{AcquireError, Egress, Pool};
 
 use super::*;
 
@@ -97,6 +97,83 @@ async fn a_session_that_was_revoked_while_it_was_idle_ends_in_quarantine() {
         matches!(&refused, AcquireError::Quarantined { reason: it, .. } if *it == reason);
     assert!(quarantined, "{refused}");
     assert_eq!(pool.close().await.left, 0);
+    quiet(&server).await;
+    assert_eq!(server.violations(), 0);
+}
+
+/// Sessions of one account that come and go.
+#[derive(Default)]
+struct Changing(Mutex<Vec<SessionRecord>>);
+
+impl Changing {
+    fn now_are(&self, records: &[&SessionRecord]) {
+        *self.0.lock().unwrap() = records.iter().copied().cloned().collect();
+    }
+}
+
+impl SessionSource for Changing {
+    fn profile(&self, _: AccountId) -> Option<SessionProfile> {
+        let sessions = u16::try_from(self.0.lock().unwrap().len()).unwrap();
+        let group = Arc::from("default");
+        (sessions > 0).then_some(SessionProfile { sessions, group, egress: Egress::Direct })
+    }
+
+    fn session(&self, _: AccountId, slot: u16) -> Option<SessionRecord> {
+        let record = self.0.lock().unwrap().get(usize::from(slot)).cloned()?;
+        Some(SessionRecord { slot, ..record })
+    }
+}
+
+/// Also if one moves to the slot of another, which no source should do.
+#[tokio::test]
+async fn no_key_is_on_two_connections_however_sessions_come_go_and_move() {
+    let server = Server::start();
+    let [first, second] = [[1; 256], [2; 256]].map(|key| {
+        server.enroll(key);
+        SessionRecord {
+            account: account(),
+            slot: 0,
+            dc: DC,
+            address: server.address,
+            user_id: 1,
+            is_bot: false,
+            key: AuthKey::new(key),
+            group: None,
+            proxy: None,
+        }
+    });
+    let source = Arc::new(Changing::default());
+    source.now_are(&[&first]);
+    let pool = pool_of(GrammersManager::new(Arc::clone(&source), settings()));
+    let handle = pool.account(account()).unwrap();
+    let one = handle.acquire().await.unwrap();
+    source.now_are(&[&first, &second]);
+    pool.reinstate(account());
+    let mut config = (*pool.config()).clone();
+    config.pool.max_leases_per_connection = 1;
+    pool.reconfigure(config).unwrap();
+    let two = loop {
+        let lease = handle.acquire().await.unwrap();
+        if lease.slot() == 1 {
+            break lease;
+        }
+        lease.discard();
+    };
+    two.invoke(&GetNearestDc {}).await.unwrap();
+    // The second is the first now, and its connection is still held.
+    source.now_are(&[&second]);
+    pool.reinstate(account());
+    drop(one);
+    let in_use = handle.acquire_timeout(Duration::from_millis(300)).await;
+    assert!(in_use.is_err(), "its key is on another connection");
+    two.invoke(&GetNearestDc {}).await.unwrap();
+    drop(two);
+    pool.reinstate(account());
+    handle.acquire().await.unwrap().invoke(&GetNearestDc {}).await.unwrap();
+    source.now_are(&[]);
+    pool.reinstate(account());
+    let none = handle.acquire().await;
+    assert!(matches!(none, Err(AcquireError::NoSession { .. })));
     quiet(&server).await;
     assert_eq!(server.violations(), 0);
 }
