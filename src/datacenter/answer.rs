@@ -59,7 +59,7 @@ pub(super) fn carry_out(world: &World, user: &User, call: &Call) -> Result<Vec<u
         }
         What::Send { peer, message } => send(world, user, peer, message),
         What::State => {
-            let pts = user.last_event().max(1);
+            let pts = user.last_event().saturating_add(1);
             let state =
                 types::updates::State { pts, qts: 0, date: date(), seq: 1, unread_count: 0 };
             Ok(enums::updates::State::State(state).to_bytes())
@@ -169,7 +169,7 @@ fn send(
     let sent = types::UpdateShortSentMessage {
         out: true,
         id: event,
-        pts: event,
+        pts: event.saturating_add(1),
         pts_count: 1,
         date: date(),
         media: None,
@@ -190,7 +190,7 @@ fn deliver(world: &World, from: &User, to: &User, message: &str) {
         id: event,
         user_id: from.id,
         message: message.to_owned(),
-        pts: event,
+        pts: event.saturating_add(1),
         pts_count: 1,
         date: date(),
         fwd_from: None,

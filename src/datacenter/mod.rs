@@ -177,7 +177,9 @@ impl DataCentre {
         self.inner.world.address
     }
 
-    /// Lets an account in with so many further sessions, each with a new authorization key.
+    /// Lets an account in with so many further sessions, each with a new authorization key. The user id of
+    /// a bot is its own number, for which clients take no more than 2^40 - 1; other users get theirs from
+    /// 2^39 on, so that bots are told apart if they have smaller ones.
     pub fn enroll(
         &self,
         account: AccountId,

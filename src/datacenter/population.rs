@@ -25,8 +25,10 @@ use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 
 /// How long a salt is handed out; it is taken for as long again.
 const SALT_PERIOD: u64 = 1800;
-/// Users that are no bots get ids from here on, so that they meet none of a bot's.
-const FIRST_USER: u64 = 1 << 40;
+/// Users that are no bots get ids from here on, in the upper half of those that a user can have: the
+/// largest is 2^40 - 1, and clients panic over a larger one. Bots bring their own, which are smaller.
+const FIRST_USER: u64 = 1 << 39;
+const LAST_USER: u64 = (1 << 40) - 1;
 
 /// What all connections share.
 pub(super) struct World {
@@ -126,7 +128,7 @@ impl World {
         let user = self.users.entry(account).or_insert_with(|| {
             let id = match account.is_bot() {
                 true => account.number(),
-                false => self.next_user.fetch_add(1, Ordering::Relaxed),
+                false => self.next_user_id(),
             };
             let id = i64::try_from(id).expect("BUG: account numbers have 15 digits at most");
             Arc::new(User {
@@ -139,7 +141,7 @@ impl World {
             })
         });
         let user = Arc::clone(&user);
-        self.users_by_id.insert(user.id, Arc::clone(&user));
+        self.users_by_id.entry(user.id).or_insert_with(|| Arc::clone(&user));
         let mut keys = user.keys.lock();
         (0..sessions)
             .map(|_| {
@@ -169,6 +171,17 @@ impl World {
                 }
             })
             .collect()
+    }
+
+    /// The id of a new user, which is nobody's yet: a bot may have brought a large one.
+    fn next_user_id(&self) -> u64 {
+        loop {
+            let id = self.next_user.fetch_add(1, Ordering::Relaxed);
+            assert!(id <= LAST_USER, "BUG: there is no memory for so many users");
+            if i64::try_from(id).is_ok_and(|id| !self.users_by_id.contains_key(&id)) {
+                return id;
+            }
+        }
     }
 
     pub(super) fn key(&self, id: &[u8; 8]) -> Option<Arc<Key>> {
@@ -219,7 +232,8 @@ impl World {
 }
 
 impl User {
-    /// The number of the last event.
+    /// How many events there were. Clients are told of a state of one more, so that they do not take the
+    /// first event for one that they have.
     pub(super) fn last_event(&self) -> i32 {
         // Far fewer than 2^31 messages are ever sent here.
         i32::try_from(self.events.load(Ordering::Relaxed)).unwrap_or(i32::MAX)
@@ -290,4 +304,36 @@ fn salt(seed: u64, mark: u64, period: u64) -> Salt {
     let mut random = fastrand::Rng::with_seed(seed ^ mark.wrapping_add(period));
     let second = |periods: u64| i32::try_from(periods * SALT_PERIOD).unwrap_or(i32::MAX);
     Salt { value: random.i64(..), since: second(period), until: second(period + 2) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::datacenter::faults::Faults;
+
+    /// The most accounts of `serve --sandbox`.
+    const ACCOUNTS_MAX: u64 = 1_000_000;
+
+    fn id_of(world: &World, account: AccountId) -> u64 {
+        world.enroll(account, 1, None)[0].user_id.try_into().unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_id_of_every_user_is_one_that_a_user_can_have_and_nobody_elses() {
+        let world = World::new(2, "127.0.0.1:4430".parse().unwrap(), 7, Faults::default());
+        let phone = |number: u64| AccountId::phone(9_996_000_000 + number).unwrap();
+        let bot = AccountId::bot(FIRST_USER + 1).unwrap();
+        assert_eq!(id_of(&world, bot), FIRST_USER + 1);
+        assert_eq!(id_of(&world, phone(0)), FIRST_USER);
+        assert_eq!(id_of(&world, phone(1)), FIRST_USER + 2, "not the bot's");
+        assert_eq!(id_of(&world, phone(0)), FIRST_USER, "the same user");
+        world.next_user.store(FIRST_USER + ACCOUNTS_MAX, Ordering::Relaxed);
+        assert!(id_of(&world, phone(2)) < 1 << 40, "clients panic over a larger one");
+        world.next_user.store(LAST_USER, Ordering::Relaxed);
+        assert_eq!(id_of(&world, phone(3)), (1 << 40) - 1, "the last");
+        // One who comes late takes nobody's place.
+        assert_eq!(id_of(&world, AccountId::bot(FIRST_USER).unwrap()), FIRST_USER);
+        let id = i64::try_from(FIRST_USER).unwrap();
+        assert_eq!(world.user_by_id(id).unwrap().account, phone(0));
+    }
 }

@@ -118,7 +118,7 @@ async fn the_client_connects_calls_and_closes() {
     assert_eq!(sent.id, 1);
     let enums::updates::State::State(state) =
         connection.invoke(&functions::updates::GetState {}).await.unwrap();
-    assert_eq!(state.pts, 1);
+    assert_eq!(state.pts, 2, "one more than the events");
     let error = connection.invoke(&functions::help::GetNearestDc {}).await.unwrap_err();
     assert!(
         matches!(&error, TelegramError::Rpc { code: 400, name, .. }
