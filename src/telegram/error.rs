@@ -69,6 +69,16 @@ pub enum TelegramError {
         /// The limit.
         after: Duration,
     },
+    /// The client gave the call up by itself, for a reason in its own words: it lacks something that
+    /// the call needs (the peer's access hash, for one), or an answer was not what it expects. The
+    /// connection is sound. Some of its helpers look after the call, so that it may have been carried
+    /// out.
+    #[error("the client gave the call up by itself: {0}")]
+    Client(Box<str>),
+    /// A file of this machine could not be read or written, which the client was to send or to save.
+    /// The connection is sound.
+    #[error("a file could not be read or written: {0}")]
+    File(#[source] io::Error),
     /// The connection ended before the answer. The server may have carried out the call.
     #[error("the connection ended before the answer: acquire another one")]
     Dropped,
@@ -117,6 +127,40 @@ pub enum TelegramError {
     ProxyUnsupported,
 }
 
+/// The words of the client's senders, whose connection is gone or has lost the call. All its others
+/// are of its helpers, which give a call up over a connection that is sound. Those of grammers 0.11.0:
+/// the client is pinned to it.
+const CONNECTION_GONE: [&str; 6] = [
+    "SenderPoolRunner was dropped at send",
+    "SenderPoolRunner was dropped during receive",
+    "SenderPoolRunner was dropped during retry at send",
+    "SenderPooLRunner was dropped during retry during receive",
+    "response was non-retryable bad msg",
+    "updates channel was closed",
+];
+
+/// Whether an error can be of a file alone. The client tells those of its files and of its sockets by
+/// the same name.
+fn is_of_a_file(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        AlreadyExists, DirectoryNotEmpty, FileTooLarge, InvalidFilename, IsADirectory,
+        NotADirectory, NotFound, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
+    };
+    matches!(
+        error.kind(),
+        AlreadyExists
+            | DirectoryNotEmpty
+            | FileTooLarge
+            | InvalidFilename
+            | IsADirectory
+            | NotADirectory
+            | NotFound
+            | QuotaExceeded
+            | ReadOnlyFilesystem
+            | StorageFull
+    )
+}
+
 /// Why a call was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -147,6 +191,7 @@ impl From<InvocationError> for TelegramError {
     fn from(error: InvocationError) -> Self {
         match error {
             InvocationError::Rpc(error) => error.into(),
+            InvocationError::Io(error) if is_of_a_file(&error) => Self::File(error),
             InvocationError::Io(error) => Self::Io(error),
             InvocationError::Transport(transport::Error::BadStatus { status }) => {
                 Self::Transport { code: status }
@@ -159,11 +204,13 @@ impl From<InvocationError> for TelegramError {
                 | DeserializeError::MessageBufferTooSmall => Self::Answer(error.into()),
                 _ => Self::Protocol(error.into()),
             },
-            InvocationError::Dropped(_) => Self::Dropped,
+            InvocationError::Dropped(words) if CONNECTION_GONE.contains(&words) => Self::Dropped,
+            InvocationError::Dropped(words) => Self::Client(words.into()),
             InvocationError::InvalidDc => Self::UnknownDataCentre,
             InvocationError::Authentication(error) => Self::KeyExchange(error.into()),
             InvocationError::Session(error) => match error.downcast_ref() {
                 Some(PinnedError::KeyChanged) => Self::KeyChanged,
+                Some(error @ PinnedError::OwnUnknown) => Self::Client(error.to_string().into()),
                 Some(PinnedError::Redial) | None => Self::Dropped,
             },
         }

@@ -9,20 +9,17 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use grammers_client::client::ClientConfiguration;
-use grammers_client::sender::SenderPoolHandle;
-use grammers_client::tl::{Identifiable as _, Serializable as _, functions};
 use grammers_client::{Client, SenderPool};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
-use tracing::Instrument as _;
 
-use super::connection::send;
 use super::custody::{self, KeyToken};
 use super::feed::{AccountUpdate, Feed};
 use super::health::Health;
 use super::logins::Logins;
 use super::opening::{Opened, Opening};
 use super::pinned::PinnedSession;
+use super::proof::{Users, prove_login};
 use super::supervisor::{Charge, supervise};
 use super::{SessionSource, TelegramConnection, TelegramError, TelegramSettings, kind, react};
 use crate::account::AccountId;
@@ -30,10 +27,6 @@ use crate::manager::{Clearance, ErrorKind, Hold, Manager, Profile, QuarantineRea
 use crate::ownership::{Alone, AloneOptions, ClaimError, Ownership};
 use crate::session::{KeyId, SessionRecord};
 use crate::sync::Mutex;
-
-/// How long the server keeps its end open after it last heard of ours, in seconds: as long as the
-/// client's own pings ask for, which set the timer anew each minute.
-const DISCONNECT_DELAY: i32 = 75;
 
 /// Opens the connections of the sessions that a source has.
 ///
@@ -44,6 +37,7 @@ pub struct GrammersManager<S> {
     settings: TelegramSettings,
     feed: Arc<Feed>,
     logins: Arc<Logins>,
+    users: Arc<Users>,
     /// Who keeps other processes from dialling the same keys; the machine's locks, unless another was
     /// named before the first dial.
     ownership: OnceLock<Arc<dyn Ownership>>,
@@ -80,7 +74,8 @@ impl<S: SessionSource> GrammersManager<S> {
         }
         let (feed, strikes, reserved) = (Arc::default(), Mutex::default(), Arc::default());
         let logins = Arc::new(Logins::new(settings.login_lasts));
-        Self { source, settings, feed, logins, ownership: OnceLock::new(), strikes, reserved }
+        let (users, ownership) = (Arc::default(), OnceLock::new());
+        Self { source, settings, feed, logins, users, ownership, strikes, reserved }
     }
 
     /// Names who keeps other processes from dialling the same keys. Without it these are the locks of
@@ -165,6 +160,7 @@ impl<S: SessionSource> GrammersManager<S> {
         let fence = ownership.fence();
         let epoch = token.begin(ownership)?;
         let session = Arc::new(PinnedSession::new(record, self.settings.data_centres.clone()));
+        let user = self.users.recall(token.key(), &session);
         let params = self.settings.connection_params(record.address.is_ipv6());
         let SenderPool { runner, handle, updates } =
             SenderPool::with_configuration(Arc::clone(&session), self.settings.api_id, params);
@@ -188,7 +184,7 @@ impl<S: SessionSource> GrammersManager<S> {
             epoch,
             fence,
         };
-        let proof = prove_login(thin.clone(), record, self.settings.call_timeout);
+        let proof = prove_login(thin.clone(), record, user, self.settings.call_timeout);
         let begun = self.logins.begin(record.account, record.slot, token.key().number());
         let (opening, opened) = Opening::new(proof, Arc::clone(&self.logins), begun);
         let leash = supervise(charge, runner, updates, opening, token);
@@ -348,63 +344,5 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
 
     fn updates_dropped(&self) -> Vec<(Arc<str>, u64)> {
         self.feed.dropped_by_group()
-    }
-}
-
-/// The first calls of a connection, which make the client dial and introduce itself: one that sets the
-/// timer by which the server closes its end when ours is gone without a word, and the proof of the
-/// login, in one packet.
-///
-/// A ping or the introduction proves nothing: a key that is not logged in may do both.
-/// `updates.getState` is the cheapest method that only a logged-in session may call (no
-/// arguments, five numbers in answer, for users and bots alike), and it also makes the server
-/// send updates to this connection.
-fn prove_login(
-    handle: SenderPoolHandle,
-    record: &SessionRecord,
-    limit: Duration,
-) -> impl Future<Output = Opened> + Send + use<> {
-    let (account, slot, dc) = (record.account, record.slot, record.dc);
-    let span = tracing::debug_span!("call", %account, slot, method = "updates.getState");
-    let proof = async move {
-        let timer =
-            functions::PingDelayDisconnect { ping_id: 0, disconnect_delay: DISCONNECT_DELAY };
-        let timer = timer.to_bytes();
-        let request = functions::updates::GetState {}.to_bytes();
-        let set = async {
-            match send::<functions::PingDelayDisconnect>(&handle, dc, timer, limit).await {
-                // What the dial comes to is told to the first call.
-                Err(error) if !is_of_the_ping(&error) => error,
-                // That the proof has an answer shows that this one came as well.
-                _ => std::future::pending().await,
-            }
-        };
-        let state = tokio::select! {
-            // In this order, and before anything else is sent.
-            biased;
-            error = set => Err(error),
-            state = send::<functions::updates::GetState>(&handle, dc, request, limit) => state,
-        };
-        match state {
-            Ok(_state) => Ok(()),
-            // Only a session that is logged in has a limit to exceed; dialling again would not help.
-            Err(TelegramError::Rpc { code: 420, method: Some(method), .. })
-                if method == functions::updates::GetState::CONSTRUCTOR_ID =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(error),
-        }
-    };
-    proof.instrument(span)
-}
-
-/// Whether the server refuses the ping itself, which says nothing of the connection.
-fn is_of_the_ping(error: &TelegramError) -> bool {
-    match error {
-        TelegramError::Rpc { method, .. } => {
-            *method == Some(functions::PingDelayDisconnect::CONSTRUCTOR_ID)
-        }
-        error => matches!(error, TelegramError::Answer(_)),
     }
 }

@@ -45,6 +45,7 @@
 //! | 420 `FROZEN_METHOD_INVALID`, 400 `PEER_FLOOD` | an [`Event::Restricted`](crate::Event::Restricted), and nothing else |
 //! | 500, -503 | sent again after 1 s doubling to 60 s, if the caller's deadline allows |
 //! | a broken connection, a bad checksum | the connection is closed; the call is sent again only if it was not sent yet or is said to be idempotent |
+//! | none: the client gives a call up by itself ([`TelegramError::Client`], [`TelegramError::File`]) | it is the caller's: the connection is sound |
 //! | no answer in time | the connection is in doubt: it is checked before anybody else gets it |
 //! | anything else | it is the caller's |
 //!
@@ -72,6 +73,7 @@ mod logins;
 mod manager;
 mod opening;
 mod pinned;
+mod proof;
 mod pulse;
 mod react;
 mod settings;

@@ -19,6 +19,11 @@
 //! again, it does not know where. After step 3 any question about the home is an error. So one
 //! runner is one connection to the home, and its key is the one it was given.
 //!
+//! # Who is logged in
+//! The client asks for `PeerId::self_user()` after it has sent a message to oneself, and panics without
+//! an answer. So the user of the session is filed before the first call, and is never forgotten. Who it
+//! is the record says, or else the server (`proof`).
+//!
 //! Our copy of the key is wiped when the session is dropped. The client makes copies of its own,
 //! which nobody wipes.
 
@@ -26,7 +31,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 
-use grammers_client::session::types::{DcOption, PeerId, PeerInfo, UpdateState, UpdatesState};
+use grammers_client::session::types::{
+    DcOption, PeerAuth, PeerId, PeerInfo, PeerRef, UpdateState, UpdatesState,
+};
 use grammers_client::session::{BoxFuture, Session};
 
 use crate::session::{AuthKey, DataCentres, SessionRecord};
@@ -64,7 +71,47 @@ struct Memory {
     /// The keys that the client made with foreign data centres. They are of this connection
     /// alone, so that no other can use them at the same time.
     foreign_keys: HashMap<i32, AuthKey>,
+    /// The user who is logged in, once known.
+    own: Option<PeerInfo>,
+    /// Everybody else.
     peers: HashMap<PeerId, PeerInfo>,
+}
+
+impl Memory {
+    fn peer(&self, peer: PeerId) -> Option<&PeerInfo> {
+        let is_meant = |own: &&PeerInfo| peer == PeerId::self_user() || peer == own.id();
+        self.own.as_ref().filter(is_meant).or_else(|| self.peers.get(&peer))
+    }
+
+    fn cache(&mut self, peer: PeerInfo) {
+        let id = peer.id();
+        match &mut self.own {
+            Some(own) if own.id() == id => {
+                own.extend_info(&peer);
+            }
+            own if matches!(peer, PeerInfo::User { is_self: Some(true), .. }) => *own = Some(peer),
+            _ => self.cache_other(id, peer),
+        }
+    }
+
+    fn cache_other(&mut self, id: PeerId, peer: PeerInfo) {
+        if let Some(known) = self.peers.get_mut(&id) {
+            known.extend_info(&peer);
+            return;
+        }
+        if self.peers.len() >= PEERS_MAX {
+            self.peers.clear();
+        }
+        self.peers.insert(id, peer);
+    }
+}
+
+/// Oneself, as the client knows a peer. `None` for a number that no user can have: that is how a
+/// record without a known user is written, and the client panics over any other.
+pub(super) fn own_peer(user_id: i64, is_bot: bool, auth: PeerAuth) -> Option<PeerInfo> {
+    PeerId::user(user_id)?;
+    let (auth, bot) = (Some(auth), Some(is_bot));
+    Some(PeerInfo::User { id: user_id, auth, bot, is_self: Some(true) })
 }
 
 impl PinnedSession {
@@ -73,6 +120,7 @@ impl PinnedSession {
             stage: Stage::Fresh,
             abroad: false,
             foreign_keys: HashMap::new(),
+            own: own_peer(record.user_id, record.is_bot, PeerAuth::default()),
             peers: HashMap::new(),
         };
         Self {
@@ -106,6 +154,16 @@ impl PinnedSession {
     /// It does something else again.
     pub(super) fn note_no_dial_abroad(&self) {
         self.memory().abroad = false;
+    }
+
+    /// Whether it is known who is logged in.
+    pub(super) fn knows_own(&self) -> bool {
+        self.memory().own.is_some()
+    }
+
+    /// The server says who is logged in.
+    pub(super) fn note_own(&self, own: PeerInfo) {
+        self.memory().cache(own);
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -198,20 +256,26 @@ impl Session for PinnedSession {
     }
 
     fn peer(&self, peer: PeerId) -> BoxFuture<'_, Result<Option<PeerInfo>, Self::Error>> {
-        let known = self.memory().peers.get(&peer).cloned();
+        let known = self.memory().peer(peer).cloned();
         Box::pin(std::future::ready(Ok(known)))
     }
 
-    fn cache_peer(&self, peer: PeerInfo) -> BoxFuture<'_, Result<(), Self::Error>> {
-        let peers = &mut self.memory().peers;
-        if let Some(known) = peers.get_mut(&peer.id()) {
-            known.extend_info(&peer);
-        } else {
-            if peers.len() >= PEERS_MAX {
-                peers.clear();
+    /// Oneself under the number that one has: the client makes of the answer whom a message went to.
+    fn peer_ref(&self, peer: PeerId) -> BoxFuture<'_, Result<Option<PeerRef>, Self::Error>> {
+        let is_own = peer == PeerId::self_user();
+        let known = match self.memory().peer(peer) {
+            Some(own) if is_own => {
+                Ok(Some(PeerRef { id: own.id(), auth: own.auth().unwrap_or_default() }))
             }
-            peers.insert(peer.id(), peer);
-        }
+            // The client takes it for granted that there is one, and panics otherwise.
+            None if is_own => Err(PinnedError::OwnUnknown),
+            other => Ok(other.and_then(PeerInfo::auth).map(|auth| PeerRef { id: peer, auth })),
+        };
+        Box::pin(std::future::ready(known))
+    }
+
+    fn cache_peer(&self, peer: PeerInfo) -> BoxFuture<'_, Result<(), Self::Error>> {
+        self.memory().cache(peer);
         Box::pin(std::future::ready(Ok(())))
     }
 
@@ -232,6 +296,11 @@ pub(super) enum PinnedError {
     Redial,
     #[error("the server does not know the authorization key, which must not be replaced")]
     KeyChanged,
+    #[error(
+        "neither the session's record nor the server has told whose it is: add its user_id, and see \
+         whether a message to oneself has gone out before it is sent again"
+    )]
+    OwnUnknown,
 }
 
 #[cfg(test)]

@@ -22,8 +22,12 @@ const STRIKES_MAX: u32 = 2;
 /// use telepool::telegram::{TelegramError, client, react};
 /// use telepool::Reaction;
 ///
-/// let error = client::InvocationError::Dropped("gone");
-/// assert_eq!(react(&TelegramError::from(error)), Reaction::Discard);
+/// // The client has lost its connection ..
+/// let lost = client::InvocationError::Dropped("SenderPoolRunner was dropped at send");
+/// assert_eq!(react(&TelegramError::from(lost)), Reaction::Discard);
+/// // .. and here it lacks something, over one that is sound.
+/// let lacks = client::InvocationError::Dropped("cannot invoke request without a peer ref");
+/// assert_eq!(react(&TelegramError::from(lacks)), Reaction::Keep);
 /// ```
 #[must_use]
 pub fn react(error: &TelegramError) -> Reaction {
@@ -60,6 +64,8 @@ pub fn react(error: &TelegramError) -> Reaction {
         | TelegramError::KeyResting { .. }
         | TelegramError::Claim(_)
         | TelegramError::Answer(_)
+        | TelegramError::Client(_)
+        | TelegramError::File(_)
         | TelegramError::Refused(_)
         | TelegramError::UnknownDataCentre => Reaction::Keep,
     }
@@ -146,7 +152,7 @@ pub fn kind(error: &TelegramError) -> ErrorKind {
         }
         TelegramError::Io(error) if error.kind() == io::ErrorKind::TimedOut => ErrorKind::Timeout,
         TelegramError::Io(_) | TelegramError::Dropped | TelegramError::NotSent => ErrorKind::Io,
-        TelegramError::Fenced(_) => ErrorKind::Io,
+        TelegramError::Fenced(_) | TelegramError::File(_) => ErrorKind::Io,
         TelegramError::Transport { code: 429 } => ErrorKind::Refused,
         TelegramError::Transport { code: 404 }
         | TelegramError::KeyUnknown { .. }
@@ -157,6 +163,7 @@ pub fn kind(error: &TelegramError) -> ErrorKind {
         | TelegramError::Protocol(_)
         | TelegramError::KeyExchange(_)
         | TelegramError::Answer(_)
+        | TelegramError::Client(_)
         | TelegramError::Refused(_)
         | TelegramError::UnknownDataCentre
         | TelegramError::KeyInUse

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #[cfg(feature = "cli")]
 mod chaos;
+mod client;
 mod disconnect;
 mod faults;
 mod invoke;

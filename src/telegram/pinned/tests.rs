@@ -159,3 +159,71 @@ fn a_home_of_either_family_is_dialled_by_its_own() {
     connect(&session).unwrap();
     assert_eq!(session.dc_option(FOREIGN), Ok(None));
 }
+
+fn stranger(id: i64) -> PeerInfo {
+    let auth = Some(PeerAuth::from_hash(id));
+    PeerInfo::User { id, auth, bot: Some(false), is_self: Some(false) }
+}
+
+fn own_ref(session: &PinnedSession) -> Result<Option<PeerRef>, PinnedError> {
+    now(session.peer_ref(PeerId::self_user()))
+}
+
+#[test]
+fn however_many_peers_come_few_are_remembered_and_oneself_always() {
+    let session = pinned();
+    let count = i64::try_from(2 * PEERS_MAX).unwrap();
+    for id in 2..count {
+        now(session.cache_peer(stranger(id))).unwrap();
+        assert!(session.memory().peers.len() <= PEERS_MAX, "after {id}");
+    }
+    let last = PeerId::user(count - 1).unwrap();
+    assert_eq!(now(session.peer(last)), Ok(Some(stranger(count - 1))), "the newest is known");
+    assert!(now(session.peer(PeerId::self_user())).unwrap().is_some());
+    // One that is known takes no room of its own.
+    let known = session.memory().peers.len();
+    now(session.cache_peer(stranger(count - 1))).unwrap();
+    assert_eq!(session.memory().peers.len(), known);
+}
+
+#[test]
+fn oneself_is_known_from_the_record_and_answered_by_number() {
+    let session = pinned();
+    let own = PeerId::user(1).unwrap();
+    let expected = own_peer(1, true, PeerAuth::default());
+    assert_eq!(now(session.peer(PeerId::self_user())), Ok(expected.clone()));
+    assert_eq!(now(session.peer(own)), Ok(expected));
+    let auth = PeerAuth::default();
+    assert_eq!(own_ref(&session), Ok(Some(PeerRef { id: own, auth })));
+    // What the server says of it is kept apart from the others.
+    let auth = PeerAuth::from_hash(7);
+    now(session.cache_peer(own_peer(1, true, auth).unwrap())).unwrap();
+    assert_eq!(own_ref(&session), Ok(Some(PeerRef { id: own, auth })));
+    assert!(session.memory().peers.is_empty());
+}
+
+#[test]
+fn without_a_number_oneself_is_learnt_and_until_then_an_error_and_no_panic() {
+    // 0 stands for an unknown one; nobody has the others.
+    for user_id in [0, -5, 1 << 40, i64::MAX] {
+        let mut record = record();
+        record.user_id = user_id;
+        let session = PinnedSession::new(&record, DataCentres::new());
+        assert!(!session.knows_own(), "{user_id}");
+        assert_eq!(now(session.peer(PeerId::self_user())), Ok(None));
+        assert_eq!(own_ref(&session), Err(PinnedError::OwnUnknown));
+        now(session.cache_peer(stranger(9))).unwrap();
+        assert!(!session.knows_own());
+        now(session.cache_peer(own_peer(8, false, PeerAuth::from_hash(3)).unwrap())).unwrap();
+        let (id, auth) = (PeerId::user(8).unwrap(), PeerAuth::from_hash(3));
+        assert_eq!(own_ref(&session), Ok(Some(PeerRef { id, auth })));
+    }
+}
+
+#[test]
+fn a_number_of_the_record_that_is_another_users_gives_way_to_the_servers() {
+    let session = pinned();
+    now(session.cache_peer(own_peer(8, true, PeerAuth::from_hash(3)).unwrap())).unwrap();
+    assert_eq!(own_ref(&session).unwrap().unwrap().id, PeerId::user(8).unwrap());
+    assert_eq!(now(session.peer(PeerId::user(1).unwrap())), Ok(None));
+}

@@ -111,7 +111,8 @@ fn every_failure_of_a_connection_has_its_reaction() {
             Reaction::Keep,
             ErrorKind::Protocol,
         ),
-        (InvocationError::Dropped("gone"), Reaction::Discard, ErrorKind::Io),
+        (io(io::ErrorKind::NotFound), Reaction::Keep, ErrorKind::Io),
+        (io(io::ErrorKind::StorageFull), Reaction::Keep, ErrorKind::Io),
         (InvocationError::InvalidDc, Reaction::Keep, ErrorKind::Protocol),
         (InvocationError::Session("other".into()), Reaction::Discard, ErrorKind::Io),
     ] {
@@ -156,4 +157,41 @@ fn what_we_say_ourselves_has_its_reaction() {
     ] {
         assert_eq!((react(&error), kind(&error)), (reaction, class), "{error}");
     }
+}
+
+/// Every word of grammers 0.11.0, by where it comes from.
+#[test]
+fn what_the_client_gives_up_by_itself_keeps_its_text_and_the_connection() {
+    for words in [
+        // sender_pool.rs, sender.rs and updates_receiver.rs of grammers-mtsender.
+        "SenderPoolRunner was dropped at send",
+        "SenderPoolRunner was dropped during receive",
+        "SenderPoolRunner was dropped during retry at send",
+        "SenderPooLRunner was dropped during retry during receive",
+        "response was non-retryable bad msg",
+        "updates channel was closed",
+    ] {
+        let error = TelegramError::from(InvocationError::Dropped(words));
+        assert!(matches!(error, TelegramError::Dropped), "{words}: {error}");
+        assert_eq!((react(&error), kind(&error)), (Reaction::Discard, ErrorKind::Io), "{words}");
+    }
+    for words in [
+        // update/callback_query.rs and message/message.rs of grammers-client.
+        "cannot invoke request without a peer ref",
+        // update/callback_query.rs.
+        "cannot load message from inline callback queries",
+        "cannot reply to inline callback query",
+        // client/messages.rs and client/chats.rs.
+        "could not obtain channel peer ref from message",
+        "response did not contain peer matching the input id",
+        "user ref did not actually belong to a user",
+    ] {
+        let error = TelegramError::from(InvocationError::Dropped(words));
+        assert!(error.to_string().ends_with(words), "{words}: {error}");
+        assert_eq!((react(&error), kind(&error)), (Reaction::Keep, ErrorKind::Protocol), "{words}");
+    }
+    let unknown = crate::telegram::pinned::PinnedError::OwnUnknown;
+    let error = TelegramError::from(InvocationError::Session(Box::new(unknown)));
+    assert!(error.to_string().contains("add its user_id"), "{error}");
+    assert_eq!(react(&error), Reaction::Keep);
 }

@@ -1,0 +1,143 @@
+//! The first calls of a connection: the proof of its login, and whose it is.
+//!
+//! Owns the order of these calls and the memory of users that no record names. Never judges a
+//! connection: the proof's error goes to whoever opens it.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use grammers_client::sender::SenderPoolHandle;
+use grammers_client::session::types::{PeerAuth, PeerInfo};
+use grammers_client::tl::{Identifiable as _, Serializable as _, enums, functions};
+use tracing::Instrument as _;
+
+use super::TelegramError;
+use super::connection::send;
+use super::opening::Opened;
+use super::pinned::{PinnedSession, own_peer};
+use crate::session::{KeyId, SessionRecord};
+use crate::sync::Mutex;
+
+/// How long the server keeps its end open after it last heard of ours, in seconds: as long as the
+/// client's own pings ask for, which set the timer anew each minute.
+const DISCONNECT_DELAY: i32 = 75;
+
+/// The first calls of a connection, which make the client dial and introduce itself: one that sets the
+/// timer by which the server closes its end when ours is gone without a word, and the proof of the
+/// login, in one packet.
+///
+/// A ping or the introduction proves nothing: a key that is not logged in may do both.
+/// `updates.getState` is the cheapest method that only a logged-in session may call (no
+/// arguments, five numbers in answer, for users and bots alike), and it also makes the server
+/// send updates to this connection.
+///
+/// If nobody has told whose the session is, it is asked in the same packet: the client must know before
+/// the first call of the application.
+pub(super) fn prove_login(
+    handle: SenderPoolHandle,
+    record: &SessionRecord,
+    user: Option<Unknown>,
+    limit: Duration,
+) -> impl Future<Output = Opened> + Send + use<> {
+    let (account, slot, dc) = (record.account, record.slot, record.dc);
+    let span = tracing::debug_span!("call", %account, slot, method = "updates.getState");
+    let proof = async move {
+        let timer =
+            functions::PingDelayDisconnect { ping_id: 0, disconnect_delay: DISCONNECT_DELAY };
+        let timer = timer.to_bytes();
+        let request = functions::updates::GetState {}.to_bytes();
+        let set = async {
+            match send::<functions::PingDelayDisconnect>(&handle, dc, timer, limit).await {
+                // What the dial comes to is told to the first call.
+                Err(error) if !is_of_the_ping(&error) => error,
+                // That the proof has an answer shows that this one came as well.
+                _ => std::future::pending().await,
+            }
+        };
+        let asked = async {
+            let state = send::<functions::updates::GetState>(&handle, dc, request, limit);
+            match user {
+                None => state.await,
+                Some(user) => tokio::join!(state, user.ask(&handle, dc, limit)).0,
+            }
+        };
+        let state = tokio::select! {
+            // In this order, and before anything else is sent.
+            biased;
+            error = set => Err(error),
+            state = asked => state,
+        };
+        match state {
+            Ok(_state) => Ok(()),
+            // Only a session that is logged in has a limit to exceed; dialling again would not help.
+            Err(TelegramError::Rpc { code: 420, method: Some(method), .. })
+                if method == functions::updates::GetState::CONSTRUCTOR_ID =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    };
+    proof.instrument(span)
+}
+
+/// Whether the server refuses the ping itself, which says nothing of the connection.
+fn is_of_the_ping(error: &TelegramError) -> bool {
+    match error {
+        TelegramError::Rpc { method, .. } => {
+            *method == Some(functions::PingDelayDisconnect::CONSTRUCTOR_ID)
+        }
+        error => matches!(error, TelegramError::Answer(_)),
+    }
+}
+
+/// Who is logged in with each key whose record does not say so, as far as the server was asked.
+#[derive(Debug, Default)]
+pub(super) struct Users(Mutex<HashMap<KeyId, PeerInfo>>);
+
+impl Users {
+    /// Files the user of a session with it. `Some`: nobody knows, and the server is to be asked.
+    pub(super) fn recall(
+        self: &Arc<Self>,
+        key: KeyId,
+        session: &Arc<PinnedSession>,
+    ) -> Option<Unknown> {
+        if session.knows_own() {
+            return None;
+        }
+        if let Some(user) = self.0.lock().get(&key) {
+            session.note_own(user.clone());
+            return None;
+        }
+        Some(Unknown { users: Arc::clone(self), key, session: Arc::clone(session) })
+    }
+}
+
+/// A session that has not said whose it is.
+pub(super) struct Unknown {
+    users: Arc<Users>,
+    key: KeyId,
+    session: Arc<PinnedSession>,
+}
+
+impl Unknown {
+    /// Asks the server. Without an answer it stays unknown, until the next connection.
+    async fn ask(self, handle: &SenderPoolHandle, dc: i32, limit: Duration) {
+        let query = functions::users::GetUsers { id: vec![enums::InputUser::UserSelf] };
+        let query = functions::InvokeWithoutUpdates { query }.to_bytes();
+        let users = send::<functions::users::GetUsers>(handle, dc, query, limit).await;
+        let Some(user) = users.ok().and_then(|users| users.into_iter().find_map(own)) else {
+            return;
+        };
+        self.session.note_own(user.clone());
+        self.users.0.lock().insert(self.key, user);
+    }
+}
+
+fn own(user: enums::User) -> Option<PeerInfo> {
+    let enums::User::User(user) = user else { return None };
+    let auth = user.access_hash.map_or_else(PeerAuth::default, PeerAuth::from_hash);
+    own_peer(user.id, user.bot, auth).filter(|_| user.is_self)
+}
