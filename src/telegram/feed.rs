@@ -4,14 +4,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use arc_swap::ArcSwapOption;
 use grammers_client::session::updates::UpdatesLike;
 use tokio::sync::mpsc;
 
 use crate::account::AccountId;
-use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::caught::harmless;
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 
 /// An update and the session that it came by.
 #[derive(Debug)]
@@ -24,9 +27,78 @@ pub struct AccountUpdate {
     pub update: UpdatesLike,
 }
 
+/// The updates of every connection, on their way to whoever reads them: see
+/// [`GrammersManager::subscribe`](super::GrammersManager::subscribe).
+///
+/// Dropping it ends the subscription. If it is dropped by a panic, of whoever reads it, that is told in
+/// the log, and what comes until somebody subscribes again counts as dropped
+/// (`telepool_updates_dropped_total`, [`updates_missed`](super::GrammersManager::updates_missed)).
+#[derive(Debug)]
+pub struct AccountUpdates {
+    receiver: mpsc::Receiver<AccountUpdate>,
+    panicked: Arc<AtomicBool>,
+    /// Whose update was the last to be taken.
+    last: Option<(AccountId, u16)>,
+}
+
+impl AccountUpdates {
+    /// The next update, or `None` once another subscription has taken the place of this one, or the
+    /// manager is gone. Dropping the future loses no update.
+    pub async fn recv(&mut self) -> Option<AccountUpdate> {
+        poll_fn(|context| self.poll_recv(context)).await
+    }
+
+    /// The same as a poll, for streams.
+    pub fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<AccountUpdate>> {
+        let update = self.receiver.poll_recv(context);
+        if let Poll::Ready(Some(update)) = &update {
+            self.last = Some((update.account, update.slot));
+        }
+        update
+    }
+
+    /// An update that is there already.
+    ///
+    /// # Errors
+    /// There is none, or there will be no more.
+    pub fn try_recv(&mut self) -> Result<AccountUpdate, mpsc::error::TryRecvError> {
+        let update = self.receiver.try_recv()?;
+        self.last = Some((update.account, update.slot));
+        Ok(update)
+    }
+}
+
+impl Drop for AccountUpdates {
+    fn drop(&mut self) {
+        // One that another has replaced would have had no more anyway.
+        if !std::thread::panicking() || self.receiver.is_closed() {
+            return;
+        }
+        // Before the queue closes, and so before anybody finds it closed.
+        self.panicked.store(true, Ordering::Relaxed);
+        let last = self.last.map(|(account, slot)| format!("{account} slot {slot}"));
+        let last = last.as_deref().unwrap_or("none");
+        // A second panic, of whoever listens to the log, would end the process.
+        harmless(|| {
+            tracing::error!(
+                last,
+                "whoever reads the updates has panicked: they are dropped until somebody subscribes \
+                 again"
+            );
+        });
+    }
+}
+
+#[derive(Debug)]
+struct Subscriber {
+    sender: mpsc::Sender<AccountUpdate>,
+    /// Whoever read them is gone by a panic, and may be missed.
+    panicked: Arc<AtomicBool>,
+}
+
 #[derive(Default)]
 pub(super) struct Feed {
-    subscriber: ArcSwapOption<mpsc::Sender<AccountUpdate>>,
+    subscriber: ArcSwapOption<Subscriber>,
     /// Subscriptions so far.
     subscriptions: AtomicU64,
     /// By group.
@@ -34,17 +106,19 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    pub(super) fn subscribe(&self, capacity: usize) -> mpsc::Receiver<AccountUpdate> {
+    pub(super) fn subscribe(&self, capacity: usize) -> AccountUpdates {
         let (sender, receiver) = mpsc::channel(capacity.max(1));
-        self.subscriber.store(Some(sender.into()));
+        let panicked = Arc::<AtomicBool>::default();
+        let subscriber = Subscriber { sender, panicked: Arc::clone(&panicked) };
+        self.subscriber.store(Some(subscriber.into()));
         // After the subscriber can be seen. Release, so that it is seen by whoever reads the number.
         self.subscriptions.fetch_add(1, Ordering::Release);
-        receiver
+        AccountUpdates { receiver, panicked, last: None }
     }
 
-    /// Whether somebody reads the updates.
+    /// Whether somebody reads the updates, or would if it had not panicked.
     pub(super) fn has_subscriber(&self) -> bool {
-        self.subscriber.load().as_ref().is_some_and(|sender| !sender.is_closed())
+        self.subscriber.load().as_ref().is_some_and(|it| !it.sender.is_closed() || it.panicked())
     }
 
     /// How often somebody has subscribed.
@@ -64,10 +138,23 @@ impl Feed {
     /// Hands an update to the subscriber, if there is one and it has room.
     pub(super) fn deliver(&self, update: AccountUpdate, group: &Arc<str>) {
         let subscriber = self.subscriber.load();
-        let Some(sender) = &*subscriber else { return };
-        if let Err(mpsc::error::TrySendError::Full(_)) = sender.try_send(update) {
+        let Some(subscriber) = &*subscriber else { return };
+        let is_dropped = match subscriber.sender.try_send(update) {
+            Ok(()) => false,
+            Err(mpsc::error::TrySendError::Full(_)) => true,
+            // One that was given up on purpose misses nothing.
+            Err(mpsc::error::TrySendError::Closed(_)) => subscriber.panicked(),
+        };
+        if is_dropped {
             *self.dropped.lock().entry(Arc::clone(group)).or_default() += 1;
         }
+    }
+}
+
+impl Subscriber {
+    /// Relaxed: it was written before the queue was closed, which is seen first.
+    fn panicked(&self) -> bool {
+        self.panicked.load(Ordering::Relaxed)
     }
 }
 
@@ -78,32 +165,4 @@ impl fmt::Debug for Feed {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn update() -> AccountUpdate {
-        let account = AccountId::bot(1).unwrap();
-        AccountUpdate { account, slot: 0, update: UpdatesLike::MalformedUpdates }
-    }
-
-    #[test]
-    fn what_a_full_subscriber_misses_is_counted() {
-        let (feed, north) = (Feed::default(), Arc::from("north"));
-        feed.deliver(update(), &north);
-        assert_eq!(feed.dropped(), 0, "nobody asked for it");
-        assert!(!feed.has_subscriber());
-        let mut receiver = feed.subscribe(2);
-        for _ in 0..5 {
-            feed.deliver(update(), &north);
-        }
-        feed.deliver(update(), &Arc::from("south"));
-        let by_group = [(Arc::clone(&north), 3), (Arc::from("south"), 1)];
-        assert_eq!((feed.dropped(), feed.dropped_by_group()), (4, by_group.to_vec()));
-        assert!(receiver.try_recv().is_ok());
-        assert!(feed.has_subscriber());
-        drop(receiver);
-        assert!(!feed.has_subscriber());
-        feed.deliver(update(), &north);
-        assert_eq!(feed.dropped(), 4, "nobody listens any more");
-    }
-}
+mod tests;

@@ -11,10 +11,10 @@ use std::time::Duration;
 use grammers_client::client::ClientConfiguration;
 use grammers_client::{Client, SenderPool};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::custody::{self, KeyToken};
-use super::feed::{AccountUpdate, Feed};
+use super::feed::{AccountUpdates, Feed};
 use super::health::Health;
 use super::logins::Logins;
 use super::opening::{Opened, Opening};
@@ -135,7 +135,7 @@ impl<S: SessionSource> GrammersManager<S> {
     /// Subscribe before the first connection opens. One that was opened while nobody read updates
     /// brings none, and saves 170 to 340 kB of memory by it: it is replaced when it is next used.
     #[must_use]
-    pub fn subscribe(&self, capacity: usize) -> mpsc::Receiver<AccountUpdate> {
+    pub fn subscribe(&self, capacity: usize) -> AccountUpdates {
         self.feed.subscribe(capacity)
     }
 
@@ -143,7 +143,7 @@ impl<S: SessionSource> GrammersManager<S> {
         self.settings.call_timeout
     }
 
-    /// How many updates were dropped because the subscriber was slow.
+    /// How many updates were dropped because the subscriber was slow, or has panicked.
     #[must_use]
     pub fn updates_missed(&self) -> u64 {
         self.feed.dropped()

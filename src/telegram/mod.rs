@@ -83,7 +83,7 @@ mod warden;
 
 pub use connection::TelegramConnection;
 pub use error::{Refusal, TelegramError};
-pub use feed::AccountUpdate;
+pub use feed::{AccountUpdate, AccountUpdates};
 pub use invoke::InvokeError;
 pub use latches::{LatchFile, LatchFileError, Latched, lift_latches, read_latches};
 pub use manager::GrammersManager;

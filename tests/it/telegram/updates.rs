@@ -21,6 +21,27 @@ async fn updates_reach_the_subscriber_and_the_missed_ones_are_counted() {
 }
 
 #[tokio::test]
+async fn after_a_panic_of_whoever_reads_updates_they_count_as_missed_until_another_comes() {
+    let bench = bench(1);
+    let mut updates = bench.manager.subscribe(3);
+    let connection = bench.connect().await.unwrap();
+    bench.server.decide::<GetNearestDc>(Fate::Update);
+    let reads = tokio::spawn(async move {
+        panic!("over {:?}", updates.recv().await.unwrap().account);
+    });
+    connection.invoke(&GetNearestDc {}).await.unwrap();
+    let ended: Result<(), _> = reads.await;
+    assert!(ended.unwrap_err().is_panic());
+    connection.invoke(&GetNearestDc {}).await.unwrap();
+    until(|| bench.manager.updates_missed() > 0).await;
+    // The connection goes on bringing them, so that the next reader misses no more.
+    let mut updates = bench.manager.subscribe(3);
+    connection.invoke(&GetNearestDc {}).await.unwrap();
+    assert_eq!(updates.recv().await.unwrap().account, account());
+    assert!(!bench.manager.is_broken(&connection));
+}
+
+#[tokio::test]
 async fn updates_that_nobody_reads_harm_nothing() {
     let bench = bench(1);
     let connection = bench.connect().await.unwrap();

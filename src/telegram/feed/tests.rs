@@ -1,0 +1,118 @@
+//! What is handed on, what is counted, and what is told of.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata};
+
+use super::*;
+
+fn update() -> AccountUpdate {
+    let account = AccountId::bot(1).unwrap();
+    AccountUpdate { account, slot: 0, update: UpdatesLike::MalformedUpdates }
+}
+
+#[test]
+fn what_a_full_subscriber_misses_is_counted() {
+    let (feed, north) = (Feed::default(), Arc::from("north"));
+    feed.deliver(update(), &north);
+    assert_eq!(feed.dropped(), 0, "nobody asked for it");
+    assert!(!feed.has_subscriber());
+    let mut receiver = feed.subscribe(2);
+    for _ in 0..5 {
+        feed.deliver(update(), &north);
+    }
+    feed.deliver(update(), &Arc::from("south"));
+    let by_group = [(Arc::clone(&north), 3), (Arc::from("south"), 1)];
+    assert_eq!((feed.dropped(), feed.dropped_by_group()), (4, by_group.to_vec()));
+    assert!(receiver.try_recv().is_ok());
+    assert!(feed.has_subscriber());
+    drop(receiver);
+    assert!(!feed.has_subscriber());
+    feed.deliver(update(), &north);
+    assert_eq!(feed.dropped(), 4, "nobody listens any more");
+}
+
+/// Keeps what is told at the level of errors.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<String>>);
+
+impl tracing::Subscriber for Log {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::ERROR
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut Words(&mut self.0.lock()));
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+struct Words<'a>(&'a mut String);
+
+impl Visit for Words<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        use fmt::Write as _;
+        writeln!(self.0, "{field}={value:?}").unwrap();
+    }
+}
+
+/// What is told while whoever reads these panics over the first.
+fn told_of_a_panic(mut updates: AccountUpdates) -> String {
+    let log = Log::default();
+    tracing::subscriber::with_default(log.clone(), || {
+        // Another test may have come by here before there was anybody to listen.
+        tracing::callsite::rebuild_interest_cache();
+        let reads = AssertUnwindSafe(move || {
+            updates.try_recv().ok();
+            panic!("as it was told");
+        });
+        let ended: Result<(), _> = catch_unwind(reads);
+        ended.unwrap_err();
+    });
+    log.0.lock().clone()
+}
+
+#[test]
+fn a_panic_of_whoever_reads_is_told_and_what_comes_after_it_counts_as_dropped() {
+    let (feed, shop) = (Feed::default(), Arc::from("shop"));
+    let updates = feed.subscribe(2);
+    let account = AccountId::phone(442_079_460_958).unwrap();
+    feed.deliver(AccountUpdate { account, slot: 1, update: UpdatesLike::MalformedUpdates }, &shop);
+    let told = told_of_a_panic(updates);
+    assert!(told.contains("whoever reads the updates has panicked"), "{told}");
+    assert!(told.contains("+4420******58 slot 1") && !told.contains("442079460958"), "{told}");
+    assert!(feed.has_subscriber(), "it is missed");
+    feed.deliver(update(), &shop);
+    assert_eq!(feed.dropped(), 1);
+    // The next one is told apart from it.
+    let mut next = feed.subscribe(2);
+    feed.deliver(update(), &shop);
+    assert!(next.try_recv().is_ok());
+    assert_eq!(feed.dropped(), 1);
+}
+
+#[test]
+fn a_reader_that_was_replaced_or_given_up_is_missed_by_nobody() {
+    let (feed, shop) = (Feed::default(), Arc::from("shop"));
+    let before = feed.subscribe(2);
+    let now = feed.subscribe(2);
+    assert_eq!(told_of_a_panic(before), "");
+    assert!(feed.has_subscriber());
+    drop(now);
+    assert!(!feed.has_subscriber());
+    feed.deliver(update(), &shop);
+    assert_eq!(feed.dropped(), 0);
+}
