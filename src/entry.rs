@@ -331,11 +331,28 @@ impl<M: Manager> Entry<M> {
         let id = connection.id;
         shared.events.emit(|| Event::ConnectionClosed { account, id, reason, uses });
         let orders = self.pool.vacate(connection, now, shared.share());
+        self.tell_unheard(connection, reason);
         self.schedule_look();
         self.counters().keep_uses(connection.uses(), connection.shared_uses());
         shared.budget.put_back(now);
         shared.occupancy.vacate();
         orders
+    }
+
+    /// If somebody reads what comes unasked, and this was the account's last connection, that is missed
+    /// from now on. Not told where the end is meant: of an account that was removed, or of the pool.
+    fn tell_unheard(&self, connection: &Connection<M::Connection>, reason: CloseReason) {
+        let Some(live) = connection.live() else { return };
+        if reason == CloseReason::Shutdown || self.pool.is_open() {
+            return;
+        }
+        let ask = || self.shared.manager.is_listened_to(&live.connection);
+        if asked("is_listened_to", ask).unwrap_or(false) {
+            let account = self.pool.account();
+            self.counters().updates_interrupted.fetch_add(1, Ordering::Relaxed);
+            tracing::info!(%account, reason = reason.label(), "updates are lost until the next dial");
+            self.shared.events.emit(|| Event::UpdatesInterrupted { account, reason });
+        }
     }
 
     /// Learns from an error of a connect, a check or a call. Answers whether the connection,

@@ -53,6 +53,14 @@ pub enum Event {
         /// How many leases it had served.
         uses: u64,
     },
+    /// The account has no connection left, and somebody reads its updates: those that come before its
+    /// next connection are lost. Acquire it to have one dialled.
+    UpdatesInterrupted {
+        /// Whose.
+        account: AccountId,
+        /// Why its last connection was closed.
+        reason: CloseReason,
+    },
     /// A connection could not be opened.
     DialFailed {
         /// Whose.

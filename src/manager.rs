@@ -131,6 +131,13 @@ pub trait Manager: Send + Sync + 'static {
         None
     }
 
+    /// Whether somebody reads what a connection brings unasked (updates), so that something is missed while
+    /// its account has no connection. Asked when it has been closed; it must be quick.
+    fn is_listened_to(&self, connection: &Self::Connection) -> bool {
+        let _ = connection;
+        false
+    }
+
     /// How many updates of each group were dropped so far because nobody took them in time, for
     /// the counters.
     fn updates_dropped(&self) -> Vec<(Arc<str>, u64)> {

@@ -131,6 +131,8 @@ pub(crate) struct GroupCounters {
     pub(crate) lease_leaks: AtomicU64,
     pub(crate) flood_waits: AtomicU64,
     pub(crate) flood_wait_ms: AtomicU64,
+    /// Times that an account whose updates are read was left without a connection.
+    pub(crate) updates_interrupted: AtomicU64,
     pub(crate) accounts_opened: AtomicU64,
     pub(crate) accounts_closed: Family<3>,
     /// The accounts that the pool knows, by how many sessions they have.

@@ -95,6 +95,14 @@ impl<C, E> AccountPool<C, E> {
         self.front.occupied() != 0
     }
 
+    /// Whether some connection of the account stands.
+    pub(crate) fn is_open(&self) -> bool {
+        self.connections().any(|it| {
+            let state = it.word.snapshot().state();
+            matches!(state, ConnectionState::Active | ConnectionState::Idle)
+        })
+    }
+
     /// Adds this account's numbers to a sum.
     pub(crate) fn add_to(&self, totals: &mut Totals) {
         let Some(body) = self.body.get() else { return };

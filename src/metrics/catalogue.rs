@@ -114,6 +114,11 @@ pub(super) const BREAKER_OPEN: Metric = gauge(
 );
 pub(super) const UPDATES_DROPPED: Metric =
     counter("telepool_updates_dropped_total", "Updates that nobody took in time.");
+pub(super) const UPDATES_INTERRUPTED: Metric = counter(
+    "telepool_updates_interrupted_total",
+    "Times that an account whose updates are read was left without a connection: what comes before its \
+     next one is lost.",
+);
 pub(super) const ACCOUNT_POOLS_OPENED: Metric =
     counter("telepool_account_pools_opened_total", "Accounts that the pool met.");
 pub(super) const ACCOUNT_POOLS_CLOSED: Metric = counter(
@@ -181,6 +186,7 @@ const ALL: &[Metric] = &[
     QUARANTINES,
     BREAKER_OPEN,
     UPDATES_DROPPED,
+    UPDATES_INTERRUPTED,
     ACCOUNT_POOLS_OPENED,
     ACCOUNT_POOLS_CLOSED,
     REAPER_RUNS,

@@ -102,6 +102,7 @@ pub(super) struct GroupHandles {
     flood_wait_seconds: Counter,
     quarantines: [Counter; QuarantineReason::ALL.len()],
     updates_dropped: Counter,
+    updates_interrupted: Counter,
     accounts_opened: Counter,
     accounts_closed: [Counter; 3],
 }
@@ -154,6 +155,7 @@ impl GroupHandles {
             flood_wait_seconds: it.counter(catalogue::FLOOD_WAIT_SECONDS, &[]),
             quarantines: it.counters(catalogue::QUARANTINES, "reason", reasons),
             updates_dropped: it.counter(catalogue::UPDATES_DROPPED, &[]),
+            updates_interrupted: it.counter(catalogue::UPDATES_INTERRUPTED, &[]),
             accounts_opened: it.counter(catalogue::ACCOUNT_POOLS_OPENED, &[]),
             accounts_closed: it.counters(
                 catalogue::ACCOUNT_POOLS_CLOSED,
@@ -193,6 +195,7 @@ impl GroupHandles {
         self.flood_wait_seconds.absolute(counters.flood_wait_ms.load(Ordering::Relaxed) / 1000);
         copy_family(&self.quarantines, &counters.quarantines);
         self.updates_dropped.absolute(sums.updates_dropped);
+        copy(&self.updates_interrupted, &counters.updates_interrupted);
         copy(&self.accounts_opened, &counters.accounts_opened);
         copy_family(&self.accounts_closed, &counters.accounts_closed);
         self.timings.set(counters.timings());

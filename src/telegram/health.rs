@@ -93,6 +93,11 @@ impl Health {
         self.deaf.store(subscriptions + 1, Ordering::Relaxed);
     }
 
+    /// Whether the connection brings updates.
+    pub(super) fn hears(&self) -> bool {
+        self.deaf.load(Ordering::Relaxed) == 0
+    }
+
     /// Whether the connection brings no updates, and somebody has come to want them.
     pub(super) fn is_missed(&self, subscriptions: impl FnOnce() -> u64) -> bool {
         let deaf = self.deaf.load(Ordering::Relaxed);
@@ -178,9 +183,9 @@ mod tests {
     #[test]
     fn a_deaf_one_is_missed_from_the_next_subscription_on() {
         let health = Health::default();
-        assert!(!health.is_missed(|| 9), "it hears");
+        assert!(health.hears() && !health.is_missed(|| 9));
         health.mark_deaf(3);
         assert!(!health.is_missed(|| 3) && health.is_missed(|| 4));
-        assert!(!health.is_broken(), "and it still works");
+        assert!(!health.hears() && !health.is_broken(), "and it still works");
     }
 }

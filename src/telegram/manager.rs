@@ -134,6 +134,14 @@ impl<S: SessionSource> GrammersManager<S> {
     ///
     /// Subscribe before the first connection opens. One that was opened while nobody read updates
     /// brings none, and saves 170 to 340 kB of memory by it: it is replaced when it is next used.
+    ///
+    /// # What is lost
+    /// An account brings updates only while it has a connection, and nobody dials for their sake. One that
+    /// is idle for `pool.max_idle_time`, grows old or breaks is closed, and the next is dialled when
+    /// somebody acquires. What comes meanwhile is lost, and is not fetched later. Each time that an account
+    /// is left without a connection is told ([`Event::UpdatesInterrupted`](crate::Event), and
+    /// `telepool_updates_interrupted_total`). An account that only listens must be acquired more often than
+    /// `pool.max_idle_time`, and once after each such event.
     #[must_use]
     pub fn subscribe(&self, capacity: usize) -> AccountUpdates {
         self.feed.subscribe(capacity)
@@ -340,6 +348,10 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
 
     fn members(&self, group: &str) -> Option<Arc<[AccountId]>> {
         self.source.members(group)
+    }
+
+    fn is_listened_to(&self, connection: &TelegramConnection) -> bool {
+        self.feed.has_subscriber() && connection.health.hears()
     }
 
     fn updates_dropped(&self) -> Vec<(Arc<str>, u64)> {

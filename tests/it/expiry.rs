@@ -1,8 +1,11 @@
 //! Idle and age expiry, collection, and the deadlines of a close, on a paused clock.
 
+use std::pin::pin;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use telepool::{AcquireError, CloseReason, Event};
+use telepool::{AccountId, AcquireError, CloseReason, Event, EventStream};
 
 use crate::scripted::{Play, Scripted, account};
 
@@ -24,6 +27,56 @@ async fn an_idle_connection_is_closed_within_one_tick_and_its_account_collected(
     let stats = pool.stats();
     assert_eq!((stats.accounts, stats.reaper_scheduled), (0, 0));
     assert_eq!((stats.total_connections_created, stats.acquires), (1, 1), "totals stay");
+}
+
+/// What a future comes to without waiting.
+fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
+    }
+}
+
+/// Whose updates are lost from now on, and why.
+fn interruptions(events: &mut EventStream) -> Vec<(AccountId, CloseReason)> {
+    std::iter::from_fn(|| at_once(events.next()).flatten())
+        .filter_map(|event| match event {
+            Event::UpdatesInterrupted { account, reason } => Some((account, reason)),
+            _ => None,
+        })
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_listened_to_and_left_without_a_connection_is_told_once_for_each_time() {
+    let manager = Scripted::new(2, 1);
+    let pool = manager.pool(|_| ());
+    let mut events = pool.events();
+    // Nobody listens.
+    drop(pool.acquire(account(1)).await.unwrap());
+    tokio::time::sleep(seconds(361)).await;
+    assert_eq!(pool.stats().current_pool_size, 0);
+    assert_eq!(interruptions(&mut events), []);
+    manager.state.listened.store(true, Ordering::SeqCst);
+    // The second connection of an account still hears what the first would have heard.
+    let (first, second) = tokio::join!(pool.acquire(account(1)), pool.acquire(account(1)));
+    let (first, second) = (first.unwrap(), second.unwrap());
+    drop(first);
+    tokio::time::sleep(seconds(361)).await;
+    let stats = pool.stats();
+    assert_eq!((stats.current_pool_size, stats.current_active_connections), (0, 1));
+    assert_eq!(interruptions(&mut events), []);
+    second.discard();
+    tokio::time::sleep(seconds(1)).await;
+    assert_eq!(interruptions(&mut events), [(account(1), CloseReason::Requested)]);
+    // It is dialled again by whoever acquires, and idle again later.
+    drop(pool.acquire(account(1)).await.unwrap());
+    tokio::time::sleep(seconds(361)).await;
+    assert_eq!(interruptions(&mut events), [(account(1), CloseReason::Idle)]);
+    // The end of the pool is meant.
+    drop(pool.acquire(account(1)).await.unwrap());
+    pool.close().await;
+    assert_eq!(interruptions(&mut events), []);
 }
 
 #[tokio::test(start_paused = true)]

@@ -111,6 +111,7 @@ const EXPECTED: &[(&str, &[(&str, &str)])] = &[
     ("quarantines_total", &[("reason", QUARANTINES)]),
     ("dial_breaker_open", &[("egress", "direct proxy")]),
     ("updates_dropped_total", &[]),
+    ("updates_interrupted_total", &[]),
     ("account_pools_opened_total", &[]),
     ("account_pools_closed_total", &[("reason", "idle removed shutdown")]),
     ("reaper_runs_total", &[]),

@@ -60,6 +60,8 @@ pub(crate) struct State {
     pub(crate) outage: AtomicBool,
     /// Nothing has shown for long that any session is good.
     pub(crate) unshown: AtomicBool,
+    /// Somebody reads what connections bring.
+    pub(crate) listened: AtomicBool,
     pub(crate) tally: Mutex<Tally>,
     pub(crate) latches: Mutex<HashMap<(AccountId, u16), QuarantineReason>>,
     /// Of every group; `None` if no list of them is kept.
@@ -100,6 +102,7 @@ impl Scripted {
                 checks: AtomicU64::new(0),
                 outage: AtomicBool::new(false),
                 unshown: AtomicBool::new(false),
+                listened: AtomicBool::new(false),
                 tally: Mutex::new(Tally::default()),
                 latches: Mutex::new(HashMap::new()),
                 members: Mutex::new(None),
@@ -275,6 +278,10 @@ impl Manager for Scripted {
 
     fn needs_proof(&self, _wire: &Wire, _within: Duration) -> bool {
         self.state.unshown.load(Ordering::SeqCst)
+    }
+
+    fn is_listened_to(&self, _wire: &Wire) -> bool {
+        self.state.listened.load(Ordering::SeqCst)
     }
 
     async fn close(&self, wire: &Wire) {

@@ -1,5 +1,7 @@
 //! Who reads updates, and what a connection knows of its end with and without them.
 
+use telepool::{CloseReason, Event, Pool};
+
 use super::*;
 
 #[tokio::test]
@@ -112,4 +114,27 @@ async fn a_connection_learns_of_its_end_also_if_the_queue_of_its_updates_is_full
     bench.server.decide::<GetNearestDc>(Fate::LastWords);
     connection.client().invoke(&GetNearestDc {}).await.unwrap_err();
     until(|| bench.manager.is_broken(&connection)).await;
+}
+
+#[tokio::test]
+async fn a_bot_whose_connection_is_closed_loses_updates_and_the_loss_is_told() {
+    for is_read in [false, true] {
+        let Bench { manager, server, .. } = bench(1);
+        let updates = is_read.then(|| manager.subscribe(10));
+        let pool = Pool::builder(manager).build().unwrap();
+        let mut events = pool.events();
+        drop(pool.acquire(account()).await.unwrap());
+        pool.close_account(account()).await;
+        quiet(&server).await;
+        drop(pool);
+        let mut told = Vec::new();
+        while let Some(event) = events.next().await {
+            if let Event::UpdatesInterrupted { account, reason } = event {
+                told.push((account, reason));
+            }
+        }
+        let expected = [(account(), CloseReason::Requested)];
+        assert_eq!(told, &expected[..usize::from(is_read)]);
+        drop(updates);
+    }
 }
