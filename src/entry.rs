@@ -268,7 +268,7 @@ impl<M: Manager> Entry<M> {
             .into_iter()
             .map(|it| Errand::Close(Arc::clone(self), it))
             .chain(orders.drain.into_iter().map(|it| self.drain_errand(&it)))
-            .chain(orders.watch.map(|at| Errand::Watch(Arc::downgrade(self), at)))
+            .chain(orders.watch.map(|watch| Errand::Watch(Arc::downgrade(self), watch)))
             .chain(
                 orders
                     .look

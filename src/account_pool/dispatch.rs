@@ -5,8 +5,6 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
 use crate::account_pool::backoff::Backoff;
 use crate::account_pool::connection::{CloseReason, Connection, Purpose, Source};
 use crate::account_pool::duty::{DialOrder, Orders};
@@ -14,8 +12,9 @@ use crate::account_pool::line::Line;
 use crate::account_pool::room::Pressure;
 use crate::account_pool::sessions::bits_of;
 use crate::account_pool::waiters::Refusal;
+use crate::account_pool::watches::Watches;
 use crate::account_pool::{AccountPool, Body, CLOSED, SHRINK, UNREADY, WAIT};
-use crate::clock::{Instant, Tick};
+use crate::clock::Tick;
 use crate::health::{Health, Unready};
 use crate::state::{ConnectionState, Retired};
 use crate::sync::{Ordering, Permits, set_bits_before_load};
@@ -41,9 +40,7 @@ pub(crate) struct Core<C, E> {
     pub(super) retry_at: Tick,
     pub(super) backoff: Backoff,
     pub(super) last_dial_error: Option<String>,
-    /// When the pool was told to ask for expired waiters: the latest first, and none later than
-    /// the one before it, so that a deadline is told once however many earlier ones come and go.
-    pub(super) watches: SmallVec<[Instant; 1]>,
+    pub(super) watches: Watches,
     pub(super) health: Health,
     /// When the pool was told to look again, the end of time if it was not.
     pub(super) look_at: Tick,
@@ -68,7 +65,7 @@ impl<C, E> Core<C, E> {
             retry_at: 0,
             backoff: Backoff::default(),
             last_dial_error: None,
-            watches: SmallVec::new(),
+            watches: Watches::default(),
             health: Health::new(slots),
             look_at: Tick::MAX,
         }
@@ -90,25 +87,6 @@ impl<C, E> Core<C, E> {
 
     pub(super) fn refusal(&self, gate: u64) -> Option<Refusal<E>> {
         self.unready(gate).map(Refusal::from)
-    }
-
-    /// When the pool has to be told of a deadline that is earlier than all it knows of.
-    pub(super) fn watch_for(&mut self, deadline: Option<Instant>) -> Option<Instant> {
-        let deadline = deadline?;
-        if self.watches.last().is_some_and(|watch| *watch <= deadline) {
-            return None;
-        }
-        self.watches.push(deadline);
-        Some(deadline)
-    }
-
-    /// Forgets the times that have come. Answers whether there was one.
-    pub(super) fn end_watches(&mut self, now: Instant) -> bool {
-        let before = self.watches.len();
-        while self.watches.last().is_some_and(|watch| *watch <= now) {
-            self.watches.pop();
-        }
-        self.watches.len() < before
     }
 
     /// Has the dials under way looked at again, if anybody has left the line: fewer may be wanted.

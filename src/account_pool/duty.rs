@@ -8,7 +8,8 @@ use smallvec::SmallVec;
 
 use crate::account_pool::connection::{Connection, Purpose, Source};
 use crate::account_pool::waiters::Wakers;
-use crate::clock::{Instant, Tick};
+use crate::account_pool::watches::Watch;
+use crate::clock::Tick;
 
 /// What a try to lease came to.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ pub(crate) struct Orders<C> {
     /// Let go of these, without a lock.
     pub(crate) void: Void<C>,
     /// Ask for expired waiters at this time.
-    pub(crate) watch: Option<Instant>,
+    pub(crate) watch: Option<Watch>,
     /// Look again at this tick who can be served: a session may be dialled then.
     pub(crate) look: Option<Tick>,
     /// The lease that this step gave back was of a connection that takes no more leases. To be

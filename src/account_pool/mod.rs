@@ -57,6 +57,7 @@ mod room;
 mod sessions;
 mod standing;
 mod waiters;
+mod watches;
 
 #[cfg(all(any(test, fuzzing), not(pool_loom)))]
 mod machine;
@@ -85,6 +86,7 @@ pub(crate) use room::Pressure;
 use sessions::LaterSlots;
 use waiters::Left;
 pub(crate) use waiters::{Refusal, Waiter, Wakers};
+pub(crate) use watches::Watch;
 
 use crate::account::AccountId;
 use crate::clock::{Instant, Tick};
@@ -335,7 +337,7 @@ impl<C, E> AccountPool<C, E> {
             return Err(refusal);
         }
         core.line.join(standing, front);
-        let watch = core.watch_for(waiter.deadline());
+        let watch = core.watches.ask_for(waiter.deadline());
         // Whoever stood there before has looked at everything, and every release since finds the
         // gate marked: one more changes nothing, unless it may have something dialled.
         let is_one_more = gate & FLAGS == WAIT && !front && core.line.fresh() == 0;
@@ -375,7 +377,7 @@ impl<C, E> AccountPool<C, E> {
         let (mut orders, mut leases) = (Orders::none(), Vec::new());
         let Some(body) = self.body.get() else { return (orders, leases) };
         let mut core = body.core.lock();
-        if !core.end_watches(now) {
+        if !core.watches.end(now) {
             return (orders, leases);
         }
         let mut next = core.line.expire(now, &mut orders.wake);
@@ -388,10 +390,15 @@ impl<C, E> AccountPool<C, E> {
                 next = [next, handed].into_iter().flatten().min();
             });
         }
-        orders.watch = core.watch_for(next);
+        orders.watch = core.watches.ask_for(next);
         self.settle_wait(&core);
         core.stir(&mut orders);
         (orders, leases)
+    }
+
+    /// Whether anything would come of a watch that the pool was told.
+    pub(crate) fn is_watched(&self, watch: Watch) -> bool {
+        self.body.get().is_some_and(|body| body.core.lock().watches.is_told(watch))
     }
 
     /// Counts a lease that reached its borrower, and answers with the connection's count, or with that

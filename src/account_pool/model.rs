@@ -493,7 +493,7 @@ fn model_a_lease_that_is_handed_over_at_a_deadline_is_taken_back_or_watched() {
         let site = Location::caller();
         let waiter = Waiter::new(false, now, Some(now), site, None);
         let orders = engine.join_line(&waiter, false, NOW).unwrap().unwrap();
-        assert_eq!(orders.watch, Some(now));
+        assert_eq!(orders.watch.map(|watch| watch.at), Some(now));
         prepared(&engine);
         let releaser = {
             let engine = Arc::clone(&engine);

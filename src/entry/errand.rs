@@ -5,15 +5,16 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::account_pool::{CloseReason, Connection, DialOrder, Lost, Orders};
-use crate::caught::text_of;
+use crate::account_pool::{CloseReason, Connection, DialOrder, Lost, Orders, Watch};
+use crate::caught::{asked, text_of};
 use crate::clock::Instant;
 use crate::entry::Entry;
 use crate::error::DialError;
 use crate::manager::Manager;
 
 /// Work for the worker. The queue has no bound of its own: a connection has at most one errand
-/// of each kind in it, an account at most one watch and one look.
+/// of each kind in it, an account at most one look, and one
+/// watch for each time that its deadlines have come closer.
 pub(crate) enum Errand<M: Manager> {
     /// Open a connection.
     Dial(Arc<Entry<M>>, DialOrder),
@@ -25,7 +26,7 @@ pub(crate) enum Errand<M: Manager> {
     /// been closed in time must not live on for it.
     Drain(Weak<Entry<M>>, Weak<Connection<M::Connection>>),
     /// Ask an account for expired waiters.
-    Watch(Weak<Entry<M>>, Instant),
+    Watch(Weak<Entry<M>>, Watch),
     /// Look again who of an account can be served.
     Look(Weak<Entry<M>>, Instant),
     /// Dial a session that the server did not know, to see whether it does now.
@@ -35,13 +36,16 @@ pub(crate) enum Errand<M: Manager> {
 }
 
 impl<M: Manager> Errand<M> {
-    /// Whether that which it is about is still there.
+    /// Whether anything would come of it.
     pub(crate) fn is_alive(&self) -> bool {
         match self {
             Self::Dial(..) | Self::Check(..) | Self::Close(..) => true,
-            Self::Watch(entry, _) | Self::Look(entry, _) | Self::Probe(entry, ..) => {
-                entry.strong_count() > 0
-            }
+            // The entry may be let go of here, which is the manager's code.
+            Self::Watch(entry, watch) => asked("the end of a connection", || {
+                entry.upgrade().is_some_and(|entry| entry.pool.is_watched(*watch))
+            })
+            .unwrap_or(false),
+            Self::Look(entry, _) | Self::Probe(entry, ..) => entry.strong_count() > 0,
             Self::Drain(_, connection) | Self::Prove(_, connection, _) => {
                 connection.strong_count() > 0
             }

@@ -200,9 +200,8 @@ fn begin<M: Manager>(
             let at = now() + entry.shared.config().pool.drain_timeout;
             timers.push(at, errand);
         }
-        Errand::Watch(_, at) | Errand::Look(_, at) | Errand::Probe(_, _, at) => {
-            timers.push(at, errand);
-        }
+        Errand::Watch(_, watch) => timers.push(watch.at, errand),
+        Errand::Look(_, at) | Errand::Probe(_, _, at) => timers.push(at, errand),
     }
 }
 
@@ -268,5 +267,41 @@ async fn close<M: Manager>(closing: Closing<M>) {
         Ok(Some(())) => {}
         Ok(None) => tracing::warn!(id = %closing.connection.id, "the manager panicked in close"),
         Err(_) => tracing::warn!(id = %closing.connection.id, "a close took over {limit:?}"),
+    }
+}
+
+#[cfg(all(test, not(pool_loom)))]
+mod tests {
+    use std::panic::Location;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::account_pool::Waiter;
+    use crate::noop::NoopManager;
+    use crate::{AccountId, Pool};
+
+    /// A deadline that comes before all others is told at once, and may be far away when its acquire
+    /// leaves.
+    #[tokio::test(start_paused = true)]
+    async fn the_timers_of_acquires_that_have_left_are_few() {
+        let pool = Pool::builder(NoopManager::new(1)).build().unwrap();
+        let account = pool.account(AccountId::bot(1).unwrap()).unwrap();
+        let _held = account.acquire().await.unwrap();
+        let entry = account.entry();
+        let (began, mut timers) = (now(), Timers::new());
+        let mut told = 0;
+        for earlier in 0..20_000 {
+            // Before that of the acquire above, too.
+            let deadline = began + Duration::from_secs(9) - Duration::from_micros(earlier);
+            let waiter = Waiter::new(false, began, Some(deadline), Location::caller(), None);
+            let orders = entry.pool.join_line(&waiter, false, 0).unwrap();
+            if let Some(watch) = orders.and_then(|orders| orders.watch) {
+                timers.push(watch.at, Errand::Watch(Arc::downgrade(entry), watch));
+                told += 1;
+            }
+            assert!(entry.pool.leave_line(&waiter).is_none());
+        }
+        assert_eq!(told, 20_000);
+        assert!(timers.heap.len() <= SWEPT_AT_LEAST, "{}", timers.heap.len());
     }
 }

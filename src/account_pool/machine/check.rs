@@ -145,7 +145,10 @@ impl Machine {
         let has_lease = |it: &&Asker| it.given().is_some_and(|id| self.has_place(id));
         let given = self.answered.iter().filter(has_lease);
         for deadline in self.line.iter().chain(given).filter_map(|it| it.deadline) {
-            let watched = self.watches.iter().any(|watch| *watch <= deadline);
+            let watched = self
+                .watches
+                .iter()
+                .any(|watch| watch.at <= deadline && self.engine.is_watched(*watch));
             assert!(watched, "I24: nobody comes back to a waiter at its deadline");
         }
         let live = |it: &&Record| matches!(it.phase, Phase::Open | Phase::Retiring);

@@ -185,7 +185,7 @@ struct Machine {
     held: Vec<Link>,
     dials: Vec<Attempt>,
     drains: Vec<Link>,
-    watches: Vec<Instant>,
+    watches: Vec<Watch>,
     looks: Vec<(Tick, Weak<Connection<u32>>, ConnectionId)>,
     /// Whether threads meet at the account.
     meet: bool,

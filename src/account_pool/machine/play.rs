@@ -152,7 +152,7 @@ impl Machine {
             begun.is_some() || order.not_before <= now
         });
         let closes = places(self.records.len(), &|it| self.records[it].is_closing());
-        let watches = places(self.watches.len(), &|it| self.watches[it] <= instant);
+        let watches = places(self.watches.len(), &|it| self.watches[it].at <= instant);
         let looks = places(self.looks.len(), &|it| self.looks[it].0 <= now);
         let answers = places(self.answered.len(), &|_| true);
         let kinds = [dials, closes, watches, looks, answers];
