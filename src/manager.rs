@@ -88,6 +88,12 @@ pub trait Manager: Send + Sync + 'static {
         std::future::ready(())
     }
 
+    /// Whatever must be true before the process may end, once all connections are closed. The last thing
+    /// that [`Pool::close`](crate::Pool::close) waits for, within its time.
+    fn settle(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+
     /// What the pool must do about an error of a connect, a check or a call.
     fn react(&self, error: &Self::Error) -> Reaction {
         let _ = error;

@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::held::Shared;
-use super::{Claim, ClaimError, Claims, Epoch, Fence, Fenced, Ownership, place};
+use super::{Claim, ClaimError, Claims, Epoch, Fence, Fenced, Ownership, Settled, place};
 use crate::clock::now;
 use crate::session::KeyId;
 use crate::sync::Mutex;
@@ -163,6 +163,12 @@ impl Ownership for Alone {
         if let Some(shared) = self.shared.get() {
             shared.end(key, rest);
         }
+    }
+
+    fn settled(&self) -> Settled<'_> {
+        let Some(shared) = self.shared.get() else { return Box::pin(std::future::ready(())) };
+        let claimed: Vec<KeyId> = self.claimed.lock().iter().copied().collect();
+        Box::pin(async move { shared.until_settled(&claimed).await })
     }
 
     fn release(&self, keys: &[KeyId]) {

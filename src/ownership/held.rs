@@ -13,6 +13,8 @@ use std::sync::{Arc, LazyLock, Weak};
 use std::thread;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::beat::{self, Beat};
 use super::locks::{LockFile, Range};
 use super::process::{Moment, Other, Processes, Record, Verdict};
@@ -46,6 +48,8 @@ pub(super) struct Shared {
     held: Mutex<Held>,
     /// Told when nothing is open any more; its end ends the threads.
     wake: Sender<()>,
+    /// Told when something is closed, and when everything has been kept true.
+    changes: watch::Sender<()>,
 }
 
 struct Held {
@@ -111,7 +115,13 @@ impl Shared {
     ) -> io::Result<Arc<Self>> {
         let held = Mutex::new(Held::open(&folder, serves, timer)?);
         let (wake, woken) = channel();
-        let shared = Arc::new(Self { folder, beat: Beat::new(pause_max), held, wake });
+        let shared = Arc::new(Self {
+            folder,
+            beat: Beat::new(pause_max),
+            held,
+            wake,
+            changes: watch::Sender::default(),
+        });
         // The beat in a thread of its own: the disk may keep the other one waiting.
         let (weak, ended) = (Arc::downgrade(&shared), Arc::downgrade(&shared));
         let thread = |name: &str| thread::Builder::new().name(name.into());
@@ -198,6 +208,17 @@ impl Shared {
             // The thread is gone only after this is.
             self.wake.send(()).ok();
         }
+        self.changes.send_replace(());
+    }
+
+    /// Waits until none of these keys is open and that is noted. While others are open, it is noted with
+    /// them.
+    pub(super) async fn until_settled(&self, keys: &[KeyId]) {
+        // Before the first look, so that no change is missed.
+        let mut changes = self.changes.subscribe();
+        while !self.held.lock().has_settled(keys) {
+            changes.changed().await.expect("BUG: the sender is borrowed");
+        }
     }
 
     /// Whether it is noted that nothing is open.
@@ -225,6 +246,7 @@ fn keep_on(shared: &Weak<Shared>, woken: &Receiver<()>) {
         if shared.held.lock().keep() {
             shared.beat.cut_all();
         }
+        shared.changes.send_replace(());
     }
 }
 
@@ -369,6 +391,11 @@ impl Held {
         self.processes.note_only(keys.iter().copied())?;
         self.noted = keys;
         Ok(())
+    }
+
+    fn has_settled(&self, keys: &[KeyId]) -> bool {
+        let is_marked = self.record.open != Moment::default();
+        !(keys.iter().any(|key| self.open.contains_key(key)) || self.open.is_empty() && is_marked)
     }
 
     fn begin(&mut self, key: KeyId) -> io::Result<()> {

@@ -46,6 +46,9 @@ pub use crate::session::KeyId;
 /// One answer per key that was to be claimed, in the order of asking.
 pub type Claims<'a> = Pin<Box<dyn Future<Output = Vec<Result<Claim, ClaimError>>> + Send + 'a>>;
 
+/// Comes when it is noted that nothing is open.
+pub type Settled<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
 /// Which process may dial a key.
 ///
 /// The manager of a pool claims each key before it dials it for the first time, and gives all of
@@ -73,6 +76,12 @@ pub trait Ownership: fmt::Debug + Send + Sync + 'static {
     /// Every socket of the dial is closed here. With `rest` the other end may be open for so much
     /// longer.
     fn end(&self, key: KeyId, rest: Option<Duration>);
+
+    /// Waits until every socket of what is claimed is closed and that is noted, so that whoever claims it
+    /// after the end of the process need not wait. Asked last, before the process may end.
+    fn settled(&self) -> Settled<'_> {
+        Box::pin(std::future::ready(()))
+    }
 
     /// Gives keys back whose sockets are all closed.
     fn release(&self, keys: &[KeyId]);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::account::AccountId;
 use crate::account_pool::{CloseReason, ConnectionId};
-use crate::caught::asked;
+use crate::caught::{asked, caught};
 use crate::clock::now;
 use crate::config::{Config, ConfigError};
 use crate::entry::Entry;
@@ -68,7 +68,8 @@ pub struct CloseReport {
 impl<M: Manager> Pool<M> {
     /// Closes the pool: new acquires fail at once, waiting ones wake with `Closed`, idle
     /// connections are closed, and leased ones on their return or by force after
-    /// `drain_timeout`. Returns when all is closed, or after `drain_timeout` + `close_timeout`.
+    /// `drain_timeout`. Returns when all is closed and the manager has [settled](Manager::settle), so that
+    /// the process may end, or after `drain_timeout` + `close_timeout`.
     pub async fn close(&self) -> CloseReport {
         let shared = &self.inner.shared;
         shared.closing.send_replace(true);
@@ -83,6 +84,10 @@ impl<M: Manager> Pool<M> {
         }
         let empty = shared.occupancy.until(|| shared.occupancy.slots() == 0);
         by(&shared.runtime, deadline + MARGIN, empty).await;
+        let settled = caught(async { shared.manager.settle().await });
+        if let Some(None) = by(&shared.runtime, deadline + MARGIN, settled).await {
+            tracing::warn!("the manager panicked in settle");
+        }
         CloseReport { open, left: shared.occupancy.slots() }
     }
 

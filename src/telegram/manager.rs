@@ -314,6 +314,10 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
         connection.close().await;
     }
 
+    async fn settle(&self) {
+        self.ownership().settled().await;
+    }
+
     fn react(&self, error: &TelegramError) -> Reaction {
         react(error)
     }

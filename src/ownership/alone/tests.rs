@@ -2,6 +2,7 @@
 //! descriptions of their own.
 
 use std::path::Path;
+use std::task::{Context, Poll, Waker};
 
 use tempfile::TempDir;
 
@@ -103,6 +104,45 @@ fn an_orderly_end_leaves_nothing_behind() {
     assert!(files(folder.path()).is_empty());
     let next = process(folder.path(), "a.jsonl");
     assert_eq!(claim(&next, key(1)).unwrap(), Claim::default());
+}
+
+#[tokio::test]
+async fn whoever_waits_for_what_was_open_to_be_settled_may_end_at_once() {
+    let folder = folder();
+    let one = process(folder.path(), "a.jsonl");
+    let is_marked = || {
+        let said = std::fs::read(folder.path().join("process-0.json")).unwrap();
+        let said: serde_json::Value = serde_json::from_slice(&said).unwrap();
+        said["open"]["unix"] != 0
+    };
+    assert!(is_free(&one, key(1)));
+    one.settled().await;
+    one.begin(key(1)).unwrap();
+    one.begin(key(1)).unwrap();
+    one.end(key(1), None);
+    assert!(poll_once(&mut one.settled()).is_pending(), "one of two is open");
+    one.end(key(1), None);
+    one.settled().await;
+    assert!(!is_marked(), "what it has told is on the disk");
+    assert!(std::fs::read(folder.path().join("process-0.keys")).unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_another_pool_of_the_process_has_open_is_not_waited_for() {
+    let folder = folder();
+    let one = process(folder.path(), "a.jsonl");
+    let (options, shared) = (one.options.clone(), one.shared.clone());
+    let other = Alone { options, shared, claimed: Mutex::default() };
+    assert!(is_free(&one, key(1)) && is_free(&other, key(2)));
+    one.begin(key(1)).unwrap();
+    other.begin(key(2)).unwrap();
+    one.end(key(1), None);
+    one.settled().await;
+    assert!(poll_once(&mut other.settled()).is_pending());
+}
+
+fn poll_once(settled: &mut Settled<'_>) -> Poll<()> {
+    settled.as_mut().poll(&mut Context::from_waker(Waker::noop()))
 }
 
 #[test]
