@@ -415,6 +415,8 @@ async fn a_quarantine_that_was_told_is_there_after_every_kind_of_end() {
     };
     tokio::time::timeout(PATIENCE, written).await.expect("it is kept");
     let (line, handshakes) = (kept(), |farm: &Farm| farm.data_centre.stats().handshakes);
+    // The quarantine may come before the others are dialled, and one of them may serve before the other is.
+    farm.until("all are dialled", |stats| stats.handshakes >= 3).await;
     for signal in ["-KILL", "-TERM", "-STOP", "-INT", "-KILL"] {
         farm.until_served(10).await;
         running.signal(signal);
