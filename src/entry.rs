@@ -216,12 +216,14 @@ impl<M: Manager> Entry<M> {
     /// Has a leased connection checked, for as long as `check_timeout` allows and whoever waits for it.
     /// The lease goes with it.
     pub(crate) fn check(self: &Arc<Self>, connection: Arc<Connection<M::Connection>>) {
-        if !self.pool.begin_check(&connection) {
+        let shared = &self.shared;
+        let proved_since = shared.clock.coarse().saturating_sub(shared.hot.check_after_ms());
+        if !self.pool.begin_check(&connection, proved_since) {
             self.give_back(connection);
             return;
         }
         let errand = Errand::Check(Arc::clone(self), connection);
-        if let Err(SendError(errand)) = self.shared.errands.send(errand) {
+        if let Err(SendError(errand)) = shared.errands.send(errand) {
             self.carry_out(errand.end_without_worker());
         }
     }
@@ -232,7 +234,7 @@ impl<M: Manager> Entry<M> {
         connection: Arc<Connection<M::Connection>>,
         reason: CloseReason,
     ) {
-        let orders = self.pool.release_discarded(connection, reason);
+        let orders = self.pool.release_discarded(connection, reason, self.shared.clock.tick());
         self.carry_out(orders);
     }
 

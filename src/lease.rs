@@ -139,7 +139,7 @@ impl<M: Manager, H: Home<M>> Lease<M, H> {
         let entry = self.entry();
         let connection = self.connection();
         if let Some(reason) = entry.learn(error, connection.slot, Some(connection)) {
-            let orders = entry.pool.retire(connection, reason);
+            let orders = entry.pool.retire(connection, reason, entry.shared.clock.tick());
             entry.carry_out(orders);
         }
     }

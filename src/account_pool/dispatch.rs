@@ -29,6 +29,8 @@ pub(crate) struct Core<C, E> {
     pub(super) dialing: u32,
     /// Connections that are being checked.
     pub(super) checking: u32,
+    /// Since when a connection must have been used that needs no check, as of the last that began.
+    pub(super) proved_since: Tick,
     /// Connections on their way through the closer.
     pub(super) closing: u32,
     /// The number of permits there are, as last reconciled with the limits.
@@ -58,6 +60,7 @@ impl<C, E> Core<C, E> {
             slots,
             dialing: 0,
             checking: 0,
+            proved_since: 0,
             closing: 0,
             cap: u32::from(cap),
             debt: 0,
@@ -163,7 +166,7 @@ impl<C, E> AccountPool<C, E> {
             let fresh = core.line.fresh();
             self.order_dials(body, core, fresh, now, orders);
             self.hand_out(body, core, now, orders);
-            let unprovided = core.line.plain().saturating_sub(body.coming_back(core));
+            let unprovided = core.line.plain().saturating_sub(body.coming_back(core, self.stamp()));
             let wanted = core.line.fresh() + unprovided.div_ceil(usize::from(self.leases()));
             self.order_dials(body, core, wanted, now, orders);
             self.make_room_for_fresh(body, core, orders);
@@ -195,18 +198,17 @@ impl<C, E> AccountPool<C, E> {
         now: Tick,
         orders: &mut Orders<C>,
     ) {
-        // Whoever waits for a check gets what comes of it, and no other that would be checked too.
-        let coming_back = body.coming_back(core);
+        let coming_back = body.coming_back(core, self.stamp());
         // Every turn serves a waiter or takes a connection out of circulation.
-        while core.line.plain() > coming_back {
-            let next = self.pop_locked(&mut orders.void);
-            let next = next.or_else(|| self.lease_through_slots());
+        while core.line.plain() > 0 {
+            let next = if core.checking == 0 {
+                self.pop_locked(&mut orders.void).or_else(|| self.lease_through_slots())
+            } else {
+                // Whoever waits for a check gets what comes of it, or what needs none.
+                self.lease_beside_checks(core, core.line.plain() <= coming_back)
+            };
             let Some((connection, source)) = next else { return };
-            if connection.is_checking() {
-                // Its check ends by here again.
-                self.end_lease(core, connection, orders);
-                return;
-            } else if connection.stamp != self.stamp() {
+            if connection.stamp != self.stamp() {
                 self.discard(core, connection, CloseReason::Drain, orders);
             } else if self.must_yield_to_fresh(body, core, &connection) {
                 self.discard(core, connection, CloseReason::Requested, orders);

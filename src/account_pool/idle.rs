@@ -169,7 +169,7 @@ impl<C, E> AccountPool<C, E> {
             occupied &= occupied - 1;
         }
         let (connection, source) =
-            Self::lease_through(body.slot(occupied.trailing_zeros() as usize)?)?;
+            Self::lease_through(body.slot(occupied.trailing_zeros() as usize)?, |_| true)?;
         let source = self.near_source(&connection, source, now);
         Some((connection, source))
     }
@@ -236,7 +236,7 @@ impl<C, E> AccountPool<C, E> {
 
     /// Leases any connection with room, whatever the entries show.
     pub(super) fn lease_through_slots(&self) -> Option<(Arc<Connection<C>>, Source)> {
-        self.body.get()?.all_slots().find_map(Self::lease_through)
+        self.body.get()?.all_slots().find_map(|slot| Self::lease_through(slot, |_| true))
     }
 
     /// The same, or else what lies parked anywhere: then no word shows it, and it is free.
@@ -247,16 +247,20 @@ impl<C, E> AccountPool<C, E> {
         Some((connection, source))
     }
 
-    fn lease_through(slot: &Cell<Connection<C>>) -> Option<(Arc<Connection<C>>, Source)> {
+    pub(super) fn lease_through(
+        slot: &Cell<Connection<C>>,
+        serves: impl FnOnce(&Connection<C>) -> bool,
+    ) -> Option<(Arc<Connection<C>>, Source)> {
         let mut source = Source::Idle;
         let connection = slot.clone_if(|connection| {
-            match connection.word.transition_to_leased_in_place(connection.max_leases) {
-                Some(shared) => {
-                    source = Source::of_live(shared);
-                    true
+            serves(connection)
+                && match connection.word.transition_to_leased_in_place(connection.max_leases) {
+                    Some(shared) => {
+                        source = Source::of_live(shared);
+                        true
+                    }
+                    None => false,
                 }
-                None => false,
-            }
         })?;
         Some((connection, source))
     }
@@ -374,7 +378,7 @@ mod tests {
     }
 
     fn close(engine: &Engine, connection: &Arc<Connection<u32>>) {
-        for connection in engine.retire(connection, CloseReason::Requested).close {
+        for connection in engine.retire(connection, CloseReason::Requested, EPOCH).close {
             drop(engine.vacate(&connection, EPOCH, 0.0));
         }
     }

@@ -25,12 +25,13 @@ impl<C, E> AccountPool<C, E> {
         &self,
         connection: Arc<Connection<C>>,
         reason: CloseReason,
+        now: Tick,
     ) -> Orders<C> {
         let body = self.body();
         let mut orders = Orders::none();
         let mut core = body.core.lock();
         self.discard(&mut core, connection, reason, &mut orders);
-        self.settle_shrink(&core);
+        self.settle_retired(body, &mut core, now, &mut orders);
         orders
     }
 
@@ -341,15 +342,21 @@ impl<C, E> AccountPool<C, E> {
     }
 
     /// Retires one connection, for an operator or after an error that another lease reported.
-    pub(crate) fn retire(&self, connection: &Arc<Connection<C>>, reason: CloseReason) -> Orders<C> {
+    pub(crate) fn retire(
+        &self,
+        connection: &Arc<Connection<C>>,
+        reason: CloseReason,
+        now: Tick,
+    ) -> Orders<C> {
         connection.note_reason(reason);
         match connection.word.transition_to_retired(reason.is_fault()) {
             Retired::Close => self.closing(Arc::clone(connection)),
             Retired::Draining { first: true } => {
+                let body = self.body();
                 let mut orders = Orders::none();
-                let mut core = self.body().core.lock();
+                let mut core = body.core.lock();
                 self.begin_drain(&mut core, Arc::clone(connection), &mut orders);
-                self.settle_shrink(&core);
+                self.settle_retired(body, &mut core, now, &mut orders);
                 orders
             }
             Retired::Draining { first: false } | Retired::Connecting | Retired::Already => {

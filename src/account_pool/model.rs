@@ -265,7 +265,7 @@ fn model_the_connection_that_is_left_is_found_by_its_entry_when_the_other_one_go
             let engine = Arc::clone(&engine);
             thread::spawn(move || release(&engine, first))
         };
-        carry_out(&engine, engine.retire(&gone, CloseReason::Requested));
+        carry_out(&engine, engine.retire(&gone, CloseReason::Requested, NOW));
         returns.join().unwrap();
         let found = engine.pop().map(|(entry, _)| entry.slot);
         assert_eq!(found, Some(slot), "its entry is lost");
@@ -281,7 +281,7 @@ fn model_connections_whose_entries_made_room_for_void_ones_come_back_to_the_queu
         let engine = engine(2, 1);
         let void = [open(&engine, 1), open(&engine, 2)];
         for closed in &void {
-            carry_out(&engine, engine.retire(closed, CloseReason::Requested));
+            carry_out(&engine, engine.retire(closed, CloseReason::Requested, NOW));
         }
         let live = [open(&engine, 3), open(&engine, 4)];
         prepared(&engine);
@@ -430,7 +430,7 @@ fn model_a_retirement_meets_a_connection_that_is_being_opened() {
         let retirer = {
             let (engine, connection) = (Arc::clone(&engine), Arc::clone(&connection));
             thread::spawn(move || {
-                let orders = engine.retire(&connection, CloseReason::Requested);
+                let orders = engine.retire(&connection, CloseReason::Requested, NOW);
                 carry_out(&engine, orders);
             })
         };
@@ -480,7 +480,7 @@ fn model_a_lowered_cap_leaves_nothing_idle_above_it() {
         let orders = engine.set_limits(1, 1, NOW);
         carry_out(&engine, orders);
         releaser.join().unwrap();
-        carry_out(&engine, engine.release_discarded(one, CloseReason::Broken));
+        carry_out(&engine, engine.release_discarded(one, CloseReason::Broken, NOW));
         assert!(engine.connections().count() <= 1);
     });
 }

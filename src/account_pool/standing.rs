@@ -50,7 +50,7 @@ impl<C, E> AccountPool<C, E> {
         }
         let concerned = slot.and_then(|slot| body.slot(usize::from(slot))?.load());
         let orders = concerned.map_or_else(Orders::none, |connection| {
-            self.retire(&connection, CloseReason::Quarantine)
+            self.retire(&connection, CloseReason::Quarantine, now)
         });
         (orders, news)
     }

@@ -95,7 +95,7 @@ fn a_discard_closes_and_then_dials_for_whoever_waits() {
     let engine = engine(1, 1, 1);
     let lease = first_lease(&engine);
     let (waiter, _) = join(&engine, false);
-    let orders = engine.release_discarded(lease, CloseReason::Broken);
+    let orders = engine.release_discarded(lease, CloseReason::Broken, NOW);
     assert!(orders.dial.is_empty(), "the slot is dialled only after the close");
     let orders = engine.vacate(&orders.close[0], NOW, 0.0);
     let (_, _) = dial(&engine, orders.dial[0], 2).unwrap();
@@ -361,7 +361,7 @@ fn closing_refuses_the_line_and_closes_what_comes_back() {
 fn a_forced_close_frees_the_slot_while_the_lease_is_still_held() {
     let engine = engine(1, 1, 1);
     let lease = first_lease(&engine);
-    let orders = engine.retire(&lease, CloseReason::Requested);
+    let orders = engine.retire(&lease, CloseReason::Requested, NOW);
     let forced = engine.force(&orders.drain[0]);
     assert!(engine.vacate(&forced.close[0], NOW, 0.0).is_empty());
     let stats = engine.stats(NOW, Default::default());
@@ -439,7 +439,7 @@ fn a_connection_that_is_retired_while_it_is_dialled_is_closed_when_it_opens() {
     let engine = engine(1, 1, 1);
     let (waiter, orders) = join(&engine, false);
     let connection = engine.begin_dial(orders.dial[0], ConnectionId(1)).unwrap();
-    assert!(engine.retire(&connection, CloseReason::Requested).is_empty(), "not open yet");
+    assert!(engine.retire(&connection, CloseReason::Requested, NOW).is_empty(), "not open yet");
     let orders = engine.complete_dial(&connection, 7, Tick::MAX, NOW);
     assert_eq!(orders.close.len(), 1);
     assert!(served(&waiter).is_none());

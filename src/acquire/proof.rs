@@ -99,7 +99,7 @@ pub(crate) async fn prove_in_use<M: Manager>(
 ) {
     let limit = entry.shared.config().pool.check_timeout;
     if let Err(Some(reason)) = ask(&entry, &record, limit).await {
-        let orders = entry.pool.retire(&record, reason);
+        let orders = entry.pool.retire(&record, reason, entry.shared.clock.tick());
         entry.carry_out(orders);
     }
 }

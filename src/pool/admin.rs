@@ -98,7 +98,8 @@ impl<M: Manager> Pool<M> {
         let Some(connection) = entry.pool.connections().find(|it| it.id == id) else {
             return false;
         };
-        let orders = entry.pool.retire(&connection, CloseReason::Requested);
+        let now = self.inner.shared.clock.tick();
+        let orders = entry.pool.retire(&connection, CloseReason::Requested, now);
         entry.carry_out(orders);
         true
     }

@@ -166,3 +166,77 @@ async fn a_check_that_fails_makes_way_for_a_dial_at_once() {
     assert!(began.elapsed() < millis(500), "its close is nobody's business");
     assert_ne!(Some(lease.id()), first);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_needs_no_check_serves_while_another_is_checked() {
+    for leases in [1, 2] {
+        let manager = Scripted::new(2, leases);
+        let pool = manager.pool(|_| ());
+        let mut all = Vec::new();
+        for _ in 0..2 * leases {
+            all.push(pool.acquire(account(1)).await.unwrap());
+        }
+        drop(all);
+        sleep(LONG).await;
+        let proved = pool.acquire(account(1)).await.unwrap().id();
+        // The other peer is gone, and nobody has told.
+        manager.on_check(Play::Never);
+        let began = Instant::now();
+        let mut held = Vec::new();
+        for _ in 0..leases {
+            held.push(pool.acquire(account(1)).await.unwrap());
+            assert_eq!(held.last().unwrap().id(), proved);
+        }
+        assert_eq!((began.elapsed(), manager.tally(|tally| tally.dials)), (Duration::ZERO, 2));
+        sleep(millis(1)).await;
+        assert_eq!(manager.state.checks.load(Ordering::SeqCst), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_the_check_of_a_connection_that_is_closed_meanwhile() {
+    for is_replaced in [true, false] {
+        let manager = Scripted::new(2, 2);
+        let pool = manager.pool(|_| ());
+        let first = pool.acquire(account(1)).await.unwrap().id();
+        sleep(LONG).await;
+        manager.on_check(Play::Never);
+        let began = Instant::now();
+        let waiting = tokio::spawn({
+            let pool = pool.clone();
+            async move { pool.acquire(account(1)).await.unwrap().slot() }
+        });
+        sleep(millis(100)).await;
+        if is_replaced {
+            let mut config = pool.config().as_ref().clone();
+            config.pool.max_leases_per_connection = 1;
+            pool.reconfigure(config).unwrap();
+        } else {
+            assert!(pool.close_connection(account(1), first));
+        }
+        assert_eq!(waiting.await.unwrap(), 1);
+        assert_eq!(began.elapsed(), millis(100));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_promises_no_lease_that_another_holds() {
+    let manager = Scripted::new(2, 2);
+    let pool = manager.pool(|_| ());
+    let held = pool.acquire(account(1)).await.unwrap();
+    let other = pool.acquire(account(1)).await.unwrap();
+    assert_eq!(other.id(), held.id());
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+        let _other = other;
+        panic!("as it was told")
+    }));
+    assert!(panicked.is_err());
+    manager.on_check(Play::Slow(millis(1000)));
+    // Two wait, and one lease comes back.
+    let began = Instant::now();
+    let (first, second) = tokio::join!(pool.acquire(account(1)), pool.acquire(account(1)));
+    let (first, second) = (first.unwrap(), second.unwrap());
+    assert_eq!((first.id(), began.elapsed()), (second.id(), Duration::ZERO));
+    assert_ne!(first.id(), held.id());
+    assert_eq!(manager.tally(|tally| tally.dials), 2);
+}

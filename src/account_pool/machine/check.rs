@@ -126,12 +126,18 @@ impl Machine {
             assert!(self.line.is_empty(), "I17: waits for an account out of service");
             return;
         }
-        let free = self.records.iter().any(Record::has_room);
-        // Whoever waits for a check to end is served then; what is shared is lent to nobody meanwhile, and
-        // may hide others.
-        let hides = self.checks.iter().any(|link| link.max_leases > 1);
-        let sleeps = self.plain() > self.coming_back() && !hides;
-        assert!(!free || !sleeps, "I4: a connection is free and a waiter sleeps");
+        // What is shared is lent to nobody while it is checked.
+        let is_free = |it: &&Record| it.has_room() && !self.is_checked(it.id());
+        let mut free = self.records.iter().filter(is_free).map(|it| &it.link).peekable();
+        // Whoever waits for a check to end is served then, or by what needs none.
+        let sleeps = self.plain() > self.coming_back();
+        assert!(free.peek().is_none() || !sleeps, "I4: a connection is free and a waiter sleeps");
+        let is_proved = |it: &Link| !it.is_suspect() && it.last_used() >= self.proved_since;
+        let proved = free.any(is_proved);
+        assert!(
+            !proved || self.plain() == 0,
+            "I4: one that needs no check is free, a waiter sleeps"
+        );
         let dials = self.dials.len();
         assert!(!self.can_dial() || dials >= self.wanted_dials(), "I10: nobody dials");
         let coming = dials + self.closing();

@@ -44,6 +44,8 @@ type Engine = AccountPool<u32, Failure>;
 type Link = Arc<Connection<u32>>;
 
 const MAX_IDLE: u64 = 100;
+/// After how much idle time a connection is checked before reuse.
+const CHECK_AFTER: Tick = 20;
 
 /// Notes that somebody was woken.
 #[derive(Debug, Default)]
@@ -182,6 +184,8 @@ struct Machine {
     answered: Vec<Asker>,
     /// The leases of checks under way.
     checks: Vec<Link>,
+    /// What was used since needs no check, as of the last that began.
+    proved_since: Tick,
     held: Vec<Link>,
     dials: Vec<Attempt>,
     drains: Vec<Link>,
@@ -228,6 +232,7 @@ impl Machine {
             line: Vec::new(),
             answered: Vec::new(),
             checks: Vec::new(),
+            proved_since: 0,
             held: Vec::new(),
             dials: Vec::new(),
             drains: Vec::new(),

@@ -90,9 +90,12 @@ impl Machine {
 
     /// The leases that those in line wait for until every check has ended.
     pub(super) fn coming_back(&self) -> usize {
-        let there = self.records.iter().filter(|it| it.phase != Phase::Gone);
-        let checked = there.filter(|it| self.is_checked(it.id()));
-        checked.map(|it| usize::from(it.link.max_leases)).sum()
+        // Of one that this step retires, no more than its word is known yet.
+        let is_told = |it: &Record| it.link.word.snapshot().is_retiring();
+        let stays = self.records.iter().filter(|it| it.phase == Phase::Open && !is_told(it));
+        let checked = stays.filter(|it| self.is_checked(it.id()));
+        // The check holds one of the leases.
+        checked.map(|it| (u32::from(it.link.max_leases) + 1 - it.leases) as usize).sum()
     }
 
     pub(super) fn can_dial(&self) -> bool {

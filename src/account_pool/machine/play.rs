@@ -245,7 +245,7 @@ impl Machine {
         let record = self.record(id);
         record.leases -= 1;
         record.faulty |= reason.is_fault() && !matches!(record.phase, Phase::Final | Phase::Gone);
-        let orders = self.engine.release_discarded(link, reason);
+        let orders = self.engine.release_discarded(link, reason, self.now);
         self.carry_out(orders, &Step::ending(id, reason));
         assert_ne!(self.record(id).phase, Phase::Open, "discarded, and open");
         self.forget_returned();
@@ -255,7 +255,9 @@ impl Machine {
         let Some(index) = pick(&self.held, which) else { return };
         let id = self.held[index].id;
         let begins = !self.is_checked(id);
-        assert_eq!(self.engine.begin_check(&self.held[index]), begins, "checked twice at a time");
+        self.proved_since = self.now.saturating_sub(CHECK_AFTER);
+        let has_begun = self.engine.begin_check(&self.held[index], self.proved_since);
+        assert_eq!(has_begun, begins, "checked twice at a time");
         if begins {
             let link = self.held.swap_remove(index);
             self.checks.push(link);
@@ -468,7 +470,7 @@ impl Machine {
         if dialing {
             record.reason.get_or_insert(reason);
         }
-        let orders = self.engine.retire(&link, reason);
+        let orders = self.engine.retire(&link, reason, self.now);
         self.carry_out(orders, &Step::ending(link.id, reason));
         assert_ne!(self.record(link.id).phase, Phase::Open, "retired, and open");
     }

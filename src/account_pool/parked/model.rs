@@ -65,12 +65,12 @@ fn model_a_lease_for_which_places_are_made_and_a_waiter_never_miss_each_other() 
 
 #[test]
 fn model_a_retirement_meets_a_lease_that_is_parked() {
-    model(|| meet_an_end(true, |engine, gone| engine.retire(gone, CloseReason::Requested)));
+    model(|| meet_an_end(true, |engine, gone| engine.retire(gone, CloseReason::Requested, NOW)));
 }
 
 #[test]
 fn model_a_retirement_meets_a_lease_for_which_places_are_made() {
-    model(|| meet_an_end(false, |engine, gone| engine.retire(gone, CloseReason::Requested)));
+    model(|| meet_an_end(false, |engine, gone| engine.retire(gone, CloseReason::Requested, NOW)));
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn model_a_discard_meets_a_lease_of_the_same_connection_that_is_parked() {
         let (other, gone) = (lease(&engine), Arc::clone(&held));
         prepared(&engine);
         let parker = spawn(&engine, |engine| release(engine, held));
-        carry_out(&engine, engine.release_discarded(other, CloseReason::Broken));
+        carry_out(&engine, engine.release_discarded(other, CloseReason::Broken, NOW));
         parker.join().unwrap();
         is_gone(&engine, &gone);
     });
@@ -97,7 +97,7 @@ fn model_a_lease_that_is_taken_over_while_its_connection_retires_does_not_keep_i
             Take::Leased(lease, _) | Take::Outdated(lease) => release(engine, lease),
             Take::Empty | Take::NotReady => {}
         });
-        carry_out(&engine, engine.retire(&gone, CloseReason::Requested));
+        carry_out(&engine, engine.retire(&gone, CloseReason::Requested, NOW));
         taker.join().unwrap();
         is_gone(&engine, &gone);
     });

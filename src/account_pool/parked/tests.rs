@@ -163,7 +163,7 @@ fn a_connection_that_goes_takes_its_parked_leases_along() {
         |engine, _| engine.drain(NOW),
         |engine, _| engine.close(NOW),
         |engine, _| engine.set_limits(1, LEASES_MIN + 1, NOW),
-        |engine, record| engine.retire(record, CloseReason::Requested),
+        |engine, record| engine.retire(record, CloseReason::Requested, NOW),
     ];
     for end in ends {
         let engine = engine(1, LEASES_MIN);
@@ -180,7 +180,7 @@ fn a_discard_takes_parked_leases_of_the_same_connection_along() {
     let engine = engine(1, LEASES_MIN);
     let (held, other) = (lease(&engine), lease(&engine));
     park(&engine, other);
-    let orders = engine.release_discarded(held, CloseReason::Broken);
+    let orders = engine.release_discarded(held, CloseReason::Broken, NOW);
     assert_eq!((orders.close.len(), orders.drain.len()), (1, 0));
     vacate(&engine, orders);
 }
@@ -238,7 +238,7 @@ fn uses_of_parked_leases_are_counted_and_go_with_the_connection() {
         park(&engine, again);
     }
     assert_eq!(record.uses(), 1, "the others were counted elsewhere");
-    let orders = engine.retire(&record, CloseReason::Requested);
+    let orders = engine.retire(&record, CloseReason::Requested, NOW);
     vacate(&engine, orders);
     assert_eq!((record.uses(), record.shared_uses(), engine.uses(&record)), (11, 10, 11));
     assert_eq!((totals(&engine).uses, totals(&engine).shared_uses), (11, 10));
