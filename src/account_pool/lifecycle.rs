@@ -275,7 +275,10 @@ impl<C, E> AccountPool<C, E> {
         let mut held = None;
         let idle_until = match connection.word.snapshot().state() {
             ConnectionState::Active => {
-                held = connection.held_too_long(self.body().uses(connection).0, now, max_held);
+                // By a check it is not held for long, and was idle before.
+                if !connection.is_checking() {
+                    held = connection.held_too_long(self.body().uses(connection).0, now, max_held);
+                }
                 // Often enough to see in time that nobody came since.
                 leased_until.min(now.saturating_add(max_held))
             }

@@ -313,7 +313,10 @@ impl<C, E> AccountPool<C, E> {
             let (leases, state) = body.held(&connection);
             let is_open = matches!(state, ConnectionState::Idle | ConnectionState::Active);
             let has_room = leases < u32::from(connection.max_leases);
-            is_open && has_room && !connection.word.snapshot().is_retiring()
+            is_open
+                && has_room
+                && !connection.is_checking()
+                && !connection.word.snapshot().is_retiring()
         })
     }
 

@@ -581,3 +581,20 @@ fn the_reaper_comes_back_for_the_age_of_a_connection_that_it_found_leased() {
     };
     assert_eq!(orders.close[0].reason(), CloseReason::Age);
 }
+
+#[test]
+fn a_connection_that_is_checked_is_neither_lent_nor_held_for_too_long() {
+    let engine = engine(1, 1, 2);
+    let lease = first_lease(&engine);
+    engine.accept(&lease, Source::New, NOW, Location::caller());
+    let (checked, later) = (Arc::clone(&lease), NOW + 1000);
+    assert!(engine.has_room());
+    assert!(engine.begin_check(&lease, NOW));
+    checked.set_look(later);
+    assert!(matches!(engine.reap(&checked, later, later, 100, 100), Reap::Again(_)));
+    assert!(!engine.has_room(), "whoever came would have to wait");
+    checked.pass_check();
+    let _ = engine.release(lease, later, Pressure::Calm);
+    let _ = engine.end_check(later);
+    assert!(engine.has_room());
+}
