@@ -53,10 +53,19 @@ impl<C> Handed<C> {
         Self(Mutex::new(SmallVec::new()))
     }
 
-    /// Adds one. Those before it that only this list remembers have taken theirs, or have left.
+    /// Adds one. Those before it that only this list remembers have taken theirs, or have left: they are
+    /// looked for before the list grows, so that many who are handed a lease at once cost no more each
+    /// than few.
     pub(super) fn add(&self, recipient: Arc<dyn Recipient<C>>) {
         let mut list = self.0.lock();
-        list.retain(|it| Arc::strong_count(it) > 1);
+        if list.len() == list.capacity() {
+            list.retain(|it| Arc::strong_count(it) > 1);
+            // Half of it is free then, or it grows: the next look is as far away.
+            let live = list.len();
+            if live > list.capacity() / 2 {
+                list.reserve(live);
+            }
+        }
         list.push(recipient);
     }
 
@@ -85,5 +94,46 @@ impl<C> Handed<C> {
             }
         });
         next
+    }
+}
+
+#[cfg(all(test, not(pool_loom)))]
+mod tests {
+    use super::*;
+
+    /// One that has taken its lease.
+    struct Taken;
+
+    impl Recipient<u32> for Taken {
+        fn site(&self) -> &'static Location<'static> {
+            Location::caller()
+        }
+
+        fn has_not_taken(&self) -> bool {
+            false
+        }
+
+        fn expire(&self, _: Instant) -> Expiry<u32> {
+            Expiry::Over
+        }
+    }
+
+    #[test]
+    fn those_who_have_left_make_room_for_those_who_come() {
+        let handed = Handed::<u32>::new();
+        let there: Vec<Arc<Taken>> = (0..100).map(|_| Arc::new(Taken)).collect();
+        for recipient in &there {
+            handed.add(Arc::<Taken>::clone(recipient));
+        }
+        assert_eq!(handed.0.lock().len(), 100, "nobody is forgotten who may not have taken it");
+        for _ in 0..1000 {
+            handed.add(Arc::new(Taken));
+        }
+        assert!(handed.0.lock().capacity() <= 400, "{}", handed.0.lock().capacity());
+        drop(there);
+        for _ in 0..1000 {
+            handed.add(Arc::new(Taken));
+        }
+        assert!(handed.0.lock().capacity() <= 400, "{}", handed.0.lock().capacity());
     }
 }
