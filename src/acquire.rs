@@ -183,7 +183,7 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
         let entry = self.entry();
         let _stir = Stir(entry);
         if let Some(connection) = entry.pool.leave_line(&waiter) {
-            entry.give_back(connection);
+            entry.give_back_unused(connection);
         }
         Next::Over(Err(self.time_out()))
     }
@@ -454,13 +454,13 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
                 entry.counters().count_acquire(AcquireEnd::Cancelled);
                 let _stir = Stir(entry);
                 if let Some(connection) = entry.pool.leave_line(&waiter) {
-                    entry.give_back(connection);
+                    entry.give_back_unused(connection);
                 }
             }
             Step::Found(connection, _) => {
                 let entry = self.entry();
                 entry.counters().count_acquire(AcquireEnd::Cancelled);
-                entry.give_back(connection);
+                entry.give_back_unused(connection);
             }
             Step::Start | Step::Over(_) | Step::Done => {}
         }

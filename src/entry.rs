@@ -145,6 +145,19 @@ impl<M: Manager> Entry<M> {
         self.give_back_at(connection, now)
     }
 
+    /// Takes a lease back that nobody has used. That it comes back shows nothing of its connection: one
+    /// that was to be checked still is.
+    #[cold]
+    pub(crate) fn give_back_unused(self: &Arc<Self>, connection: Arc<Connection<M::Connection>>) {
+        let shared = &self.shared;
+        let unused = shared.clock.coarse().saturating_sub(connection.last_used());
+        let is_sole = connection.word.snapshot().leases() == 1;
+        if is_sole && unused > shared.hot.check_after_ms() {
+            connection.set_suspect(true);
+        }
+        self.give_back(connection);
+    }
+
     /// The same, used until a tick.
     #[inline(always)]
     pub(crate) fn give_back_at(

@@ -218,7 +218,7 @@ fn fire<M: Manager>(timer: Timer<M>, now: Instant) {
                 let (orders, leases) = entry.pool.expire_waiters(now);
                 entry.carry_out(orders);
                 for lease in leases {
-                    entry.give_back(lease);
+                    entry.give_back_unused(lease);
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -104,4 +105,26 @@ async fn an_acquire_that_is_dropped_late_gives_back_only_what_is_still_its_own()
     let view = pool.account_stats(account(1)).unwrap();
     assert_eq!((view.leases, view.active_connections), (1, 1));
     drop(lease);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_lay_unused_with_an_acquire_is_checked_like_what_lay_idle() {
+    for is_dropped in [true, false] {
+        let manager = Scripted::new(1, 1);
+        let pool = manager.pool(|_| ());
+        let held = pool.acquire(account(1)).await.unwrap();
+        let first = begun(pool.acquire_timeout(account(1), secs(60)));
+        drop(held);
+        let second = if is_dropped {
+            tokio::time::sleep(secs(40)).await;
+            drop(first);
+            pool.acquire(account(1)).await.unwrap()
+        } else {
+            tokio::time::sleep(secs(40)).await;
+            // Taken back for this one, which began after it was used last.
+            pool.acquire_timeout(account(1), secs(50)).await.unwrap()
+        };
+        assert_eq!(manager.state.checks.load(Ordering::SeqCst), 1, "{is_dropped}");
+        drop(second);
+    }
 }
