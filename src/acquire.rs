@@ -218,7 +218,8 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
         source: Source,
     ) -> Inspected<M, H> {
         let entry = self.entry();
-        if entry.is_broken(&connection) {
+        // It may have been closed by force while the lease lay with whoever does not poll.
+        if entry.is_broken(&connection) || connection.word.snapshot().is_final() {
             entry.discard(connection, CloseReason::Broken);
             return Inspected::Dead;
         }

@@ -128,3 +128,19 @@ async fn what_lay_unused_with_an_acquire_is_checked_like_what_lay_idle() {
         drop(second);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_was_not_taken_before_its_connection_was_closed_is_replaced() {
+    let pool = Scripted::new(1, 1).pool(|_| ());
+    let held = pool.acquire(account(1)).await.unwrap();
+    let id = held.id();
+    let first = begun(pool.acquire_timeout(account(1), secs(60)));
+    drop(held);
+    assert!(pool.close_connection(account(1), id));
+    tokio::time::sleep(secs(31)).await;
+    let lease = first.await.unwrap();
+    assert_ne!(lease.id(), id, "it was lent after it had been closed by force");
+    let view = pool.account_stats(account(1)).unwrap();
+    assert_eq!((view.leases, view.active_connections), (1, 1));
+    drop(lease);
+}
