@@ -112,6 +112,11 @@ pub(super) const BREAKER_OPEN: Metric = gauge(
     "Ways out whose dials are slowed down because the server refused one. direct: the machine's \
      own address (0 or 1); proxy: how many proxies.",
 );
+pub(super) const ADDRESSES_DOWN: Metric = gauge(
+    "telepool_addresses_down",
+    "Addresses that have not answered the dials of several accounts, and that one dial at a time tries \
+     again. Of an address behind several ways out, each counts.",
+);
 pub(super) const UPDATES_DROPPED: Metric =
     counter("telepool_updates_dropped_total", "Updates that nobody took in time.");
 pub(super) const UPDATES_INTERRUPTED: Metric = counter(
@@ -185,6 +190,7 @@ const ALL: &[Metric] = &[
     FLOOD_WAIT_SECONDS,
     QUARANTINES,
     BREAKER_OPEN,
+    ADDRESSES_DOWN,
     UPDATES_DROPPED,
     UPDATES_INTERRUPTED,
     ACCOUNT_POOLS_OPENED,

@@ -165,6 +165,7 @@ struct PoolHandles {
     build_info: Gauge,
     connections_max: Gauge,
     breakers: [Gauge; 2],
+    addresses_down: Gauge,
     reaper_runs: Counter,
     reaper_last_run: Gauge,
     reaper_visits: Counter,
@@ -179,6 +180,7 @@ impl PoolHandles {
             build_info: registrar.gauge(catalogue::BUILD_INFO, &build),
             connections_max: registrar.gauge(catalogue::POOL_CONNECTIONS_MAX, &[]),
             breakers: registrar.gauges(catalogue::BREAKER_OPEN, "egress", ["direct", "proxy"]),
+            addresses_down: registrar.gauge(catalogue::ADDRESSES_DOWN, &[]),
             reaper_runs: registrar.counter(catalogue::REAPER_RUNS, &[]),
             reaper_last_run: registrar.gauge(catalogue::REAPER_LAST_RUN, &[]),
             reaper_visits: registrar.counter(catalogue::REAPER_VISITS, &[]),
@@ -193,6 +195,7 @@ impl PoolHandles {
         for (handle, open) in self.breakers.iter().zip(whole.breakers) {
             handle.set(open as f64);
         }
+        self.addresses_down.set(whole.addresses_down as f64);
         self.reaper_runs.absolute(whole.reaper_runs);
         self.reaper_last_run.set(whole.reaper_last_run as f64 / 1000.0);
         self.reaper_visits.absolute(whole.reaper_visits);

@@ -66,6 +66,7 @@ pub(super) struct PoolReading {
     pub(super) connections_max: u64,
     /// Open ones: of the machine's own address, and of proxies.
     pub(super) breakers: [u64; 2],
+    pub(super) addresses_down: u64,
     pub(super) reaper_runs: u64,
     /// In milliseconds since 1970.
     pub(super) reaper_last_run: u64,
@@ -157,6 +158,7 @@ impl<M: Manager> Readable for PoolSource<M> {
         Some(PoolReading {
             connections_max: cap,
             breakers: shared.lanes.open_breakers(),
+            addresses_down: shared.lanes.addresses_down(),
             reaper_runs: shared.expiry.runs(),
             reaper_last_run: shared.expiry.last_run(),
             reaper_visits: shared.expiry.visits(),

@@ -110,6 +110,7 @@ const EXPECTED: &[(&str, &[(&str, &str)])] = &[
     ("flood_wait_imposed_seconds_total", &[]),
     ("quarantines_total", &[("reason", QUARANTINES)]),
     ("dial_breaker_open", &[("egress", "direct proxy")]),
+    ("addresses_down", &[]),
     ("updates_dropped_total", &[]),
     ("updates_interrupted_total", &[]),
     ("account_pools_opened_total", &[]),
@@ -571,6 +572,32 @@ async fn dials_are_counted_by_data_centre() {
     let at = |centre| samples.sum("connection_opens_total", &["\"ok\"", centre]);
     // The scripted manager dials account `n` at data centre `n` modulo 7.
     assert_eq!((at("dc=\"1\""), at("dc=\"5\""), at("dc=\"other\"")), (2.0, 2.0, 4.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn addresses_that_do_not_answer_are_counted_until_they_do() {
+    let manager = Scripted::new(1, 1);
+    manager.live_at("silent", 1..=3);
+    manager.live_at("refusing", 11..=13);
+    manager.live_at("good", 21..=23);
+    for address in ["silent", "refusing"] {
+        manager.on_connect_at(address, Play::Fail);
+    }
+    let pool = manager.pool(|_| ());
+    let exporter = Prometheus::new(&pool).unwrap();
+    let down = || Samples::parse(&exporter.render()).sum("addresses_down", &[]);
+    assert_eq!(down(), 0.0);
+    for (round, counted) in [(1, 0.0), (2, 0.0), (3, 2.0)] {
+        for address in [0, 10] {
+            assert!(pool.acquire(account(address + round)).await.is_err());
+        }
+        drop(pool.acquire(account(20 + round)).await.unwrap());
+        assert_eq!(down(), counted, "after the dials of {round} accounts");
+    }
+    manager.on_connect_at("silent", Play::Good);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    drop(pool.acquire(account(1)).await.unwrap());
+    assert_eq!(down(), 1.0);
 }
 
 #[tokio::test]

@@ -13,7 +13,8 @@ const OF_THE_COMMAND: &str = "telegram.redial_after_loss";
 /// The sections that settings stand in.
 const SECTIONS: [&str; 6] = ["dial", "flood", "health", "pool", "telegram", "watch"];
 /// What alerts name besides settings and values of labels, and the words of the code that make it exist.
-const NAMED: [(&str, &str, &str); 4] = [
+const NAMED: [(&str, &str, &str); 5] = [
+    ("AddressDown", "src/events.rs", "AddressDown {"),
     ("Quarantined", "src/events.rs", "Quarantined {"),
     ("subscribe", "src/telegram/manager.rs", "pub fn subscribe("),
     ("telepool state list --state FILE", "src/bin/telepool/state.rs", "List(ListArguments)"),
