@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::{boards, exported, mentions, metric_of, panels, queries, text_of, variables};
+use super::{
+    boards, exported, exported_text, mentions, metric_of, panels, queries, text_of, variables,
+};
 
 /// Metrics that no panel and no alert is about.
 const EXEMPT: &[&str] = &["process_virtual_memory_bytes", "process_virtual_memory_max_bytes"];
@@ -126,6 +128,25 @@ fn every_metric_is_shown_or_alerted_on_and_every_one_that_is_exists() {
     }
     let unused: Vec<_> = exported.keys().filter(|it| !used.contains(*it)).collect();
     assert_eq!(unused, EXEMPT, "what nobody looks at need not be counted");
+}
+
+/// An account that cannot be had shows as a figure, whatever the reason; those that drain do so at an
+/// operator's wish.
+#[test]
+fn every_state_in_which_an_account_is_not_to_be_had_has_a_figure() {
+    let exported = exported_text();
+    let series = exported.lines().filter(|line| line.starts_with("telepool_accounts{"));
+    let states: BTreeSet<_> =
+        series.filter_map(|it| it.split_once("state=\"")?.1.split('"').next()).collect();
+    let boards = boards();
+    let figures = panels(&boards["accounts"]).filter(|panel| panel["type"] == "stat");
+    let queries: Vec<_> = figures.flat_map(queries).collect();
+    let is_shown = |state: &&str| {
+        let matcher = format!("state=\"{state}\"}}");
+        queries.iter().any(|it| it.contains(&matcher))
+    };
+    let hidden: Vec<_> = states.iter().filter(|it| !is_shown(it)).collect();
+    assert_eq!(hidden, [&"draining"], "of {states:?}");
 }
 
 #[test]
