@@ -221,6 +221,12 @@ impl Budget {
         false
     }
 
+    /// Whether the machine had no room for another connection a moment ago. While dials wait for room it
+    /// is tried again each second.
+    pub(crate) fn is_short(&self, now: Tick) -> bool {
+        now < self.line.lock().thaws_at + THAW_EVERY
+    }
+
     /// Whether every place is taken that the cap allows.
     pub(crate) fn is_full(&self) -> bool {
         self.permits.free() == 0 && self.line.lock().withheld == 0
@@ -429,6 +435,7 @@ mod tests {
         }
         assert_eq!(found, [1, 2, 4, 8, 16, 32, 28, 0]);
         assert_eq!(budget.thaws_at(), None);
+        assert_eq!([8999, 9999, 10_000].map(|now| budget.is_short(now)), [true, true, false]);
     }
 
     #[tokio::test]

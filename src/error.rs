@@ -148,11 +148,18 @@ pub struct WaitTimeout {
     pub oldest_lease_site: Option<&'static Location<'static>>,
     /// Not if the lease was handed to an acquire that has not been polled since.
     pub oldest_lease_taken: bool,
-    /// The account's last failed dial, if it failed while the acquire waited.
+    /// The account's last failed dial, if none has succeeded since.
     pub last_dial_error: Option<String>,
+    /// Whether the account waited for a connection for which this machine had no room: no file
+    /// descriptor, port or buffer was left.
+    pub machine_full: bool,
     /// The cap of the pool, if every connection under it was in use.
     pub pool_cap: Option<u32>,
 }
+
+/// What is said of a machine that has no room for another connection.
+const NO_ROOM: &str = "this machine has no file descriptor, port or buffer left for another connection: \
+    raise its limit (of open files: ulimit -n), or lower pool.max_connections";
 
 impl fmt::Display for WaitTimeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -162,6 +169,9 @@ impl fmt::Display for WaitTimeout {
             write!(f, "{stage}: no connection of {account} was {what} within {waited:?}")?;
             if let Some(error) = &self.last_dial_error {
                 write!(f, "; the last dial failed: {error}")?;
+            }
+            if self.machine_full {
+                return write!(f, "; {NO_ROOM}");
             }
             if let Some(cap) = self.pool_cap {
                 return write!(
@@ -196,6 +206,9 @@ impl fmt::Display for WaitTimeout {
         }
         if let Some(error) = &self.last_dial_error {
             write!(f, "; the last dial failed: {error}")?;
+        }
+        if self.machine_full {
+            write!(f, "; {NO_ROOM}")?;
         }
         write!(f, "; release leases sooner, add sessions, or raise pool.acquire_timeout")
     }

@@ -99,6 +99,7 @@ impl<C, E> AccountPool<C, E> {
         let core = &mut *guard;
         core.dialing -= 1;
         core.failures = 0;
+        core.last_dial_error = None;
         core.retry_at = 0;
         if connection.purpose == Purpose::Probe && core.health.is_suspect(connection.slot) {
             core.health.clear(connection.slot);

@@ -202,9 +202,8 @@ impl<C, E> AccountPool<C, E> {
         held.filter_map(|it| it.held()).min_by_key(|held| held.since)
     }
 
-    /// Why the last dial failed, if it did since the last good connection.
+    /// Why the last dial failed or could not be made, if one did since the last good connection.
     pub(crate) fn last_dial_error(&self) -> Option<String> {
-        let core = self.body.get()?.core.lock();
-        if core.failures == 0 { None } else { core.last_dial_error.clone() }
+        self.body.get()?.core.lock().last_dial_error.clone()
     }
 }

@@ -64,6 +64,7 @@ impl<C, E> AccountPool<C, E> {
         let rests = core.retry_at > now;
         let changes = core.health.reinstate() || rests;
         core.failures = 0;
+        core.last_dial_error = None;
         core.retry_at = 0;
         core.backoff.forget();
         self.settle_health(&core);

@@ -8,6 +8,7 @@ use crate::clock::{Instant, now};
 use crate::entry::Entry;
 use crate::error::{Stage, WaitTimeout};
 use crate::manager::Manager;
+use crate::state::ConnectionState;
 
 pub(super) fn timeout_report<M: Manager>(
     entry: &Entry<M>,
@@ -21,6 +22,15 @@ pub(super) fn timeout_report<M: Manager>(
     // A check holds a lease as well, which nobody could release sooner.
     let checking = entry.pool.checking();
     let leases = small(stats.leases).saturating_sub(checking);
+    let last_dial_error = entry.pool.last_dial_error();
+    // A dial that has begun, and to which nothing has happened yet, does not wait for room.
+    let is_dialled = || {
+        let mut states = stats.connections.iter().map(|it| it.state);
+        last_dial_error.is_none() && states.any(|state| state == ConnectionState::Connecting)
+    };
+    let machine_full = stats.total_connections < stats.max_connections
+        && shared.budget.is_short(tick)
+        && !is_dialled();
     WaitTimeout {
         account: entry.pool.account(),
         stage: match stats.total_connections {
@@ -35,7 +45,8 @@ pub(super) fn timeout_report<M: Manager>(
         oldest_lease_age: oldest.map(|held| Duration::from_millis(tick.saturating_sub(held.since))),
         oldest_lease_site: oldest.and_then(|held| held.site),
         oldest_lease_taken: oldest.is_none_or(|held| held.is_taken),
-        last_dial_error: entry.pool.last_dial_error(),
+        last_dial_error,
+        machine_full,
         pool_cap: shared
             .budget
             .is_full()

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use plotters::prelude::*;
-use telepool::{AcquireError, DialError, Pool};
+use telepool::{AcquireError, DialError, Pool, WaitTimeout};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -247,6 +247,48 @@ async fn a_machine_without_room_for_another_connection_is_a_full_pool() {
     let refused = pool.acquire(account(51)).await.unwrap_err();
     assert!(refused.to_string().contains("scripted failure"), "{refused}");
     assert!(began.elapsed() <= Duration::from_secs(10));
+}
+
+/// What an acquire says that has waited in vain for so many milliseconds.
+async fn timed_out(pool: &Pool<Scripted>, number: u64, millis: u64) -> WaitTimeout {
+    let patience = Duration::from_millis(millis);
+    match pool.acquire_timeout(account(number), patience).await.unwrap_err() {
+        AcquireError::Timeout(timeout) => *timeout,
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_in_vain_for_room_on_the_machine_is_told_so_and_nobody_else() {
+    let no_room = "no file descriptor, port or buffer left for another connection: raise its limit (of \
+                   open files: ulimit -n), or lower pool.max_connections";
+    let manager = Scripted::new(2, 1);
+    manager.state.room.store(2, Ordering::SeqCst);
+    let pool = manager.pool(|config| config.pool.max_connections = 8);
+    let held = [pool.acquire(account(1)).await.unwrap(), pool.acquire(account(2)).await.unwrap()];
+    // The first has met it; the second came after the pool was known to be full; the third has a
+    // connection, which is leased, and could have another one.
+    for (number, tried) in [(3, true), (4, false), (1, false)] {
+        let told = timed_out(&pool, number, 300).await;
+        assert!(told.machine_full && told.to_string().contains(no_room), "{told}");
+        assert!(!told.to_string().contains("see whether the address"), "{told}");
+        assert_eq!(told.last_dial_error.is_some(), tried, "{told}");
+    }
+
+    // With room again, a dial that is not answered is one of the address.
+    manager.state.room.store(100, Ordering::SeqCst);
+    manager.on_connect(Play::Never);
+    let told = timed_out(&pool, 5, 1500).await;
+    assert!(!told.machine_full && told.to_string().contains("see whether the address"), "{told}");
+    // Nor does one wait for room whose account has all its connections.
+    manager.on_connect(Play::Good);
+    sleep(Duration::from_secs(5)).await;
+    drop(held);
+    let _both = [pool.acquire(account(6)).await.unwrap(), pool.acquire(account(6)).await.unwrap()];
+    manager.state.room.store(0, Ordering::SeqCst);
+    assert!(timed_out(&pool, 7, 100).await.machine_full);
+    let told = timed_out(&pool, 6, 100).await;
+    assert!(!told.machine_full && told.to_string().contains("2 leases held"), "{told}");
 }
 
 #[tokio::test(start_paused = true)]
