@@ -13,8 +13,9 @@ pub(crate) use phone::is_invisible;
 
 /// The top bit tells a bot id from a phone number.
 const BOT: u64 = 1 << 63;
-/// Telegram's own limit for user ids (2^52 - 1, core.telegram.org/api/bots/ids).
-const BOT_ID_MAX: u64 = (1 << 52) - 1;
+/// Telegram's own limit for the ids of users, of which bots are some (core.telegram.org/api/bots/ids).
+/// Only ids of all kinds of peers together take up to 52 bits. Clients panic over a larger one.
+pub(crate) const USER_ID_MAX: i64 = (1 << 40) - 1;
 
 /// Who a connection speaks for: a phone number (E.164) or a bot.
 ///
@@ -54,9 +55,9 @@ impl AccountId {
     /// The bot with this user id (the digits before the colon of its token).
     ///
     /// # Errors
-    /// The id must be between 1 and 2^52 - 1.
+    /// The id must be between 1 and 2^40 - 1, the largest that Telegram gives to a user.
     pub const fn bot(id: u64) -> Result<Self, ParseAccountError> {
-        if id == 0 || id > BOT_ID_MAX {
+        if id == 0 || id > USER_ID_MAX.unsigned_abs() {
             return Err(ParseAccountError::BotId);
         }
         Ok(Self(id | BOT))
@@ -175,7 +176,7 @@ pub enum ParseAccountError {
     PhoneLength,
     /// Not a bot id.
     #[error(
-        "a bot id is a number from 1 to 4503599627370495: the digits before the colon of its token"
+        "a bot id is a number from 1 to 1099511627775: the digits before the colon of its token"
     )]
     BotId,
 }
@@ -202,6 +203,13 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_bot_is_the_largest_user() {
+        let largest = AccountId::bot(1_099_511_627_775).unwrap();
+        assert_eq!("bot:1099511627775".parse(), Ok(largest));
+        assert_eq!(AccountId::bot(1_099_511_627_776), Err(ParseAccountError::BotId));
+    }
+
+    #[test]
     fn what_is_no_account_says_why() {
         for (text, why) in [
             ("", ParseAccountError::NotANumber),
@@ -211,6 +219,7 @@ mod tests {
             ("+1234567890123456", ParseAccountError::PhoneLength),
             ("bot:0", ParseAccountError::BotId),
             ("bot:99999999999999999999", ParseAccountError::BotId),
+            ("bot:1099511627776", ParseAccountError::BotId),
             ("bot:x", ParseAccountError::BotId),
             ("bot:+5", ParseAccountError::BotId),
             ("bot+5", ParseAccountError::BotId),

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::fields::{Fields, Scalar};
 use super::{ForeignFile, GROUP_LEN_MAX, LINE_LEN_MAX, LineError, LineProblem, SLOTS_MAX};
-use crate::account::{AccountId, bot_id};
+use crate::account::{AccountId, USER_ID_MAX, bot_id};
 use crate::session::{AuthKey, DataCentres, SessionRecord, SessionString, proxy_label};
 
 /// Reads sessions one by one. After a bad line the next one is read, so that all errors of a
@@ -311,8 +311,11 @@ fn user_id(
     match &fields.user_id {
         None => Ok(session.user_id.or_else(of_bot).unwrap_or(0)),
         // 0 is how a record without a known user is written.
-        Some(Scalar::Number(id)) if *id >= 0 => Ok(*id),
-        Some(value) => Err(wrong("user_id", value.shown(), "a user's number, or left out")),
+        Some(Scalar::Number(id @ 0..=USER_ID_MAX)) => Ok(*id),
+        Some(value) => {
+            let wanted = "a user's number, which is at most 1099511627775, or left out";
+            Err(wrong("user_id", value.shown(), wanted))
+        }
     }
 }
 

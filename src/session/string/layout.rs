@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
 use super::{AuthKey, SessionFormat, SessionString, SessionStringError};
+use crate::account::USER_ID_MAX;
 
 /// Bytes of what Telethon writes, with an IPv4 and with an IPv6 address.
 const TELETHON_V4: usize = 1 + 4 + 2 + AuthKey::LEN;
@@ -15,8 +16,6 @@ const TELETHON_V6: usize = 1 + 16 + 2 + AuthKey::LEN;
 const GRAMJS: usize = 1 + 2 + 2 + AuthKey::LEN;
 /// How long an address in text can be: `::1`, and the longest name of a host.
 const ADDRESS_LEN: RangeInclusive<usize> = 3..=253;
-/// Telegram's own limit for user ids (2^52 - 1, core.telegram.org/api/bots/ids).
-const USER_ID_MAX: i64 = (1 << 52) - 1;
 /// Bytes of the longest payload of any format.
 pub(super) const PAYLOAD_LEN_MAX: usize = GRAMJS + *ADDRESS_LEN.end();
 /// Bytes of the shortest one that a version stands in front of.

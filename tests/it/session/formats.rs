@@ -38,15 +38,16 @@ fn pyrogram(
     format: SessionFormat,
     dc: u8,
     test: bool,
-    user: u32,
+    user: impl Into<u64>,
     bot: bool,
     key: &[u8; 256],
 ) -> String {
+    let user = user.into();
     let api_id = if format == SessionFormat::Pyrogram2 { &[0, 0, 0x30, 0x39][..] } else { &[] };
     let user = if format == SessionFormat::Pyrogram1Narrow {
-        user.to_be_bytes().to_vec()
+        u32::try_from(user).unwrap().to_be_bytes().to_vec()
     } else {
-        u64::from(user).to_be_bytes().to_vec()
+        user.to_be_bytes().to_vec()
     };
     let parts: [&[u8]; 6] = [&[dc], api_id, &[u8::from(test)], &key[..], &user, &[u8::from(bot)]];
     URL_SAFE_NO_PAD.encode(parts.concat())
@@ -177,8 +178,10 @@ proptest! {
         (host, at) in (any_host(), any_host_address()),
         cut in 1usize..351,
     ) {
-        // In the place of a flag and of a user's number, the end of this key is none.
+        // In the place of a flag and of a user's number, the end of this key is none, nor is its beginning
+        // in that of a flag: a Pyrogram 2 without its first six characters would be one of Pyrogram 1.
         let mut key = key_bytes(seed);
+        key[0] |= 0x20;
         key[252..].fill(0xff);
         for format in FORMATS {
             let text = match format {
@@ -194,6 +197,16 @@ proptest! {
             prop_assert!(text[..text.len() - cut].parse::<SessionString>().is_err(), "{:?}", format);
         }
     }
+}
+
+#[test]
+fn a_string_whose_user_no_user_can_be_is_damaged() {
+    let of = |user: u64| {
+        let text = pyrogram(SessionFormat::Pyrogram2, 2, false, user, true, &key_bytes(7));
+        text.parse::<SessionString>().map(|session| session.user_id)
+    };
+    assert_eq!(of(1_099_511_627_775).unwrap(), Some(1_099_511_627_775));
+    assert!(matches!(of(1_099_511_627_776), Err(SessionStringError::Damaged)));
 }
 
 #[test]

@@ -59,6 +59,14 @@ fn a_bad_line_is_refused_with_its_number_its_key_and_the_remedy() {
         (line(phone, TELETHON_V4, r#", "address": "127.0.0.1:0""#), vec!["`address`"]),
         (line(phone, TELETHON_V4, r#", "slot": 64"#), vec!["`slot` is 64", "0 to 63"]),
         (line(phone, TELETHON_V4, r#", "user_id": -1"#), vec!["`user_id` is -1"]),
+        (
+            line(phone, TELETHON_V4, r#", "user_id": 1099511627776"#),
+            vec!["`user_id` is 1099511627776", "at most 1099511627775"],
+        ),
+        (
+            line(r#""bot_id": 1099511627776"#, TELETHON_V4, ""),
+            vec!["`bot_id`", "from 1 to 1099511627775"],
+        ),
         (line(phone, TELETHON_V4, r#", "is_bot": "no""#), vec!["`is_bot`", "true or false"]),
         (line(phone, TELETHON_V4, r#", "is_bot": true"#), vec!["a bot's", "`bot_id`"]),
         (line(phone, TELETHON_V4, r#", "bot_id": 5"#), vec!["both `phone` and `bot_id`"]),
