@@ -309,9 +309,11 @@ impl<C, E> AccountPool<C, E> {
             let mut core = body.core.lock();
             let only_waited_for = self.gate.load(Ordering::Relaxed) == plain_wait
                 && core.line.fresh() == 0
-                && core.line.plain() > 0;
+                && core.line.plain() > 0
+                // Used just now, it may serve others who wait for a check.
+                && core.checking == 0;
             let seen = connection.word.snapshot();
-            if !only_waited_for || seen.is_retiring() || connection.is_checking() {
+            if !only_waited_for || seen.is_retiring() {
                 return Err(connection);
             }
             let source = Source::of_live(seen.leases() > 1);
