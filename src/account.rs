@@ -171,6 +171,12 @@ pub enum ParseAccountError {
          text, and write it as +442079460958"
     )]
     Decimal,
+    /// A number of a plan whose numbers have ten digits, with more or fewer.
+    #[error(
+        "a number with +1 or +7 has ten digits behind that: leave out the 8 or the 1 that is dialled \
+         within the country"
+    )]
+    NationalLength,
     /// Too short or too long.
     #[error("a phone number has 7 to 15 digits, country code included")]
     PhoneLength,

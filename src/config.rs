@@ -199,21 +199,31 @@ impl Setting {
             // A key that is mostly different was not meant for any of them.
             let suggestion = nearest.map(|setting| setting.key);
             let suggestion = suggestion.filter(|name| distance(key, name) <= name.len() / 3);
-            ConfigError::UnknownKey { key: key.to_owned(), suggestion }
+            ConfigError::UnknownKey { key: shown(key, KEY_LEN_MAX), suggestion }
         })
     }
 
     fn refuse(&self, text: &str) -> ConfigError {
-        ConfigError::Value { key: self.key, value: shown(text), accepts: self.accepts() }
+        ConfigError::Value {
+            key: self.key,
+            value: shown(text, VALUE_LEN_MAX),
+            accepts: self.accepts(),
+        }
     }
 }
 
+/// No value is longer, nor the word that somebody may have written for one.
+const VALUE_LEN_MAX: usize = 24;
+/// The same of keys.
+const KEY_LEN_MAX: usize = 48;
+
 /// A text as an error may repeat it. No setting takes a long one, and what is long may be a secret in the
 /// wrong place.
-fn shown(text: &str) -> String {
-    const SHOWN_LEN_MAX: usize = 24;
+fn shown(text: &str, len_max: usize) -> String {
     match text.chars().count() {
-        0..=SHOWN_LEN_MAX if !text.contains(char::is_control) => text.to_owned(),
+        count if count <= len_max && !text.contains(|c: char| c.is_control() || c == '@') => {
+            text.to_owned()
+        }
         count => format!("(a text of {count} characters)"),
     }
 }

@@ -4,7 +4,7 @@
 //! person's account.
 
 use super::ParseAccountError;
-use super::plan::{code_len, keeps_zero};
+use super::plan::{code_len, keeps_zero, national_len};
 
 /// E.164 allows fifteen digits; no number plan in use has fewer than seven.
 const PHONE_DIGITS: std::ops::RangeInclusive<usize> = 7..=15;
@@ -96,6 +96,10 @@ impl Spelling {
                 self.bracket = Some(self.digits.len());
                 self.others += 1;
             }
+            // In front it would be the sign of a quantity.
+            '-' | '\u{2212}' if self.digits.is_empty() && !self.has_plus => {
+                return Err(ParseAccountError::NotANumber);
+            }
             '-'
             | '/'
             | '\u{2010}'..='\u{2015}'
@@ -157,6 +161,9 @@ impl Spelling {
         if rest.starts_with('0') && !keeps_zero(code) {
             return Err(ParseAccountError::TrunkZero);
         }
+        if national_len(code).is_some_and(|len| rest.len() != len) {
+            return Err(ParseAccountError::NationalLength);
+        }
         Ok(digits)
     }
 }
@@ -172,6 +179,20 @@ mod tests {
         Decimal, NoCountryCode, NoSuchCountry, NotANumber, PhoneLength, TrunkZero,
     };
     use super::*;
+
+    #[test]
+    fn what_is_dialled_within_the_country_is_not_taken_along() {
+        for text in
+            ["+7 8 912 345 67 89", "+7 (8) 912 345-67-89", "+1 1 202 555 0123", "+7 912 345"]
+        {
+            assert_eq!(number(text), Err(ParseAccountError::NationalLength), "{text}");
+        }
+        for text in ["-442079460958", "\u{2212}442079460958"] {
+            assert_eq!(number(text), Err(NotANumber), "{text}");
+        }
+        assert_eq!(number("+7 912 345-67-89"), Ok(79_123_456_789));
+        assert_eq!(number("1-202-555-0123"), Ok(12_025_550_123));
+    }
 
     #[test]
     fn marks_and_characters_of_typesetting_are_taken() {

@@ -1,7 +1,7 @@
 //! Which country codes there are, and where a zero may follow one.
 //!
 //! Owns what of the world's numbering plans is needed to keep one account's number from being read as
-//! another's (ITU-T E.164 and its list of assigned codes). How long the numbers of a country are, it
+//! another's (ITU-T E.164 and its list of assigned codes). How long the numbers of most countries are, it
 //! does not know: that changes every few months.
 
 /// The codes of one digit and of two. All others have three.
@@ -72,6 +72,12 @@ pub(super) fn code_len(digits: &str) -> Option<usize> {
 /// Whether a zero may follow this country code.
 pub(super) fn keeps_zero(code: &str) -> bool {
     code.parse().is_ok_and(|code: u16| KEEPS_ZERO.contains(&code))
+}
+
+/// How many digits follow a country code, where that is fixed for long: in North America and the
+/// Caribbean, and in Russia and Kazakhstan, whose 8 and 1 of the trunk would otherwise be taken along.
+pub(super) fn national_len(code: &str) -> Option<usize> {
+    matches!(code, "1" | "7").then_some(10)
 }
 
 #[cfg(test)]

@@ -389,3 +389,37 @@ fn an_empty_setting_of_the_environment_is_none() {
     assert_eq!(output.status.code(), Some(0), "{stderr}");
     assert_eq!(String::from_utf8(stdout).unwrap(), run(&["config"]).1);
 }
+
+#[test]
+fn a_secret_in_the_wrong_place_is_not_repeated() {
+    let secret = "S".repeat(353);
+    let token = format!("5000000000:{}", "S".repeat(35));
+    let lines = fresh("misplaced.jsonl");
+    let line = format!("{{\"phone\": \"+447912345678\", \"session\": \"1{secret}\"}}\n");
+    std::fs::write(&lines, line).unwrap();
+    let file = lines.to_str().unwrap();
+    for arguments in [
+        &["config", "--config", file][..],
+        &["serve", "--sandbox", "--faults", file],
+        &["datacenter", "--out", "/nonexist/x", "--faults", file],
+        &["state", "list", "--state", file],
+        &["config", "--set", &secret],
+        &["config", "--set", "data_centres.2=u:SSSSSS@127.0.0.1:1"],
+        &["serve", "--sessions", &secret],
+        &["serve", &secret],
+        &["serve", &token],
+        &["serve", "--sandbox", "--listen", &secret],
+        &["state", "reinstate", "--state", "/nonexist", &token],
+    ] {
+        let (code, stdout, stderr) = run(arguments);
+        assert!(matches!(code, Some(1 | 2)), "{code:?} {stderr}");
+        assert!(!stderr.contains("SSSSSS") && !stderr.contains("447912345678"), "{stderr}");
+        assert!(stdout.is_empty() && stderr.len() < 700, "{stderr}");
+    }
+    for value in [&secret, &token] {
+        let said = telepool(&["config"]).env("TELEPOOL_LOG", value).output().unwrap();
+        let stderr = String::from_utf8(said.stderr).unwrap();
+        assert!(said.status.code() == Some(2) && !stderr.contains("SSSSSS"), "{stderr}");
+    }
+    std::fs::remove_file(lines).unwrap();
+}

@@ -229,3 +229,55 @@ fn a_run_that_reaches_nobody_says_what_its_last_dial_met() {
     assert!(told.contains("key") && !told.contains("reachable?"), "{told}");
     std::fs::remove_file(faults).unwrap();
 }
+
+#[test]
+fn whoever_reads_what_a_run_says_may_go_and_it_ends_in_good_order() {
+    let mut child = telepool(&RUN).args(["--accounts=4", "--concurrency=2"]).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("metrics on") {
+        line.clear();
+        assert!(said.read_line(&mut line).unwrap() > 0);
+    }
+    drop(said);
+    // It says that it is closing, to nobody.
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_cannot_be_told_changes_no_status() {
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    for (arguments, code) in [
+        (&["config", "--set", "x"][..], 2),
+        (&["state", "list", "--state", "/nonexist"], 2),
+        (&["serve", "--no-such-flag"], 2),
+        (&["config"], 0),
+    ] {
+        let status = telepool(arguments).stderr(full()).status().unwrap();
+        assert_eq!(status.code(), Some(code), "{arguments:?}");
+    }
+}
+
+/// `nohup` has a process ignore the signal, which it then must not catch.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_lost_terminal_ends_a_run_unless_it_was_told_to_outlive_it() {
+    for (prelude, heeds) in [("", true), ("trap '' HUP; ", false)] {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{prelude}exec \"$@\""), "sh"]);
+        command.arg(env!("CARGO_BIN_EXE_telepool")).args(RUN).args(["--accounts=4"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut run = Run::start(&mut command);
+        run.until("metrics on");
+        let status = format!("/proc/{}/status", run.child.id());
+        let status = std::fs::read_to_string(status).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        let caught = u64::from_str_radix(caught.trim(), 16).unwrap();
+        assert_eq!(caught & 1 != 0, heeds, "{caught:x}");
+        run.signal(if heeds { "-HUP" } else { "-TERM" });
+        assert_eq!(run.end().0, Some(0));
+    }
+}

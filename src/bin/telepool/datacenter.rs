@@ -54,7 +54,7 @@ pub(crate) fn run(arguments: DatacenterArguments) -> Result<ExitCode, Failure> {
         let shown = arguments.out.display();
         write(&arguments.out, &sessions)
             .map_err(|error| Failure::refused(format!("--out {shown}: {error}")))?;
-        eprintln!(
+        say!(
             "telepool: the data centre listens on {}, {} sessions of {} accounts are in {shown} \
              (seed {seed}); Ctrl-C ends it",
             data_centre.address(),

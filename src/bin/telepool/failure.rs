@@ -4,6 +4,8 @@ use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use crate::secrets;
+
 /// What is printed, and the status that the process ends with.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -35,6 +37,25 @@ impl Failure {
     pub(crate) fn code(&self) -> ExitCode {
         ExitCode::from(self.code)
     }
+}
+
+/// Writes a line to standard error. Whoever has closed it does not want to know, and nothing else that is
+/// to be done depends on it.
+pub(crate) fn say(text: impl fmt::Display) {
+    let line = format!("{text}\n");
+    io::stderr().lock().write_all(line.as_bytes()).ok();
+}
+
+/// Says what is wrong with the arguments, or the help that was asked for.
+pub(crate) fn misused(error: &clap::Error) -> ExitCode {
+    let code = error.exit_code();
+    if code == 0 {
+        error.print().ok();
+        return ExitCode::SUCCESS;
+    }
+    let text = secrets::withheld(error.render().to_string());
+    say(text.trim_end());
+    ExitCode::from(u8::try_from(code).unwrap_or(2))
 }
 
 /// Writes to standard output. A reader that has gone has seen enough.

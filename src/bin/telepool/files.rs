@@ -71,7 +71,7 @@ pub(crate) fn fit(config: &mut Config, sessions: usize, ends: u64) -> Result<(),
         return Err(Failure::refused(format!("{figures}: that leaves none: {remedy}")));
     }
     config.pool.max_connections = u32::try_from(room).unwrap_or(u32::MAX).min(cap);
-    eprintln!(
+    say!(
         "telepool: {figures}: pool.max_connections is {room} instead of {cap} for this run; for more, \
          {remedy}"
     );

@@ -18,6 +18,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::failure::Failure;
+use crate::secrets::{may_be_secret, shown};
 use directives::Directives;
 pub(crate) use escape::escaped;
 
@@ -76,8 +77,13 @@ fn variable(name: &str) -> Result<Option<String>, Failure> {
     Ok((!inside.is_empty()).then_some(text))
 }
 
+/// Of a longer value the length is told: it may be a secret in the wrong place.
+const VALUE_LEN_MAX: usize = 64;
+
 fn refuse(name: &str, text: &str, what: String) -> Failure {
-    Failure::refused(format!("{name} = {}: {what}", escaped(text)))
+    let is_hidden = text.chars().count() > VALUE_LEN_MAX || may_be_secret(text);
+    let text = if is_hidden { shown(text) } else { escaped(text).to_string() };
+    Failure::refused(format!("{name} = {text}: {what}"))
 }
 
 /// Starts the log, as the environment asks for it. Unless that says otherwise, warnings are shown.
@@ -105,6 +111,8 @@ where
         }
     });
     let lines = layer()
+        // It would panic over an error that has lost its reader.
+        .log_internal_errors(false)
         .fmt_fields(fields.delimited(" "))
         .with_target(false)
         .with_ansi(io::stderr().is_terminal())
@@ -117,6 +125,8 @@ where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
     let lines = layer()
+        // It would panic over an error that has lost its reader.
+        .log_internal_errors(false)
         .json()
         .flatten_event(true)
         .with_writer(move || AboveLine { line: line.clone(), form: Form::Json });

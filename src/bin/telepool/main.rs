@@ -1,5 +1,13 @@
 //! The `telepool` command.
 
+// `println!` and its kin panic when whoever reads has gone.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
+/// Writes a line to standard error.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::failure::say(format_args!($($text)*)) };
+}
+
 mod allocator;
 mod bench;
 mod calls;
@@ -18,6 +26,7 @@ mod report;
 mod roster;
 mod sandbox;
 mod scale;
+mod secrets;
 mod serve;
 mod sessions;
 mod settings;
@@ -90,7 +99,11 @@ fn show(arguments: &SettingsArguments) -> Result<ExitCode, Failure> {
 fn main() -> ExitCode {
     allocator::keep_no_buffers();
     files::raise_limit();
-    let done = match Arguments::parse().command {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return failure::misused(&error),
+    };
+    let done = match arguments.command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::State(command) => state::run(&command),
         Command::Datacenter(arguments) => datacenter::run(arguments),
@@ -99,7 +112,7 @@ fn main() -> ExitCode {
         Command::Config(arguments) => show(&arguments),
     };
     done.unwrap_or_else(|failure| {
-        eprintln!("telepool: {failure}");
+        say!("telepool: {}", secrets::withheld(failure.to_string()));
         failure.code()
     })
 }

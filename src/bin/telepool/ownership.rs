@@ -58,7 +58,7 @@ pub(crate) async fn claim(
 ) -> Result<Claimed, Failure> {
     let shown = file.display();
     if unlocked {
-        eprintln!(
+        say!(
             "telepool: --without-locks: if another process dials a session of {shown}, Telegram voids \
              its login"
         );
@@ -127,7 +127,7 @@ fn is_lack_of_files(error: &std::io::Error) -> bool {
 /// Says which sessions a process has left that ended without closing them.
 fn tell_rests(rests: &[Duration], resting: usize) {
     let longest = rests.iter().max().copied().unwrap_or_default();
-    eprintln!(
+    say!(
         "telepool: {resting} of {} sessions rest for {} s: a process that used them ended without \
          closing their connections, which Telegram may have open until then",
         rests.len(),

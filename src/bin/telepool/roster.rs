@@ -60,14 +60,14 @@ impl Roster {
         if count == 0 {
             return Ok(());
         }
-        eprintln!("telepool: {count} of {} sessions are quarantined, by {path}:", self.sessions);
+        say!("telepool: {count} of {} sessions are quarantined, by {path}:", self.sessions);
         for latched in self.quarantined.iter().take(TOLD_MAX) {
             let Latched { account, slot, reason, .. } = latched;
-            eprintln!("  {account} slot {slot}: {reason} since {}", latched.since_utc());
+            say!("  {account} slot {slot}: {reason} since {}", latched.since_utc());
         }
         if count > TOLD_MAX {
             let more = count - TOLD_MAX;
-            eprintln!("  and {more} more: telepool state list --state {path}");
+            say!("  and {more} more: telepool state list --state {path}");
         }
         let in_doubt = |latched: &Latched| latched.reason == QuarantineReason::Suspect;
         if count < self.sessions || self.quarantined.iter().any(in_doubt) {

@@ -11,6 +11,7 @@ use telepool::datacenter::{DataCentre, DataCentreOptions, FaultPlan};
 use telepool::session::SessionRecord;
 
 use crate::failure::Failure;
+use crate::secrets::toml_problem;
 use crate::settings::{count, time};
 
 /// The first phone number. Numbers that begin so are Telegram's own test numbers, so that none
@@ -85,8 +86,10 @@ impl SandboxArguments {
                         "--faults {path}: cannot be read ({error}): give none, mixed or a TOML file"
                     ))
                 })?;
-                toml::from_str(&text)
-                    .map_err(|error| Failure::refused(format!("--faults {path}: {error}")))
+                toml::from_str(&text).map_err(|error| {
+                    let problem = toml_problem(&text, &error);
+                    Failure::refused(format!("--faults {path}: {problem}"))
+                })
             }
         }
     }

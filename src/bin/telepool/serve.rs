@@ -121,7 +121,7 @@ pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, Failure> {
     let base = if arguments.sandbox { Settings::for_sandbox() } else { Settings::for_serve() };
     let settings = arguments.settings.load(base)?;
     if let Some(doubt) = settings.doubt() {
-        eprintln!("telepool: {doubt}");
+        say!("telepool: {doubt}");
     }
     let runtime = runtime()?;
     let plan = runtime.block_on(plan(&arguments, &settings))?;
@@ -140,7 +140,7 @@ pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, Failure> {
     };
     tell(&text)?;
     if summary.reached_nobody() && summary.has_rested() {
-        eprintln!(
+        say!(
             "telepool: no connection was opened: sessions rested, as was told at the start, and the run \
              was over before they had"
         );
@@ -149,12 +149,12 @@ pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, Failure> {
             || "no dial has ended: is the data centre reachable?".to_owned(),
             |why| format!("the last dial that failed was of {why}"),
         );
-        eprintln!(
+        say!(
             "telepool: no connection could be opened: {why} (TELEPOOL_LOG=info tells of each dial)"
         );
     }
     for example in tally.examples() {
-        eprintln!("telepool: a call failed: {}", logs::escaped(&example));
+        say!("telepool: a call failed: {}", logs::escaped(&example));
     }
     Ok(if summary.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -280,15 +280,15 @@ fn announce(
     seed: u64,
 ) {
     match data_centre {
-        Some(it) => eprintln!(
+        Some(it) => say!(
             "telepool: sandbox data centre on {}, {} ms of latency, {accounts} accounts, \
              {sessions} sessions, seed {seed}",
             it.address(),
             arguments.world.latency().as_secs_f64() * 1000.0,
         ),
-        None => eprintln!("telepool: {accounts} accounts, {sessions} sessions"),
+        None => say!("telepool: {accounts} accounts, {sessions} sessions"),
     }
-    eprintln!("telepool: metrics on {}; Ctrl-C ends the run", monitor.address());
+    say!("telepool: metrics on {}; Ctrl-C ends the run", monitor.address());
 }
 
 /// Has the work done until the time is up, and gives the calls under way so long to end. Answers how
@@ -324,7 +324,7 @@ async fn work_until(
         () = show => unreachable!("BUG: the line is shown for ever"),
     };
     line.suspend(|| {
-        eprintln!(
+        say!(
             "telepool: closing, for at most {} s (pool.drain_timeout); Ctrl-C ends it at once",
             patience.as_secs_f64(),
         );

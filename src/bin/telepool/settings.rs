@@ -15,6 +15,8 @@ use telepool::session::DataCentres;
 use telepool::telegram::TelegramSettings;
 use telepool::{Config, ConfigError, Setting, parse_time};
 
+use crate::secrets::{shown, toml_problem};
+
 const PREFIX: &str = "TELEPOOL_";
 
 /// Keys of the replaced application that are read too.
@@ -81,16 +83,6 @@ pub(crate) fn is_quoted(value: &str) -> bool {
     let value = value.trim();
     value.len() > 1
         && ['"', '\''].iter().any(|quote| value.starts_with(*quote) && value.ends_with(*quote))
-}
-
-/// A value as an error may repeat it: no setting takes a long one, and what is long may be a secret in
-/// the wrong place.
-fn shown(value: &str) -> String {
-    const SHOWN_LEN_MAX: usize = 24;
-    match value.chars().count() {
-        0..=SHOWN_LEN_MAX if !value.contains(char::is_control) => value.to_owned(),
-        count => format!("(a text of {count} characters)"),
-    }
 }
 
 impl Settings {
@@ -220,7 +212,8 @@ pub(crate) fn load(
 
 fn merge_file(settings: &mut Settings, text: &str, origin: &str) -> Result<(), String> {
     let table: toml::Table = text.parse().map_err(|error| {
-        format!("{origin}: {error}a configuration is TOML, as `telepool config` prints one")
+        let problem = toml_problem(text, &error);
+        format!("{origin}: {problem}: a configuration is TOML, as `telepool config` prints one")
     })?;
     let mut read = BTreeMap::new();
     for (section, values) in &table {

@@ -43,7 +43,7 @@ pub(crate) fn listen() -> Result<(Stopper, Stop), Failure> {
         signals.next().await;
         first.ask();
         signals.next().await;
-        eprintln!("telepool: ended at once, without closing its connections");
+        say!("telepool: ended at once, without closing its connections");
         exit(130);
     }));
     Ok((stopper, Stop(receiver)))
@@ -63,7 +63,8 @@ pub(crate) fn at_end_of_input(act: impl FnOnce() + Send + 'static) {
 struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
-    hangup: tokio::signal::unix::Signal,
+    /// Not where a lost terminal is to be outlived, as `nohup` has it.
+    hangup: Option<tokio::signal::unix::Signal>,
 }
 
 #[cfg(unix)]
@@ -72,16 +73,38 @@ impl Signals {
         use tokio::signal::unix::{SignalKind, signal};
         let interrupt = signal(SignalKind::interrupt())?;
         let terminate = signal(SignalKind::terminate())?;
-        Ok(Self { interrupt, terminate, hangup: signal(SignalKind::hangup())? })
+        let hangup = match ignores_hangup() {
+            true => None,
+            false => Some(signal(SignalKind::hangup())?),
+        };
+        Ok(Self { interrupt, terminate, hangup })
     }
 
     async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
-            _ = self.hangup.recv() => {}
+            () = hung_up(&mut self.hangup) => {}
         }
     }
+}
+
+#[cfg(unix)]
+async fn hung_up(signal: &mut Option<tokio::signal::unix::Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether whoever started this process has it ignore a lost terminal. Only Linux tells.
+#[cfg(unix)]
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // The first bit is that of the first signal, which it is.
+    ignored.is_some_and(|mask| mask & 1 != 0)
 }
 
 #[cfg(not(unix))]

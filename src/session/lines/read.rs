@@ -290,7 +290,11 @@ fn address(
         }
         .filter(|address: &SocketAddr| address.port() != 0 && !address.ip().is_unspecified())
         .ok_or_else(|| {
-            wrong("address", value.quoted(), "an IP address and a port, such as \"127.0.0.1:443\"")
+            // Before an `@` there may be a password, and what is long may be a token.
+            let is_plain =
+                matches!(value, Scalar::Text(text) if text.len() <= 40 && !text.contains('@'));
+            let shown = if is_plain { value.quoted() } else { value.shown() };
+            wrong("address", shown, "an IP address and a port, such as \"127.0.0.1:443\"")
         });
     }
     if let Some(address) = session.address {

@@ -63,13 +63,20 @@ pub(super) fn read(text: &str) -> Result<Latches, (usize, String)> {
     Ok(latches)
 }
 
-fn parse(line: &str) -> Result<Latched, String> {
-    let line: Line = serde_json::from_str(line).map_err(|error| told(&error))?;
+fn parse(text: &str) -> Result<Latched, String> {
+    let line: Line =
+        serde_json::from_str(text).map_err(|error| match text.contains("\"session\"") {
+            true => "this is a file of sessions, not of quarantines: choose another".to_owned(),
+            false => told(&error),
+        })?;
     let account = AccountId::from_revealed(&line.account).map_err(|error| error.to_string())?;
     let key_id = line.key_id.parse().map_err(|error: ParseKeyIdError| error.to_string())?;
     let kept = QuarantineReason::ALL.into_iter().filter(|reason| reason.is_kept());
     let reason = kept.into_iter().find(|reason| reason.label() == line.reason);
-    let reason = reason.ok_or_else(|| format!("there is no reason {:?}", line.reason))?;
+    let reason = reason.ok_or_else(|| match line.reason.len() {
+        0..=SHOWN_LEN_MAX => format!("there is no reason {:?}", line.reason),
+        len => format!("a text of {len} bytes is no reason"),
+    })?;
     Ok(Latched { account, slot: line.slot, key_id, reason, since: line.since })
 }
 
@@ -78,10 +85,16 @@ fn told(error: &serde_json::Error) -> String {
     let (text, column) = (error.to_string(), error.column());
     match text.rsplit_once(" at line ") {
         _ if text.starts_with("invalid") => format!("a value of the wrong type (column {column})"),
+        _ if text.split('`').nth(1).is_some_and(|name| name.len() > SHOWN_LEN_MAX) => {
+            format!("an unknown field (column {column})")
+        }
         Some((what, _)) => format!("{what} (column {column})"),
         None => text,
     }
 }
+
+/// No reason and no field has a longer name: what is longer may be a secret in the wrong place.
+const SHOWN_LEN_MAX: usize = 24;
 
 /// Writes lines, those of an account together.
 pub(super) fn write(latches: &Latches, out: &mut impl Write) -> io::Result<()> {
@@ -133,10 +146,18 @@ mod tests {
             (good.replace("+12", "+x"), "not a phone number"),
             (good.replace("since", "sense"), "unknown field `sense`"),
             (good[..40].to_owned(), "EOF while parsing"),
+            (good.replace("since", &"s".repeat(300)), "an unknown field (column"),
+            (good.replace("dead", &"d".repeat(300)), "a text of 300 bytes is no reason"),
+            (good.replace("since", "session"), "a file of sessions, not of quarantines"),
         ] {
             let problem = parse(&bad).unwrap_err();
             assert!(problem.contains(told), "{problem}");
-            assert!(!problem.contains("2125550123") && !problem.contains("line 1"), "{problem}");
+            assert!(
+                problem.len() < 150
+                    && !problem.contains("2125550123")
+                    && !problem.contains("line 1"),
+                "{problem}"
+            );
         }
     }
 }

@@ -56,6 +56,10 @@ fn a_bad_line_is_refused_with_its_number_its_key_and_the_remedy() {
             vec!["`address` is a text of 362 characters", "IP address"],
         ),
         (line(phone, TELETHON_V4, r#", "address": "dc.example:443""#), vec!["\"dc.example:443\""]),
+        (
+            line(phone, TELETHON_V4, r#", "address": "om:secret@192.0.2.1:443""#),
+            vec!["a text of 23 characters", "an IP address and a port"],
+        ),
         (line(phone, TELETHON_V4, r#", "address": "127.0.0.1:0""#), vec!["`address`"]),
         (line(phone, TELETHON_V4, r#", "slot": 64"#), vec!["`slot` is 64", "0 to 63"]),
         (line(phone, TELETHON_V4, r#", "user_id": -1"#), vec!["`user_id` is -1"]),

@@ -111,7 +111,7 @@ pub(crate) fn run(arguments: BenchArguments) -> Result<ExitCode, Failure> {
     if let Some(folder) = &arguments.out {
         out::make(folder)?;
     }
-    eprintln!("telepool: this takes {} s, and a little more", arguments.length().as_secs());
+    say!("telepool: this takes {} s, and a little more", arguments.length().as_secs());
     let line = status::bar(millis(arguments.length()));
     logs::start(&line)?;
     files::warn_if_few(arguments.accounts as usize * usize::from(arguments.sessions_per_account));
@@ -130,7 +130,7 @@ pub(crate) fn run(arguments: BenchArguments) -> Result<ExitCode, Failure> {
     }
     tell(&if arguments.json { json } else { table::plain(&results) })?;
     for problem in &results.problems {
-        eprintln!("telepool: {problem}");
+        say!("telepool: {problem}");
     }
     Ok(if results.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -25,7 +25,7 @@ const PHASE: &str = "phase: ";
 
 /// Tells how far a part is, for the line on the terminal.
 pub(crate) fn phase(what: &str) {
-    eprintln!("{PHASE}{what}");
+    say!("{PHASE}{what}");
 }
 
 /// What is needed to start a process and to wait for it.
@@ -193,7 +193,7 @@ async fn relay(from: Option<impl AsyncRead + Unpin>, line: ProgressBar) {
                 line.set_message(phase.to_owned());
                 line.tick();
             }
-            None => line.suspend(|| eprintln!("{text}")),
+            None => line.suspend(|| say!("{text}")),
         }
     }
 }
