@@ -130,6 +130,8 @@ impl Spelling {
             return Err(ParseAccountError::TrunkZero);
         }
         self.digits.truncate(before);
+        // One within the brackets has gone with them.
+        self.point = self.point.filter(|point| *point <= before);
         Ok(())
     }
 
@@ -179,6 +181,12 @@ mod tests {
         Decimal, NoCountryCode, NoSuchCountry, NotANumber, PhoneLength, TrunkZero,
     };
     use super::*;
+
+    #[test]
+    fn a_point_within_brackets_goes_with_them() {
+        assert_eq!(number("/31   ()(0.)"), Err(PhoneLength));
+        assert_eq!(number("+49 (0.) 151 23456789"), Ok(4_915_123_456_789));
+    }
 
     #[test]
     fn what_is_dialled_within_the_country_is_not_taken_along() {
