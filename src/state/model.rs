@@ -205,6 +205,19 @@ fn model_whoever_closes_a_retired_connection_knows_the_reason() {
     });
 }
 
+/// Closes by force, and counts the leases that outlive that.
+fn force_and_count(world: &World) {
+    let orphans = &world.orphans;
+    world.word.transition_to_forced(
+        |leases| {
+            orphans.fetch_add(leases.into(), Ordering::Relaxed);
+        },
+        |leases| {
+            orphans.fetch_sub(leases.into(), Ordering::Relaxed);
+        },
+    );
+}
+
 #[test]
 fn model_an_orphan_is_counted_before_it_returns() {
     race(
@@ -212,17 +225,7 @@ fn model_an_orphan_is_counted_before_it_returns() {
             leased(world);
             let _ = world.word.transition_to_retired(false);
         },
-        |world| {
-            let orphans = &world.orphans;
-            world.word.transition_to_forced(
-                |leases| {
-                    orphans.fetch_add(leases.into(), Ordering::Relaxed);
-                },
-                |leases| {
-                    orphans.fetch_sub(leases.into(), Ordering::Relaxed);
-                },
-            );
-        },
+        force_and_count,
         |world| {
             if world.word.transition_to_released() == Released::Orphan {
                 assert_eq!(world.orphans.load(Ordering::Relaxed), 1, "the count would wrap");
@@ -238,17 +241,7 @@ fn model_a_forced_close_counts_the_orphans_that_it_leaves_and_no_more() {
             leased_twice(world);
             let _ = world.word.transition_to_retired(false);
         },
-        |world| {
-            let orphans = &world.orphans;
-            world.word.transition_to_forced(
-                |leases| {
-                    orphans.fetch_add(leases.into(), Ordering::Relaxed);
-                },
-                |leases| {
-                    orphans.fetch_sub(leases.into(), Ordering::Relaxed);
-                },
-            );
-        },
+        force_and_count,
         |world| {
             if world.word.transition_to_released() == Released::Orphan {
                 world.orphans.fetch_sub(1, Ordering::Relaxed);

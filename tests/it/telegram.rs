@@ -52,22 +52,26 @@ fn bench_with(sessions: u16, settings: TelegramSettings) -> Bench {
     let server = Server::start();
     let keys: Vec<[u8; 256]> =
         (0..sessions).map(|_| std::array::from_fn(|_| fastrand::u8(..))).collect();
-    let records = keys.iter().zip(0..).map(|(key, slot)| {
-        server.enroll(*key);
-        SessionRecord {
-            account: account(),
-            slot,
-            dc: DC,
-            address: server.address,
-            user_id: 1,
-            is_bot: false,
-            key: AuthKey::new(*key),
-            group: None,
-            proxy: None,
-        }
-    });
+    let records =
+        keys.iter().zip(0..).map(|(key, slot)| SessionRecord { slot, ..enrolled(&server, *key) });
     let source = MemorySource::new(records).unwrap();
     Bench { manager: GrammersManager::new(source, settings), server, keys }
+}
+
+/// A session that the server knows.
+fn enrolled(server: &Server, key: [u8; 256]) -> SessionRecord {
+    server.enroll(key);
+    SessionRecord {
+        account: account(),
+        slot: 0,
+        dc: DC,
+        address: server.address,
+        user_id: 1,
+        is_bot: false,
+        key: AuthKey::new(key),
+        group: None,
+        proxy: None,
+    }
 }
 
 impl Bench {

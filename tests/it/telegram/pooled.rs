@@ -128,20 +128,7 @@ impl SessionSource for Changing {
 #[tokio::test]
 async fn no_key_is_on_two_connections_however_sessions_come_go_and_move() {
     let server = Server::start();
-    let [first, second] = [[1; 256], [2; 256]].map(|key| {
-        server.enroll(key);
-        SessionRecord {
-            account: account(),
-            slot: 0,
-            dc: DC,
-            address: server.address,
-            user_id: 1,
-            is_bot: false,
-            key: AuthKey::new(key),
-            group: None,
-            proxy: None,
-        }
-    });
+    let [first, second] = [[1; 256], [2; 256]].map(|key| enrolled(&server, key));
     let source = Arc::new(Changing::default());
     source.now_are(&[&first]);
     let pool = pool_of(GrammersManager::new(Arc::clone(&source), settings()));
@@ -183,20 +170,10 @@ async fn no_key_is_on_two_connections_however_sessions_come_go_and_move() {
 async fn a_session_serves_as_soon_as_its_proxy_is_gone_also_with_a_state_file() {
     let server = Server::start();
     let key = [7; 256];
-    server.enroll(key);
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state.jsonl");
-    let mut record = SessionRecord {
-        account: account(),
-        slot: 0,
-        dc: DC,
-        address: server.address,
-        user_id: 1,
-        is_bot: false,
-        key: AuthKey::new(key),
-        group: None,
-        proxy: Some("socks5://127.0.0.1:9".into()),
-    };
+    let mut record =
+        SessionRecord { proxy: Some("socks5://127.0.0.1:9".into()), ..enrolled(&server, key) };
     let source = MemorySource::new([record.clone()]).unwrap();
     let kept = Arc::new(LatchFile::open(&state, source).unwrap());
     let pool = pool_of(GrammersManager::new(Arc::clone(&kept), settings()));
