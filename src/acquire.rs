@@ -23,7 +23,7 @@ use self::courtesy::{is_courteous, owes_a_turn};
 pub(crate) use self::proof::{check, prove_in_use};
 use self::proof::{is_stale, needs_look};
 use self::report::timeout_report;
-use crate::account_pool::{CloseReason, Connection, Refusal, Source, Take, Waiter};
+use crate::account_pool::{CloseReason, Connection, Refusal, Served, Source, Take, Waiter};
 use crate::clock::{Instant, now};
 use crate::entry::Entry;
 use crate::error::{AcquireError, DialError, Stage};
@@ -37,13 +37,20 @@ use crate::sync::thread_number;
 enum Step<M: Manager, H: Home<M>> {
     /// Not begun; or over, if the home is gone.
     Start,
-    /// In line; with a timer, if nobody else tells in time that the patience is over.
-    Waiting(Arc<Waiter<M::Connection, M::Error>>, Option<Pin<Box<Sleep>>>),
+    /// In line.
+    Waiting(Arc<Waiter<M::Connection, M::Error>>),
+    /// In line, with a timer of its own: nobody else tells in time that the patience is over.
+    Timed(Box<Timed<M>>),
     /// A connection was leased that takes more than a look.
     Found(Arc<Connection<M::Connection>>, Source),
     /// Over, and what came of it not yet handed out.
     Over(Result<Lease<M, H>, AcquireError<M::Error>>),
     Done,
+}
+
+struct Timed<M: Manager> {
+    waiter: Arc<Waiter<M::Connection, M::Error>>,
+    timer: Pin<Box<Sleep>>,
 }
 
 /// What follows a step.
@@ -167,7 +174,10 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
         // A timer tells only whoever has polled it.
         let is_done = orders.is_none() && timer.is_none();
         // First of all somebody has to own the place in line.
-        self.step = Step::Waiting(waiter, timer);
+        self.step = match timer {
+            Some(timer) => Step::Timed(Box::new(Timed { waiter, timer })),
+            None => Step::Waiting(waiter),
+        };
         if let Some(orders) = orders {
             self.entry().carry_out(orders);
         }
@@ -177,14 +187,10 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
     /// The patience is over, and nobody has said so: the pool's runtime is not driven.
     #[cold]
     fn give_up(&mut self) -> Next<M, H> {
-        let Step::Waiting(waiter, _) = std::mem::replace(&mut self.step, Step::Done) else {
-            unreachable!("BUG: only who waits gives up")
+        let Step::Timed(timed) = std::mem::replace(&mut self.step, Step::Done) else {
+            unreachable!("BUG: only who waits by a timer gives up")
         };
-        let entry = self.entry();
-        let _stir = Stir(entry);
-        if let Some(connection) = entry.pool.leave_line(&waiter) {
-            entry.give_back_unused(connection);
-        }
+        leave_line(self.entry(), &timed.waiter);
         Next::Over(Err(self.time_out()))
     }
 
@@ -298,25 +304,35 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
         error
     }
 
+    /// What follows the wait in line.
+    fn served(
+        &mut self,
+        served: Served<M::Connection, M::Error>,
+        context: &Context<'_>,
+    ) -> Next<M, H> {
+        self.step = Step::Done;
+        match served {
+            Ok((connection, source)) => match self.inspect(connection, source) {
+                Inspected::Lent(next) => next,
+                Inspected::Dead | Inspected::Stale => self.wait(true, context),
+                Inspected::Doubted => self.start(context),
+            },
+            Err(refusal) => Next::Over(Err(self.refuse(refusal))),
+        }
+    }
+
     /// One step further.
     fn advance(&mut self, context: &mut Context<'_>) -> Next<M, H> {
         match &mut self.step {
-            Step::Waiting(waiter, timer) => {
-                let Poll::Ready(served) = waiter.poll(context) else {
-                    let is_over =
-                        timer.as_mut().is_some_and(|it| it.as_mut().poll(context).is_ready());
-                    return if is_over { self.give_up() } else { Next::Later };
-                };
-                self.step = Step::Done;
-                match served {
-                    Ok((connection, source)) => match self.inspect(connection, source) {
-                        Inspected::Lent(next) => next,
-                        Inspected::Dead | Inspected::Stale => self.wait(true, context),
-                        Inspected::Doubted => self.start(context),
-                    },
-                    Err(refusal) => Next::Over(Err(self.refuse(refusal))),
-                }
-            }
+            Step::Waiting(waiter) => match waiter.poll(context) {
+                Poll::Ready(served) => self.served(served, context),
+                Poll::Pending => Next::Later,
+            },
+            Step::Timed(timed) => match timed.waiter.poll(context) {
+                Poll::Ready(served) => self.served(served, context),
+                Poll::Pending if timed.timer.as_mut().poll(context).is_ready() => self.give_up(),
+                Poll::Pending => Next::Later,
+            },
             Step::Found(..) => {
                 let found = std::mem::replace(&mut self.step, Step::Done);
                 let Step::Found(connection, source) = found else {
@@ -352,6 +368,14 @@ struct Stir<'a, M: Manager>(&'a Entry<M>);
 impl<M: Manager> Drop for Stir<'_, M> {
     fn drop(&mut self) {
         self.0.stirred.notify_waiters();
+    }
+}
+
+/// Leaves the line; what came meanwhile goes back.
+fn leave_line<M: Manager>(entry: &Arc<Entry<M>>, waiter: &Arc<Waiter<M::Connection, M::Error>>) {
+    let _stir = Stir(entry);
+    if let Some(connection) = entry.pool.leave_line(waiter) {
+        entry.give_back_unused(connection);
     }
 }
 
@@ -450,14 +474,8 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
     #[cold]
     fn leave(&mut self) {
         match std::mem::replace(&mut self.step, Step::Done) {
-            Step::Waiting(waiter, _) => {
-                let entry = self.entry();
-                entry.counters().count_acquire(AcquireEnd::Cancelled);
-                let _stir = Stir(entry);
-                if let Some(connection) = entry.pool.leave_line(&waiter) {
-                    entry.give_back_unused(connection);
-                }
-            }
+            Step::Waiting(waiter) => self.cancel(&waiter),
+            Step::Timed(timed) => self.cancel(&timed.waiter),
             Step::Found(connection, _) => {
                 let entry = self.entry();
                 entry.counters().count_acquire(AcquireEnd::Cancelled);
@@ -466,13 +484,18 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
             Step::Start | Step::Over(_) | Step::Done => {}
         }
     }
+
+    fn cancel(&self, waiter: &Arc<Waiter<M::Connection, M::Error>>) {
+        self.entry().counters().count_acquire(AcquireEnd::Cancelled);
+        leave_line(self.entry(), waiter);
+    }
 }
 
 impl<M: Manager, H: Home<M>> fmt::Debug for Acquire<M, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let step = match &self.step {
             Step::Start => "start",
-            Step::Waiting(..) => "waiting",
+            Step::Waiting(_) | Step::Timed(_) => "waiting",
             Step::Found(..) => "found",
             Step::Over(_) => "over",
             Step::Done => "done",

@@ -57,9 +57,9 @@
 //! the threads do not pass the ends of the queue and every connection from cache to cache. A lease of a
 //! shared connection is then not even given back: it is parked at a place of the thread that returned it,
 //! whose next acquire takes it over, so that the threads do not meet at the word either. It is given back
-//! as soon as somebody waits, or has to know how many leases are held. Every
-//! sixteenth acquire of a thread asks first whether its task owes others a turn, and gives way with
-//! empty hands.
+//! as soon as somebody waits, or has to know how many leases are held. Now
+//! and then an acquire of a thread looks at the time first, and whether its task owes others a turn: then
+//! it gives way with empty hands.
 //!
 //! Otherwise the acquire joins the line, under the account's lock. *Then* it looks for a
 //! connection: a release makes its word idle and *then* looks at the gate, so that one of the two

@@ -85,7 +85,7 @@ use parked::Parking;
 pub(crate) use room::Pressure;
 use sessions::LaterSlots;
 use waiters::Left;
-pub(crate) use waiters::{Refusal, Waiter, Wakers};
+pub(crate) use waiters::{Refusal, Served, Waiter, Wakers};
 pub(crate) use watches::Watch;
 
 use crate::account::AccountId;

@@ -8,6 +8,7 @@ use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
+use crate::listening::listen;
 use crate::scripted::account;
 
 /// Panics when the span of an acquire is left, once after it was told to.
@@ -46,11 +47,9 @@ impl Subscriber for Panicky {
 #[tokio::test(start_paused = true)]
 async fn a_listener_that_panics_as_an_acquire_ends_costs_no_lease() {
     let listener = Panicky::default();
-    let _listening = tracing::subscriber::set_default(listener.clone());
+    let _listening = listen(listener.clone());
     let pool = Pool::builder(NoopManager::new(1)).build().unwrap();
     drop(pool.acquire(account(1)).await.unwrap());
-    // Another test may have met the span first while this one began to listen.
-    tracing::callsite::rebuild_interest_cache();
     listener.is_armed.store(true, Ordering::SeqCst);
     let acquire = pool.acquire(account(1));
     let ended = tokio::spawn(async move { drop(acquire.await) }).await;

@@ -28,6 +28,7 @@ mod grid;
 mod hostile;
 mod limits;
 mod listeners;
+mod listening;
 #[cfg(feature = "cli")]
 mod logs;
 #[cfg(feature = "panel")]

@@ -10,6 +10,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Metadata, Subscriber};
 
+use crate::listening::listen;
 use crate::scripted::account;
 
 /// A manager whose errors say what the test says.
@@ -113,11 +114,13 @@ async fn at_once<F: Future>(future: F) -> Option<F::Output> {
     tokio::time::timeout(Duration::ZERO, future).await.ok()
 }
 
+async fn refused(pool: &Pool<Wordy>, number: u64) -> AcquireError<Said> {
+    pool.acquire_timeout(account(number), Duration::from_millis(200)).await.unwrap_err()
+}
+
 async fn everything_told(text: &str) -> (Told, String) {
     let logged = Logged::default();
-    let _listening = tracing::subscriber::set_default(logged.clone());
-    // Another test may have met these places first.
-    tracing::callsite::rebuild_interest_cache();
+    let _listening = listen(logged.clone());
     let (reaction, connects) = (Mutex::new(Reaction::Discard), AtomicBool::new(false));
     let wordy = Wordy { text: Arc::from(text), reaction, connects };
     let pool = Pool::builder(wordy).build().unwrap();
@@ -126,10 +129,12 @@ async fn everything_told(text: &str) -> (Told, String) {
     let mut told = Told::default();
     let mut refusals = Vec::new();
     told.hear(&pool, async || {
-        // The second one has less patience than the pause after the first.
-        for number in [1, 1, 2, 3, 4, 5, 6, 7, 8] {
-            let acquire = pool.acquire_timeout(account(number), Duration::from_millis(200));
-            refusals.push(acquire.await.unwrap_err());
+        // A pause is of random length, and may be over before the patience of the next one.
+        while !matches!(refusals.last(), Some(AcquireError::Resting { .. })) {
+            refusals.push(refused(&pool, 1).await);
+        }
+        for number in 2..=8 {
+            refusals.push(refused(&pool, number).await);
         }
     })
     .await;

@@ -73,7 +73,9 @@ impl Visit for Words<'_> {
 fn told_of_a_panic(mut updates: AccountUpdates) -> String {
     let log = Log::default();
     tracing::subscriber::with_default(log.clone(), || {
-        // Another test may have come by here before there was anybody to listen.
+        // Another test may have come by here before there was anybody to listen. With a second
+        // subscriber in the process, tracing asks both of them and not the thread that comes by.
+        let _beside = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
         tracing::callsite::rebuild_interest_cache();
         let reads = AssertUnwindSafe(move || {
             updates.try_recv().ok();

@@ -10,6 +10,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 
 use super::*;
+use crate::listening::listen;
 
 /// Writes down each span with its fields.
 #[derive(Clone, Default)]
@@ -35,7 +36,7 @@ impl<S: tracing::Subscriber> Layer<S> for Seen {
 async fn spans_name_the_work_and_mask_the_account() {
     let seen = Seen::default();
     let subscriber = tracing_subscriber::registry().with(seen.clone());
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let _guard = listen(subscriber);
     let Bench { data_centre: _data_centre, manager } = bench([]).await;
     let pool = Pool::builder(manager)
         .configure(|config| config.pool.check_after_idle = Duration::from_millis(10))
