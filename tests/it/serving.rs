@@ -168,6 +168,7 @@ fn with_few_files_there_are_fewer_connections_and_everybody_is_served() {
     }
     assert!(summary["connections_created"].as_u64() > Some(cap), "it was at its cap: {stdout}");
     assert_eq!(said.matches("pool.max_connections is").count(), 1, "{said}");
+    assert!(!said.contains("lock"), "a sandbox of its own takes none: {said}");
 }
 
 #[test]
@@ -285,4 +286,54 @@ fn a_lost_terminal_ends_a_run_unless_it_was_told_to_outlive_it() {
         run.signal(if heeds { "-HUP" } else { "-TERM" });
         assert_eq!(run.end().0, Some(0));
     }
+}
+
+/// The columns that are written to in what a terminal was sent, for each time that a line was begun.
+#[cfg(target_os = "linux")]
+fn lines_drawn(sent: &str) -> Vec<(String, usize)> {
+    let begun = sent.split(['\r', '\n']);
+    let begun = begun.map(|text| text.trim_start_matches("\x1b[2K"));
+    begun.map(|text| (text.to_owned(), text.chars().count())).collect()
+}
+
+/// The terminal prints `^C` behind the line, which must not break it in two.
+#[cfg(target_os = "linux")]
+#[test]
+fn ctrl_c_on_a_terminal_leaves_no_copy_of_the_status_line() {
+    let program = env!("CARGO_BIN_EXE_telepool");
+    let inside = format!(
+        "stty rows 20 cols 60 && exec '{program}' {} --accounts=4 --concurrency=2 \
+         --listen=127.0.0.1:0",
+        RUN.join(" ")
+    );
+    let mut child = Command::new("script")
+        .args(["--quiet", "--return", "--command", &inside, "/dev/null"])
+        .env("TERM", "xterm")
+        .env("SHELL", "/bin/sh")
+        .env_remove("TELEPOOL_LOG")
+        .env_remove("TELEPOOL_LOG_FORMAT")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script, of Debian's package bsdutils");
+    let (mut keys, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let (mut sent, mut some) = (Vec::new(), [0; 4096]);
+    let mut is_pressed = false;
+    loop {
+        let length = screen.read(&mut some).unwrap();
+        if length == 0 {
+            break;
+        }
+        sent.extend(&some[..length]);
+        if !is_pressed && String::from_utf8_lossy(&sent).contains("calls/s") {
+            keys.write_all(b"\x03").unwrap();
+            is_pressed = true;
+        }
+    }
+    let sent = String::from_utf8(sent).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{sent:?}");
+    assert!(sent.contains("^C") && sent.contains("telepool: closing"), "{sent:?}");
+    let drawn = lines_drawn(&sent.replace("^C", ""));
+    let drawn: Vec<_> = drawn.iter().filter(|(text, _)| text.contains("calls/s,")).collect();
+    assert!(!drawn.is_empty() && drawn.iter().all(|(_, columns)| *columns == 57), "{drawn:?}");
 }

@@ -1,13 +1,78 @@
 //! The live line on a terminal.
 
+use std::io;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use console::Term;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
 use crate::report::Tally;
 
 /// How often the line changes.
 pub(crate) const STEP: Duration = Duration::from_millis(250);
+
+/// How often it is drawn in a second, at most.
+const HZ: u8 = 4;
+
+/// The columns at the right of a line that stay free: for the `^C` that a terminal puts behind it, which
+/// would else break the line in two and leave a copy of it behind.
+const ECHO: u16 = 3;
+
+/// A terminal, as wide as what is drawn on it may be. A line is filled up to that width.
+#[derive(Debug)]
+struct Narrowed(Term);
+
+impl TermLike for Narrowed {
+    fn width(&self) -> u16 {
+        self.0.size().1.saturating_sub(ECHO).max(1)
+    }
+
+    fn height(&self) -> u16 {
+        self.0.size().0
+    }
+
+    fn move_cursor_up(&self, lines: usize) -> io::Result<()> {
+        self.0.move_cursor_up(lines)
+    }
+
+    fn move_cursor_down(&self, lines: usize) -> io::Result<()> {
+        self.0.move_cursor_down(lines)
+    }
+
+    fn move_cursor_right(&self, columns: usize) -> io::Result<()> {
+        self.0.move_cursor_right(columns)
+    }
+
+    fn move_cursor_left(&self, columns: usize) -> io::Result<()> {
+        self.0.move_cursor_left(columns)
+    }
+
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        self.0.write_line(text)
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        self.0.write_str(text)
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.0.clear_line()
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// Standard error, if that is a terminal.
+fn target() -> ProgressDrawTarget {
+    let term = Term::buffered_stderr();
+    let plain = ProgressDrawTarget::term(term.clone(), HZ);
+    match plain.is_hidden() {
+        true => plain,
+        false => ProgressDrawTarget::term_like_with_hz(Box::new(Narrowed(term)), HZ),
+    }
+}
 
 /// A line that is never drawn.
 pub(crate) fn hidden() -> ProgressBar {
@@ -16,7 +81,7 @@ pub(crate) fn hidden() -> ProgressBar {
 
 /// A line on standard error; nothing is drawn unless that is a terminal.
 pub(crate) fn line() -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(4));
+    let bar = ProgressBar::with_draw_target(None, target());
     let style = ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}");
     bar.set_style(style.expect("BUG: the template is fixed"));
     bar
@@ -24,15 +89,14 @@ pub(crate) fn line() -> ProgressBar {
 
 /// A bar on standard error for work that takes so many milliseconds, told by phase.
 pub(crate) fn bar(length_ms: u64) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(length_ms), ProgressDrawTarget::stderr_with_hz(4));
+    let bar = ProgressBar::with_draw_target(Some(length_ms), target());
     let style = ProgressStyle::with_template("{spinner} {elapsed} [{bar:30}] {wide_msg}");
     bar.set_style(style.expect("BUG: the template is fixed"));
     bar
 }
 
-/// The columns that the line leaves free: for the spinner and the time before it, and for the `^C` that
-/// a terminal puts behind it, which would else break the line in two and leave a copy of it behind.
-const FREE: usize = 10;
+/// The columns that are free for no part: those of the spinner and the time before them, and the last ones.
+const FREE: usize = 7 + ECHO as usize;
 
 /// What the line says: numbers now, and the rate since the last time.
 pub(crate) fn text(
@@ -52,7 +116,7 @@ pub(crate) fn text(
     parts.push(format!("{} leased", stats.current_active_connections));
     parts.push(format!("{} opening", stats.current_connecting));
     parts.push(format!("{} calls", tally.calls()));
-    let (_, width) = console::Term::stderr().size();
+    let (_, width) = Term::stderr().size();
     fitted(&parts, usize::from(width).saturating_sub(FREE))
 }
 
