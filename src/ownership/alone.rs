@@ -4,31 +4,35 @@
 //! may be claimed by several pools of a process: within one, the manager has them take turns.
 //!
 //! # What lies in the folder
-//! `keys/` has up to 1,024 files, on which each key is a range of bytes, at a place made from its public
-//! id: locks in one file are a list, so that many in one would take long. A range is as long as the
-//! number of its process plus one, so that whoever is refused also learns by whom. Locks end with the
-//! process, however it ends; nothing that lies in the folder is believed without one.
+//! `keys/` has files on which each key is a range of bytes, at a place made from its public id: 16 for
+//! processes with few keys, and 1,024 for those with many, since locks in one file are a list. A range is as
+//! long as the number of its process plus one, so that whoever is refused also learns by whom. Locks end with
+//! the process, however it ends; nothing that lies in the folder is believed without one.
 //!
 //! # A key costs
 //! A lock of the kernel's (about 200 bytes) and an entry in two tables here. 100,000 keys are claimed in
-//! one to two seconds (`cargo bench --bench locks`), and take up to 1,024 open files.
+//! one to two seconds (`cargo bench --bench locks`). Up to 1,000 keys take at most 16 open files, and more
+//! of them at most 1,024, or 16 again where the process may open fewer than 8,192.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Once, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::held::Shared;
-use super::{Claim, ClaimError, Claims, Epoch, Fence, Fenced, Ownership, Settled, place};
+use super::{Claim, ClaimError, Claims, Epoch, Fence, Fenced, Ownership, Settled, keys, place};
 use crate::clock::now;
 use crate::session::KeyId;
 use crate::sync::Mutex;
 
 /// How often it is looked whether everything is noted.
 const SETTLE_STEP: Duration = Duration::from_millis(2);
+
+/// A doubt about the place is told once in a process.
+static DOUBTED: Once = Once::new();
 
 /// How an [`Alone`] is set up.
 #[derive(Clone, Debug)]
@@ -95,7 +99,19 @@ impl Alone {
     /// The folder of the locks.
     #[must_use]
     pub fn place(&self) -> PathBuf {
-        self.options.place.clone().unwrap_or_else(place::of_user)
+        self.options.place.clone().unwrap_or_else(|| place::of_user().folder)
+    }
+
+    /// How many files are open in this process at most for the locks of so many keys.
+    ///
+    /// ```
+    /// use telepool::ownership::Alone;
+    ///
+    /// assert!(Alone::open_files(10) <= 13, "one each, and three for the process itself");
+    /// ```
+    #[must_use]
+    pub fn open_files(keys: usize) -> u64 {
+        keys::files_for(keys)
     }
 
     /// Waits until it is noted that every connection is closed, so that the next process need not wait.
@@ -116,7 +132,13 @@ impl Alone {
         if let Some(shared) = self.shared.get() {
             return Ok(shared);
         }
-        let place = self.place();
+        let place = self.options.place.clone().unwrap_or_else(|| {
+            let found = place::of_user();
+            if let Some(doubt) = found.doubt() {
+                DOUBTED.call_once(|| tracing::warn!("{doubt}"));
+            }
+            found.folder
+        });
         let AloneOptions { serves, timer, pause_max, .. } = &self.options;
         let shared = Shared::of(&place, serves.as_deref(), *timer, *pause_max);
         let shared = shared.map_err(|error| ClaimError::Place { place, error: error.into() })?;

@@ -1,8 +1,7 @@
 //! What one process holds in a folder of locks.
 //!
-//! Owns the open files, the counts of claims, the record of the process and the threads that keep it
-//! true. Never waits for a lock: it is free, or somebody has it. In doubt a claim is refused, a dial not
-//! begun and a key left to rest.
+//! Owns the counts of claims, the record of the process and the threads that keep it true. In doubt a
+//! claim is refused, a dial not begun and a key left to rest.
 
 use std::collections::HashSet;
 use std::collections::hash_map::{Entry, HashMap};
@@ -16,25 +15,19 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::beat::{self, Beat};
-use super::locks::{LockFile, Range};
+use super::keys::{Files, Place};
 use super::process::{Moment, Other, Processes, Record, Verdict};
 use super::{Claim, ClaimError, Epoch, Fenced, Holder, place};
 use crate::clock::time_with_sleep;
 use crate::session::KeyId;
 use crate::sync::Mutex;
 
-/// How many files the locks of keys are spread over. All processes must agree on it.
-const FILES: u64 = 1024;
-/// How long a key's place in its file is: a range in it tells the number of its process.
-const PLACE_LEN: u64 = 4096;
 /// How often the record says anew that there may be sockets.
 const MARK_STEP: Duration = Duration::from_secs(30);
 /// How often it is looked whether it must.
 const LOOK_STEP: Duration = Duration::from_secs(1);
 /// How often the files are kept from those who clear away what is old.
 const TOUCH_STEP: Duration = Duration::from_secs(3_600);
-/// How often it is tried to learn who has a key, if that one has just ended.
-const TRIES_MAX: usize = 5;
 /// The most that is said of what a process serves.
 const SERVES_MAX: usize = 16;
 
@@ -55,7 +48,7 @@ pub(super) struct Shared {
 struct Held {
     processes: Processes,
     folder: PathBuf,
-    files: HashMap<u16, LockFile>,
+    files: Files,
     /// How often each place is claimed: two keys may share one, if hardly ever.
     places: HashMap<Place, u32>,
     /// Places that nobody claims any more, and that are locked until their key has rested.
@@ -72,17 +65,6 @@ struct Held {
     touched: Duration,
     /// Somebody has removed the files that are locked here: others lock other ones.
     is_removed: bool,
-}
-
-/// Where a key lies: in which file, and where in it.
-type Place = (u16, i64);
-
-fn place_of(key: KeyId) -> Place {
-    let number = key.number();
-    let file = u16::try_from(number % FILES).expect("BUG: there are that many files");
-    // Of the 54 bits that are left, 51 name a place; one of 2^61 keys shares it with another.
-    let start = (number / FILES) % (1 << 51) * PLACE_LEN;
-    (file, i64::try_from(start).expect("BUG: it is below 2^63"))
 }
 
 impl Shared {
@@ -137,7 +119,8 @@ impl Shared {
         timer: Duration,
     ) -> Result<Vec<Result<Claim, ClaimError>>, ClaimError> {
         let mut held = self.held.lock();
-        let taken: Vec<_> = keys.iter().map(|key| held.take(*key)).collect();
+        let count = held.places.len() + keys.len();
+        let taken: Vec<_> = keys.iter().map(|key| held.take(*key, count)).collect();
         // Looked at after the locks are taken: whoever had them until now has left its files by then.
         let boot = held.record.boot.clone();
         let others = held.processes.others(timer, &boot);
@@ -252,7 +235,8 @@ fn keep_on(shared: &Weak<Shared>, woken: &Receiver<()>) {
 
 impl Held {
     fn open(folder: &Path, serves: Option<&str>, timer: Duration) -> io::Result<Self> {
-        std::fs::create_dir_all(folder.join("keys"))?;
+        let keys = folder.join("keys");
+        std::fs::create_dir_all(&keys)?;
         let record = Record {
             holder: Holder::myself(serves.map(str::to_owned)),
             boot: place::boot_id(),
@@ -263,9 +247,9 @@ impl Held {
         let processes = Processes::join(folder)?;
         processes.write(&record)?;
         Ok(Self {
+            files: Files::new(keys, processes.own()),
             processes,
             folder: folder.to_owned(),
-            files: HashMap::new(),
             places: HashMap::new(),
             lingering: HashMap::new(),
             noted: HashSet::new(),
@@ -295,40 +279,24 @@ impl Held {
         Ok(())
     }
 
-    /// Locks the place of a key, or says who has it.
-    fn take(&mut self, key: KeyId) -> io::Result<Result<(), Option<Box<Holder>>>> {
-        let at = place_of(key);
+    /// Locks the place of a key, as one of so many, or says who has it.
+    fn take(&mut self, key: KeyId, keys: usize) -> io::Result<Result<(), Option<Box<Holder>>>> {
+        let at = Place::from(key);
         if let Some(count) = self.places.get_mut(&at) {
             *count += 1;
             return Ok(Ok(()));
         }
-        let range = Range { start: at.1, len: i64::from(self.processes.own()) + 1 };
-        let file = match self.files.entry(at.0) {
-            Entry::Occupied(open) => open.into_mut(),
-            Entry::Vacant(none) => {
-                let path = self.folder.join("keys").join(format!("{:03x}", at.0));
-                none.insert(LockFile::open(&path)?)
-            }
+        // What lingers is locked.
+        let is_locked = self.lingering.contains_key(&at) && self.files.is_current(at);
+        let locked = match is_locked {
+            true => Ok(()),
+            false => self.files.lock(at, keys, &self.processes)?,
         };
-        for _ in 0..TRIES_MAX {
-            if file.try_lock(range)? {
-                if !file.is_current() {
-                    file.unlock(range)?;
-                    return Err(io::Error::other("somebody has removed files in use from it"));
-                }
-                self.lingering.remove(&at);
-                self.places.insert(at, 1);
-                return Ok(Ok(()));
-            }
-            // Free again by now, or somebody else's: tried once more.
-            let Some(range) = file.holder(at.1)? else { continue };
-            let number = u16::try_from(range.len - 1).unwrap_or(u16::MAX);
-            let holder = self.processes.holder(number);
-            if holder.is_some() && file.holder(at.1)? == Some(range) {
-                return Ok(Err(holder.map(Box::new)));
-            }
+        if locked.is_ok() {
+            self.lingering.remove(&at);
+            self.places.insert(at, 1);
         }
-        Ok(Err(None))
+        Ok(locked)
     }
 
     /// What others mean for a key that has just been locked: for how long it must rest, or who has it
@@ -353,7 +321,7 @@ impl Held {
     }
 
     fn give_back(&mut self, key: KeyId) {
-        let at = place_of(key);
+        let at = Place::from(key);
         let Some(count) = self.places.get_mut(&at) else { return };
         *count -= 1;
         if *count > 0 {
@@ -368,8 +336,7 @@ impl Held {
     }
 
     fn unlock(&self, at: Place) {
-        let range = Range { start: at.1, len: i64::from(self.processes.own()) + 1 };
-        if let Err(error) = self.files[&at.0].unlock(range) {
+        if let Err(error) = self.files.unlock(at) {
             tracing::warn!(%error, "a key stays locked until this process ends");
         }
     }
@@ -467,8 +434,7 @@ impl Held {
         }
         if now.saturating_sub(self.touched) >= TOUCH_STEP {
             self.touched = now;
-            // Where it fails, nothing is cleared away as a rule.
-            self.files.values().for_each(|file| drop(file.touch()));
+            self.files.touch();
         }
     }
 

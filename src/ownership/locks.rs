@@ -57,6 +57,8 @@ mod tests {
         assert_eq!(other.holder(4096).unwrap(), Some(range(4096, 7)));
         assert_eq!(other.holder(8192).unwrap(), Some(range(8192, 3)));
         assert_eq!(other.holder(0).unwrap(), None);
+        assert!(other.is_any_held(range(0, 4097)).unwrap());
+        assert!(one.holder(4096).unwrap().is_none(), "what it holds itself is not told");
         one.unlock(range(4096, 7)).unwrap();
         assert!(other.try_lock(range(4096, 2)).unwrap());
         drop(one);

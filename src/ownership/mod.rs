@@ -23,6 +23,7 @@
 mod alone;
 mod beat;
 mod held;
+mod keys;
 mod locks;
 mod place;
 mod process;
@@ -160,8 +161,7 @@ pub enum ClaimError {
     Held(Option<Box<Holder>>),
     /// The folder of the locks cannot be used.
     #[error(
-        "keys cannot be locked in {place}: {error}: give access to the folder, or name another \
-         one that all processes with these sessions share (TELEPOOL_LOCKS)"
+        "keys cannot be locked in {place}: {error}: {}", remedy(.error)
     )]
     Place {
         /// Which folder.
@@ -169,6 +169,29 @@ pub enum ClaimError {
         /// What is wrong with it.
         error: std::sync::Arc<std::io::Error>,
     },
+}
+
+/// What to do about a folder that cannot be used. Not the folder is to blame where files are lacking.
+fn remedy(error: &std::io::Error) -> &'static str {
+    if is_lack_of_files(error) {
+        return "raise the limit of open files (ulimit -n; LimitNOFILE= of systemd; --ulimit nofile= of \
+                Docker)";
+    }
+    "give access to the folder, or name another one that all processes with these sessions share \
+     (TELEPOOL_LOCKS)"
+}
+
+/// Whether the process, or the system, may open no more files.
+#[cfg(unix)]
+pub(crate) fn is_lack_of_files(error: &std::io::Error) -> bool {
+    use nix::errno::Errno;
+    let code = error.raw_os_error().map(Errno::from_raw);
+    matches!(code, Some(Errno::EMFILE | Errno::ENFILE))
+}
+
+#[cfg(not(unix))]
+pub(crate) fn is_lack_of_files(_error: &std::io::Error) -> bool {
+    false
 }
 
 fn shown(holder: &Option<Box<Holder>>) -> String {

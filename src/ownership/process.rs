@@ -4,9 +4,11 @@
 //! Owns the files of processes. `process-7.json` says who number 7 is and until when it may have had
 //! sockets; `process-7.keys` holds the ids of the keys that it has, or that must rest. A process lives for as
 //! long as the lock of its number is held. What a dead one has left tells which keys must rest. Whatever
-//! cannot be read counts as if it concerned every key.
+//! cannot be read counts as if it concerned every key. What is being written stands beside them until it is
+//! whole, under the number as well (`process-7.json.new`): it is cleared away with them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -153,7 +155,7 @@ impl Processes {
                 continue;
             }
             let path = folder.join(keys_name(own));
-            replace(folder, &path, &[])?;
+            replace(&path, &[])?;
             let (keys, seen) = (append(&path)?, HashMap::new());
             return Ok(Self { folder: folder.to_owned(), numbers, own, keys, seen });
         }
@@ -164,6 +166,21 @@ impl Processes {
         self.own
     }
 
+    /// Says, for as long as this process lives, that it locks keys in a way that has this number.
+    pub(super) fn announce(&self, way: u8) -> io::Result<()> {
+        let all = announcements(way);
+        let own = Range { start: all.start + i64::from(self.own), len: 1 };
+        match self.numbers.try_lock(own)? {
+            true => Ok(()),
+            false => Err(io::Error::other("another process has the number of this one")),
+        }
+    }
+
+    /// Whether another process may lock keys in this way.
+    pub(super) fn is_announced(&self, way: u8) -> io::Result<bool> {
+        self.numbers.is_any_held(announcements(way))
+    }
+
     /// Whether the files that this process has locked are those that others find.
     pub(super) fn is_current(&self) -> bool {
         self.numbers.is_current()
@@ -172,7 +189,7 @@ impl Processes {
     /// Says anew who this process is.
     pub(super) fn write(&self, record: &Record) -> io::Result<()> {
         let bytes = serde_json::to_vec(record)?;
-        replace(&self.folder, &self.folder.join(record_name(self.own)), &bytes)
+        replace(&self.folder.join(record_name(self.own)), &bytes)
     }
 
     /// Notes that there may be a connection with this key from now on.
@@ -184,7 +201,7 @@ impl Processes {
     pub(super) fn note_only(&mut self, keys: impl Iterator<Item = KeyId>) -> io::Result<()> {
         let bytes: Vec<u8> = keys.flat_map(|key| key.number().to_le_bytes()).collect();
         let path = self.folder.join(keys_name(self.own));
-        replace(&self.folder, &path, &bytes)?;
+        replace(&path, &bytes)?;
         self.keys = append(&path)?;
         Ok(())
     }
@@ -207,18 +224,17 @@ impl Processes {
 
     /// Every other process, alive or dead. What is of no more use is cleared away.
     pub(super) fn others(&mut self, timer: Duration, boot: &str) -> io::Result<Vec<Other>> {
-        let mut all = Vec::new();
+        let mut numbers = BTreeSet::new();
         for entry in fs::read_dir(&self.folder)? {
-            let name = entry?.file_name();
-            let Some(number) = name.to_str().and_then(number_of) else { continue };
-            if number == self.own {
-                continue;
-            }
-            let Some(other) = self.other(number)? else { continue };
-            if other.is_of_use(timer, boot) {
-                all.push(other);
-            } else {
-                self.clear_dead(number, timer, boot)?;
+            numbers.extend(entry?.file_name().to_str().and_then(number_of));
+        }
+        numbers.remove(&self.own);
+        let mut all = Vec::new();
+        for number in numbers {
+            match self.other(number)? {
+                Some(other) if other.is_of_use(timer, boot) => all.push(other),
+                // It may also have died before it had said who it is.
+                _ => self.clear_dead(number, timer, boot)?,
             }
         }
         Ok(all)
@@ -287,7 +303,8 @@ impl Processes {
 
     fn clear(&self, number: u16) -> io::Result<()> {
         // The record last: without it the number is free.
-        for name in [keys_name(number), record_name(number)] {
+        let (keys, record) = (keys_name(number), record_name(number));
+        for name in [unfinished(&keys), unfinished(&record), keys.into(), record.into()] {
             match fs::remove_file(self.folder.join(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -297,13 +314,18 @@ impl Processes {
     }
 }
 
-/// Replaces a file as a whole: the old one or the new one is there, whenever the machine stops.
-fn replace(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+/// Replaces a file as a whole: the old one or the new one is there, whenever the machine stops. To be called
+/// by whoever has its number, so that nobody else writes under the same name.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = PathBuf::from(unfinished(path));
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&new)?;
     file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
+    file.sync_all()?;
+    fs::rename(new, path)
 }
 
 fn append(path: &Path) -> io::Result<File> {
@@ -320,6 +342,12 @@ fn byte(number: u16) -> Range {
     Range { start: i64::from(number), len: 1 }
 }
 
+/// Where processes announce how they lock keys: behind their numbers.
+fn announcements(way: u8) -> Range {
+    let len = i64::from(PROCESSES_MAX) + 1;
+    Range { start: (1 + i64::from(way)) * len, len }
+}
+
 fn record_name(number: u16) -> String {
     format!("process-{number}.json")
 }
@@ -328,8 +356,17 @@ fn keys_name(number: u16) -> String {
     format!("process-{number}.keys")
 }
 
+/// The name of what is not yet whole.
+fn unfinished(name: impl AsRef<OsStr>) -> OsString {
+    let mut name = name.as_ref().to_owned();
+    name.push(".new");
+    name
+}
+
+/// Whose file it is.
 fn number_of(name: &str) -> Option<u16> {
-    name.strip_prefix("process-")?.strip_suffix(".json")?.parse().ok()
+    let (number, _kind) = name.strip_prefix("process-")?.split_once('.')?;
+    number.parse().ok()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use grammers_client::tl::{Identifiable as _, functions};
 
 use super::TelegramError;
 use crate::manager::{ErrorKind, QuarantineReason, Reaction};
-use crate::ownership::ClaimError;
+use crate::ownership::{ClaimError, is_lack_of_files};
 
 /// After how many refusals of a key in a row it is not dialled again.
 const STRIKES_MAX: u32 = 2;
@@ -81,10 +81,11 @@ fn is_exhausted(error: &io::Error) -> bool {
         use nix::errno::Errno;
 
         let code = error.raw_os_error().map(Errno::from_raw);
-        matches!(code, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS))
+        if code == Some(Errno::ENOBUFS) {
+            return true;
+        }
     }
-    #[cfg(not(unix))]
-    false
+    is_lack_of_files(error)
 }
 
 fn rpc(code: i32, name: &str, value: Option<u32>, method: Option<u32>) -> Reaction {

@@ -26,6 +26,15 @@ impl LockFile {
         Ok(Self { file: options.open(path)?, path: path.to_owned() })
     }
 
+    /// Makes no file.
+    pub(crate) fn open_if_there(path: &Path) -> io::Result<Option<Self>> {
+        match OpenOptions::new().read(true).write(true).open(path) {
+            Ok(file) => Ok(Some(Self { file, path: path.to_owned() })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether the file still stands at its path.
     pub(crate) fn is_current(&self) -> bool {
         is_at(&self.file, &self.path)
@@ -52,7 +61,16 @@ impl LockFile {
 
     /// The range that another description holds at this place.
     pub(crate) fn holder(&self, start: i64) -> io::Result<Option<Range>> {
-        let mut found = record(libc::F_WRLCK, Range { start, len: 1 });
+        self.held_in(Range { start, len: 1 })
+    }
+
+    /// Whether another description may hold anything in a range.
+    pub(crate) fn is_any_held(&self, range: Range) -> io::Result<bool> {
+        self.held_in(range).map(|held| held.is_some())
+    }
+
+    fn held_in(&self, range: Range) -> io::Result<Option<Range>> {
+        let mut found = record(libc::F_WRLCK, range);
         fcntl(&self.file, FcntlArg::F_OFD_GETLK(&mut found))?;
         let is_held = i32::from(found.l_type) != libc::F_UNLCK;
         Ok(is_held.then_some(Range { start: found.l_start, len: found.l_len }))
