@@ -293,8 +293,6 @@ fn bad_input_is_refused_by_name_before_anything_starts() {
     let settings = fresh("settings.toml");
     std::fs::write(&settings, "[pool]\nmax_idle_tine = 5\n").unwrap();
     let settings = settings.to_str().unwrap();
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let taken = taken.local_addr().unwrap().to_string();
     for (arguments, words) in [
         (vec!["serve"], "--sandbox"),
         (vec!["serve", "--sandbox", "--accounts", "0"], "from 1 to 1000000"),
@@ -305,7 +303,6 @@ fn bad_input_is_refused_by_name_before_anything_starts() {
         (vec!["serve", "--sandbox", "--config", "/none"], "cannot read /none"),
         (vec!["config", "--config", "/none"], "give --config a file in TOML"),
         (vec!["serve", "--sandbox", "--set", "pool.max_connections=0"], "from 1 to"),
-        (vec!["serve", "--sandbox", "--listen", &taken], "or 0 for any free one"),
         (vec!["serve", "--sandbox", "--listen", "0.0.0.0:0"], "only loopback"),
         (vec!["serve", "--sandbox", "--sessions", broken], "cannot be used with"),
         (vec!["serve", "--sessions", "/none"], "--sessions /none: cannot be read"),
@@ -316,7 +313,7 @@ fn bad_input_is_refused_by_name_before_anything_starts() {
             "--disconnect-delay-max belongs to --sandbox",
         ),
         (vec!["serve", "--sandbox", "--state", broken], "cannot be used with"),
-        (vec!["datacenter", "--out", "/none/x", "--listen", &taken], "cannot listen"),
+        (vec!["datacenter", "--out", "/none/x", "--listen", "192.0.2.1:0"], "not on the loopback"),
         (vec!["datacenter", "--out", broken], "not overwritten"),
         (vec!["datacenter", "--out", "/none/x"], "--out /none/x"),
     ] {
@@ -326,6 +323,48 @@ fn bad_input_is_refused_by_name_before_anything_starts() {
     }
     for path in [broken, settings] {
         std::fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+fn an_address_that_is_taken_ends_every_command_with_the_status_of_what_another_process_has() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    for arguments in [
+        &["serve", "--sandbox", "--listen", &taken][..],
+        &["datacenter", "--out", "/none/x", "--listen", &taken],
+    ] {
+        let (code, stdout, stderr) = run(arguments);
+        assert_eq!(code, Some(3), "{arguments:?}: {stderr}");
+        let words = format!("--listen {taken}: another process listens there");
+        assert!(stderr.contains(&words) && stderr.contains("0 for any free one"), "{stderr}");
+        assert!(stdout.is_empty(), "{stdout}");
+    }
+    let (_, help, _) = run(&["--help"]);
+    assert!(help.contains("3    another process has what is needed: sessions, a state file"));
+}
+
+/// The keys of so many accounts take longer than anybody waits.
+#[cfg(unix)]
+#[test]
+fn a_data_centre_that_still_makes_its_keys_tells_how_far_it_is_and_ends_when_it_is_asked_to() {
+    let out = fresh("endless.jsonl");
+    let path = out.to_str().unwrap();
+    let many = ["--accounts=1000000", "--sessions-per-account=64", "--seed=7"];
+    for (command, code) in [
+        (&["datacenter", "--out", path][..], 130),
+        (&["serve", "--sandbox", "--listen=127.0.0.1:0"], 130),
+    ] {
+        let mut running = Running::start(&[command, &many].concat());
+        let mut told = String::new();
+        running.told.read_line(&mut told).unwrap();
+        assert!(told.contains("making the keys of accounts: "), "{told}");
+        assert!(told.contains(" of 1000000; Ctrl-C ends it"), "{told}");
+        running.signal("-INT");
+        let (ended, stdout, log) = running.end_with_log();
+        assert_eq!(ended, Some(code), "{log}");
+        assert!(log.contains("ended before its time"), "{log}");
+        assert!(stdout.is_empty() && !out.exists(), "{stdout}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Several processes on one machine, stopped, killed and restarted, over a line that keeps the server's
 //! ends open: none of it may cost a login, nor a quarantine that was told.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -74,8 +75,15 @@ impl Farm {
     }
 
     fn serve(&self, sessions: &Path, more: &[&str]) -> Serving {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_telepool"));
+        self.serve_under("true", sessions, more)
+    }
+
+    /// The same after what a shell does first.
+    fn serve_under(&self, first: &str, sessions: &Path, more: &[&str]) -> Serving {
+        let mut command = Command::new("sh");
         command
+            .args(["-c", &format!("{first} && exec \"$0\" \"$@\"")])
+            .arg(env!("CARGO_BIN_EXE_telepool"))
             .args(["serve", "--json", "--rate=100", "--concurrency=8", "--listen=127.0.0.1:0"])
             .args(["--set", "dial.per_second=1000", "--set", "dial.handshakes=64", "--set", REST])
             .args(["--set", "pool.check_timeout=1s", "--set", "pool.acquire_timeout=20s"])
@@ -117,6 +125,12 @@ impl Farm {
 
     fn violations(&self) -> u64 {
         self.data_centre.stats().key_violations
+    }
+
+    /// The names of what lies in the folder of the locks.
+    fn among_the_locks(&self) -> BTreeSet<String> {
+        let files = std::fs::read_dir(self.path("locks")).unwrap();
+        files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect()
     }
 
     /// How many processes that are no more have left something to wait for among the locks.
@@ -435,6 +449,74 @@ async fn a_quarantine_that_was_told_is_there_after_every_kind_of_end() {
     running.asked_to_end().await;
     assert_eq!(farm.violations(), 0);
     assert_eq!(handshakes(&farm), 3 + 5 * 2, "what is quarantined is not dialled");
+}
+
+/// The number after some words.
+fn number_after(said: &str, words: &str) -> u64 {
+    let (_, rest) = said.split_once(words).unwrap_or_else(|| panic!("{words:?}: {said}"));
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or_else(|_| panic!("{words:?}: {said}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_few_files_the_sessions_of_a_file_are_served_with_fewer_connections() {
+    let farm = farm(300).await;
+    let file = farm.file("a.jsonl", &farm.records);
+    let mut running = farm.serve_under("ulimit -n 120", &file, &[]);
+    running.until_it_says("metrics on").await;
+    let said = running.said.borrow().clone();
+    let cap = number_after(&said, "pool.max_connections is ");
+    assert!((40..=80).contains(&cap), "the locks of 300 keys take 16 files: {said}");
+    let wanted = number_after(&said, "for all 300 at once, raise the limit (ulimit -n ");
+    assert!((300..420).contains(&wanted), "{said}");
+    // More than may be open at a time, so that some have made way.
+    farm.until("more sessions are dialled", |stats| stats.handshakes > cap + 20).await;
+    let most = farm.data_centre.stats().connections;
+    assert!(most <= cap, "{most}");
+    let summary = running.stopped().await;
+    assert_eq!(summary["acquires_failed"], 0, "{summary}");
+    assert_eq!((farm.violations(), farm.left_behind()), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_too_few_files_the_limit_that_is_needed_is_named_and_is_enough() {
+    let farm = farm(30).await;
+    let file = farm.file("a.jsonl", &farm.records);
+    for limit in [10, 20, 45] {
+        let first = format!("ulimit -n {limit}");
+        let (status, _, said) = farm.serve_under(&first, &file, &[]).end().await;
+        assert_eq!(status, Some(2), "{said}");
+        assert!(said.contains(&format!("may open {limit} files, and needs ")), "{said}");
+        assert!(!said.contains("port") && !said.contains("TELEPOOL_LOCKS"), "{said}");
+        let needed = number_after(&said, "(ulimit -n ");
+        assert!(said.contains(&format!("LimitNOFILE={needed} of systemd")), "{said}");
+        let mut running = farm.serve_under(&format!("ulimit -n {needed}"), &file, &[]);
+        running.until_it_says("metrics on").await;
+        farm.until_served(20).await;
+        running.stopped().await;
+    }
+    assert_eq!(farm.violations(), 0);
+}
+
+/// A process that may write no file dies of its first word on itself, with that half written.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_process_has_half_written_when_it_dies_does_not_stay() {
+    let farm = farm(2).await;
+    let file = farm.file("a.jsonl", &farm.records);
+    let (status, _, said) = farm.serve_under("ulimit -f 0", &file, &[]).end().await;
+    assert_eq!(status, None, "a signal has ended it: {said}");
+    let left = farm.among_the_locks();
+    assert!(left.iter().any(|name| name.starts_with("process-0.")), "{left:?}");
+    // Another number than that of the first one who comes.
+    for kind in ["json.new", "keys.new", "keys"] {
+        std::fs::write(farm.path("locks").join(format!("process-7.{kind}")), "half").unwrap();
+    }
+    let running = farm.serve(&file, &[]);
+    farm.until_served(20).await;
+    running.stopped().await;
+    let left = farm.among_the_locks();
+    assert_eq!(left, ["keys", "processes"].map(str::to_owned).into());
 }
 
 /// What tells a test that it is the child of itself: the sessions that it is to dial.

@@ -11,9 +11,12 @@ use clap::Args;
 use telepool::session::{SessionRecord, lines};
 
 use crate::failure::{Failure, tell};
+use crate::progress::Progress;
 use crate::sandbox::{Sandbox, SandboxArguments};
-use crate::serve::{runtime, time_is_up};
+use crate::serve::runtime;
 use crate::settings::time;
+use crate::signals::Stop;
+use crate::workload::now;
 use crate::{logs, signals, status};
 
 #[derive(Debug, Args)]
@@ -50,10 +53,9 @@ pub(crate) fn run(arguments: DatacenterArguments) -> Result<ExitCode, Failure> {
             signals::at_end_of_input(move || stopper.ask());
         }
         let Sandbox { data_centre, sessions, seed } =
-            arguments.sandbox.start(arguments.listen, plan).await?;
+            arguments.sandbox.start(arguments.listen, plan, &stop).await?;
         let shown = arguments.out.display();
-        write(&arguments.out, &sessions)
-            .map_err(|error| Failure::refused(format!("--out {shown}: {error}")))?;
+        write(&arguments.out, &sessions, &stop)?;
         say!(
             "telepool: the data centre listens on {}, {} sessions of {} accounts are in {shown} \
              (seed {seed}); Ctrl-C ends it",
@@ -62,7 +64,7 @@ pub(crate) fn run(arguments: DatacenterArguments) -> Result<ExitCode, Failure> {
             arguments.sandbox.accounts(),
         );
         drop(sessions);
-        time_is_up(arguments.duration, stop).await;
+        signals::time_is_up(now(), arguments.duration, stop).await;
         data_centre.stop().await;
         let stats = data_centre.stats();
         let json = serde_json::to_string(&stats).expect("BUG: numbers always make JSON");
@@ -71,15 +73,22 @@ pub(crate) fn run(arguments: DatacenterArguments) -> Result<ExitCode, Failure> {
     })
 }
 
-/// Writes the sessions into a new file that only its owner may read: keys are in it.
-fn write(path: &Path, sessions: &[SessionRecord]) -> std::io::Result<()> {
+/// Writes the sessions into a new file that only its owner may read: keys are in it. Unless all of them are
+/// in it, it does not stay.
+fn write(path: &Path, sessions: &[SessionRecord], stop: &Stop) -> Result<(), Failure> {
+    let refuse = |error| Failure::refused(format!("--out {}: {error}", path.display()));
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = BufWriter::new(options.open(path)?);
-    for session in sessions {
-        lines::write_line(&mut file, session)?;
-    }
-    file.flush()
+    let mut file = BufWriter::new(options.open(path).map_err(refuse)?);
+    let mut progress = Progress::new("writing sessions", sessions.len() as u64, stop);
+    let mut fill = || {
+        for (number, session) in (0..).zip(sessions) {
+            progress.reach(number)?;
+            lines::write_line(&mut file, session).map_err(refuse)?;
+        }
+        file.flush().map_err(refuse)
+    };
+    fill().inspect_err(|_| drop(std::fs::remove_file(path)))
 }

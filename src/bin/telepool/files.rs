@@ -3,12 +3,16 @@
 //! Owns the limit, and how many connections it leaves room for.
 
 use telepool::Config;
+use telepool::ownership::Alone;
 
 use crate::failure::Failure;
 
 /// What else may be open at the same time, where there is plenty: the runtime, the listener, the
 /// terminal, visitors.
 const BESIDE: u64 = 100;
+
+/// What a run opens before its first connection: two runtimes, signals, the listener, a state file.
+const RUN: u64 = 16;
 
 /// What is kept back for what opens later: those who ask for the numbers, files that are written anew,
 /// and sockets whose other end has not yet noticed that they are closed.
@@ -20,12 +24,10 @@ pub(crate) fn raise_limit() {
     rlimit::increase_nofile_limit(u64::MAX).ok();
 }
 
-/// The most files that the locks of keys are spread over.
-const LOCKS_MAX: u64 = 1024;
-
-/// The limit and what is needed, if there are too few files for so many sockets.
+/// The limit and what is needed, if there are too few files for so many sockets and the locks of their
+/// keys.
 pub(crate) fn lacking(sockets: u64) -> Option<(u64, u64)> {
-    let needed = sockets + sockets.min(LOCKS_MAX) + BESIDE;
+    let needed = sockets + Alone::open_files(sockets.try_into().unwrap_or(usize::MAX)) + BESIDE;
     let limit = limit()?;
     (limit < needed).then_some((limit, needed))
 }
@@ -51,6 +53,31 @@ fn open_now() -> u64 {
     files.unwrap_or(KEPT)
 }
 
+fn remedy(files: u64) -> String {
+    format!(
+        "raise the limit (ulimit -n {files}; LimitNOFILE={files} of systemd; --ulimit nofile={files} of \
+         Docker)"
+    )
+}
+
+/// Refuses a run that could not even begin, before it opens anything, with so many locks to take.
+pub(crate) fn require(locks: u64) -> Result<(), Failure> {
+    require_more(RUN + locks)
+}
+
+/// Refuses what is about to open so many files, if they would leave none for connections.
+pub(crate) fn require_more(files: u64) -> Result<(), Failure> {
+    let Some(limit) = limit() else { return Ok(()) };
+    let needed = open_now() + files + KEPT + 1;
+    if limit >= needed {
+        return Ok(());
+    }
+    Err(Failure::refused(format!(
+        "this process may open {limit} files, and needs {needed} at the least: {}",
+        remedy(needed)
+    )))
+}
+
 /// Lowers the cap of the pool to the connections that there are files for, of at most `sessions`, and
 /// says so. Each takes `ends` files: in a sandbox both ends of it are in this process. To be called
 /// when all else is open.
@@ -66,14 +93,16 @@ pub(crate) fn fit(config: &mut Config, sessions: usize, ends: u64) -> Result<(),
         "this process may open {limit} files, has {open} open and keeps {KEPT} back, and a connection \
          takes {ends}"
     );
-    let remedy = "raise the limit (ulimit -n; LimitNOFILE= of systemd; --ulimit nofile= of Docker)";
     if room == 0 {
-        return Err(Failure::refused(format!("{figures}: that leaves none: {remedy}")));
+        let least = remedy(open + KEPT + ends);
+        return Err(Failure::refused(format!("{figures}: that leaves none: {least}")));
     }
+    let wanted = u64::from(cap).min(sessions as u64);
+    let remedy = remedy(open + KEPT + wanted * ends);
     config.pool.max_connections = u32::try_from(room).unwrap_or(u32::MAX).min(cap);
     say!(
-        "telepool: {figures}: pool.max_connections is {room} instead of {cap} for this run; for more, \
-         {remedy}"
+        "telepool: {figures}: pool.max_connections is {room} instead of {cap} for this run; for all \
+         {wanted} at once, {remedy}"
     );
     Ok(())
 }

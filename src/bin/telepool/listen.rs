@@ -3,6 +3,7 @@
 //! Owns the socket's file: who may reach it, one that a run has left behind, and its end.
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -54,11 +55,8 @@ impl Place {
     pub(crate) async fn take(&self) -> Result<Listener, Failure> {
         match self {
             Self::Tcp(address) if address.ip().is_loopback() => {
-                TcpListener::bind(address).await.map(Listener::Tcp).map_err(|error| {
-                    Failure::refused(format!(
-                        "--listen {address}: {error}: give another port, or 0 for any free one"
-                    ))
-                })
+                let bound = TcpListener::bind(address).await;
+                bound.map(Listener::Tcp).map_err(|error| refuse_address(*address, &error))
             }
             Self::Tcp(address) => Err(Failure::refused(format!(
                 "--listen {address}: only loopback addresses are served, since whoever can read the \
@@ -68,6 +66,21 @@ impl Place {
             ))),
             Self::Unix(path) => take_socket(path),
         }
+    }
+}
+
+/// Why nobody can listen at an address that was asked for. One that is taken is told from one that will
+/// not do: it may be free later.
+pub(crate) fn refuse_address(address: SocketAddr, error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => Failure::held(format!(
+            "--listen {address}: another process listens there: end it first, or give another port, or \
+             0 for any free one"
+        )),
+        io::ErrorKind::InvalidInput => Failure::refused(format!("--listen {address}: {error}")),
+        _ => Failure::refused(format!(
+            "--listen {address}: {error}: give another port, or 0 for any free one"
+        )),
     }
 }
 

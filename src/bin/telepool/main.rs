@@ -22,6 +22,7 @@ mod logs;
 mod monitor;
 mod out;
 mod ownership;
+mod progress;
 mod report;
 mod roster;
 mod sandbox;
@@ -43,9 +44,19 @@ use clap::{Args, Parser, Subcommand};
 use failure::Failure;
 use settings::Settings;
 
+/// What the process ends with.
+const STATUSES: &str = "\
+Exit status:
+  0    all went well
+  1    the work was begun, and something of it failed
+  2    what was asked for will not do; nothing was started
+  3    another process has what is needed: sessions, a state file, an address;
+       nothing was started
+  130  ended before its time: by a second Ctrl-C, or before there were results";
+
 /// A connection-pool runtime for Telegram accounts.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version, about, after_help = STATUSES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -10,6 +10,15 @@ use telepool::ownership::{Alone, AloneOptions, ClaimError, Ownership, Unguarded}
 use telepool::session::{KeyId, SessionRecord};
 
 use crate::failure::Failure;
+use crate::files;
+
+/// With more keys than this, locks take no more files where there are few.
+const KEYS: usize = 16;
+
+/// How many files are to be left for the locks of a file of sessions that has not been read.
+pub(crate) fn files_at_first() -> u64 {
+    Alone::open_files(KEYS)
+}
 
 /// How long it may take to note at the end that every connection is closed.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -64,6 +73,7 @@ pub(crate) async fn claim(
         );
         return Ok(Claimed::Unlocked);
     }
+    files::require_more(Alone::open_files(sessions.len()))?;
     let serves = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     let mut options = AloneOptions::default();
     options.serves = Some(serves.display().to_string());
@@ -100,12 +110,6 @@ fn refuse(refused: &[&ClaimError], file: &Path) -> Failure {
                     holders.push(holder);
                 }
             }
-            ClaimError::Place { error, .. } if is_lack_of_files(error) => {
-                return Failure::refused(format!(
-                    "the sessions of {shown} cannot be locked: {error}: raise the limit of open files \
-                     (ulimit -n): the locks take up to 1024, and each connection one"
-                ));
-            }
             error => return Failure::refused(error.to_string()),
         }
     }
@@ -115,13 +119,6 @@ fn refuse(refused: &[&ClaimError], file: &Path) -> Failure {
          dialled. End that process first, or give each one sessions of its own: a session that two of \
          them dial is lost"
     ))
-}
-
-/// Whether the process, or the system, may open no more files.
-fn is_lack_of_files(error: &std::io::Error) -> bool {
-    const EMFILE: i32 = 24;
-    const ENFILE: i32 = 23;
-    matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
 }
 
 /// Says which sessions a process has left that ended without closing them.

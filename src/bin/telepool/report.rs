@@ -13,6 +13,9 @@ use telepool::{AccountId, PoolStats};
 
 /// The longest time that is told apart, in microseconds.
 const LONGEST_US: u64 = 600_000_000;
+/// Over how many places the times of callers are spread, so that those of several threads seldom meet. One
+/// for each caller would be 48 kB each.
+const PLACES: usize = 16;
 /// How many failures are kept to be shown.
 const EXAMPLES_MAX: usize = 5;
 
@@ -47,15 +50,15 @@ impl Times {
     }
 }
 
-/// The counts of a run, which all callers share, and their times once they have ended. Relaxed:
-/// counts guard nothing.
+/// The counts of a run, which all callers share, and their times. Relaxed: counts guard nothing.
 #[derive(Debug)]
 pub(crate) struct Tally {
     calls: AtomicU64,
     failed: AtomicU64,
     faulted: AtomicU64,
     acquires_failed: AtomicU64,
-    times: Mutex<(Times, Times)>,
+    /// How long callers waited for a lease, and how long their calls took.
+    times: Vec<Mutex<(Times, Times)>>,
     examples: Mutex<Vec<String>>,
 }
 
@@ -66,7 +69,7 @@ impl Tally {
             failed: AtomicU64::new(0),
             faulted: AtomicU64::new(0),
             acquires_failed: AtomicU64::new(0),
-            times: Mutex::new((Times::new(), Times::new())),
+            times: (0..PLACES).map(|_| Mutex::new((Times::new(), Times::new()))).collect(),
             examples: Mutex::new(Vec::new()),
         }
     }
@@ -108,11 +111,29 @@ impl Tally {
         }
     }
 
-    /// Takes over the times of a caller that has ended.
-    pub(crate) fn add_times(&self, waits: &Times, calls: &Times) {
-        let mut times = self.times.lock().expect("BUG: nobody panics with this lock");
-        times.0.add(waits);
-        times.1.add(calls);
+    /// A caller, by its number, has waited so long for a lease.
+    pub(crate) fn add_wait(&self, caller: u32, wait: Duration) {
+        self.place_of(caller).lock().expect("BUG: nobody panics with this lock").0.record(wait);
+    }
+
+    /// A call of a caller took so long.
+    pub(crate) fn add_call(&self, caller: u32, took: Duration) {
+        self.place_of(caller).lock().expect("BUG: nobody panics with this lock").1.record(took);
+    }
+
+    fn place_of(&self, caller: u32) -> &Mutex<(Times, Times)> {
+        &self.times[caller as usize % PLACES]
+    }
+
+    /// The waits and the calls of all callers.
+    fn times(&self) -> (Times, Times) {
+        let (mut waits, mut calls) = (Times::new(), Times::new());
+        for place in &self.times {
+            let place = place.lock().expect("BUG: nobody panics with this lock");
+            waits.add(&place.0);
+            calls.add(&place.1);
+        }
+        (waits, calls)
     }
 
     /// Some of the failures.
@@ -188,8 +209,7 @@ pub(crate) struct Run {
 
 impl Summary {
     pub(crate) fn new(run: &Run, stats: &PoolStats, tally: &Tally) -> Self {
-        let times = tally.times.lock().expect("BUG: nobody panics with this lock");
-        let (waits, calls) = (&times.0.0, &times.1.0);
+        let (Times(waits), Times(calls)) = tally.times();
         let millis = |quantile| calls.value_at_quantile(quantile) as f64 / 1000.0;
         let seconds = run.took.as_secs_f64().max(0.001);
         let worked = run.worked.0.as_secs_f64().max(0.001);
@@ -359,6 +379,21 @@ mod tests {
 
     fn told(run: &Run) -> String {
         Summary::new(run, &PoolStats::default(), &Tally::new()).to_string()
+    }
+
+    #[test]
+    fn the_times_of_every_caller_are_told() {
+        let tally = Tally::new();
+        for caller in 0..100 {
+            tally.add_wait(caller, Duration::from_millis(1));
+            tally.add_call(caller, Duration::from_millis(if caller < 99 { 10 } else { 5_000 }));
+        }
+        tally.add_wait(100, Duration::from_secs(2));
+        let summary = Summary::new(&run(), &PoolStats::default(), &tally);
+        let Wait { p50, max, .. } = summary.acquire_wait_us;
+        assert!((1_000..1_020).contains(&p50) && (2_000_000..2_020_000).contains(&max));
+        let Call { p50, p99 } = summary.call_ms;
+        assert!((10.0..10.2).contains(&p50) && (10.0..10.2).contains(&p99));
     }
 
     #[test]

@@ -11,8 +11,11 @@ use telepool::datacenter::{DataCentre, DataCentreOptions, FaultPlan};
 use telepool::session::SessionRecord;
 
 use crate::failure::Failure;
+use crate::listen::refuse_address;
+use crate::progress::Progress;
 use crate::secrets::toml_problem;
 use crate::settings::{count, time};
+use crate::signals::Stop;
 
 /// The first phone number. Numbers that begin so are Telegram's own test numbers, so that none
 /// of them belongs to anybody.
@@ -94,11 +97,12 @@ impl SandboxArguments {
         }
     }
 
-    /// Starts the data centre and lets the accounts in.
+    /// Starts the data centre and lets the accounts in, unless the end is asked for.
     pub(crate) async fn start(
         &self,
         listen: SocketAddr,
         plan: FaultPlan,
+        stop: &Stop,
     ) -> Result<Sandbox, Failure> {
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
         let mut options = DataCentreOptions::default();
@@ -107,13 +111,15 @@ impl SandboxArguments {
         options.seed = seed;
         options.faults = plan;
         options.disconnect_delay_max = self.disconnect_delay_max;
-        let data_centre = DataCentre::start(options).await.map_err(|error| {
-            Failure::refused(format!("the data centre cannot listen on {listen}: {error}"))
-        })?;
+        let started = DataCentre::start(options).await;
+        let data_centre = started.map_err(|error| refuse_address(listen, &error))?;
         let mut random = fastrand::Rng::with_seed(seed);
         let (users, bots): (Arc<str>, Arc<str>) = ("users".into(), "bots".into());
         let mut sessions = Vec::new();
-        for number in 0..u64::from(self.accounts()) {
+        let all = u64::from(self.accounts());
+        let mut progress = Progress::new("making the keys of accounts", all, stop);
+        for number in 0..all {
+            progress.reach(number)?;
             let count = random.u16(1..=3);
             let count = self.sessions_per_account.unwrap_or(count);
             let (account, group) = match number % BOTS_APART {

@@ -102,19 +102,13 @@ struct Ground {
     seed: u64,
 }
 
+/// A runtime, if there are files enough for what is to be done on it.
 pub(crate) fn runtime() -> Result<Runtime, Failure> {
+    files::require(0)?;
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::broken(format!("no threads to run on: {error}")))
-}
-
-/// Returns when the time is up, or when the end is asked for.
-pub(crate) async fn time_is_up(duration: Option<Duration>, mut stop: Stop) {
-    match duration {
-        Some(duration) => drop(tokio::time::timeout(duration, stop.asked()).await),
-        None => stop.asked().await,
-    }
 }
 
 pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, Failure> {
@@ -123,10 +117,14 @@ pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, Failure> {
     if let Some(doubt) = settings.doubt() {
         say!("telepool: {doubt}");
     }
+    let line = status::line();
+    // Before the first of which something may be told.
+    logs::start(&line)?;
+    if arguments.sessions.is_some() && !arguments.without_locks {
+        files::require(ownership::files_at_first())?;
+    }
     let runtime = runtime()?;
     let plan = runtime.block_on(plan(&arguments, &settings))?;
-    let line = status::line();
-    logs::start(&line)?;
     let claimed = plan.claimed();
     let served = runtime.block_on(serve(&arguments, &settings, plan, &line));
     // With its last task the last key is given back.
@@ -167,7 +165,8 @@ async fn serve(
 ) -> Result<(telepool::PoolStats, Arc<Tally>, Run), Failure> {
     let listener = arguments.listen.take().await?;
     let (stopper, stop) = signals::listen()?;
-    let Ground { roster, data_centre, telegram, claimed, seed } = ground(arguments, plan).await?;
+    let Ground { roster, data_centre, telegram, claimed, seed } =
+        ground(arguments, plan, &stop).await?;
     let Roster { source, accounts, sessions, groups, state, quarantined } = roster;
     let (quarantined_before, resting_before) = (quarantined.len() as u64, claimed.resting());
     let mut config = settings.config().clone();
@@ -253,7 +252,7 @@ async fn plan(arguments: &ServeArguments, settings: &Settings) -> Result<Plan, F
 }
 
 /// Makes the ground that the pool runs over.
-async fn ground(arguments: &ServeArguments, plan: Plan) -> Result<Ground, Failure> {
+async fn ground(arguments: &ServeArguments, plan: Plan, stop: &Stop) -> Result<Ground, Failure> {
     let plan = match plan {
         Plan::Sandbox(plan) => plan,
         Plan::Sessions(both) => {
@@ -263,7 +262,8 @@ async fn ground(arguments: &ServeArguments, plan: Plan) -> Result<Ground, Failur
         }
     };
     let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
-    let Sandbox { data_centre, sessions, seed } = arguments.world.start(anywhere, plan).await?;
+    let Sandbox { data_centre, sessions, seed } =
+        arguments.world.start(anywhere, plan, stop).await?;
     let mut telegram = TelegramSettings::new(1);
     telegram.call_timeout = CALL_TIMEOUT + arguments.world.latency();
     let roster = Roster::new(sessions, None)?;
@@ -314,7 +314,7 @@ async fn work_until(
     let end = async {
         tokio::select! {
             () = all_ended(&mut callers), if works => {}
-            () = time_is_up(arguments.duration, stop) => {}
+            () = signals::time_is_up(started, arguments.duration, stop) => {}
         }
         stopper.ask();
         (started.elapsed(), tally.calls())

@@ -2,8 +2,11 @@
 //! A process that another one started may also end with its standard input.
 
 use std::process::exit;
+use std::time::Duration;
 
+use tokio::runtime::Builder;
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
 use crate::failure::Failure;
 
@@ -32,21 +35,41 @@ impl Stopper {
     }
 }
 
-/// Listens for signals from now on.
-pub(crate) fn listen() -> Result<(Stopper, Stop), Failure> {
+/// Returns when the time since the start is up, or when the end is asked for.
+pub(crate) async fn time_is_up(started: Instant, duration: Option<Duration>, mut stop: Stop) {
+    // What is beyond the clock never comes.
+    match duration.and_then(|duration| started.checked_add(duration)) {
+        Some(end) => drop(timeout_at(end, stop.asked()).await),
+        None => stop.asked().await,
+    }
+}
+
+/// Where the end is asked for, and where it is heeded.
+pub(crate) fn pair() -> (Stopper, Stop) {
     let (sender, receiver) = watch::channel(false);
-    let mut signals = Signals::new()
-        .map_err(|error| Failure::broken(format!("cannot listen for signals: {error}")))?;
-    let stopper = Stopper(sender);
+    (Stopper(sender), Stop(receiver))
+}
+
+/// Listens for signals from now on, on a thread of its own: whoever wants an end need not wait until the
+/// threads of the work have time for that.
+pub(crate) fn listen() -> Result<(Stopper, Stop), Failure> {
+    let broken = |error| Failure::broken(format!("cannot listen for signals: {error}"));
+    let (stopper, stop) = pair();
     let first = stopper.clone();
-    drop(tokio::runtime::Handle::current().spawn(async move {
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(broken)?;
+    let entered = runtime.enter();
+    let mut signals = Signals::new().map_err(broken)?;
+    drop(entered);
+    let wait = async move {
         signals.next().await;
         first.ask();
         signals.next().await;
         say!("telepool: ended at once, without closing its connections");
         exit(130);
-    }));
-    Ok((stopper, Stop(receiver)))
+    };
+    let thread = std::thread::Builder::new().name("telepool-signals".into());
+    thread.spawn(move || runtime.block_on(wait)).map_err(broken)?;
+    Ok((stopper, stop))
 }
 
 /// Does something once standard input has ended, which it does however its other end has died. The
@@ -118,5 +141,28 @@ impl Signals {
 
     async fn next(&mut self) {
         tokio::signal::ctrl_c().await.ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::now;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_lasts_from_its_start_however_late_that_is_looked_at() {
+        const SECOND: Duration = Duration::from_secs(1);
+        let (stopper, stop) = pair();
+        let started = now();
+        time_is_up(started, Some(SECOND), stop.clone()).await;
+        assert_eq!(started.elapsed(), SECOND);
+        tokio::time::advance(4 * SECOND).await;
+        time_is_up(started, Some(3 * SECOND), stop.clone()).await;
+        assert_eq!(started.elapsed(), 5 * SECOND, "it is over");
+        stopper.ask();
+        for duration in [None, Some(SECOND * 60), Some(Duration::MAX)] {
+            time_is_up(started, duration, stop.clone()).await;
+        }
+        assert_eq!(started.elapsed(), 5 * SECOND, "the end is asked for");
     }
 }

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::calls::{Call, Mix};
-use crate::report::{Tally, Times};
+use crate::report::Tally;
 use crate::roster::Sessions;
 use crate::signals::Stop;
 
@@ -49,9 +49,8 @@ pub(crate) fn start(work: Work, concurrency: u32, rate: u32, stop: &Stop) -> Joi
     let mut callers = JoinSet::new();
     for number in 0..concurrency {
         let caller = Caller {
+            number,
             random: fastrand::Rng::with_seed(work.seed ^ u64::from(number) << 32),
-            waits: Times::new(),
-            calls: Times::new(),
             work: Arc::clone(&work),
         };
         callers.spawn(caller.run(pace.clone(), stop.clone()));
@@ -59,11 +58,11 @@ pub(crate) fn start(work: Work, concurrency: u32, rate: u32, stop: &Stop) -> Joi
     callers
 }
 
+/// There may be 100,000 of them: each is as small as can be.
 struct Caller {
+    number: u32,
     work: Arc<Work>,
     random: fastrand::Rng,
-    waits: Times,
-    calls: Times,
 }
 
 impl Caller {
@@ -84,6 +83,8 @@ impl Caller {
                 () = stop.asked() => break,
             };
             let done = match acquired {
+                // It came together with the end of the run.
+                Ok(_) if stop.is_asked() => break,
                 Ok(lease) => self.call(lease).await,
                 Err(error) => Err(error),
             };
@@ -95,7 +96,6 @@ impl Caller {
                 tokio::time::sleep(AFTER_FAILURE).await;
             }
         }
-        self.work.tally.add_times(&self.waits, &self.calls);
     }
 
     fn choose(&mut self) -> Option<AccountId> {
@@ -105,13 +105,13 @@ impl Caller {
     }
 
     async fn acquire(
-        &mut self,
+        &self,
         account: AccountId,
         started: Instant,
     ) -> Result<Lease<Manager>, InvokeError> {
         match self.work.pool.acquire(account).await {
             Ok(lease) => {
-                self.waits.record(now() - started);
+                self.work.tally.add_wait(self.number, now() - started);
                 Ok(lease)
             }
             Err(error) => {
@@ -125,7 +125,7 @@ impl Caller {
         let started = now();
         self.work.tally.count_call();
         Call::draw(self.work.mix, &mut self.random).make(&lease).await?;
-        self.calls.record(now() - started);
+        self.work.tally.add_call(self.number, now() - started);
         Ok(())
     }
 
@@ -195,4 +195,52 @@ fn is_final(error: &InvokeError) -> bool {
 #[expect(clippy::disallowed_methods, reason = "a run is measured in real time")]
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use telepool::datacenter::DataCentreOptions;
+    use telepool::ownership::Unguarded;
+    use telepool::telegram::TelegramSettings;
+
+    use super::*;
+    use crate::roster::Roster;
+    use crate::signals;
+
+    #[tokio::test]
+    async fn a_lease_that_comes_together_with_the_end_of_a_run_makes_no_call() {
+        let data_centre = DataCentre::start(DataCentreOptions::default()).await.unwrap();
+        let account = AccountId::bot(1).unwrap();
+        let roster = Roster::new(data_centre.enroll(account, 1, None), None).unwrap();
+        let manager = GrammersManager::new(roster.source, TelegramSettings::new(1))
+            .with_ownership(Arc::new(Unguarded::default()));
+        let pool = Pool::builder(manager)
+            .configure(|config| config.pool.max_leases_per_connection = 1)
+            .build()
+            .unwrap();
+        let lease = pool.acquire(account).await.unwrap();
+        let (stopper, stop) = signals::pair();
+        let tally = Arc::new(Tally::new());
+        let work = Work {
+            pool: pool.clone(),
+            accounts: Arc::new(Accounts::new(vec![account])),
+            mix: Mix::Pings,
+            tally: Arc::clone(&tally),
+            data_centre: None,
+            seed: 7,
+        };
+        let mut callers = start(work, 1, 0, &stop);
+        while pool.stats().waiting == 0 {
+            tokio::task::yield_now().await;
+        }
+        // Both before the caller has its turn.
+        drop(lease);
+        stopper.ask();
+        while let Some(ended) = callers.join_next().await {
+            ended.unwrap();
+        }
+        assert_eq!((tally.calls(), pool.stats().waiting), (0, 0));
+        assert_eq!(pool.close().await.left, 0);
+        data_centre.stop().await;
+    }
 }

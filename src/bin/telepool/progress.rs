@@ -1,0 +1,41 @@
+//! How far a step is that may take long, and whether it is to go on.
+//!
+//! Owns how often that is told: more seldom the longer it takes.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::failure::Failure;
+use crate::signals::Stop;
+use crate::workload::now;
+
+/// When it is told for the first time, and how much later then; after that twice as late each time.
+const FIRST: Duration = Duration::from_secs(1);
+
+/// A step over so many things.
+pub(crate) struct Progress<'a> {
+    what: &'static str,
+    all: u64,
+    stop: &'a Stop,
+    told: Instant,
+    next: Duration,
+}
+
+impl<'a> Progress<'a> {
+    pub(crate) fn new(what: &'static str, all: u64, stop: &'a Stop) -> Self {
+        Self { what, all, stop, told: now(), next: FIRST }
+    }
+
+    /// So many are done. Refused once the end is asked for.
+    pub(crate) fn reach(&mut self, done: u64) -> Result<(), Failure> {
+        if self.stop.is_asked() {
+            return Err(Failure::interrupted());
+        }
+        if self.told.elapsed() >= self.next {
+            say!("telepool: {}: {done} of {}; Ctrl-C ends it", self.what, self.all);
+            (self.told, self.next) = (now(), self.next * 2);
+        }
+        Ok(())
+    }
+}
