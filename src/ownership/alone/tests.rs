@@ -229,6 +229,19 @@ fn a_folder_that_cannot_be_used_is_named_with_a_remedy() {
     assert!(error.contains("a file") && error.contains("TELEPOOL_LOCKS"), "{error}");
 }
 
+#[cfg(unix)]
+#[test]
+fn where_files_are_lacking_the_folder_is_not_to_blame() {
+    use nix::errno::Errno;
+
+    for errno in [Errno::EMFILE, Errno::ENFILE] {
+        let error = std::io::Error::from_raw_os_error(errno as i32).into();
+        let error = ClaimError::Place { place: "/locks".into(), error }.to_string();
+        assert!(error.contains("ulimit -n") && error.contains("LimitNOFILE="), "{error}");
+        assert!(!error.contains("TELEPOOL_LOCKS"), "{error}");
+    }
+}
+
 #[test]
 fn many_keys_are_claimed_and_given_back() {
     let folder = folder();
