@@ -12,7 +12,7 @@
 //! # A key costs
 //! A lock of the kernel's (about 200 bytes) and an entry in two tables here. 100,000 keys are claimed in
 //! one to two seconds (`cargo bench --bench locks`). Up to 1,000 keys take at most 16 open files, and more
-//! of them at most 1,024, or 16 again where the process may open fewer than 8,192.
+//! of them at most 1,024, or 16 again where files are few.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;

@@ -29,8 +29,9 @@ const PLACES: u64 = 1 << 55;
 const TRIES_MAX: usize = 5;
 /// The most keys that a process locks in few files if it may open many.
 const FEW_MAX: usize = 1_000;
-/// Whoever may not open so many files in all locks every key in few.
-const LIMIT_OF_MANY: u64 = 8_192;
+/// Unless a process may open so many files besides one for each key's connection, it locks every key in
+/// few: what locks take, connections do not miss.
+const TO_SPARE: u64 = 2_048;
 
 /// Where a key lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,7 +73,8 @@ impl Spread {
 
     /// How so many keys are spread by a process that may open so many files.
     fn of(keys: usize, limit: u64) -> Self {
-        if keys <= FEW_MAX || limit < LIMIT_OF_MANY { Self::Few } else { Self::Many }
+        let is_plenty = limit.saturating_sub(keys as u64) >= TO_SPARE;
+        if keys > FEW_MAX && is_plenty { Self::Many } else { Self::Few }
     }
 }
 
@@ -284,7 +286,10 @@ mod tests {
             assert!(other.locks(place(), MANY));
         }
         assert_eq!(other.0.open.len(), 16);
-        other.0.limit = LIMIT_OF_MANY;
+        other.0.limit = MANY as u64 + TO_SPARE - 1;
+        assert!(other.locks(place(), MANY));
+        assert_eq!(other.0.open.len(), 16);
+        other.0.limit += 1;
         for _ in 0..300 {
             assert!(other.locks(place(), MANY));
         }

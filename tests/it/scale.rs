@@ -121,7 +121,7 @@ fn too_few_files_are_told_before_anything_starts() {
     let Output { status, stderr, .. } = Command::new("sh").args(["-c", &script]).output().unwrap();
     let stderr = String::from_utf8(stderr).unwrap();
     assert_eq!(status.code(), Some(2), "{stderr}");
-    assert!(stderr.contains("may open 200 files") && stderr.contains("ulimit -n 1100"), "{stderr}");
+    assert!(stderr.contains("may open 200 files") && stderr.contains("ulimit -n 619"), "{stderr}");
 }
 
 /// The processes whose parent this is.

@@ -37,7 +37,8 @@ pub(crate) fn warn_if_few(sockets: usize) {
     if let Some((limit, needed)) = lacking(sockets as u64) {
         tracing::warn!(
             "the process may open {limit} files, and all connections together would need \
-             {needed}: raise the limit (ulimit -n)"
+             {needed}: {}",
+            remedy(needed)
         );
     }
 }
