@@ -28,6 +28,12 @@ pub enum SessionStringError {
          Telethon 1.x or GramJS 2.x"
     )]
     Version,
+    /// Not a session at all.
+    #[error(
+        "this is a bot's token, which is no session: log the bot in with it, and give the string that \
+         Telethon, GramJS or Pyrogram then exports"
+    )]
+    BotToken,
     /// Not base64.
     #[error("the session string has characters that are not URL-safe base64: copy it again")]
     Alphabet,

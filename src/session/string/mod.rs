@@ -104,8 +104,9 @@ impl FromStr for SessionString {
 }
 
 impl SessionString {
-    /// Reads any of the formats. Blanks, line breaks and invisible marks wherever they are, quotes or
-    /// `NAME=` around the text, and missing or surplus padding do no harm.
+    /// Reads any of the formats. Blanks, line breaks and invisible marks wherever they are, quotes,
+    /// `NAME=` or `StringSession()` around the text, a full stop behind it, the escapes of addresses (`%3D`)
+    /// and missing or surplus padding do no harm.
     ///
     /// # Errors
     /// What is wrong with the text, without the text.
@@ -117,6 +118,9 @@ impl SessionString {
         let text = paste::unwrapped(&visible);
         if text.is_empty() {
             return Err(SessionStringError::Empty);
+        }
+        if paste::is_token(text) {
+            return Err(SessionStringError::BotToken);
         }
         recognised(text)
     }

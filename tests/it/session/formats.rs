@@ -227,6 +227,16 @@ fn what_copying_puts_around_and_into_a_string_is_taken_away() {
             format!("SESSION={text}"),
             format!("export TG_SESSION=\"{text}\""),
             format!("session_string = '{text}',"),
+            format!("StringSession('{text}')"),
+            format!("StringSession(\"{text}\")"),
+            format!("session = sessions.StringSession(b'{text}'),"),
+            format!("const session = new StringSession(\"{text}\");"),
+            format!("{text}."),
+            format!("“{text}”."),
+            format!("<{text}>"),
+            text.replace('=', "%3D"),
+            format!("session={}", text.replace('=', "%3d").replace('-', "%2B").replace('_', "%2f")),
+            format!("{}%0A", text.replace('=', "%253D")),
             format!("\u{feff}{text}"),
             format!("\u{200b}{text}\u{200b}"),
             format!("\u{a0}{text}\u{202f}"),
@@ -236,6 +246,24 @@ fn what_copying_puts_around_and_into_a_string_is_taken_away() {
         ] {
             assert_eq!(pasted.parse::<SessionString>(), Ok(plain.clone()), "{:?}", &pasted[..12]);
         }
+    }
+}
+
+#[test]
+fn a_token_in_the_place_of_a_session_is_named_and_not_repeated() {
+    let secret = "AAE-x_0123456789abcdefghijABCDEFGHI";
+    let token = format!("5000000000:{secret}");
+    for pasted in [
+        token.clone(),
+        format!("\\\"{token}\\\""),
+        format!("TOKEN={token}"),
+        format!(" bot{token}."),
+        token.replace(':', "%3A"),
+    ] {
+        let told = problem(&line(r#""bot_id": 5000000000"#, &pasted, ""));
+        assert!(told.contains("`session`: this is a bot's token"), "{told}");
+        assert!(told.contains("log the bot in with it"), "{told}");
+        assert!(!told.contains(&secret[..8]), "{told}");
     }
 }
 
