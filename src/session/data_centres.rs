@@ -78,6 +78,12 @@ impl DataCentres {
         self.test_rows.get(&dc).copied()
     }
 
+    /// Whether there is such a data centre: a public one, one of the test servers, or one of this table.
+    pub(super) fn is_known(&self, dc: i32) -> bool {
+        let is_public = PRODUCTION.iter().chain(&TEST).any(|(number, _)| *number == dc);
+        is_public || self.rows.contains_key(&dc) || self.test_rows.contains_key(&dc)
+    }
+
     /// Every data centre of the table, in order; the test servers are not among them.
     pub fn iter(&self) -> impl Iterator<Item = (i32, SocketAddr)> + '_ {
         self.rows.iter().map(|(dc, address)| (*dc, *address))

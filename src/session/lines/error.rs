@@ -39,6 +39,15 @@ pub enum LineProblem {
         /// Where reading stopped, from 1.
         column: usize,
     },
+    /// A character that looks like a blank or a quote, or like nothing, and is none of JSON's.
+    #[error(
+        "no JSON object: at column {column} stands a typographic quote, a blank of another kind or an \
+         invisible mark: write plain quotes and blanks"
+    )]
+    Typography {
+        /// Where reading stopped, from 1.
+        column: usize,
+    },
     /// An object that goes on where the line ends.
     #[error(
         "the line ends within its object: put each session on a line of its own, without line breaks \
@@ -108,6 +117,15 @@ pub enum LineProblem {
         key: i32,
         /// What the string says.
         string: i32,
+    },
+    /// The string holds no address, and no table knows its data centre.
+    #[error(
+        "the session string says data centre {dc}, which there is not: characters may be missing at its \
+         beginning: copy it whole (a data centre of your own has to stand in [data_centres])"
+    )]
+    UnknownDataCentre {
+        /// What the string says.
+        dc: i32,
     },
     /// Two opinions on whether this is a bot.
     #[error("the session is {}: name the account with {}", bot(.string), account_key(.string))]

@@ -10,6 +10,7 @@ use std::fmt;
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::LineProblem;
+use crate::account::is_invisible;
 
 /// A key that is longer than this, or has other characters than ours, is not repeated.
 const SHOWN_KEY_LEN_MAX: usize = 20;
@@ -39,7 +40,13 @@ impl<'a> Fields<'a> {
             Ok(Object(fields)) => fields,
             Err(error) if error.is_eof() => Err(LineProblem::Unfinished),
             // Of what is whole and no object serde tells no place.
-            Err(error) => Err(LineProblem::NotAnObject { column: error.column().max(1) }),
+            Err(error) => {
+                let column = error.column().max(1);
+                Err(match line.get(column - 1..).is_some_and(is_typography) {
+                    true => LineProblem::Typography { column },
+                    false => LineProblem::NotAnObject { column },
+                })
+            }
         }
     }
 
@@ -85,8 +92,9 @@ impl<'de> Visitor<'de> for ObjectVisitor {
         while let Some(Scalar::Text(key)) = map.next_key()? {
             let value: Scalar<'de> = map.next_value()?;
             match fields.slot_of(&key) {
-                // An explicit null reads as an absent key.
-                Some((_, place @ None)) => *place = Some(value).filter(|v| *v != Scalar::Null),
+                // An explicit null reads as an absent key, and so does an empty text unless the key has
+                // to be there: programs that export write every key.
+                Some((key, place @ None)) => *place = Some(value).filter(|it| !it.is_absent(key)),
                 Some((key, Some(_))) => {
                     problem.get_or_insert(LineProblem::RepeatedKey { key });
                 }
@@ -97,6 +105,17 @@ impl<'de> Visitor<'de> for ObjectVisitor {
         }
         Ok(Object(problem.map_or(Ok(fields), Err)))
     }
+}
+
+/// Keys that a line cannot do without.
+const NEEDED: [&str; 3] = ["phone", "bot_id", "session"];
+
+/// Whether a text begins with what word processors and web pages put in the place of blanks and quotes.
+fn is_typography(text: &[u8]) -> bool {
+    let first = text.utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next());
+    first.is_some_and(|c| {
+        is_invisible(c) || (c.is_whitespace() && !c.is_ascii()) || "“”„‟«»‘’‚".contains(c)
+    })
 }
 
 /// The name of an unknown key if it looks like a name, else only its length.
@@ -122,6 +141,17 @@ pub(super) enum Scalar<'a> {
 }
 
 impl Scalar<'_> {
+    /// Whether the value of this key says as little as no key at all.
+    fn is_absent(&self, key: &str) -> bool {
+        match self {
+            Self::Null => true,
+            Self::Text(text) => {
+                !NEEDED.contains(&key) && text.chars().all(|c| c.is_whitespace() || is_invisible(c))
+            }
+            _ => false,
+        }
+    }
+
     /// What may be said of the value in an error: its type, and numbers and flags themselves.
     pub(super) fn shown(&self) -> String {
         match self {

@@ -20,8 +20,9 @@
 //! | `group` | a label of up to 64 characters | none |
 //! | `proxy` | `socks5://[user:password@]host:port` | none |
 //!
-//! Blank lines are skipped; any other key is an error, so that a misspelt one is not lost. A file that
-//! begins as no such file does is told what it is, once.
+//! Blank lines are skipped, and so are marks and blanks of any kind around a line, which may end as on any
+//! system; an optional key whose text is empty is not there. Any other key is an error, so that a misspelt
+//! one is not lost. A file that begins as no such file does, or that is not UTF-8, is told what it is, once.
 
 mod error;
 mod fields;
@@ -30,7 +31,7 @@ mod read;
 mod write;
 
 pub use error::{LineError, LineProblem};
-pub use foreign::ForeignFile;
+pub use foreign::{ForeignFile, file_text};
 pub use read::{LineReader, read, read_all};
 pub use write::write_line;
 

@@ -14,12 +14,12 @@ use zeroize::Zeroizing;
 
 use super::fields::{Fields, Scalar};
 use super::{ForeignFile, GROUP_LEN_MAX, LINE_LEN_MAX, LineError, LineProblem, SLOTS_MAX};
-use crate::account::{AccountId, USER_ID_MAX, bot_id};
+use crate::account::{AccountId, USER_ID_MAX, bot_id, is_invisible};
 use crate::session::{AuthKey, DataCentres, SessionRecord, SessionString, proxy_label};
 
 /// Reads sessions one by one. After a bad line the next one is read, so that all errors of a
 /// file can be shown at once; after a failed read there is nothing more, and neither is behind the
-/// beginning of another kind of file ([`LineProblem::Foreign`]).
+/// beginning of another kind of file or a line in another encoding ([`LineProblem::Foreign`]).
 pub fn read<R: BufRead>(source: R, data_centres: &DataCentres) -> LineReader<'_, R> {
     LineReader {
         source: Some(source),
@@ -27,6 +27,7 @@ pub fn read<R: BufRead>(source: R, data_centres: &DataCentres) -> LineReader<'_,
         // Allocated once, so that growing it leaves no copies of keys behind.
         buffer: Zeroizing::new(Vec::with_capacity(LINE_LEN_MAX)),
         line: 0,
+        is_after_return: false,
         has_begun: false,
         slots: HashMap::new(),
         keys: HashMap::new(),
@@ -52,7 +53,10 @@ pub struct LineReader<'a, R> {
     data_centres: &'a DataCentres,
     buffer: Zeroizing<Vec<u8>>,
     line: u64,
-    /// Whether a line that was not blank has been seen.
+    /// Whether the last line has ended with a carriage return, of which a line feed may be the second
+    /// half.
+    is_after_return: bool,
+    /// Whether a line has been seen that was neither blank nor a comment, as other kinds of files have.
     has_begun: bool,
     /// Which line has each slot.
     slots: HashMap<(AccountId, u16), u64>,
@@ -74,21 +78,22 @@ impl<R: BufRead> Iterator for LineReader<'_, R> {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let source = self.source.as_mut()?;
-            let line = next_line(source, &mut self.buffer);
+            let line = next_line(source, &mut self.buffer, &mut self.is_after_return);
             if matches!(line, Ok(Line::End)) {
                 return None;
             }
             self.line += 1;
-            if line.is_err() || self.is_foreign().is_some() {
+            let foreign = self.is_foreign(matches!(line, Ok(Line::TooLong)));
+            if line.is_err() || foreign.is_some() {
                 self.source = None;
             }
-            let problem = match (line, self.is_foreign()) {
+            let problem = match (line, foreign) {
                 (Err(error), _) => error.into(),
                 (Ok(_), Some(kind)) => LineProblem::Foreign(kind),
                 (Ok(Line::TooLong), None) => LineProblem::TooLong { limit: LINE_LEN_MAX },
                 (Ok(_), None) if text_of(&self.buffer).is_empty() => continue,
                 (Ok(_), None) => {
-                    self.has_begun = true;
+                    self.has_begun |= !text_of(&self.buffer).starts_with(b"#");
                     return Some(self.session().map_err(|problem| self.error(problem)));
                 }
             };
@@ -104,13 +109,14 @@ impl<R> LineReader<'_, R> {
         self.line
     }
 
-    /// What else the source is, if it begins as no lines of sessions do.
-    fn is_foreign(&self) -> Option<ForeignFile> {
-        if self.has_begun {
-            return None;
+    /// What else the source is, if it begins as no lines of sessions do, or goes on in another encoding:
+    /// saving it in the right one mends all of its lines.
+    fn is_foreign(&self, is_cut: bool) -> Option<ForeignFile> {
+        let by_bytes = ForeignFile::of_bytes(&self.buffer, is_cut);
+        match self.has_begun {
+            true => by_bytes.filter(|kind| *kind == ForeignFile::OtherEncoding),
+            false => by_bytes.or_else(|| ForeignFile::of_first_line(text_of(&self.buffer))),
         }
-        let by_bytes = if self.line == 1 { ForeignFile::of_start(&self.buffer) } else { None };
-        by_bytes.or_else(|| ForeignFile::of_first_line(text_of(&self.buffer)))
     }
 
     fn error(&self, problem: LineProblem) -> LineError {
@@ -122,7 +128,7 @@ impl<R> LineReader<'_, R> {
         let fields = Fields::parse(text_of(&self.buffer))?;
         let account = account(&fields)?;
         let session = session_string(&fields)?;
-        let dc = data_centre(&fields, &session)?;
+        let dc = data_centre(&fields, &session, self.data_centres)?;
         let record = SessionRecord {
             account,
             slot: self.slot(&fields, account)?,
@@ -172,8 +178,13 @@ enum Line {
     TooLong,
 }
 
-/// Fills the buffer with the next line. An overlong line is passed over in bounded memory.
-fn next_line(source: &mut impl BufRead, buffer: &mut Vec<u8>) -> io::Result<Line> {
+/// Fills the buffer with the next line, which ends with a line feed, a carriage return or both. An overlong
+/// line is passed over in bounded memory.
+fn next_line(
+    source: &mut impl BufRead,
+    buffer: &mut Vec<u8>,
+    is_after_return: &mut bool,
+) -> io::Result<Line> {
     buffer.clear();
     let mut too_long = false;
     let mut any = false;
@@ -185,8 +196,13 @@ fn next_line(source: &mut impl BufRead, buffer: &mut Vec<u8>) -> io::Result<Line
         if chunk.is_empty() {
             break;
         }
+        if std::mem::take(is_after_return) && chunk[0] == b'\n' {
+            source.consume(1);
+            continue;
+        }
         any = true;
-        let end = chunk.iter().position(|byte| *byte == b'\n');
+        let end = chunk.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+        *is_after_return = end.is_some_and(|end| chunk[end] == b'\r');
         let text = &chunk[..end.unwrap_or(chunk.len())];
         // The beginning is kept of any line: it may tell what kind of file this is.
         let room = LINE_LEN_MAX - buffer.len();
@@ -205,9 +221,13 @@ fn next_line(source: &mut impl BufRead, buffer: &mut Vec<u8>) -> io::Result<Line
     })
 }
 
-/// A line without the blanks around it and without the mark that some editors begin a file with.
+/// A line without the blanks of any script around it, and without the marks that some editors begin a file
+/// with.
 fn text_of(line: &[u8]) -> &[u8] {
-    line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line).trim_ascii()
+    match std::str::from_utf8(line) {
+        Ok(text) => text.trim_matches(|c: char| c.is_whitespace() || is_invisible(c)).as_bytes(),
+        Err(_) => line.trim_ascii(),
+    }
 }
 
 fn wrong(key: &'static str, found: String, wanted: &'static str) -> LineProblem {
@@ -258,7 +278,17 @@ fn session_string(fields: &Fields<'_>) -> Result<SessionString, LineProblem> {
     }
 }
 
-fn data_centre(fields: &Fields<'_>, session: &SessionString) -> Result<i32, LineProblem> {
+fn data_centre(
+    fields: &Fields<'_>,
+    session: &SessionString,
+    data_centres: &DataCentres,
+) -> Result<i32, LineProblem> {
+    // A string of Pyrogram has no version in front, so that the rest of one may be read as another's, with
+    // a part of the application's id or of the key for its data centre.
+    let is_anchored = session.test_mode.is_none();
+    if !is_anchored && !data_centres.is_known(session.dc) {
+        return Err(LineProblem::UnknownDataCentre { dc: session.dc });
+    }
     match &fields.dc {
         None => Ok(session.dc),
         Some(value) => match value {
