@@ -123,15 +123,18 @@ fn a_file_that_a_run_holds_is_refused_to_others_who_are_told_by_whom() {
     let link = fresh("held-link.jsonl");
     std::os::unix::fs::symlink(&files.state, &link).unwrap();
     let by_link = Files { sessions: files.sessions.clone(), state: link.clone() };
-    for (code, _, stderr) in [
+    // A run may keep its quarantines elsewhere; whoever lifts one needs this file.
+    let (other, lift) = ("or keep the quarantines in another file", "and start it again");
+    for ((code, _, stderr), remedy, without) in [
         // Else the sessions are found in use before the state file is.
-        files.serve(&["--duration=1s", "--without-locks"]),
-        by_link.serve(&["--duration=1s", "--without-locks"]),
-        files.state("reinstate", &["--all"]),
-        by_link.state("reinstate", &[PHONE]),
+        (files.serve(&["--duration=1s", "--without-locks"]), other, lift),
+        (by_link.serve(&["--duration=1s", "--without-locks"]), other, lift),
+        (files.state("reinstate", &["--all"]), lift, other),
+        (by_link.state("reinstate", &[PHONE]), lift, other),
     ] {
         assert_eq!(code, Some(3), "{stderr}");
         assert!(stderr.contains(&named) && stderr.contains("end that process first"), "{stderr}");
+        assert!(stderr.contains(remedy) && !stderr.contains(without), "{stderr}");
     }
     // Looking is free.
     let (code, stdout, stderr) = files.state("list", &[]);
@@ -141,7 +144,7 @@ fn a_file_that_a_run_holds_is_refused_to_others_who_are_told_by_whom() {
     holder.end();
     assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
     let (code, _, stderr) = by_link.state("reinstate", &["--all"]);
-    assert!(code == Some(1) && stderr.contains("telepool state list"), "{stderr}");
+    assert!(code == Some(1) && stderr.contains("there is nothing to lift"), "{stderr}");
 }
 
 #[test]
@@ -203,7 +206,9 @@ fn an_operator_lifts_a_session_an_account_a_key_or_all() {
         }
         let (code, stdout, stderr) = files.state("reinstate", which);
         assert_eq!((code, &*stdout), (Some(1), ""), "{which:?}: {stderr}");
-        assert!(stderr.contains("telepool state list --state"), "{which:?}: {stderr}");
+        let (nobody, others) = ("no session is quarantined in /", "telepool state list --state");
+        assert_eq!(stderr.contains(nobody), left.is_empty(), "{which:?}: {stderr}");
+        assert_eq!(stderr.contains(others), !left.is_empty(), "{which:?}: {stderr}");
     }
 }
 
@@ -227,6 +232,61 @@ fn a_command_that_is_not_clear_lifts_nothing() {
         assert!(code == Some(2) && stderr.contains("there is no such file"), "{stderr}");
     }
     assert!(!files.state.exists() && !lock_of(&files.state).exists());
+}
+
+#[test]
+fn a_state_file_of_something_else_is_named_and_left_alone() {
+    let files = Files::new("foreign", 1, |_| ());
+    files.quarantine(&["dead"]);
+    let wide = files.kept().encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    let others = "name the file that the quarantines are kept in, or one that is not there yet";
+    for (bytes, what, remedy) in [
+        (b"SQLite format 3\0\x10\0\x01\x01\0\x40\x20\x20".to_vec(), "an SQLite database", others),
+        (std::fs::read(&files.sessions).unwrap(), "a file of sessions", others),
+        (b"[pool]\nmax_idle_time = 5\n".to_vec(), "TOML", others),
+        (b"\x00\x01\x02".to_vec(), "no text", others),
+        (wide, "text in UTF-16", "save it as UTF-8, or name another file"),
+        (
+            b"{\"account\": \"caf\xe9\"}".to_vec(),
+            "text in another encoding than UTF-8",
+            "save it as UTF-8",
+        ),
+    ] {
+        std::fs::write(&files.state, &bytes).unwrap();
+        let served = files.serve(&["--duration=1s"]);
+        assert!(served.2.contains("leave the flag away to keep no state"), "{}", served.2);
+        for (code, _, stderr) in
+            [files.state("list", &[]), files.state("reinstate", &["--all"]), served]
+        {
+            assert_eq!(code, Some(2), "{stderr}");
+            assert!(stderr.contains(&format!("foreign-state.jsonl is {what}")), "{stderr}");
+            assert!(stderr.contains(remedy) && !stderr.contains("correct the line"), "{stderr}");
+            assert!(stderr.lines().count() == 1 && !stderr.contains(PHONE), "{stderr}");
+        }
+        assert_eq!(std::fs::read(&files.state).unwrap(), bytes, "{what}");
+    }
+    // Of a hole, which takes no room where it is.
+    let hole = std::fs::File::create(&files.state).unwrap();
+    hole.set_len(1 << 40).unwrap();
+    let (code, _, stderr) = files.state("list", &[]);
+    assert!(code == Some(2) && stderr.contains("is longer than 256 MiB"), "{stderr}");
+}
+
+#[test]
+fn a_state_file_is_read_as_any_editor_saves_it() {
+    let files = Files::new("edited", 0, |_| ());
+    for mark in ["\u{feff}", "\u{feff}\u{feff}", "\u{a0}"] {
+        for end in ["\n", "\r\n", "\r"] {
+            files.quarantine(&["dead", "needs_login"]);
+            let edited = format!("{mark}{}", files.kept().replace('\n', end));
+            std::fs::write(&files.state, edited).unwrap();
+            let (code, stdout, stderr) = files.state("list", &[]);
+            assert_eq!((code, stdout.lines().count()), (Some(0), 3), "{mark:?} {end:?}: {stderr}");
+        }
+    }
+    let (code, _, stderr) = files.state("reinstate", &[&format!("{PHONE}/0")]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(files.kept().starts_with("{\"account\"") && files.kept().contains("needs_login"));
 }
 
 #[test]

@@ -82,7 +82,7 @@ impl Roster {
 
 fn unusable(error: LatchFileError) -> Failure {
     match error {
-        LatchFileError::NotAFile { .. } => {
+        LatchFileError::NotAFile { .. } | LatchFileError::Foreign { .. } => {
             Failure::refused(format!("--state {error}; leave the flag away to keep no state"))
         }
         error => state::failure(&error),

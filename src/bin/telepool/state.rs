@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::{ArgGroup, Args, Subcommand};
 use serde::Serialize;
 use telepool::AccountId;
+use telepool::ownership::Holder;
 use telepool::session::KeyId;
 use telepool::telegram::{LatchFileError, Latched, lift_latches, read_latches};
 
@@ -121,16 +122,39 @@ fn list(arguments: &ListArguments) -> Result<ExitCode, Failure> {
 fn reinstate(arguments: &ReinstateArguments) -> Result<ExitCode, Failure> {
     let path = &arguments.state;
     let lifted = lift_latches(path, |latched| arguments.is_meant(latched));
-    let lifted = lifted.map_err(|error| unreadable(path, &error))?;
+    let lifted = lifted.map_err(|error| match &error {
+        LatchFileError::InUse { path, holder } => in_use(path, holder.as_ref()),
+        error => unreadable(path, error),
+    })?;
     if lifted.is_empty() {
-        let path = path.display();
-        return Err(Failure::broken(format!(
-            "no quarantine in {path} is of that session: telepool state list --state {path} shows \
-             which there are"
-        )));
+        return Err(nothing_lifted(path));
     }
     tell(&format!("lifted {}:\n{}", lifted.len(), table(&lifted)))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What to do about a file that a run holds. Another file, as it would do for a run, is of no use to whoever
+/// wants to lift what stands in this one.
+fn in_use(path: &Path, holder: Option<&Holder>) -> Failure {
+    let path = path.display();
+    let holder = holder.map_or_else(|| "another process".to_owned(), Holder::to_string);
+    Failure::held(format!(
+        "--state {path} is held by {holder}, which would not hear of it: end that process first, lift the \
+         quarantine, and start it again (telepool state list --state {path} works meanwhile)"
+    ))
+}
+
+/// Why nothing was lifted: there was nothing, or something else.
+fn nothing_lifted(path: &Path) -> Failure {
+    let is_empty = read_latches(path).is_ok_and(|latches| latches.is_empty());
+    let path = path.display();
+    Failure::broken(match is_empty {
+        true => format!("no session is quarantined in {path}: there is nothing to lift"),
+        false => format!(
+            "no quarantine in {path} is of that session: telepool state list --state {path} shows \
+             which there are"
+        ),
+    })
 }
 
 /// One quarantine as JSON.

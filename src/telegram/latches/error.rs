@@ -41,6 +41,16 @@ pub enum LatchFileError {
         /// Who holds it, if that is known.
         holder: Option<Holder>,
     },
+    /// It holds something else, which is not written over.
+    #[error("{path} is {what}: {}", other_file(.is_encoding))]
+    Foreign {
+        /// Which file.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+        /// Whether it may be a file of quarantines that was saved in another encoding.
+        is_encoding: bool,
+    },
     /// What stands there cannot be replaced by a file.
     #[error("{path} is {what}: name a regular file, or one that is not there yet")]
     NotAFile {
@@ -54,6 +64,14 @@ pub enum LatchFileError {
 impl LatchFileError {
     pub(super) fn io(path: &Path, error: io::Error) -> Self {
         Self::Io { path: path.to_owned(), error }
+    }
+}
+
+/// What to do about a file of something else.
+fn other_file(is_encoding: &bool) -> &'static str {
+    match is_encoding {
+        true => "save it as UTF-8, or name another file",
+        false => "name the file that the quarantines are kept in, or one that is not there yet",
     }
 }
 

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::LatchFileError;
-use super::lines::{self, Latches};
+use super::lines::{self, Latches, Unread};
 use super::lock::{FileLock, LockError};
 use super::place::{folder, is_there, resolve};
+use crate::session::lines::file_text;
 
 /// How long a file may be: a million quarantined sessions fit.
 const FILE_LEN_MAX: u64 = 256 * 1024 * 1024;
@@ -72,23 +73,35 @@ impl StateFile {
         if !is_there(&self.path)? {
             return Ok(None);
         }
-        let (text, stamp) = self.text().map_err(|error| self.failed(error))?;
-        let latches = lines::read(&text).map_err(|(line, problem)| LatchFileError::Line {
-            path: self.path.clone(),
-            line,
-            problem,
+        let (bytes, stamp) = self.bytes()?;
+        let text =
+            file_text(bytes).map_err(|kind| self.foreign(kind.what(), kind.is_encoding()))?;
+        let latches = lines::read(&text).map_err(|unread| match unread {
+            Unread::Foreign(what) => self.foreign(what, false),
+            Unread::Line(line, problem) => {
+                LatchFileError::Line { path: self.path.clone(), line, problem }
+            }
         })?;
         Ok(Some((latches, stamp)))
     }
 
-    fn text(&self) -> io::Result<(String, Stamp)> {
-        let file = File::open(&self.path)?;
-        let found = file.metadata()?;
-        let mut text = String::new();
-        if file.take(FILE_LEN_MAX + 1).read_to_string(&mut text)? as u64 > FILE_LEN_MAX {
-            return Err(io::Error::other("it is far too long for a file of quarantines"));
+    fn bytes(&self) -> Result<(Vec<u8>, Stamp), LatchFileError> {
+        let failed = |error| self.failed(error);
+        let file = File::open(&self.path).map_err(failed)?;
+        let found = file.metadata().map_err(failed)?;
+        let mut bytes = Vec::new();
+        // A hole takes no room on the disk, and would take it here.
+        let is_long = found.len() > FILE_LEN_MAX
+            || file.take(FILE_LEN_MAX + 1).read_to_end(&mut bytes).map_err(failed)? as u64
+                > FILE_LEN_MAX;
+        match is_long {
+            true => Err(self.foreign("longer than 256 MiB, as no file of quarantines is", false)),
+            false => Ok((bytes, Stamp::of(&found))),
         }
-        Ok((text, Stamp::of(&found)))
+    }
+
+    fn foreign(&self, what: &'static str, is_encoding: bool) -> LatchFileError {
+        LatchFileError::Foreign { path: self.path.clone(), what, is_encoding }
     }
 
     /// Reads the file, changes what it says and replaces it, and answers with what it says then. If

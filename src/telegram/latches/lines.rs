@@ -11,6 +11,7 @@ use crate::account::AccountId;
 use crate::caught::text_of;
 use crate::manager::QuarantineReason;
 use crate::ownership::date_of;
+use crate::session::lines::ForeignFile;
 use crate::session::{KeyId, ParseKeyIdError};
 
 /// The quarantines of a file by the key that each is bound to.
@@ -52,23 +53,49 @@ struct Line {
     since: u64,
 }
 
-/// Reads lines; of two for one key the last counts. The error is the number of a bad line, from 1,
-/// and what is wrong with it.
-pub(super) fn read(text: &str) -> Result<Latches, (usize, String)> {
+/// Why a text holds no quarantines.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// It holds something else.
+    Foreign(&'static str),
+    /// A line of it, by its number from 1, and what is wrong with it.
+    Line(usize, String),
+}
+
+/// Reads lines; of two for one key the last counts.
+pub(super) fn read(text: &str) -> Result<Latches, Unread> {
     let mut latches = Latches::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let latched = parse(line).map_err(|problem| (index + 1, text_of(&problem)))?;
+        if latches.is_empty()
+            && let Some(what) = foreign(line.trim())
+        {
+            return Err(Unread::Foreign(what));
+        }
+        let latched = parse(line).map_err(|problem| Unread::Line(index + 1, text_of(&problem)))?;
         latches.insert(latched.key_id, latched);
     }
     Ok(latches)
 }
 
+/// What else a file is that begins with this line. An object over several lines may have been one of
+/// quarantines, before somebody put it in order.
+fn foreign(line: &str) -> Option<&'static str> {
+    if is_of_session(line) {
+        return Some("a file of sessions, not of quarantines");
+    }
+    let kind = ForeignFile::of_first_line(line.as_bytes());
+    kind.filter(|kind| *kind != ForeignFile::Spread).map(ForeignFile::what)
+}
+
+fn is_of_session(line: &str) -> bool {
+    line.starts_with('{') && line.contains("\"session\"")
+}
+
 fn parse(text: &str) -> Result<Latched, String> {
-    let line: Line =
-        serde_json::from_str(text).map_err(|error| match text.contains("\"session\"") {
-            true => "this is a file of sessions, not of quarantines: choose another".to_owned(),
-            false => told(&error),
-        })?;
+    let line: Line = serde_json::from_str(text).map_err(|error| match is_of_session(text) {
+        true => "this is a session, not a quarantine".to_owned(),
+        false => told(&error),
+    })?;
     let account = AccountId::from_revealed(&line.account).map_err(|error| error.to_string())?;
     let key_id = line.key_id.parse().map_err(|error: ParseKeyIdError| error.to_string())?;
     let kept = QuarantineReason::ALL.into_iter().filter(|reason| reason.is_kept());
@@ -135,6 +162,25 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_something_else_is_known_by_its_first_line_only() {
+        let good =
+            r#"{"account":"bot:1","slot":0,"key_id":"00f1e2d3c4b5a697","reason":"dead","since":1}"#;
+        for (line, what) in [
+            ("[pool]", "TOML, as a configuration is"),
+            ("[", "a JSON array"),
+            (r#"{"phone":"+442079460958","session":"1BVts"}"#, "a file of sessions"),
+            ("phone,session", "a table (CSV)"),
+        ] {
+            let told = read(&format!("\n  {line}\n{good}\n")).unwrap_err();
+            assert!(matches!(told, Unread::Foreign(told) if told.contains(what)), "{told:?}");
+            let told = read(&format!("{good}\n{line}\n")).unwrap_err();
+            assert!(matches!(told, Unread::Line(2, _)), "{told:?}");
+        }
+        // Somebody has put a line in order, which can be undone.
+        assert!(matches!(read("{\n"), Err(Unread::Line(1, _))));
+    }
+
+    #[test]
     fn what_is_wrong_with_a_line_is_told_without_its_phone_number() {
         let (account, rest) =
             (r#"{"account":"+12125550123","#, r#""slot":4,"key_id":"00f1e2d3c4b5a697","#);
@@ -148,7 +194,7 @@ mod tests {
             (good[..40].to_owned(), "EOF while parsing"),
             (good.replace("since", &"s".repeat(300)), "an unknown field (column"),
             (good.replace("dead", &"d".repeat(300)), "a text of 300 bytes is no reason"),
-            (good.replace("since", "session"), "a file of sessions, not of quarantines"),
+            (good.replace("since", "session"), "a session, not a quarantine"),
         ] {
             let problem = parse(&bad).unwrap_err();
             assert!(problem.contains(told), "{problem}");
