@@ -166,13 +166,18 @@ impl Settings {
     }
 
     fn set_data_centre(&mut self, number: &str, value: &str) -> Result<(), String> {
-        let refuse = |what: &str| format!("{DATA_CENTRES}.{number} = {}: {what}", shown(value));
-        let number = number.parse().ok().filter(|number| (1..=255).contains(number));
-        let number = number.ok_or_else(|| refuse("data centres are numbered from 1 to 255"))?;
+        let refuse =
+            |what: &str| format!("{DATA_CENTRES}.{} = {}: {what}", shown(number), shown(value));
+        let read = number.parse().ok().filter(|number| (1..=255).contains(number));
+        let read: i32 = read.ok_or_else(|| refuse("data centres are numbered from 1 to 255"))?;
+        // With two spellings of one number, one of its addresses would be lost without a word.
+        if number != read.to_string() {
+            return Err(refuse(&format!("write its number as {DATA_CENTRES}.{read}")));
+        }
         let address = value.trim().parse();
         let address =
             address.map_err(|_| refuse("must be an address such as 149.154.167.41:443"))?;
-        self.data_centres.insert(number, address);
+        self.data_centres.insert(read, address);
         Ok(())
     }
 }
@@ -435,6 +440,24 @@ mod tests {
         for file in ["[data_centres]\n0 = \"127.0.0.1:1\"", "[data_centres]\n1 = \"here\""] {
             assert!(merged(file, &[], &[]).unwrap_err().contains("file: data_centres."));
         }
+    }
+
+    #[test]
+    fn a_data_centre_has_one_spelling_only() {
+        for (number, table) in [
+            ("02", "02 = '127.0.0.1:1'\n2 = '127.0.0.1:2'"),
+            ("02", "02 = '127.0.0.1:1'"),
+            ("+2", "'+2' = '127.0.0.1:1'"),
+        ] {
+            let error = merged(&format!("[data_centres]\n{table}"), &[], &[]).unwrap_err();
+            assert!(error.contains(&format!("data_centres.{number} = ")), "{error}");
+            assert!(error.contains("write its number as data_centres.2"), "{error}");
+        }
+        let error = merged("", &[("TELEPOOL_DATA_CENTRES__02", "127.0.0.1:1")], &[]).unwrap_err();
+        assert!(error.contains("__02: data_centres.02 = 127.0.0.1:1: write"), "{error}");
+        let secret = "5".repeat(40);
+        let error = merged(&format!("[data_centres]\n{secret} = 'x'"), &[], &[]).unwrap_err();
+        assert!(!error.contains("555") && error.contains("from 1 to 255"), "{error}");
     }
 
     #[test]
