@@ -26,6 +26,8 @@ mod expiry;
 mod foreign;
 mod grid;
 mod hostile;
+#[cfg(feature = "cli")]
+mod inputs;
 mod limits;
 mod listeners;
 mod listening;

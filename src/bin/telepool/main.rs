@@ -17,6 +17,7 @@ mod datacenter;
 mod failure;
 mod files;
 mod heard;
+mod input;
 mod listen;
 mod logs;
 mod monitor;

@@ -11,6 +11,7 @@ use telepool::datacenter::{DataCentre, DataCentreOptions, FaultPlan};
 use telepool::session::SessionRecord;
 
 use crate::failure::Failure;
+use crate::input;
 use crate::listen::refuse_address;
 use crate::progress::Progress;
 use crate::secrets::toml_problem;
@@ -84,9 +85,9 @@ impl SandboxArguments {
             "none" => Ok(FaultPlan::default()),
             "mixed" => Ok(FaultPlan::mixed()),
             path => {
-                let text = std::fs::read_to_string(Path::new(path)).map_err(|error| {
+                let text = input::text(Path::new(path)).map_err(|problem| {
                     Failure::refused(format!(
-                        "--faults {path}: cannot be read ({error}): give none, mixed or a TOML file"
+                        "--faults {path}: cannot be read ({problem}): give none, mixed or a TOML file"
                     ))
                 })?;
                 toml::from_str(&text).map_err(|error| {

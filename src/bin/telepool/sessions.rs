@@ -1,12 +1,12 @@
 //! The sessions of a file.
 
-use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
 use telepool::session::{DataCentres, SessionRecord, lines};
 
 use crate::failure::Failure;
+use crate::input::{self, SESSIONS_LEN_MAX};
 use crate::settings::is_quoted;
 
 /// How many bad lines are told at once.
@@ -21,16 +21,11 @@ const LINES: &str = "one line of JSON per session, such as {\"phone\": \"+442079
 /// nothing can be done for here: it would be quarantined instead of dialled.
 pub(crate) fn read(path: &Path, centres: &DataCentres) -> Result<Vec<SessionRecord>, Failure> {
     let shown = path.display();
-    let file = File::open(path).map_err(|error| {
+    let file = input::open(path, SESSIONS_LEN_MAX).map_err(|error| {
         Failure::refused(format!(
             "--sessions {shown}: cannot be read: {error}: give a file with {LINES}"
         ))
     })?;
-    if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
-        return Err(Failure::refused(format!(
-            "--sessions {shown}: it is a folder: give a file with {LINES}"
-        )));
-    }
     let (mut records, mut problems) = (Vec::new(), Vec::new());
     let mut reader = lines::read(BufReader::new(file), centres);
     while let Some(record) = reader.next() {

@@ -15,6 +15,7 @@ use telepool::session::DataCentres;
 use telepool::telegram::TelegramSettings;
 use telepool::{Config, ConfigError, Setting, parse_time};
 
+use crate::input;
 use crate::secrets::{shown, toml_problem};
 
 const PREFIX: &str = "TELEPOOL_";
@@ -191,10 +192,10 @@ pub(crate) fn load(
 ) -> Result<Settings, String> {
     let mut settings = base;
     if let Some(path) = file {
-        let text = std::fs::read_to_string(path).map_err(|error| {
+        let text = input::text(path).map_err(|problem| {
             let shown = path.display();
             format!(
-                "cannot read {shown}: {error}: give --config a file in TOML (`telepool config` \
+                "cannot read {shown}: {problem}: give --config a file in TOML (`telepool config` \
                  prints one), or leave it out"
             )
         })?;
