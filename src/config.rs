@@ -213,13 +213,13 @@ impl Setting {
 }
 
 /// No value is longer, nor the word that somebody may have written for one.
-const VALUE_LEN_MAX: usize = 24;
+pub(crate) const VALUE_LEN_MAX: usize = 24;
 /// The same of keys.
 const KEY_LEN_MAX: usize = 48;
 
-/// A text as an error may repeat it. No setting takes a long one, and what is long may be a secret in the
+/// A text as an error may repeat it. Nothing takes a longer one, and what is long may be a secret in the
 /// wrong place.
-fn shown(text: &str, len_max: usize) -> String {
+pub(crate) fn shown(text: &str, len_max: usize) -> String {
     match text.chars().count() {
         count if count <= len_max && !text.contains(|c: char| c.is_control() || c == '@') => {
             text.to_owned()

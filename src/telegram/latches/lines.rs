@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::account::AccountId;
 use crate::caught::text_of;
+use crate::config::{VALUE_LEN_MAX, shown};
 use crate::manager::QuarantineReason;
 use crate::ownership::date_of;
 use crate::session::lines::ForeignFile;
@@ -100,10 +101,8 @@ fn parse(text: &str) -> Result<Latched, String> {
     let key_id = line.key_id.parse().map_err(|error: ParseKeyIdError| error.to_string())?;
     let kept = QuarantineReason::ALL.into_iter().filter(|reason| reason.is_kept());
     let reason = kept.into_iter().find(|reason| reason.label() == line.reason);
-    let reason = reason.ok_or_else(|| match line.reason.len() {
-        0..=SHOWN_LEN_MAX => format!("there is no reason {:?}", line.reason),
-        len => format!("a text of {len} bytes is no reason"),
-    })?;
+    let reason = reason
+        .ok_or_else(|| format!("there is no reason {}", shown(&line.reason, VALUE_LEN_MAX)))?;
     Ok(Latched { account, slot: line.slot, key_id, reason, since: line.since })
 }
 
@@ -112,16 +111,13 @@ fn told(error: &serde_json::Error) -> String {
     let (text, column) = (error.to_string(), error.column());
     match text.rsplit_once(" at line ") {
         _ if text.starts_with("invalid") => format!("a value of the wrong type (column {column})"),
-        _ if text.split('`').nth(1).is_some_and(|name| name.len() > SHOWN_LEN_MAX) => {
+        _ if text.split('`').nth(1).is_some_and(|name| shown(name, VALUE_LEN_MAX) != name) => {
             format!("an unknown field (column {column})")
         }
         Some((what, _)) => format!("{what} (column {column})"),
         None => text,
     }
 }
-
-/// No reason and no field has a longer name: what is longer may be a secret in the wrong place.
-const SHOWN_LEN_MAX: usize = 24;
 
 /// Writes lines, those of an account together.
 pub(super) fn write(latches: &Latches, out: &mut impl Write) -> io::Result<()> {
@@ -193,7 +189,9 @@ mod tests {
             (good.replace("since", "sense"), "unknown field `sense`"),
             (good[..40].to_owned(), "EOF while parsing"),
             (good.replace("since", &"s".repeat(300)), "an unknown field (column"),
-            (good.replace("dead", &"d".repeat(300)), "a text of 300 bytes is no reason"),
+            (good.replace("dead", &"d".repeat(300)), "no reason (a text of 300 characters)"),
+            (good.replace("dead", "2125550123@x"), "no reason (a text of 12 characters)"),
+            (good.replace("since", "2125550123@x"), "an unknown field (column"),
             (good.replace("since", "session"), "a session, not a quarantine"),
         ] {
             let problem = parse(&bad).unwrap_err();

@@ -169,8 +169,8 @@ fn a_file_that_makes_no_sense_or_cannot_be_written_is_refused_before_it_matters(
     let good = line(0, 1, "dead");
     for (line, word) in [
         ("nonsense", "expected"),
-        (&*good.replace("dead", "tired"), "no reason \"tired\""),
-        (&*good.replace("dead", "unsupported"), "no reason \"unsupported\""),
+        (&*good.replace("dead", "tired"), "no reason tired"),
+        (&*good.replace("dead", "unsupported"), "no reason unsupported"),
         (&*good.replace("bot:1", "bot:x"), "bot"),
         (&*good.replace("slot", "slat"), "slat"),
         (&*good.replace(&key_id(1).to_string(), "00"), "16 hexadecimal digits"),
