@@ -35,7 +35,10 @@ pub enum SessionStringError {
     )]
     BotToken,
     /// Not base64.
-    #[error("the session string has characters that are not URL-safe base64: copy it again")]
+    #[error(
+        "the session string has characters that are not URL-safe base64: copy it again, without what \
+         stands around it"
+    )]
     Alphabet,
     /// The bytes make no sense.
     #[error("the session string is damaged: copy it whole, or export it again from where it came")]
