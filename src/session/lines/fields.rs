@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -16,6 +17,8 @@ use crate::account::is_invisible;
 const SHOWN_KEY_LEN_MAX: usize = 20;
 /// A text longer than this is not repeated.
 const SHOWN_TEXT_LEN_MAX: usize = 48;
+/// A number of more digits may be that of a phone, in the wrong place.
+const SHOWN_DIGITS_MAX: usize = 6;
 
 /// The values of one line as they stand.
 #[derive(Default)]
@@ -157,7 +160,7 @@ impl Scalar<'_> {
         match self {
             Self::Null => "null".into(),
             Self::Flag(flag) => flag.to_string(),
-            Self::Number(number) => number.to_string(),
+            Self::Number(number) => shown_number(*number),
             Self::OtherNumber => "another number".into(),
             Self::Text(text) => format!("a text of {} characters", text.chars().count()),
             Self::Compound => "an array or an object".into(),
@@ -167,10 +170,28 @@ impl Scalar<'_> {
     /// The same for a key that holds no secret: a short text is quoted too.
     pub(super) fn quoted(&self) -> String {
         match self {
-            Self::Text(text) if text.len() <= SHOWN_TEXT_LEN_MAX => format!("{text:?}"),
+            Self::Text(text) if text.len() <= SHOWN_TEXT_LEN_MAX && !may_be_phone(text) => {
+                format!("{text:?}")
+            }
             _ => self.shown(),
         }
     }
+}
+
+/// The number, unless it may be that of a phone: of such a one only how many digits it has.
+fn shown_number(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string().len();
+    match digits {
+        0..=SHOWN_DIGITS_MAX => number.to_string(),
+        _ => format!("a number of {digits} digits"),
+    }
+}
+
+/// Whether a text has the digits of a phone number, with whatever stands between them, and no letters.
+fn may_be_phone(text: &str) -> bool {
+    let digits = text.chars().filter(char::is_ascii_digit).count();
+    let is_address = || text.contains(':') || text.parse::<IpAddr>().is_ok();
+    digits > SHOWN_DIGITS_MAX && !text.contains(char::is_alphabetic) && !is_address()
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Scalar<'a> {

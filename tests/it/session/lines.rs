@@ -35,6 +35,43 @@ fn what_a_line_says_goes_before_the_string() {
 }
 
 #[test]
+fn a_phone_number_in_the_wrong_place_is_not_repeated() {
+    let phone = r#""phone": "+442079460958""#;
+    for wrong in [
+        r#""slot": 9996000001"#,
+        r#""slot": "9996000001""#,
+        r#""slot": "+99 960 000-01""#,
+        r#""slot": -9996000001"#,
+        r#""dc": 9996000001"#,
+        r#""user_id": 9996000001234"#,
+        r#""user_id": "+9996000001""#,
+        r#""is_bot": 9996000001"#,
+        r#""group": 9996000001"#,
+        r#""proxy": 9996000001"#,
+        r#""address": 9996000001"#,
+        r#""address": "+99 960 000-01""#,
+        r#""session": 9996000001"#,
+    ] {
+        let text = match wrong.starts_with(r#""session""#) {
+            true => format!("{{{phone}, {wrong}}}\n"),
+            false => line(phone, TELETHON_V4, &format!(", {wrong}")),
+        };
+        let error = read_all(text.as_bytes(), &DataCentres::new()).unwrap_err().to_string();
+        assert!(error.contains("it must be"), "{wrong}: {error}");
+        assert!(!error.contains("9996") && !error.contains("960"), "{wrong}: {error}");
+    }
+    // What is no number of a phone is told.
+    for (value, told) in [(r#""slot": 64"#, "64"), (r#""slot": "one""#, "\"one\"")] {
+        let text = line(phone, TELETHON_V4, &format!(", {value}"));
+        let error = read_all(text.as_bytes(), &DataCentres::new()).unwrap_err().to_string();
+        assert!(error.contains(told), "{error}");
+    }
+    let text = line(phone, TELETHON_V4, r#", "address": "149.154.167.41""#);
+    let error = read_all(text.as_bytes(), &DataCentres::new()).unwrap_err().to_string();
+    assert!(error.contains("149.154.167.41"), "{error}");
+}
+
+#[test]
 fn a_bad_line_is_refused_with_its_number_its_key_and_the_remedy() {
     let phone = r#""phone": "+442079460958""#;
     for (text, parts) in [
@@ -65,7 +102,7 @@ fn a_bad_line_is_refused_with_its_number_its_key_and_the_remedy() {
         (line(phone, TELETHON_V4, r#", "user_id": -1"#), vec!["`user_id` is -1"]),
         (
             line(phone, TELETHON_V4, r#", "user_id": 1099511627776"#),
-            vec!["`user_id` is 1099511627776", "at most 1099511627775"],
+            vec!["`user_id` is a number of 13 digits", "at most 1099511627775"],
         ),
         (
             line(r#""bot_id": 1099511627776"#, TELETHON_V4, ""),
