@@ -159,7 +159,8 @@ pub struct WaitTimeout {
 
 /// What is said of a machine that has no room for another connection.
 const NO_ROOM: &str = "this machine has no file descriptor, port or buffer left for another connection: \
-    raise its limit (of open files: ulimit -n), or lower pool.max_connections";
+    raise its limit (of open files: ulimit -n; of ports: net.ipv4.ip_local_port_range), or lower \
+    pool.max_connections";
 
 impl fmt::Display for WaitTimeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -216,7 +217,12 @@ impl fmt::Display for WaitTimeout {
 
 /// A duration as it is told: nobody asks for nanoseconds.
 fn rounded(duration: Duration) -> Duration {
-    let grain = if duration < Duration::from_millis(10) { 1_000 } else { 1_000_000 };
+    let grain = match duration.as_millis() {
+        0..10 => 1_000,
+        10..10_000 => 1_000_000,
+        // Nor for milliseconds of an hour.
+        _ => 1_000_000_000,
+    };
     let nanos = duration.as_nanos() / grain * grain;
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
@@ -228,6 +234,10 @@ pub enum DialError<E> {
     /// The manager's connect failed.
     #[error("{0}")]
     Connect(#[source] E),
+    /// The manager's connect failed for want of a file descriptor, a port or a buffer on this machine, also
+    /// after other connections had made room for it.
+    #[error("{0}: {remedy}", remedy = NO_ROOM)]
+    Exhausted(#[source] E),
     /// It did not finish within `dial_timeout`.
     #[error(
         "no connection within {0:?}: raise pool.dial_timeout, or see whether the address is reachable"

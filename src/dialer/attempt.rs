@@ -69,7 +69,7 @@ enum Tried<E> {
     /// The attempt is over.
     Over,
     /// The machine has no room for another connection.
-    Exhausted(DialError<E>),
+    Exhausted(E),
 }
 
 impl<M: Manager> Attempt<M> {
@@ -80,7 +80,7 @@ impl<M: Manager> Attempt<M> {
         for tries in 1.. {
             let Tried::Exhausted(error) = self.try_once().await else { return };
             if tries == TRIES_MAX {
-                return self.fail(error, false);
+                return self.fail(DialError::Exhausted(error), false);
             }
             if !self.make_room(&error).await {
                 return self.abandon();
@@ -94,7 +94,9 @@ impl<M: Manager> Attempt<M> {
         match self.clear().await {
             Ok(true) => {}
             Ok(false) => return self.abandoned(),
-            Err((error, _)) if self.is_exhausted(&error) => return Tried::Exhausted(error),
+            Err((DialError::Connect(error), _)) if self.is_exhausted(&error) => {
+                return Tried::Exhausted(error);
+            }
             Err((error, wait)) => {
                 self.refuse(error, wait);
                 return Tried::Over;
@@ -153,7 +155,9 @@ impl<M: Manager> Attempt<M> {
                 self.note_answer(&mut underway);
                 self.succeed(opened, took);
             }
-            Err(error) if self.is_exhausted(&error) => return Tried::Exhausted(error),
+            Err(DialError::Connect(error)) if self.is_exhausted(&error) => {
+                return Tried::Exhausted(error);
+            }
             Err(error) => {
                 let is_of_address = self.judge_address(&error, &mut underway);
                 // Before anybody is told, and dials again.
@@ -165,9 +169,8 @@ impl<M: Manager> Attempt<M> {
     }
 
     /// Whether an error says that the machine has no room for another connection.
-    fn is_exhausted(&self, error: &DialError<M::Error>) -> bool {
-        let shared = &self.entry.shared;
-        matches!(error, DialError::Connect(error) if shared.react(error) == Reaction::Exhausted)
+    fn is_exhausted(&self, error: &M::Error) -> bool {
+        self.entry.shared.react(error) == Reaction::Exhausted
     }
 
     fn is_faultless(&self, error: &DialError<M::Error>) -> bool {
@@ -180,7 +183,7 @@ impl<M: Manager> Attempt<M> {
 
     /// The machine has no room: the pool is full from now on, and the dial waits for a place that
     /// comes free. Answers whether there was one.
-    async fn make_room(&mut self, error: &DialError<M::Error>) -> bool {
+    async fn make_room(&mut self, error: &M::Error) -> bool {
         let entry = Arc::clone(&self.entry);
         let shared = &*entry.shared;
         let error = text_of(error);
@@ -302,8 +305,6 @@ impl<M: Manager> Attempt<M> {
                         at_least = wait;
                         entry.tell_flood(key, wait);
                     }
-                    // Room was made for it, and it was not for want of it that the dial failed.
-                    Reaction::Exhausted => {}
                     // It did not know it the last time either.
                     Reaction::QuarantineSession(QuarantineReason::Suspect) if self.is_probe() => {
                         entry.quarantine(Some(self.order.slot), QuarantineReason::Dead);
@@ -314,6 +315,8 @@ impl<M: Manager> Attempt<M> {
                 }
                 OpenEnd::of(shared.kind(error))
             }
+            // Room was made for it, and it is nobody's fault that there was none.
+            DialError::Exhausted(error) => OpenEnd::of(shared.kind(error)),
             DialError::Timeout(_) => OpenEnd::Timeout,
             DialError::Panicked => OpenEnd::Handshake,
             DialError::Unreachable(_) | DialError::Stillborn => OpenEnd::Io,

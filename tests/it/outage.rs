@@ -249,6 +249,22 @@ async fn a_machine_without_room_for_another_connection_is_a_full_pool() {
     assert!(began.elapsed() <= Duration::from_secs(10));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_dial_for_which_room_was_made_in_vain_names_the_shortage_and_what_to_raise() {
+    let manager = Scripted::new(1, 1);
+    manager.state.room.store(0, Ordering::SeqCst);
+    let pool = manager.pool(|_| ());
+    let patience = Duration::from_secs(600);
+    let refused = pool.acquire_timeout(account(1), patience).await.unwrap_err();
+    let AcquireError::Dial(DialError::Exhausted(_)) = &refused else { panic!("{refused}") };
+    let told = refused.to_string();
+    for words in ["dial: scripted failure: ", "no file descriptor, port", "ulimit -n", "port_range"]
+    {
+        assert!(told.contains(words), "{words} in {told}");
+    }
+    assert_eq!(manager.tally(|tally| tally.dials), 3);
+}
+
 /// What an acquire says that has waited in vain for so many milliseconds.
 async fn timed_out(pool: &Pool<Scripted>, number: u64, millis: u64) -> WaitTimeout {
     let patience = Duration::from_millis(millis);
@@ -261,7 +277,8 @@ async fn timed_out(pool: &Pool<Scripted>, number: u64, millis: u64) -> WaitTimeo
 #[tokio::test(start_paused = true)]
 async fn whoever_waits_in_vain_for_room_on_the_machine_is_told_so_and_nobody_else() {
     let no_room = "no file descriptor, port or buffer left for another connection: raise its limit (of \
-                   open files: ulimit -n), or lower pool.max_connections";
+                   open files: ulimit -n; of ports: net.ipv4.ip_local_port_range), or lower \
+                   pool.max_connections";
     let manager = Scripted::new(2, 1);
     manager.state.room.store(2, Ordering::SeqCst);
     let pool = manager.pool(|config| config.pool.max_connections = 8);
