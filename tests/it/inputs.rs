@@ -84,7 +84,7 @@ fn a_configuration_is_read_as_any_editor_saves_it() {
             let file = Temporary::with("marked.toml", format!("{mark}{text}").replace('\n', end));
             let (code, stdout, stderr) = run(&["config", "--config", file.path()]);
             assert_eq!(code, Some(0), "{mark:?} {end:?}: {stderr}");
-            assert!(stdout.contains("max_connections = 5 "), "{stdout}");
+            assert!(stdout.contains("\nmax_connections = 5\n"), "{stdout}");
             assert!(stdout.contains("9 = \"127.0.0.1:1\""), "{stdout}");
             let file = Temporary::with("marked.toml", format!("{mark}{rule}").replace('\n', end));
             let (_, _, stderr) = run(&["serve", "--sandbox", "--faults", file.path()]);

@@ -18,6 +18,8 @@ mod bench;
 mod cancel;
 mod checks;
 #[cfg(feature = "cli")]
+mod columns;
+#[cfg(feature = "cli")]
 mod command;
 #[cfg(feature = "cli")]
 mod dashboards;

@@ -14,6 +14,7 @@ mod calls;
 mod chart;
 mod crew;
 mod datacenter;
+mod columns;
 mod failure;
 mod files;
 mod heard;
@@ -57,7 +58,7 @@ Exit status:
 
 /// A connection-pool runtime for Telegram accounts.
 #[derive(Debug, Parser)]
-#[command(version, about, after_help = STATUSES)]
+#[command(version, about, after_help = STATUSES, max_term_width = columns::COLUMNS)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -15,6 +15,7 @@ use telepool::session::DataCentres;
 use telepool::telegram::TelegramSettings;
 use telepool::{Config, ConfigError, Setting, parse_time};
 
+use crate::columns::wrapped;
 use crate::input;
 use crate::secrets::{shown, toml_problem};
 
@@ -71,6 +72,12 @@ pub(crate) fn count<T: TryFrom<i64>>(
             format!("must be a whole number from {least} to {most}, in digits alone, such as 1000")
         })
     }
+}
+
+/// Reads what chances are drawn from.
+pub(crate) fn seed(text: &str) -> Result<u64, String> {
+    let number = text.trim().parse();
+    number.map_err(|_| format!("must be a whole number from 0 to {}, in digits alone", u64::MAX))
 }
 
 /// Reads an address of the command line.
@@ -143,9 +150,10 @@ impl Settings {
             _ if key == REDIAL_AFTER_LOSS => self.set_redial_after_loss(value),
             _ => self.config.set(key, value).map_err(|error| match error {
                 // The library does not know what only the command has.
-                ConfigError::UnknownKey { suggestion: None, .. } => {
-                    format!("{error}, and of the command also telegram and {DATA_CENTRES}")
-                }
+                ConfigError::UnknownKey { suggestion: None, .. } => match near(key) {
+                    Some(near) => format!("there is no setting {}: {near}", shown(key)),
+                    None => format!("{error}, and of the command also telegram and {DATA_CENTRES}"),
+                },
                 error => error.to_string(),
             }),
         }
@@ -181,6 +189,21 @@ impl Settings {
         self.data_centres.insert(read, address);
         Ok(())
     }
+}
+
+/// What may have been meant by a key that neither the library nor the command has.
+fn near(key: &str) -> Option<String> {
+    let (section, name) = key.split_once('.').unwrap_or((key, ""));
+    if Setting::all().iter().any(|it| it.key.split_once('.').is_some_and(|it| it.0 == key)) {
+        return Some(format!("{key} is a section: name a setting of it, as in pool.max_idle_time"));
+    }
+    let plain = section.to_lowercase().replace(['_', '-'], "").replace("center", "centre");
+    let is_like = |other: &str| plain.trim_end_matches('s') == other;
+    if is_like("telegram") {
+        return Some(format!("did you mean {REDIAL_AFTER_LOSS}?"));
+    }
+    let number = if name.is_empty() { "2" } else { name };
+    is_like("datacentre").then(|| format!("did you mean {DATA_CENTRES}.{}?", shown(number)))
 }
 
 /// Merges everything there is.
@@ -281,6 +304,22 @@ fn merge_variable(
     settings.set(&key, value, &origin)
 }
 
+impl Settings {
+    fn origin(&self, key: &str) -> &str {
+        self.origins.get(key).map_or("default", String::as_str)
+    }
+}
+
+/// One setting, below what it is about.
+fn write_setting(
+    f: &mut fmt::Formatter<'_>,
+    about: &str,
+    origin: &str,
+    text: fmt::Arguments<'_>,
+) -> fmt::Result {
+    writeln!(f, "{}\n{text}", wrapped(&format!("# {about} ({origin})"), "# "))
+}
+
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut section = "";
@@ -292,24 +331,21 @@ impl fmt::Display for Settings {
                 section = group;
             }
             let value = self.config.text(setting.key).map_err(|_| fmt::Error)?;
-            let origin = self.origins.get(setting.key).map_or("default", String::as_str);
-            writeln!(f, "{:<44} # {} ({origin})", format!("{name} = {value}"), setting.about)?;
+            let text = format_args!("{name} = {value}");
+            write_setting(f, setting.about, self.origin(setting.key), text)?;
         }
         let (group, name) = REDIAL_AFTER_LOSS.split_once('.').unwrap_or_default();
-        let origin = self.origins.get(REDIAL_AFTER_LOSS).map_or("default", String::as_str);
-        let text = format!("{name} = {}", self.redial_after_loss.as_secs_f64());
+        writeln!(f, "\n[{group}]")?;
         let about =
             "a session is not dialled for this long after its connection was lost unnoticed";
-        writeln!(f, "\n[{group}]\n{text:<44} # {about} ({origin})")?;
-        writeln!(f, "\n[{DATA_CENTRES}]")?;
+        let text = format_args!("{name} = {}", self.redial_after_loss.as_secs_f64());
+        write_setting(f, about, self.origin(REDIAL_AFTER_LOSS), text)?;
+        writeln!(f, "\n# where sessions without an address connect, and downloads go")?;
+        writeln!(f, "[{DATA_CENTRES}]")?;
         for (number, address) in self.data_centres.iter() {
-            let origin = self.origins.get(&format!("{DATA_CENTRES}.{number}"));
-            let origin = origin.map_or("default", String::as_str);
-            let text = format!("{number} = \"{address}\"");
-            writeln!(
-                f,
-                "{text:<44} # where sessions without an address connect, and downloads go ({origin})"
-            )?;
+            let origin = self.origin(&format!("{DATA_CENTRES}.{number}"));
+            let text = format_args!("{number} = \"{address}\"");
+            write_setting(f, &format!("data centre {number}"), origin, text)?;
         }
         Ok(())
     }
@@ -490,10 +526,14 @@ mod tests {
                 "pool:\n  max_connections: 5\n",
                 "a configuration is TOML, as `telepool config` prints one",
             ),
+            ("[data_centers]\n2 = '1.2.3.4:5'", "did you mean data_centres.2?"),
+            ("[telegram]\nredial = 5", "did you mean telegram.redial_after_loss?"),
             ("[database]\nurl = 5", "and of the command also telegram and data_centres"),
         ] {
             let error = merged(file, &[], &[]).unwrap_err();
             assert!(error.contains(words) && error.contains("file"), "{error}");
         }
+        let error = Settings::default().set("pool", "5", "--set").unwrap_err();
+        assert!(error.contains("pool is a section: name a setting of it"), "{error}");
     }
 }

@@ -9,15 +9,17 @@ use std::process::ExitCode;
 
 use clap::{ArgGroup, Args, Subcommand};
 use serde::Serialize;
-use telepool::AccountId;
 use telepool::ownership::Holder;
 use telepool::session::KeyId;
 use telepool::telegram::{LatchFileError, Latched, lift_latches, read_latches};
+use telepool::{AccountId, QuarantineReason};
 
+use crate::columns::wrapped;
 use crate::failure::{Failure, tell};
 
-/// The head of the table.
-const HEAD: [&str; 6] = ["account", "slot", "key id", "reason", "since", "remedy"];
+/// The head of the table. With the longest phone number and reason a row just fits a terminal; what can be
+/// done stands below, once for each reason.
+const HEAD: [&str; 5] = ["account", "slot", "key id", "reason", "since"];
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum StateCommand {
@@ -38,6 +40,10 @@ pub(crate) struct ListArguments {
 }
 
 #[derive(Debug, Args)]
+// As one line it would be longer than a terminal's.
+#[command(override_usage = "telepool state reinstate --state <FILE> <ACCOUNT[/SLOT]>\n       \
+                            telepool state reinstate --state <FILE> --key-id <HEX>\n       \
+                            telepool state reinstate --state <FILE> --all")]
 #[command(group(ArgGroup::new("which").required(true).args(["session", "key_id", "all"])))]
 pub(crate) struct ReinstateArguments {
     /// The file that `serve --state` keeps.
@@ -183,11 +189,11 @@ impl Shown {
     }
 }
 
+/// The quarantines, and what can be done about each kind of them.
 fn table(latches: &[Latched]) -> String {
     let mut rows = vec![HEAD.map(str::to_owned)];
     rows.extend(latches.iter().map(Shown::of).map(|it| {
-        let (slot, reason, remedy) = (it.slot.to_string(), it.reason, it.remedy);
-        [it.account, slot, it.key_id, reason.to_owned(), it.since_utc, remedy.to_owned()]
+        [it.account, it.slot.to_string(), it.key_id, it.reason.to_owned(), it.since_utc]
     }));
     let widths: [usize; HEAD.len()] = std::array::from_fn(|column| {
         rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
@@ -197,6 +203,13 @@ fn table(latches: &[Latched]) -> String {
         let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
         text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
         text.push('\n');
+    }
+    text.push('\n');
+    for reason in QuarantineReason::ALL {
+        if latches.iter().any(|latched| latched.reason == reason) {
+            text.push_str(&wrapped(&format!("{reason}: {}", reason.remedy()), "  "));
+            text.push('\n');
+        }
     }
     text
 }

@@ -5,16 +5,14 @@ use std::fmt::Write as _;
 use super::charts::CHARTS;
 use super::claims::{Claim, Verdict};
 use super::results::{Figures, MEASURES, Results, Setting};
+use crate::columns::wrapped;
 
 /// Cells by row; the first row is the head.
 struct Table(Vec<Vec<String>>);
 
-/// How many columns a terminal has that nobody has made wider.
-const COLUMNS: usize = 80;
-
 /// For a terminal: what is beside each other in a file stands one below the other.
 pub(super) fn plain(results: &Results) -> String {
-    let mut text = format!("{}\n\n", wrapped(&setting(&results.setting)));
+    let mut text = format!("{}\n\n", wrapped(&setting(&results.setting), ""));
     text += &figures(&results.ways).plain();
     for (head, of) in [
         (
@@ -36,24 +34,6 @@ pub(super) fn plain(results: &Results) -> String {
         writeln!(text, "  {}", claim.claim).ok();
     }
     text
-}
-
-/// The text in lines that a terminal does not break.
-fn wrapped(text: &str) -> String {
-    let (mut told, mut column) = (String::new(), 0);
-    for word in text.split(' ') {
-        let length = word.chars().count();
-        if column > 0 && column + 1 + length > COLUMNS {
-            told.push('\n');
-            column = 0;
-        } else if column > 0 {
-            told.push(' ');
-            column += 1;
-        }
-        told.push_str(word);
-        column += length;
-    }
-    told
 }
 
 /// For a file. The charts lie beside it.
@@ -149,6 +129,7 @@ mod tests {
     use super::*;
     use crate::bench::claims::{judge, tests::figures as of};
     use crate::bench::order::Way;
+    use crate::columns::COLUMNS;
 
     #[test]
     fn a_terminal_of_eighty_columns_breaks_no_line_and_nothing_is_left_out() {
