@@ -2,9 +2,11 @@
 //!
 //! Owns the plan, its written form and its limits. Never carries a fault out.
 
+use std::fmt;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::method::METHODS;
 use crate::account::AccountId;
@@ -14,8 +16,10 @@ use crate::sync::{AtomicU64, Ordering};
 /// Where a rule may strike besides the methods: on the first packet of a connection, or on any
 /// call.
 const PLACES: [&str; 2] = ["connect", "*"];
-/// The longest delay and the longest flood wait.
+/// The longest delay: a server that takes longer for an answer has fallen silent.
 const DELAY_MAX: Duration = Duration::from_secs(3600);
+/// The longest flood wait. Telegram imposes days at times; no number of seconds that it sends is larger.
+const FLOOD_SECONDS_MAX: u32 = i32::MAX.cast_unsigned();
 
 /// Faults to inject. The default injects none.
 ///
@@ -39,7 +43,7 @@ const DELAY_MAX: Duration = Duration::from_secs(3600);
 /// | `silence` | the call is never answered | |
 /// | `black_hole` | the connection is never answered again | |
 /// | `bad_crc` | the answer arrives damaged | |
-/// | `flood_wait` | `FLOOD_WAIT_X`, for this method of the account until it has passed | `seconds` |
+/// | `flood_wait` | `FLOOD_WAIT_X`, for this method of the account until it has passed | `seconds`, days if need be |
 /// | `error` | an RPC error | `code`, `message` |
 /// | `transport` | a transport error instead of an answer, and the end | `code` |
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -156,8 +160,10 @@ impl FaultRule {
             Fault::Delay(time) if *time > DELAY_MAX => {
                 Err(format!("time = {time:?}: must be an hour at most"))
             }
-            Fault::FloodWait { seconds } if u64::from(*seconds) > DELAY_MAX.as_secs() => {
-                Err(format!("seconds = {seconds}: must be an hour at most"))
+            Fault::FloodWait { seconds } if !(1..=FLOOD_SECONDS_MAX).contains(seconds) => {
+                Err(format!(
+                    "seconds = {seconds}: must be from 1 to {FLOOD_SECONDS_MAX} (a day is 86400)"
+                ))
             }
             Fault::Error { code, .. } if *code == 0 => {
                 Err("code = 0: must be an error code such as 400".to_owned())
@@ -212,6 +218,12 @@ impl FaultPlan {
         Self { rules }
     }
 
+    /// The accounts that rules are for, each with the number of its rule, from 1.
+    pub fn accounts(&self) -> impl Iterator<Item = (usize, AccountId)> + '_ {
+        let rules = self.rules.iter().enumerate();
+        rules.filter_map(|(at, rule)| Some((at + 1, rule.account?)))
+    }
+
     /// Whether nothing will go wrong.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -253,25 +265,84 @@ impl Faults {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+/// What is to be done about rules that are written in another way.
+const WRITE_RULES: &str = "write [[rule]] above each rule, in two brackets: there may be several";
+
+#[derive(Default)]
 struct WrittenPlan {
-    #[serde(default)]
     rule: Vec<WrittenRule>,
 }
 
+/// A number outside of what its field takes is judged by name, with all the others.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenRule {
     on: String,
     fault: String,
     chance: Option<f64>,
-    limit: Option<u64>,
+    limit: Option<i64>,
     account: Option<String>,
     time: Option<WrittenTime>,
-    seconds: Option<u32>,
-    code: Option<i32>,
+    seconds: Option<i64>,
+    code: Option<i64>,
     message: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for WrittenPlan {
+    fn deserialize<D: Deserializer<'de>>(plan: D) -> Result<Self, D::Error> {
+        plan.deserialize_map(PlanVisitor)
+    }
+}
+
+struct PlanVisitor;
+
+impl<'de> Visitor<'de> for PlanVisitor {
+    type Value = WrittenPlan;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("rules, each below a [[rule]]")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<WrittenPlan, M::Error> {
+        let mut plan = WrittenPlan::default();
+        while let Some(key) = map.next_key::<String>()? {
+            if key != "rule" {
+                return Err(M::Error::custom(format!("unknown field `{key}`: {WRITE_RULES}")));
+            }
+            plan.rule = map.next_value::<WrittenRules>()?.0;
+        }
+        Ok(plan)
+    }
+}
+
+struct WrittenRules(Vec<WrittenRule>);
+
+impl<'de> Deserialize<'de> for WrittenRules {
+    fn deserialize<D: Deserializer<'de>>(rules: D) -> Result<Self, D::Error> {
+        rules.deserialize_any(RulesVisitor)
+    }
+}
+
+struct RulesVisitor;
+
+impl<'de> Visitor<'de> for RulesVisitor {
+    type Value = WrittenRules;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rules: {WRITE_RULES}")
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, mut rules: S) -> Result<WrittenRules, S::Error> {
+        let mut all = Vec::new();
+        while let Some(rule) = rules.next_element()? {
+            all.push(rule);
+        }
+        Ok(WrittenRules(all))
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, _: M) -> Result<WrittenRules, M::Error> {
+        Err(M::Error::custom(format!("[rule] is a single table: {WRITE_RULES}")))
+    }
 }
 
 /// Seconds, or text with a unit.
@@ -304,10 +375,15 @@ impl WrittenRule {
             "black_hole" => Fault::BlackHole,
             "bad_crc" => Fault::BadCrc,
             "flood_wait" => {
-                Fault::FloodWait { seconds: need(&kind, "seconds", &mut self.seconds)? }
+                let seconds = need(&kind, "seconds", &mut self.seconds)?;
+                let wanted = format!("from 1 to {FLOOD_SECONDS_MAX} (a day is 86400)");
+                Fault::FloodWait { seconds: within("seconds", seconds, &wanted)? }
             }
             "error" => Fault::Error {
-                code: need(&kind, "code", &mut self.code)?,
+                code: {
+                    let code = need(&kind, "code", &mut self.code)?;
+                    within("code", code, "an error code such as 400")?
+                },
                 message: need(&kind, "message", &mut self.message)?.into(),
             },
             "transport" => {
@@ -332,7 +408,9 @@ impl WrittenRule {
             return Err(format!("{key} means nothing for the fault {kind:?}: remove it"));
         }
         let mut rule = FaultRule::new(&self.on, fault).chance(self.chance.unwrap_or(1.0));
-        rule.limit = self.limit.unwrap_or(u64::MAX);
+        if let Some(limit) = self.limit {
+            rule.limit = within("limit", limit, "1 or more, or left out")?;
+        }
         if let Some(account) = self.account {
             rule.account = Some(account.parse().map_err(|error| format!("account: {error}"))?);
         }
@@ -351,6 +429,11 @@ impl WrittenRule {
         };
         time.ok_or_else(|| format!("time = {shown}: must be seconds, or a time such as 250ms"))
     }
+}
+
+/// A written number as the number that is wanted.
+fn within<T: TryFrom<i64>>(key: &str, value: i64, wanted: &str) -> Result<T, String> {
+    T::try_from(value).map_err(|_| format!("{key} = {value}: must be {wanted}"))
 }
 
 fn need<T>(fault: &str, key: &str, value: &mut Option<T>) -> Result<T, String> {
@@ -375,7 +458,9 @@ mod tests {
             r#"{"rule": [
                 {"on": "messages.sendMessage", "fault": "flood_wait", "seconds": 3, "limit": 2},
                 {"on": "*", "fault": "delay", "time": "250ms", "chance": 0.5},
-                {"on": "connect", "fault": "transport", "code": -429, "account": "+9996621234"}
+                {"on": "connect", "fault": "transport", "code": -429, "account": "+9996621234"},
+                {"on": "*", "fault": "flood_wait", "seconds": 86400},
+                {"on": "*", "fault": "flood_wait", "seconds": 2147483647}
             ]}"#,
         );
         let rules = [
@@ -383,8 +468,13 @@ mod tests {
             FaultRule::new("*", Fault::Delay(Duration::from_millis(250))).chance(0.5),
             FaultRule::new("connect", Fault::Transport { code: 429 })
                 .account("+9996621234".parse().unwrap()),
+            FaultRule::new("*", Fault::FloodWait { seconds: 86_400 }),
+            FaultRule::new("*", Fault::FloodWait { seconds: 2_147_483_647 }),
         ];
-        assert_eq!(plan, Ok(FaultPlan::new(rules).unwrap()));
+        let meant = FaultPlan::new(rules).unwrap();
+        let account = "+9996621234".parse().unwrap();
+        assert_eq!(meant.accounts().collect::<Vec<_>>(), [(3, account)]);
+        assert_eq!(plan, Ok(meant));
         assert_eq!(written("{}"), Ok(FaultPlan::default()));
     }
 
@@ -399,6 +489,21 @@ mod tests {
             (r#"{"on": "ping", "fault": "close", "code": 3}"#, "code means nothing"),
             (r#"{"on": "ping", "fault": "close", "chance": 1.5}"#, "from 0 to 1"),
             (r#"{"on": "ping", "fault": "close", "limit": 0}"#, "limit = 0"),
+            (r#"{"on": "ping", "fault": "close", "limit": -1}"#, "limit = -1: must be 1 or more"),
+            (
+                r#"{"on": "ping", "fault": "flood_wait", "seconds": 0}"#,
+                "seconds = 0: must be from 1",
+            ),
+            (
+                r#"{"on": "ping", "fault": "flood_wait", "seconds": -5}"#,
+                "seconds = -5: must be from 1",
+            ),
+            (r#"{"on": "ping", "fault": "flood_wait", "seconds": 2147483648}"#, "to 2147483647"),
+            (r#"{"on": "ping", "fault": "flood_wait", "seconds": 5000000000}"#, "to 2147483647"),
+            (
+                r#"{"on": "ping", "fault": "error", "code": 9999999999, "message": "A"}"#,
+                "code = 9999999999: must be an error code",
+            ),
             (r#"{"on": "ping", "fault": "transport", "code": 70000}"#, "from 1 to 999"),
             (r#"{"on": "connect", "fault": "bad_crc"}"#, "no call to answer"),
             (r#"{"on": "ping", "fault": "close", "account": "nobody"}"#, "account:"),
@@ -408,7 +513,12 @@ mod tests {
             let error = written(&text).unwrap_err();
             assert!(error.contains("rule 2") && error.contains(words), "{error}");
         }
-        assert!(written(r#"{"rules": []}"#).unwrap_err().contains("unknown field"));
+        for text in
+            [r#"{"rules": []}"#, r#"{"rule": {"on": "*"}}"#, r#"{"rule": 3}"#, r#"{"on": "*"}"#]
+        {
+            let error = written(text).unwrap_err();
+            assert!(error.contains("write [[rule]] above each rule"), "{error}");
+        }
     }
 
     #[test]

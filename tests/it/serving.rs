@@ -217,6 +217,61 @@ fn a_run_that_is_asked_to_end_says_so_and_waits_no_longer_than_a_container_is_gi
 }
 
 #[test]
+fn a_flood_of_a_day_on_every_login_makes_a_run_not_ready() {
+    let faults = fresh("flood.toml");
+    let rule = "[[rule]]\non = \"help.getConfig\"\nfault = \"flood_wait\"\nseconds = 86400\n";
+    std::fs::write(&faults, rule).unwrap();
+    let mut run = Run::small(&["--listen=127.0.0.1:0", "--faults", faults.to_str().unwrap()]);
+    let address = run.until("metrics on http://");
+    let address = address.split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned();
+    let words = "all 4 accounts rest; the first is dialled again in 86";
+    let answer = (0..1000).find_map(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        let answer = ask(TcpStream::connect(&address).unwrap(), "/readyz");
+        answer.contains(words).then_some(answer)
+    });
+    let answer = answer.expect("it is not ready in the end");
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("FLOOD_WAIT"), "{answer}");
+    run.signal("-TERM");
+    run.end();
+    std::fs::remove_file(faults).unwrap();
+}
+
+#[test]
+fn rules_that_would_never_strike_or_are_written_otherwise_are_refused_with_what_would_do() {
+    let faults = fresh("rules.toml");
+    let path = faults.to_str().unwrap();
+    let out = fresh("rules-sessions.jsonl");
+    let rule = "[[rule]]\non = \"ping\"\nfault = \"close\"\n";
+    let range = "with --accounts 4 it has the phones from +9996000001 to +9996000003";
+    let brackets = "write [[rule]] above each rule";
+    for (text, words) in [
+        (format!("{rule}account = \"+9996000004\"\n"), vec!["rule 1", "+9996000004", range]),
+        (format!("{rule}{rule}account = \"+9996000000\"\n"), vec!["rule 2", "+9996000000", range]),
+        (format!("{rule}account = \"bot:5000000001\"\n"), vec!["bot:5000000001", range]),
+        (format!("{rule}account = \"+442079460958\"\n"), vec!["+4420******58", range]),
+        (format!("{rule}chance = \"0.5\"\n"), vec!["expected a number, such as 0.5"]),
+        ("[[rule]]\non = \"ping\"\n".into(), vec!["missing field `fault`: add it"]),
+        (rule.replace("[[rule]]", "[rule]"), vec!["line 1", brackets]),
+        (rule.replace("[[rule]]", "[[rules]]"), vec!["unknown field `rules`", brackets]),
+        (rule.replace("[[rule]]", ""), vec!["unknown field `", brackets]),
+    ] {
+        std::fs::write(&faults, &text).unwrap();
+        for command in [
+            &["serve", "--sandbox", "--accounts=4", "--faults", path][..],
+            &["datacenter", "--accounts=4", "--out", out.to_str().unwrap(), "--faults", path],
+        ] {
+            let (code, _, stderr) = run(command);
+            assert_eq!(code, Some(2), "{text}: {stderr}");
+            assert!(words.iter().all(|it| stderr.contains(it)), "{text}: {stderr}");
+            assert!(!stderr.contains("442079460958"), "{stderr}");
+        }
+    }
+    assert!(!out.exists(), "nothing was started");
+    std::fs::remove_file(faults).unwrap();
+}
+
+#[test]
 fn a_run_that_reaches_nobody_says_what_its_last_dial_met() {
     let faults = fresh("refusing.toml");
     let rule = "[[rule]]\non = \"connect\"\nfault = \"transport\"\ncode = 404\n";

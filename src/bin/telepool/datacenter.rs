@@ -14,7 +14,7 @@ use crate::failure::{Failure, tell};
 use crate::progress::Progress;
 use crate::sandbox::{Sandbox, SandboxArguments};
 use crate::serve::runtime;
-use crate::settings::time;
+use crate::settings::{address, time};
 use crate::signals::Stop;
 use crate::workload::now;
 use crate::{logs, signals, status};
@@ -22,7 +22,7 @@ use crate::{logs, signals, status};
 #[derive(Debug, Args)]
 pub(crate) struct DatacenterArguments {
     /// The loopback address to listen on; port 0 takes a free one.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", value_parser = address)]
     listen: SocketAddr,
     /// Where to write the sessions, one JSON line each. It must not exist yet.
     #[arg(long, value_name = "FILE")]

@@ -15,12 +15,14 @@ use crate::input;
 use crate::listen::refuse_address;
 use crate::progress::Progress;
 use crate::secrets::toml_problem;
-use crate::settings::{count, time};
+use crate::settings::{count, seed, time};
 use crate::signals::Stop;
 
 /// The first phone number. Numbers that begin so are Telegram's own test numbers, so that none
 /// of them belongs to anybody.
 const FIRST_PHONE: u64 = 9_996_000_000;
+/// How many numbers there are that begin so.
+const TEST_PHONES: u64 = 1_000_000;
 const FIRST_BOT: u64 = 5_000_000_000;
 /// Every so many accounts, one is a bot.
 const BOTS_APART: u64 = 4;
@@ -47,7 +49,7 @@ pub(crate) struct SandboxArguments {
     #[arg(long, value_name = "TIME", value_parser = time)]
     disconnect_delay_max: Option<Duration>,
     /// What faults, sessions and the pool's own chances are drawn from; random without it.
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = seed)]
     pub(crate) seed: Option<u64>,
 }
 
@@ -90,11 +92,53 @@ impl SandboxArguments {
                         "--faults {path}: cannot be read ({problem}): give none, mixed or a TOML file"
                     ))
                 })?;
-                toml::from_str(&text).map_err(|error| {
+                let plan: FaultPlan = toml::from_str(&text).map_err(|error| {
                     let problem = toml_problem(&text, &error);
                     Failure::refused(format!("--faults {path}: {problem}"))
-                })
+                })?;
+                let stranger = plan.accounts().find(|(_, account)| !self.has(*account));
+                match stranger {
+                    None => Ok(plan),
+                    Some((rule, account)) => Err(Failure::refused(format!(
+                        "--faults {path}: rule {rule}: the sandbox has no account {}: {}",
+                        named(account),
+                        self.population()
+                    ))),
+                }
             }
+        }
+    }
+
+    /// Whether an account is one of the sandbox's.
+    fn has(&self, account: AccountId) -> bool {
+        let number = match account.is_bot() {
+            true => account.number().checked_sub(FIRST_BOT),
+            false => account.number().checked_sub(FIRST_PHONE),
+        };
+        number.is_some_and(|number| {
+            number < u64::from(self.accounts()) && account == account_of(number)
+        })
+    }
+
+    /// Which accounts there are.
+    fn population(&self) -> String {
+        let last = u64::from(self.accounts()) - 1;
+        let name = |number| account_of(number).reveal().to_string();
+        let last_bot = last - last % BOTS_APART;
+        let bots = match last_bot {
+            0 => name(0),
+            last => format!("{}, {} and so on to {}", name(0), name(BOTS_APART), name(last)),
+        };
+        let last_phone = if last % BOTS_APART == 0 { last.saturating_sub(1) } else { last };
+        let count = self.accounts();
+        match last_phone {
+            0 => format!("with --accounts {count} it has the bot {bots}"),
+            last => format!(
+                "with --accounts {count} it has the phones from {} to {}, but for each fourth, which \
+                 is a bot: {bots}",
+                name(1),
+                name(last)
+            ),
         }
     }
 
@@ -123,13 +167,80 @@ impl SandboxArguments {
             progress.reach(number)?;
             let count = random.u16(1..=3);
             let count = self.sessions_per_account.unwrap_or(count);
-            let (account, group) = match number % BOTS_APART {
-                0 => (AccountId::bot(FIRST_BOT + number), &bots),
-                _ => (AccountId::phone(FIRST_PHONE + number), &users),
-            };
-            let account = account.expect("BUG: the numbers are fixed and valid");
+            let account = account_of(number);
+            let group = if account.is_bot() { &bots } else { &users };
             sessions.extend(data_centre.enroll(account, count, Some(Arc::clone(group))));
         }
         Ok(Sandbox { data_centre, sessions, seed })
+    }
+}
+
+/// The account of a number, from 0.
+fn account_of(number: u64) -> AccountId {
+    let account = match number % BOTS_APART {
+        0 => AccountId::bot(FIRST_BOT + number),
+        _ => AccountId::phone(FIRST_PHONE + number),
+    };
+    account.expect("BUG: the numbers are fixed and valid")
+}
+
+/// An account of a rule: in full only if it can be nobody's.
+fn named(account: AccountId) -> String {
+    match account.number() / TEST_PHONES {
+        test if test == FIRST_PHONE / TEST_PHONES => account.reveal().to_string(),
+        _ => account.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sandbox(accounts: u32) -> SandboxArguments {
+        SandboxArguments {
+            accounts: Some(accounts),
+            sessions_per_account: None,
+            latency: None,
+            faults: None,
+            disconnect_delay_max: None,
+            seed: None,
+        }
+    }
+
+    #[test]
+    fn the_accounts_that_are_told_are_those_that_there_are() {
+        for (accounts, told) in [
+            (1, "with --accounts 1 it has the bot bot:5000000000"),
+            (
+                4,
+                "with --accounts 4 it has the phones from +9996000001 to +9996000003, but for each \
+                 fourth, which is a bot: bot:5000000000",
+            ),
+            (
+                9,
+                "with --accounts 9 it has the phones from +9996000001 to +9996000007, but for each \
+                 fourth, which is a bot: bot:5000000000, bot:5000000004 and so on to bot:5000000008",
+            ),
+        ] {
+            let sandbox = sandbox(accounts);
+            assert_eq!(sandbox.population(), told);
+            let there: Vec<AccountId> = (0..u64::from(accounts)).map(account_of).collect();
+            for number in 0..12 {
+                for account in
+                    [AccountId::bot(FIRST_BOT + number), AccountId::phone(FIRST_PHONE + number)]
+                {
+                    let account = account.unwrap();
+                    assert_eq!(sandbox.has(account), there.contains(&account), "{account:?}");
+                }
+            }
+        }
+        assert!(!sandbox(1_000_000).has("+442079460958".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_number_that_may_be_somebodys_is_masked() {
+        assert_eq!(named("+9996000004".parse().unwrap()), "+9996000004");
+        assert_eq!(named("+442079460958".parse().unwrap()), "+4420******58");
+        assert_eq!(named("bot:77".parse().unwrap()), "bot:77");
     }
 }

@@ -25,12 +25,27 @@ pub(crate) fn toml_problem(text: &str, error: &toml::de::Error) -> String {
     if text.trim_start_matches('\u{feff}').trim_start().starts_with('{') {
         return "this is JSON: a file of sessions is given to --sessions".to_owned();
     }
-    let what = quotes_shown(error.message());
+    let what = in_plain_words(&quotes_shown(error.message()));
     let Some(span) = error.span() else { return what };
     let before = text.get(..span.start).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
     format!("line {line}, column {column}: {what}")
+}
+
+/// The types of the program in the words of whoever writes the file.
+fn in_plain_words(text: &str) -> String {
+    let Some((found, expected)) = text.rsplit_once(", expected ") else {
+        let is_missing = text.starts_with("missing field ");
+        return if is_missing { format!("{text}: add it") } else { text.to_owned() };
+    };
+    let expected = match expected {
+        "f64" => "a number, such as 0.5, without quotes",
+        "i64" => "a whole number, such as 3, without quotes",
+        "a string" => "a text in quotes",
+        other => other,
+    };
+    format!("{found}, expected {expected}")
 }
 
 /// Replaces what is quoted and may be a secret.
@@ -107,6 +122,22 @@ mod tests {
         {
             let problem = problem(text);
             assert!(problem.starts_with("line ") && !problem.contains("SECRET"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn types_are_told_in_plain_words() {
+        for (text, told) in [
+            ("invalid type: string \"0.5\", expected f64", "a number, such as 0.5, without quotes"),
+            (
+                "invalid type: string \"3\", expected i64",
+                "a whole number, such as 3, without quotes",
+            ),
+            ("invalid type: integer `5`, expected a string", "a text in quotes"),
+            ("unknown field `a`, expected `b` or `c`", "unknown field `a`, expected `b` or `c`"),
+            ("missing field `fault`", "missing field `fault`: add it"),
+        ] {
+            assert!(in_plain_words(text).ends_with(told), "{text}");
         }
     }
 

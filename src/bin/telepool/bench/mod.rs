@@ -70,7 +70,8 @@ pub(crate) struct BenchArguments {
         value_parser = count::<u32>(1..=100_000))]
     rate: Option<u32>,
     /// What the calls are drawn from.
-    #[arg(long, conflicts_with = "scale", value_name = "NUMBER", default_value_t = 1)]
+    #[arg(long, conflicts_with = "scale", value_name = "NUMBER", default_value_t = 1,
+        value_parser = crate::settings::seed)]
     seed: u64,
     /// How many accounts there are.
     #[arg(long, conflicts_with = "scale", value_name = "N", default_value_t = ACCOUNTS,
