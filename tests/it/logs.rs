@@ -91,11 +91,7 @@ fn a_log_for_machines_is_an_object_a_line() {
     );
     let asked = [("TELEPOOL_LOG", "info"), ("TELEPOOL_LOG_FORMAT", "json")];
     let (_, told) = said(&["--faults", &faults], &asked);
-    let lines: Vec<Value> = told
-        .lines()
-        .filter(|line| line.starts_with('{'))
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let lines: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let failed = lines.iter().find(|it| it["message"] == "a dial failed").expect(&told);
     assert_eq!((&failed["level"], &failed["slot"]), (&"INFO".into(), &0.into()), "{failed}");
     let error = "A\\nB\\u{1b}[31m\\u{9b}\\u{2028}";
@@ -103,8 +99,63 @@ fn a_log_for_machines_is_an_object_a_line() {
     assert!(failed["target"].as_str().unwrap().starts_with("telepool::"), "{failed}");
     let unshown = |it: char| it != '\n' && (it.is_control() || it == '\u{2028}');
     assert!(!told.contains(unshown), "{told:?}");
-    assert!(told.lines().all(|it| it.starts_with(['{', 't'])), "{told}");
+    assert!(told.lines().all(|it| it.starts_with('{')), "{told}");
     std::fs::remove_file(faults).unwrap();
+}
+
+/// Lines of JSON, each with what a line of the log has.
+fn json(told: &str) -> Vec<Value> {
+    let lines = told.lines().map(|line| {
+        let line: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{told}"));
+        for key in ["timestamp", "level", "message", "target"] {
+            assert!(line[key].is_string(), "{key} in {line}");
+        }
+        assert!(line["timestamp"].as_str().unwrap().ends_with('Z'), "{line}");
+        line
+    });
+    lines.collect()
+}
+
+#[test]
+fn what_the_command_says_itself_is_json_as_well_where_the_log_is() {
+    let asked = ("TELEPOOL_LOG_FORMAT", "json");
+    // Whatever the log hides, as it is with lines for people.
+    for level in ["off", "info"] {
+        let (code, told) = said(&[], &[("TELEPOOL_LOG", level), asked]);
+        assert_eq!(code, Some(0), "{told}");
+        let lines = json(&told);
+        for words in ["sandbox data centre on ", "metrics on http://", "closing, for at most"] {
+            let of_words = |line: &&Value| line["message"].as_str().unwrap().starts_with(words);
+            let line = lines.iter().find(of_words).unwrap_or_else(|| panic!("{words}: {told}"));
+            assert_eq!((&line["level"], &line["target"]), (&"INFO".into(), &"telepool".into()));
+        }
+    }
+    let plan = rules("log-own.toml", "fault = \"error\"\ncode = 500\nmessage = \"A\nB\"");
+    for (arguments, words) in [
+        (&["serve", "--sessions", "/none"][..], "--sessions /none: cannot be read"),
+        (&["serve", "--no-such-flag"], "--no-such-flag"),
+        (&["config", "--set", "pool.max_connections=0"], "pool.max_connections = 0"),
+        (&["state", "list", "--state", "/none"], "there is no such file"),
+        (&["serve", "--sandbox", "--faults", &plan], "--faults"),
+        (&["serve", "--sandbox", "--latency", "soon"], "250ms"),
+    ] {
+        let mut command = telepool(arguments);
+        let Output { status, stdout, stderr } = command.env(asked.0, " JSON ").output().unwrap();
+        let stderr = String::from_utf8(stderr).unwrap();
+        assert!(status.code() == Some(2) && stdout.is_empty(), "{stderr}");
+        let lines = json(&stderr);
+        let [line] = &lines[..] else { panic!("{stderr}") };
+        let message = line["message"].as_str().unwrap();
+        assert!(message.contains(words) && !message.starts_with("telepool:"), "{stderr}");
+        assert_eq!(line["level"], "ERROR", "{stderr}");
+    }
+    std::fs::remove_file(plan).unwrap();
+    // What was asked for stays as it is.
+    for arguments in [&["config"][..], &["--help"], &["--version"]] {
+        let plain = telepool(arguments).output().unwrap();
+        let with = telepool(arguments).env(asked.0, asked.1).output().unwrap();
+        assert_eq!((plain.stdout, plain.stderr), (with.stdout, with.stderr));
+    }
 }
 
 #[test]

@@ -39,13 +39,6 @@ impl Failure {
     }
 }
 
-/// Writes a line to standard error. Whoever has closed it does not want to know, and nothing else that is
-/// to be done depends on it.
-pub(crate) fn say(text: impl fmt::Display) {
-    let line = format!("{text}\n");
-    io::stderr().lock().write_all(line.as_bytes()).ok();
-}
-
 /// Says what is wrong with the arguments, or the help that was asked for.
 pub(crate) fn misused(error: &clap::Error) -> ExitCode {
     let code = error.exit_code();
@@ -54,7 +47,7 @@ pub(crate) fn misused(error: &clap::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let text = secrets::withheld(error.render().to_string());
-    say(text.trim_end());
+    say!(ERROR "{}", text.trim_end());
     ExitCode::from(u8::try_from(code).unwrap_or(2))
 }
 

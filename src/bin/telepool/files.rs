@@ -102,7 +102,7 @@ pub(crate) fn fit(config: &mut Config, sessions: usize, ends: u64) -> Result<(),
     let remedy = remedy(open + KEPT + wanted * ends);
     config.pool.max_connections = u32::try_from(room).unwrap_or(u32::MAX).min(cap);
     say!(
-        "telepool: {figures}: pool.max_connections is {room} instead of {cap} for this run; for all \
+        WARN "telepool: {figures}: pool.max_connections is {room} instead of {cap} for this run; for all \
          {wanted} at once, {remedy}"
     );
     Ok(())

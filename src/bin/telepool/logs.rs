@@ -1,10 +1,12 @@
 //! The log, on standard error and above the status line.
 //!
 //! Owns its two forms, lines for people and JSON for machines. What is shown is told in
-//! `directives`, and what becomes of text that others have written in `escape`.
+//! `directives`, what becomes of text that others have written in `escape`, and what the command says
+//! itself in `own`.
 
 mod directives;
 mod escape;
+mod own;
 
 use std::io::{self, IsTerminal, Write};
 
@@ -21,6 +23,7 @@ use crate::failure::Failure;
 use crate::secrets::{may_be_secret, shown};
 use directives::Directives;
 pub(crate) use escape::escaped;
+pub(crate) use own::{pass_on, say, tell_panics};
 
 /// What is logged.
 const LOG: &str = "TELEPOOL_LOG";
@@ -32,6 +35,22 @@ const FORMAT: &str = "TELEPOOL_LOG_FORMAT";
 enum Form {
     Text,
     Json,
+}
+
+impl Form {
+    fn named(text: &str) -> Option<Self> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "text" => Some(Self::Text),
+            "json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+
+    /// What is asked for, wherever that makes sense: also before the log has started.
+    fn wanted() -> Self {
+        let text = std::env::var(FORMAT).ok();
+        text.and_then(|text| Self::named(&text)).unwrap_or(Self::Text)
+    }
 }
 
 /// What the environment says of the log.
@@ -50,10 +69,9 @@ impl Wanted {
         };
         let form = match variable(FORMAT)? {
             None => Form::Text,
-            Some(text) => match text.trim().to_ascii_lowercase().as_str() {
-                "text" => Form::Text,
-                "json" => Form::Json,
-                _ => return Err(refuse(FORMAT, &text, "must be text or json".into())),
+            Some(text) => match Form::named(&text) {
+                Some(form) => form,
+                None => return Err(refuse(FORMAT, &text, "must be text or json".into())),
             },
         };
         Ok(Self { directives, form })

@@ -3,18 +3,20 @@
 // `println!` and its kin panic when whoever reads has gone.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
-/// Writes a line to standard error.
+/// Tells something on standard error: as it is, or with `WARN` or `ERROR` before it what is no mere news.
 macro_rules! say {
-    ($($text:tt)*) => { $crate::failure::say(format_args!($($text)*)) };
+    (WARN $($text:tt)*) => { $crate::logs::say(::tracing::Level::WARN, format_args!($($text)*)) };
+    (ERROR $($text:tt)*) => { $crate::logs::say(::tracing::Level::ERROR, format_args!($($text)*)) };
+    ($($text:tt)*) => { $crate::logs::say(::tracing::Level::INFO, format_args!($($text)*)) };
 }
 
 mod allocator;
 mod bench;
 mod calls;
 mod chart;
+mod columns;
 mod crew;
 mod datacenter;
-mod columns;
 mod failure;
 mod files;
 mod heard;
@@ -112,6 +114,7 @@ fn show(arguments: &SettingsArguments) -> Result<ExitCode, Failure> {
 fn main() -> ExitCode {
     allocator::keep_no_buffers();
     files::raise_limit();
+    logs::tell_panics();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return failure::misused(&error),
@@ -125,7 +128,7 @@ fn main() -> ExitCode {
         Command::Config(arguments) => show(&arguments),
     };
     done.unwrap_or_else(|failure| {
-        say!("telepool: {}", secrets::withheld(failure.to_string()));
+        say!(ERROR "telepool: {}", secrets::withheld(failure.to_string()));
         failure.code()
     })
 }

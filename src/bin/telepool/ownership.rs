@@ -68,7 +68,7 @@ pub(crate) async fn claim(
     let shown = file.display();
     if unlocked {
         say!(
-            "telepool: --without-locks: if another process dials a session of {shown}, Telegram voids \
+            WARN "telepool: --without-locks: if another process dials a session of {shown}, Telegram voids \
              its login"
         );
         return Ok(Claimed::Unlocked);
@@ -125,7 +125,7 @@ fn refuse(refused: &[&ClaimError], file: &Path) -> Failure {
 fn tell_rests(rests: &[Duration], resting: usize) {
     let longest = rests.iter().max().copied().unwrap_or_default();
     say!(
-        "telepool: {resting} of {} sessions rest for {} s: a process that used them ended without \
+        WARN "telepool: {resting} of {} sessions rest for {} s: a process that used them ended without \
          closing their connections, which Telegram may have open until then",
         rests.len(),
         longest.as_secs() + 1,

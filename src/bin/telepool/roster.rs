@@ -60,15 +60,18 @@ impl Roster {
         if count == 0 {
             return Ok(());
         }
-        say!("telepool: {count} of {} sessions are quarantined, by {path}:", self.sessions);
-        for latched in self.quarantined.iter().take(TOLD_MAX) {
+        let head = format!("{count} of {} sessions are quarantined, by {path}:", self.sessions);
+        let line = |latched: &Latched| {
             let Latched { account, slot, reason, .. } = latched;
-            say!("  {account} slot {slot}: {reason} since {}", latched.since_utc());
-        }
+            format!("{account} slot {slot}: {reason} since {}", latched.since_utc())
+        };
+        let mut lines = vec![head];
+        lines.extend(self.quarantined.iter().take(TOLD_MAX).map(line));
         if count > TOLD_MAX {
             let more = count - TOLD_MAX;
-            say!("  and {more} more: telepool state list --state {path}");
+            lines.push(format!("and {more} more: telepool state list --state {path}"));
         }
+        say!(WARN "telepool: {}", lines.join("\n  "));
         let in_doubt = |latched: &Latched| latched.reason == QuarantineReason::Suspect;
         if count < self.sessions || self.quarantined.iter().any(in_doubt) {
             return Ok(());

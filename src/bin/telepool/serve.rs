@@ -115,7 +115,7 @@ pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, Failure> {
     let base = if arguments.sandbox { Settings::for_sandbox() } else { Settings::for_serve() };
     let settings = arguments.settings.load(base)?;
     if let Some(doubt) = settings.doubt() {
-        say!("telepool: {doubt}");
+        say!(WARN "telepool: {doubt}");
     }
     let line = status::line();
     // Before the first of which something may be told.
@@ -139,7 +139,7 @@ pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, Failure> {
     tell(&text)?;
     if summary.reached_nobody() && summary.has_rested() {
         say!(
-            "telepool: no connection was opened: sessions rested, as was told at the start, and the run \
+            WARN "telepool: no connection was opened: sessions rested, as was told at the start, and the run \
              was over before they had"
         );
     } else if summary.reached_nobody() {
@@ -148,11 +148,11 @@ pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, Failure> {
             |why| format!("the last dial that failed was of {why}"),
         );
         say!(
-            "telepool: no connection could be opened: {why} (TELEPOOL_LOG=info tells of each dial)"
+            ERROR "telepool: no connection could be opened: {why} (TELEPOOL_LOG=info tells of each dial)"
         );
     }
     for example in tally.examples() {
-        say!("telepool: a call failed: {}", logs::escaped(&example));
+        say!(ERROR "telepool: a call failed: {}", logs::escaped(&example));
     }
     Ok(if summary.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -64,7 +64,7 @@ pub(crate) fn listen() -> Result<(Stopper, Stop), Failure> {
         signals.next().await;
         first.ask();
         signals.next().await;
-        say!("telepool: ended at once, without closing its connections");
+        say!(WARN "telepool: ended at once, without closing its connections");
         exit(130);
     };
     let thread = std::thread::Builder::new().name("telepool-signals".into());

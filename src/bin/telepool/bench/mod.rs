@@ -131,7 +131,7 @@ pub(crate) fn run(arguments: BenchArguments) -> Result<ExitCode, Failure> {
     }
     tell(&if arguments.json { json } else { table::plain(&results) })?;
     for problem in &results.problems {
-        say!("telepool: {problem}");
+        say!(ERROR "telepool: {problem}");
     }
     Ok(if results.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

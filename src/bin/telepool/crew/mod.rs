@@ -6,6 +6,7 @@
 
 mod data_centre;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
@@ -18,14 +19,16 @@ use tokio::process::{Child, ChildStdin, Command};
 pub(crate) use data_centre::{DataCentre, Seen, Wanted};
 
 use crate::failure::Failure;
+use crate::logs;
 use crate::signals::Stop;
 
 /// What a line of progress begins with.
 const PHASE: &str = "phase: ";
 
-/// Tells how far a part is, for the line on the terminal.
+/// Tells the process that has started this one how far a part is, for its line on the terminal.
 pub(crate) fn phase(what: &str) {
-    say!("{PHASE}{what}");
+    let line = format!("{PHASE}{what}\n");
+    std::io::stderr().lock().write_all(line.as_bytes()).ok();
 }
 
 /// What is needed to start a process and to wait for it.
@@ -193,7 +196,7 @@ async fn relay(from: Option<impl AsyncRead + Unpin>, line: ProgressBar) {
                 line.set_message(phase.to_owned());
                 line.tick();
             }
-            None => line.suspend(|| say!("{text}")),
+            None => line.suspend(|| logs::pass_on(&text)),
         }
     }
 }

@@ -1,0 +1,100 @@
+//! What the command says itself on standard error: its start, its end, and why it did not do its work.
+//!
+//! Owns the form of it, which is that of the log: whoever has asked for JSON reads every line as such. It
+//! is said whatever `TELEPOOL_LOG` hides.
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fmt;
+use std::io::{self, Write};
+use std::panic;
+
+use serde::Serialize;
+use tracing::Level;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+
+use super::{Form, escape};
+
+/// What a line for people begins with. One for machines has a target instead.
+const NAME: &str = "telepool: ";
+
+/// A line of JSON, as the log has them.
+#[derive(Serialize)]
+struct Line<'a> {
+    timestamp: &'a str,
+    level: &'a str,
+    message: &'a str,
+    target: &'a str,
+}
+
+/// Tells something. Whoever has closed standard error does not want to know, and nothing else that is to
+/// be done depends on it.
+pub(crate) fn say(level: Level, text: impl fmt::Display) {
+    write(&line(Form::wanted(), level, &text.to_string()));
+}
+
+/// Passes a line on that another process of the command has told, in its form already.
+pub(crate) fn pass_on(text: &str) {
+    match Form::wanted() {
+        // What is none yet is of the system's, such as the end of a process that ran out of memory.
+        Form::Json if !text.starts_with('{') => say(Level::ERROR, text),
+        Form::Json | Form::Text => write(&format!("{text}\n")),
+    }
+}
+
+/// Has panics told in the form of the log, if that is not the usual one.
+pub(crate) fn tell_panics() {
+    if Form::wanted() == Form::Text {
+        return;
+    }
+    panic::set_hook(Box::new(|panic| {
+        let trace = Backtrace::capture();
+        match trace.status() {
+            BacktraceStatus::Captured => say(Level::ERROR, format_args!("{panic}\n{trace}")),
+            _ => say(Level::ERROR, panic),
+        }
+    }));
+}
+
+fn write(line: &str) {
+    io::stderr().lock().write_all(line.as_bytes()).ok();
+}
+
+fn line(form: Form, level: Level, text: &str) -> String {
+    if form == Form::Text {
+        return format!("{text}\n");
+    }
+    let mut timestamp = String::new();
+    // By the log's own clock, so that the lines of both can be sorted.
+    SystemTime.format_time(&mut Writer::new(&mut timestamp)).ok();
+    let message = text.strip_prefix(NAME).unwrap_or(text);
+    let line = Line {
+        timestamp: &timestamp,
+        level: level.as_str(),
+        message,
+        target: NAME.trim_end_matches(": "),
+    };
+    let line = serde_json::to_string(&line).expect("BUG: texts always make JSON");
+    escape::in_json(&(line + "\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn a_line_for_machines_is_one_whatever_is_said_and_for_people_it_stays() {
+        let text = "telepool: a\n  b \"c\"\u{9b}\u{2028}";
+        assert_eq!(line(Form::Text, Level::WARN, text), format!("{text}\n"));
+        let told = line(Form::Json, Level::WARN, text);
+        assert!(told.ends_with("}\n") && told.matches('\n').count() == 1, "{told}");
+        assert!(!told.contains(['\u{9b}', '\u{2028}']), "{told}");
+        let told: Value = serde_json::from_str(&told).unwrap();
+        assert_eq!((&told["level"], &told["target"]), (&"WARN".into(), &"telepool".into()));
+        assert_eq!(told["message"], "a\n  b \"c\"\u{9b}\u{2028}");
+        let timestamp = told["timestamp"].as_str().unwrap();
+        assert!(timestamp.starts_with("20") && timestamp.ends_with('Z'), "{timestamp}");
+    }
+}
