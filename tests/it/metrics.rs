@@ -2,6 +2,7 @@
 
 mod recorder;
 
+mod visitors;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
