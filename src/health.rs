@@ -165,6 +165,13 @@ impl Health {
         waiting.fold(0, |bits, (slot, _)| bits | 1 << slot)
     }
 
+    /// When the first of the sessions in service may be dialled, if none of them may yet.
+    pub(crate) fn all_deferred_until(&self, now: Tick) -> Option<Tick> {
+        let serving = self.sessions & !self.barred;
+        let rest = serving != 0 && serving & !self.deferred(now) == 0;
+        rest.then(|| self.first_deferral(serving, now)).flatten()
+    }
+
     /// When the first of these sessions (as bits) may be dialled that may not yet.
     pub(crate) fn first_deferral(&self, slots: u64, now: Tick) -> Option<Tick> {
         let deferred = self.record.as_ref().map_or(&[][..], |record| &record.deferred);
@@ -283,6 +290,21 @@ mod tests {
         assert_eq!((health.unready(), health.barred()), (None, 0));
         assert_eq!(health.first_deferral(0b111, 0), Some(60));
         assert_eq!((health.first_deferral(1, 60), health.first_deferral(4, 60)), (Some(100), None));
+    }
+
+    #[test]
+    fn all_are_deferred_that_serve_or_none_is_said_to_be() {
+        let mut health = Health::new(3);
+        health.defer(0, 100);
+        health.defer(2, 60);
+        assert_eq!(health.all_deferred_until(0), None, "one may be dialled");
+        health.quarantine(Some(1), QuarantineReason::NeedsLogin);
+        assert_eq!(
+            [0, 59, 60].map(|now| health.all_deferred_until(now)),
+            [Some(60), Some(60), None]
+        );
+        health.quarantine(None, QuarantineReason::NeedsLogin);
+        assert_eq!(health.all_deferred_until(0), None, "they are out of service");
     }
 
     #[test]

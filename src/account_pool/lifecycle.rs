@@ -456,9 +456,10 @@ impl<C, E> AccountPool<C, E> {
     }
 
     /// Whether all there is to know of the account is what it has done: nothing that
-    /// [`is_empty`](Self::is_empty) names, in service, and no lease held.
+    /// [`is_empty`](Self::is_empty) names, in service, a session that may be dialled, and no lease held.
     pub(crate) fn is_at_rest(&self, now: Tick) -> bool {
         let ready = self.gate.load(Ordering::Relaxed) & UNREADY == 0;
+        let ready = ready && self.rests_until(now).is_none();
         (ready || self.is_closed()) && self.is_empty(now) && !self.has_orphans()
     }
 

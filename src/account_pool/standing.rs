@@ -170,10 +170,33 @@ impl<C, E> AccountPool<C, E> {
         self.body().core.lock().last_dial_error = Some(text);
     }
 
-    /// Until when the account is not dialled, if it has no connection that serves meanwhile.
+    /// A session may not be dialled yet, for the reason that is told: its dial waits. Answers whether
+    /// another may be dialled now.
+    pub(crate) fn note_deferred(&self, slot: u16, until: Tick, why: String, now: Tick) -> bool {
+        let mut core = self.body().core.lock();
+        core.health.defer(slot, until);
+        core.last_dial_error = Some(why);
+        core.usable() & !core.health.deferred(now) != 0
+    }
+
+    /// A dial in advance met a session that may not be dialled yet: orders one of another, if there is one
+    /// that may. Each that is tried is one fewer.
+    pub(crate) fn warm_another(&self, now: Tick) -> Orders<C> {
+        let is_due = {
+            let core = self.body().core.lock();
+            core.usable() & !core.health.deferred(now) != 0
+        };
+        if is_due { self.warm(now) } else { Orders::none() }
+    }
+
+    /// Until when the account is not dialled, or none of its sessions may be, if it has no connection that
+    /// serves meanwhile.
     pub(crate) fn rests_until(&self, now: Tick) -> Option<Tick> {
         let body = self.body.get()?;
-        let until = body.core.lock().retry_at;
+        let until = {
+            let core = body.core.lock();
+            core.retry_at.max(core.health.all_deferred_until(now).unwrap_or_default())
+        };
         let serves = |state| matches!(state, ConnectionState::Idle | ConnectionState::Active);
         let is_served = || self.connections().any(|it| serves(it.word.snapshot().state()));
         (until > now && !is_served()).then_some(until)

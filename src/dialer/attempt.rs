@@ -371,6 +371,10 @@ impl<M: Manager> Attempt<M> {
         }
     }
 
+    fn is_warm_up(&self) -> bool {
+        self.order.purpose == Purpose::WarmUp
+    }
+
     fn is_probe(&self) -> bool {
         self.order.purpose == Purpose::Probe
     }
@@ -393,6 +397,7 @@ impl<M: Manager> Attempt<M> {
         // Before its slot comes back, and is dialled again.
         drop(self.hold.take());
         let now = self.entry.shared.clock.tick();
+        let goes_on = self.is_warm_up() && matches!(lost, Lost::Deferred { .. });
         let connection = self.connection.take();
         let (orders, _unheard) =
             self.entry.pool.fail_dial(self.order, connection.as_deref(), lost, failure, now);
@@ -402,6 +407,9 @@ impl<M: Manager> Attempt<M> {
         self.entry.shared.occupancy.vacate();
         self.entry.schedule_look();
         self.entry.carry_out(orders);
+        if goes_on {
+            self.entry.carry_out(self.entry.pool.warm_another(now));
+        }
         if self.is_probe() {
             // If the doubt was not resolved: the dial failed for another reason.
             self.entry.schedule_probes(1 << self.order.slot);
@@ -488,6 +496,15 @@ mod tests {
         let (pool, bot) = pool(2);
         pool.warm_up([bot]);
         tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(*pool.acquire(bot).await.unwrap(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dial_in_advance_takes_a_session_that_does_not_rest() {
+        let (pool, bot) = pool(2);
+        pool.warm_up([bot]);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(pool.stats().current_pool_size, 1);
         assert_eq!(*pool.acquire(bot).await.unwrap(), 2);
     }
 

@@ -41,7 +41,7 @@ pub(super) const BUILD_INFO: Metric =
 pub(super) const ACCOUNTS: Metric = gauge(
     "telepool_accounts",
     "Accounts that the pool knows. resting: not dialled for a while, and without a connection: \
-     flooded on the login, or its dials have failed; suspect: quarantined, but a probe may clear it; quarantined: \
+     flooded on the login, its dials have failed, or none of its sessions may be dialled yet; suspect: quarantined, but a probe may clear it; quarantined: \
      no session may be used, or there is none; draining: taken out of service or being closed.",
 );
 pub(super) const ACCOUNTS_SATURATED: Metric =

@@ -15,6 +15,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use crate::account_pool::Totals;
 use crate::clock::{Instant, Tick, now};
@@ -76,8 +77,9 @@ pub(super) struct PoolReading {
     pub(super) overflow: u64,
 }
 
-/// Whether a pool can serve anybody, as far as it knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether a pool can serve anybody, as far as it knows: whether any account is `ready` or `cooling`, as
+/// `telepool_accounts` has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Readiness {
     /// Some account may serve, or none was asked for yet.
@@ -89,6 +91,18 @@ pub enum Readiness {
         /// How many it knows.
         accounts: u64,
     },
+    /// The same, but that some of them only rest, as [`AccountHealth::Resting`](crate::AccountHealth) has
+    /// it: that ends by itself.
+    EverybodyRests {
+        /// How many it knows.
+        accounts: u64,
+        /// How many of them rest.
+        resting: u64,
+        /// How long it is until the first of them may be dialled.
+        left: Duration,
+        /// Why that one rests: what its last dial failed with, or waits for.
+        why: Option<Arc<str>>,
+    },
 }
 
 impl fmt::Display for Readiness {
@@ -99,6 +113,55 @@ impl fmt::Display for Readiness {
             Self::NobodyServes { accounts } => {
                 write!(f, "nobody serves: all {accounts} accounts are out of service")
             }
+            Self::EverybodyRests { accounts, resting, left, why } => {
+                f.write_str("nobody serves now: ")?;
+                match accounts - resting {
+                    0 => write!(f, "all {accounts} accounts rest")?,
+                    lost => write!(f, "{resting} accounts rest and {lost} are out of service")?,
+                }
+                let seconds = left.as_millis().div_ceil(1000);
+                write!(f, "; the first is dialled again in {seconds} s")?;
+                why.as_ref().map_or(Ok(()), |why| write!(f, ", for the reason: {why}"))
+            }
+        }
+    }
+}
+
+/// What a walk over the accounts has found that cannot serve.
+#[derive(Default)]
+struct Unserving {
+    lost: u64,
+    resting: u64,
+    /// Until when the first of those that rest does so, and why.
+    first: Option<(Tick, Option<String>)>,
+}
+
+impl Unserving {
+    fn look<M: Manager>(&mut self, entry: &Entry<M>, now: Tick) {
+        match standing(entry, now) {
+            Standing::Ready | Standing::Cooling => {}
+            Standing::Suspect | Standing::Quarantined | Standing::Draining => self.lost += 1,
+            Standing::Resting => {
+                self.resting += 1;
+                // Over in between, it rests no more.
+                let until = entry.pool.rests_until(now).unwrap_or(now);
+                if self.first.as_ref().is_none_or(|(first, _)| until < *first) {
+                    self.first = Some((until, entry.pool.last_dial_error()));
+                }
+            }
+        }
+    }
+
+    fn readiness(self, accounts: u64, now: Tick) -> Readiness {
+        if accounts == 0 || self.lost + self.resting < accounts {
+            return Readiness::Ready;
+        }
+        let Some((until, why)) = self.first else { return Readiness::NobodyServes { accounts } };
+        Readiness::EverybodyRests {
+            accounts: self.lost + self.resting,
+            resting: self.resting,
+            left: Duration::from_millis(until.saturating_sub(now)),
+            why: why.map(Arc::from),
         }
     }
 }
@@ -184,33 +247,35 @@ impl<M: Manager> Readable for PoolSource<M> {
         let Some(registry) = shared.registry.upgrade() else { return Readiness::Closing };
         let now = now();
         let tick = shared.clock.tick_at(now);
-        let mut lost = 0;
-        // One that is out of service is afoot for as long as it is known.
+        let mut unserving = Unserving::default();
+        // One that cannot serve is afoot for as long as that is so.
         registry.for_each_afoot(tick, |entry| {
-            let is_counted = !entry.pool.is_closed() || !entry.pool.is_empty(tick);
-            lost += u64::from(is_counted && entry.pool.unready().is_some());
+            if is_counted(entry, tick) {
+                unserving.look(entry, tick);
+            }
         });
         let cap = shared.config.load().pool.max_connections_per_account;
         let known = |index: u16| shared.groups.counters(index).accounts(cap).0;
         let accounts: u64 = shared.groups.all().iter().map(|(index, _)| known(*index)).sum();
-        match accounts {
-            1.. if lost >= accounts => Readiness::NobodyServes { accounts },
-            _ => Readiness::Ready,
-        }
+        unserving.readiness(accounts, tick)
     }
 }
 
 fn add<M: Manager>(entry: &Entry<M>, sums: &mut Sums, now: Instant, tick: Tick) {
     let pool = &entry.pool;
     pool.add_present_to(&mut sums.totals);
-    // One that was removed may still be held, and is no longer counted.
-    if !pool.is_closed() || !pool.is_empty(tick) {
+    if is_counted(entry, tick) {
         sums.accounts[standing(entry, tick) as usize] += 1;
     }
     if let Some(since) = pool.waited_since() {
         let waited = now.saturating_duration_since(since).as_secs_f64();
         sums.oldest_wait = sums.oldest_wait.max(waited);
     }
+}
+
+/// Whether an account is one of those that the pool knows: one that was removed may still be held.
+fn is_counted<M: Manager>(entry: &Entry<M>, now: Tick) -> bool {
+    !entry.pool.is_closed() || !entry.pool.is_empty(now)
 }
 
 fn standing<M: Manager>(entry: &Entry<M>, now: Tick) -> Standing {

@@ -15,7 +15,7 @@ use crate::metrics::{Prometheus, Readiness};
 /// |---|---|
 /// | `/metrics` | 200, the numbers as Prometheus' text |
 /// | `/healthz` | 200 `ok`, or 503 `closing` once the pool closes: whether the process lives |
-/// | `/readyz` | 200 `ready`, or 503 and why: the pool closes, or all accounts that it knows are out of service |
+/// | `/readyz` | 200 `ready`, or 503 and why: the pool closes, or of all accounts that it knows each is out of service or rests; if one only rests, with until when, and `Retry-After` |
 /// | any other | 404 |
 ///
 /// To put them below a path of another router, `nest` them; to take `/metrics` alone, see
@@ -57,10 +57,16 @@ fn readiness(exporter: &Prometheus) -> MethodRouter {
     let exporter = exporter.clone();
     get(move || async move {
         let readiness = exporter.readiness();
-        let status = match readiness {
-            Readiness::Ready => StatusCode::OK,
-            _ => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        (status, format!("{readiness}\n"))
+        let text = format!("{readiness}\n");
+        match readiness {
+            Readiness::Ready => text.into_response(),
+            Readiness::EverybodyRests { left, .. } => {
+                // In whole seconds: at the end of the last it is over.
+                let seconds = left.as_millis().div_ceil(1000).to_string();
+                (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, seconds)], text)
+                    .into_response()
+            }
+            _ => (StatusCode::SERVICE_UNAVAILABLE, text).into_response(),
+        }
     })
 }

@@ -27,9 +27,11 @@ pub enum AccountHealth {
     Ready,
     /// It serves, but these methods must rest.
     Cooling(Vec<Cooldown>),
-    /// It is not dialled for a while, as the server asked for that or its dials have failed, and has no
-    /// connection: whoever has less patience is refused at once
-    /// ([`AcquireError::Resting`](crate::AcquireError::Resting)).
+    /// It is not dialled for a while, as the server asked for that or its dials have failed, or none of its
+    /// sessions may be dialled yet, as after a process that ended without closing their connections. It has
+    /// no connection: whoever has less patience is refused at once
+    /// ([`AcquireError::Resting`](crate::AcquireError::Resting), or
+    /// [`AcquireError::Dial`](crate::AcquireError::Dial) with the manager's reason).
     Resting {
         /// For how much longer.
         left: Duration,

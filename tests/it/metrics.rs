@@ -1,8 +1,9 @@
 //! The export of the numbers, over HTTP as Prometheus asks for them.
 
+mod readiness;
 mod recorder;
-
 mod visitors;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -15,7 +15,7 @@ use telepool::telegram::client::tl::functions::Ping;
 use telepool::telegram::{GrammersManager, MemorySource, TelegramSettings};
 use telepool::{AccountId, Pool};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
@@ -322,6 +322,47 @@ async fn a_killed_process_costs_a_pause_and_no_login_though_the_server_has_not_n
     let mut next = kill_and_restart(&farm, &[]).await;
     next.until_it_says("5 of 5 sessions rest for").await;
     farm.until_served(50).await;
+    next.asked_to_end().await;
+    assert_eq!(farm.violations(), 0);
+}
+
+/// What a run answers to whoever asks it.
+async fn asked(serving: &Serving, path: &str) -> String {
+    let said = serving.said.borrow().clone();
+    let address = said.split("metrics on http://").nth(1).expect("it serves");
+    let address = address.split('/').next().expect("an address");
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: here\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_every_session_rests_after_a_crash_the_next_run_is_not_ready_and_says_until_when() {
+    let farm = hasty_farm(3).await;
+    let file = farm.file("a.jsonl", &farm.records);
+    let long = ["--set", "telegram.redial_after_loss=120"];
+    let first = farm.serve(&file, &long);
+    farm.until_all_are_connected().await;
+    first.killed().await;
+    let mut next = farm.serve(&file, &long);
+    next.until_it_says("metrics on").await;
+    let is_told = async {
+        loop {
+            let answer = asked(&next, "/readyz").await;
+            if answer.contains("all 3 accounts rest; the first is dialled again in 1") {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let answer = tokio::time::timeout(PATIENCE, is_told).await.expect("in time");
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("the session rests"), "{answer}");
+    let numbers = asked(&next, "/metrics").await;
+    assert!(numbers.contains("state=\"resting\"} 3\n"), "{numbers}");
+    assert!(asked(&next, "/healthz").await.starts_with("HTTP/1.1 200"));
     next.asked_to_end().await;
     assert_eq!(farm.violations(), 0);
 }

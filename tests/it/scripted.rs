@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use telepool::{AccountId, ErrorKind, Manager, Pool, Profile, QuarantineReason, Reaction};
+use telepool::{
+    AccountId, Clearance, ErrorKind, Manager, Pool, Profile, QuarantineReason, Reaction,
+};
 
 /// How the next call ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +73,8 @@ pub(crate) struct State {
     pub(crate) connect_at: Mutex<HashMap<Arc<str>, Play>>,
     /// How many connections the machine has room for.
     pub(crate) room: AtomicU64,
+    /// Until when no session may be dialled.
+    pub(crate) rests_until: Mutex<Option<tokio::time::Instant>>,
 }
 
 #[derive(Debug)]
@@ -109,6 +113,7 @@ impl Scripted {
                 addresses: Mutex::new(HashMap::new()),
                 connect_at: Mutex::new(HashMap::new()),
                 room: AtomicU64::new(u64::MAX),
+                rests_until: Mutex::new(None),
             }),
         }
     }
@@ -231,6 +236,15 @@ impl Manager for Scripted {
 
     fn profile(&self, account: AccountId) -> Option<Profile> {
         (account.number() < 1_000_000).then(|| self.state.profile.lock().unwrap().clone())
+    }
+
+    async fn clearance(&self, _: AccountId, _: u16) -> Result<Clearance<Failure>, Failure> {
+        let until = *self.state.rests_until.lock().unwrap();
+        let left = until.map(|it| it.saturating_duration_since(tokio::time::Instant::now()));
+        Ok(match left {
+            Some(left) if !left.is_zero() => Clearance::After(left, Failure(Reaction::Keep)),
+            _ => Clearance::Now,
+        })
     }
 
     async fn connect(&self, account: AccountId, slot: u16) -> Result<Wire, Failure> {

@@ -12,8 +12,8 @@ use tokio::sync::MutexGuard;
 
 use super::{Attempt, DEFERRED};
 use crate::account_pool::Purpose;
-use crate::caught::{asked, caught};
-use crate::clock::millis;
+use crate::caught::{asked, caught, text_of};
+use crate::clock::{Tick, millis};
 use crate::dialer::{Advance, Entered, Lane};
 use crate::error::DialError;
 use crate::manager::{Clearance, Manager};
@@ -71,20 +71,30 @@ impl<M: Manager> Attempt<M> {
                     self.hold = Some(hold);
                     return Ok(true);
                 }
-                Some(Ok(Clearance::After(wait, error))) => match self.sit_out(wait).await {
-                    SatOut::Over => {}
-                    SatOut::Unwanted => return Ok(false),
-                    SatOut::TooLong(left) => return Err((DialError::Connect(error), left)),
-                },
+                Some(Ok(Clearance::After(wait, error))) => {
+                    // Known to readings at once: a dial in advance may wait here for minutes.
+                    let now = shared.clock.tick();
+                    let until = now + millis(wait);
+                    let goes_on = entry.pool.note_deferred(slot, until, text_of(&error), now);
+                    let error = DialError::Connect(error);
+                    if goes_on && self.is_warm_up() && self.is_ahead() && self.is_faultless(&error)
+                    {
+                        return Err((error, wait));
+                    }
+                    match self.sit_out(until).await {
+                        SatOut::Over => {}
+                        SatOut::Unwanted => return Ok(false),
+                        SatOut::TooLong(left) => return Err((error, left)),
+                    }
+                }
                 Some(Err(error)) => return Err((error, DEFERRED)),
             }
         }
     }
 
     /// Waits until the slot may be dialled, unless somebody waits who has less patience.
-    async fn sit_out(&self, wait: Duration) -> SatOut {
+    async fn sit_out(&self, until: Tick) -> SatOut {
         let (entry, clock) = (&self.entry, &self.entry.shared.clock);
-        let until = clock.tick() + millis(wait);
         loop {
             let mut stirred = pin!(entry.stirred.notified());
             stirred.as_mut().enable();
