@@ -97,4 +97,25 @@ mod tests {
         let timestamp = told["timestamp"].as_str().unwrap();
         assert!(timestamp.starts_with("20") && timestamp.ends_with('Z'), "{timestamp}");
     }
+
+    /// Set in the process that panics.
+    const PANICS: &str = "TELEPOOL_TEST_PANICS";
+
+    #[test]
+    fn a_panic_is_told_in_the_form_of_the_log() {
+        if std::env::var_os(PANICS).is_some() {
+            tell_panics();
+            std::thread::spawn(|| panic!("a\nb")).join().unwrap_err();
+            return;
+        }
+        let test = "logs::own::tests::a_panic_is_told_in_the_form_of_the_log";
+        let mut itself = std::process::Command::new(std::env::current_exe().unwrap());
+        itself.args(["--exact", test, "--nocapture"]).env(PANICS, "1");
+        itself.env("TELEPOOL_LOG_FORMAT", "json").env_remove("RUST_BACKTRACE");
+        let told = String::from_utf8(itself.output().unwrap().stderr).unwrap();
+        let line: Value = serde_json::from_str(&told).unwrap_or_else(|_| panic!("{told}"));
+        assert_eq!(line["level"], "ERROR");
+        let message = line["message"].as_str().unwrap();
+        assert!(message.contains("panicked at") && message.ends_with("a\nb"), "{message}");
+    }
 }
