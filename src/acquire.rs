@@ -236,9 +236,11 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
         let clock = &entry.shared.clock;
         // What was used or checked since this acquire began is good enough for it, however long it had to
         // wait to be polled.
-        let used = connection.last_used();
-        let is_proved = self.started.is_some_and(|began| used >= clock.tick_at(began));
-        let is_stale = !is_proved && is_stale(entry, &connection, source, clock.coarse());
+        let is_proved = || {
+            let used = connection.last_used();
+            self.started.is_some_and(|began| used >= clock.tick_at(began))
+        };
+        let is_stale = is_stale(entry, &connection, source, clock.coarse()) && !is_proved();
         let is_suspect = connection.is_suspect();
         if !is_stale && !is_suspect {
             return Inspected::Lent(self.lend(connection, source));
