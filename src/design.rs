@@ -54,12 +54,9 @@
 //! the memory of the account and of the connection, and for none besides; the queue is made with the
 //! second connection. Only while several threads ask at the same time does each keep to the
 //! connection nearest to it: it is leased through its slot, and its entry stays where it is, so that
-//! the threads do not pass the ends of the queue and every connection from cache to cache. A lease of a
-//! shared connection is then not even given back: it is parked at a place of the thread that returned it,
-//! whose next acquire takes it over, so that the threads do not meet at the word either. It is given back
-//! as soon as somebody waits, or has to know how many leases are held. Now
-//! and then an acquire of a thread looks at the time first, and whether its task owes others a turn: then
-//! it gives way with empty hands.
+//! the threads do not pass the ends of the queue and every connection from cache to cache. Now and then
+//! an acquire of a thread looks at the time first, and whether its task owes others a turn: then it gives
+//! way with empty hands.
 //!
 //! Otherwise the acquire joins the line, under the account's lock. *Then* it looks for a
 //! connection: a release makes its word idle and *then* looks at the gate, so that one of the two
@@ -101,7 +98,7 @@
 //! | I1 | live and connecting connections never exceed a cap, of an account or of the pool | `the_engine_is_its_model`, `more_accounts_than_the_global_cap_allows`, `an_acquire_never_exceeds_the_sessions_of_an_account` |
 //! | I2 | after any resizes, free permits and held ones make the cap | `resizing_in_any_order_keeps_the_number_of_permits`, `shrinking_and_growing_while_empty_keeps_the_number_of_permits`, `the_engine_is_its_model` |
 //! | I3 | the reaper neither makes nor loses a permit | `the_engine_is_its_model`, `model_a_reaped_connection_is_replaced_for_a_waiter_that_comes_meanwhile` |
-//! | I4 | no wake-up is lost | `model_a_release_and_a_waiter_never_miss_each_other`, `model_two_releases_serve_two_waiters`, `model_a_lease_that_is_parked_and_a_waiter_never_miss_each_other`, `model_a_waiter_that_leaves_while_it_is_served_loses_nothing` |
+//! | I4 | no wake-up is lost | `model_a_release_and_a_waiter_never_miss_each_other`, `model_two_releases_serve_two_waiters`, `model_a_waiter_that_leaves_while_it_is_served_loses_nothing` |
 //! | I5 | an acquire can be dropped at any point | `an_acquire_can_be_dropped_at_every_poll_whatever_each_await_comes_to`, `chaos_leaves_nothing_behind` |
 //! | I6 | a dial whose caller left is pooled or ends, and its slot comes back | `an_acquire_can_be_dropped_at_every_poll_whatever_each_await_comes_to`, `a_dial_whose_caller_left_is_pooled`, `a_dial_that_never_ends_costs_one_attempt_and_its_slot_comes_back` |
 //! | I7 | a check without an answer leaves no idle connection | `an_acquire_can_be_dropped_at_every_poll_whatever_each_await_comes_to`, `a_check_that_finds_no_answer_never_returns_the_connection_to_the_pool` |

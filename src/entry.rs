@@ -340,8 +340,7 @@ impl<M: Manager> Entry<M> {
             let age = Duration::from_millis(now.saturating_sub(live.created));
             self.counters().observe(Measure::ConnectionAge, age);
         }
-        let (account, slot, uses) =
-            (self.pool.account(), connection.slot, self.pool.uses(connection));
+        let (account, slot, uses) = (self.pool.account(), connection.slot, connection.uses());
         tracing::info!(%account, slot, reason = reason.label(), uses, "closed");
         let id = connection.id;
         shared.events.emit(|| Event::ConnectionClosed { account, id, reason, uses });

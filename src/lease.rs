@@ -114,7 +114,7 @@ impl<M: Manager, H: Home<M>> Lease<M, H> {
     /// How many leases the connection has served, this one included.
     #[must_use]
     pub fn use_count(&self) -> u64 {
-        self.entry().pool.uses(self.connection())
+        self.connection().uses()
     }
 
     /// Runs a call on the connection and lets the pool learn from its error.

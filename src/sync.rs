@@ -28,8 +28,6 @@ pub(crate) use std::sync::atomic::AtomicU32;
 #[cfg(not(pool_loom))]
 pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
 
-pub(crate) use crossbeam_utils::CachePadded;
-
 #[cfg(pool_loom)]
 pub(crate) use loom::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -93,15 +91,6 @@ fn count_thread() -> u64 {
     *threads - 1
 }
 
-/// How many threads run at once on this machine, as far as is known.
-pub(crate) fn parallelism() -> usize {
-    // As few as a model can do with.
-    if cfg!(pool_loom) {
-        return 1;
-    }
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
 /// A mutex that a panic does not poison: no code of a user runs under any lock of the pool.
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(Inner<T>);
@@ -122,16 +111,6 @@ impl<T> Mutex<T> {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    /// The same unless another thread holds it.
-    #[inline]
-    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        match self.0.try_lock() {
-            Ok(guard) => Some(guard),
-            Err(std::sync::TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(std::sync::TryLockError::WouldBlock) => None,
-        }
     }
 }
 

@@ -186,11 +186,16 @@ pub(crate) async fn one_account(effort: Effort, report: &mut Report) {
     }
 }
 
-/// 64 tasks on 32 leases: of one connection, and of 32.
+/// 64 tasks on 32 leases: of one connection, of 32, and of deadpool's 32.
 pub(crate) async fn shared(effort: Effort, report: &mut Report) {
-    const WAYS: [&str; 2] = ["1 connection x 32 leases", "32 connections x 1 lease"];
+    const WAYS: [&str; 3] = [
+        "telepool, 1 connection x 32 leases",
+        "telepool, 32 connections x 1 lease",
+        "deadpool, 32",
+    ];
     let pools = [pools::telepool(1, 32), pools::telepool(32, 1)];
     let [shared, exclusive] = [&pools[0], &pools[1]].map(pools::account);
+    let deadpool = pools::deadpool(32);
     for (hold, title) in [
         (Hold::Nothing, "64 tasks on 32 leases, little waiting"),
         (Hold::Yield, "64 tasks on 32 leases that wait"),
@@ -198,12 +203,13 @@ pub(crate) async fn shared(effort: Effort, report: &mut Report) {
         if !report.wants(title) {
             continue;
         }
-        let slices = rounds(effort, &WAYS, async |which, time| {
-            let account = if which == 0 { &shared } else { &exclusive };
-            contend!(account, 64, hold, time, false, |it| it.acquire())
+        let slices = rounds(effort, &WAYS, async |which, time| match which {
+            0 => contend!(shared, 64, hold, time, false, |it| it.acquire()),
+            1 => contend!(exclusive, 64, hold, time, false, |it| it.acquire()),
+            _ => contend!(deadpool, 64, hold, time, false, |it| it.get()),
         })
         .await;
-        report.add(Row::new(title, &WAYS, &slices, WAYS[1], false));
+        report.add(Row::new(title, &WAYS, &slices, WAYS[2], false));
     }
 }
 

@@ -101,7 +101,7 @@ impl<C, E> Body<C, E> {
         };
         let checked = self.all_slots().filter_map(|slot| slot.clone_if(comes_back));
         let leases = checked.map(|connection| {
-            let others = self.held(&connection).0.saturating_sub(1);
+            let others = connection.word.snapshot().leases().saturating_sub(1);
             u32::from(connection.max_leases).saturating_sub(others) as usize
         });
         leases.sum()

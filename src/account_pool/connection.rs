@@ -6,8 +6,7 @@
 //!
 //! # Orderings
 //! The counters here are relaxed: they guard nothing, and a reader of statistics may see one
-//! update before another. Only the shared uses that come from elsewhere are added with release, after
-//! they have left there. The connection itself is published by the `OnceLock` and then by the
+//! update before another. The connection itself is published by the `OnceLock` and then by the
 //! state word.
 
 use std::fmt;
@@ -106,8 +105,7 @@ impl From<Unready> for CloseReason {
 pub enum Source {
     /// Nobody else held it.
     Idle,
-    /// Others hold leases of it as well; or it is shared, and threads that meet at it kept this lease
-    /// from one of them to the next.
+    /// Others hold leases of it as well.
     Shared,
     /// It was opened for this acquire.
     New,
@@ -393,12 +391,7 @@ impl<C> Connection<C> {
     }
 
     pub(crate) fn shared_uses(&self) -> u64 {
-        self.shared_uses.load(Ordering::Acquire)
-    }
-
-    /// Adds leases beside others that were counted elsewhere.
-    pub(crate) fn add_shared_uses(&self, uses: u64) {
-        self.shared_uses.fetch_add(uses, Ordering::Release);
+        self.shared_uses.load(Ordering::Relaxed)
     }
 
     /// Since when it has been leased without a break, and to whom; `None` if it is not, or to the pool,
@@ -415,7 +408,8 @@ impl<C> Connection<C> {
 
     /// The reaper's look at a leased connection. Answers since when it has been leased without a
     /// new lease, if that is for `limit` or longer and has not been told yet.
-    pub(crate) fn held_too_long(&self, uses: u64, now: Tick, limit: u64) -> Option<Tick> {
+    pub(crate) fn held_too_long(&self, now: Tick, limit: u64) -> Option<Tick> {
+        let uses = self.uses();
         if self.max_leases == 1 {
             let since = self.held_since.load(Ordering::Relaxed);
             let is_long = now.saturating_sub(since) >= limit;

@@ -16,7 +16,7 @@ use crate::account_pool::watches::Watches;
 use crate::account_pool::{AccountPool, Body, CLOSED, SHRINK, UNREADY, WAIT};
 use crate::clock::Tick;
 use crate::health::{Health, Unready};
-use crate::state::{ConnectionState, Retired};
+use crate::state::{ConnectionState, Released, Retired};
 use crate::sync::{Ordering, Permits, set_bits_before_load};
 
 /// What the account's lock guards.
@@ -158,7 +158,6 @@ impl<C, E> AccountPool<C, E> {
         // Marked before idle connections are looked at: a release that does not see the mark is
         // one whose connection is seen here.
         self.settle_shrink(core);
-        self.collect(body, core, orders);
         self.reap_excess(body, core, orders);
         if let Some(unready) = core.unready(self.gate.load(Ordering::Relaxed)) {
             core.line.refuse_all(|| Refusal::from(unready), &mut orders.wake);
@@ -353,7 +352,6 @@ impl<C, E> AccountPool<C, E> {
         let mut orders = Orders::none();
         let mut guard = body.core.lock();
         let core = &mut *guard;
-        self.collect(body, core, &mut orders);
         let seen = connection.word.snapshot();
         if let Some(reason) = self.reason_to_close(body, core, &connection, now, pressure) {
             self.discard(core, connection, reason, &mut orders);
@@ -366,6 +364,30 @@ impl<C, E> AccountPool<C, E> {
         }
         self.dispatch(body, core, now, &mut orders);
         orders
+    }
+
+    /// Ends a lease of a connection that stays unless it retires. Answers whether it takes no more leases.
+    fn end_lease(
+        &self,
+        core: &mut Core<C, E>,
+        connection: Arc<Connection<C>>,
+        orders: &mut Orders<C>,
+    ) -> bool {
+        let released = connection.word.transition_to_released();
+        match released {
+            Released::Open { push: true } => self.push(connection),
+            Released::Open { push: false } => {}
+            Released::Draining => orders.void.push(connection),
+            Released::Close => {
+                core.closing += 1;
+                orders.close.push(connection);
+            }
+            Released::Orphan => {
+                self.counters().orphans.fetch_sub(1, Ordering::Relaxed);
+                orders.void.push(connection);
+            }
+        }
+        !matches!(released, Released::Open { .. })
     }
 
     /// Ends a lease together with its connection.
@@ -382,7 +404,7 @@ impl<C, E> AccountPool<C, E> {
                 core.closing += 1;
                 orders.close.push(connection);
             }
-            Retired::Draining { first: true } => self.begin_drain(core, connection, orders),
+            Retired::Draining { first: true } => orders.drain.push(connection),
             Retired::Draining { first: false } => {}
             Retired::Connecting => unreachable!("BUG: a lease of what is being opened"),
             Retired::Already => {

@@ -142,36 +142,21 @@ impl<C, E> AccountPool<C, E> {
             connection.user.store(thread, Ordering::Relaxed);
             self.front.traffic.note_change(now);
         }
-        if source == Source::Shared {
-            let source = self.true_source(&connection, source);
-            return Some((connection, source));
-        }
         Some((connection, source))
     }
 
-    /// While several threads ask at the same time: what this thread has parked, or else the connection
-    /// nearest to it, if it has room. Its entry stays where it is, so that the threads meet neither at
-    /// the entries nor at a connection, as long as there are enough of these.
+    /// While several threads ask at the same time: the connection nearest to this thread, if it has
+    /// room. Its entry stays where it is, so that the threads meet neither at the entries nor at a
+    /// connection, as long as there are enough of these.
     #[inline(never)]
-    pub(super) fn lease_near(
-        &self,
-        now: Tick,
-        thread: u64,
-    ) -> Option<(Arc<Connection<C>>, Source)> {
+    pub(super) fn lease_near(&self, thread: u64) -> Option<(Arc<Connection<C>>, Source)> {
         let body = self.body.get()?;
-        if let Some(connection) = body.take_parked(thread) {
-            let source = self.near_source(&connection, Source::Shared, now);
-            return Some((connection, source));
-        }
         let mut occupied = self.front.occupied();
         let count = u64::from(occupied.count_ones());
         for _ in 0..thread.checked_rem(count)? {
             occupied &= occupied - 1;
         }
-        let (connection, source) =
-            Self::lease_through(body.slot(occupied.trailing_zeros() as usize)?, |_| true)?;
-        let source = self.near_source(&connection, source, now);
-        Some((connection, source))
+        Self::lease_through(body.slot(occupied.trailing_zeros() as usize)?, |_| true)
     }
 
     /// Leases the connection whose entry comes first.
@@ -237,14 +222,6 @@ impl<C, E> AccountPool<C, E> {
     /// Leases any connection with room, whatever the entries show.
     pub(super) fn lease_through_slots(&self) -> Option<(Arc<Connection<C>>, Source)> {
         self.body.get()?.all_slots().find_map(|slot| Self::lease_through(slot, |_| true))
-    }
-
-    /// The same, or else what lies parked anywhere: then no word shows it, and it is free.
-    pub(super) fn lease_anywhere(&self) -> Option<(Arc<Connection<C>>, Source)> {
-        let found = self.lease_through_slots().or_else(|| self.lease_any_parked());
-        let (connection, source) = found?;
-        let source = self.true_source(&connection, source);
-        Some((connection, source))
     }
 
     pub(super) fn lease_through(

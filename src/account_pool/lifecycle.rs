@@ -205,12 +205,10 @@ impl<C, E> AccountPool<C, E> {
         core.closing -= 1;
         if let (true, Some(live)) = (connection.reason().is_fault(), connection.live()) {
             let age = Duration::from_millis(now.saturating_sub(live.created));
-            let (uses, _) = body.uses(connection);
-            let until = core.backoff.after_break(now, share, age, uses);
+            let until = core.backoff.after_break(now, share, age, connection.uses());
             core.retry_at = core.retry_at.max(until);
         }
         self.give_back(body, &mut core, connection.slot, &mut orders.void);
-        body.hand_over_uses(connection);
         counters.past_shared_uses.fetch_add(connection.shared_uses(), Ordering::Relaxed);
         counters.past_uses.fetch_add(connection.uses(), Ordering::Release);
         self.dispatch(body, &mut core, now, &mut orders);
@@ -247,13 +245,6 @@ impl<C, E> AccountPool<C, E> {
         orders
     }
 
-    /// Loads what the claim of a connection will look at, and answers with something that depends on it.
-    #[inline(never)]
-    pub(crate) fn foresee_claim(&self) -> u64 {
-        let Some(body) = self.body.get() else { return 0 };
-        u64::from(body.parking.get().is_some()) ^ body.permits.free() as u64
-    }
-
     /// The reaper's look at a connection whose entry for the tick `look` is due.
     pub(crate) fn reap(
         &self,
@@ -278,7 +269,7 @@ impl<C, E> AccountPool<C, E> {
             ConnectionState::Active => {
                 // By a check it is not held for long, and was idle before.
                 if !connection.is_checking() {
-                    held = connection.held_too_long(self.body().uses(connection).0, now, max_held);
+                    held = connection.held_too_long(now, max_held);
                 }
                 // Often enough to see in time that nobody came since.
                 leased_until.min(now.saturating_add(max_held))
@@ -306,13 +297,6 @@ impl<C, E> AccountPool<C, E> {
     /// Gives up one idle connection, the longest idle first, for another account's sake.
     pub(crate) fn give_up_idle(&self) -> Option<Orders<C>> {
         let body = self.body.get()?;
-        if self.leases() > 1 {
-            let mut orders = Orders::none();
-            self.collect(body, &mut body.core.lock(), &mut orders);
-            if !orders.close.is_empty() {
-                return Some(orders);
-            }
-        }
         // A claim that is lost to an acquire leaves one fewer to try.
         for _ in 0..body.all_slots().count() {
             let idlest = body.idlest()?;
@@ -326,13 +310,7 @@ impl<C, E> AccountPool<C, E> {
 
     /// Whether a connection lies idle.
     pub(crate) fn has_idle(&self) -> bool {
-        let Some(body) = self.body.get() else { return false };
-        if self.leases() > 1 && body.parking.get().is_none() {
-            // Whoever makes the places holds the lock, so that they are seen now, or those who park see
-            // what was changed before.
-            drop(body.core.lock());
-        }
-        body.idlest().is_some() || body.has_parked_idle()
+        self.body.get().is_some_and(|body| body.idlest().is_some())
     }
 
     /// Notes a connection that this caller has made final.
@@ -359,7 +337,7 @@ impl<C, E> AccountPool<C, E> {
                 let body = self.body();
                 let mut orders = Orders::none();
                 let mut core = body.core.lock();
-                self.begin_drain(&mut core, Arc::clone(connection), &mut orders);
+                orders.drain.push(Arc::clone(connection));
                 self.settle_retired(body, &mut core, now, &mut orders);
                 orders
             }
@@ -498,8 +476,6 @@ impl<C, E> AccountPool<C, E> {
         let mut core = body.core.lock();
         core.closing += closing;
         self.dispatch(body, &mut core, now, &mut orders);
-        // Of some only parked leases were left.
-        orders.drain.retain(|connection| !connection.word.snapshot().is_final());
         orders
     }
 }

@@ -19,9 +19,6 @@
 //! line that stands already need not look: those before it have, and every release since finds the
 //! gate marked.
 //!
-//! The word counts leases as well that nobody holds: while threads meet at a shared connection, some lie
-//! parked (see `parked`). They are given back before the word is asked how many there are.
-//!
 //! # Permits and slots
 //! A dial takes a permit and a vacant slot together, under the lock; both come back together in
 //! [`AccountPool::vacate`] or [`AccountPool::fail_dial`], after the connection has been closed.
@@ -51,7 +48,6 @@ mod idle;
 mod lifecycle;
 mod line;
 mod look;
-mod parked;
 mod report;
 mod room;
 mod sessions;
@@ -81,7 +77,6 @@ use dispatch::Core;
 pub(crate) use duty::{DialOrder, Lost, Orders, Probe, Reap, Take};
 use idle::Front;
 use line::Standing;
-use parked::Parking;
 pub(crate) use room::Pressure;
 use sessions::LaterSlots;
 use waiters::Left;
@@ -93,7 +88,7 @@ use crate::clock::{Instant, Tick};
 use crate::state::{ConnectionState, Released};
 use crate::sync::{
     AtomicU64, Cell, IdleQueue, Late, Mutex, Ordering, Permits, load_after_change,
-    set_bits_before_load, thread_number,
+    set_bits_before_load,
 };
 
 /// Somebody stands in line.
@@ -134,8 +129,6 @@ struct Body<C, E> {
     /// Made with the second connection.
     idle: OnceLock<Box<IdleQueue<Arc<Connection<C>>>>>,
     slots: Box<[Cell<Connection<C>>]>,
-    /// Made when threads meet at shared connections.
-    parking: Late<Box<Parking<C>>>,
     /// The slots beyond those, by their number; made when the account has got more sessions.
     later_slots: Late<Box<LaterSlots<C>>>,
     counters: Counters,
@@ -223,7 +216,6 @@ impl<C, E> AccountPool<C, E> {
             let cap = self.cap();
             Box::new(Body {
                 idle: OnceLock::new(),
-                parking: Late::new(),
                 slots: (0..slots.max(1)).map(|_| Cell::empty()).collect(),
                 later_slots: Late::new(),
                 permits: Permits::new(usize::from(cap)),
@@ -242,15 +234,12 @@ impl<C, E> AccountPool<C, E> {
             return Take::NotReady;
         }
         if self.front.traffic.is_contended(now)
-            && let Some((connection, source)) = self.lease_near(now, thread)
+            && let Some((connection, source)) = self.lease_near(thread)
         {
-            return Self::judge(gate, connection, source);
+            return Self::sort(gate, connection, source);
         }
         match self.pop_in_turn(now, thread) {
-            Some((connection, source)) if connection.stamp == gate => {
-                Take::Leased(connection, source)
-            }
-            Some((connection, _)) => Take::Outdated(connection),
+            Some((connection, source)) => Self::sort(gate, connection, source),
             None => Take::Empty,
         }
     }
@@ -260,7 +249,7 @@ impl<C, E> AccountPool<C, E> {
     #[inline(never)]
     pub(crate) fn try_lease_any(&self, now: Tick, thread: u64) -> Take<C> {
         match self.try_lease(now, thread) {
-            Take::Empty => self.take_from(Self::lease_anywhere),
+            Take::Empty => self.take_from(Self::lease_through_slots),
             other => other,
         }
     }
@@ -268,7 +257,7 @@ impl<C, E> AccountPool<C, E> {
     /// The same, in the order of reuse whoever asks at the same time: after a lease that was given
     /// back, the next is of another connection, if there is one.
     pub(crate) fn try_lease_in_order(&self) -> Take<C> {
-        self.take_from(|pool| pool.pop().or_else(|| pool.lease_anywhere()))
+        self.take_from(|pool| pool.pop().or_else(|| pool.lease_through_slots()))
     }
 
     fn take_from(
@@ -280,18 +269,15 @@ impl<C, E> AccountPool<C, E> {
             return Take::NotReady;
         }
         match lease(self) {
-            Some((connection, source)) => Self::judge(gate, connection, source),
+            Some((connection, source)) => Self::sort(gate, connection, source),
             None => Take::Empty,
         }
     }
 
-    /// Whether a lease that was taken is of use. One that lay parked may be of a connection that
-    /// retires.
-    #[inline]
-    fn judge(gate: u64, connection: Arc<Connection<C>>, source: Source) -> Take<C> {
-        let may_retire = connection.max_leases > 1;
-        let retires = may_retire && connection.word.snapshot().is_retiring();
-        if connection.stamp == gate && !retires {
+    /// Whether a lease that was taken is of use.
+    #[inline(always)]
+    fn sort(gate: u64, connection: Arc<Connection<C>>, source: Source) -> Take<C> {
+        if connection.stamp == gate {
             Take::Leased(connection, source)
         } else {
             Take::Outdated(connection)
@@ -308,15 +294,11 @@ impl<C, E> AccountPool<C, E> {
         if self.gate.load(Ordering::Relaxed) & FLAGS != 0 {
             return false;
         }
-        let Some(body) = self.body.get() else { return false };
         self.connections().any(|connection| {
-            let (leases, state) = body.held(&connection);
-            let is_open = matches!(state, ConnectionState::Idle | ConnectionState::Active);
-            let has_room = leases < u32::from(connection.max_leases);
-            is_open
-                && has_room
-                && !connection.is_checking()
-                && !connection.word.snapshot().is_retiring()
+            let now = connection.word.snapshot();
+            let is_open = matches!(now.state(), ConnectionState::Idle | ConnectionState::Active);
+            let has_room = now.leases() < u32::from(connection.max_leases);
+            is_open && has_room && !connection.is_checking() && !now.is_retiring()
         })
     }
 
@@ -404,8 +386,7 @@ impl<C, E> AccountPool<C, E> {
         self.body.get().is_some_and(|body| body.core.lock().watches.is_told(watch))
     }
 
-    /// Counts a lease that reached its borrower, and answers with the connection's count, or with that
-    /// of this thread's place.
+    /// Counts a lease that reached its borrower, and answers with the connection's count.
     #[inline]
     pub(crate) fn accept(
         &self,
@@ -417,15 +398,10 @@ impl<C, E> AccountPool<C, E> {
         if source == Source::New {
             self.counters().new_uses.fetch_add(1, Ordering::Relaxed);
         }
-        if source == Source::Shared
-            && let Some(uses) = self.count_near(connection, thread_number())
-        {
-            return uses;
-        }
         connection.count_use(source, now, site)
     }
 
-    /// Returns a lease, or parks it. `pressure` tells whether another account waits for a place under the
+    /// Returns a lease. `pressure` tells whether another account waits for a place under the
     /// global cap. `None`: nothing is left to do.
     #[inline(always)]
     pub(crate) fn release(
@@ -441,9 +417,6 @@ impl<C, E> AccountPool<C, E> {
             && pressure == Pressure::Calm;
         if !kept {
             return Some(self.release_slowly(connection, now, pressure));
-        }
-        if connection.max_leases > 1 && self.front.traffic.is_contended(now) {
-            return self.release_near(connection, now, thread_number());
         }
         match connection.word.transition_to_idle() {
             Some(true) => self.push(connection),

@@ -102,19 +102,6 @@ pub(crate) fn lease(engine: &Engine) -> Arc<Connection<u32>> {
     }
 }
 
-/// An engine where threads meet at a shared connection, of which one lease is held. If so told, there
-/// are places already where leases are parked.
-pub(crate) fn shared(slots: u16, with_places: bool) -> (Arc<Engine>, Arc<Connection<u32>>) {
-    let (engine, mut held) = warmed(slots, parked::LEASES_MIN);
-    engine.front.traffic.set_contended(NOW + 1);
-    if with_places {
-        release(&engine, held);
-        held = lease(&engine);
-        prepared(&engine);
-    }
-    (engine, held)
-}
-
 /// Ends the preparation of a model: a change that was made in it must not stand in for one that is
 /// missing later.
 pub(crate) fn prepared(engine: &Engine) {

@@ -127,13 +127,13 @@ impl<C, E> AccountPool<C, E> {
             let slot = body.slot(occupied.trailing_zeros() as usize);
             slot.into_iter().for_each(|slot| {
                 slot.look(|connection| {
-                    let (uses, shared_uses) = body.uses(connection);
-                    totals.uses += uses;
-                    totals.shared_uses += shared_uses;
-                    let (leases, state) = body.held(connection);
+                    totals.uses += connection.uses();
+                    totals.shared_uses += connection.shared_uses();
+                    let now = connection.word.snapshot();
+                    let state = now.state();
                     totals.states[state as usize] += 1;
                     if !matches!(state, ConnectionState::Disconnected | ConnectionState::Error) {
-                        totals.leases += u64::from(leases);
+                        totals.leases += u64::from(now.leases());
                         live += 1;
                     }
                 })
@@ -178,17 +178,16 @@ impl<C, E> AccountPool<C, E> {
         now: Tick,
         idle_timeout: Duration,
     ) -> ConnectionStats {
-        let body = self.body();
-        let (leases, state) = body.held(connection);
+        let word = connection.word.snapshot();
         let ago = |tick: Tick| Duration::from_millis(now.saturating_sub(tick));
         ConnectionStats {
             id: connection.id,
             slot: connection.slot,
-            state,
-            leases,
+            state: word.state(),
+            leases: word.leases(),
             age: connection.live().map(|live| ago(live.created)),
             last_used: connection.live().map(|_| ago(connection.last_used())),
-            use_count: body.uses(connection).0,
+            use_count: connection.uses(),
             error_count: connection.errors(),
             last_error: connection.last_error().map(|text| text.as_ref().clone()),
             idle_timeout,
@@ -197,9 +196,7 @@ impl<C, E> AccountPool<C, E> {
 
     /// The lease that has been held longest.
     pub(crate) fn oldest_lease(&self) -> Option<Held> {
-        let body = self.body.get()?;
-        let held = self.connections().filter(|it| body.held(it).0 > 0);
-        held.filter_map(|it| it.held()).min_by_key(|held| held.since)
+        self.connections().filter_map(|it| it.held()).min_by_key(|held| held.since)
     }
 
     /// Why the last dial failed or could not be made, if one did since the last good connection.

@@ -36,14 +36,7 @@ pub(super) fn is_stale<M: Manager>(
     now: Tick,
 ) -> bool {
     let unused = now.saturating_sub(connection.last_used());
-    unused > entry.shared.hot.check_after_ms()
-        && match source {
-            Source::Idle => true,
-            // Of two who take over what lies parked at the same time, each may see the other's lease
-            // and neither that the connection lay idle.
-            Source::Shared => entry.pool.parks(),
-            Source::New => false,
-        }
+    source == Source::Idle && unused > entry.shared.hot.check_after_ms()
 }
 
 /// A check under way, with the lease of its connection, which comes back when this is dropped, however

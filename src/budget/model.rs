@@ -8,7 +8,7 @@ use std::task::{Context, Waker};
 use loom::thread;
 
 use super::*;
-use crate::account_pool::model::{Engine, NOW, carry_out, engine, model, release, shared, warmed};
+use crate::account_pool::model::{Engine, NOW, carry_out, engine, model, release, warmed};
 use crate::account_pool::{Connection, ConnectionId, Waiter};
 
 /// Looks for an idle connection, as the pool does for a dial that waits.
@@ -34,17 +34,9 @@ fn model_a_release_and_a_dial_at_the_global_cap_never_miss_each_other() {
 }
 
 #[test]
-fn model_a_lease_that_is_parked_and_a_dial_at_the_global_cap_never_miss_each_other() {
+fn model_a_lease_of_a_shared_connection_and_a_dial_at_the_global_cap_never_miss_each_other() {
     model(|| {
-        let (engine, lease) = shared(1, true);
-        meet_a_dial(engine, lease);
-    });
-}
-
-#[test]
-fn model_a_lease_for_which_places_are_made_and_a_dial_at_the_global_cap_never_miss_each_other() {
-    model(|| {
-        let (engine, lease) = shared(1, false);
+        let (engine, lease) = warmed(1, 2);
         meet_a_dial(engine, lease);
     });
 }

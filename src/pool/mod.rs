@@ -330,13 +330,7 @@ fn try_lease<M: Manager, H: Home<M>>(
         let now = entry.shared.clock.coarse();
         let take = match doubted {
             0 => entry.pool.try_lease_any(now, thread_number()),
-            _ => {
-                // A connection that is full but for what lies parked has no place in that order.
-                if let Some(orders) = entry.pool.unpark() {
-                    entry.carry_out(orders);
-                }
-                entry.pool.try_lease_in_order()
-            }
+            _ => entry.pool.try_lease_in_order(),
         };
         match take {
             Take::Leased(connection, _) if entry.is_broken(&connection) => {

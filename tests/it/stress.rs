@@ -54,7 +54,7 @@ async fn sixty_four_tasks_on_shared_connections() {
     work(2, 5, 64, 400, 1).await;
 }
 
-/// So few tasks on so many leases that these are parked, and so many that they run out.
+/// So few tasks that leases are left over, and so many that they run out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn tasks_on_connections_of_many_leases() {
     work(1, 16, 12, 10_000, 1).await;
@@ -102,7 +102,7 @@ async fn whatever_ends_connections_meets_tasks_on_many_leases() {
                 }
             }
             1 => {
-                // So many that no word has room; parked ones are among them.
+                // So many that no connection has room.
                 let held: Vec<_> =
                     (0..26).map_while(|_| pool.try_acquire(account(1)).ok()?).collect();
                 drop(held);

@@ -157,8 +157,8 @@ pub(super) fn table(comes: usize, passes: usize) -> Vec<Make> {
     kinds.iter().flat_map(|(weight, make)| std::iter::repeat_n(*make, *weight)).collect()
 }
 
-/// How many leases a connection may bear: one, few, and so many that they are parked.
-pub(super) const LEASES: [u16; 4] = [1, 2, 3, LEASES_MIN];
+/// How many leases a connection may bear: one, few, and many.
+pub(super) const LEASES: [u16; 4] = [1, 2, 3, 8];
 
 /// Mostly doubt, which is the only one that is looked into.
 const QUARANTINES: [QuarantineReason; 4] = [

@@ -63,13 +63,8 @@ impl Machine {
                 Phase::Final | Phase::Gone if record.faulty => ConnectionState::Error,
                 Phase::Final | Phase::Gone => ConnectionState::Disconnected,
             };
-            // What lies parked is of a connection that is in service.
-            let (leases, seen) = match record.phase {
-                Phase::Open => body.held(&record.link),
-                _ => (word.leases(), word.state()),
-            };
-            assert_eq!(seen, state, "I11: {} is {:?}", record.id(), record.phase);
-            assert_eq!(leases, record.leases, "I24: the leases of {}", record.id());
+            assert_eq!(word.state(), state, "I11: {} is {:?}", record.id(), record.phase);
+            assert_eq!(word.leases(), record.leases, "I24: the leases of {}", record.id());
             let closes = matches!(record.phase, Phase::Retiring);
             assert!(record.phase != Phase::Open || !word.is_retiring(), "retires untold");
             assert!(!closes || word.is_retiring() && record.leases > 0, "retires for nobody");

@@ -176,15 +176,13 @@ impl Machine {
     /// A lease comes into being.
     pub(super) fn lend(&mut self, link: &Link, source: Source) {
         let (generation, withheld) = (self.generation, self.is_withheld(link.slot));
-        // While threads meet, a lease that was parked counts as one beside others.
-        let met = self.meet && self.may_be_parked();
         assert!(self.unready().is_none() && !withheld, "a lease of an account out of service");
         let record = self.record(link.id);
         assert!(record.has_room(), "a lease of one that is full, or {:?}", record.phase);
         assert_eq!(record.generation, generation, "I20: a lease of an old generation");
         let shared = record.leases > 0;
         let fits = source == Source::New || source == Source::of_live(shared);
-        assert!(fits || met && source == Source::Shared, "wrong source");
+        assert!(fits, "wrong source");
         assert!(source != Source::New || !shared, "new, and others have it already");
         record.leases += 1;
     }

@@ -31,7 +31,6 @@ use self::action::{Action, DialEnd};
 use self::action::{LEASES, actions};
 #[cfg(fuzzing)]
 use self::action::{LEASES, table};
-use super::parked::LEASES_MIN;
 use super::*;
 use crate::clock::EPOCH;
 use crate::error::DialError;
@@ -246,13 +245,6 @@ impl Machine {
             past_uses: 0,
             past_shared_uses: 0,
         }
-    }
-}
-
-impl Machine {
-    /// Whether leases have been parked, so that some may be.
-    fn may_be_parked(&self) -> bool {
-        self.engine.body.get().is_some_and(|body| body.parking.get().is_some())
     }
 }
 

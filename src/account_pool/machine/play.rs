@@ -97,7 +97,7 @@ impl Machine {
             }
             Take::Outdated(link) => panic!("{} outlived its generation", link.id),
             Take::Empty => {
-                let elsewhere = !through_slots && (self.outgrown || self.may_be_parked());
+                let elsewhere = !through_slots && self.outgrown;
                 assert!(ready && (!free || elsewhere), "a free connection was not found");
             }
             Take::NotReady => assert!(!ready, "nobody waits and the account is ready"),
@@ -112,8 +112,7 @@ impl Machine {
         record.uses += 1;
         record.shared_uses += u64::from(source == Source::Shared && link.max_leases > 1);
         let uses = record.uses;
-        // Otherwise it is the count of a place.
-        assert!(counted == uses || self.may_be_parked(), "{counted} of {uses}");
+        assert_eq!(counted, uses);
         self.held.push(link);
     }
 
@@ -422,9 +421,6 @@ impl Machine {
 
     pub(super) fn reap(&mut self, index: usize) {
         let (look, link, id) = self.looks.swap_remove(index);
-        if let Some(orders) = self.engine.unpark() {
-            self.carry_out(orders, &Step::default());
-        }
         let now = self.now;
         let found = self.records.iter().find(|it| it.id() == id);
         let live = found.filter(|it| matches!(it.phase, Phase::Open | Phase::Retiring));
