@@ -369,14 +369,14 @@ impl<M: Manager> Entry<M> {
         }
     }
 
-    /// Learns from an error of a connect, a check or a call. Answers whether the connection,
+    /// Learns from an error of a connect, a check or a call. Answers how, and whether the connection,
     /// if there is one, must go.
     pub(crate) fn learn(
         self: &Arc<Self>,
         error: &M::Error,
         slot: u16,
         connection: Option<&Connection<M::Connection>>,
-    ) -> Option<CloseReason> {
+    ) -> (Reaction, Option<CloseReason>) {
         let shared = &self.shared;
         let account = self.pool.account();
         let kind = shared.kind(error);
@@ -391,7 +391,23 @@ impl<M: Manager> Entry<M> {
             });
             connection.count_error(text);
         }
-        match shared.react(error) {
+        let reaction = shared.react(error);
+        let reason = self.apply(&reaction, error, slot, connection);
+        (reaction, reason)
+    }
+
+    /// Does what the manager makes of an error. Answers whether the connection, if there is one, must
+    /// go.
+    pub(crate) fn apply(
+        self: &Arc<Self>,
+        reaction: &Reaction,
+        error: &M::Error,
+        slot: u16,
+        connection: Option<&Connection<M::Connection>>,
+    ) -> Option<CloseReason> {
+        let shared = &self.shared;
+        let account = self.pool.account();
+        match *reaction {
             Reaction::Keep => None,
             Reaction::Doubt => {
                 if let Some(connection) = connection {

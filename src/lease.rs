@@ -14,7 +14,7 @@ use crate::account::AccountId;
 use crate::account_pool::{CloseReason, Connection, ConnectionId};
 use crate::clock::{Instant, now};
 use crate::entry::Entry;
-use crate::manager::Manager;
+use crate::manager::{Manager, Reaction};
 use crate::pool::Account;
 use crate::stats::Measure;
 
@@ -134,14 +134,16 @@ impl<M: Manager, H: Home<M>> Lease<M, H> {
 
     /// Tells the pool of an error that a call on the connection came back with. What follows is
     /// the manager's [`react`](Manager::react): a broken connection takes no new leases from
-    /// now on and is closed when the last one is returned.
-    pub fn report(&self, error: &M::Error) {
+    /// now on and is closed when the last one is returned. Returns that reaction.
+    pub fn report(&self, error: &M::Error) -> Reaction {
         let entry = self.entry();
         let connection = self.connection();
-        if let Some(reason) = entry.learn(error, connection.slot, Some(connection)) {
+        let (reaction, reason) = entry.learn(error, connection.slot, Some(connection));
+        if let Some(reason) = reason {
             let orders = entry.pool.retire(connection, reason, entry.shared.clock.tick());
             entry.carry_out(orders);
         }
+        reaction
     }
 
     /// Returns the lease and has the connection closed instead of reused.

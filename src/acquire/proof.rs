@@ -112,7 +112,7 @@ async fn ask<M: Manager>(
         let check = async { manager.check(&live.connection).await };
         match tokio::time::timeout(limit, check).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(entry.learn(&error, record.slot, Some(record))),
+            Ok(Err(error)) => Err(entry.learn(&error, record.slot, Some(record)).1),
             Err(_) => {
                 record.count_error(format!("no answer to the check within {limit:?}"));
                 Err(failed)

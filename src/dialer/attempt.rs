@@ -300,8 +300,9 @@ impl<M: Manager> Attempt<M> {
         let end = match &error {
             DialError::Connect(error) => {
                 // A flood on the dial itself slows the account's dials, no method of it.
-                match shared.react(error) {
+                match &shared.react(error) {
                     Reaction::CoolDown { key, wait } => {
+                        let (key, wait) = (*key, *wait);
                         at_least = wait;
                         entry.tell_flood(key, wait);
                     }
@@ -309,8 +310,8 @@ impl<M: Manager> Attempt<M> {
                     Reaction::QuarantineSession(QuarantineReason::Suspect) if self.is_probe() => {
                         entry.quarantine(Some(self.order.slot), QuarantineReason::Dead);
                     }
-                    _ => {
-                        entry.learn(error, self.order.slot, None);
+                    reaction => {
+                        entry.apply(reaction, error, self.order.slot, None);
                     }
                 }
                 OpenEnd::of(shared.kind(error))

@@ -16,7 +16,7 @@ use tracing::Instrument as _;
 
 use super::health::{Call, Health};
 use super::supervisor::Leash;
-use super::{Refusal, TelegramError, client};
+use super::{Refusal, TelegramError, client, verdict};
 use crate::account::AccountId;
 use crate::caught::text_of;
 use crate::ownership::{Epoch, Ownership};
@@ -137,7 +137,7 @@ impl TelegramConnection {
             }
             Err(_) => call.end(),
         }
-        if result.as_ref().is_err_and(ends_connection) {
+        if result.as_ref().is_err_and(|error| verdict(error).ends_connection) {
             self.health.mark_broken();
         }
         result
@@ -244,20 +244,6 @@ fn needs_login(method: u32) -> bool {
     }
     let name = client::tl::name_for_id(method);
     name != "(unknown)" && !FREE_FAMILIES.iter().any(|family| name.starts_with(family))
-}
-
-/// Whether no call after this error can succeed on the same connection.
-fn ends_connection(error: &TelegramError) -> bool {
-    matches!(
-        error,
-        TelegramError::Io(_)
-            | TelegramError::Transport { .. }
-            | TelegramError::KeyChanged
-            | TelegramError::Protocol(_)
-            | TelegramError::Dropped
-            | TelegramError::NotSent
-            | TelegramError::Fenced(_)
-    )
 }
 
 #[cfg(test)]

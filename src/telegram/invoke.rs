@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use grammers_client::tl::RemoteCall;
 
-use super::{GrammersManager, SessionSource, TelegramError};
+use super::{GrammersManager, Resend, SessionSource, TelegramError, verdict};
 use crate::account::AccountId;
 use crate::clock::{Instant, now};
 use crate::error::AcquireError;
 use crate::lease::{Home, Lease};
-use crate::manager::{Manager, Reaction};
+use crate::manager::Reaction;
 use crate::pool::Account;
 use crate::runtime::{after, sleep};
 
@@ -66,21 +66,41 @@ impl<S: SessionSource, H: Home<GrammersManager<S>>> Lease<GrammersManager<S>, H>
         limit: Duration,
     ) -> Result<R::Return, InvokeError> {
         let account = self.account();
+        self.attempt(request, limit).await.map_err(|failed| failed.into_error(account))
+    }
+
+    /// The same, with what is to become of the call.
+    async fn attempt<R: RemoteCall>(
+        &self,
+        request: &R,
+        limit: Duration,
+    ) -> Result<R::Return, Failed> {
         if let Some(wait) = self.home_account().cooling(method(request)) {
-            return Err(InvokeError::RetryAfter { account, wait });
+            return Err(Failed::Limited(wait));
         }
-        let connection = &**self;
-        match connection.invoke_within(request, limit).await {
-            Ok(answer) => Ok(answer),
-            Err(error) => {
-                self.report(&error);
-                match self.pool_manager().react(&error) {
-                    Reaction::CoolDown { wait, .. } => {
-                        Err(InvokeError::RetryAfter { account, wait })
-                    }
-                    _ => Err(error.into()),
-                }
-            }
+        let error = match (**self).invoke_within(request, limit).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        match self.report(&error) {
+            Reaction::CoolDown { wait, .. } => Err(Failed::Limited(wait)),
+            _ => Err(Failed::Call(error)),
+        }
+    }
+}
+
+/// Why one try of a call has no answer.
+enum Failed {
+    /// The server makes the method of this account wait.
+    Limited(Duration),
+    Call(TelegramError),
+}
+
+impl Failed {
+    fn into_error(self, account: AccountId) -> InvokeError {
+        match self {
+            Self::Limited(wait) => InvokeError::RetryAfter { account, wait },
+            Self::Call(error) => error.into(),
         }
     }
 }
@@ -156,30 +176,36 @@ impl<S: SessionSource> Account<GrammersManager<S>> {
             let config = self.entry().shared.config();
             let patience = config.pool.acquire_timeout.min(left(deadline));
             let lease = self.acquire_timeout(patience).await?;
-            let error = match lease.invoke_within(request, per_try.min(left(deadline))).await {
-                Err(error) => error,
-                done => return done,
+            let failed = match lease.attempt(request, per_try.min(left(deadline))).await {
+                Ok(answer) => return Ok(answer),
+                Err(failed) => failed,
             };
             // The lease goes back before any wait.
             drop(lease);
-            match fate(&error) {
-                Fate::Limited(wait) => self.sit_out(wait, deadline).await?,
-                Fate::NotCarriedOut => {
+            let error = match failed {
+                Failed::Limited(wait) => {
+                    self.sit_out(wait, deadline).await?;
+                    continue;
+                }
+                Failed::Call(error) => error,
+            };
+            match verdict(&error).resend {
+                Resend::Later => {
                     let pause = (PAUSE_FIRST * 2_u32.pow(refusals)).min(PAUSE_MAX);
                     refusals = (refusals + 1).min(6);
                     if pause >= left(deadline) {
-                        return Err(error);
+                        return Err(error.into());
                     }
                     self.sleep(pause).await;
                 }
-                fate @ (Fate::NotSent | Fate::Unknown) => {
+                resend @ (Resend::AtOnce | Resend::IfIdempotent) => {
                     losses += 1;
-                    let may_be_sent = idempotent || matches!(fate, Fate::NotSent);
+                    let may_be_sent = idempotent || resend == Resend::AtOnce;
                     if !may_be_sent || losses > RESENDS_MAX || left(deadline).is_zero() {
-                        return Err(error);
+                        return Err(error.into());
                     }
                 }
-                Fate::Refused => return Err(error),
+                Resend::Never => return Err(error.into()),
             }
         }
     }
@@ -195,37 +221,6 @@ impl<S: SessionSource> Account<GrammersManager<S>> {
 
     async fn sleep(&self, time: Duration) {
         sleep(&self.entry().shared.runtime, time).await;
-    }
-}
-
-/// What has become of a call that has no answer.
-enum Fate {
-    /// The server makes the method rest.
-    Limited(Duration),
-    /// The server failed before it did anything, and may do better in a while.
-    NotCarriedOut,
-    /// The server has not seen it.
-    NotSent,
-    /// The server may have carried it out.
-    Unknown,
-    /// It would fail again.
-    Refused,
-}
-
-fn fate(error: &InvokeError) -> Fate {
-    match error {
-        InvokeError::RetryAfter { wait, .. } => Fate::Limited(*wait),
-        InvokeError::Acquire(_) => Fate::Refused,
-        InvokeError::Call(error) => match error {
-            TelegramError::Rpc { code: 500 | -503, .. } => Fate::NotCarriedOut,
-            TelegramError::NotSent => Fate::NotSent,
-            TelegramError::Io(_)
-            | TelegramError::Transport { .. }
-            | TelegramError::Protocol(_)
-            | TelegramError::Timeout { .. }
-            | TelegramError::Dropped => Fate::Unknown,
-            _ => Fate::Refused,
-        },
     }
 }
 

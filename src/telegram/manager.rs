@@ -21,7 +21,7 @@ use super::opening::{Opened, Opening};
 use super::pinned::PinnedSession;
 use super::proof::{Users, prove_login};
 use super::supervisor::{Charge, supervise};
-use super::{SessionSource, TelegramConnection, TelegramError, TelegramSettings, kind, react};
+use super::{SessionSource, TelegramConnection, TelegramError, TelegramSettings, verdict};
 use crate::account::AccountId;
 use crate::manager::{Clearance, ErrorKind, Hold, Manager, Profile, QuarantineReason, Reaction};
 use crate::ownership::{Alone, AloneOptions, ClaimError, Ownership};
@@ -319,11 +319,11 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
     }
 
     fn react(&self, error: &TelegramError) -> Reaction {
-        react(error)
+        verdict(error).reaction
     }
 
     fn kind(&self, error: &TelegramError) -> ErrorKind {
-        kind(error)
+        verdict(error).kind
     }
 
     fn data_centre(&self, account: AccountId, slot: u16) -> u8 {

@@ -3,7 +3,7 @@
 //!
 //! Owns everything that names grammers, and the promise that an authorization key is on one main
 //! connection at a time. Never stores a session, logs in, retries or sleeps out a flood: the
-//! pool decides what to do, by [`react`].
+//! pool decides what to do, by [`verdict`].
 //!
 //! # One key, one connection
 //! Telegram voids an authorization whose key it sees on two main connections (406
@@ -75,10 +75,10 @@ mod opening;
 mod pinned;
 mod proof;
 mod pulse;
-mod react;
 mod settings;
 mod source;
 mod supervisor;
+mod verdict;
 mod warden;
 
 pub use connection::TelegramConnection;
@@ -87,9 +87,9 @@ pub use feed::{AccountUpdate, AccountUpdates};
 pub use invoke::InvokeError;
 pub use latches::{LatchFile, LatchFileError, Latched, lift_latches, read_latches};
 pub use manager::GrammersManager;
-pub use react::{kind, react};
 pub use settings::TelegramSettings;
 pub use source::{MemorySource, SessionProfile, SessionSource, SourceError};
+pub use verdict::{Resend, Verdict, verdict};
 
 /// The client library, for the types of requests and answers.
 pub use grammers_client as client;

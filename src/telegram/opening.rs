@@ -13,7 +13,7 @@ use tokio::task::coop::{Unconstrained, unconstrained};
 
 use super::logins::{Begun, Logins};
 use super::supervisor::Charge;
-use super::{TelegramError, react};
+use super::{TelegramError, verdict};
 use crate::caught::text_of;
 use crate::manager::Reaction;
 
@@ -73,7 +73,7 @@ impl<P: Future<Output = Opened>> Opening<P> {
                 if self.dialler.is_none() {
                     let text = text_of(error);
                     tracing::info!(%account, slot, error = %text, "the session was taken for logged in");
-                    if react(error) != Reaction::Keep {
+                    if verdict(error).reaction != Reaction::Keep {
                         charge.health.mark_broken();
                     }
                 }

@@ -132,7 +132,9 @@ async fn whatever_the_pool_calls_may_call_the_pool() {
                         _ => pool.acquire(account(1 + (caller * turn) % 50)).await,
                     };
                     match lease {
-                        Ok(lease) if turn % 5 == 0 => lease.report(&Meddled),
+                        Ok(lease) if turn % 5 == 0 => {
+                            lease.report(&Meddled);
+                        }
                         Ok(lease) if turn % 7 == 0 => lease.discard(),
                         _ => {}
                     }

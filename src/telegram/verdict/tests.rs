@@ -10,6 +10,14 @@ use crate::telegram::Refusal;
 
 const METHOD: u32 = 0xdead_beef;
 
+fn react(error: &TelegramError) -> Reaction {
+    verdict(error).reaction
+}
+
+fn kind(error: &TelegramError) -> ErrorKind {
+    verdict(error).kind
+}
+
 /// An error as the server words it, through the client's own parser.
 fn told(code: i32, message: &str, method: u32) -> TelegramError {
     let raw = tl::types::RpcError { error_code: code, error_message: message.into() };
@@ -194,4 +202,39 @@ fn what_the_client_gives_up_by_itself_keeps_its_text_and_the_connection() {
     let error = TelegramError::from(InvocationError::Session(Box::new(unknown)));
     assert!(error.to_string().contains("add its user_id"), "{error}");
     assert_eq!(react(&error), Reaction::Keep);
+}
+
+#[test]
+fn every_error_says_whether_its_connection_ends_and_whether_its_call_may_be_sent_again() {
+    use Resend::{AtOnce, IfIdempotent, Later, Never};
+
+    let account = crate::AccountId::bot(1).unwrap();
+    let other = || Box::from("other");
+    for (error, ends, resend) in [
+        (told(500, "INTERNAL", METHOD), false, Later),
+        (told(-503, "Timeout", METHOD), false, Later),
+        (told(400, "CHAT_INVALID", METHOD), false, Never),
+        (told(420, "FLOOD_WAIT_3", METHOD), false, Never),
+        (told(406, "AUTH_KEY_DUPLICATED", METHOD), false, Never),
+        (TelegramError::Io(io::ErrorKind::ConnectionReset.into()), true, IfIdempotent),
+        (TelegramError::Transport { code: 404 }, true, IfIdempotent),
+        (TelegramError::Transport { code: 429 }, true, IfIdempotent),
+        (TelegramError::Protocol(other()), true, IfIdempotent),
+        (TelegramError::Dropped, true, IfIdempotent),
+        (TelegramError::NotSent, true, AtOnce),
+        (TelegramError::KeyChanged, true, Never),
+        (TelegramError::Timeout { after: Duration::ZERO }, false, IfIdempotent),
+        (TelegramError::KeyUnknown { strikes: 1 }, false, Never),
+        (TelegramError::KeyExchange(other()), false, Never),
+        (TelegramError::Answer(other()), false, Never),
+        (TelegramError::Client("lacks a peer".into()), false, Never),
+        (TelegramError::File(io::ErrorKind::NotFound.into()), false, Never),
+        (TelegramError::KeyInUse, false, Never),
+        (TelegramError::UnknownDataCentre, false, Never),
+        (TelegramError::NoSession { account, slot: 0 }, false, Never),
+        (TelegramError::ProxyUnsupported, false, Never),
+    ] {
+        let seen = verdict(&error);
+        assert_eq!((seen.ends_connection, seen.resend), (ends, resend), "{error}");
+    }
 }

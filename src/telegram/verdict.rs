@@ -1,0 +1,209 @@
+//! What the pool makes of each error.
+//!
+//! Owns the one table from an error to what follows from it, as a pure function. Never acts itself.
+
+use std::io;
+use std::time::Duration;
+
+use grammers_client::tl::{Identifiable as _, functions};
+
+use super::TelegramError;
+use crate::manager::{ErrorKind, QuarantineReason, Reaction};
+use crate::ownership::{ClaimError, is_lack_of_files};
+
+/// After how many refusals of a key in a row it is not dialled again.
+const STRIKES_MAX: u32 = 2;
+
+/// What follows from an error of a connect, a check or a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Verdict {
+    /// What the pool does about it.
+    pub reaction: Reaction,
+    /// Its class, for the counters.
+    pub kind: ErrorKind,
+    /// Whether no call after it can succeed on the same connection.
+    pub ends_connection: bool,
+    /// Whether the call may be sent again.
+    pub resend: Resend,
+}
+
+/// Whether a call that has failed may be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Resend {
+    /// It would fail again.
+    Never,
+    /// The server has not seen it: at once, on another connection.
+    AtOnce,
+    /// The server failed before it did anything: after a pause.
+    Later,
+    /// The server may have carried it out: only if that does no harm twice.
+    IfIdempotent,
+}
+
+impl Verdict {
+    const fn new(reaction: Reaction, kind: ErrorKind) -> Self {
+        Self { reaction, kind, ends_connection: false, resend: Resend::Never }
+    }
+
+    const fn ending(self) -> Self {
+        Self { ends_connection: true, ..self }
+    }
+
+    const fn resend(self, resend: Resend) -> Self {
+        Self { resend, ..self }
+    }
+}
+
+/// What the pool makes of an error of a connect, a check or a call.
+///
+/// Errors of calls on the plain client can be judged too: convert them first.
+///
+/// ```
+/// use telepool::telegram::{TelegramError, client, verdict};
+/// use telepool::Reaction;
+///
+/// // The client has lost its connection ..
+/// let lost = client::InvocationError::Dropped("SenderPoolRunner was dropped at send");
+/// assert_eq!(verdict(&TelegramError::from(lost)).reaction, Reaction::Discard);
+/// // .. and here it lacks something, over one that is sound.
+/// let lacks = client::InvocationError::Dropped("cannot invoke request without a peer ref");
+/// assert_eq!(verdict(&TelegramError::from(lacks)).reaction, Reaction::Keep);
+/// ```
+#[must_use]
+pub fn verdict(error: &TelegramError) -> Verdict {
+    use ErrorKind::{Auth, Io, Protocol, Refused, Timeout};
+    use QuarantineReason::{Misconfigured, Suspect, Unsupported};
+    use Reaction::{Discard, Doubt, Exhausted, Keep, QuarantineSession, TripBreaker};
+
+    match error {
+        TelegramError::Rpc { code, name, value, method } => rpc(*code, name, *value, *method),
+        TelegramError::Io(error) => {
+            let reaction = if is_exhausted(error) { Exhausted } else { Discard };
+            let kind = match error.kind() {
+                io::ErrorKind::ConnectionRefused => Refused,
+                io::ErrorKind::TimedOut => Timeout,
+                _ => Io,
+            };
+            Verdict::new(reaction, kind).ending().resend(Resend::IfIdempotent)
+        }
+        TelegramError::Transport { code } => {
+            let verdict = match code {
+                404 => Verdict::new(Discard, Auth),
+                429 => Verdict::new(TripBreaker, Refused),
+                444 => Verdict::new(QuarantineSession(Misconfigured), Protocol),
+                _ => Verdict::new(Discard, Protocol),
+            };
+            verdict.ending().resend(Resend::IfIdempotent)
+        }
+        TelegramError::Protocol(_) => {
+            Verdict::new(Discard, Protocol).ending().resend(Resend::IfIdempotent)
+        }
+        TelegramError::Dropped => Verdict::new(Discard, Io).ending().resend(Resend::IfIdempotent),
+        TelegramError::NotSent => Verdict::new(Discard, Io).ending().resend(Resend::AtOnce),
+        TelegramError::Fenced(_) => Verdict::new(Discard, Io).ending(),
+        // The peer may be gone without a word. The call given up counts against its connection by
+        // itself.
+        TelegramError::Timeout { .. } => Verdict::new(Doubt, Timeout).resend(Resend::IfIdempotent),
+        TelegramError::KeyUnknown { strikes } if *strikes < STRIKES_MAX => {
+            Verdict::new(Discard, Auth)
+        }
+        TelegramError::KeyUnknown { .. } => Verdict::new(QuarantineSession(Suspect), Auth),
+        TelegramError::KeyChanged => Verdict::new(QuarantineSession(Suspect), Auth).ending(),
+        TelegramError::KeyExchange(_) => Verdict::new(Discard, Protocol),
+        TelegramError::NoSession { .. } => Verdict::new(Discard, Auth),
+        TelegramError::ProxyUnsupported => Verdict::new(QuarantineSession(Unsupported), Protocol),
+        // Nothing was dialled, and no pause of the account's makes it succeed.
+        TelegramError::Claim(ClaimError::Place { error, .. }) if is_exhausted(error) => {
+            Verdict::new(Exhausted, Protocol)
+        }
+        TelegramError::Claim(_)
+        | TelegramError::KeyInUse
+        | TelegramError::KeyResting { .. }
+        | TelegramError::Refused(_)
+        | TelegramError::UnknownDataCentre
+        | TelegramError::Answer(_)
+        | TelegramError::Client(_) => Verdict::new(Keep, Protocol),
+        TelegramError::File(_) => Verdict::new(Keep, Io),
+    }
+}
+
+/// Whether this machine has no file descriptor, no buffer or no port left for another connection.
+fn is_exhausted(error: &io::Error) -> bool {
+    if error.kind() == io::ErrorKind::AddrNotAvailable {
+        return true;
+    }
+    #[cfg(unix)]
+    {
+        use nix::errno::Errno;
+
+        let code = error.raw_os_error().map(Errno::from_raw);
+        if code == Some(Errno::ENOBUFS) {
+            return true;
+        }
+    }
+    is_lack_of_files(error)
+}
+
+fn rpc(code: i32, name: &str, value: Option<u32>, method: Option<u32>) -> Verdict {
+    use QuarantineReason::{Deactivated, KeyDuplicated, Misconfigured, NeedsLogin, Suspect};
+
+    let reaction = match (code, name) {
+        (_, "AUTH_KEY_DUPLICATED") => Reaction::QuarantineSession(KeyDuplicated),
+        (401, "SESSION_REVOKED" | "SESSION_EXPIRED" | "SESSION_PASSWORD_NEEDED") => {
+            Reaction::QuarantineSession(NeedsLogin)
+        }
+        (401, "USER_DEACTIVATED" | "USER_DEACTIVATED_BAN") => {
+            Reaction::QuarantineAccount(Deactivated)
+        }
+        // The client answers these two from whichever data centre the file is in. There the key
+        // is one of its own; a new connection makes and authorizes another.
+        (401, "AUTH_KEY_UNREGISTERED" | "AUTH_KEY_INVALID") if goes_abroad(method) => {
+            Reaction::Discard
+        }
+        (401, "AUTH_KEY_UNREGISTERED" | "AUTH_KEY_INVALID") => Reaction::QuarantineSession(Suspect),
+        (420, "FLOOD_WAIT" | "FLOOD_TEST_PHONE_WAIT" | "FLOOD_PREMIUM_WAIT") => {
+            flood(value, method)
+        }
+        (420, "FROZEN_METHOD_INVALID") | (400, "PEER_FLOOD") => Reaction::Restricted,
+        (303, "USER_MIGRATE") => Reaction::QuarantineSession(Misconfigured),
+        // The server has forgotten how the connection introduced itself.
+        (400, "CONNECTION_NOT_INITED" | "CONNECTION_LAYER_INVALID") => Reaction::Discard,
+        _ => Reaction::Keep,
+    };
+    let kind = match (code, name) {
+        (401, _) | (_, "AUTH_KEY_DUPLICATED") => ErrorKind::Auth,
+        _ => ErrorKind::Rpc,
+    };
+    let resend = if matches!(code, 500 | -503) { Resend::Later } else { Resend::Never };
+    Verdict::new(reaction, kind).resend(resend)
+}
+
+/// A flood belongs to one method of one account. A premium flood needs no row of its own: only
+/// the methods that move files give it.
+fn flood(seconds: Option<u32>, method: Option<u32>) -> Reaction {
+    match method {
+        Some(key) => {
+            let wait = Duration::from_secs(u64::from(seconds.unwrap_or(1).max(1)));
+            Reaction::CoolDown { key, wait }
+        }
+        // Made up by the client, or of a method that nobody knows.
+        None => Reaction::Keep,
+    }
+}
+
+/// Whether the client sends this method to other data centres than the home.
+fn goes_abroad(method: Option<u32>) -> bool {
+    const ABROAD: [u32; 5] = [
+        functions::upload::GetFile::CONSTRUCTOR_ID,
+        functions::upload::GetWebFile::CONSTRUCTOR_ID,
+        functions::upload::GetCdnFile::CONSTRUCTOR_ID,
+        functions::upload::GetFileHashes::CONSTRUCTOR_ID,
+        functions::auth::ImportAuthorization::CONSTRUCTOR_ID,
+    ];
+    method.is_some_and(|method| ABROAD.contains(&method))
+}
+
+#[cfg(test)]
+mod tests;
