@@ -6,6 +6,7 @@
 mod errand;
 mod profile;
 mod quarantine;
+mod reaction;
 mod stirred;
 
 use std::panic::Location;
@@ -17,14 +18,14 @@ use tokio::sync::mpsc::error::SendError;
 use crate::account_pool::{
     AccountPool, CloseReason, Connection, Orders, Pressure, SLOTS_MAX, Wakers,
 };
-use crate::caught::{asked, harmless, text_of};
+use crate::caught::{asked, harmless};
 use crate::clock::Tick;
 pub(crate) use crate::entry::errand::Errand;
 use crate::entry::profile::LastRead;
 use crate::entry::stirred::Stirred;
 use crate::events::Event;
 use crate::expiry::Due;
-use crate::manager::{Egress, Manager, Profile, QuarantineReason, Reaction};
+use crate::manager::{Egress, Manager, Profile, QuarantineReason};
 use crate::registry::Marks;
 use crate::shared::Shared;
 use crate::stats::{AccountEnd, GroupCounters, Measure};
@@ -367,96 +368,6 @@ impl<M: Manager> Entry<M> {
             tracing::info!(%account, reason = reason.label(), "updates are lost until the next dial");
             self.shared.events.emit(|| Event::UpdatesInterrupted { account, reason });
         }
-    }
-
-    /// Learns from an error of a connect, a check or a call. Answers how, and whether the connection,
-    /// if there is one, must go.
-    pub(crate) fn learn(
-        self: &Arc<Self>,
-        error: &M::Error,
-        slot: u16,
-        connection: Option<&Connection<M::Connection>>,
-    ) -> (Reaction, Option<CloseReason>) {
-        let shared = &self.shared;
-        let account = self.pool.account();
-        let kind = shared.kind(error);
-        if let Some(connection) = connection {
-            let text = text_of(error);
-            self.counters().count_error(kind);
-            shared.events.emit(|| Event::ConnectionError {
-                account,
-                id: connection.id,
-                kind,
-                error: Arc::from(text.as_str()),
-            });
-            connection.count_error(text);
-        }
-        let reaction = shared.react(error);
-        let reason = self.apply(&reaction, error, slot, connection);
-        (reaction, reason)
-    }
-
-    /// Does what the manager makes of an error. Answers whether the connection, if there is one, must
-    /// go.
-    pub(crate) fn apply(
-        self: &Arc<Self>,
-        reaction: &Reaction,
-        error: &M::Error,
-        slot: u16,
-        connection: Option<&Connection<M::Connection>>,
-    ) -> Option<CloseReason> {
-        let shared = &self.shared;
-        let account = self.pool.account();
-        match *reaction {
-            Reaction::Keep => None,
-            Reaction::Doubt => {
-                if let Some(connection) = connection {
-                    connection.set_suspect(true);
-                }
-                None
-            }
-            Reaction::Discard | Reaction::Exhausted => Some(CloseReason::Broken),
-            Reaction::CoolDown { key, wait } => {
-                self.cool_down(key, wait);
-                None
-            }
-            Reaction::Restricted => {
-                let error: Arc<str> = text_of(error).into();
-                tracing::warn!(%account, %error, "restricted: no waiting mends this");
-                shared.events.emit(|| Event::Restricted { account, error });
-                None
-            }
-            Reaction::TripBreaker => {
-                let lane = shared.lane(&self.egress);
-                lane.trip(shared.clock.tick());
-                let error = text_of(error);
-                tracing::warn!(%account, %error, "dials are slowed down: the server refused one");
-                Some(CloseReason::Broken)
-            }
-            Reaction::QuarantineSession(reason) => {
-                self.quarantine(Some(slot), reason);
-                Some(CloseReason::Quarantine)
-            }
-            Reaction::QuarantineAccount(reason) => {
-                self.quarantine(None, reason);
-                Some(CloseReason::Quarantine)
-            }
-        }
-    }
-
-    fn cool_down(self: &Arc<Self>, key: u32, wait: Duration) {
-        let now = self.shared.clock.tick();
-        self.pool.cool_down(key, now + crate::clock::millis(wait), now);
-        self.note_afoot();
-        self.tell_flood(key, wait);
-    }
-
-    /// The server would have a method rest, or with it every dial of the account.
-    pub(crate) fn tell_flood(&self, key: u32, wait: Duration) {
-        self.counters().count_flood(wait);
-        let account = self.pool.account();
-        tracing::info!(%account, method = format_args!("{key:#010x}"), ?wait, "a method rests: flood");
-        self.shared.events.emit(|| Event::FloodWait { account, key, wait });
     }
 
     /// A lease has been held for so many milliseconds that it may have been forgotten.
