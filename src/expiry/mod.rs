@@ -52,13 +52,6 @@ impl<M: Manager> Due<M> {
         let (account, connection) = (Arc::downgrade(account), Arc::downgrade(connection));
         Self::Connection { account, connection, look }
     }
-
-    /// The connection that this is about.
-    fn hold(&self) -> Option<Held<M>> {
-        let Self::Connection { account, connection, .. } = self else { return None };
-        let connection = connection.upgrade()?;
-        Some((account.upgrade()?, connection))
-    }
 }
 
 pub(crate) struct Expiry<M: Manager> {
@@ -162,12 +155,11 @@ async fn visit_all<M: Manager>(shared: &Arc<Shared<M>>, registry: &Registry<M>) 
     let limits = Limits::of(shared);
     let due = shared.expiry.wheel.lock().advance(tick);
     let (mut visits, mut visited) = (0, 0);
-    let (mut held, mut again) = (Vec::new(), Vec::new());
+    let mut again = Vec::new();
     for piece in due {
         visited += piece.len();
-        fetch(&piece, &mut held);
-        let piece = piece.into_iter().zip(held.drain(..));
-        again.extend(piece.filter_map(|it| visit(shared, registry, it, tick, limits)));
+        again
+            .extend(piece.into_iter().filter_map(|due| visit(shared, registry, due, tick, limits)));
         {
             let mut wheel = shared.expiry.wheel.lock();
             for (tick, entry) in again.drain(..) {
@@ -196,40 +188,21 @@ async fn visit_all<M: Manager>(shared: &Arc<Shared<M>>, registry: &Registry<M>) 
     shared.expiry.last_run.store(millis(unix_time()), Ordering::Relaxed);
 }
 
-/// Has the processor fetch what the visits of a piece look at. Nobody has touched it for long, and a
-/// visit is full of steps that wait for all loads before them: here each depth is loaded side by side,
-/// so that all of it takes little longer than one. What the piece's connections are held by is added to
-/// `held`, which is kept from piece to piece: among so much that is freed, an allocation takes long.
-fn fetch<M: Manager>(piece: &[Due<M>], held: &mut Vec<Option<Held<M>>>) {
-    let counts = piece.iter().map(|due| match due {
-        Due::Connection { account, connection, .. } => {
-            account.strong_count() + connection.strong_count()
-        }
-        Due::Account(account) => account.strong_count(),
-    });
-    std::hint::black_box(counts.sum::<usize>());
-    // What proves to be gone may be let go of here, and its end is the manager's code.
-    held.extend(piece.iter().map(|due| asked("the end of a connection", || due.hold()).flatten()));
-    let held = held.iter().flatten();
-    let further = held.map(|(_, connection)| connection.look());
-    std::hint::black_box(further.fold(0, |all, one| all ^ one));
-}
-
 /// Visits one entry; answers when to come back, and with what. What it lets go of may be the last
 /// hold on a connection, whose end is the manager's code: if that panics, it is visited again.
 fn visit<M: Manager>(
     shared: &Shared<M>,
     registry: &Registry<M>,
-    (mut due, held): (Due<M>, Option<Held<M>>),
+    mut due: Due<M>,
     now: Tick,
     limits: Limits,
 ) -> Option<(Tick, Due<M>)> {
-    let visited = asked("the end of a connection", || match (&due, held) {
-        (Due::Connection { look, .. }, Some(held)) => {
+    let visited = asked("the end of a connection", || match &due {
+        Due::Connection { account, connection, look } => {
+            let held = (account.upgrade()?, connection.upgrade()?);
             look_at_connection(shared, held, *look, now, limits)
         }
-        (Due::Connection { .. }, None) => None,
-        (Due::Account(account), _) => look_at_account(shared, registry, account, now, limits),
+        Due::Account(account) => look_at_account(shared, registry, account, now, limits),
     });
     let Some(next) = visited else { return Some((now + 1, due)) };
     let next = next?;
