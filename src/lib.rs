@@ -62,6 +62,7 @@ mod expiry;
 pub mod fuzzing;
 mod health;
 mod histogram;
+mod labels;
 mod lease;
 mod manager;
 mod noop;

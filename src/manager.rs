@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::account::AccountId;
+use crate::labels::labelled;
 
 /// Opens, judges and closes the connections of a pool. The core knows nothing else of the world.
 ///
@@ -255,57 +256,31 @@ pub enum Reaction {
     QuarantineAccount(QuarantineReason),
 }
 
-/// Why a session or an account is quarantined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum QuarantineReason {
-    /// The authorization key was used by two connections at once (406 `AUTH_KEY_DUPLICATED`).
-    KeyDuplicated,
-    /// The session was revoked or has expired; a new login is needed.
-    NeedsLogin,
-    /// The account was deactivated or banned.
-    Deactivated,
-    /// The server does not know the key; at times it is mistaken, so that the session is dialled
-    /// once more after a while.
-    Suspect,
-    /// The server did not know the key then either.
-    Dead,
-    /// The session's settings are wrong for its server.
-    Misconfigured,
-    /// This build cannot use the session's settings (a proxy).
-    Unsupported,
-    /// An operator asked for it.
-    Operator,
+labelled! {
+    /// Why a session or an account is quarantined.
+    #[non_exhaustive]
+    pub enum QuarantineReason {
+        /// The authorization key was used by two connections at once (406 `AUTH_KEY_DUPLICATED`).
+        KeyDuplicated = "key_duplicated",
+        /// The session was revoked or has expired; a new login is needed.
+        NeedsLogin = "needs_login",
+        /// The account was deactivated or banned.
+        Deactivated = "deactivated",
+        /// The server does not know the key; at times it is mistaken, so that the session is dialled
+        /// once more after a while.
+        Suspect = "suspect",
+        /// The server did not know the key then either.
+        Dead = "dead",
+        /// The session's settings are wrong for its server.
+        Misconfigured = "misconfigured",
+        /// This build cannot use the session's settings (a proxy).
+        Unsupported = "unsupported",
+        /// An operator asked for it.
+        Operator = "operator",
+    }
 }
 
 impl QuarantineReason {
-    /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 8] = [
-        Self::KeyDuplicated,
-        Self::NeedsLogin,
-        Self::Deactivated,
-        Self::Suspect,
-        Self::Dead,
-        Self::Misconfigured,
-        Self::Unsupported,
-        Self::Operator,
-    ];
-
-    /// The reason as a metric label.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::KeyDuplicated => "key_duplicated",
-            Self::NeedsLogin => "needs_login",
-            Self::Deactivated => "deactivated",
-            Self::Suspect => "suspect",
-            Self::Dead => "dead",
-            Self::Misconfigured => "misconfigured",
-            Self::Unsupported => "unsupported",
-            Self::Operator => "operator",
-        }
-    }
-
     /// What an operator can do about it.
     #[must_use]
     pub const fn remedy(self) -> &'static str {
@@ -347,39 +322,21 @@ impl fmt::Display for QuarantineReason {
     }
 }
 
-/// The class of an error, for the counters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// The network failed.
-    Io,
-    /// The peer refused the connection.
-    Refused,
-    /// The peer and we disagree on the protocol.
-    Protocol,
-    /// No answer in time.
-    Timeout,
-    /// The server answered with an error.
-    Rpc,
-    /// The server does not accept the authorization.
-    Auth,
-}
-
-impl ErrorKind {
-    /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 6] =
-        [Self::Io, Self::Refused, Self::Protocol, Self::Timeout, Self::Rpc, Self::Auth];
-
-    /// The kind as a metric label.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Io => "io",
-            Self::Refused => "refused",
-            Self::Protocol => "protocol",
-            Self::Timeout => "timeout",
-            Self::Rpc => "rpc",
-            Self::Auth => "auth",
-        }
+labelled! {
+    /// The class of an error, for the counters.
+    #[non_exhaustive]
+    pub enum ErrorKind {
+        /// The network failed.
+        Io = "io",
+        /// The peer refused the connection.
+        Refused = "refused",
+        /// The peer and we disagree on the protocol.
+        Protocol = "protocol",
+        /// No answer in time.
+        Timeout = "timeout",
+        /// The server answered with an error.
+        Rpc = "rpc",
+        /// The server does not accept the authorization.
+        Auth = "auth",
     }
 }

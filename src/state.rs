@@ -36,41 +36,25 @@
 
 use std::fmt;
 
+use crate::labels::labelled;
 use crate::sync::{AtomicU64, Ordering, exchange_before_load, load_after_change};
 
 #[cfg(all(test, pool_loom))]
 mod model;
 
-/// What a connection is doing, as the replaced application named it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ConnectionState {
-    /// Open, and not leased.
-    Idle,
-    /// Open, with one lease or more.
-    Active,
-    /// Being opened.
-    Connecting,
-    /// Closed, or being closed, in good order.
-    Disconnected,
-    /// Closed, or being closed, because it failed.
-    Error,
-}
-
-impl ConnectionState {
-    /// Every state, in the order of declaration.
-    pub const ALL: [Self; 5] =
-        [Self::Idle, Self::Active, Self::Connecting, Self::Disconnected, Self::Error];
-
-    /// The state as a metric label.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Idle => "idle",
-            Self::Active => "active",
-            Self::Connecting => "connecting",
-            Self::Disconnected => "disconnected",
-            Self::Error => "error",
-        }
+labelled! {
+    /// What a connection is doing, as the replaced application named it.
+    pub enum ConnectionState {
+        /// Open, and not leased.
+        Idle = "idle",
+        /// Open, with one lease or more.
+        Active = "active",
+        /// Being opened.
+        Connecting = "connecting",
+        /// Closed, or being closed, in good order.
+        Disconnected = "disconnected",
+        /// Closed, or being closed, because it failed.
+        Error = "error",
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use crate::account_pool::{CloseReason, SLOTS_MAX, Totals};
 use crate::histogram::{AGES_US, Histogram, TIMES_US};
+use crate::labels::labelled;
 use crate::manager::{ErrorKind, QuarantineReason};
 use crate::sync::{AtomicU64, Mutex, Ordering};
 
@@ -22,45 +23,28 @@ const NAMED: usize = 64;
 /// The label of all groups that found no name left, and of a group that calls itself so.
 const OTHER: &str = "other";
 
-/// How an acquire ended, other than well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AcquireEnd {
-    Timeout,
-    Cancelled,
-    Rejected,
-    Closed,
-    Error,
+labelled! {
+    /// How an acquire ended, other than well.
+    pub(crate) enum AcquireEnd {
+        Timeout = "timeout",
+        Cancelled = "cancelled",
+        Rejected = "rejected",
+        Closed = "closed",
+        Error = "error",
+    }
 }
 
-/// How a dial ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OpenEnd {
-    Ok,
-    Timeout,
-    Refused,
-    Auth,
-    Handshake,
-    Io,
-    Cancelled,
-}
-
-#[cfg(feature = "metrics")]
-impl AcquireEnd {
-    /// Every end, as a metric label, in the order of declaration.
-    pub(crate) const LABELS: [&str; 5] = ["timeout", "cancelled", "rejected", "closed", "error"];
-}
-
-#[cfg(feature = "metrics")]
-impl OpenEnd {
-    /// Every end, as a metric label, in the order of declaration.
-    pub(crate) const LABELS: [&str; 7] =
-        ["ok", "timeout", "refused", "auth", "handshake", "io", "cancelled"];
-}
-
-#[cfg(feature = "metrics")]
-impl AccountEnd {
-    /// Every end, as a metric label, in the order of declaration.
-    pub(crate) const LABELS: [&str; 3] = ["idle", "removed", "shutdown"];
+labelled! {
+    /// How a dial ended.
+    pub(crate) enum OpenEnd {
+        Ok = "ok",
+        Timeout = "timeout",
+        Refused = "refused",
+        Auth = "auth",
+        Handshake = "handshake",
+        Io = "io",
+        Cancelled = "cancelled",
+    }
 }
 
 impl OpenEnd {
@@ -75,15 +59,16 @@ impl OpenEnd {
     }
 }
 
-/// Why the pool forgot an account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AccountEnd {
-    /// It had nothing left, and nobody held a handle of it.
-    Idle,
-    /// An operator removed it.
-    Removed,
-    /// The pool closes.
-    Shutdown,
+labelled! {
+    /// Why the pool forgot an account.
+    pub(crate) enum AccountEnd {
+        /// It had nothing left, and nobody held a handle of it.
+        Idle = "idle",
+        /// An operator removed it.
+        Removed = "removed",
+        /// The pool closes.
+        Shutdown = "shutdown",
+    }
 }
 
 /// Data centres that are counted apart; all others are counted together, last.
@@ -116,11 +101,11 @@ impl<const N: usize> Family<N> {
 /// The counters of one group.
 #[derive(Debug, Default)]
 pub(crate) struct GroupCounters {
-    pub(crate) acquires: Family<5>,
+    pub(crate) acquires: Family<{ AcquireEnd::ALL.len() }>,
     /// By data centre.
-    pub(crate) opens: [Family<7>; CENTRES],
-    pub(crate) closes: Family<9>,
-    pub(crate) errors: Family<6>,
+    pub(crate) opens: [Family<{ OpenEnd::ALL.len() }>; CENTRES],
+    pub(crate) closes: Family<{ CloseReason::ALL.len() }>,
+    pub(crate) errors: Family<{ ErrorKind::ALL.len() }>,
     /// Passed, failed.
     pub(crate) checks: Family<2>,
     pub(crate) quarantines: Family<{ QuarantineReason::ALL.len() }>,
@@ -134,7 +119,7 @@ pub(crate) struct GroupCounters {
     /// Times that an account whose updates are read was left without a connection.
     pub(crate) updates_interrupted: AtomicU64,
     pub(crate) accounts_opened: AtomicU64,
-    pub(crate) accounts_closed: Family<3>,
+    pub(crate) accounts_closed: Family<{ AccountEnd::ALL.len() }>,
     /// The accounts that the pool knows, by how many sessions they have.
     sessions: Sessions,
     /// Leases that were served by the connection dialled for them.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The layers from the ground up. A module may use those of lower layers, and those named before
 /// it on its own row.
 const LAYERS: &[&[&str]] = &[
-    &["sync", "call_site", "clock", "account", "manager", "config", "error"],
+    &["labels", "sync", "call_site", "clock", "account", "manager", "config", "error"],
     &["state", "health"],
     &["account_pool", "events", "histogram", "stats"],
     &[

@@ -17,6 +17,7 @@ use crate::account_pool::handed::{Handed, Recipient};
 use crate::call_site;
 use crate::clock::Tick;
 use crate::health::Unready;
+use crate::labels::labelled;
 use crate::state::StateWord;
 use crate::sync::{AtomicU64, Cell, Ordering};
 
@@ -30,60 +31,32 @@ impl fmt::Display for ConnectionId {
     }
 }
 
-/// Why a connection was closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum CloseReason {
-    /// Nobody used it for `max_idle_time`.
-    Idle,
-    /// It reached `max_connection_age`.
-    Age,
-    /// It failed.
-    Broken,
-    /// It failed the check before reuse.
-    CheckFailed,
-    /// A cap was lowered, or another account needed its place under the global cap.
-    Excess,
-    /// Its session or account was quarantined.
-    Quarantine,
-    /// Somebody asked for it.
-    Requested,
-    /// Its account was drained, its session has gone, or a change of configuration replaced it.
-    Drain,
-    /// The pool was closed.
-    Shutdown,
+labelled! {
+    /// Why a connection was closed.
+    #[non_exhaustive]
+    pub enum CloseReason {
+        /// Nobody used it for `max_idle_time`.
+        Idle = "idle",
+        /// It reached `max_connection_age`.
+        Age = "age",
+        /// It failed.
+        Broken = "broken",
+        /// It failed the check before reuse.
+        CheckFailed = "check_failed",
+        /// A cap was lowered, or another account needed its place under the global cap.
+        Excess = "excess",
+        /// Its session or account was quarantined.
+        Quarantine = "quarantine",
+        /// Somebody asked for it.
+        Requested = "requested",
+        /// Its account was drained, its session has gone, or a change of configuration replaced it.
+        Drain = "drain",
+        /// The pool was closed.
+        Shutdown = "shutdown",
+    }
 }
 
 impl CloseReason {
-    /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 9] = [
-        Self::Idle,
-        Self::Age,
-        Self::Broken,
-        Self::CheckFailed,
-        Self::Excess,
-        Self::Quarantine,
-        Self::Requested,
-        Self::Drain,
-        Self::Shutdown,
-    ];
-
-    /// The reason as a metric label.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Idle => "idle",
-            Self::Age => "age",
-            Self::Broken => "broken",
-            Self::CheckFailed => "check_failed",
-            Self::Excess => "excess",
-            Self::Quarantine => "quarantine",
-            Self::Requested => "requested",
-            Self::Drain => "drain",
-            Self::Shutdown => "shutdown",
-        }
-    }
-
     /// Whether the connection ends in the ERROR state.
     pub(crate) const fn is_fault(self) -> bool {
         matches!(self, Self::Broken | Self::CheckFailed)
@@ -100,31 +73,19 @@ impl From<Unready> for CloseReason {
     }
 }
 
-/// Where a lease's connection came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Source {
-    /// Nobody else held it.
-    Idle,
-    /// Others hold leases of it as well.
-    Shared,
-    /// It was opened for this acquire.
-    New,
+labelled! {
+    /// Where a lease's connection came from.
+    pub enum Source {
+        /// Nobody else held it.
+        Idle = "idle",
+        /// Others hold leases of it as well.
+        Shared = "shared",
+        /// It was opened for this acquire.
+        New = "new",
+    }
 }
 
 impl Source {
-    /// Every source, in the order of declaration.
-    pub const ALL: [Self; 3] = [Self::Idle, Self::Shared, Self::New];
-
-    /// The source as a metric label.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Idle => "idle",
-            Self::Shared => "shared",
-            Self::New => "new",
-        }
-    }
-
     pub(crate) const fn of_live(shared: bool) -> Self {
         if shared { Self::Shared } else { Self::Idle }
     }

@@ -80,21 +80,21 @@ pub(super) struct GroupHandles {
     #[cfg_attr(not(feature = "prometheus"), expect(dead_code, reason = "only text needs it"))]
     name: Arc<str>,
     timings: Timings,
-    accounts: [Gauge; 6],
+    accounts: [Gauge; Standing::ALL.len()],
     accounts_saturated: Gauge,
-    connections: [Gauge; 5],
+    connections: [Gauge; ConnectionState::ALL.len()],
     connections_max: Gauge,
     leases: Gauge,
     pending_acquires: Gauge,
     oldest_pending: Gauge,
     acquires_ok: Counter,
-    acquires: [Counter; 5],
-    acquired: [Counter; 3],
+    acquires: [Counter; AcquireEnd::ALL.len()],
+    acquired: [Counter; Source::ALL.len()],
     /// Idle, closed.
     releases: [Counter; 2],
-    opens: [[Counter; 7]; CENTRES],
-    closes: [Counter; 9],
-    errors: [Counter; 6],
+    opens: [[Counter; OpenEnd::ALL.len()]; CENTRES],
+    closes: [Counter; CloseReason::ALL.len()],
+    errors: [Counter; ErrorKind::ALL.len()],
     checks: [Counter; 2],
     slow_acquires: Counter,
     lease_leaks: Counter,
@@ -104,7 +104,7 @@ pub(super) struct GroupHandles {
     updates_dropped: Counter,
     updates_interrupted: Counter,
     accounts_opened: Counter,
-    accounts_closed: [Counter; 3],
+    accounts_closed: [Counter; AccountEnd::ALL.len()],
 }
 
 impl GroupHandles {
@@ -116,7 +116,7 @@ impl GroupHandles {
     ) -> Self {
         let it = registrar;
         let opens = |centre| {
-            OpenEnd::LABELS.map(|result| {
+            OpenEnd::ALL.map(OpenEnd::label).map(|result| {
                 it.counter(catalogue::CONNECTION_OPENS, &[("dc", centre), ("result", result)])
             })
         };
@@ -126,7 +126,7 @@ impl GroupHandles {
         Self {
             name: Arc::clone(name),
             timings: Timings::new(records_times.then_some(it), has_past),
-            accounts: it.gauges(catalogue::ACCOUNTS, "state", Standing::LABELS),
+            accounts: it.gauges(catalogue::ACCOUNTS, "state", Standing::ALL.map(Standing::label)),
             accounts_saturated: it.gauge(catalogue::ACCOUNTS_SATURATED, &[]),
             connections: it.gauges(
                 catalogue::CONNECTIONS,
@@ -138,7 +138,11 @@ impl GroupHandles {
             pending_acquires: it.gauge(catalogue::PENDING_ACQUIRES, &[]),
             oldest_pending: it.gauge(catalogue::OLDEST_PENDING, &[]),
             acquires_ok: it.counter(catalogue::ACQUIRES, &[("result", "ok")]),
-            acquires: it.counters(catalogue::ACQUIRES, "result", AcquireEnd::LABELS),
+            acquires: it.counters(
+                catalogue::ACQUIRES,
+                "result",
+                AcquireEnd::ALL.map(AcquireEnd::label),
+            ),
             acquired: it.counters(
                 catalogue::ACQUIRED_CONNECTIONS,
                 "source",
@@ -160,7 +164,7 @@ impl GroupHandles {
             accounts_closed: it.counters(
                 catalogue::ACCOUNT_POOLS_CLOSED,
                 "reason",
-                AccountEnd::LABELS,
+                AccountEnd::ALL.map(AccountEnd::label),
             ),
         }
     }

@@ -21,25 +21,21 @@ use crate::account_pool::Totals;
 use crate::clock::{Instant, Tick, now};
 use crate::entry::Entry;
 use crate::health::Unready;
+use crate::labels::labelled;
 use crate::manager::{Manager, QuarantineReason};
 use crate::shared::Shared;
 use crate::stats::GroupCounters;
 
-/// How an account stands, as far as it is exported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
-    Ready,
-    Cooling,
-    Resting,
-    Suspect,
-    Quarantined,
-    Draining,
-}
-
-impl Standing {
-    /// Every standing, as a metric label, in the order of declaration.
-    pub(super) const LABELS: [&'static str; 6] =
-        ["ready", "cooling", "resting", "suspect", "quarantined", "draining"];
+labelled! {
+    /// How an account stands, as far as it is exported.
+    pub(super) enum Standing {
+        Ready = "ready",
+        Cooling = "cooling",
+        Resting = "resting",
+        Suspect = "suspect",
+        Quarantined = "quarantined",
+        Draining = "draining",
+    }
 }
 
 /// Sums over the accounts of a group.
@@ -47,7 +43,7 @@ impl Standing {
 pub(super) struct Sums {
     pub(super) totals: Totals,
     /// Accounts by standing.
-    pub(super) accounts: [u64; 6],
+    pub(super) accounts: [u64; Standing::ALL.len()],
     pub(super) connections_max: u64,
     /// In seconds.
     pub(super) oldest_wait: f64,
