@@ -4,15 +4,15 @@
 //! may be claimed by several pools of a process: within one, the manager has them take turns.
 //!
 //! # What lies in the folder
-//! `keys/` has files on which each key is a range of bytes, at a place made from its public id: 16 for
-//! processes with few keys, and 1,024 for those with many, since locks in one file are a list. A range is as
-//! long as the number of its process plus one, so that whoever is refused also learns by whom. Locks end with
-//! the process, however it ends; nothing that lies in the folder is believed without one.
+//! `keys/` has files on which each key is a range of bytes, at a place made from its public id: in one of 16 for
+//! processes that may open fewer than 4,096 files, and in one of 1,024 for others, since the locks of a file
+//! are a list. Each process looks into both. A range is as long as the number of its process plus one, so
+//! that whoever is refused also learns by whom. Locks end with the process, however it ends; what a
+//! process says of itself beside them counts for as long as it lives, and after that only makes its keys rest.
 //!
 //! # A key costs
-//! A lock of the kernel's (about 200 bytes) and an entry in two tables here. 100,000 keys are claimed in
-//! one to two seconds (`cargo bench --bench locks`). Up to 1,000 keys take at most 16 open files, and more
-//! of them at most 1,024, or 16 again where files are few.
+//! A lock of the kernel's (about 200 bytes) and an entry in two tables here. `cargo bench --bench locks` tells
+//! the time of 100,000. Locks take as many open files as there are keys, at most 16 or 1,024.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -22,8 +22,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::held::Shared;
-use super::{Claim, ClaimError, Claims, Epoch, Fence, Fenced, Ownership, Settled, keys, place};
+use super::shared::Shared;
+use super::{Claim, ClaimError, Claims, Epoch, Fence, Fenced, Ownership, Settled, place, table};
 use crate::clock::now;
 use crate::session::KeyId;
 use crate::sync::Mutex;
@@ -102,7 +102,8 @@ impl Alone {
         self.options.place.clone().unwrap_or_else(|| place::of_user().folder)
     }
 
-    /// How many files are open in this process at most for the locks of so many keys.
+    /// How many files are open in this process at most for the locks of so many keys, by its limit of open
+    /// files as that is now: raise it before the first claim, or not at all.
     ///
     /// ```
     /// use telepool::ownership::Alone;
@@ -111,7 +112,13 @@ impl Alone {
     /// ```
     #[must_use]
     pub fn open_files(keys: usize) -> u64 {
-        keys::files_for(keys)
+        Self::open_files_within(keys, table::limit())
+    }
+
+    /// The same in a process that may open so many files: with more of them, locks take more.
+    #[must_use]
+    pub fn open_files_within(keys: usize, limit: u64) -> u64 {
+        table::files_for(keys, limit)
     }
 
     /// Waits until it is noted that every connection is closed, so that the next process need not wait.

@@ -23,10 +23,14 @@
 mod alone;
 mod beat;
 mod held;
-mod keys;
 mod locks;
+mod lost;
 mod place;
 mod process;
+mod record;
+mod shared;
+mod slot;
+mod table;
 
 use std::fmt;
 use std::future::Future;
@@ -39,6 +43,7 @@ use tokio::sync::watch;
 
 pub use alone::{Alone, AloneOptions};
 pub(crate) use locks::is_at;
+use lost::Lost;
 
 use crate::caught::text_of;
 use crate::clock::unix_time;
@@ -146,6 +151,15 @@ pub enum Fenced {
          tells more of: nothing was dialled"
     )]
     Unrecorded,
+    /// This process does not hold the lock of the key, or somebody has removed it from the folder.
+    #[error(
+        "this process does not hold the lock of the session's key, or somebody has removed it, which \
+         the log tells more of: nothing was dialled"
+    )]
+    Unlocked,
+    /// The process is a fork of the one that holds the locks.
+    #[error("{}: nothing was dialled; {}", Lost::Forked, Lost::Forked.remedy())]
+    Forked,
 }
 
 /// Why a key could not be claimed.
@@ -173,6 +187,9 @@ pub enum ClaimError {
 
 /// What to do about a folder that cannot be used. Not the folder is to blame where files are lacking.
 fn remedy(error: &std::io::Error) -> &'static str {
+    if let Some(lost) = Lost::of(error) {
+        return lost.remedy();
+    }
     if is_lack_of_files(error) {
         return "raise the limit of open files (ulimit -n; LimitNOFILE= of systemd; --ulimit nofile= of \
                 Docker)";

@@ -7,7 +7,7 @@
 //! cannot be read counts as if it concerned every key. What is being written stands beside them until it is
 //! whole, under the number as well (`process-7.json.new`): it is cleared away with them.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -15,119 +15,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use serde::{Deserialize, Serialize};
-
 use super::Holder;
 use super::locks::{LockFile, Range};
-use crate::clock::{time_with_sleep, unix_time};
+use super::record::{Numbers, Other, Record};
+use crate::clock::unix_time;
 use crate::session::KeyId;
 
-/// The most processes that may share a folder.
+/// The most processes that may share a folder. It never changes: it is part of the format on disk.
 const PROCESSES_MAX: u16 = 4095;
-/// How much later than it says a process may still have had sockets: it says so anew twice a minute.
-const STEP: Duration = Duration::from_secs(60);
 /// The coarsest that the times of files are.
 const SETTLED: Duration = Duration::from_secs(3);
 /// The longest record that is read, and the most keys.
 const RECORD_LEN_MAX: u64 = 64 * 1024;
 const KEYS_LEN_MAX: u64 = 8 * 10_000_000;
-
-/// A moment by two clocks, in seconds: the time of day, which other runs of the machine know, and the
-/// time since its start, which nobody sets. Zero is never.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Moment {
-    pub(super) unix: u64,
-    pub(super) up: u64,
-}
-
-impl Moment {
-    pub(super) fn now() -> Self {
-        Self { unix: unix_time().as_secs().max(1), up: time_with_sleep().as_secs().max(1) }
-    }
-
-    pub(super) fn after(self, time: Duration) -> Self {
-        Self { unix: self.unix + time.as_secs() + 1, up: self.up + time.as_secs() + 1 }
-    }
-}
-
-/// What a process says of itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Record {
-    #[serde(flatten)]
-    pub(super) holder: Holder,
-    /// The run of the machine that it belongs to.
-    pub(super) boot: String,
-    /// How long its keys must rest after a crash, in seconds.
-    pub(super) timer: u64,
-    /// When it last said that it had sockets; never if it has none.
-    pub(super) open: Moment,
-    /// Until when keys of it must rest though all of its sockets are closed.
-    pub(super) rest_until: Moment,
-}
-
-impl Record {
-    fn rest(&self, now: Moment, timer: Duration, boot: &str) -> Duration {
-        let timer = timer.max(Duration::from_secs(self.timer));
-        let seconds = |moment: Moment| match self.boot == boot {
-            true => moment.up,
-            false => moment.unix,
-        };
-        let [now, open, until] = [now, self.open, self.rest_until].map(seconds);
-        let asked = Duration::from_secs(until.saturating_sub(now)).min(timer);
-        if open == 0 {
-            return asked;
-        }
-        // A clock that was set back since must not make it longer than the timer is.
-        let last = (open + STEP.as_secs()).min(now);
-        (Duration::from_secs(last) + timer).saturating_sub(Duration::from_secs(now)).max(asked)
-    }
-}
-
-/// Keys by their numbers.
-type Numbers = Arc<HashSet<u64>>;
-
-/// Another process of the folder, or what is left of one.
-#[derive(Debug)]
-pub(super) struct Other {
-    is_alive: bool,
-    /// `None`: it cannot be read.
-    record: Option<Record>,
-    keys: Option<Numbers>,
-    /// How long ago the record was written, if it cannot be read.
-    age: Duration,
-}
-
-/// What another process means for a key that this one has just locked.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// It lives, and says that it has the key: it is about to end, or somebody has removed the locks.
-    Has(Option<Holder>),
-    /// The key must rest for so long; zero if it need not.
-    Rest(Duration),
-}
-
-impl Other {
-    pub(super) fn judge(&self, key: KeyId, timer: Duration, boot: &str) -> Verdict {
-        let has_key = self.keys.as_ref().is_none_or(|keys| keys.contains(&key.number()));
-        match &self.record {
-            record if self.is_alive && has_key => {
-                Verdict::Has(record.as_ref().map(|record| record.holder.clone()))
-            }
-            _ if self.is_alive => Verdict::Rest(Duration::ZERO),
-            None => Verdict::Rest((STEP + timer).saturating_sub(self.age)),
-            // What a machine wrote just before it lost its power may be missing: no key is exempt.
-            Some(record) if has_key || record.boot != boot => {
-                Verdict::Rest(record.rest(Moment::now(), timer, boot))
-            }
-            Some(_) => Verdict::Rest(Duration::ZERO),
-        }
-    }
-
-    fn is_of_use(&self, timer: Duration, boot: &str) -> bool {
-        let rests = |record: &Record| !record.rest(Moment::now(), timer, boot).is_zero();
-        self.is_alive || self.record.as_ref().map_or(self.age < STEP + timer, rests)
-    }
-}
 
 /// The numbers of the processes of a folder, and their files.
 #[derive(Debug)]
@@ -146,17 +46,18 @@ impl Processes {
         let numbers = LockFile::open(&folder.join("processes"))?;
         for own in 0..PROCESSES_MAX {
             let has_record = || fs::exists(folder.join(record_name(own)));
-            // Looked at first: whoever has the lock is taken for the one that the record names.
-            if has_record()? || !numbers.try_lock(byte(own))? {
+            // Looked at first: whoever has the number is taken for the one that the record names.
+            if has_record()? || !numbers.try_lock(making(own))? {
                 continue;
             }
-            if has_record()? {
-                numbers.unlock(byte(own))?;
+            if has_record()? || !numbers.try_lock(byte(own))? {
+                numbers.unlock(making(own))?;
                 continue;
             }
             let path = folder.join(keys_name(own));
             replace(&path, &[])?;
             let (keys, seen) = (append(&path)?, HashMap::new());
+            numbers.unlock(making(own))?;
             return Ok(Self { folder: folder.to_owned(), numbers, own, keys, seen });
         }
         Err(io::Error::other("more processes than there are numbers have left their files here"))
@@ -164,21 +65,6 @@ impl Processes {
 
     pub(super) fn own(&self) -> u16 {
         self.own
-    }
-
-    /// Says, for as long as this process lives, that it locks keys in a way that has this number.
-    pub(super) fn announce(&self, way: u8) -> io::Result<()> {
-        let all = announcements(way);
-        let own = Range { start: all.start + i64::from(self.own), len: 1 };
-        match self.numbers.try_lock(own)? {
-            true => Ok(()),
-            false => Err(io::Error::other("another process has the number of this one")),
-        }
-    }
-
-    /// Whether another process may lock keys in this way.
-    pub(super) fn is_announced(&self, way: u8) -> io::Result<bool> {
-        self.numbers.is_any_held(announcements(way))
     }
 
     /// Whether the files that this process has locked are those that others find.
@@ -204,6 +90,15 @@ impl Processes {
         replace(&path, &bytes)?;
         self.keys = append(&path)?;
         Ok(())
+    }
+
+    /// Keeps what is this process's from those who clear away what is old: a lock is no use of a file that
+    /// its times would tell of.
+    pub(super) fn touch(&self) -> io::Result<()> {
+        let now = std::time::UNIX_EPOCH + unix_time();
+        self.numbers.touch()?;
+        self.keys.set_modified(now)?;
+        append(&self.folder.join(record_name(self.own)))?.set_modified(now)
     }
 
     /// Leaves nothing behind.
@@ -288,17 +183,24 @@ impl Processes {
         Some(keys)
     }
 
-    /// Clears the files of a dead process away, unless another one has its number by now.
+    /// Clears the files of a dead process away, unless another one has its number by now. That number is
+    /// not locked for it: whoever asks meanwhile would take the dead one for alive.
     fn clear_dead(&mut self, number: u16, timer: Duration, boot: &str) -> io::Result<()> {
-        if !self.numbers.try_lock(byte(number))? {
+        if !self.numbers.try_lock(making(number))? {
             return Ok(());
         }
-        // As it is under the lock; this process holds it, so that it seems to be dead.
-        let other = self.other(number);
-        let is_useless = other.is_ok_and(|it| it.is_none_or(|it| !it.is_of_use(timer, boot)));
+        let is_useless = self.is_useless(number, timer, boot);
         let cleared = if is_useless { self.clear(number) } else { Ok(()) };
-        self.numbers.unlock(byte(number))?;
+        self.numbers.unlock(making(number))?;
         cleared
+    }
+
+    /// As it is now that nobody else makes or clears files under the number.
+    fn is_useless(&mut self, number: u16, timer: Duration, boot: &str) -> bool {
+        // It may have its number and not have said yet who it is.
+        let is_dead = self.is_alive(number).is_ok_and(|is_alive| !is_alive);
+        let left = self.other(number);
+        is_dead && left.is_ok_and(|it| it.is_none_or(|it| !it.is_of_use(timer, boot)))
     }
 
     fn clear(&self, number: u16) -> io::Result<()> {
@@ -338,14 +240,14 @@ fn read(path: &Path, len_max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// What a process has locked for as long as it lives.
 fn byte(number: u16) -> Range {
     Range { start: i64::from(number), len: 1 }
 }
 
-/// Where processes announce how they lock keys: behind their numbers.
-fn announcements(way: u8) -> Range {
-    let len = i64::from(PROCESSES_MAX) + 1;
-    Range { start: (1 + i64::from(way)) * len, len }
+/// What is locked, behind the numbers, while the files of a number are first made, or cleared away.
+fn making(number: u16) -> Range {
+    Range { start: i64::from(PROCESSES_MAX) + 1 + i64::from(number), len: 1 }
 }
 
 fn record_name(number: u16) -> String {
@@ -367,24 +269,4 @@ fn unfinished(name: impl AsRef<OsStr>) -> OsString {
 fn number_of(name: &str) -> Option<u16> {
     let (number, _kind) = name.strip_prefix("process-")?.split_once('.')?;
     number.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_clock_that_was_set_neither_shortens_nor_prolongs_a_rest_in_the_same_run_of_the_machine() {
-        let timer = Duration::from_secs(120);
-        let holder = Holder::myself(None);
-        let (open, rest_until) = (Moment { unix: 10_000, up: 500 }, Moment::default());
-        let record = Record { holder, boot: "a".into(), timer: 120, open, rest_until };
-        let rest = |unix, up, boot: &str| record.rest(Moment { unix, up }, timer, boot).as_secs();
-        for unix in [1, 10_100, 1_000_000] {
-            assert_eq!(rest(unix, 600, "a"), 80, "whatever the time of day says");
-        }
-        assert_eq!(rest(10_100, 7, "b"), 80, "only the time of day is known to both");
-        assert_eq!(rest(9_000, 7, "b"), 120, "it was set back");
-        assert_eq!(record.rest(Moment { unix: 1, up: 600 }, Duration::ZERO, "a").as_secs(), 80);
-    }
 }

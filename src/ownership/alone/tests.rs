@@ -172,6 +172,7 @@ fn keys_that_a_process_had_open_when_it_died_rest_and_no_others() {
 fn after_another_run_of_the_machine_every_key_rests() {
     let folder = folder();
     let one = process(folder.path(), "a.jsonl");
+    assert!(is_free(&one, key(1)));
     one.begin(key(1)).unwrap();
     end(one);
     let record = folder.path().join("process-0.json");
@@ -187,6 +188,7 @@ fn after_another_run_of_the_machine_every_key_rests() {
 fn what_a_dead_process_left_is_cleared_once_it_is_of_no_use() {
     let folder = folder();
     let one = process(folder.path(), "a.jsonl");
+    assert!(is_free(&one, key(1)));
     one.begin(key(1)).unwrap();
     end(one);
     // Of long ago.
@@ -271,6 +273,7 @@ fn what_cannot_be_read_concerns_every_key() {
     for unreadable in ["process-0.json", "process-0.keys"] {
         let folder = folder();
         let one = process(folder.path(), "a.jsonl");
+        assert!(is_free(&one, key(1)));
         one.begin(key(1)).unwrap();
         end(one);
         let path = folder.path().join(unreadable);
@@ -333,6 +336,7 @@ fn processes_that_come_and_go_hide_no_dead_one() {
     use std::sync::atomic::{AtomicBool, Ordering};
     let folder = folder();
     let one = process(folder.path(), "a.jsonl");
+    assert!(is_free(&one, key(1)));
     one.begin(key(1)).unwrap();
     end(one);
     let next = process(folder.path(), "b.jsonl");

@@ -6,8 +6,15 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use super::Range;
+use super::{Range, is_at};
+use crate::clock::unix_time;
 use crate::sync::Mutex;
+
+/// Whether one file has room for the locks of many keys.
+pub(crate) const HAS_RANGES: bool = false;
+
+/// The length of a range that is held by nobody knows whom: longer than any that tells a number.
+const LEN_UNKNOWN: i64 = i64::MAX;
 
 /// A folder with a file for each range, named after where the range begins.
 #[derive(Debug)]
@@ -27,19 +34,29 @@ impl LockFile {
         path.is_dir().then(|| Self::open(path)).transpose()
     }
 
-    /// Whether the folder still stands at its path.
+    /// Whether the folder still stands at its path, with all that is locked in it.
     pub(crate) fn is_current(&self) -> bool {
-        self.folder.is_dir()
+        let held = self.held.lock();
+        self.folder.is_dir() && held.iter().all(|(start, file)| is_at(file, &self.path(*start)))
     }
 
-    /// Keeps the folder from those who clear away what is old.
+    /// Whether what is locked at this place is what others find there.
+    pub(crate) fn is_current_at(&self, start: i64) -> bool {
+        let held = self.held.lock();
+        held.get(&start).is_some_and(|file| is_at(file, &self.path(start)))
+    }
+
+    /// Keeps what is locked from those who clear away what is old.
     pub(crate) fn touch(&self) -> io::Result<()> {
-        Ok(())
+        let now = std::time::UNIX_EPOCH + unix_time();
+        self.held.lock().values().try_for_each(|file| file.set_modified(now))
     }
 
     /// Locks a range for this value alone. Answers whether it was free.
     pub(crate) fn try_lock(&self, range: Range) -> io::Result<bool> {
-        let mut file = self.file(range.start)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = options.open(self.path(range.start))?;
         if !lock(&file)? {
             return Ok(false);
         }
@@ -61,23 +78,22 @@ impl LockFile {
         if self.held.lock().contains_key(&start) {
             return Ok(None);
         }
-        let mut file = self.file(start)?;
+        let mut file = match OpenOptions::new().read(true).write(true).open(self.path(start)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
         if lock(&file)? {
             return Ok(None);
         }
+        // It may be empty as yet, and some systems let nobody read what another has locked.
         let mut len = [0; 8];
-        file.read_exact(&mut len)?;
-        Ok(Some(Range { start, len: i64::from_le_bytes(len) }))
+        let len = file.read_exact(&mut len).map(|()| i64::from_le_bytes(len));
+        let len = len.ok().filter(|len| *len > 0).unwrap_or(LEN_UNKNOWN);
+        Ok(Some(Range { start, len }))
     }
 
-    /// Whether another value may hold anything in a range. Nobody can tell, but by looking at each place.
-    pub(crate) fn is_any_held(&self, _range: Range) -> io::Result<bool> {
-        Ok(true)
-    }
-
-    fn file(&self, start: i64) -> io::Result<File> {
-        let path = self.folder.join(format!("{start:016x}"));
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+    fn path(&self, start: i64) -> PathBuf {
+        self.folder.join(format!("{start:016x}"))
     }
 }
 
@@ -86,5 +102,42 @@ fn lock(file: &File) -> io::Result<bool> {
         Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Ok(false),
         Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RANGE: Range = Range { start: 4096, len: 7 };
+
+    #[test]
+    fn whoever_asks_for_a_holder_makes_no_file_and_an_unreadable_one_is_held_by_somebody() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("locks");
+        let (one, other) = (LockFile::open(&path).unwrap(), LockFile::open(&path).unwrap());
+        assert_eq!(other.holder(RANGE.start).unwrap(), None);
+        assert_eq!(std::fs::read_dir(&path).unwrap().count(), 0);
+        assert!(one.try_lock(RANGE).unwrap() && !other.try_lock(RANGE).unwrap());
+        assert_eq!(other.holder(RANGE.start).unwrap(), Some(RANGE));
+        // As between its lock and its first word.
+        one.held.lock()[&RANGE.start].set_len(0).unwrap();
+        let unknown = Range { start: RANGE.start, len: LEN_UNKNOWN };
+        assert_eq!(other.holder(RANGE.start).unwrap(), Some(unknown));
+        one.unlock(RANGE).unwrap();
+        assert_eq!(other.holder(RANGE.start).unwrap(), None);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_was_removed_is_no_longer_what_others_find() {
+        let folder = tempfile::tempdir().unwrap();
+        let one = LockFile::open(folder.path()).unwrap();
+        assert!(!one.is_current_at(RANGE.start), "it is not held");
+        assert!(one.try_lock(RANGE).unwrap());
+        assert!(one.is_current() && one.is_current_at(RANGE.start));
+        one.touch().unwrap();
+        std::fs::remove_file(one.path(RANGE.start)).unwrap();
+        assert!(!one.is_current() && !one.is_current_at(RANGE.start));
     }
 }

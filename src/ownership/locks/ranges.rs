@@ -11,6 +11,9 @@ use nix::libc;
 use super::{Range, is_at};
 use crate::clock::unix_time;
 
+/// Whether one file has room for the locks of many keys.
+pub(crate) const HAS_RANGES: bool = true;
+
 /// A file whose ranges are locked.
 #[derive(Debug)]
 pub(crate) struct LockFile {
@@ -40,6 +43,11 @@ impl LockFile {
         is_at(&self.file, &self.path)
     }
 
+    /// Whether what is locked here is what others find.
+    pub(crate) fn is_current_at(&self, _start: i64) -> bool {
+        self.is_current()
+    }
+
     /// Keeps the file from those who clear away what is old.
     pub(crate) fn touch(&self) -> io::Result<()> {
         self.file.set_modified(std::time::UNIX_EPOCH + unix_time())
@@ -61,16 +69,7 @@ impl LockFile {
 
     /// The range that another description holds at this place.
     pub(crate) fn holder(&self, start: i64) -> io::Result<Option<Range>> {
-        self.held_in(Range { start, len: 1 })
-    }
-
-    /// Whether another description may hold anything in a range.
-    pub(crate) fn is_any_held(&self, range: Range) -> io::Result<bool> {
-        self.held_in(range).map(|held| held.is_some())
-    }
-
-    fn held_in(&self, range: Range) -> io::Result<Option<Range>> {
-        let mut found = record(libc::F_WRLCK, range);
+        let mut found = record(libc::F_WRLCK, Range { start, len: 1 });
         fcntl(&self.file, FcntlArg::F_OFD_GETLK(&mut found))?;
         let is_held = i32::from(found.l_type) != libc::F_UNLCK;
         Ok(is_held.then_some(Range { start: found.l_start, len: found.l_len }))
