@@ -27,9 +27,11 @@ pub(crate) fn raise_limit() {
 /// The limit and what is needed, if there are too few files for so many sockets and the locks of their
 /// keys.
 pub(crate) fn lacking(sockets: u64) -> Option<(u64, u64)> {
-    let needed = sockets + Alone::open_files(sockets.try_into().unwrap_or(usize::MAX)) + BESIDE;
     let limit = limit()?;
-    (limit < needed).then_some((limit, needed))
+    let keys = sockets.try_into().unwrap_or(usize::MAX);
+    let needed = |limit| sockets + Alone::open_files_within(keys, limit) + BESIDE;
+    // With as many as it lacks it may have so many that its locks take more.
+    (limit < needed(limit)).then(|| (limit, needed(needed(limit))))
 }
 
 /// Warns if so many sockets may come to be open that there are too few files for them.
@@ -99,11 +101,33 @@ pub(crate) fn fit(config: &mut Config, sessions: usize, ends: u64) -> Result<(),
         return Err(Failure::refused(format!("{figures}: that leaves none: {least}")));
     }
     let wanted = u64::from(cap).min(sessions as u64);
-    let remedy = remedy(open + KEPT + wanted * ends);
+    let enough = open + KEPT + wanted * ends;
+    // A sandbox, both ends of which are here, has no locks.
+    let more = if ends == 1 { more_for_locks(sessions, limit, enough) } else { 0 };
+    let remedy = remedy(enough + more);
     config.pool.max_connections = u32::try_from(room).unwrap_or(u32::MAX).min(cap);
     say!(
         WARN "telepool: {figures}: pool.max_connections is {room} instead of {cap} for this run; for all \
          {wanted} at once, {remedy}"
     );
     Ok(())
+}
+
+/// How many more files the locks of so many keys take in a process that may open more than this one.
+fn more_for_locks(keys: usize, limit: u64, raised: u64) -> u64 {
+    let [now, then] = [limit, raised].map(|limit| Alone::open_files_within(keys, limit));
+    then.saturating_sub(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_with_which_locks_take_more_files_has_room_for_them() {
+        assert_eq!(more_for_locks(5_000, 1_024, 3_000), 0);
+        if cfg!(all(target_os = "linux", target_pointer_width = "64")) {
+            assert_eq!(more_for_locks(5_000, 1_024, 5_100), 1_024 - 16);
+        }
+    }
 }
