@@ -19,6 +19,7 @@ mod cold;
 mod many;
 mod pools;
 mod report;
+mod slice;
 mod waiting;
 mod work;
 

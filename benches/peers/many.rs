@@ -12,7 +12,8 @@ use tokio::task::JoinSet;
 use crate::Effort;
 use crate::pools::{self, Nothing};
 use crate::report::{Report, Row};
-use crate::work::{Hold, Slice, contend, rounds, time};
+use crate::slice::Slice;
+use crate::work::{Hold, contend, rounds, time};
 
 const ACCOUNTS: u64 = 10_000;
 const TASKS: usize = 64;

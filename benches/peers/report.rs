@@ -5,7 +5,7 @@ use std::path::Path;
 
 use plotters::prelude::*;
 
-use crate::work::Slice;
+use crate::slice::Slice;
 
 /// One pool in one case.
 #[derive(Clone, Debug)]

@@ -10,7 +10,8 @@ use tokio::task::JoinSet;
 use crate::Effort;
 use crate::pools;
 use crate::report::{Report, Row};
-use crate::work::{Hold, Slice, rounds};
+use crate::slice::Slice;
+use crate::work::{Hold, rounds};
 
 const NAMES: [&str; 5] = ["telepool", "deadpool", "bb8", "fast_pool", "mobc"];
 

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use crate::Effort;
 use crate::pools::{self, Nothing};
 use crate::report::{Report, Row};
+use crate::slice::Slice;
 
 /// What a borrower does with its lease.
 #[derive(Clone, Copy, Debug)]
@@ -29,17 +30,6 @@ impl Hold {
             Self::Yield => tokio::task::yield_now().await,
         }
     }
-}
-
-/// What came of one slice.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Slice {
-    /// Nanoseconds for each acquire and release.
-    pub(crate) cost: f64,
-    /// The least served task's share of the most served one's.
-    pub(crate) fairness: f64,
-    /// The wait that one in a hundred exceeds, in microseconds.
-    pub(crate) p99: f64,
 }
 
 /// Runs tasks that all do the same until the time is up. `$op` acquires; its value is held.
@@ -80,22 +70,6 @@ macro_rules! contend {
     }};
 }
 pub(crate) use contend;
-
-impl Slice {
-    pub(crate) fn of(tasks: &[(u64, Vec<u64>)], took: Duration) -> Self {
-        let counts = || tasks.iter().map(|(count, _)| *count);
-        let total: u64 = counts().sum();
-        let (least, most) = (counts().min().unwrap_or(0), counts().max().unwrap_or(0));
-        let mut waits: Vec<u64> = tasks.iter().flat_map(|(_, waits)| waits).copied().collect();
-        waits.sort_unstable();
-        let p99 = waits.get(waits.len() * 99 / 100).copied().unwrap_or(0);
-        Self {
-            cost: took.as_nanos() as f64 / total.max(1) as f64,
-            fairness: least as f64 / most.max(1) as f64,
-            p99: p99 as f64 / 1000.0,
-        }
-    }
-}
 
 /// Every pool, for one account with so many connections.
 struct Pools {

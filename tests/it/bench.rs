@@ -129,6 +129,7 @@ fn what_cannot_be_measured_is_refused_before_anything_starts() {
         (&["--accounts", "0"], "from 1 to 10000"),
         (&["--sessions-per-account", "65"], "from 1 to 64"),
         (&["--callers", "0"], "from 1 to 100000"),
+        (&["--seed", "abc"], "a whole number from 0 to"),
         (&["--out", file], "give a folder"),
         (&["--out", "/proc/none/x"], "--out /proc/none/x"),
     ] {

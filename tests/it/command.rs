@@ -317,7 +317,6 @@ fn bad_input_is_refused_by_name_before_anything_starts() {
         (vec!["datacenter", "--out", broken], "not overwritten"),
         (vec!["datacenter", "--out", "/none/x", "--listen", "9464"], "such as 127.0.0.1:9464"),
         (vec!["serve", "--sandbox", "--seed", "abc"], "a whole number from 0 to"),
-        (vec!["bench", "--seed", "abc"], "a whole number from 0 to"),
         (vec!["config", "--set", "pool=5"], "pool is a section"),
         (vec!["datacenter", "--out", "/none/x"], "--out /none/x"),
     ] {

@@ -13,7 +13,7 @@ static ALLOCATOR: &stats_alloc::StatsAlloc<std::alloc::System> = &stats_alloc::I
 
 mod acquire;
 mod any;
-#[cfg(feature = "cli")]
+#[cfg(feature = "bench")]
 mod bench;
 mod cancel;
 mod checks;
@@ -49,7 +49,7 @@ mod reentry;
 mod relay;
 #[cfg(all(feature = "grammers", feature = "sandbox"))]
 mod sandbox;
-#[cfg(feature = "cli")]
+#[cfg(feature = "bench")]
 mod scale;
 mod scripted;
 #[cfg(all(unix, feature = "cli"))]

@@ -19,12 +19,12 @@ pub(crate) fn keep_no_buffers() {
 pub(crate) fn keep_no_buffers() {}
 
 /// Returns what the allocator keeps for later to the system, to see what is really in use.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[cfg(all(feature = "bench", target_os = "linux", target_env = "gnu"))]
 pub(crate) fn give_back() {
     // SAFETY: malloc_trim takes its own locks and may be called at any time.
     unsafe { libc::malloc_trim(0) };
 }
 
 /// Other allocators decide for themselves.
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+#[cfg(all(feature = "bench", not(all(target_os = "linux", target_env = "gnu"))))]
 pub(crate) fn give_back() {}

@@ -7,7 +7,7 @@ use telepool::telegram::client::tl::{RemoteCall, enums, functions};
 use telepool::telegram::client::{Client, InvocationError};
 use telepool::telegram::{InvokeError, TelegramConnection, TelegramError};
 
-use crate::workload::Manager;
+use crate::roster::Manager;
 
 /// What is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

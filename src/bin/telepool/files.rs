@@ -7,10 +7,6 @@ use telepool::ownership::Alone;
 
 use crate::failure::Failure;
 
-/// What else may be open at the same time, where there is plenty: the runtime, the listener, the
-/// terminal, visitors.
-const BESIDE: u64 = 100;
-
 /// What a run opens before its first connection: two runtimes, signals, the listener, a state file.
 const RUN: u64 = 16;
 
@@ -24,28 +20,8 @@ pub(crate) fn raise_limit() {
     rlimit::increase_nofile_limit(u64::MAX).ok();
 }
 
-/// The limit and what is needed, if there are too few files for so many sockets and the locks of their
-/// keys.
-pub(crate) fn lacking(sockets: u64) -> Option<(u64, u64)> {
-    let limit = limit()?;
-    let keys = sockets.try_into().unwrap_or(usize::MAX);
-    let needed = |limit| sockets + Alone::open_files_within(keys, limit) + BESIDE;
-    // With as many as it lacks it may have so many that its locks take more.
-    (limit < needed(limit)).then(|| (limit, needed(needed(limit))))
-}
-
-/// Warns if so many sockets may come to be open that there are too few files for them.
-pub(crate) fn warn_if_few(sockets: usize) {
-    if let Some((limit, needed)) = lacking(sockets as u64) {
-        tracing::warn!(
-            "the process may open {limit} files, and all connections together would need \
-             {needed}: {}",
-            remedy(needed)
-        );
-    }
-}
-
-fn limit() -> Option<u64> {
+/// How many there may be, if that is known.
+pub(crate) fn limit() -> Option<u64> {
     rlimit::getrlimit(rlimit::Resource::NOFILE).ok().map(|(limit, _)| limit)
 }
 
@@ -56,7 +32,8 @@ fn open_now() -> u64 {
     files.unwrap_or(KEPT)
 }
 
-fn remedy(files: u64) -> String {
+/// How to raise the limit to so many.
+pub(crate) fn remedy(files: u64) -> String {
     format!(
         "raise the limit (ulimit -n {files}; LimitNOFILE={files} of systemd; --ulimit nofile={files} of \
          Docker)"

@@ -23,7 +23,9 @@ use crate::failure::Failure;
 use crate::secrets::{may_be_secret, shown};
 use directives::Directives;
 pub(crate) use escape::escaped;
-pub(crate) use own::{pass_on, say, tell_panics};
+#[cfg(feature = "bench")]
+pub(crate) use own::pass_on;
+pub(crate) use own::{say, tell_panics};
 
 /// What is logged.
 const LOG: &str = "TELEPOOL_LOG";

@@ -11,11 +11,10 @@ macro_rules! say {
 }
 
 mod allocator;
+#[cfg(feature = "bench")]
 mod bench;
 mod calls;
-mod chart;
 mod columns;
-mod crew;
 mod datacenter;
 mod failure;
 mod files;
@@ -24,13 +23,11 @@ mod input;
 mod listen;
 mod logs;
 mod monitor;
-mod out;
 mod ownership;
 mod progress;
 mod report;
 mod roster;
 mod sandbox;
-mod scale;
 mod secrets;
 mod serve;
 mod sessions;
@@ -75,8 +72,10 @@ enum Command {
     State(state::StateCommand),
     /// Runs a sandbox data centre alone, and writes its sessions to a file.
     Datacenter(datacenter::DatacenterArguments),
+    #[cfg(feature = "bench")]
     /// Measures the pool beside a connection per request and beside kept clients.
     Bench(bench::BenchArguments),
+    #[cfg(feature = "bench")]
     /// One way of a benchmark, as `bench` starts it.
     #[command(hide = true)]
     BenchWay,
@@ -123,7 +122,9 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(arguments),
         Command::State(command) => state::run(&command),
         Command::Datacenter(arguments) => datacenter::run(arguments),
+        #[cfg(feature = "bench")]
         Command::Bench(arguments) => bench::run(arguments),
+        #[cfg(feature = "bench")]
         Command::BenchWay => bench::run_way(),
         Command::Config(arguments) => show(&arguments),
     };

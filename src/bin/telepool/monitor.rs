@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::failure::Failure;
 use crate::listen::Listener;
-use crate::workload::Manager;
+use crate::roster::Manager;
 
 /// The server and what keeps its numbers fresh.
 pub(crate) struct Monitor {

@@ -34,11 +34,13 @@ impl Times {
     }
 
     /// The time within which so much of it passed, in milliseconds.
+    #[cfg(feature = "bench")]
     pub(crate) fn quantile_ms(&self, quantile: f64) -> f64 {
         self.0.value_at_quantile(quantile) as f64 / 1000.0
     }
 
     /// What percentage passed within so many milliseconds, in ascending order.
+    #[cfg(feature = "bench")]
     pub(crate) fn within_ms(&self) -> Vec<(f64, f64)> {
         let points = self.0.iter_recorded();
         let points = points.map(|it| (it.percentile(), it.value_iterated_to() as f64 / 1000.0));

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use telepool::session::SessionRecord;
 use telepool::telegram::{
-    LatchFile, LatchFileError, Latched, MemorySource, SessionProfile, SessionSource,
+    GrammersManager, LatchFile, LatchFileError, Latched, MemorySource, SessionProfile,
+    SessionSource,
 };
 use telepool::{AccountId, QuarantineReason};
 
@@ -21,6 +22,9 @@ const STATE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many quarantines of earlier runs are told one by one.
 const TOLD_MAX: usize = 10;
+
+/// What the pools of the command are made of.
+pub(crate) type Manager = GrammersManager<Sessions>;
 
 /// The file of quarantines.
 pub(crate) type State = Option<Arc<LatchFile<MemorySource>>>;

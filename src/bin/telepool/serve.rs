@@ -25,11 +25,11 @@ use crate::listen::{Place, place};
 use crate::monitor::Monitor;
 use crate::ownership::Claimed;
 use crate::report::{Run, Summary, Tally};
-use crate::roster::{Roster, keep};
+use crate::roster::{Manager, Roster, keep};
 use crate::sandbox::{Sandbox, SandboxArguments};
 use crate::settings::{Settings, count, time};
 use crate::signals::{Stop, Stopper};
-use crate::workload::{self, Accounts, Manager, Work, now};
+use crate::workload::{self, Accounts, Work, now};
 use crate::{SettingsArguments, files, logs, ownership, sessions, signals, status};
 
 /// The longest that a call of the workload may take.

@@ -88,6 +88,7 @@ pub(crate) fn line() -> ProgressBar {
 }
 
 /// A bar on standard error for work that takes so many milliseconds, told by phase.
+#[cfg(feature = "bench")]
 pub(crate) fn bar(length_ms: u64) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(length_ms), target());
     let style = ProgressStyle::with_template("{spinner} {elapsed} [{bar:30}] {wide_msg}");

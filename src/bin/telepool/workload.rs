@@ -9,14 +9,14 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use telepool::datacenter::DataCentre;
-use telepool::telegram::{GrammersManager, InvokeError, TelegramError};
+use telepool::telegram::{InvokeError, TelegramError};
 use telepool::{AccountId, AcquireError, DialError, Lease, Pool};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::calls::{Call, Mix};
 use crate::report::Tally;
-use crate::roster::Sessions;
+use crate::roster::Manager;
 use crate::signals::Stop;
 
 /// How long a caller rests after a failure, so that a failing pool is not asked in a frenzy.
@@ -24,8 +24,6 @@ const AFTER_FAILURE: Duration = Duration::from_millis(10);
 /// How long before a call began a fault may have struck its account and still be the cause: the
 /// client hears of a closed connection a moment later.
 const GRACE: Duration = Duration::from_secs(1);
-
-pub(crate) type Manager = GrammersManager<Sessions>;
 
 /// What all callers share.
 pub(crate) struct Work {
@@ -201,7 +199,7 @@ pub(crate) fn now() -> Instant {
 mod tests {
     use telepool::datacenter::DataCentreOptions;
     use telepool::ownership::Unguarded;
-    use telepool::telegram::TelegramSettings;
+    use telepool::telegram::{GrammersManager, TelegramSettings};
 
     use super::*;
     use crate::roster::Roster;

@@ -2,9 +2,9 @@
 //!
 //! Owns the judgement. A figure that the system does not tell is neither reached nor missed.
 
-use serde::Serialize;
-
-use super::results::{CPU, Figures, MEAN, Measure, OPENED, P50, P99, PEAK, SOCKETS, THROUGHPUT};
+use super::results::{
+    CPU, Claim, Figures, MEAN, Measure, OPENED, P50, P99, PEAK, SOCKETS, THROUGHPUT, Verdict,
+};
 
 /// What the quotient of the pool's figure and another way's has to be.
 #[derive(Clone, Copy, Debug)]
@@ -65,25 +65,6 @@ const LINES: [Line; 8] = [
     Line { claim: "", measure: MEAN, per_request: SHOWN, kept: SHOWN },
 ];
 
-/// A claim, judged.
-#[derive(Debug, Serialize)]
-pub(super) struct Claim {
-    /// As the replaced class made it; empty for a second figure of the claim before.
-    pub(super) claim: &'static str,
-    pub(super) measured: String,
-    pub(super) against_per_request: Verdict,
-    pub(super) against_kept: Verdict,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct Verdict {
-    /// The pool's figure, divided by the other's.
-    pub(super) quotient: Option<f64>,
-    pub(super) target: &'static str,
-    /// Nothing if there is no target, or no figure.
-    pub(super) reached: Option<bool>,
-}
-
 /// Judges the pool beside both other ways.
 pub(super) fn judge(per_request: &Figures, kept: &Figures, pool: &Figures) -> Vec<Claim> {
     let judged = LINES.map(|Line { claim, measure, per_request: first, kept: second }| Claim {
@@ -105,23 +86,6 @@ impl Verdict {
         let figures = (measure.of)(pool).zip((measure.of)(other));
         let quotient = figures.filter(|(_, other)| *other > 0.0).map(|(pool, other)| pool / other);
         Self { quotient, target: text, reached: quotient.and_then(|it| target.is_reached(it)) }
-    }
-
-    /// The difference in per cent, or a factor where it is large.
-    pub(super) fn change(&self) -> String {
-        match self.quotient {
-            None => "not measured".into(),
-            Some(quotient) if quotient >= 2.0 => format!("x{quotient:.1}"),
-            Some(quotient) => format!("{:+.1} %", (quotient - 1.0) * 100.0),
-        }
-    }
-
-    pub(super) fn word(&self) -> &'static str {
-        match self.reached {
-            Some(true) => "reached",
-            Some(false) => "not reached",
-            None => "",
-        }
     }
 }
 

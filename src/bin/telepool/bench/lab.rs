@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use super::order::{Order, Outcome, Task, Way};
 use super::worker::DRAIN;
-use crate::crew::{Crew, DataCentre, Seen, Wanted};
+use crate::bench::crew::{Crew, DataCentre, Seen, Wanted};
 use crate::failure::Failure;
 use crate::status;
 use crate::workload::now;

@@ -10,11 +10,16 @@
 //! to all accounts alike, in rounds whose median counts. Then the open loop, in rounds too: calls come
 //! when they are due, and a response time counts from then on.
 
+mod chart;
 mod charts;
 mod claims;
+mod crew;
+mod files;
 mod lab;
 mod order;
+mod out;
 mod results;
+mod scale;
 mod schedule;
 mod table;
 mod usage;
@@ -28,17 +33,17 @@ use std::time::Duration;
 use clap::Args;
 use indicatif::ProgressBar;
 
-use crate::crew::Crew;
 use crate::failure::{Failure, tell};
 use crate::sandbox::{ACCOUNTS, LATENCY, SESSIONS_MAX};
-use crate::scale::{self, ScaleArguments};
 use crate::serve::runtime;
 use crate::settings::{count, time};
 use crate::signals::{self, Stop};
-use crate::{files, logs, out, status};
+use crate::{logs, status};
+use crew::Crew;
 use lab::{Lab, Measured, World};
 use order::{Choice, Task, Way};
 use results::{Figures, Results, Setting};
+use scale::ScaleArguments;
 use ways::HANDSHAKES;
 
 pub(crate) use worker::run as run_way;

@@ -1,12 +1,12 @@
 //! What all measurements came to.
 //!
-//! Owns the figures of each way, their names and units. What they are held against is `claims`.
+//! Owns the figures of each way, their names and units, and the form of what is judged of them. The judge
+//! is `claims`.
 
 use std::cmp::Ordering;
 
 use serde::Serialize;
 
-use super::claims::Claim;
 use super::lab::Measured;
 use super::order::{Response, Sample, Way};
 
@@ -19,6 +19,44 @@ pub(super) struct Results {
     pub(super) claims: Vec<Claim>,
     /// What went wrong. Empty, or the figures are worth nothing.
     pub(super) problems: Vec<String>,
+}
+
+/// A claim, judged.
+#[derive(Debug, Serialize)]
+pub(super) struct Claim {
+    /// As the replaced class made it; empty for a second figure of the claim before.
+    pub(super) claim: &'static str,
+    pub(super) measured: String,
+    pub(super) against_per_request: Verdict,
+    pub(super) against_kept: Verdict,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Verdict {
+    /// The pool's figure, divided by the other's.
+    pub(super) quotient: Option<f64>,
+    pub(super) target: &'static str,
+    /// Nothing if there is no target, or no figure.
+    pub(super) reached: Option<bool>,
+}
+
+impl Verdict {
+    /// The difference in per cent, or a factor where it is large.
+    pub(super) fn change(&self) -> String {
+        match self.quotient {
+            None => "not measured".into(),
+            Some(quotient) if quotient >= 2.0 => format!("x{quotient:.1}"),
+            Some(quotient) => format!("{:+.1} %", (quotient - 1.0) * 100.0),
+        }
+    }
+
+    pub(super) fn word(&self) -> &'static str {
+        match self.reached {
+            Some(true) => "reached",
+            Some(false) => "not reached",
+            None => "",
+        }
+    }
 }
 
 /// What the figures hold for.

@@ -3,8 +3,7 @@
 use std::fmt::Write as _;
 
 use super::charts::CHARTS;
-use super::claims::{Claim, Verdict};
-use super::results::{Figures, MEASURES, Results, Setting};
+use super::results::{Claim, Figures, MEASURES, Results, Setting, Verdict};
 use crate::columns::wrapped;
 
 /// Cells by row; the first row is the head.

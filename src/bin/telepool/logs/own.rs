@@ -34,6 +34,7 @@ pub(crate) fn say(level: Level, text: impl fmt::Display) {
 }
 
 /// Passes a line on that another process of the command has told, in its form already.
+#[cfg(feature = "bench")]
 pub(crate) fn pass_on(text: &str) {
     match Form::wanted() {
         // What is none yet is of the system's, such as the end of a process that ran out of memory.

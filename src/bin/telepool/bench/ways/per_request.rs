@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::{Census, Serve};
 use crate::calls::Call;
-use crate::workload::Manager;
+use crate::roster::Manager;
 
 pub(in crate::bench) struct PerRequest {
     manager: Arc<Manager>,

@@ -7,8 +7,8 @@ use telepool::{AccountId, Pool};
 
 use super::{Census, HANDSHAKES, Serve};
 use crate::calls::Call;
+use crate::roster::Manager;
 use crate::settings::Settings;
-use crate::workload::Manager;
 
 const MAX_IDLE_TIME: Duration = Duration::from_secs(5);
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(2);

@@ -10,11 +10,11 @@ use telepool::metrics::Prometheus;
 use telepool::{AccountId, NoopManager, Pool};
 use tokio::runtime::Builder;
 
-use super::accounts::{numbered, roomy};
 use super::gauges::{broken, each, exported, middle, resident};
+use super::setup::{numbered, roomy};
 use super::timed::Timed;
 use crate::allocator::give_back;
-use crate::crew::phase;
+use crate::bench::crew::phase;
 use crate::failure::Failure;
 use crate::workload::now;
 

@@ -2,8 +2,8 @@
 //!
 //! Owns the look at its limits, before anything is started. Raises none but its own of open files.
 
+use crate::bench::files;
 use crate::failure::Failure;
-use crate::files;
 
 /// Ports of this range are in use by others, or still wait after an earlier run.
 const PORTS_BESIDE: u64 = 1_000;

@@ -10,8 +10,8 @@ use std::str::FromStr;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{accounts, connections, instructions, many};
-use crate::crew::Crew;
+use super::{accounts, connections, counted, many};
+use crate::bench::crew::Crew;
 use crate::failure::{Failure, tell};
 
 /// The command that has the flag `--part`.
@@ -83,7 +83,7 @@ impl Part {
             Self::Accounts(count) => print(&accounts::measure(*count)?),
             Self::Many(count) => print(&many::measure(*count)?),
             Self::Acquires { accounts, turns } => {
-                instructions::acquire_often(*accounts, *turns)?;
+                counted::acquire_often(*accounts, *turns)?;
                 Ok(ExitCode::SUCCESS)
             }
         }

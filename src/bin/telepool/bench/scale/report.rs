@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use super::accounts::Measured;
 use super::{connections, drawing, many};
+use crate::bench::out;
 use crate::failure::Failure;
-use crate::out;
 
 #[derive(Debug, Serialize)]
 pub(super) struct Report {

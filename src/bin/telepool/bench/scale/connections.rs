@@ -14,13 +14,14 @@ use telepool::telegram::{GrammersManager, TelegramSettings};
 use telepool::{AccountId, Pool};
 
 use super::gauges::{Spread, Steps, broken, each, render_ms, resident};
-use crate::crew::phase;
+use crate::bench::crew::phase;
 use crate::failure::Failure;
+use crate::roster::Manager;
 use crate::roster::Roster;
 use crate::serve::runtime;
 use crate::sessions;
 use crate::settings::Settings;
-use crate::workload::{Manager, now};
+use crate::workload::now;
 
 /// How many acquires are timed.
 const ACQUIRES: usize = 50_000;

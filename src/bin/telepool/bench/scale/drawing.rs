@@ -3,7 +3,7 @@
 //! Owns which curves stand in which chart, and the names of the files.
 
 use super::accounts::Measured;
-use crate::chart::{LineChart, Series};
+use crate::bench::chart::{LineChart, Series};
 
 /// The charts with the names of their files.
 pub(super) fn charts(all: &[Measured]) -> [(&'static str, LineChart); 3] {

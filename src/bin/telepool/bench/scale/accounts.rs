@@ -4,16 +4,15 @@
 //! numbers' text, the shutdown, and how late the reaper is. Connections are nothing here: what is
 //! measured is the pool.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 use telepool::metrics::Prometheus;
-use telepool::{AccountId, Config, NoopManager, Pool};
+use telepool::{AccountId, NoopManager, Pool};
 
 use super::cost::{Bare, Costs, acquire_each, compare};
 use super::gauges::{broken, each, render_ms, resident};
 use super::lateness::{Lateness, lateness};
-use crate::crew::phase;
+use super::setup::{numbered, roomy};
+use crate::bench::crew::phase;
 use crate::failure::Failure;
 use crate::serve::runtime;
 use crate::workload::now;
@@ -24,7 +23,6 @@ const TOLD_FROM: u64 = 1_000;
 const CAP: usize = 10_000;
 /// Sessions of an account, and so its connections at most.
 const SLOTS: u16 = 3;
-const HOUR: Duration = Duration::from_secs(3600);
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Measured {
@@ -57,22 +55,6 @@ pub(super) struct Render {
     pub(super) connected_ms: f64,
     /// With one connection of each account.
     pub(super) all_ms: f64,
-}
-
-/// A configuration under which nothing is in the way, and nothing expires by itself.
-pub(super) fn roomy() -> Config {
-    let mut config = Config::default();
-    config.pool.max_connections = 1_000_000;
-    config.pool.max_idle_time = HOUR;
-    config.pool.check_after_idle = HOUR;
-    config.dial.per_second = 100_000;
-    config.dial.handshakes = 10_000;
-    config
-}
-
-/// So many different accounts.
-pub(super) fn numbered(count: u64) -> Vec<AccountId> {
-    (1..=count).map(|it| AccountId::bot(it).expect("BUG: small numbers are valid")).collect()
 }
 
 pub(super) fn measure(count: u64) -> Result<Measured, Failure> {

@@ -1,24 +1,16 @@
 //! How many instructions an acquire takes, by the number of accounts.
 //!
-//! Owns the loop that is counted, and the run of valgrind that counts it. Counts are the same on
-//! every run of a build, whatever else the machine does: what an acquire does by time, which valgrind
-//! stretches, is taken off them.
+//! Owns the run of valgrind that counts the loop of `counted`. Counts are the same on every run of a build,
+//! whatever else the machine does: what an acquire does by time, which valgrind stretches, is taken off them.
 
 use std::io;
 use std::process::Stdio;
 
-use telepool::{AccountId, NoopManager, Pool};
 use tokio::process::Command;
-use tokio::runtime::Runtime;
-use tokio::task::unconstrained;
 
-use super::accounts::{numbered, roomy};
-use super::cost::acquire_each;
-use super::gauges::broken;
 use super::part::Part;
-use crate::crew::{Crew, folder};
+use crate::bench::crew::{Crew, folder};
 use crate::failure::Failure;
-use crate::serve::runtime;
 
 /// Instructions are counted in the function whose name has this in it, and in all that it calls.
 const COUNTED: &str = "*counted_acquires*";
@@ -86,35 +78,6 @@ fn within(text: &str, function: &str) -> u64 {
         }
     }
     total
-}
-
-/// Acquires and releases so many times, of random accounts among so many.
-pub(super) fn acquire_often(accounts: u64, turns: u64) -> Result<(), Failure> {
-    let accounts = numbered(accounts);
-    let runtime = runtime()?;
-    let pool = {
-        let _runtime = runtime.enter();
-        Pool::builder(NoopManager::new(3)).config(roomy()).build().map_err(broken)?
-    };
-    for account in &accounts {
-        drop(pool.account(*account).map_err(broken)?);
-    }
-    let mut random = fastrand::Rng::with_seed(7);
-    let turns: Vec<_> = (0..turns).map(|_| accounts[random.usize(..accounts.len())]).collect();
-    // Their connections are opened here.
-    runtime.block_on(acquire_each(&pool, &turns))?;
-    counted_acquires(&runtime, &pool, &turns)
-}
-
-/// Its own name in the binary is what the counting goes by. On this thread, while the pool's own
-/// tasks are on others.
-#[inline(never)]
-fn counted_acquires(
-    runtime: &Runtime,
-    pool: &Pool<NoopManager>,
-    turns: &[AccountId],
-) -> Result<(), Failure> {
-    runtime.block_on(unconstrained(acquire_each(pool, turns)))
 }
 
 #[cfg(test)]

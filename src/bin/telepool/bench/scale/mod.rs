@@ -8,6 +8,7 @@
 mod accounts;
 mod connections;
 mod cost;
+mod counted;
 mod drawing;
 mod gauges;
 mod instructions;
@@ -16,6 +17,7 @@ mod limits;
 mod many;
 mod part;
 mod report;
+mod setup;
 mod timed;
 
 use std::path::Path;
@@ -25,7 +27,7 @@ use std::time::Duration;
 use clap::Args;
 use indicatif::ProgressBar;
 
-use crate::crew::{Crew, DataCentre, Wanted};
+use crate::bench::crew::{Crew, DataCentre, Wanted};
 use crate::failure::{Failure, tell};
 use crate::serve::runtime;
 use crate::settings::count;
@@ -77,7 +79,7 @@ pub(crate) fn run(
     }
     limits::look(u64::from(arguments.connections))?;
     if let Some(folder) = out {
-        crate::out::make(folder)?;
+        crate::bench::out::make(folder)?;
     }
     let line = status::line();
     let report = runtime()?.block_on(async {

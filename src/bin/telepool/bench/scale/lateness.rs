@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use telepool::{AccountId, Pool};
 
-use super::accounts::roomy;
 use super::gauges::{Spread, broken, processor_s};
+use super::setup::roomy;
 use super::timed::Timed;
 use crate::failure::Failure;
 use crate::workload::now;
