@@ -36,3 +36,18 @@ pub(crate) fn asked<T>(question: &'static str, ask: impl FnOnce() -> T) -> Optio
     }
     answer
 }
+
+/// Runs what may come by anybody else's code: the end of a connection, a callback, a subscriber of the
+/// log. `None`, and an entry in the log, if it panicked: where that was stands in the panic's own words.
+pub(crate) fn guarded<T>(during: &'static str, run: impl FnOnce() -> T) -> Option<T> {
+    let done = harmless(run);
+    if done.is_none() {
+        harmless(|| {
+            tracing::error!(
+                during,
+                "a connection, a callback or a subscriber of the log panicked: none of them is the pool's"
+            );
+        });
+    }
+    done
+}

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::account_pool::{CloseReason, Connection, DialOrder, Lost, Orders, Watch};
-use crate::caught::{asked, text_of};
+use crate::caught::{guarded, text_of};
 use crate::clock::Instant;
 use crate::entry::Entry;
 use crate::error::DialError;
@@ -41,7 +41,7 @@ impl<M: Manager> Errand<M> {
         match self {
             Self::Dial(..) | Self::Check(..) | Self::Close(..) => true,
             // The entry may be let go of here, which is the manager's code.
-            Self::Watch(entry, watch) => asked("the end of a connection", || {
+            Self::Watch(entry, watch) => guarded("the end of a connection", || {
                 entry.upgrade().is_some_and(|entry| entry.pool.is_watched(*watch))
             })
             .unwrap_or(false),

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::account_pool::{Connection, Reap};
-use crate::caught::asked;
+use crate::caught::guarded;
 use crate::clock::{Tick, millis, nanos, now, unix_time};
 use crate::entry::Entry;
 use crate::events::Event;
@@ -177,7 +177,7 @@ async fn visit_all<M: Manager>(shared: &Arc<Shared<M>>, registry: &Registry<M>) 
     }
     let slots = usize::try_from(shared.occupancy.slots()).unwrap_or(usize::MAX);
     // It may let go of accounts that were removed just now.
-    let _pruned = asked("the end of a connection", || registry.prune_census(slots));
+    let _pruned = guarded("the end of a connection", || registry.prune_census(slots));
     registry.prune_accounts();
     registry.prune_roll(tick);
     shared.lanes.prune(tick);
@@ -197,7 +197,7 @@ fn visit<M: Manager>(
     now: Tick,
     limits: Limits,
 ) -> Option<(Tick, Due<M>)> {
-    let visited = asked("the end of a connection", || match &due {
+    let visited = guarded("the end of a connection", || match &due {
         Due::Connection { account, connection, look } => {
             let held = (account.upgrade()?, connection.upgrade()?);
             look_at_connection(shared, held, *look, now, limits)
@@ -224,7 +224,7 @@ fn look_at_connection<M: Manager>(
         Reap::Held(look, since) => {
             // A listener's code. The next look is at another time than this one.
             let held = now.saturating_sub(since);
-            let _told = asked("a lease that is held", || entry.tell_held(&connection, held));
+            let _told = guarded("a lease that is held", || entry.tell_held(&connection, held));
             look
         }
         Reap::Expired(orders) => {

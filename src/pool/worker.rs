@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::account_pool::Connection;
 use crate::acquire::{check, prove_in_use};
-use crate::caught::{asked, caught, text_of};
+use crate::caught::{caught, guarded, text_of};
 use crate::clock::{Instant, now};
 use crate::dialer::dial;
 use crate::entry::{Entry, Errand};
@@ -147,7 +147,7 @@ async fn run<M: Manager>(mut desk: Desk<M>) {
                 while let Some(timer) = timers.pop_due(now) {
                     // What it lets go of may be the last hold on a connection, whose end is the
                     // manager's code.
-                    asked("the end of a connection", || fire(timer, now));
+                    guarded("the end of a connection", || fire(timer, now));
                 }
                 timers.shrink();
             }

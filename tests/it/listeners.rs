@@ -1,12 +1,15 @@
 //! Listeners of `tracing` that panic cost nobody a connection.
 
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use telepool::{NoopManager, Pool};
+use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::listening::listen;
 use crate::scripted::account;
@@ -56,4 +59,62 @@ async fn a_listener_that_panics_as_an_acquire_ends_costs_no_lease() {
     ended.expect_err("the listener has panicked");
     assert_eq!(pool.stats().leases, 0);
     drop(pool.acquire(account(1)).await.unwrap());
+}
+
+/// Panics at the warning of a lease that is held for long; keeps the messages of errors.
+#[derive(Clone, Default)]
+struct Touchy(Arc<Mutex<Vec<String>>>);
+
+struct Message(String);
+
+impl Visit for Message {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            self.0 = format!("{value:?}");
+        }
+    }
+}
+
+impl Subscriber for Touchy {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("telepool") && metadata.is_event()
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        match *event.metadata().level() {
+            Level::ERROR => self.0.lock().unwrap().push(message.0),
+            Level::WARN => panic!("as it was told"),
+            _ => {}
+        }
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_panics_is_not_taken_for_the_manager() {
+    let touchy = Touchy::default();
+    let _listening = listen(touchy.clone());
+    let pool = Pool::builder(NoopManager::new(1))
+        .configure(|config| config.watch.held_lease = Duration::from_secs(60))
+        .build()
+        .unwrap();
+    let lease = pool.acquire(account(1)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    drop(lease);
+    let told = touchy.0.lock().unwrap().clone();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("none of them is the pool's"), "{told:?}");
 }
