@@ -33,21 +33,19 @@ impl<M: Manager> Attempt<M> {
     pub(super) async fn rest(&self) -> bool {
         let (entry, clock) = (&self.entry, &self.entry.shared.clock);
         loop {
-            let mut stirred = pin!(entry.stirred.notified());
-            // Registered before anything is looked at, so that no change is missed.
-            stirred.as_mut().enable();
             let until = entry.pool.resting_until(self.order);
             if until <= clock.tick() {
                 return entry.pool.wants_dial(self.order);
             }
             let ends = clock.instant_of(until);
-            entry.carry_out(entry.pool.refuse_impatient(ends, until));
-            if !entry.pool.wants_dial(self.order) {
+            let look = || {
+                entry.carry_out(entry.pool.refuse_impatient(ends, until));
+                let is_wanted = entry.pool.wants_dial(self.order);
+                let has_changed = entry.pool.resting_until(self.order) != until;
+                (!is_wanted || has_changed).then_some(is_wanted)
+            };
+            if self.unless(tokio::time::sleep_until(ends), look).await == Err(false) {
                 return false;
-            }
-            tokio::select! {
-                () = tokio::time::sleep_until(ends) => {}
-                () = stirred => {}
             }
         }
     }
@@ -95,20 +93,17 @@ impl<M: Manager> Attempt<M> {
     /// Waits until the slot may be dialled, unless somebody waits who has less patience.
     async fn sit_out(&self, until: Tick) -> SatOut {
         let (entry, clock) = (&self.entry, &self.entry.shared.clock);
-        loop {
-            let mut stirred = pin!(entry.stirred.notified());
-            stirred.as_mut().enable();
+        let look = || {
             if !entry.pool.wants_dial(self.order) {
-                return SatOut::Unwanted;
+                return Some(SatOut::Unwanted);
             }
             let left = Duration::from_millis(until.saturating_sub(clock.tick()));
-            if !self.is_ahead() && left > entry.shared.config().pool.acquire_timeout {
-                return SatOut::TooLong(left);
-            }
-            tokio::select! {
-                () = tokio::time::sleep_until(clock.instant_of(until)) => return SatOut::Over,
-                () = stirred => {}
-            }
+            let is_too_long = !self.is_ahead() && left > entry.shared.config().pool.acquire_timeout;
+            is_too_long.then_some(SatOut::TooLong(left))
+        };
+        match self.unless(tokio::time::sleep_until(clock.instant_of(until)), look).await {
+            Ok(()) => SatOut::Over,
+            Err(end) => end,
         }
     }
 
@@ -130,21 +125,14 @@ impl<M: Manager> Attempt<M> {
     /// A dial that nobody waits for lets all others of its kind go before it, one by one, and so
     /// everybody who does wait. `None`: nobody wants it any more.
     async fn in_advance<'a>(&self, advance: &'a Advance) -> Option<Option<MutexGuard<'a, ()>>> {
-        let mut turn = pin!(advance.turn());
-        loop {
-            let mut stirred = pin!(self.entry.stirred.notified());
-            stirred.as_mut().enable();
-            if !self.entry.pool.wants_dial(self.order) {
-                return None;
-            }
-            if !self.is_ahead() {
-                return Some(None);
-            }
-            tokio::select! {
-                biased;
-                turn = &mut turn => return Some(Some(turn)),
-                () = stirred => {}
-            }
+        let look = || match (self.entry.pool.wants_dial(self.order), self.is_ahead()) {
+            (false, _) => Some(None),
+            (true, false) => Some(Some(None)),
+            (true, true) => None,
+        };
+        match self.unless(advance.turn(), look).await {
+            Ok(turn) => Some(Some(turn)),
+            Err(end) => end,
         }
     }
 
@@ -176,16 +164,28 @@ impl<M: Manager> Attempt<M> {
 
     /// Waits for something, unless nobody wants the dial any more.
     pub(super) async fn while_wanted<T>(&self, wait: impl Future<Output = T>) -> Option<T> {
+        let look = || (!self.entry.pool.wants_dial(self.order)).then_some(());
+        self.unless(wait, look).await.ok()
+    }
+
+    /// Waits for something, unless `look` finds an end to that: asked first, and whenever something has
+    /// changed that a dial may care for.
+    async fn unless<T, E>(
+        &self,
+        wait: impl Future<Output = T>,
+        mut look: impl FnMut() -> Option<E>,
+    ) -> Result<T, E> {
         let mut wait = pin!(wait);
         loop {
             let mut stirred = pin!(self.entry.stirred.notified());
+            // Registered before anything is looked at, so that no change is missed.
             stirred.as_mut().enable();
-            if !self.entry.pool.wants_dial(self.order) {
-                return None;
+            if let Some(end) = look() {
+                return Err(end);
             }
             tokio::select! {
                 biased;
-                done = &mut wait => return Some(done),
+                done = &mut wait => return Ok(done),
                 () = stirred => {}
             }
         }
