@@ -417,7 +417,7 @@ impl<M: Manager, H: Home<M>> Future for Acquire<M, H> {
 }
 
 impl<M: Manager, H: Home<M>> Acquire<M, H> {
-    /// Answers whether it is over.
+    /// Returns whether it is over.
     #[inline(never)]
     fn poll_on(&mut self, context: &mut Context<'_>, is_heard: bool) -> bool {
         if is_heard { self.poll_in_span(context) } else { self.poll_plainly(context) }

@@ -197,7 +197,7 @@ impl Budget {
     }
 
     /// Has one idle connection closed for whoever waits in line: `give_up` finds and closes one,
-    /// `has_idle` tells whether there is any. Answers whether one was closed.
+    /// `has_idle` tells whether there is any. Returns whether one was closed.
     pub(crate) fn relieve(
         &self,
         now: Tick,
@@ -254,7 +254,7 @@ impl Budget {
         self.line.lock().cap
     }
 
-    /// Changes the cap while connections live. Answers how many of them have to go.
+    /// Changes the cap while connections live. Returns how many of them have to go.
     pub(crate) fn set_cap(&self, cap: u32, acquire_timeout: Duration, now: Tick) -> usize {
         self.set_patience(acquire_timeout);
         let cap = cap as usize;

@@ -139,7 +139,7 @@ impl<M: Manager> Entry<M> {
         harmless(ask).unwrap_or(true)
     }
 
-    /// Takes a lease back. Answers whether its connection takes no more leases.
+    /// Takes a lease back. Returns whether its connection takes no more leases.
     #[inline(always)]
     pub(crate) fn give_back(self: &Arc<Self>, connection: Arc<Connection<M::Connection>>) -> bool {
         let now = self.shared.clock.coarse();
@@ -194,7 +194,7 @@ impl<M: Manager> Entry<M> {
         true
     }
 
-    /// Does what a release left to do. Answers whether it ended its connection.
+    /// Does what a release left to do. Returns whether it ended its connection.
     #[cold]
     fn carry_out_release(self: &Arc<Self>, orders: Orders<M::Connection>) -> bool {
         let ended = orders.ended;

@@ -102,7 +102,7 @@ impl Health {
         self.record().draining = true;
     }
 
-    /// Bars one session, or all of them, and answers for which this is news, as bits. What only
+    /// Bars one session, or all of them, and returns for which this is news, as bits. What only
     /// puts a session in doubt changes nothing for one that is barred already.
     pub(crate) fn quarantine(&mut self, slot: Option<u16>, reason: QuarantineReason) -> u64 {
         let mut news = 0;
@@ -140,7 +140,7 @@ impl Health {
         self.reasons().iter().copied().filter(|(slot, _)| self.has(*slot))
     }
 
-    /// Forgets everything that keeps the account from serving. Answers whether there was anything.
+    /// Forgets everything that keeps the account from serving. Returns whether there was anything.
     pub(crate) fn reinstate(&mut self) -> bool {
         let changes = self.barred != 0 || self.is_draining();
         self.barred = 0;

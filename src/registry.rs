@@ -1,7 +1,7 @@
 //! Which accounts a pool knows.
 //!
 //! Owns the sharded map, the census of accounts with connections, and the roll of those that a
-//! reading has to look at. Answers with clones, never
+//! reading has to look at. Returns clones, never
 //! with a guard of the map; at most one live account pool per account exists at any time.
 
 mod mark;
@@ -80,7 +80,7 @@ impl<M: Manager> Registry<M> {
         self.find(entry.pool.account()).is_some_and(|known| Arc::ptr_eq(&known, entry))
     }
 
-    /// The account's entry, made by `make` if there is none. Answers whether it was made now.
+    /// The account's entry, made by `make` if there is none. Returns whether it was made now.
     pub(crate) fn find_or_add(
         &self,
         account: AccountId,

@@ -191,7 +191,7 @@ impl<M: Manager> Shared<M> {
     }
 
     /// Claims one idle connection of any account for whoever waits under the global cap.
-    /// Answers whether there was one.
+    /// Returns whether there was one.
     pub(crate) fn relieve(&self) -> bool {
         let now = self.clock.tick();
         let Some(registry) = self.registry.upgrade() else { return false };

@@ -1,6 +1,6 @@
 //! The lifecycle of one connection, in one atomic word.
 //!
-//! Owns [`ConnectionState`] and the private word with its transitions. A transition answers with
+//! Owns [`ConnectionState`] and the private word with its transitions. A transition returns
 //! the duty that falls to whoever made it; nobody else may act on the connection.
 //!
 //! ```text
@@ -243,7 +243,7 @@ impl StateWord {
         }
     }
 
-    /// One more lease, found through the slot; the entry is left as it is. Answers whether
+    /// One more lease, found through the slot; the entry is left as it is. Returns whether
     /// others hold leases as well.
     pub(crate) fn transition_to_leased_in_place(&self, max: u16) -> Option<bool> {
         let mut seen = load_after_change(&self.0);
@@ -260,7 +260,7 @@ impl StateWord {
         }
     }
 
-    /// The usual lease: of an idle, exclusive connection, by whoever popped its entry. Answers
+    /// The usual lease: of an idle, exclusive connection, by whoever popped its entry. Returns
     /// whether it was that; if not, nothing has changed.
     #[inline]
     pub(crate) fn transition_from_idle(&self) -> bool {
@@ -268,7 +268,7 @@ impl StateWord {
         self.0.compare_exchange(from, to, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
-    /// The usual release: of the only lease of a connection that stays. Answers whether its entry is to be
+    /// The usual release: of the only lease of a connection that stays. Returns whether its entry is to be
     /// pushed; `None` if it was no such release, and nothing has changed.
     #[inline]
     pub(crate) fn transition_to_idle(&self) -> Option<bool> {

@@ -137,7 +137,7 @@ pub(crate) struct GroupCounters {
 pub(crate) struct Turn(AtomicU64);
 
 impl Turn {
-    /// Takes so many turns, and answers with the first of them.
+    /// Takes so many turns, and returns the first of them.
     pub(crate) fn take(&self, turns: usize) -> usize {
         // Beyond the width of a word the turns begin anew.
         usize::try_from(self.0.fetch_add(turns as u64, Ordering::Relaxed) & u64::from(u32::MAX))

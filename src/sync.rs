@@ -205,7 +205,7 @@ mod real {
             self.0.take()
         }
 
-        /// Answers with what lay there.
+        /// Returns what lay there.
         #[inline]
         pub(crate) fn put(&self, value: Arc<T>) -> Option<Arc<T>> {
             self.0.swap(Some(value))

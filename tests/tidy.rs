@@ -187,6 +187,26 @@ fn what_belongs_to_one_module_stands_in_no_other() {
     }
 }
 
+/// Words that stand for what has another in the field, and that one.
+const RETIRED: &[(&str, &str)] = &[
+    ("Answers whether", "Returns whether"),
+    ("Answers with", "Returns"),
+    ("answers with", "returns"),
+];
+
+#[test]
+fn retired_words_stand_nowhere() {
+    for (module, path, text) in sources() {
+        // A server answers with something.
+        let comments = text.lines().filter(|line| line.trim_start().starts_with("//"));
+        for line in comments.filter(|_| module != "datacenter") {
+            for (word, instead) in RETIRED {
+                assert!(!line.contains(word), "{path}: write {instead:?}: {line}");
+            }
+        }
+    }
+}
+
 #[test]
 fn every_file_opens_with_what_it_owns_and_stays_readable() {
     for (_, path, text) in sources() {

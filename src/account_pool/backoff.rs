@@ -25,7 +25,7 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// A dial failed. Answers when the next one may begin.
+    /// A dial failed. Returns when the next one may begin.
     pub(super) fn after_failure(&mut self, now: Tick, share: f64, at_least: Duration) -> Tick {
         self.count(now);
         self.rest(now, pause(self.faults, share).max(at_least))

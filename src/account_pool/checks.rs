@@ -13,7 +13,7 @@ use crate::account_pool::{AccountPool, Body, Core};
 use crate::clock::Tick;
 
 impl<C, E> AccountPool<C, E> {
-    /// Begins a check of a leased connection. Answers whether it is not being checked already; then the
+    /// Begins a check of a leased connection. Returns whether it is not being checked already; then the
     /// lease is the check's, which owes one [`fail_check`](Self::fail_check), or else
     /// [`Connection::pass_check`], a release, and [`end_check`](Self::end_check). What was used at
     /// `proved_since` or later needs none, as things are.

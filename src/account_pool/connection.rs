@@ -273,7 +273,7 @@ impl<C> Connection<C> {
         self.set_checking(false);
     }
 
-    /// Answers whether that is a change.
+    /// Returns whether that is a change.
     pub(super) fn set_checking(&self, checking: bool) -> bool {
         let before = if checking {
             self.notes.fetch_or(CHECKING, Ordering::Relaxed)
@@ -292,7 +292,7 @@ impl<C> Connection<C> {
         self.look.store(tick, Ordering::Relaxed);
     }
 
-    /// Counts a lease that reached its borrower, and answers with the connection's count.
+    /// Counts a lease that reached its borrower, and returns the connection's count.
     #[inline]
     pub(crate) fn count_use(
         &self,
@@ -367,7 +367,7 @@ impl<C> Connection<C> {
         })
     }
 
-    /// The reaper's look at a leased connection. Answers since when it has been leased without a
+    /// The reaper's look at a leased connection. Returns since when it has been leased without a
     /// new lease, if that is for `limit` or longer and has not been told yet.
     pub(crate) fn held_too_long(&self, now: Tick, limit: u64) -> Option<Tick> {
         let uses = self.uses();

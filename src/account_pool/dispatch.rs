@@ -366,7 +366,7 @@ impl<C, E> AccountPool<C, E> {
         orders
     }
 
-    /// Ends a lease of a connection that stays unless it retires. Answers whether it takes no more leases.
+    /// Ends a lease of a connection that stays unless it retires. Returns whether it takes no more leases.
     fn end_lease(
         &self,
         core: &mut Core<C, E>,

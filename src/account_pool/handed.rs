@@ -75,7 +75,7 @@ impl<C> Handed<C> {
         list.iter().any(|it| std::ptr::eq(it.site(), site) && it.has_not_taken())
     }
 
-    /// Has each look at its deadline, and forgets those that are over. Answers with the next deadline.
+    /// Has each look at its deadline, and forgets those that are over. Returns the next deadline.
     pub(super) fn expire(
         &self,
         now: Instant,

@@ -1,8 +1,8 @@
 //! The engine of one account: who gets which connection, and what has to be done for it.
 //!
 //! Owns the account's gate, its slots, its entries of idle connections, its permits and its line of
-//! waiters. It is sans-IO: it never dials, closes, sleeps, wakes or reads a clock. Every step answers
-//! with [`Orders`] that the pool carries out, so the whole engine runs in a test without a runtime.
+//! waiters. It is sans-IO: it never dials, closes, sleeps, wakes or reads a clock. Every step returns
+//! [`Orders`] that the pool carries out, so the whole engine runs in a test without a runtime.
 //!
 //! # The gate
 //! One word per account. Its low bits are flags: WAIT (somebody stands in line), CLOSED,
@@ -386,7 +386,7 @@ impl<C, E> AccountPool<C, E> {
         self.body.get().is_some_and(|body| body.core.lock().watches.is_told(watch))
     }
 
-    /// Counts a lease that reached its borrower, and answers with the connection's count.
+    /// Counts a lease that reached its borrower, and returns the connection's count.
     #[inline]
     pub(crate) fn accept(
         &self,

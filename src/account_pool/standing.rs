@@ -27,7 +27,7 @@ impl<C, E> AccountPool<C, E> {
     }
 
     /// Bars one session, or every one; the account is out of service when none is left. A session
-    /// that is barred for good is not put in doubt again. Answers for which sessions this is news,
+    /// that is barred for good is not put in doubt again. Returns for which sessions this is news,
     /// as bits.
     pub(crate) fn quarantine(
         &self,
@@ -55,7 +55,7 @@ impl<C, E> AccountPool<C, E> {
         (orders, news)
     }
 
-    /// Puts the account back into service. Answers whether anything kept it from serving that does so
+    /// Puts the account back into service. Returns whether anything kept it from serving that does so
     /// no more: not if it was closed.
     pub(crate) fn reinstate(&self, now: Tick) -> (Orders<C>, bool) {
         let body = self.body();
@@ -170,7 +170,7 @@ impl<C, E> AccountPool<C, E> {
         self.body().core.lock().last_dial_error = Some(text);
     }
 
-    /// A session may not be dialled yet, for the reason that is told: its dial waits. Answers whether
+    /// A session may not be dialled yet, for the reason that is told: its dial waits. Returns whether
     /// another may be dialled now.
     pub(crate) fn note_deferred(&self, slot: u16, until: Tick, why: String, now: Tick) -> bool {
         let mut core = self.body().core.lock();

@@ -43,7 +43,7 @@ impl Watches {
         Some(watch)
     }
 
-    /// Forgets the times that have come. Answers whether there was one.
+    /// Forgets the times that have come. Returns whether there was one.
     pub(super) fn end(&mut self, now: Instant) -> bool {
         let before = self.told.len();
         while self.told.last().is_some_and(|watch| watch.at <= now) {

@@ -366,7 +366,7 @@ mod tests {
             self.say(&functions::InvokeWithLayer { layer: 1, query })
         }
 
-        /// Asks to be closed after so many seconds, and answers what came of it.
+        /// Asks to be closed after so many seconds, and returns what came of it.
         fn ask_to_be_closed(&mut self, disconnect_delay: i32) -> Option<Duration> {
             self.say(&functions::PingDelayDisconnect { ping_id: 3, disconnect_delay });
             self.conversation.take_closes_in()

@@ -235,7 +235,7 @@ impl DataCentre {
     }
 
     /// Ends every connection of an account: orderly, abruptly (`Reset`) or with a transport
-    /// error. Other faults do nothing here. Answers how many were told.
+    /// error. Other faults do nothing here. Returns how many were told.
     pub fn disconnect(&self, account: AccountId, how: &Fault) -> usize {
         let Some(user) = self.inner.world.user(account) else { return 0 };
         let order = || match how {

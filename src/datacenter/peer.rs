@@ -245,7 +245,7 @@ impl Peer {
         Ok(())
     }
 
-    /// Takes the key that the first packet of a connection names. Answers whether the packet is to
+    /// Takes the key that the first packet of a connection names. Returns whether the packet is to
     /// be read further.
     async fn begin(&mut self, id: [u8; 8]) -> Result<bool, End> {
         let latency = self.world.latency();

@@ -83,7 +83,7 @@ impl Counters {
 pub(super) struct Counter(AtomicU64);
 
 impl Counter {
-    /// Answers with the count before.
+    /// Returns the count before.
     pub(super) fn add(&self, count: usize) -> u64 {
         self.0.fetch_add(count as u64, Ordering::Relaxed)
     }

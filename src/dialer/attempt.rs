@@ -182,7 +182,7 @@ impl<M: Manager> Attempt<M> {
     }
 
     /// The machine has no room: the pool is full from now on, and the dial waits for a place that
-    /// comes free. Answers whether there was one.
+    /// comes free. Returns whether there was one.
     async fn make_room(&mut self, error: &M::Error) -> bool {
         let entry = Arc::clone(&self.entry);
         let shared = &*entry.shared;
@@ -220,7 +220,7 @@ impl<M: Manager> Attempt<M> {
         }
     }
 
-    /// What a failed dial says of the address. Answers whether it was known to be down.
+    /// What a failed dial says of the address. Returns whether it was known to be down.
     fn judge_address(&self, error: &DialError<M::Error>, underway: &mut Underway) -> bool {
         let entry = &self.entry;
         let shared = &*entry.shared;

@@ -26,7 +26,7 @@ impl Breaker {
         }
     }
 
-    /// A dial succeeded. Answers whether the breaker was open.
+    /// A dial succeeded. Returns whether the breaker was open.
     pub(crate) fn reset(&mut self) -> bool {
         self.tries.clear();
         std::mem::take(&mut self.open)

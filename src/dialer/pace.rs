@@ -23,7 +23,7 @@ impl Pace {
         Self { per_second, period, ahead, due: now }
     }
 
-    /// Another pace from now on. What was used of the old one stays used. Answers whether it is
+    /// Another pace from now on. What was used of the old one stays used. Returns whether it is
     /// another.
     pub(super) fn set(&mut self, per_second: u32) -> bool {
         if self.per_second == per_second {

@@ -12,7 +12,7 @@ use crate::events::Event;
 use crate::manager::{Manager, Reaction};
 
 impl<M: Manager> Entry<M> {
-    /// Learns from an error of a connect, a check or a call. Answers how, and whether the connection,
+    /// Learns from an error of a connect, a check or a call. Returns how, and whether the connection,
     /// if there is one, must go.
     pub(crate) fn learn(
         self: &Arc<Self>,
@@ -39,7 +39,7 @@ impl<M: Manager> Entry<M> {
         (reaction, reason)
     }
 
-    /// Does what the manager makes of an error. Answers whether the connection, if there is one, must
+    /// Does what the manager makes of an error. Returns whether the connection, if there is one, must
     /// go.
     pub(crate) fn apply(
         self: &Arc<Self>,

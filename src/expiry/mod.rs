@@ -188,7 +188,7 @@ async fn visit_all<M: Manager>(shared: &Arc<Shared<M>>, registry: &Registry<M>) 
     shared.expiry.last_run.store(millis(unix_time()), Ordering::Relaxed);
 }
 
-/// Visits one entry; answers when to come back, and with what. What it lets go of may be the last
+/// Visits one entry; returns when to come back, and with what. What it lets go of may be the last
 /// hold on a connection, whose end is the manager's code: if that panics, it is visited again.
 fn visit<M: Manager>(
     shared: &Shared<M>,

@@ -122,7 +122,7 @@ impl Alone {
     }
 
     /// Waits until it is noted that every connection is closed, so that the next process need not wait.
-    /// Answers whether it is, in time. To be called last, on a thread that may wait.
+    /// Returns whether it is, in time. To be called last, on a thread that may wait.
     pub fn settle(&self, limit: Duration) -> bool {
         let Some(shared) = self.shared.get() else { return true };
         let until = now() + limit;

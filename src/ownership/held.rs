@@ -226,7 +226,7 @@ impl Held {
         Ok(())
     }
 
-    /// The sockets of a dial are closed. Answers whether none is open any more.
+    /// The sockets of a dial are closed. Returns whether none is open any more.
     pub(super) fn end(&mut self, key: KeyId, rest: Option<Duration>) -> bool {
         if let Some(rest) = rest {
             self.resting.insert(key, time_with_sleep() + rest);
@@ -248,7 +248,7 @@ impl Held {
         Ok(())
     }
 
-    /// Keeps everything true; to be called each second, and when nothing is open any more. Answers
+    /// Keeps everything true; to be called each second, and when nothing is open any more. Returns
     /// whether it was found just now that locks have been removed, so that somebody else may dial the same
     /// keys. Of a thousand files it takes a quarter of a minute to look at each; what is dialled meanwhile
     /// is looked at by itself.

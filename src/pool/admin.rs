@@ -94,7 +94,7 @@ impl<M: Manager> Pool<M> {
     }
 
     /// Closes one connection: at once if it is idle, else on its return or after
-    /// `drain_timeout`. Answers whether there was such a connection.
+    /// `drain_timeout`. Returns whether there was such a connection.
     pub fn close_connection(&self, account: AccountId, id: ConnectionId) -> bool {
         let Some(entry) = self.inner.registry.find(account) else { return false };
         let Some(connection) = entry.pool.connections().find(|it| it.id == id) else {
@@ -108,7 +108,7 @@ impl<M: Manager> Pool<M> {
 
     /// Closes every connection of an account and waits until they are closed, at most
     /// `drain_timeout` + `close_timeout`. The account goes on serving, on new connections.
-    /// Answers how many there were.
+    /// Returns how many there were.
     pub async fn close_account(&self, account: AccountId) -> usize {
         let Some(entry) = self.inner.registry.find(account) else { return 0 };
         let now = self.inner.shared.clock.tick();
@@ -120,7 +120,7 @@ impl<M: Manager> Pool<M> {
     }
 
     /// Takes an account out of service: acquires fail at once, held leases may end, and its
-    /// connections close. Waits for that at most `drain_timeout` + `close_timeout`. Answers
+    /// connections close. Waits for that at most `drain_timeout` + `close_timeout`. Returns
     /// whether the pool knows the account.
     pub async fn drain_account(&self, account: AccountId) -> bool {
         let Some(entry) = self.inner.registry.find(account) else { return false };
@@ -138,7 +138,7 @@ impl<M: Manager> Pool<M> {
 
     /// Puts a drained or quarantined account back into service, also one that was quarantined
     /// before this pool began, and ends the pause after dials that failed. Its sessions are looked for
-    /// at once. Answers whether anything has changed by that: not for an account that serves, is
+    /// at once. Returns whether anything has changed by that: not for an account that serves, is
     /// unknown, or is being removed.
     pub fn reinstate(&self, account: AccountId) -> bool {
         let Ok(account_handle) = self.account(account) else { return false };
@@ -164,7 +164,7 @@ impl<M: Manager> Pool<M> {
 
     /// Removes an account: its connections close as in [`Pool::close`], and later acquires ask
     /// the manager anew. What the pool knew of the account is forgotten, a quarantine included
-    /// unless the manager [keeps it](Manager::latched). Answers whether the pool knew it. A lease that
+    /// unless the manager [keeps it](Manager::latched). Returns whether the pool knew it. A lease that
     /// is held, or was forgotten, for longer than `drain_timeout` loses its connection, and keeps
     /// nobody from the account then. Handles of the account from before refuse for ever: ask for a
     /// new one.
@@ -186,7 +186,7 @@ impl<M: Manager> Pool<M> {
         true
     }
 
-    /// Forgets a removed account that has nothing left. Answers whether it did.
+    /// Forgets a removed account that has nothing left. Returns whether it did.
     pub(super) fn forget_removed(&self, account: AccountId) -> bool {
         let shared = &self.inner.shared;
         let gone = self.inner.registry.collect_closed(account, shared.clock.tick());
@@ -301,7 +301,7 @@ impl<M: Manager> Pool<M> {
     }
 
     /// Opens one connection for each of these accounts that has none, at the pace of the
-    /// configuration. Returns at once; unknown accounts are passed over. Answers how many
+    /// configuration. Returns at once; unknown accounts are passed over. Returns how many
     /// accounts were known.
     pub fn warm_up(&self, accounts: impl IntoIterator<Item = AccountId>) -> usize {
         let known = accounts.into_iter().filter_map(|account| self.account(account).ok());

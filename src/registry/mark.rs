@@ -48,13 +48,13 @@ impl Mark<'_> {
         self.word.load(Ordering::Relaxed) & self.bit != 0
     }
 
-    /// What the list is about can be seen. Answers whether the account was absent, and so
+    /// What the list is about can be seen. Returns whether the account was absent, and so
     /// must be added by the caller.
     pub(crate) fn note(self) -> bool {
         self.word.fetch_or(self.bit, Ordering::Release) & self.bit == 0
     }
 
-    /// The caller has taken the account off. Answers whether it must be added again.
+    /// The caller has taken the account off. Returns whether it must be added again.
     pub(crate) fn take_off(self, still_counts: impl FnOnce() -> bool) -> bool {
         self.word.fetch_and(!self.bit, Ordering::Acquire);
         still_counts() && self.note()

@@ -32,7 +32,7 @@ impl<T> Roll<T> {
         }
     }
 
-    /// Looks at each element; `look` answers whether it is to stay. It must not come back here
+    /// Looks at each element; `look` returns whether it is to stay. It must not come back here
     /// to read. One that is gone leaves by itself.
     pub(crate) fn for_each(&self, mut look: impl FnMut(&Arc<T>) -> bool) {
         let mut present = self.present.lock();

@@ -87,7 +87,7 @@ impl<S: SessionSource> LatchFile<S> {
         Ok(Self { source, file, memory, told })
     }
 
-    /// Waits until every quarantine so far is in the file. Answers whether it is, in time; what
+    /// Waits until every quarantine so far is in the file. Returns whether it is, in time; what
     /// fails is tried again until then.
     pub fn flush(&self, limit: Duration) -> bool {
         let (done, written) = mpsc::sync_channel(1);
@@ -219,7 +219,7 @@ pub fn read_latches(path: impl AsRef<Path>) -> Result<Vec<Latched>, LatchFileErr
     found.map(|latches| lines::sorted(&latches)).ok_or_else(missing)
 }
 
-/// Lifts the quarantines of a file that are meant, and answers which they were. The file is held
+/// Lifts the quarantines of a file that are meant, and returns which they were. The file is held
 /// meanwhile.
 ///
 /// # Errors

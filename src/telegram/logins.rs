@@ -42,7 +42,7 @@ impl Logins {
         Self { lasts, proofs: Mutex::new(proofs) }
     }
 
-    /// A proof begins. Answers whether the session has proved its login with this key not long ago,
+    /// A proof begins. Returns whether the session has proved its login with this key not long ago,
     /// and with what the proof is to be noted.
     pub(super) fn begin(&self, account: AccountId, slot: u16, key: u64) -> (bool, Begun) {
         let proofs = self.proofs.lock();

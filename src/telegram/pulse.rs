@@ -40,7 +40,7 @@ impl Pulse {
         Self { next: None, ping: None }
     }
 
-    /// To be polled while the connection stands. Answers once the server is found silent.
+    /// To be polled while the connection stands. Returns once the server is found silent.
     pub(super) fn poll(&mut self, context: &mut Context<'_>, charge: &Charge) -> Option<Silent> {
         loop {
             if let Some(ping) = &mut self.ping {

@@ -320,7 +320,7 @@ fn close_unless_read(charge: &Charge, updates: &mut mpsc::Receiver<UpdatesLike>)
     }
 }
 
-/// Hands on the updates that have come. Answers whether one of them tells the end.
+/// Hands on the updates that have come. Returns whether one of them tells the end.
 fn hand_on(
     context: &mut Context<'_>,
     charge: &Charge,
@@ -394,7 +394,7 @@ fn ping_fails(charge: &Charge) -> impl Future<Output = bool> + Send + use<> {
     }
 }
 
-/// Waits for a fence that ends what began in this epoch. Answers for how long the process did not run.
+/// Waits for a fence that ends what began in this epoch. Returns for how long the process did not run.
 async fn fenced(mut fence: watch::Receiver<Fence>, epoch: Epoch) -> Duration {
     match fence.wait_for(|fence| fence.epoch > epoch).await.map(|fence| fence.stopped) {
         Ok(stopped) => stopped,

@@ -506,7 +506,7 @@ impl Machine {
         self.carry_out(orders, &Step::default());
     }
 
-    /// Answers whether that is news.
+    /// Returns whether that is news.
     fn bar(&mut self, session: u16, reason: QuarantineReason) -> bool {
         let is_known = self.barred.contains(&(session, reason));
         if is_known || reason == QuarantineReason::Suspect && self.is_barred(session) {

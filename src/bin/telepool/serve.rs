@@ -291,7 +291,7 @@ fn announce(
     say!("telepool: metrics on {}; Ctrl-C ends the run", monitor.address());
 }
 
-/// Has the work done until the time is up, and gives the calls under way so long to end. Answers how
+/// Has the work done until the time is up, and gives the calls under way so long to end. Returns how
 /// long it worked until then, and how many calls were made.
 async fn work_until(
     arguments: &ServeArguments,

@@ -28,7 +28,7 @@ enum SatOut {
 }
 
 impl<M: Manager> Attempt<M> {
-    /// Waits for the end of the account's pause, and refuses whoever has less patience. Answers whether
+    /// Waits for the end of the account's pause, and refuses whoever has less patience. Returns whether
     /// the dial is still wanted.
     pub(super) async fn rest(&self) -> bool {
         let (entry, clock) = (&self.entry, &self.entry.shared.clock);
@@ -51,7 +51,7 @@ impl<M: Manager> Attempt<M> {
     }
 
     /// Waits until the manager lets the slot be dialled: before the dial takes its turn at the egress,
-    /// so that it keeps nobody else from theirs. Answers whether it is still wanted; or why it may not be
+    /// so that it keeps nobody else from theirs. Returns whether it is still wanted; or why it may not be
     /// dialled, and for how long.
     pub(super) async fn clear(&mut self) -> Result<bool, (DialError<M::Error>, Duration)> {
         // What an earlier try had would be in the way of this one.
@@ -141,7 +141,7 @@ impl<M: Manager> Attempt<M> {
         self.order.purpose != Purpose::Line && !self.entry.pool.has_line()
     }
 
-    /// Takes a place under the global cap, unless it has one. Answers whether there was one.
+    /// Takes a place under the global cap, unless it has one. Returns whether there was one.
     pub(super) async fn take_place(&mut self) -> bool {
         if self.holds_permit {
             return true;

@@ -52,7 +52,7 @@ impl LockFile {
         self.held.lock().values().try_for_each(|file| file.set_modified(now))
     }
 
-    /// Locks a range for this value alone. Answers whether it was free.
+    /// Locks a range for this value alone. Returns whether it was free.
     pub(crate) fn try_lock(&self, range: Range) -> io::Result<bool> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);

@@ -53,7 +53,7 @@ impl LockFile {
         self.file.set_modified(std::time::UNIX_EPOCH + unix_time())
     }
 
-    /// Locks a range for this description alone. Answers whether it was free.
+    /// Locks a range for this description alone. Returns whether it was free.
     pub(crate) fn try_lock(&self, range: Range) -> io::Result<bool> {
         match fcntl(&self.file, FcntlArg::F_OFD_SETLK(&record(libc::F_WRLCK, range))) {
             Ok(_) => Ok(true),

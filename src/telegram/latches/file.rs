@@ -104,7 +104,7 @@ impl StateFile {
         LatchFileError::Foreign { path: self.path.clone(), what, is_encoding }
     }
 
-    /// Reads the file, changes what it says and replaces it, and answers with what it says then. If
+    /// Reads the file, changes what it says and replaces it, and returns what it says then. If
     /// there is none, it is made of `lost`. To be called by whoever holds the lock; whoever writes
     /// without it meanwhile is noticed, up to the moment of the rename.
     ///

@@ -127,7 +127,7 @@ impl Bench {
 }
 
 impl Supervised {
-    /// Waits until the key is free or rests, and answers for how long.
+    /// Waits until the key is free or rests, and returns for how long.
     async fn rest(self) -> Duration {
         drop(self.leash);
         match KeyToken::take(self.key).await {

@@ -96,7 +96,7 @@ impl DataCentre {
         &self.sessions
     }
 
-    /// Ends it, and answers what it saw.
+    /// Ends it, and returns what it saw.
     pub(crate) async fn end(self) -> Result<Seen, Failure> {
         let Self { mut process, folder, .. } = self;
         process.release();

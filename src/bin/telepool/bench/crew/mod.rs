@@ -79,7 +79,7 @@ impl Crew {
             .map_err(|error| Failure::broken(format!("{name} said {output:?}: {error}")))
     }
 
-    /// Runs a command to its end, or to the end that is asked for. Answers what it printed.
+    /// Runs a command to its end, or to the end that is asked for. Returns what it printed.
     pub(crate) async fn run(
         &self,
         command: Command,

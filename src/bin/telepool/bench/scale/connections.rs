@@ -99,7 +99,7 @@ async fn measure_on(
     })
 }
 
-/// Opens one connection of each account; answers how long that took.
+/// Opens one connection of each account; returns how long that took.
 async fn warm_up(pool: &Client, accounts: &[AccountId], least: Duration) -> Result<f64, Failure> {
     let wanted = accounts.len() as u64;
     let began = now();
