@@ -167,19 +167,19 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
         let waiter =
             Waiter::new(self.fresh, began, deadline, self.site, Some(context.waker().clone()));
         let timer = deadline.and_then(|ends| timer_elsewhere(&entry.shared.runtime, ends));
-        let orders = match entry.pool.join_line(&waiter, front, tick) {
-            Ok(orders) => orders,
+        let effects = match entry.pool.join_line(&waiter, front, tick) {
+            Ok(effects) => effects,
             Err(refusal) => return Next::Over(Err(self.refuse(refusal))),
         };
         // A timer tells only whoever has polled it.
-        let is_done = orders.is_none() && timer.is_none();
+        let is_done = effects.is_none() && timer.is_none();
         // First of all somebody has to own the place in line.
         self.step = match timer {
             Some(timer) => Step::Timed(Box::new(Timed { waiter, timer })),
             None => Step::Waiting(waiter),
         };
-        if let Some(orders) = orders {
-            self.entry().carry_out(orders);
+        if let Some(effects) = effects {
+            self.entry().apply(effects);
         }
         if is_done { Next::Later } else { Next::On }
     }

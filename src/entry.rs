@@ -1,4 +1,4 @@
-//! One account of a pool: the engine, and the way its orders are carried out.
+//! One account of a pool: the engine, and the way its effects are applied.
 //!
 //! Owns no task and spawns none: what takes time goes to the worker as an [`Errand`]. So a lease
 //! may be dropped on any thread, with or without a runtime.
@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::error::SendError;
 
 use crate::account_pool::{
-    AccountPool, CloseReason, Connection, Orders, Pressure, SLOTS_MAX, Wakers,
+    AccountPool, CloseReason, Connection, Effects, Pressure, SLOTS_MAX, Wakers,
 };
 use crate::caught::{asked, harmless};
 use crate::clock::Tick;
@@ -66,8 +66,8 @@ impl<M: Manager> Entry<M> {
         );
         let now = shared.clock.tick();
         for (slot, reason) in latched {
-            let (orders, _) = pool.quarantine(Some(*slot), *reason, now);
-            debug_assert!(orders.is_empty(), "there is nothing yet that could end");
+            let (effects, _) = pool.quarantine(Some(*slot), *reason, now);
+            debug_assert!(effects.is_empty(), "there is nothing yet that could end");
         }
         let entry = Self {
             pool,
@@ -119,7 +119,7 @@ impl<M: Manager> Entry<M> {
     }
 
     /// Takes over the limits of the configuration in force.
-    pub(crate) fn take_limits(&self) -> Orders<M::Connection> {
+    pub(crate) fn take_limits(&self) -> Effects<M::Connection> {
         let config = self.shared.config();
         let leases = self.leases.min(config.pool.max_leases_per_connection);
         let now = self.shared.clock.tick();
@@ -178,8 +178,8 @@ impl<M: Manager> Entry<M> {
         if shared.budget.is_pressed() {
             return self.give_back_pressed(connection);
         }
-        let orders = self.pool.release(connection, now, Pressure::Calm);
-        let ended = orders.is_some_and(|orders| self.carry_out_release(orders));
+        let effects = self.pool.release(connection, now, Pressure::Calm);
+        let ended = effects.is_some_and(|effects| self.apply_release(effects));
         // Looked at again after the release: a dial that began to wait in between has either
         // seen the idle connection or is seen here.
         if shared.budget.is_pressed() {
@@ -196,9 +196,9 @@ impl<M: Manager> Entry<M> {
 
     /// Does what a release left to do. Returns whether it ended its connection.
     #[cold]
-    fn carry_out_release(self: &Arc<Self>, orders: Orders<M::Connection>) -> bool {
-        let ended = orders.ended;
-        self.carry_out(orders);
+    fn apply_release(self: &Arc<Self>, effects: Effects<M::Connection>) -> bool {
+        let ended = effects.ended;
+        self.apply(effects);
         ended
     }
 
@@ -210,15 +210,15 @@ impl<M: Manager> Entry<M> {
         let pressure = budget.pressure(now);
         let reserved = pressure != Pressure::Calm && budget.reserve(now);
         let pressure = if reserved { pressure } else { Pressure::Calm };
-        let orders = self.pool.release(connection, now, pressure);
+        let effects = self.pool.release(connection, now, pressure);
         // One that only drains provides for nobody yet.
-        let gone = orders.as_ref().is_some_and(|it| !it.close.is_empty());
+        let gone = effects.as_ref().is_some_and(|it| !it.close.is_empty());
         if reserved && !gone {
             budget.unreserve(now);
         }
-        let ended = orders.as_ref().is_some_and(|orders| orders.ended);
-        if let Some(orders) = orders {
-            self.carry_out(orders);
+        let ended = effects.as_ref().is_some_and(|effects| effects.ended);
+        if let Some(effects) = effects {
+            self.apply(effects);
         }
         if !gone {
             // The demand was hidden while it was reserved: a release in that time saw none.
@@ -238,7 +238,7 @@ impl<M: Manager> Entry<M> {
         }
         let errand = Errand::Check(Arc::clone(self), connection);
         if let Err(SendError(errand)) = shared.errands.send(errand) {
-            self.carry_out(errand.end_without_worker());
+            self.apply(errand.end_without_worker());
         }
     }
 
@@ -248,49 +248,49 @@ impl<M: Manager> Entry<M> {
         connection: Arc<Connection<M::Connection>>,
         reason: CloseReason,
     ) {
-        let orders = self.pool.release_discarded(connection, reason, self.shared.clock.tick());
-        self.carry_out(orders);
+        let effects = self.pool.release_discarded(connection, reason, self.shared.clock.tick());
+        self.apply(effects);
     }
 
     /// Wakes who has been served, and sends the worker on its errands.
-    pub(crate) fn carry_out(self: &Arc<Self>, orders: Orders<M::Connection>) {
-        if orders.has_no_errand() {
-            wake(orders.wake);
+    pub(crate) fn apply(self: &Arc<Self>, effects: Effects<M::Connection>) {
+        if effects.has_no_errand() {
+            wake(effects.wake);
             return;
         }
-        // Without a worker each errand is ended here and may leave orders of its own; every
+        // Without a worker each errand is ended here and may leave effects of its own; every
         // round refuses a waiter or frees a slot, so that the rounds come to an end.
         let mut left = Vec::new();
-        let mut next = Some(orders);
-        while let Some(orders) = next {
-            if !orders.is_empty() {
-                self.carry_out_once(orders, &mut left);
+        let mut next = Some(effects);
+        while let Some(effects) = next {
+            if !effects.is_empty() {
+                self.apply_once(effects, &mut left);
             }
             next = left.pop();
         }
     }
 
     /// The same, but for what follows from errands that no worker took.
-    fn carry_out_once(
+    fn apply_once(
         self: &Arc<Self>,
-        orders: Orders<M::Connection>,
-        left: &mut Vec<Orders<M::Connection>>,
+        effects: Effects<M::Connection>,
+        left: &mut Vec<Effects<M::Connection>>,
     ) {
-        if !orders.dial.is_empty() {
+        if !effects.dial.is_empty() {
             self.note_afoot();
         }
-        let errands = orders
+        let errands = effects
             .close
             .into_iter()
             .map(|it| Errand::Close(Arc::clone(self), it))
-            .chain(orders.drain.into_iter().map(|it| self.drain_errand(&it)))
-            .chain(orders.watch.map(|watch| Errand::Watch(Arc::downgrade(self), watch)))
+            .chain(effects.drain.into_iter().map(|it| self.drain_errand(&it)))
+            .chain(effects.watch.map(|watch| Errand::Watch(Arc::downgrade(self), watch)))
             .chain(
-                orders
+                effects
                     .look
                     .map(|at| Errand::Look(Arc::downgrade(self), self.shared.clock.instant_of(at))),
             )
-            .chain(orders.dial.into_iter().map(|order| {
+            .chain(effects.dial.into_iter().map(|order| {
                 self.shared.occupancy.occupy();
                 Errand::Dial(Arc::clone(self), order)
             }));
@@ -299,10 +299,10 @@ impl<M: Manager> Entry<M> {
                 left.push(errand.end_without_worker());
             }
         }
-        if orders.stir {
+        if effects.stir {
             self.stirred.notify_waiters();
         }
-        wake(orders.wake);
+        wake(effects.wake);
     }
 
     fn drain_errand(self: &Arc<Self>, connection: &Arc<Connection<M::Connection>>) -> Errand<M> {
@@ -332,7 +332,7 @@ impl<M: Manager> Entry<M> {
     pub(crate) fn closed(
         self: &Arc<Self>,
         connection: &Connection<M::Connection>,
-    ) -> Orders<M::Connection> {
+    ) -> Effects<M::Connection> {
         let shared = &self.shared;
         let now = shared.clock.tick();
         let reason = connection.reason();
@@ -345,13 +345,13 @@ impl<M: Manager> Entry<M> {
         tracing::info!(%account, slot, reason = reason.label(), uses, "closed");
         let id = connection.id;
         shared.events.emit(|| Event::ConnectionClosed { account, id, reason, uses });
-        let orders = self.pool.vacate(connection, now, shared.share());
+        let effects = self.pool.vacate(connection, now, shared.share());
         self.tell_unheard(connection, reason);
         self.schedule_look();
         self.counters().keep_uses(connection.uses(), connection.shared_uses());
         shared.budget.put_back(now);
         shared.occupancy.vacate();
-        orders
+        effects
     }
 
     /// If somebody reads what comes unasked, and this was the account's last connection, that is missed

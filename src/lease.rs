@@ -140,8 +140,8 @@ impl<M: Manager, H: Home<M>> Lease<M, H> {
         let connection = self.connection();
         let (reaction, reason) = entry.learn(error, connection.slot, Some(connection));
         if let Some(reason) = reason {
-            let orders = entry.pool.retire(connection, reason, entry.shared.clock.tick());
-            entry.carry_out(orders);
+            let effects = entry.pool.retire(connection, reason, entry.shared.clock.tick());
+            entry.apply(effects);
         }
         reaction
     }

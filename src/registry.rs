@@ -15,7 +15,7 @@ use dashmap::mapref::entry::Entry as Place;
 use foldhash::fast::RandomState;
 
 use crate::account::AccountId;
-use crate::account_pool::Orders;
+use crate::account_pool::Effects;
 use crate::clock::Tick;
 use crate::entry::Entry;
 use crate::manager::Manager;
@@ -35,7 +35,7 @@ const PIECE: usize = 64;
 const LEFT_MAX: u64 = 1024;
 
 /// An account that gave a connection up, and what is to be done for it.
-pub(crate) type GivenUp<M> = (Arc<Entry<M>>, Orders<<M as Manager>::Connection>);
+pub(crate) type GivenUp<M> = (Arc<Entry<M>>, Effects<<M as Manager>::Connection>);
 
 /// The accounts of a pool.
 pub(crate) struct Registry<M: Manager> {
@@ -196,8 +196,8 @@ impl<M: Manager> Registry<M> {
             let Some(entry) = known.upgrade() else { continue };
             if Self::still_counts(&entry) {
                 self.census.lock().push_back(known);
-                if let Some(orders) = entry.pool.give_up_idle() {
-                    return Some((entry, orders));
+                if let Some(effects) = entry.pool.give_up_idle() {
+                    return Some((entry, effects));
                 }
             }
             passed.push(entry);

@@ -196,8 +196,8 @@ impl<M: Manager> Shared<M> {
         let now = self.clock.tick();
         let Some(registry) = self.registry.upgrade() else { return false };
         let give_up = || match registry.give_up_idle() {
-            Some((entry, orders)) => {
-                entry.carry_out(orders);
+            Some((entry, effects)) => {
+                entry.apply(effects);
                 true
             }
             None => false,

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use crate::account_pool::connection::{CloseReason, Connection, Source};
-use crate::account_pool::duty::Orders;
+use crate::account_pool::effects::Effects;
 use crate::account_pool::{AccountPool, Body, Core};
 use crate::clock::Tick;
 
@@ -27,13 +27,13 @@ impl<C, E> AccountPool<C, E> {
 
     /// A connection that has passed has been released, which serves one in line. Others may have waited
     /// for it as well, or for the end of its check.
-    pub(crate) fn end_check(&self, now: Tick) -> Orders<C> {
+    pub(crate) fn end_check(&self, now: Tick) -> Effects<C> {
         let body = self.body();
-        let mut orders = Orders::none();
+        let mut effects = Effects::none();
         let mut core = body.core.lock();
         core.checking -= 1;
-        self.dispatch(body, &mut core, now, &mut orders);
-        orders
+        self.dispatch(body, &mut core, now, &mut effects);
+        effects
     }
 
     /// The connection has failed, or nobody is left to ask: its lease ends with it, and those in line are
@@ -43,15 +43,15 @@ impl<C, E> AccountPool<C, E> {
         connection: Arc<Connection<C>>,
         reason: CloseReason,
         now: Tick,
-    ) -> Orders<C> {
+    ) -> Effects<C> {
         let body = self.body();
-        let mut orders = Orders::none();
+        let mut effects = Effects::none();
         let mut core = body.core.lock();
         connection.set_checking(false);
         core.checking -= 1;
-        self.discard(&mut core, connection, reason, &mut orders);
-        self.dispatch(body, &mut core, now, &mut orders);
-        orders
+        self.discard(&mut core, connection, reason, &mut effects);
+        self.dispatch(body, &mut core, now, &mut effects);
+        effects
     }
 
     /// How many connections are being checked.
@@ -78,10 +78,10 @@ impl<C, E> AccountPool<C, E> {
         body: &Body<C, E>,
         core: &mut Core<C, E>,
         now: Tick,
-        orders: &mut Orders<C>,
+        effects: &mut Effects<C>,
     ) {
         if core.checking > 0 {
-            self.dispatch(body, core, now, orders);
+            self.dispatch(body, core, now, effects);
         } else {
             self.settle_shrink(core);
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::account_pool::backoff::Backoff;
 use crate::account_pool::connection::{CloseReason, Connection, Purpose, Source};
-use crate::account_pool::duty::{DialOrder, Orders};
+use crate::account_pool::effects::{DialOrder, Effects};
 use crate::account_pool::line::Line;
 use crate::account_pool::room::Pressure;
 use crate::account_pool::sessions::bits_of;
@@ -93,8 +93,8 @@ impl<C, E> Core<C, E> {
     }
 
     /// Has the dials under way looked at again, if anybody has left the line: fewer may be wanted.
-    pub(super) fn stir(&self, orders: &mut Orders<C>) {
-        orders.stir |= self.dialing > 0 && !orders.wake.is_empty();
+    pub(super) fn stir(&self, effects: &mut Effects<C>) {
+        effects.stir |= self.dialing > 0 && !effects.wake.is_empty();
     }
 
     /// How many slots are dialled, live or being closed.
@@ -152,32 +152,32 @@ impl<C, E> AccountPool<C, E> {
         body: &Body<C, E>,
         core: &mut Core<C, E>,
         now: Tick,
-        orders: &mut Orders<C>,
+        effects: &mut Effects<C>,
     ) {
         self.reconcile_cap(body, core);
         // Marked before idle connections are looked at: a release that does not see the mark is
         // one whose connection is seen here.
         self.settle_shrink(core);
-        self.reap_excess(body, core, orders);
+        self.reap_excess(body, core, effects);
         if let Some(unready) = core.unready(self.gate.load(Ordering::Relaxed)) {
-            core.line.refuse_all(|| Refusal::from(unready), &mut orders.wake);
+            core.line.refuse_all(|| Refusal::from(unready), &mut effects.wake);
         } else {
             let fresh = core.line.fresh();
-            self.order_dials(body, core, fresh, now, orders);
-            self.hand_out(body, core, now, orders);
+            self.order_dials(body, core, fresh, now, effects);
+            self.hand_out(body, core, now, effects);
             let unprovided = core.line.plain().saturating_sub(body.coming_back(core, self.stamp()));
             let wanted = core.line.fresh() + unprovided.div_ceil(usize::from(self.leases()));
-            self.order_dials(body, core, wanted, now, orders);
-            self.make_room_for_fresh(body, core, orders);
-            self.foresee_dials(body, core, wanted, now, orders);
+            self.order_dials(body, core, wanted, now, effects);
+            self.make_room_for_fresh(body, core, effects);
+            self.foresee_dials(body, core, wanted, now, effects);
         }
         self.settle_shrink(core);
         self.settle_wait(core);
-        core.stir(orders);
+        core.stir(effects);
     }
 
     /// Closes idle connections above a lowered cap, the longest idle first.
-    fn reap_excess(&self, body: &Body<C, E>, core: &mut Core<C, E>, orders: &mut Orders<C>) {
+    fn reap_excess(&self, body: &Body<C, E>, core: &mut Core<C, E>, effects: &mut Effects<C>) {
         while core.excess() > 0 {
             // Losing the claim to an acquire ends the loop: its release comes by here again.
             let Some(connection) = body.idlest().filter(|it| it.word.transition_to_reaped()) else {
@@ -185,7 +185,7 @@ impl<C, E> AccountPool<C, E> {
             };
             connection.note_reason(CloseReason::Excess);
             core.closing += 1;
-            orders.close.push(connection);
+            effects.close.push(connection);
         }
     }
 
@@ -195,42 +195,42 @@ impl<C, E> AccountPool<C, E> {
         body: &Body<C, E>,
         core: &mut Core<C, E>,
         now: Tick,
-        orders: &mut Orders<C>,
+        effects: &mut Effects<C>,
     ) {
         let coming_back = body.coming_back(core, self.stamp());
         // Every turn serves a waiter or takes a connection out of circulation.
         while core.line.plain() > 0 {
             let next = if core.checking == 0 {
-                self.pop_locked(&mut orders.void).or_else(|| self.lease_through_slots())
+                self.pop_locked(&mut effects.void).or_else(|| self.lease_through_slots())
             } else {
                 // Whoever waits for a check gets what comes of it, or what needs none.
                 self.lease_beside_checks(core, core.line.plain() <= coming_back)
             };
             let Some((connection, source)) = next else { return };
             if connection.stamp != self.stamp() {
-                self.discard(core, connection, CloseReason::Drain, orders);
+                self.discard(core, connection, CloseReason::Drain, effects);
             } else if self.must_yield_to_fresh(body, core, &connection) {
-                self.discard(core, connection, CloseReason::Requested, orders);
+                self.discard(core, connection, CloseReason::Requested, effects);
             } else {
-                orders.wake.extend(core.line.serve_plain(connection, source, now));
+                effects.wake.extend(core.line.serve_plain(connection, source, now));
             }
         }
     }
 
-    /// Orders dials until `wanted` are under way, or permits, slots or the backoff end it.
+    /// Effects dials until `wanted` are under way, or permits, slots or the backoff end it.
     fn order_dials(
         &self,
         body: &Body<C, E>,
         core: &mut Core<C, E>,
         wanted: usize,
         now: Tick,
-        orders: &mut Orders<C>,
+        effects: &mut Effects<C>,
     ) {
         // After a failure one dial at a time feels its way.
         let wanted = if core.failures > 0 { wanted.min(1) } else { wanted };
         while (core.dialing as usize) < wanted {
             let Some(order) = self.take_slot(body, core, now, Purpose::Line) else { return };
-            orders.dial.push(order);
+            effects.dial.push(order);
         }
     }
 
@@ -278,7 +278,7 @@ impl<C, E> AccountPool<C, E> {
         &self,
         body: &Body<C, E>,
         core: &mut Core<C, E>,
-        orders: &mut Orders<C>,
+        effects: &mut Effects<C>,
     ) {
         while core.unprovided_fresh(&body.permits) > 0 {
             // Losing the claim to an acquire ends the loop: its release comes by here again.
@@ -287,7 +287,7 @@ impl<C, E> AccountPool<C, E> {
             };
             connection.note_reason(CloseReason::Requested);
             core.closing += 1;
-            orders.close.push(connection);
+            effects.close.push(connection);
         }
     }
 
@@ -298,7 +298,7 @@ impl<C, E> AccountPool<C, E> {
         mut connection: Arc<Connection<C>>,
         now: Tick,
         pressure: Pressure,
-    ) -> Result<Orders<C>, Arc<Connection<C>>> {
+    ) -> Result<Effects<C>, Arc<Connection<C>>> {
         let body = self.body();
         let plain_wait = connection.stamp | WAIT;
         if pressure != Pressure::Calm || now >= connection.retire_at() {
@@ -323,10 +323,10 @@ impl<C, E> AccountPool<C, E> {
             // After the lock: the waiter is in another thread's cache, as a rule.
             match waiter.answer(Ok((connection, source))) {
                 Ok(waker) => {
-                    let mut orders = Orders::none();
-                    orders.stir = stir && waker.is_some();
-                    orders.wake.extend(waker);
-                    return Ok(orders);
+                    let mut effects = Effects::none();
+                    effects.stir = stir && waker.is_some();
+                    effects.wake.extend(waker);
+                    return Ok(effects);
                 }
                 // It has left. Each turn takes one out of the line.
                 Err(Ok((back, _))) => connection = back,
@@ -343,27 +343,27 @@ impl<C, E> AccountPool<C, E> {
         connection: Arc<Connection<C>>,
         now: Tick,
         pressure: Pressure,
-    ) -> Orders<C> {
+    ) -> Effects<C> {
         let connection = match self.hand_over(connection, now, pressure) {
-            Ok(orders) => return orders,
+            Ok(effects) => return effects,
             Err(connection) => connection,
         };
         let body = self.body();
-        let mut orders = Orders::none();
+        let mut effects = Effects::none();
         let mut guard = body.core.lock();
         let core = &mut *guard;
         let seen = connection.word.snapshot();
         if let Some(reason) = self.reason_to_close(body, core, &connection, now, pressure) {
-            self.discard(core, connection, reason, &mut orders);
-            orders.ended = true;
+            self.discard(core, connection, reason, &mut effects);
+            effects.ended = true;
         } else if core.line.plain() > 0 && !seen.is_retiring() && !connection.is_checking() {
             let source = Source::of_live(seen.leases() > 1);
-            orders.wake.extend(core.line.serve_plain(connection, source, now));
+            effects.wake.extend(core.line.serve_plain(connection, source, now));
         } else {
-            orders.ended = self.end_lease(core, connection, &mut orders);
+            effects.ended = self.end_lease(core, connection, &mut effects);
         }
-        self.dispatch(body, core, now, &mut orders);
-        orders
+        self.dispatch(body, core, now, &mut effects);
+        effects
     }
 
     /// Ends a lease of a connection that stays unless it retires. Returns whether it takes no more leases.
@@ -371,20 +371,20 @@ impl<C, E> AccountPool<C, E> {
         &self,
         core: &mut Core<C, E>,
         connection: Arc<Connection<C>>,
-        orders: &mut Orders<C>,
+        effects: &mut Effects<C>,
     ) -> bool {
         let released = connection.word.transition_to_released();
         match released {
             Released::Open { push: true } => self.push(connection),
             Released::Open { push: false } => {}
-            Released::Draining => orders.void.push(connection),
+            Released::Draining => effects.void.push(connection),
             Released::Close => {
                 core.closing += 1;
-                orders.close.push(connection);
+                effects.close.push(connection);
             }
             Released::Orphan => {
                 self.counters().orphans.fetch_sub(1, Ordering::Relaxed);
-                orders.void.push(connection);
+                effects.void.push(connection);
             }
         }
         !matches!(released, Released::Open { .. })
@@ -396,15 +396,15 @@ impl<C, E> AccountPool<C, E> {
         core: &mut Core<C, E>,
         connection: Arc<Connection<C>>,
         reason: CloseReason,
-        orders: &mut Orders<C>,
+        effects: &mut Effects<C>,
     ) {
         connection.note_reason(reason);
         match connection.word.transition_to_discarded(reason.is_fault()) {
             Retired::Close => {
                 core.closing += 1;
-                orders.close.push(connection);
+                effects.close.push(connection);
             }
-            Retired::Draining { first: true } => orders.drain.push(connection),
+            Retired::Draining { first: true } => effects.drain.push(connection),
             Retired::Draining { first: false } => {}
             Retired::Connecting => unreachable!("BUG: a lease of what is being opened"),
             Retired::Already => {

@@ -18,7 +18,7 @@
 use std::sync::Arc;
 
 use crate::account_pool::connection::{Connection, Source};
-use crate::account_pool::duty::Void;
+use crate::account_pool::effects::Void;
 use crate::account_pool::{AccountPool, SLOTS_MAX};
 use crate::clock::Tick;
 use crate::state::Leased;

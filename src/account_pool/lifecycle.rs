@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::account_pool::connection::{CloseReason, Connection, ConnectionId, Purpose};
-use crate::account_pool::duty::{DialOrder, Lost, Orders, Reap, Void};
+use crate::account_pool::effects::{DialOrder, Effects, Lost, Reap, Void};
 use crate::account_pool::waiters::Refusal;
 use crate::account_pool::{AccountPool, Body, CLOSED, Core, FLAGS, GENERATION, UNREADY, WAIT};
 #[cfg(feature = "metrics")]
@@ -26,26 +26,26 @@ impl<C, E> AccountPool<C, E> {
         connection: Arc<Connection<C>>,
         reason: CloseReason,
         now: Tick,
-    ) -> Orders<C> {
+    ) -> Effects<C> {
         let body = self.body();
-        let mut orders = Orders::none();
+        let mut effects = Effects::none();
         let mut core = body.core.lock();
-        self.discard(&mut core, connection, reason, &mut orders);
-        self.settle_retired(body, &mut core, now, &mut orders);
-        orders
+        self.discard(&mut core, connection, reason, &mut effects);
+        self.settle_retired(body, &mut core, now, &mut effects);
+        effects
     }
 
     /// After a release found the gate changed under its feet.
     #[cold]
-    pub(super) fn settle(&self, stamp: u64, now: Tick) -> Orders<C> {
+    pub(super) fn settle(&self, stamp: u64, now: Tick) -> Effects<C> {
         if self.gate.load(Ordering::Relaxed) & !WAIT != stamp {
             return self.sweep(CloseReason::Drain, now);
         }
         let body = self.body();
-        let mut orders = Orders::none();
+        let mut effects = Effects::none();
         let mut core = body.core.lock();
-        self.dispatch(body, &mut core, now, &mut orders);
-        orders
+        self.dispatch(body, &mut core, now, &mut effects);
+        effects
     }
 
     /// Publishes the connection of a dial that begins now. `None`: nobody wants it any more, or
@@ -90,9 +90,9 @@ impl<C, E> AccountPool<C, E> {
         opened: C,
         retire_at: Tick,
         now: Tick,
-    ) -> Orders<C> {
+    ) -> Effects<C> {
         let body = self.body();
-        let mut orders = Orders::none();
+        let mut effects = Effects::none();
         connection.open(opened, now, retire_at);
         self.counters().opened.fetch_add(1, Ordering::Relaxed);
         let mut guard = body.core.lock();
@@ -103,7 +103,7 @@ impl<C, E> AccountPool<C, E> {
         core.retry_at = 0;
         if connection.purpose == Purpose::Probe && core.health.is_suspect(connection.slot) {
             core.health.clear(connection.slot);
-            orders.cleared = true;
+            effects.cleared = true;
             self.settle_health(core);
         }
         let gate = self.gate.load(Ordering::Relaxed);
@@ -128,20 +128,20 @@ impl<C, E> AccountPool<C, E> {
         match opened {
             Opened::Close => {
                 core.closing += 1;
-                orders.close.push(Arc::clone(connection));
+                effects.close.push(Arc::clone(connection));
             }
             Opened::Open { push } => {
-                self.line_up(&mut orders.void);
+                self.line_up(&mut effects.void);
                 if push {
                     self.push(Arc::clone(connection));
                 }
                 if waited_for {
-                    orders.wake.extend(core.line.serve_first(connection, now));
+                    effects.wake.extend(core.line.serve_first(connection, now));
                 }
             }
         }
-        self.dispatch(body, core, now, &mut orders);
-        orders
+        self.dispatch(body, core, now, &mut effects);
+        effects
     }
 
     /// The dial is over without a connection; its slot and permit come back. A failure, which
@@ -153,9 +153,9 @@ impl<C, E> AccountPool<C, E> {
         lost: Lost,
         failure: Option<(DialError<E>, String)>,
         now: Tick,
-    ) -> (Orders<C>, Option<DialError<E>>) {
+    ) -> (Effects<C>, Option<DialError<E>>) {
         let body = self.body();
-        let mut orders = Orders::none();
+        let mut effects = Effects::none();
         let mut unheard = None;
         let mut core = body.core.lock();
         core.dialing -= 1;
@@ -177,14 +177,14 @@ impl<C, E> AccountPool<C, E> {
         if let Some((failure, text)) = failure.filter(|_| !goes_on) {
             core.last_dial_error = Some(text);
             match core.line.refuse_first(Refusal::Dial(failure)) {
-                Ok(waker) => orders.wake.extend(waker),
+                Ok(waker) => effects.wake.extend(waker),
                 Err(Refusal::Dial(failure)) => unheard = Some(failure),
                 Err(_) => unreachable!("BUG: a refusal changed its kind"),
             }
         }
-        self.give_back(body, &mut core, order.slot, &mut orders.void);
-        self.dispatch(body, &mut core, now, &mut orders);
-        (orders, unheard)
+        self.give_back(body, &mut core, order.slot, &mut effects.void);
+        self.dispatch(body, &mut core, now, &mut effects);
+        (effects, unheard)
     }
 
     /// Whether another session than that of a slot serves, is dialled, or may be dialled now.
@@ -196,9 +196,9 @@ impl<C, E> AccountPool<C, E> {
 
     /// The connection has been closed: its slot and its permit come back. If it broke at once, as
     /// those before it, the account's next dial waits for a while, of which `share` is random.
-    pub(crate) fn vacate(&self, connection: &Connection<C>, now: Tick, share: f64) -> Orders<C> {
+    pub(crate) fn vacate(&self, connection: &Connection<C>, now: Tick, share: f64) -> Effects<C> {
         let body = self.body();
-        let mut orders = Orders::none();
+        let mut effects = Effects::none();
         let counters = self.counters();
         counters.closed.fetch_add(1, Ordering::Relaxed);
         let mut core = body.core.lock();
@@ -208,11 +208,11 @@ impl<C, E> AccountPool<C, E> {
             let until = core.backoff.after_break(now, share, age, connection.uses());
             core.retry_at = core.retry_at.max(until);
         }
-        self.give_back(body, &mut core, connection.slot, &mut orders.void);
+        self.give_back(body, &mut core, connection.slot, &mut effects.void);
         counters.past_shared_uses.fetch_add(connection.shared_uses(), Ordering::Relaxed);
         counters.past_uses.fetch_add(connection.uses(), Ordering::Release);
-        self.dispatch(body, &mut core, now, &mut orders);
-        orders
+        self.dispatch(body, &mut core, now, &mut effects);
+        effects
     }
 
     /// The only place where a slot and a permit come back.
@@ -234,15 +234,15 @@ impl<C, E> AccountPool<C, E> {
         self.body().core.lock().backoff.after_failure(now, share, at_least)
     }
 
-    /// Orders one dial that nobody waits for, unless the account has a connection or a dial.
-    pub(crate) fn warm(&self, now: Tick) -> Orders<C> {
+    /// Effects one dial that nobody waits for, unless the account has a connection or a dial.
+    pub(crate) fn warm(&self, now: Tick) -> Effects<C> {
         let body = self.body();
-        let mut orders = Orders::none();
+        let mut effects = Effects::none();
         let mut core = body.core.lock();
         if core.taken() == 0 && core.unready(self.gate.load(Ordering::Relaxed)).is_none() {
-            orders.dial.extend(self.take_slot(body, &mut core, now, Purpose::WarmUp));
+            effects.dial.extend(self.take_slot(body, &mut core, now, Purpose::WarmUp));
         }
-        orders
+        effects
     }
 
     /// The reaper's look at a connection whose entry for the tick `look` is due.
@@ -295,7 +295,7 @@ impl<C, E> AccountPool<C, E> {
     }
 
     /// Gives up one idle connection, the longest idle first, for another account's sake.
-    pub(crate) fn give_up_idle(&self) -> Option<Orders<C>> {
+    pub(crate) fn give_up_idle(&self) -> Option<Effects<C>> {
         let body = self.body.get()?;
         // A claim that is lost to an acquire leaves one fewer to try.
         for _ in 0..body.all_slots().count() {
@@ -314,13 +314,13 @@ impl<C, E> AccountPool<C, E> {
     }
 
     /// Notes a connection that this caller has made final.
-    pub(super) fn closing(&self, connection: Arc<Connection<C>>) -> Orders<C> {
-        let mut orders = Orders::none();
+    pub(super) fn closing(&self, connection: Arc<Connection<C>>) -> Effects<C> {
+        let mut effects = Effects::none();
         let mut core = self.body().core.lock();
         core.closing += 1;
         self.settle_shrink(&core);
-        orders.close.push(connection);
-        orders
+        effects.close.push(connection);
+        effects
     }
 
     /// Retires one connection, for an operator or after an error that another lease reported.
@@ -329,26 +329,26 @@ impl<C, E> AccountPool<C, E> {
         connection: &Arc<Connection<C>>,
         reason: CloseReason,
         now: Tick,
-    ) -> Orders<C> {
+    ) -> Effects<C> {
         connection.note_reason(reason);
         match connection.word.transition_to_retired(reason.is_fault()) {
             Retired::Close => self.closing(Arc::clone(connection)),
             Retired::Draining { first: true } => {
                 let body = self.body();
-                let mut orders = Orders::none();
+                let mut effects = Effects::none();
                 let mut core = body.core.lock();
-                orders.drain.push(Arc::clone(connection));
-                self.settle_retired(body, &mut core, now, &mut orders);
-                orders
+                effects.drain.push(Arc::clone(connection));
+                self.settle_retired(body, &mut core, now, &mut effects);
+                effects
             }
             Retired::Draining { first: false } | Retired::Connecting | Retired::Already => {
-                Orders::none()
+                Effects::none()
             }
         }
     }
 
     /// Ends a draining connection whatever leases it has.
-    pub(crate) fn force(&self, connection: &Arc<Connection<C>>) -> Orders<C> {
+    pub(crate) fn force(&self, connection: &Arc<Connection<C>>) -> Effects<C> {
         let orphans = &self.counters().orphans;
         let forced = connection.word.transition_to_forced(
             |leases| {
@@ -358,31 +358,31 @@ impl<C, E> AccountPool<C, E> {
                 orphans.fetch_sub(leases.into(), Ordering::Relaxed);
             },
         );
-        if forced { self.closing(Arc::clone(connection)) } else { Orders::none() }
+        if forced { self.closing(Arc::clone(connection)) } else { Effects::none() }
     }
 
     /// Replaces every connection: what is idle is closed now, what is leased on its return.
-    pub(crate) fn raise_generation(&self, reason: CloseReason, now: Tick) -> Orders<C> {
+    pub(crate) fn raise_generation(&self, reason: CloseReason, now: Tick) -> Effects<C> {
         self.gate.fetch_add(GENERATION, Ordering::Relaxed);
         self.sweep(reason, now)
     }
 
     /// Fails every acquire from now on, and closes what there is.
-    pub(crate) fn close(&self, now: Tick) -> Orders<C> {
+    pub(crate) fn close(&self, now: Tick) -> Effects<C> {
         self.gate.fetch_or(CLOSED, Ordering::Relaxed);
         self.sweep(CloseReason::Shutdown, now)
     }
 
     /// Refuses everybody in line: there is no runtime left that could serve them.
-    pub(crate) fn refuse_line(&self) -> Orders<C> {
-        let mut orders = Orders::none();
-        let Some(body) = self.body.get() else { return orders };
+    pub(crate) fn refuse_line(&self) -> Effects<C> {
+        let mut effects = Effects::none();
+        let Some(body) = self.body.get() else { return effects };
         let mut core = body.core.lock();
-        core.line.refuse_all(|| Refusal::Closed, &mut orders.wake);
+        core.line.refuse_all(|| Refusal::Closed, &mut effects.wake);
         core.watches.clear();
         self.settle_wait(&core);
-        core.stir(&mut orders);
-        orders
+        core.stir(&mut effects);
+        effects
     }
 
     /// Whether the account has been closed for good.
@@ -400,10 +400,10 @@ impl<C, E> AccountPool<C, E> {
     }
 
     /// Changes the limits while the account works.
-    pub(crate) fn set_limits(&self, cap: u16, leases: u16, now: Tick) -> Orders<C> {
+    pub(crate) fn set_limits(&self, cap: u16, leases: u16, now: Tick) -> Effects<C> {
         let before = self.leases();
         self.store_limits(cap, leases);
-        let Some(body) = self.body.get() else { return Orders::none() };
+        let Some(body) = self.body.get() else { return Effects::none() };
         if leases != before {
             // A connection bears the number of leases that it was dialled for.
             return self.raise_generation(CloseReason::Drain, now);
@@ -445,9 +445,9 @@ impl<C, E> AccountPool<C, E> {
     ///
     /// The connections are walked without the lock: each is claimed by its own transition. What
     /// a lowered cap asks for goes under the lock, at the end.
-    pub(super) fn sweep(&self, reason: CloseReason, now: Tick) -> Orders<C> {
-        let mut orders = Orders::none();
-        let Some(body) = self.body.get() else { return orders };
+    pub(super) fn sweep(&self, reason: CloseReason, now: Tick) -> Effects<C> {
+        let mut effects = Effects::none();
+        let Some(body) = self.body.get() else { return effects };
         let (unready, gone) = {
             let core = body.core.lock();
             (core.unready(self.gate.load(Ordering::Relaxed)), core.health.gone())
@@ -465,9 +465,9 @@ impl<C, E> AccountPool<C, E> {
                 match connection.word.transition_to_retired(false) {
                     Retired::Close => {
                         closing += 1;
-                        orders.close.push(connection);
+                        effects.close.push(connection);
                     }
-                    Retired::Draining { first: true } => orders.drain.push(connection),
+                    Retired::Draining { first: true } => effects.drain.push(connection),
                     Retired::Draining { first: false } | Retired::Connecting | Retired::Already => {
                     }
                 }
@@ -475,8 +475,8 @@ impl<C, E> AccountPool<C, E> {
         }
         let mut core = body.core.lock();
         core.closing += closing;
-        self.dispatch(body, &mut core, now, &mut orders);
-        orders
+        self.dispatch(body, &mut core, now, &mut effects);
+        effects
     }
 }
 

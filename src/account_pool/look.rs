@@ -3,7 +3,7 @@
 //! Owns the time of the next one. A session that may not be dialled yet is no reason to wait as long as
 //! others provide for the line; when none does, its time has to be kept.
 
-use crate::account_pool::{AccountPool, Body, Core, Orders};
+use crate::account_pool::{AccountPool, Body, Core, Effects};
 use crate::clock::Tick;
 
 impl<C, E> AccountPool<C, E> {
@@ -15,7 +15,7 @@ impl<C, E> AccountPool<C, E> {
         core: &mut Core<C, E>,
         wanted: usize,
         now: Tick,
-        orders: &mut Orders<C>,
+        effects: &mut Effects<C>,
     ) {
         if core.dialing as usize >= wanted || body.permits.free() == 0 {
             return;
@@ -24,19 +24,19 @@ impl<C, E> AccountPool<C, E> {
             core.health.first_deferral(core.usable(), now).filter(|look| *look < core.look_at);
         if let Some(look) = look {
             core.look_at = look;
-            orders.look = Some(look);
+            effects.look = Some(look);
         }
     }
 
     /// The time of a look has come.
-    pub(crate) fn look(&self, now: Tick) -> Orders<C> {
+    pub(crate) fn look(&self, now: Tick) -> Effects<C> {
         let body = self.body();
-        let mut orders = Orders::none();
+        let mut effects = Effects::none();
         let mut core = body.core.lock();
         if core.look_at <= now {
             core.look_at = Tick::MAX;
         }
-        self.dispatch(body, &mut core, now, &mut orders);
-        orders
+        self.dispatch(body, &mut core, now, &mut effects);
+        effects
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns the account's gate, its slots, its entries of idle connections, its permits and its line of
 //! waiters. It is sans-IO: it never dials, closes, sleeps, wakes or reads a clock. Every step returns
-//! [`Orders`] that the pool carries out, so the whole engine runs in a test without a runtime.
+//! [`Effects`] that the pool carries out, so the whole engine runs in a test without a runtime.
 //!
 //! # The gate
 //! One word per account. Its low bits are flags: WAIT (somebody stands in line), CLOSED,
@@ -42,7 +42,7 @@ mod backoff;
 mod checks;
 mod connection;
 mod dispatch;
-mod duty;
+mod effects;
 mod handed;
 mod idle;
 mod lifecycle;
@@ -74,7 +74,7 @@ pub(crate) use report::Totals;
 
 pub(crate) use connection::{Connection, Purpose};
 use dispatch::Core;
-pub(crate) use duty::{DialOrder, Lost, Orders, Probe, Reap, Take};
+pub(crate) use effects::{DialOrder, Effects, Lost, Probe, Reap, Take};
 use idle::Front;
 use line::Standing;
 pub(crate) use room::Pressure;
@@ -302,14 +302,14 @@ impl<C, E> AccountPool<C, E> {
         })
     }
 
-    /// Stands in line. The orders serve or dial for whoever can be helped, this waiter
+    /// Stands in line. The effects serve or dial for whoever can be helped, this waiter
     /// included; `None` if nothing is left to do but wait.
     pub(crate) fn join_line(
         &self,
         waiter: &Arc<Waiter<C, E>>,
         front: bool,
         now: Tick,
-    ) -> Result<Option<Orders<C>>, Refusal<E>>
+    ) -> Result<Option<Effects<C>>, Refusal<E>>
     where
         C: Send + Sync + 'static,
         E: Send + 'static,
@@ -330,14 +330,14 @@ impl<C, E> AccountPool<C, E> {
             self.settle_wait(&core);
             return Ok(None);
         }
-        let mut orders = Orders { watch, ..Orders::none() };
+        let mut effects = Effects { watch, ..Effects::none() };
         // Announced before any connection is looked at: a release that does not see this is
         // one whose connection the dispatch sees.
         set_bits_before_load(&self.gate, WAIT);
-        self.dispatch(body, &mut core, now, &mut orders);
+        self.dispatch(body, &mut core, now, &mut effects);
         // A dial that was begun in advance is now waited for.
-        orders.stir |= core.dialing > 0 && orders.dial.is_empty();
-        Ok(Some(orders))
+        effects.stir |= core.dialing > 0 && effects.dial.is_empty();
+        Ok(Some(effects))
     }
 
     /// A waiter gives up. If it had been given a connection meanwhile, the caller releases it.
@@ -358,27 +358,27 @@ impl<C, E> AccountPool<C, E> {
 
     /// Refuses the waiters that are due, and says through `watch` when to come back. What was handed
     /// to one that is due, and that it has not taken, is the caller's to release.
-    pub(crate) fn expire_waiters(&self, now: Instant) -> (Orders<C>, Vec<Arc<Connection<C>>>) {
-        let (mut orders, mut leases) = (Orders::none(), Vec::new());
-        let Some(body) = self.body.get() else { return (orders, leases) };
+    pub(crate) fn expire_waiters(&self, now: Instant) -> (Effects<C>, Vec<Arc<Connection<C>>>) {
+        let (mut effects, mut leases) = (Effects::none(), Vec::new());
+        let Some(body) = self.body.get() else { return (effects, leases) };
         let mut core = body.core.lock();
         if !core.watches.end(now) {
-            return (orders, leases);
+            return (effects, leases);
         }
-        let mut next = core.line.expire(now, &mut orders.wake);
+        let mut next = core.line.expire(now, &mut effects.wake);
         for slot in body.all_slots() {
             slot.look(|connection| {
                 let handed = connection.handed().expire(now, |lease, waker| {
                     leases.extend(lease);
-                    orders.wake.extend(waker);
+                    effects.wake.extend(waker);
                 });
                 next = [next, handed].into_iter().flatten().min();
             });
         }
-        orders.watch = core.watches.ask_for(next);
+        effects.watch = core.watches.ask_for(next);
         self.settle_wait(&core);
-        core.stir(&mut orders);
-        (orders, leases)
+        core.stir(&mut effects);
+        (effects, leases)
     }
 
     /// Whether anything would come of a watch that the pool was told.
@@ -409,7 +409,7 @@ impl<C, E> AccountPool<C, E> {
         connection: Arc<Connection<C>>,
         now: Tick,
         pressure: Pressure,
-    ) -> Option<Orders<C>> {
+    ) -> Option<Effects<C>> {
         connection.set_last_used(now);
         let stamp = connection.stamp;
         let kept = self.gate.load(Ordering::Relaxed) == stamp
@@ -431,7 +431,7 @@ impl<C, E> AccountPool<C, E> {
 
     /// Returns a lease of a connection that is shared, retires, or has lost its entry just now.
     #[inline(never)]
-    fn release_unusual(&self, connection: Arc<Connection<C>>, now: Tick) -> Option<Orders<C>> {
+    fn release_unusual(&self, connection: Arc<Connection<C>>, now: Tick) -> Option<Effects<C>> {
         let stamp = connection.stamp;
         match connection.word.transition_to_released() {
             Released::Open { push } => {
@@ -444,14 +444,14 @@ impl<C, E> AccountPool<C, E> {
                 Some(self.settle(stamp, now))
             }
             Released::Close => {
-                let mut orders = self.closing(connection);
-                orders.ended = true;
-                Some(orders)
+                let mut effects = self.closing(connection);
+                effects.ended = true;
+                Some(effects)
             }
-            Released::Draining => Some(Orders::ended()),
+            Released::Draining => Some(Effects::ended()),
             Released::Orphan => {
                 self.counters().orphans.fetch_sub(1, Ordering::Relaxed);
-                Some(Orders::ended())
+                Some(Effects::ended())
             }
         }
     }

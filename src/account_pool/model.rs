@@ -47,7 +47,7 @@ pub(crate) fn engine(slots: u16, leases: u16) -> Arc<Engine> {
     Arc::new(AccountPool::new(AccountId::bot(1).unwrap(), slots, 0, slots, leases))
 }
 
-fn dial(engine: &Engine, order: DialOrder) -> Orders<u32> {
+fn dial(engine: &Engine, order: DialOrder) -> Effects<u32> {
     let id = ConnectionId(u64::from(order.slot));
     match engine.begin_dial(order, id) {
         Some(connection) => engine.complete_dial(&connection, 7, Tick::MAX, NOW),
@@ -55,12 +55,12 @@ fn dial(engine: &Engine, order: DialOrder) -> Orders<u32> {
     }
 }
 
-/// Carries orders out on the spot, until there are none.
-pub(crate) fn carry_out(engine: &Engine, orders: Orders<u32>) {
-    let mut pending = vec![orders];
-    while let Some(orders) = pending.pop() {
-        pending.extend(orders.close.iter().map(|connection| engine.vacate(connection, NOW, 0.0)));
-        pending.extend(orders.dial.iter().map(|order| dial(engine, *order)));
+/// Applies effects on the spot, until there are none.
+pub(crate) fn apply(engine: &Engine, effects: Effects<u32>) {
+    let mut pending = vec![effects];
+    while let Some(effects) = pending.pop() {
+        pending.extend(effects.close.iter().map(|connection| engine.vacate(connection, NOW, 0.0)));
+        pending.extend(effects.dial.iter().map(|order| dial(engine, *order)));
     }
 }
 
@@ -72,15 +72,15 @@ pub(crate) fn poll(waiter: &Place) -> Option<Arc<Connection<u32>>> {
 }
 
 pub(crate) fn release(engine: &Engine, connection: Arc<Connection<u32>>) {
-    if let Some(orders) = engine.release(connection, NOW, Pressure::Calm) {
-        carry_out(engine, orders);
+    if let Some(effects) = engine.release(connection, NOW, Pressure::Calm) {
+        apply(engine, effects);
     }
 }
 
 pub(crate) fn join(engine: &Engine) -> Place {
     let waiter = Waiter::new(false, crate::clock::now(), None, Location::caller(), None);
-    if let Ok(Some(orders)) = engine.join_line(&waiter, false, NOW) {
-        carry_out(engine, orders);
+    if let Ok(Some(effects)) = engine.join_line(&waiter, false, NOW) {
+        apply(engine, effects);
     }
     waiter
 }
@@ -186,7 +186,7 @@ fn model_exactly_one_of_reaper_and_acquire_gets_an_idle_connection() {
                 release(&engine, connection);
             }
             Take::Empty => {
-                carry_out(&engine, reaped.expect("nobody has it"));
+                apply(&engine, reaped.expect("nobody has it"));
             }
             Take::Outdated(_) | Take::NotReady => unreachable!("nothing else happens"),
         }
@@ -230,7 +230,7 @@ fn model_the_only_connection_is_found_by_its_entry_whenever_the_second_one_comes
             let body = engine.body();
             engine.take_slot(body, &mut body.core.lock(), NOW, Purpose::WarmUp).unwrap()
         };
-        carry_out(&engine, dial(&engine, order));
+        apply(&engine, dial(&engine, order));
         returns.join().unwrap();
         let found = [engine.pop(), engine.pop()].map(|entry| entry.map(|(it, _)| it.slot));
         assert!(found == [Some(0), Some(1)] || found == [Some(1), Some(0)], "{found:?}");
@@ -252,7 +252,7 @@ fn model_the_connection_that_is_left_is_found_by_its_entry_when_the_other_one_go
             let engine = Arc::clone(&engine);
             thread::spawn(move || release(&engine, first))
         };
-        carry_out(&engine, engine.retire(&gone, CloseReason::Requested, NOW));
+        apply(&engine, engine.retire(&gone, CloseReason::Requested, NOW));
         returns.join().unwrap();
         let found = engine.pop().map(|(entry, _)| entry.slot);
         assert_eq!(found, Some(slot), "its entry is lost");
@@ -268,7 +268,7 @@ fn model_connections_whose_entries_made_room_for_void_ones_come_back_to_the_queu
         let engine = engine(2, 1);
         let void = [open(&engine, 1), open(&engine, 2)];
         for closed in &void {
-            carry_out(&engine, engine.retire(closed, CloseReason::Requested, NOW));
+            apply(&engine, engine.retire(closed, CloseReason::Requested, NOW));
         }
         let live = [open(&engine, 3), open(&engine, 4)];
         prepared(&engine);
@@ -297,7 +297,7 @@ fn open(engine: &Engine, id: u64) -> Arc<Connection<u32>> {
     let order =
         engine.take_slot(body, &mut body.core.lock(), NOW, Purpose::WarmUp).expect("a slot");
     let connection = engine.begin_dial(order, ConnectionId(id)).unwrap();
-    carry_out(engine, engine.complete_dial(&connection, 7, Tick::MAX, NOW));
+    apply(engine, engine.complete_dial(&connection, 7, Tick::MAX, NOW));
     connection
 }
 
@@ -318,8 +318,8 @@ fn model_a_reaped_connection_is_replaced_for_a_waiter_that_comes_meanwhile() {
         let reaper = {
             let engine = Arc::clone(&engine);
             thread::spawn(move || {
-                if let Some(orders) = engine.give_up_idle() {
-                    carry_out(&engine, orders);
+                if let Some(effects) = engine.give_up_idle() {
+                    apply(&engine, effects);
                 }
             })
         };
@@ -364,8 +364,8 @@ fn model_closing_meets_every_connection_and_every_waiter() {
             let engine = Arc::clone(&engine);
             thread::spawn(move || release(&engine, lease))
         };
-        let orders = engine.close(NOW);
-        carry_out(&engine, orders);
+        let effects = engine.close(NOW);
+        apply(&engine, effects);
         releaser.join().unwrap();
         assert_eq!(engine.connections().count(), 0, "a connection outlived the close");
         at_rest(&engine, 1);
@@ -382,8 +382,8 @@ fn model_a_lowered_cap_meets_a_connection_that_is_being_released() {
             let engine = Arc::clone(&engine);
             thread::spawn(move || release(&engine, one))
         };
-        let orders = engine.set_limits(1, 1, NOW);
-        carry_out(&engine, orders);
+        let effects = engine.set_limits(1, 1, NOW);
+        apply(&engine, effects);
         releaser.join().unwrap();
         assert_eq!(engine.connections().count(), 1, "the cap is one");
         release(&engine, two);
@@ -399,8 +399,8 @@ fn model_a_new_generation_leaves_no_old_connection_idle() {
             let engine = Arc::clone(&engine);
             thread::spawn(move || release(&engine, lease))
         };
-        let orders = engine.raise_generation(CloseReason::Drain, NOW);
-        carry_out(&engine, orders);
+        let effects = engine.raise_generation(CloseReason::Drain, NOW);
+        apply(&engine, effects);
         releaser.join().unwrap();
         assert_eq!(engine.connections().count(), 0, "an old connection is still pooled");
         at_rest(&engine, 1);
@@ -412,16 +412,16 @@ fn model_a_retirement_meets_a_connection_that_is_being_opened() {
     model(|| {
         let engine = engine(1, 1);
         let waiter = Waiter::new(false, crate::clock::now(), None, Location::caller(), None);
-        let orders = engine.join_line(&waiter, false, NOW).unwrap().unwrap();
-        let connection = engine.begin_dial(orders.dial[0], ConnectionId(9)).unwrap();
+        let effects = engine.join_line(&waiter, false, NOW).unwrap().unwrap();
+        let connection = engine.begin_dial(effects.dial[0], ConnectionId(9)).unwrap();
         let retirer = {
             let (engine, connection) = (Arc::clone(&engine), Arc::clone(&connection));
             thread::spawn(move || {
-                let orders = engine.retire(&connection, CloseReason::Requested, NOW);
-                carry_out(&engine, orders);
+                let effects = engine.retire(&connection, CloseReason::Requested, NOW);
+                apply(&engine, effects);
             })
         };
-        carry_out(&engine, engine.complete_dial(&connection, 7, Tick::MAX, NOW));
+        apply(&engine, engine.complete_dial(&connection, 7, Tick::MAX, NOW));
         retirer.join().unwrap();
         // Leased before it was retired, or replaced.
         release(&engine, poll(&waiter).expect("the waiter sleeps"));
@@ -438,12 +438,12 @@ fn model_a_quarantine_and_its_end_leave_the_gate_as_the_health_has_it() {
         let other = {
             let engine = Arc::clone(&engine);
             thread::spawn(move || {
-                let (orders, _) = engine.quarantine(None, QuarantineReason::Suspect, NOW);
-                carry_out(&engine, orders);
+                let (effects, _) = engine.quarantine(None, QuarantineReason::Suspect, NOW);
+                apply(&engine, effects);
             })
         };
-        let (orders, _) = engine.reinstate(NOW);
-        carry_out(&engine, orders);
+        let (effects, _) = engine.reinstate(NOW);
+        apply(&engine, effects);
         other.join().unwrap();
         let barred = engine.body().core.lock().health.unready().is_some();
         assert_eq!(engine.gate.load(Ordering::Relaxed) & UNREADY != 0, barred);
@@ -464,10 +464,10 @@ fn model_a_lowered_cap_leaves_nothing_idle_above_it() {
                 release(&engine, three);
             })
         };
-        let orders = engine.set_limits(1, 1, NOW);
-        carry_out(&engine, orders);
+        let effects = engine.set_limits(1, 1, NOW);
+        apply(&engine, effects);
         releaser.join().unwrap();
-        carry_out(&engine, engine.release_discarded(one, CloseReason::Broken, NOW));
+        apply(&engine, engine.release_discarded(one, CloseReason::Broken, NOW));
         assert!(engine.connections().count() <= 1);
     });
 }
@@ -479,15 +479,15 @@ fn model_a_lease_that_is_handed_over_at_a_deadline_is_taken_back_or_watched() {
         let now = crate::clock::now();
         let site = Location::caller();
         let waiter = Waiter::new(false, now, Some(now), site, None);
-        let orders = engine.join_line(&waiter, false, NOW).unwrap().unwrap();
-        assert_eq!(orders.watch.map(|watch| watch.at), Some(now));
+        let effects = engine.join_line(&waiter, false, NOW).unwrap().unwrap();
+        assert_eq!(effects.watch.map(|watch| watch.at), Some(now));
         prepared(&engine);
         let releaser = {
             let engine = Arc::clone(&engine);
             thread::spawn(move || release(&engine, lease))
         };
-        let (orders, leases) = engine.expire_waiters(now);
-        carry_out(&engine, orders);
+        let (effects, leases) = engine.expire_waiters(now);
+        apply(&engine, effects);
         for lease in leases {
             release(&engine, lease);
         }

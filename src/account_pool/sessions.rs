@@ -11,7 +11,7 @@
 //! under the lock, and by the sweep that follows, which meets the word of every connection.
 
 use crate::account_pool::connection::{CloseReason, Connection};
-use crate::account_pool::duty::Orders;
+use crate::account_pool::effects::Effects;
 use crate::account_pool::{
     AccountPool, Body, Core, SLOTS_MAX, UNREADY, pack_limits, pack_sessions, unpack_limits,
 };
@@ -100,7 +100,7 @@ impl<C, E> AccountPool<C, E> {
         sessions: u16,
         latched: &[(u16, QuarantineReason)],
         now: Tick,
-    ) -> Option<Orders<C>> {
+    ) -> Option<Effects<C>> {
         let body = self.body();
         {
             let mut core = body.core.lock();
@@ -151,10 +151,10 @@ mod tests {
     #[test]
     fn a_probe_of_a_session_that_goes_meanwhile_brings_no_connection() {
         let engine: Engine = AccountPool::new(AccountId::bot(1).unwrap(), 2, 0, 2, 1);
-        let (orders, news) = engine.quarantine(Some(1), QuarantineReason::Suspect, EPOCH);
-        assert!(orders.is_empty() && news == 0b10);
-        let Probe::Begin(orders) = engine.probe(1, EPOCH) else { panic!("it is in doubt") };
-        let probe = engine.begin_dial(orders.dial[0], ConnectionId(1)).unwrap();
+        let (effects, news) = engine.quarantine(Some(1), QuarantineReason::Suspect, EPOCH);
+        assert!(effects.is_empty() && news == 0b10);
+        let Probe::Begin(effects) = engine.probe(1, EPOCH) else { panic!("it is in doubt") };
+        let probe = engine.begin_dial(effects.dial[0], ConnectionId(1)).unwrap();
         assert!(engine.reinstate(EPOCH).1);
         assert!(engine.set_sessions(1, &[], EPOCH).unwrap().is_empty());
         let ended = engine.complete_dial(&probe, 7, Tick::MAX, EPOCH);

@@ -5,7 +5,7 @@
 //! lock, so that they never disagree.
 
 use crate::account_pool::connection::{CloseReason, Purpose};
-use crate::account_pool::duty::{Orders, Probe};
+use crate::account_pool::effects::{Effects, Probe};
 use crate::account_pool::waiters::Refusal;
 use crate::account_pool::{AccountPool, CLOSED, Core, GENERATION, UNREADY};
 use crate::clock::{Instant, Tick};
@@ -16,7 +16,7 @@ use crate::sync::Ordering;
 
 impl<C, E> AccountPool<C, E> {
     /// Takes the account out of service until it is reinstated.
-    pub(crate) fn drain(&self, now: Tick) -> Orders<C> {
+    pub(crate) fn drain(&self, now: Tick) -> Effects<C> {
         {
             let mut core = self.body().core.lock();
             core.health.drain();
@@ -34,7 +34,7 @@ impl<C, E> AccountPool<C, E> {
         slot: Option<u16>,
         reason: QuarantineReason,
         now: Tick,
-    ) -> (Orders<C>, u64) {
+    ) -> (Effects<C>, u64) {
         let body = self.body();
         let (unready, news) = {
             let mut core = body.core.lock();
@@ -49,17 +49,17 @@ impl<C, E> AccountPool<C, E> {
             return (self.sweep(CloseReason::Quarantine, now), news);
         }
         let concerned = slot.and_then(|slot| body.slot(usize::from(slot))?.load());
-        let orders = concerned.map_or_else(Orders::none, |connection| {
+        let effects = concerned.map_or_else(Effects::none, |connection| {
             self.retire(&connection, CloseReason::Quarantine, now)
         });
-        (orders, news)
+        (effects, news)
     }
 
     /// Puts the account back into service. Returns whether anything kept it from serving that does so
     /// no more: not if it was closed.
-    pub(crate) fn reinstate(&self, now: Tick) -> (Orders<C>, bool) {
+    pub(crate) fn reinstate(&self, now: Tick) -> (Effects<C>, bool) {
         let body = self.body();
-        let mut orders = Orders::none();
+        let mut effects = Effects::none();
         let mut core = body.core.lock();
         let rests = core.retry_at > now;
         let changes = core.health.reinstate() || rests;
@@ -68,8 +68,8 @@ impl<C, E> AccountPool<C, E> {
         core.retry_at = 0;
         core.backoff.forget();
         self.settle_health(&core);
-        self.dispatch(body, &mut core, now, &mut orders);
-        (orders, changes && !self.is_closed())
+        self.dispatch(body, &mut core, now, &mut effects);
+        (effects, changes && !self.is_closed())
     }
 
     /// Clears UNREADY when the account can serve. The caller holds the lock.
@@ -118,7 +118,7 @@ impl<C, E> AccountPool<C, E> {
         self.body().core.lock().unready(gate)
     }
 
-    /// Orders the dial that tells whether the server knows a session in doubt.
+    /// Effects the dial that tells whether the server knows a session in doubt.
     pub(crate) fn probe(&self, slot: u16, now: Tick) -> Probe<C> {
         let body = self.body();
         let mut guard = body.core.lock();
@@ -132,9 +132,9 @@ impl<C, E> AccountPool<C, E> {
         }
         match self.take_this_slot(body, core, slot, now, Purpose::Probe) {
             Some(order) => {
-                let mut orders = Orders::none();
-                orders.dial.push(order);
-                Probe::Begin(orders)
+                let mut effects = Effects::none();
+                effects.dial.push(order);
+                Probe::Begin(effects)
             }
             None => Probe::Later,
         }
@@ -142,9 +142,9 @@ impl<C, E> AccountPool<C, E> {
 
     /// Refuses everybody whose patience ends before the account's pause does, unless a connection that
     /// there is may serve them.
-    pub(crate) fn refuse_impatient(&self, ends: Instant, until: Tick) -> Orders<C> {
+    pub(crate) fn refuse_impatient(&self, ends: Instant, until: Tick) -> Effects<C> {
         let body = self.body();
-        let mut orders = Orders::none();
+        let mut effects = Effects::none();
         let mut core = body.core.lock();
         let states = self.connections().map(|connection| connection.word.snapshot().state());
         let (mut serves, mut opens) = (false, false);
@@ -157,12 +157,12 @@ impl<C, E> AccountPool<C, E> {
                 ends,
                 serves,
                 || Refusal::Resting { until },
-                &mut orders.wake,
+                &mut effects.wake,
             );
             self.settle_wait(&core);
-            core.stir(&mut orders);
+            core.stir(&mut effects);
         }
-        orders
+        effects
     }
 
     /// What the account's last dial failed with.
@@ -181,12 +181,12 @@ impl<C, E> AccountPool<C, E> {
 
     /// A dial in advance met a session that may not be dialled yet: orders one of another, if there is one
     /// that may. Each that is tried is one fewer.
-    pub(crate) fn warm_another(&self, now: Tick) -> Orders<C> {
+    pub(crate) fn warm_another(&self, now: Tick) -> Effects<C> {
         let is_due = {
             let core = self.body().core.lock();
             core.usable() & !core.health.deferred(now) != 0
         };
-        if is_due { self.warm(now) } else { Orders::none() }
+        if is_due { self.warm(now) } else { Effects::none() }
     }
 
     /// Until when the account is not dialled, or none of its sessions may be, if it has no connection that

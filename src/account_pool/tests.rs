@@ -1,4 +1,4 @@
-//! The engine without a runtime: every duty is carried out by hand.
+//! The engine without a runtime: every effect is applied by hand.
 
 #![expect(
     clippy::unwrap_used,
@@ -23,11 +23,11 @@ fn engine(slots: u16, cap: u16, leases: u16) -> Engine {
     AccountPool::new(AccountId::bot(1).unwrap(), slots, 0, cap, leases)
 }
 
-fn join(engine: &Engine, fresh: bool) -> (Arc<Waiter<u32, std::io::Error>>, Orders<u32>) {
+fn join(engine: &Engine, fresh: bool) -> (Arc<Waiter<u32, std::io::Error>>, Effects<u32>) {
     let waiter = Waiter::new(fresh, crate::clock::now(), None, Location::caller(), None);
-    let orders = engine.join_line(&waiter, false, NOW).expect("the account is ready");
-    let orders = orders.unwrap_or_else(Orders::none);
-    (waiter, orders)
+    let effects = engine.join_line(&waiter, false, NOW).expect("the account is ready");
+    let effects = effects.unwrap_or_else(Effects::none);
+    (waiter, effects)
 }
 
 fn served(waiter: &Waiter<u32, std::io::Error>) -> Option<Arc<Connection<u32>>> {
@@ -37,16 +37,20 @@ fn served(waiter: &Waiter<u32, std::io::Error>) -> Option<Arc<Connection<u32>>> 
     }
 }
 
-fn dial(engine: &Engine, order: DialOrder, id: u64) -> Option<(Arc<Connection<u32>>, Orders<u32>)> {
+fn dial(
+    engine: &Engine,
+    order: DialOrder,
+    id: u64,
+) -> Option<(Arc<Connection<u32>>, Effects<u32>)> {
     let connection = engine.begin_dial(order, ConnectionId(id))?;
-    let orders = engine.complete_dial(&connection, 7, Tick::MAX, NOW);
-    Some((connection, orders))
+    let effects = engine.complete_dial(&connection, 7, Tick::MAX, NOW);
+    Some((connection, effects))
 }
 
 /// One lease of a new connection.
 fn first_lease(engine: &Engine) -> Arc<Connection<u32>> {
-    let (waiter, orders) = join(engine, false);
-    let (_, done) = dial(engine, orders.dial[0], 1).expect("somebody waits");
+    let (waiter, effects) = join(engine, false);
+    let (_, done) = dial(engine, effects.dial[0], 1).expect("somebody waits");
     assert!(done.close.is_empty());
     served(&waiter).expect("the dial was for this waiter")
 }
@@ -55,10 +59,10 @@ fn first_lease(engine: &Engine) -> Arc<Connection<u32>> {
 fn an_acquire_on_a_cold_account_dials_once_and_is_served_by_it() {
     let engine = engine(3, 3, 1);
     assert!(matches!(engine.try_lease(NOW, 0), Take::Empty));
-    let (waiter, orders) = join(&engine, false);
-    assert_eq!(orders.dial.len(), 1);
+    let (waiter, effects) = join(&engine, false);
+    assert_eq!(effects.dial.len(), 1);
     assert!(served(&waiter).is_none());
-    let (connection, _) = dial(&engine, orders.dial[0], 1).unwrap();
+    let (connection, _) = dial(&engine, effects.dial[0], 1).unwrap();
     assert_eq!(served(&waiter).unwrap().id, connection.id);
     assert!(engine.release(connection, NOW, Pressure::Calm).is_none(), "nobody waits");
     assert!(matches!(engine.try_lease(NOW, 0), Take::Leased(..)));
@@ -68,11 +72,11 @@ fn an_acquire_on_a_cold_account_dials_once_and_is_served_by_it() {
 fn a_release_serves_the_line_in_order_and_the_cap_bounds_the_dials() {
     let engine = engine(1, 3, 1);
     let lease = first_lease(&engine);
-    let (first, orders) = join(&engine, false);
-    assert!(orders.dial.is_empty(), "one session, one connection");
+    let (first, effects) = join(&engine, false);
+    assert!(effects.dial.is_empty(), "one session, one connection");
     let (second, _) = join(&engine, false);
-    let orders = engine.release(lease, NOW, Pressure::Calm).expect("somebody waits");
-    assert!(orders.close.is_empty());
+    let effects = engine.release(lease, NOW, Pressure::Calm).expect("somebody waits");
+    assert!(effects.close.is_empty());
     assert!(served(&second).is_none());
     let lease = served(&first).unwrap();
     let _ = engine.release(lease, NOW, Pressure::Calm);
@@ -95,10 +99,10 @@ fn a_discard_closes_and_then_dials_for_whoever_waits() {
     let engine = engine(1, 1, 1);
     let lease = first_lease(&engine);
     let (waiter, _) = join(&engine, false);
-    let orders = engine.release_discarded(lease, CloseReason::Broken, NOW);
-    assert!(orders.dial.is_empty(), "the slot is dialled only after the close");
-    let orders = engine.vacate(&orders.close[0], NOW, 0.0);
-    let (_, _) = dial(&engine, orders.dial[0], 2).unwrap();
+    let effects = engine.release_discarded(lease, CloseReason::Broken, NOW);
+    assert!(effects.dial.is_empty(), "the slot is dialled only after the close");
+    let effects = engine.vacate(&effects.close[0], NOW, 0.0);
+    let (_, _) = dial(&engine, effects.dial[0], 2).unwrap();
     assert!(served(&waiter).is_some());
 }
 
@@ -110,31 +114,31 @@ fn shared_leases_fill_a_connection_before_a_second_slot_is_dialled() {
         assert!(matches!(engine.try_lease(NOW, 0), Take::Leased(_, Source::Shared)));
     }
     assert!(matches!(engine.try_lease_any(NOW, 0), Take::Empty), "three leases are the most");
-    let (_, orders) = join(&engine, false);
-    assert_eq!(orders.dial.len(), 1);
+    let (_, effects) = join(&engine, false);
+    assert_eq!(effects.dial.len(), 1);
     assert_eq!(first.word.snapshot().leases(), 3);
 }
 
 #[test]
 fn a_session_that_had_to_wait_is_dialled_when_it_may_be_though_nothing_else_happens() {
     let engine = engine(2, 2, 1);
-    let (waiter, orders) = join(&engine, false);
+    let (waiter, effects) = join(&engine, false);
     let until = NOW + 1000;
     let failure = Some((DialError::Aborted, String::new()));
     let lost = Lost::Deferred { until };
-    let (orders, _) = engine.fail_dial(orders.dial[0], None, lost, failure, NOW);
+    let (effects, _) = engine.fail_dial(effects.dial[0], None, lost, failure, NOW);
     // The other session serves, and its only lease is not given back.
-    let [order] = orders.dial[..] else { panic!("the other session") };
-    assert_eq!((order.slot, orders.look), (1, None), "whoever waits is provided for");
+    let [order] = effects.dial[..] else { panic!("the other session") };
+    assert_eq!((order.slot, effects.look), (1, None), "whoever waits is provided for");
     let _ = dial(&engine, order, 1).unwrap();
     assert!(served(&waiter).is_some());
-    let (second, orders) = join(&engine, false);
-    assert_eq!((orders.dial.len(), orders.look), (0, Some(until)));
-    let (_, orders) = join(&engine, false);
-    assert_eq!(orders.look, None, "told once");
+    let (second, effects) = join(&engine, false);
+    assert_eq!((effects.dial.len(), effects.look), (0, Some(until)));
+    let (_, effects) = join(&engine, false);
+    assert_eq!(effects.look, None, "told once");
     assert!(engine.look(until - 1).dial.is_empty());
-    let orders = engine.look(until);
-    let _ = dial(&engine, orders.dial[0], 2).unwrap();
+    let effects = engine.look(until);
+    let _ = dial(&engine, effects.dial[0], 2).unwrap();
     assert!(served(&second).is_some());
 }
 
@@ -142,8 +146,8 @@ fn a_session_that_had_to_wait_is_dialled_when_it_may_be_though_nothing_else_happ
 fn idle_three(engine: &Engine) -> (Vec<ConnectionId>, Tick) {
     let leases: Vec<_> = (0..3)
         .map(|id| {
-            let (waiter, orders) = join(engine, false);
-            let _ = dial(engine, orders.dial[0], id).unwrap();
+            let (waiter, effects) = join(engine, false);
+            let _ = dial(engine, effects.dial[0], id).unwrap();
             served(&waiter).unwrap()
         })
         .collect();
@@ -224,27 +228,27 @@ fn a_dial_that_nobody_waits_for_any_more_is_told_of_it() {
         Location::caller(),
         Some(Waker::noop().clone()),
     );
-    let orders = engine.join_line(&waiter, false, NOW).expect("ready").expect("a dial");
-    assert_eq!(orders.dial.len(), 1, "the second session is dialled");
-    let orders = engine.release(lease, NOW, Pressure::Calm).expect("somebody waits");
-    assert!(orders.stir, "the dial rests, and its waiter has been served");
+    let effects = engine.join_line(&waiter, false, NOW).expect("ready").expect("a dial");
+    assert_eq!(effects.dial.len(), 1, "the second session is dialled");
+    let effects = engine.release(lease, NOW, Pressure::Calm).expect("somebody waits");
+    assert!(effects.stir, "the dial rests, and its waiter has been served");
     assert!(!engine.wants_dial(DialOrder { slot: 1, not_before: NOW, purpose: Purpose::Line }));
 }
 
 #[test]
 fn a_failed_dial_tells_one_waiter_and_the_next_dial_waits_for_its_backoff() {
     let engine = engine(1, 1, 1);
-    let (first, orders) = join(&engine, false);
+    let (first, effects) = join(&engine, false);
     let (second, more) = join(&engine, false);
     assert!(more.dial.is_empty());
-    let order = orders.dial[0];
+    let order = effects.dial[0];
     let connection = engine.begin_dial(order, ConnectionId(1)).unwrap();
     let lost = Lost::Failed { retry_at: NOW + 500 };
     let failure = DialError::Connect(std::io::Error::other("refused"));
     let failure = Some((failure, "no".to_owned()));
-    let (orders, unheard) = engine.fail_dial(order, Some(&connection), lost, failure, NOW);
+    let (effects, unheard) = engine.fail_dial(order, Some(&connection), lost, failure, NOW);
     assert!(unheard.is_none());
-    assert_eq!(orders.dial[0].not_before, NOW + 500);
+    assert_eq!(effects.dial[0].not_before, NOW + 500);
     let poll = first.poll(&mut Context::from_waker(Waker::noop()));
     assert!(matches!(poll, Poll::Ready(Err(Refusal::Dial(_)))));
     assert!(served(&second).is_none());
@@ -255,19 +259,19 @@ fn lowering_the_cap_closes_idle_connections_now_and_leased_ones_on_return() {
     let engine = engine(3, 3, 1);
     let leases: Vec<_> = (0..3)
         .map(|id| {
-            let (waiter, orders) = join(&engine, false);
-            let _ = dial(&engine, orders.dial[0], id).unwrap();
+            let (waiter, effects) = join(&engine, false);
+            let _ = dial(&engine, effects.dial[0], id).unwrap();
             served(&waiter).unwrap()
         })
         .collect();
     let mut leases = leases.into_iter();
     let _ = engine.release(leases.next().unwrap(), NOW, Pressure::Calm);
-    let orders = engine.set_limits(1, 1, NOW);
-    assert_eq!(orders.close.len(), 1, "the idle one");
-    let mut closed = orders.close;
-    let orders = engine.release(leases.next().unwrap(), NOW, Pressure::Calm).unwrap();
-    assert_eq!(orders.close.len(), 1, "two of three had to go");
-    closed.extend(orders.close);
+    let effects = engine.set_limits(1, 1, NOW);
+    assert_eq!(effects.close.len(), 1, "the idle one");
+    let mut closed = effects.close;
+    let effects = engine.release(leases.next().unwrap(), NOW, Pressure::Calm).unwrap();
+    assert_eq!(effects.close.len(), 1, "two of three had to go");
+    closed.extend(effects.close);
     for connection in &closed {
         assert!(engine.vacate(connection, NOW, 0.0).is_empty());
     }
@@ -293,10 +297,10 @@ fn an_acquire_for_a_new_connection_replaces_an_idle_one_at_the_cap() {
     let lease = first_lease(&engine);
     let old = lease.id;
     let _ = engine.release(lease, NOW, Pressure::Calm);
-    let (waiter, orders) = join(&engine, true);
-    assert_eq!(orders.close.len(), 1);
-    let orders = engine.vacate(&orders.close[0], NOW, 0.0);
-    let _ = dial(&engine, orders.dial[0], 2).unwrap();
+    let (waiter, effects) = join(&engine, true);
+    assert_eq!(effects.close.len(), 1);
+    let effects = engine.vacate(&effects.close[0], NOW, 0.0);
+    let _ = dial(&engine, effects.dial[0], 2).unwrap();
     assert_ne!(served(&waiter).unwrap().id, old);
 }
 
@@ -304,12 +308,12 @@ fn an_acquire_for_a_new_connection_replaces_an_idle_one_at_the_cap() {
 fn a_leased_connection_makes_way_for_a_new_one_on_its_return() {
     let engine = engine(1, 1, 1);
     let lease = first_lease(&engine);
-    let (fresh, orders) = join(&engine, true);
-    assert!(orders.is_empty());
+    let (fresh, effects) = join(&engine, true);
+    assert!(effects.is_empty());
     let (plain, _) = join(&engine, false);
-    let orders = engine.release(lease, NOW, Pressure::Calm).unwrap();
-    let orders = engine.vacate(&orders.close[0], NOW, 0.0);
-    let (connection, _) = dial(&engine, orders.dial[0], 2).unwrap();
+    let effects = engine.release(lease, NOW, Pressure::Calm).unwrap();
+    let effects = engine.vacate(&effects.close[0], NOW, 0.0);
+    let (connection, _) = dial(&engine, effects.dial[0], 2).unwrap();
     assert!(served(&fresh).is_some());
     assert!(served(&plain).is_none());
     let _ = engine.release(connection, NOW, Pressure::Calm);
@@ -319,25 +323,25 @@ fn a_leased_connection_makes_way_for_a_new_one_on_its_return() {
 #[test]
 fn a_dial_that_nobody_wants_any_more_is_not_begun() {
     let engine = engine(1, 1, 1);
-    let (waiter, orders) = join(&engine, false);
+    let (waiter, effects) = join(&engine, false);
     assert!(engine.leave_line(&waiter).is_none());
-    assert!(engine.begin_dial(orders.dial[0], ConnectionId(1)).is_none());
-    let (orders, _) = engine.fail_dial(orders.dial[0], None, Lost::Unwanted, None, NOW);
-    assert!(orders.is_empty());
+    assert!(engine.begin_dial(effects.dial[0], ConnectionId(1)).is_none());
+    let (effects, _) = engine.fail_dial(effects.dial[0], None, Lost::Unwanted, None, NOW);
+    assert!(effects.is_empty());
     assert!(engine.is_empty(NOW));
 }
 
 #[test]
 fn a_connection_begun_under_an_old_generation_is_not_pooled() {
     let engine = engine(1, 1, 1);
-    let (waiter, orders) = join(&engine, false);
-    let connection = engine.begin_dial(orders.dial[0], ConnectionId(1)).unwrap();
+    let (waiter, effects) = join(&engine, false);
+    let connection = engine.begin_dial(effects.dial[0], ConnectionId(1)).unwrap();
     assert!(engine.raise_generation(CloseReason::Drain, NOW).is_empty());
-    let orders = engine.complete_dial(&connection, 7, Tick::MAX, NOW);
-    assert_eq!(orders.close.len(), 1);
+    let effects = engine.complete_dial(&connection, 7, Tick::MAX, NOW);
+    assert_eq!(effects.close.len(), 1);
     assert!(served(&waiter).is_none());
-    let orders = engine.vacate(&connection, NOW, 0.0);
-    let _ = dial(&engine, orders.dial[0], 2).unwrap();
+    let effects = engine.vacate(&connection, NOW, 0.0);
+    let _ = dial(&engine, effects.dial[0], 2).unwrap();
     assert!(served(&waiter).is_some());
 }
 
@@ -346,12 +350,12 @@ fn closing_refuses_the_line_and_closes_what_comes_back() {
     let engine = engine(1, 1, 1);
     let lease = first_lease(&engine);
     let (waiter, _) = join(&engine, false);
-    let orders = engine.close(NOW);
-    assert_eq!((orders.close.len(), orders.drain.len()), (0, 1));
+    let effects = engine.close(NOW);
+    assert_eq!((effects.close.len(), effects.drain.len()), (0, 1));
     let poll = waiter.poll(&mut Context::from_waker(Waker::noop()));
     assert!(matches!(poll, Poll::Ready(Err(Refusal::Closed))));
-    let orders = engine.release(lease, NOW, Pressure::Calm).unwrap();
-    assert!(engine.vacate(&orders.close[0], NOW, 0.0).is_empty());
+    let effects = engine.release(lease, NOW, Pressure::Calm).unwrap();
+    assert!(engine.vacate(&effects.close[0], NOW, 0.0).is_empty());
     assert!(engine.is_empty(NOW));
     let late = Waiter::new(false, crate::clock::now(), None, Location::caller(), None);
     assert!(matches!(engine.join_line(&late, false, NOW), Err(Refusal::Closed)));
@@ -361,14 +365,14 @@ fn closing_refuses_the_line_and_closes_what_comes_back() {
 fn a_forced_close_frees_the_slot_while_the_lease_is_still_held() {
     let engine = engine(1, 1, 1);
     let lease = first_lease(&engine);
-    let orders = engine.retire(&lease, CloseReason::Requested, NOW);
-    let forced = engine.force(&orders.drain[0]);
+    let effects = engine.retire(&lease, CloseReason::Requested, NOW);
+    let forced = engine.force(&effects.drain[0]);
     assert!(engine.vacate(&forced.close[0], NOW, 0.0).is_empty());
     let stats = engine.stats(NOW, Default::default());
     assert_eq!((stats.total_connections, stats.leases), (0, 1));
     assert!(!engine.is_empty(NOW), "the lease is still out");
-    let orders = engine.release(lease, NOW, Pressure::Calm).expect("told that it has ended");
-    assert!(orders.is_empty() && orders.ended);
+    let effects = engine.release(lease, NOW, Pressure::Calm).expect("told that it has ended");
+    assert!(effects.is_empty() && effects.ended);
     assert!(engine.is_empty(NOW));
 }
 
@@ -377,16 +381,16 @@ fn a_quarantined_session_is_not_dialled_and_the_last_one_refuses_the_line() {
     let engine = engine(2, 2, 1);
     let lease = first_lease(&engine);
     let reason = QuarantineReason::KeyDuplicated;
-    let (orders, _) = engine.quarantine(Some(lease.slot), reason, NOW);
-    assert_eq!(orders.drain.len(), 1);
-    let (waiter, orders) = join(&engine, false);
-    assert_eq!(orders.dial[0].slot, 1, "the other session");
-    let connection = engine.begin_dial(orders.dial[0], ConnectionId(2)).unwrap();
+    let (effects, _) = engine.quarantine(Some(lease.slot), reason, NOW);
+    assert_eq!(effects.drain.len(), 1);
+    let (waiter, effects) = join(&engine, false);
+    assert_eq!(effects.dial[0].slot, 1, "the other session");
+    let connection = engine.begin_dial(effects.dial[0], ConnectionId(2)).unwrap();
     let _ = engine.quarantine(Some(1), reason, NOW);
     let poll = waiter.poll(&mut Context::from_waker(Waker::noop()));
     assert!(matches!(poll, Poll::Ready(Err(Refusal::Quarantined(_)))));
-    let orders = engine.complete_dial(&connection, 7, Tick::MAX, NOW);
-    assert_eq!(orders.close.len(), 1);
+    let effects = engine.complete_dial(&connection, 7, Tick::MAX, NOW);
+    assert_eq!(effects.close.len(), 1);
     assert!(matches!(engine.try_lease(NOW, 0), Take::NotReady));
 }
 
@@ -406,12 +410,12 @@ fn the_reaper_closes_what_was_idle_long_enough_and_asks_again_about_the_rest() {
     };
     assert_eq!(tick, NOW + 150);
     assert!(matches!(engine.reap(&record, look, tick, 100, Tick::MAX), Reap::Gone), "an old entry");
-    let Reap::Expired(orders) = engine.reap(&record, tick, tick, 100, Tick::MAX) else {
+    let Reap::Expired(effects) = engine.reap(&record, tick, tick, 100, Tick::MAX) else {
         panic!("idle for 100")
     };
-    assert_eq!(orders.close[0].reason(), CloseReason::Idle);
+    assert_eq!(effects.close[0].reason(), CloseReason::Idle);
     assert!(matches!(engine.try_lease_any(NOW, 0), Take::Empty));
-    assert!(engine.vacate(&orders.close[0], tick, 0.0).is_empty());
+    assert!(engine.vacate(&effects.close[0], tick, 0.0).is_empty());
     assert!(matches!(engine.reap(&record, tick, tick, 100, Tick::MAX), Reap::Gone));
 }
 
@@ -419,15 +423,15 @@ fn the_reaper_closes_what_was_idle_long_enough_and_asks_again_about_the_rest() {
 fn void_entries_never_fill_the_queue() {
     let engine = engine(1, 1, 1);
     for id in 0..100 {
-        let (waiter, orders) = join(&engine, false);
-        let _ = dial(&engine, orders.dial[0], id).unwrap();
+        let (waiter, effects) = join(&engine, false);
+        let _ = dial(&engine, effects.dial[0], id).unwrap();
         let lease = served(&waiter).unwrap();
         let record = Arc::clone(&lease);
         assert!(engine.release(lease, NOW, Pressure::Calm).is_none());
-        let Reap::Expired(orders) = engine.reap(&record, 0, NOW + 100, 100, Tick::MAX) else {
+        let Reap::Expired(effects) = engine.reap(&record, 0, NOW + 100, 100, Tick::MAX) else {
             panic!()
         };
-        let _ = engine.vacate(&orders.close[0], NOW, 0.0);
+        let _ = engine.vacate(&effects.close[0], NOW, 0.0);
     }
     let lease = first_lease(&engine);
     assert!(engine.release(lease, NOW, Pressure::Calm).is_none());
@@ -437,27 +441,27 @@ fn void_entries_never_fill_the_queue() {
 #[test]
 fn a_connection_that_is_retired_while_it_is_dialled_is_closed_when_it_opens() {
     let engine = engine(1, 1, 1);
-    let (waiter, orders) = join(&engine, false);
-    let connection = engine.begin_dial(orders.dial[0], ConnectionId(1)).unwrap();
+    let (waiter, effects) = join(&engine, false);
+    let connection = engine.begin_dial(effects.dial[0], ConnectionId(1)).unwrap();
     assert!(engine.retire(&connection, CloseReason::Requested, NOW).is_empty(), "not open yet");
-    let orders = engine.complete_dial(&connection, 7, Tick::MAX, NOW);
-    assert_eq!(orders.close.len(), 1);
+    let effects = engine.complete_dial(&connection, 7, Tick::MAX, NOW);
+    assert_eq!(effects.close.len(), 1);
     assert!(served(&waiter).is_none());
-    let orders = engine.vacate(&connection, NOW, 0.0);
-    let _ = dial(&engine, orders.dial[0], 2).unwrap();
+    let effects = engine.vacate(&connection, NOW, 0.0);
+    let _ = dial(&engine, effects.dial[0], 2).unwrap();
     assert!(served(&waiter).is_some());
 }
 
 #[test]
 fn a_quarantine_that_is_lifted_during_a_dial_leaves_no_reason_on_a_live_connection() {
     let engine = engine(1, 1, 1);
-    let (_, orders) = join(&engine, false);
-    let connection = engine.begin_dial(orders.dial[0], ConnectionId(1)).unwrap();
+    let (_, effects) = join(&engine, false);
+    let connection = engine.begin_dial(effects.dial[0], ConnectionId(1)).unwrap();
     let _ = engine.quarantine(None, QuarantineReason::Operator, NOW);
     let _ = engine.reinstate(NOW);
-    let orders = engine.complete_dial(&connection, 7, Tick::MAX, NOW);
-    assert_eq!(orders.close.len(), 1, "it bears the reason of its end");
-    assert_eq!(orders.close[0].reason(), CloseReason::Quarantine);
+    let effects = engine.complete_dial(&connection, 7, Tick::MAX, NOW);
+    assert_eq!(effects.close.len(), 1, "it bears the reason of its end");
+    assert_eq!(effects.close[0].reason(), CloseReason::Quarantine);
 }
 
 #[test]
@@ -465,27 +469,27 @@ fn a_connection_that_is_dialled_or_closed_does_not_hide_an_idle_one_that_can_mak
     let engine = engine(3, 3, 1);
     let leases: Vec<_> = (0..2)
         .map(|id| {
-            let (waiter, orders) = join(&engine, false);
-            let _ = dial(&engine, orders.dial[0], id).unwrap();
+            let (waiter, effects) = join(&engine, false);
+            let _ = dial(&engine, effects.dial[0], id).unwrap();
             served(&waiter).unwrap()
         })
         .collect();
     for lease in leases {
         let _ = engine.release(lease, NOW + 10, Pressure::Calm);
     }
-    let (_first, orders) = join(&engine, true);
-    assert!(engine.begin_dial(orders.dial[0], ConnectionId(2)).is_some());
-    let (_second, orders) = join(&engine, true);
-    assert_eq!(orders.close.len(), 1, "beside one that is being dialled");
-    let (_third, orders) = join(&engine, true);
-    assert_eq!(orders.close.len(), 1, "beside one that is being closed");
+    let (_first, effects) = join(&engine, true);
+    assert!(engine.begin_dial(effects.dial[0], ConnectionId(2)).is_some());
+    let (_second, effects) = join(&engine, true);
+    assert_eq!(effects.close.len(), 1, "beside one that is being dialled");
+    let (_third, effects) = join(&engine, true);
+    assert_eq!(effects.close.len(), 1, "beside one that is being closed");
 }
 
 /// Two connections with two leases each.
 fn two_shared(engine: &Engine) -> [Arc<Connection<u32>>; 2] {
     let leases = [0, 1].map(|id| {
-        let (waiter, orders) = join(engine, false);
-        let _ = dial(engine, orders.dial[0], id).unwrap();
+        let (waiter, effects) = join(engine, false);
+        let _ = dial(engine, effects.dial[0], id).unwrap();
         let lease = served(&waiter).unwrap();
         assert!(matches!(engine.try_lease(NOW, 0), Take::Leased(_, Source::Shared)));
         lease
@@ -499,10 +503,10 @@ fn one_acquire_for_a_new_connection_retires_one_shared_connection_and_not_all() 
     let engine = engine(2, 2, 2);
     let [one, two] = two_shared(&engine);
     let (_fresh, _) = join(&engine, true);
-    let orders = engine.release(one, NOW, Pressure::Calm).unwrap();
-    assert_eq!(orders.drain.len(), 1, "its place comes with its last lease");
-    let orders = engine.release(two, NOW, Pressure::Calm).unwrap();
-    assert!(orders.is_empty(), "one place is enough");
+    let effects = engine.release(one, NOW, Pressure::Calm).unwrap();
+    assert_eq!(effects.drain.len(), 1, "its place comes with its last lease");
+    let effects = engine.release(two, NOW, Pressure::Calm).unwrap();
+    assert!(effects.is_empty(), "one place is enough");
 }
 
 #[test]
@@ -510,12 +514,12 @@ fn a_cap_lowered_by_one_retires_one_shared_connection_and_not_all() {
     let engine = engine(2, 2, 2);
     let [one, two] = two_shared(&engine);
     let _ = engine.set_limits(1, 2, NOW);
-    let orders = engine.release(Arc::clone(&one), NOW, Pressure::Calm).unwrap();
-    assert_eq!(orders.drain.len(), 1);
-    let orders = engine.release(two, NOW, Pressure::Calm).unwrap();
-    assert!(orders.is_empty(), "one place is enough");
-    let orders = engine.release(one, NOW, Pressure::Calm).unwrap();
-    assert!(engine.vacate(&orders.close[0], NOW, 0.0).is_empty());
+    let effects = engine.release(Arc::clone(&one), NOW, Pressure::Calm).unwrap();
+    assert_eq!(effects.drain.len(), 1);
+    let effects = engine.release(two, NOW, Pressure::Calm).unwrap();
+    assert!(effects.is_empty(), "one place is enough");
+    let effects = engine.release(one, NOW, Pressure::Calm).unwrap();
+    assert!(engine.vacate(&effects.close[0], NOW, 0.0).is_empty());
     assert_eq!(engine.stats(NOW, Default::default()).total_connections, 1);
 }
 
@@ -523,8 +527,8 @@ fn a_cap_lowered_by_one_retires_one_shared_connection_and_not_all() {
 fn an_old_failure_does_not_keep_an_acquire_from_its_new_connection() {
     let engine = engine(2, 2, 1);
     let lease = first_lease(&engine);
-    let (_, orders) = join(&engine, false);
-    let order = orders.dial[0];
+    let (_, effects) = join(&engine, false);
+    let order = effects.dial[0];
     let connection = engine.begin_dial(order, ConnectionId(2)).unwrap();
     // As it goes when the server refuses a session: the account has one less to dial with.
     let _ = engine.quarantine(Some(order.slot), QuarantineReason::KeyDuplicated, NOW);
@@ -533,10 +537,10 @@ fn an_old_failure_does_not_keep_an_acquire_from_its_new_connection() {
     let failure = Some((failure, "no".to_owned()));
     let _ = engine.fail_dial(order, Some(&connection), lost, failure, NOW);
     let _ = engine.release(lease, NOW, Pressure::Calm);
-    let (fresh, orders) = join(&engine, true);
-    assert_eq!(orders.close.len(), 1, "nothing else can make room");
-    let orders = engine.vacate(&orders.close[0], NOW, 0.0);
-    let _ = dial(&engine, orders.dial[0], 3).unwrap();
+    let (fresh, effects) = join(&engine, true);
+    assert_eq!(effects.close.len(), 1, "nothing else can make room");
+    let effects = engine.vacate(&effects.close[0], NOW, 0.0);
+    let _ = dial(&engine, effects.dial[0], 3).unwrap();
     assert!(served(&fresh).is_some());
 }
 
@@ -545,12 +549,12 @@ fn after_a_failure_fresh_acquires_take_one_connection_at_a_time_out_of_service()
     let engine = engine(4, 4, 1);
     let mut leases = vec![first_lease(&engine)];
     for id in 2..=3 {
-        let (waiter, orders) = join(&engine, false);
-        let _ = dial(&engine, orders.dial[0], id).unwrap();
+        let (waiter, effects) = join(&engine, false);
+        let _ = dial(&engine, effects.dial[0], id).unwrap();
         leases.push(served(&waiter).unwrap());
     }
-    let (_, orders) = join(&engine, false);
-    let order = orders.dial[0];
+    let (_, effects) = join(&engine, false);
+    let order = effects.dial[0];
     let connection = engine.begin_dial(order, ConnectionId(4)).unwrap();
     let _ = engine.quarantine(Some(order.slot), QuarantineReason::KeyDuplicated, NOW);
     let lost = Lost::Failed { retry_at: NOW };
@@ -567,8 +571,8 @@ fn after_a_failure_fresh_acquires_take_one_connection_at_a_time_out_of_service()
 #[test]
 fn the_reaper_comes_back_for_the_age_of_a_connection_that_it_found_leased() {
     let engine = engine(1, 1, 1);
-    let (waiter, orders) = join(&engine, false);
-    let connection = engine.begin_dial(orders.dial[0], ConnectionId(1)).unwrap();
+    let (waiter, effects) = join(&engine, false);
+    let connection = engine.begin_dial(effects.dial[0], ConnectionId(1)).unwrap();
     let _ = engine.complete_dial(&connection, 7, NOW + 150, NOW);
     let lease = served(&waiter).unwrap();
     let Reap::Again(look) = engine.reap(&connection, 0, NOW + 100, 100, Tick::MAX) else {
@@ -576,10 +580,10 @@ fn the_reaper_comes_back_for_the_age_of_a_connection_that_it_found_leased() {
     };
     assert_eq!(look, NOW + 150, "idle again by then, it has idle time left and no age");
     assert!(engine.release(lease, NOW + 110, Pressure::Calm).is_none());
-    let Reap::Expired(orders) = engine.reap(&connection, look, look, 100, Tick::MAX) else {
+    let Reap::Expired(effects) = engine.reap(&connection, look, look, 100, Tick::MAX) else {
         panic!("its age is over")
     };
-    assert_eq!(orders.close[0].reason(), CloseReason::Age);
+    assert_eq!(effects.close[0].reason(), CloseReason::Age);
 }
 
 #[test]

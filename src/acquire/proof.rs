@@ -53,7 +53,7 @@ impl<M: Manager> Drop for Checking<M> {
         let Some(connection) = self.connection.take() else { return };
         let entry = &self.entry;
         let now = entry.shared.clock.tick();
-        let orders = match self.passed {
+        let effects = match self.passed {
             Some(true) => {
                 connection.pass_check();
                 // To the tick, by which whoever waits for it knows that it has been checked since.
@@ -64,7 +64,7 @@ impl<M: Manager> Drop for Checking<M> {
             // The runtime ends, which is no fault of the connection's.
             None => entry.pool.fail_check(connection, CloseReason::Shutdown, now),
         };
-        entry.carry_out(orders);
+        entry.apply(effects);
     }
 }
 
@@ -92,8 +92,8 @@ pub(crate) async fn prove_in_use<M: Manager>(
 ) {
     let limit = entry.shared.config().pool.check_timeout;
     if let Err(Some(reason)) = ask(&entry, &record, limit).await {
-        let orders = entry.pool.retire(&record, reason, entry.shared.clock.tick());
-        entry.carry_out(orders);
+        let effects = entry.pool.retire(&record, reason, entry.shared.clock.tick());
+        entry.apply(effects);
     }
 }
 

@@ -8,15 +8,15 @@ use std::task::{Context, Waker};
 use loom::thread;
 
 use super::*;
-use crate::account_pool::model::{Engine, NOW, carry_out, engine, model, release, warmed};
+use crate::account_pool::model::{Engine, NOW, apply, engine, model, release, warmed};
 use crate::account_pool::{Connection, ConnectionId, Waiter};
 
 /// Looks for an idle connection, as the pool does for a dial that waits.
 fn relieve(budget: &Budget, engine: &Engine) {
     let give_up = || match engine.give_up_idle() {
-        Some(orders) => {
-            let closed = orders.close.len();
-            carry_out(engine, orders);
+        Some(effects) => {
+            let closed = effects.close.len();
+            apply(engine, effects);
             (0..closed).for_each(|_| budget.put_back(NOW));
             true
         }
@@ -74,15 +74,15 @@ fn model_a_dial_that_nobody_waits_for_any_more_and_one_at_the_global_cap_never_m
     model(|| {
         let engine = engine(1, 1);
         let waiter = Waiter::new(false, crate::clock::now(), None, Location::caller(), None);
-        let Ok(Some(orders)) = engine.join_line(&waiter, false, NOW) else { return };
-        let Some(connection) = engine.begin_dial(orders.dial[0], ConnectionId(1)) else { return };
+        let Ok(Some(effects)) = engine.join_line(&waiter, false, NOW) else { return };
+        let Some(connection) = engine.begin_dial(effects.dial[0], ConnectionId(1)) else { return };
         assert!(engine.leave_line(&waiter).is_none());
         let budget = Arc::new(Budget::new(1, Duration::from_secs(10)));
         assert!(budget.try_take());
         let dialler = {
             let (engine, budget) = (Arc::clone(&engine), Arc::clone(&budget));
             thread::spawn(move || {
-                carry_out(&engine, engine.complete_dial(&connection, 7, Tick::MAX, NOW));
+                apply(&engine, engine.complete_dial(&connection, 7, Tick::MAX, NOW));
                 relieve(&budget, &engine);
             })
         };

@@ -38,10 +38,10 @@ pub(crate) fn dial<M: Manager>(
     order: DialOrder,
 ) -> impl Future<Output = ()> + Send {
     let (connection, holds_permit, hold, finished) = (None, false, None, false);
-    carry_out(Attempt { entry, order, centre: 0, connection, holds_permit, hold, finished })
+    apply(Attempt { entry, order, centre: 0, connection, holds_permit, hold, finished })
 }
 
-async fn carry_out<M: Manager>(mut attempt: Attempt<M>) {
+async fn apply<M: Manager>(mut attempt: Attempt<M>) {
     let mut closing = attempt.entry.shared.closing.subscribe();
     tokio::select! {
         biased;
@@ -272,8 +272,8 @@ impl<M: Manager> Attempt<M> {
         if let Some(registry) = shared.registry.upgrade() {
             registry.note_opened(entry);
         }
-        let orders = entry.pool.complete_dial(&connection, opened, retire_at, now);
-        if orders.cleared {
+        let effects = entry.pool.complete_dial(&connection, opened, retire_at, now);
+        if effects.cleared {
             entry.latch(1 << slot);
             tracing::info!(%account, slot, "the server knows the session again: it serves");
             shared.events.emit(|| Event::Cleared { account, slot });
@@ -284,7 +284,7 @@ impl<M: Manager> Attempt<M> {
         let due = (now + first_look).min(retire_at);
         connection.set_look(due);
         shared.expiry.schedule(due, Due::look_at(entry, &connection, due));
-        entry.carry_out(orders);
+        entry.apply(effects);
         // The new connection may lie idle while others wait for its place.
         if connection.word.snapshot().leases() == 0 {
             shared.relieve();
@@ -311,7 +311,7 @@ impl<M: Manager> Attempt<M> {
                         entry.quarantine(Some(self.order.slot), QuarantineReason::Dead);
                     }
                     reaction => {
-                        entry.apply(reaction, error, self.order.slot, None);
+                        entry.apply_reaction(reaction, error, self.order.slot, None);
                     }
                 }
                 OpenEnd::of(shared.kind(error))
@@ -400,16 +400,16 @@ impl<M: Manager> Attempt<M> {
         let now = self.entry.shared.clock.tick();
         let goes_on = self.is_warm_up() && matches!(lost, Lost::Deferred { .. });
         let connection = self.connection.take();
-        let (orders, _unheard) =
+        let (effects, _unheard) =
             self.entry.pool.fail_dial(self.order, connection.as_deref(), lost, failure, now);
         if self.holds_permit {
             self.entry.shared.budget.put_back(now);
         }
         self.entry.shared.occupancy.vacate();
         self.entry.schedule_look();
-        self.entry.carry_out(orders);
+        self.entry.apply(effects);
         if goes_on {
-            self.entry.carry_out(self.entry.pool.warm_another(now));
+            self.entry.apply(self.entry.pool.warm_another(now));
         }
         if self.is_probe() {
             // If the doubt was not resolved: the dial failed for another reason.

@@ -5,7 +5,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::account_pool::{CloseReason, Connection, DialOrder, Lost, Orders, Watch};
+use crate::account_pool::{CloseReason, Connection, DialOrder, Effects, Lost, Watch};
 use crate::caught::{guarded, text_of};
 use crate::clock::Instant;
 use crate::entry::Entry;
@@ -65,14 +65,14 @@ impl<M: Manager> Errand<M> {
             | Self::Prove(entry, ..) => entry.upgrade(),
         };
         if let Some(entry) = entry {
-            let orders = self.end_without_worker();
-            entry.carry_out(orders);
+            let effects = self.end_without_worker();
+            entry.apply(effects);
         }
     }
 
     /// Ends an errand after the worker has gone, which is after the runtime has: nothing can be
     /// awaited any more, but places come back and nobody waits for ever.
-    pub(super) fn end_without_worker(self) -> Orders<M::Connection> {
+    pub(super) fn end_without_worker(self) -> Effects<M::Connection> {
         match self {
             Self::Close(entry, connection) => entry.closed(&connection),
             Self::Check(entry, connection) => {
@@ -84,18 +84,18 @@ impl<M: Manager> Errand<M> {
                 let failure = DialError::<M::Error>::Aborted;
                 let text = text_of(&failure);
                 let failure = Some((failure, text));
-                let (orders, _) = entry.pool.fail_dial(order, None, lost, failure, now);
+                let (effects, _) = entry.pool.fail_dial(order, None, lost, failure, now);
                 entry.shared.occupancy.vacate();
-                orders
+                effects
             }
             Self::Drain(entry, connection) => match (entry.upgrade(), connection.upgrade()) {
                 (Some(entry), Some(connection)) => entry.pool.force(&connection),
-                _ => Orders::none(),
+                _ => Effects::none(),
             },
-            Self::Look(..) | Self::Probe(..) | Self::Prove(..) => Orders::none(),
+            Self::Look(..) | Self::Probe(..) | Self::Prove(..) => Effects::none(),
             // Nobody is left to dial, or to tell a waiter that its time is up.
             Self::Watch(entry, _) => {
-                entry.upgrade().map_or_else(Orders::none, |entry| entry.pool.refuse_line())
+                entry.upgrade().map_or_else(Effects::none, |entry| entry.pool.refuse_line())
             }
         }
     }

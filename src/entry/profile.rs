@@ -74,15 +74,15 @@ impl<M: Manager> Entry<M> {
             true => asked("latched", || manager.latched(account)).unwrap_or_default(),
             false => Vec::new(),
         };
-        let orders = self.pool.set_sessions(sessions, &latched, now);
+        let effects = self.pool.set_sessions(sessions, &latched, now);
         self.profile_read.end(now);
-        let Some(orders) = orders else { return };
+        let Some(effects) = effects else { return };
         self.counters().recount_account(before, sessions);
         tracing::info!(%account, before, sessions, "the account has another number of sessions");
         if self.pool.unready().is_some() {
             self.note_afoot();
         }
-        self.carry_out(orders);
+        self.apply(effects);
         self.stirred.notify_waiters();
         let known = (1_u64 << before.min(63)) - 1;
         self.schedule_probes(!known);

@@ -18,7 +18,7 @@ impl<M: Manager> Entry<M> {
     /// Puts one session, or all of them, out of service.
     pub(crate) fn quarantine(self: &Arc<Self>, slot: Option<u16>, reason: QuarantineReason) {
         let account = self.pool.account();
-        let (orders, news) = self.pool.quarantine(slot, reason, self.shared.clock.tick());
+        let (effects, news) = self.pool.quarantine(slot, reason, self.shared.clock.tick());
         self.note_afoot();
         // Each call under way on a lost session reports the same.
         if news != 0 {
@@ -31,7 +31,7 @@ impl<M: Manager> Entry<M> {
             }
             self.shared.events.emit(|| Event::Quarantined { account, slot, reason });
         }
-        self.carry_out(orders);
+        self.apply(effects);
         self.stirred.notify_waiters();
         self.schedule_probes(news);
     }
@@ -80,7 +80,7 @@ impl<M: Manager> Entry<M> {
     /// Dials a session in doubt, or has it looked at again later.
     pub(crate) fn probe(self: &Arc<Self>, slot: u16) {
         match self.pool.probe(slot, self.shared.clock.tick()) {
-            Probe::Begin(orders) => self.carry_out(orders),
+            Probe::Begin(effects) => self.apply(effects),
             Probe::Later => self.schedule_probes(1 << slot),
             Probe::Over => {}
         }

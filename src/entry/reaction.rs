@@ -35,13 +35,13 @@ impl<M: Manager> Entry<M> {
             connection.count_error(text);
         }
         let reaction = shared.react(error);
-        let reason = self.apply(&reaction, error, slot, connection);
+        let reason = self.apply_reaction(&reaction, error, slot, connection);
         (reaction, reason)
     }
 
     /// Does what the manager makes of an error. Returns whether the connection, if there is one, must
     /// go.
-    pub(crate) fn apply(
+    pub(crate) fn apply_reaction(
         self: &Arc<Self>,
         reaction: &Reaction,
         error: &M::Error,

@@ -227,8 +227,8 @@ fn look_at_connection<M: Manager>(
             let _told = guarded("a lease that is held", || entry.tell_held(&connection, held));
             look
         }
-        Reap::Expired(orders) => {
-            entry.carry_out(orders);
+        Reap::Expired(effects) => {
+            entry.apply(effects);
             return None;
         }
         Reap::Gone => return None,

@@ -81,8 +81,8 @@ impl<M: Manager> Pool<M> {
         let deadline = now() + config.pool.drain_timeout + config.pool.close_timeout;
         let open = shared.occupancy.slots();
         for entry in self.inner.registry.all() {
-            let orders = entry.pool.close(shared.clock.tick());
-            entry.carry_out(orders);
+            let effects = entry.pool.close(shared.clock.tick());
+            entry.apply(effects);
         }
         let empty = shared.occupancy.until(|| shared.occupancy.slots() == 0);
         by(&shared.runtime, deadline + MARGIN, empty).await;
@@ -101,8 +101,8 @@ impl<M: Manager> Pool<M> {
             return false;
         };
         let now = self.inner.shared.clock.tick();
-        let orders = entry.pool.retire(&connection, CloseReason::Requested, now);
-        entry.carry_out(orders);
+        let effects = entry.pool.retire(&connection, CloseReason::Requested, now);
+        entry.apply(effects);
         true
     }
 
@@ -113,8 +113,8 @@ impl<M: Manager> Pool<M> {
         let Some(entry) = self.inner.registry.find(account) else { return 0 };
         let now = self.inner.shared.clock.tick();
         let before: Vec<_> = entry.pool.connections().map(|it| (it.slot, it.id)).collect();
-        let orders = entry.pool.raise_generation(CloseReason::Requested, now);
-        entry.carry_out(orders);
+        let effects = entry.pool.raise_generation(CloseReason::Requested, now);
+        entry.apply(effects);
         entry.until_gone(&before).await;
         before.len()
     }
@@ -127,9 +127,9 @@ impl<M: Manager> Pool<M> {
         let shared = &self.inner.shared;
         tracing::info!(%account, "the account is drained");
         shared.events.emit(|| Event::Draining { account });
-        let orders = entry.pool.drain(shared.clock.tick());
+        let effects = entry.pool.drain(shared.clock.tick());
         entry.note_afoot();
-        entry.carry_out(orders);
+        entry.apply(effects);
         entry.stirred.notify_waiters();
         let left: Vec<_> = entry.pool.connections().map(|it| (it.slot, it.id)).collect();
         entry.until_gone(&left).await;
@@ -150,9 +150,9 @@ impl<M: Manager> Pool<M> {
         entry.reread_profile();
         // The manager may keep a quarantine that another process has found since.
         let latched = asked("latched", || shared.manager.latched(account)).unwrap_or_default();
-        let (orders, changes) = entry.pool.reinstate(shared.clock.tick());
+        let (effects, changes) = entry.pool.reinstate(shared.clock.tick());
         entry.latch(u64::MAX);
-        entry.carry_out(orders);
+        entry.apply(effects);
         entry.stirred.notify_waiters();
         let changes = changes || !latched.is_empty();
         if changes {
@@ -171,8 +171,8 @@ impl<M: Manager> Pool<M> {
     pub async fn remove_account(&self, account: AccountId) -> bool {
         let Some(entry) = self.inner.registry.find(account) else { return false };
         let shared = &self.inner.shared;
-        let orders = entry.pool.close(shared.clock.tick());
-        entry.carry_out(orders);
+        let effects = entry.pool.close(shared.clock.tick());
+        entry.apply(effects);
         entry.stirred.notify_waiters();
         // A dial under way keeps a slot as well, so that it is not enough to see the connections
         // go.
@@ -267,8 +267,8 @@ impl<M: Manager> Pool<M> {
             || old.pool.max_connection_age != new.pool.max_connection_age
             || old.pool.age_jitter != new.pool.age_jitter;
         for entry in self.inner.registry.all() {
-            let orders = entry.take_limits();
-            entry.carry_out(orders);
+            let effects = entry.take_limits();
+            entry.apply(effects);
             if new.pool.drain_timeout < old.pool.drain_timeout {
                 entry.hurry_drains();
             }
@@ -309,8 +309,8 @@ impl<M: Manager> Pool<M> {
             .map(|account| {
                 let (entry, tick) = (account.entry(), self.inner.shared.clock.tick());
                 entry.reread_profile_if_due(tick);
-                let orders = entry.pool.warm(tick);
-                entry.carry_out(orders);
+                let effects = entry.pool.warm(tick);
+                entry.apply(effects);
             })
             .count()
     }

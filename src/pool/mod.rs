@@ -98,8 +98,8 @@ impl<M: Manager> Pool<M> {
             if shared.is_closing() {
                 // The pool closed between the look above and the insert: it has not seen this
                 // account, so that it is closed here.
-                let orders = entry.pool.close(shared.clock.tick());
-                entry.carry_out(orders);
+                let effects = entry.pool.close(shared.clock.tick());
+                entry.apply(effects);
             }
         }
         Ok(Account(entry))
@@ -361,8 +361,8 @@ impl<M: Manager> Drop for Inner<M> {
         self.shared.closing.send_replace(true);
         let now = self.shared.clock.tick();
         for entry in self.registry.all() {
-            let orders = entry.pool.close(now);
-            entry.carry_out(orders);
+            let effects = entry.pool.close(now);
+            entry.apply(effects);
         }
     }
 }

@@ -209,14 +209,14 @@ fn fire<M: Manager>(timer: Timer<M>, now: Instant) {
     match timer.errand {
         Errand::Drain(entry, connection) => {
             if let (Some(entry), Some(connection)) = (entry.upgrade(), connection.upgrade()) {
-                let orders = entry.pool.force(&connection);
-                entry.carry_out(orders);
+                let effects = entry.pool.force(&connection);
+                entry.apply(effects);
             }
         }
         Errand::Watch(entry, _) => {
             if let Some(entry) = entry.upgrade() {
-                let (orders, leases) = entry.pool.expire_waiters(now);
-                entry.carry_out(orders);
+                let (effects, leases) = entry.pool.expire_waiters(now);
+                entry.apply(effects);
                 for lease in leases {
                     entry.give_back_unused(lease);
                 }
@@ -224,8 +224,8 @@ fn fire<M: Manager>(timer: Timer<M>, now: Instant) {
         }
         Errand::Look(entry, _) => {
             if let Some(entry) = entry.upgrade() {
-                let orders = entry.pool.look(entry.shared.clock.tick());
-                entry.carry_out(orders);
+                let effects = entry.pool.look(entry.shared.clock.tick());
+                entry.apply(effects);
             }
         }
         Errand::Probe(entry, slot, _) => {
@@ -254,8 +254,8 @@ struct Closing<M: Manager> {
 
 impl<M: Manager> Drop for Closing<M> {
     fn drop(&mut self) {
-        let orders = self.entry.closed(&self.connection);
-        self.entry.carry_out(orders);
+        let effects = self.entry.closed(&self.connection);
+        self.entry.apply(effects);
     }
 }
 
@@ -294,8 +294,8 @@ mod tests {
             // Before that of the acquire above, too.
             let deadline = began + Duration::from_secs(9) - Duration::from_micros(earlier);
             let waiter = Waiter::new(false, began, Some(deadline), Location::caller(), None);
-            let orders = entry.pool.join_line(&waiter, false, 0).unwrap();
-            if let Some(watch) = orders.and_then(|orders| orders.watch) {
+            let effects = entry.pool.join_line(&waiter, false, 0).unwrap();
+            if let Some(watch) = effects.and_then(|effects| effects.watch) {
                 timers.push(watch.at, Errand::Watch(Arc::downgrade(entry), watch));
                 told += 1;
             }

@@ -3,13 +3,13 @@
 use super::*;
 
 impl Machine {
-    /// Takes over the orders of a step, and the answers that it gave.
-    pub(super) fn carry_out(&mut self, orders: Orders<u32>, step: &Step) {
-        for waker in orders.wake {
+    /// Takes over the effects of a step, and the answers that it gave.
+    pub(super) fn apply(&mut self, effects: Effects<u32>, step: &Step) {
+        for waker in effects.wake {
             waker.wake();
         }
         let wanted = self.wanted_dials();
-        for order in orders.dial {
+        for order in effects.dial {
             self.take_dial(order, wanted);
         }
         // A connection may serve one in line and then have to retire for the next.
@@ -19,7 +19,7 @@ impl Machine {
         // One that others hold only retires: not more of them than places are wanted.
         let retiring = self.records.iter().filter(|it| it.phase == Phase::Retiring).count();
         let mut room_to_come = room.without(retiring);
-        for link in orders.close {
+        for link in effects.close {
             let record = self.record(link.id);
             let was = std::mem::replace(&mut record.phase, Phase::Final);
             assert!(matches!(was, Phase::Open | Phase::Retiring), "{was:?} was closed");
@@ -27,7 +27,7 @@ impl Machine {
             assert!(forced || record.leases == 0, "closed, and leased");
             self.explain(&link, step, &mut room);
         }
-        for link in orders.drain {
+        for link in effects.drain {
             let record = self.record(link.id);
             assert!(record.leases > 0, "nobody holds what is to be drained");
             let was = std::mem::replace(&mut record.phase, Phase::Retiring);
@@ -35,7 +35,7 @@ impl Machine {
             self.explain(&link, step, &mut room_to_come);
             self.drains.push(link);
         }
-        self.watches.extend(orders.watch);
+        self.watches.extend(effects.watch);
     }
 
     pub(super) fn take_dial(&mut self, order: DialOrder, wanted: usize) {

@@ -1,8 +1,8 @@
 //! The engine against a plain model: random sequences of everything that can happen to one
-//! account, every duty carried out in any order, each step checked.
+//! account, every effect applied in any order, each step checked.
 //!
 //! Owns the actions, the model and what must hold after each step. The model learns what was
-//! dialled, closed and answered from the orders alone, so a change that the engine made and did
+//! dialled, closed and answered from the effects alone, so a change that the engine made and did
 //! not tell of shows as well. A step is checked for what it may do (no dial above the cap, no
 //! close without a cause), for what it may not leave undone (nobody in line while somebody could
 //! be helped), and against the engine's own books.
@@ -270,13 +270,13 @@ impl Machine {
             self.check();
         }
         assert!(self.line.is_empty(), "I4: nothing is under way any more and somebody sleeps");
-        self.apply(&Action::CloseAccount);
+        self.play(&Action::CloseAccount);
         self.check();
         while let Some(index) = self.records.iter().position(Record::is_closing) {
             self.vacate(index);
             self.check();
         }
-        self.apply(&Action::Reinstate);
+        self.play(&Action::Reinstate);
         self.check();
         assert!(self.records.is_empty() && self.dials.is_empty(), "I17: something is left");
         assert!(self.answered.is_empty() && self.held.is_empty() && self.checks.is_empty());
@@ -292,7 +292,7 @@ fn run(slots: u16, cap: u16, leases: u16, actions: &[Action]) {
     let mut machine = Machine::new(slots, cap, leases);
     machine.check();
     for action in actions {
-        machine.apply(action);
+        machine.play(action);
         machine.check();
     }
     machine.finish();

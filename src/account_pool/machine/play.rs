@@ -3,7 +3,7 @@
 use super::*;
 
 impl Machine {
-    pub(super) fn apply(&mut self, action: &Action) {
+    pub(super) fn play(&mut self, action: &Action) {
         match *action {
             Action::Lease { through_slots, thread } => self.try_lease(through_slots, thread),
             Action::Join { fresh, patience, polled } => {
@@ -53,8 +53,8 @@ impl Machine {
                 self.draining = true;
                 self.generation += 1;
                 self.sweep_dials(CloseReason::Drain);
-                let orders = self.engine.drain(self.now);
-                self.carry_out(orders, &Step::default());
+                let effects = self.engine.drain(self.now);
+                self.apply(effects, &Step::default());
             }
             Action::Quarantine(slot, reason) => self.quarantine(slot, reason),
             Action::Probe(which) => self.probe(which),
@@ -62,14 +62,14 @@ impl Machine {
                 self.draining = false;
                 self.barred.clear();
                 (self.failures, self.retry_at, self.breaks) = (0, 0, 0);
-                let (orders, _) = self.engine.reinstate(self.now);
-                self.carry_out(orders, &Step::default());
+                let (effects, _) = self.engine.reinstate(self.now);
+                self.apply(effects, &Step::default());
             }
             Action::CloseAccount => {
                 self.closed = true;
                 self.sweep_dials(CloseReason::Shutdown);
-                let orders = self.engine.close(self.now);
-                self.carry_out(orders, &Step::default());
+                let effects = self.engine.close(self.now);
+                self.apply(effects, &Step::default());
             }
         }
     }
@@ -78,8 +78,8 @@ impl Machine {
         self.generation += 1;
         let step = Step { swept: Some(CloseReason::Requested), ..Step::default() };
         self.sweep_dials(CloseReason::Requested);
-        let orders = self.engine.raise_generation(CloseReason::Requested, self.now);
-        self.carry_out(orders, &step);
+        let effects = self.engine.raise_generation(CloseReason::Requested, self.now);
+        self.apply(effects, &step);
     }
 
     pub(super) fn try_lease(&mut self, through_slots: bool, thread: u64) {
@@ -120,12 +120,12 @@ impl Machine {
         let deadline = patience.map(|millis| self.instant() + Duration::from_millis(millis.into()));
         let waiter = Waiter::new(fresh, self.instant(), deadline, Location::caller(), None);
         match self.engine.join_line(&waiter, front, self.now) {
-            Ok(orders) => {
+            Ok(effects) => {
                 assert_eq!(self.unready(), None, "let into the line, and out of service");
                 let asker = Asker { waiter, fresh, deadline, alarm: Arc::default(), polled: false };
                 let place = if front { 0 } else { self.line.len() };
                 self.line.insert(place, asker);
-                self.carry_out(orders.unwrap_or_else(Orders::none), &Step::default());
+                self.apply(effects.unwrap_or_else(Effects::none), &Step::default());
             }
             Err(refusal) => self.check_unready(&refusal),
         }
@@ -231,8 +231,8 @@ impl Machine {
         let mut step = Step::default();
         step.ends.extend(aged.then_some((id, CloseReason::Age)));
         step.ends.extend(gives_way.then_some((id, CloseReason::Excess)));
-        if let Some(orders) = self.engine.release(link, now, pressure) {
-            self.carry_out(orders, &step);
+        if let Some(effects) = self.engine.release(link, now, pressure) {
+            self.apply(effects, &step);
         }
         let open = self.record(id).phase == Phase::Open;
         assert!(!open || !aged && !gives_way, "I14: kept although it was to go");
@@ -244,8 +244,8 @@ impl Machine {
         let record = self.record(id);
         record.leases -= 1;
         record.faulty |= reason.is_fault() && !matches!(record.phase, Phase::Final | Phase::Gone);
-        let orders = self.engine.release_discarded(link, reason, self.now);
-        self.carry_out(orders, &Step::ending(id, reason));
+        let effects = self.engine.release_discarded(link, reason, self.now);
+        self.apply(effects, &Step::ending(id, reason));
         assert_ne!(self.record(id).phase, Phase::Open, "discarded, and open");
         self.forget_returned();
     }
@@ -268,15 +268,15 @@ impl Machine {
         if passed {
             link.pass_check();
             self.release(link, self.now, Pressure::Calm);
-            let orders = self.engine.end_check(self.now);
-            return self.carry_out(orders, &Step::default());
+            let effects = self.engine.end_check(self.now);
+            return self.apply(effects, &Step::default());
         }
         let (id, reason) = (link.id, CloseReason::CheckFailed);
         let record = self.record(id);
         record.leases -= 1;
         record.faulty |= !matches!(record.phase, Phase::Final | Phase::Gone);
-        let orders = self.engine.fail_check(link, reason, self.now);
-        self.carry_out(orders, &Step::ending(id, reason));
+        let effects = self.engine.fail_check(link, reason, self.now);
+        self.apply(effects, &Step::ending(id, reason));
         assert_ne!(self.record(id).phase, Phase::Open, "failed, and open");
         self.forget_returned();
     }
@@ -305,13 +305,13 @@ impl Machine {
                 let record = self.record(link.id);
                 let retired = record.reason.is_some();
                 (record.phase, record.last_used, record.retire_at) = (Phase::Open, now, retire_at);
-                let orders = self.engine.complete_dial(&link, 7, retire_at, now);
-                assert_eq!(orders.cleared, cleared, "whether a doubt was resolved");
+                let effects = self.engine.complete_dial(&link, 7, retire_at, now);
+                assert_eq!(effects.cleared, cleared, "whether a doubt was resolved");
                 let due = (now + MAX_IDLE).min(retire_at);
                 link.set_look(due);
                 self.looks.push((due, Arc::downgrade(&link), link.id));
                 let step = Step { opened: Some(link.id), ..Step::default() };
-                self.carry_out(orders, &step);
+                self.apply(effects, &step);
                 let ended = self.record(link.id).phase == Phase::Final;
                 assert!(!retired || ended, "retired while it was dialled, and opened");
             }
@@ -367,7 +367,7 @@ impl Machine {
         }
         let dial_failed = failure.is_some();
         let nobody = self.line.is_empty();
-        let (orders, unheard) =
+        let (effects, unheard) =
             self.engine.fail_dial(order, begun.as_deref(), lost, failure, self.now);
         assert_eq!(unheard.is_some(), dial_failed && nobody, "the failure went to nobody");
         if let Some(link) = begun {
@@ -376,7 +376,7 @@ impl Machine {
             assert_eq!(link.word.snapshot().state(), state, "I11: the end of a dial");
         }
         let waiting = self.line.len();
-        self.carry_out(orders, &Step { dial_failed, ..Step::default() });
+        self.apply(effects, &Step { dial_failed, ..Step::default() });
         let told = nobody || self.line.len() < waiting;
         assert!(told || !dial_failed, "nobody was told of a failed dial");
     }
@@ -396,8 +396,8 @@ impl Machine {
             let until = if self.breaks > 1 { self.now + pause(self.breaks) } else { 0 };
             self.retry_at = self.retry_at.max(until);
         }
-        let orders = self.engine.vacate(&link, self.now, 0.01);
-        self.carry_out(orders, &Step::default());
+        let effects = self.engine.vacate(&link, self.now, 0.01);
+        self.apply(effects, &Step::default());
         self.forget_returned();
     }
 
@@ -407,8 +407,8 @@ impl Machine {
         let is_late = |it: &&Asker| it.deadline.is_some_and(|deadline| deadline <= now);
         let given = self.answered.iter().filter(is_late).filter_map(Asker::given);
         let mut overdue: Vec<_> = given.filter(|id| self.has_place(*id)).collect();
-        let (orders, mut leases) = self.engine.expire_waiters(now);
-        self.carry_out(orders, &Step { timers_fired: true, ..Step::default() });
+        let (effects, mut leases) = self.engine.expire_waiters(now);
+        self.apply(effects, &Step { timers_fired: true, ..Step::default() });
         overdue.sort_unstable();
         leases.sort_unstable_by_key(|link| link.id);
         let back: Vec<_> = leases.iter().map(|link| link.id).collect();
@@ -431,10 +431,10 @@ impl Machine {
         let is_live = live.is_some();
         let reap = |it| self.engine.reap(&it, look, now, MAX_IDLE, Tick::MAX);
         match link.upgrade().map_or(Reap::Gone, reap) {
-            Reap::Expired(orders) => {
+            Reap::Expired(effects) => {
                 let reason = expired.expect("I14: reaped, and neither idle for long nor old");
-                assert_eq!(orders.close.len(), 1);
-                self.carry_out(orders, &Step::ending(id, reason));
+                assert_eq!(effects.close.len(), 1);
+                self.apply(effects, &Step::ending(id, reason));
             }
             Reap::Held(..) => panic!("nothing is held for ever here"),
             Reap::Again(next) => {
@@ -451,9 +451,9 @@ impl Machine {
         let link = self.drains.swap_remove(index);
         let retiring =
             self.records.iter().any(|it| it.id() == link.id && it.phase == Phase::Retiring);
-        let orders = self.engine.force(&link);
-        assert_eq!(orders.close.len(), usize::from(retiring), "force ends what drains");
-        self.carry_out(orders, &Step { forced: true, ..Step::default() });
+        let effects = self.engine.force(&link);
+        assert_eq!(effects.close.len(), usize::from(retiring), "force ends what drains");
+        self.apply(effects, &Step { forced: true, ..Step::default() });
     }
 
     pub(super) fn retire(&mut self, which: u8, reason: CloseReason) {
@@ -466,20 +466,20 @@ impl Machine {
         if dialing {
             record.reason.get_or_insert(reason);
         }
-        let orders = self.engine.retire(&link, reason, self.now);
-        self.carry_out(orders, &Step::ending(link.id, reason));
+        let effects = self.engine.retire(&link, reason, self.now);
+        self.apply(effects, &Step::ending(link.id, reason));
         assert_ne!(self.record(link.id).phase, Phase::Open, "retired, and open");
     }
 
     pub(super) fn give_up_idle(&mut self) {
         let idle = self.records.iter().filter(|it| it.is_idle());
         let longest = idle.map(|it| it.last_used).min();
-        let orders = self.engine.give_up_idle();
-        assert_eq!(orders.is_some(), longest.is_some(), "an idle connection gives way");
-        if let Some(orders) = orders {
-            let id = orders.close[0].id;
+        let effects = self.engine.give_up_idle();
+        assert_eq!(effects.is_some(), longest.is_some(), "an idle connection gives way");
+        if let Some(effects) = effects {
+            let id = effects.close[0].id;
             assert_eq!(Some(self.record(id).last_used), longest, "not the longest idle");
-            self.carry_out(orders, &Step::ending(id, CloseReason::Excess));
+            self.apply(effects, &Step::ending(id, CloseReason::Excess));
         }
     }
 
@@ -490,9 +490,9 @@ impl Machine {
 
     fn warm(&mut self) {
         let cold = self.taken() == 0 && self.unready().is_none() && self.can_dial();
-        let orders = self.engine.warm(self.now);
-        assert_eq!(orders.dial.len(), usize::from(cold), "warm dials for the cold only");
-        self.carry_out(orders, &Step::default());
+        let effects = self.engine.warm(self.now);
+        assert_eq!(effects.dial.len(), usize::from(cold), "warm dials for the cold only");
+        self.apply(effects, &Step::default());
     }
 
     pub(super) fn set_limits(&mut self, cap: u16, leases: u16) {
@@ -502,8 +502,8 @@ impl Machine {
             self.sweep_dials(CloseReason::Drain);
         }
         (self.cap, self.leases) = (cap, leases);
-        let orders = self.engine.set_limits(cap, leases, self.now);
-        self.carry_out(orders, &Step::default());
+        let effects = self.engine.set_limits(cap, leases, self.now);
+        self.apply(effects, &Step::default());
     }
 
     /// Returns whether that is news.
@@ -533,10 +533,10 @@ impl Machine {
             }
             self.sweep_dials(CloseReason::Drain);
         }
-        let orders = self.engine.set_sessions(sessions, &latched, self.now);
-        assert_eq!(orders.is_some(), changes, "whether the number of sessions has changed");
-        if let Some(orders) = orders {
-            self.carry_out(orders, &Step::default());
+        let effects = self.engine.set_sessions(sessions, &latched, self.now);
+        assert_eq!(effects.is_some(), changes, "whether the number of sessions has changed");
+        if let Some(effects) = effects {
+            self.apply(effects, &Step::default());
         }
     }
 
@@ -545,9 +545,9 @@ impl Machine {
         let may = self.may_probe(slot);
         let room = self.is_vacant(slot) && self.taken() < self.cap();
         match self.engine.probe(slot, self.now) {
-            Probe::Begin(orders) => {
-                assert!(may && room && orders.dial.len() == 1, "a probe out of place");
-                self.carry_out(orders, &Step::default());
+            Probe::Begin(effects) => {
+                assert!(may && room && effects.dial.len() == 1, "a probe out of place");
+                self.apply(effects, &Step::default());
             }
             Probe::Later => assert!(may && !room, "there is room for a probe"),
             Probe::Over => assert!(!may, "the session is still in doubt"),
@@ -569,8 +569,8 @@ impl Machine {
         {
             record.reason.get_or_insert(CloseReason::Quarantine);
         }
-        let (orders, told) = self.engine.quarantine(slot, reason, self.now);
+        let (effects, told) = self.engine.quarantine(slot, reason, self.now);
         assert_eq!(told, news, "for which sessions a quarantine is news");
-        self.carry_out(orders, &Step::default());
+        self.apply(effects, &Step::default());
     }
 }

@@ -8,7 +8,7 @@ use loom::thread;
 
 use crate::account::AccountId;
 use crate::account_pool::model::{
-    Engine, NOW, at_rest, carry_out, join, lease, model, poll, prepared, release, warmed,
+    Engine, NOW, apply, at_rest, join, lease, model, poll, prepared, release, warmed,
 };
 use crate::account_pool::{AccountPool, Connection, Take};
 
@@ -21,8 +21,8 @@ fn with_one() -> (Arc<Engine>, Arc<Connection<u32>>) {
 }
 
 fn set_sessions(engine: &Engine, sessions: u16) {
-    let orders = engine.set_sessions(sessions, &[], NOW);
-    carry_out(engine, orders.unwrap());
+    let effects = engine.set_sessions(sessions, &[], NOW);
+    apply(engine, effects.unwrap());
 }
 
 #[test]

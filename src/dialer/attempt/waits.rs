@@ -39,7 +39,7 @@ impl<M: Manager> Attempt<M> {
             }
             let ends = clock.instant_of(until);
             let look = || {
-                entry.carry_out(entry.pool.refuse_impatient(ends, until));
+                entry.apply(entry.pool.refuse_impatient(ends, until));
                 let is_wanted = entry.pool.wants_dial(self.order);
                 let has_changed = entry.pool.resting_until(self.order) != until;
                 (!is_wanted || has_changed).then_some(is_wanted)

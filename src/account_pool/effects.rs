@@ -1,4 +1,4 @@
-//! What a step of the engine leaves to be done. Whoever holds one of these must carry it out.
+//! What a step of the engine leaves to be done. Whoever holds one of these must apply it.
 //!
 //! Owns plain values only.
 
@@ -32,8 +32,8 @@ pub(crate) type Void<C> = Vec<Arc<Connection<C>>>;
 
 /// What the pool has to do after a step.
 #[derive(Debug)]
-#[must_use = "orders that nobody carries out lose connections and wake-ups"]
-pub(crate) struct Orders<C> {
+#[must_use = "effects that nobody applies lose connections and wake-ups"]
+pub(crate) struct Effects<C> {
     /// Call these, without a lock.
     pub(crate) wake: Wakers,
     /// Open these. Each holds a slot and a permit of the account.
@@ -57,7 +57,7 @@ pub(crate) struct Orders<C> {
     pub(crate) cleared: bool,
 }
 
-impl<C> Orders<C> {
+impl<C> Effects<C> {
     pub(crate) fn none() -> Self {
         Self {
             wake: Wakers::new(),
@@ -106,8 +106,8 @@ pub(crate) struct DialOrder {
 #[derive(Debug)]
 #[must_use]
 pub(crate) enum Probe<C> {
-    /// Carry the orders out: one of them is the dial.
-    Begin(Orders<C>),
+    /// Apply the effects: one of them is the dial.
+    Begin(Effects<C>),
     /// There is no place for it now: look again later.
     Later,
     /// The session is in no doubt any more.
@@ -133,8 +133,8 @@ pub(crate) enum Reap<C> {
     Again(Tick),
     /// Look again at this tick; it has been leased for too long, since the other.
     Held(Tick, Tick),
-    /// It expired: carry the orders out.
-    Expired(Orders<C>),
+    /// It expired: apply the effects.
+    Expired(Effects<C>),
     /// It is no more.
     Gone,
 }
