@@ -365,17 +365,17 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
 
 /// Has the dials of an account looked at again, whatever happens until then: a waker that panics as
 /// it is dropped, for one.
-struct Stir<'a, M: Manager>(&'a Entry<M>);
+struct WakeDials<'a, M: Manager>(&'a Entry<M>);
 
-impl<M: Manager> Drop for Stir<'_, M> {
+impl<M: Manager> Drop for WakeDials<'_, M> {
     fn drop(&mut self) {
-        self.0.stirred.notify_waiters();
+        self.0.dials.notify_waiters();
     }
 }
 
 /// Leaves the line; what came meanwhile goes back.
 fn leave_line<M: Manager>(entry: &Arc<Entry<M>>, waiter: &Arc<Waiter<M::Connection, M::Error>>) {
-    let _stir = Stir(entry);
+    let _wake = WakeDials(entry);
     if let Some(connection) = entry.pool.leave_line(waiter) {
         entry.give_back_unused(connection);
     }

@@ -3,11 +3,11 @@
 //! Owns no task and spawns none: what takes time goes to the worker as an [`Errand`]. So a lease
 //! may be dropped on any thread, with or without a runtime.
 
+mod dial_notify;
 mod errand;
 mod profile;
 mod quarantine;
 mod reaction;
-mod stirred;
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -20,9 +20,9 @@ use crate::account_pool::{
 };
 use crate::caught::{asked, harmless};
 use crate::clock::Tick;
+use crate::entry::dial_notify::DialNotify;
 pub(crate) use crate::entry::errand::Errand;
 use crate::entry::profile::LastRead;
-use crate::entry::stirred::Stirred;
 use crate::events::Event;
 use crate::expiry::Due;
 use crate::manager::{Egress, Manager, Profile, QuarantineReason};
@@ -45,7 +45,7 @@ pub(crate) struct Entry<M: Manager> {
     /// In which lists of the registry it stands.
     pub(crate) marks: Marks,
     /// Told when a dial that waits may no longer be wanted, or need no longer wait.
-    pub(crate) stirred: Stirred,
+    pub(crate) dials: DialNotify,
 }
 
 impl<M: Manager> Entry<M> {
@@ -76,7 +76,7 @@ impl<M: Manager> Entry<M> {
             leases: profile.leases.max(1),
             profile_read: LastRead::at(now),
             marks: Marks::default(),
-            stirred: Stirred::default(),
+            dials: DialNotify::default(),
         };
         entry.count_in();
         entry
@@ -299,8 +299,8 @@ impl<M: Manager> Entry<M> {
                 left.push(errand.end_without_worker());
             }
         }
-        if effects.stir {
-            self.stirred.notify_waiters();
+        if effects.wake_dials {
+            self.dials.notify_waiters();
         }
         wake(effects.wake);
     }

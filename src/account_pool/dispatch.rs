@@ -93,8 +93,8 @@ impl<C, E> Core<C, E> {
     }
 
     /// Has the dials under way looked at again, if anybody has left the line: fewer may be wanted.
-    pub(super) fn stir(&self, effects: &mut Effects<C>) {
-        effects.stir |= self.dialing > 0 && !effects.wake.is_empty();
+    pub(super) fn wake_dials(&self, effects: &mut Effects<C>) {
+        effects.wake_dials |= self.dialing > 0 && !effects.wake.is_empty();
     }
 
     /// How many slots are dialled, live or being closed.
@@ -173,7 +173,7 @@ impl<C, E> AccountPool<C, E> {
         }
         self.settle_shrink(core);
         self.settle_wait(core);
-        core.stir(effects);
+        core.wake_dials(effects);
     }
 
     /// Closes idle connections above a lowered cap, the longest idle first.
@@ -318,13 +318,13 @@ impl<C, E> AccountPool<C, E> {
             let source = Source::of_live(seen.leases() > 1);
             let waiter = core.line.take_plain().note(&connection, source, now);
             self.settle_wait(&core);
-            let stir = core.dialing > 0;
+            let wake_dials = core.dialing > 0;
             drop(core);
             // After the lock: the waiter is in another thread's cache, as a rule.
             match waiter.answer(Ok((connection, source))) {
                 Ok(waker) => {
                     let mut effects = Effects::none();
-                    effects.stir = stir && waker.is_some();
+                    effects.wake_dials = wake_dials && waker.is_some();
                     effects.wake.extend(waker);
                     return Ok(effects);
                 }

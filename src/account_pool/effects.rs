@@ -52,7 +52,7 @@ pub(crate) struct Effects<C> {
     /// counted; nothing is left to do for it.
     pub(crate) ended: bool,
     /// Wake the dials that wait: they may be wanted otherwise than before.
-    pub(crate) stir: bool,
+    pub(crate) wake_dials: bool,
     /// A probe has proved the session good that was in doubt.
     pub(crate) cleared: bool,
 }
@@ -68,7 +68,7 @@ impl<C> Effects<C> {
             watch: None,
             look: None,
             ended: false,
-            stir: false,
+            wake_dials: false,
             cleared: false,
         }
     }
@@ -89,7 +89,7 @@ impl<C> Effects<C> {
             && self.drain.is_empty()
             && self.watch.is_none()
             && self.look.is_none()
-            && !self.stir
+            && !self.wake_dials
     }
 }
 

@@ -381,7 +381,7 @@ impl<C, E> AccountPool<C, E> {
         core.line.refuse_all(|| Refusal::Closed, &mut effects.wake);
         core.watches.clear();
         self.settle_wait(&core);
-        core.stir(&mut effects);
+        core.wake_dials(&mut effects);
         effects
     }
 

@@ -336,7 +336,7 @@ impl<C, E> AccountPool<C, E> {
         set_bits_before_load(&self.gate, WAIT);
         self.dispatch(body, &mut core, now, &mut effects);
         // A dial that was begun in advance is now waited for.
-        effects.stir |= core.dialing > 0 && effects.dial.is_empty();
+        effects.wake_dials |= core.dialing > 0 && effects.dial.is_empty();
         Ok(Some(effects))
     }
 
@@ -377,7 +377,7 @@ impl<C, E> AccountPool<C, E> {
         }
         effects.watch = core.watches.ask_for(next);
         self.settle_wait(&core);
-        core.stir(&mut effects);
+        core.wake_dials(&mut effects);
         (effects, leases)
     }
 

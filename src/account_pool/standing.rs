@@ -160,7 +160,7 @@ impl<C, E> AccountPool<C, E> {
                 &mut effects.wake,
             );
             self.settle_wait(&core);
-            core.stir(&mut effects);
+            core.wake_dials(&mut effects);
         }
         effects
     }

@@ -231,7 +231,7 @@ fn a_dial_that_nobody_waits_for_any_more_is_told_of_it() {
     let effects = engine.join_line(&waiter, false, NOW).expect("ready").expect("a dial");
     assert_eq!(effects.dial.len(), 1, "the second session is dialled");
     let effects = engine.release(lease, NOW, Pressure::Calm).expect("somebody waits");
-    assert!(effects.stir, "the dial rests, and its waiter has been served");
+    assert!(effects.wake_dials, "the dial rests, and its waiter has been served");
     assert!(!engine.wants_dial(DialOrder { slot: 1, not_before: NOW, purpose: Purpose::Line }));
 }
 

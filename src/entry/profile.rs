@@ -83,7 +83,7 @@ impl<M: Manager> Entry<M> {
             self.note_afoot();
         }
         self.apply(effects);
-        self.stirred.notify_waiters();
+        self.dials.notify_waiters();
         let known = (1_u64 << before.min(63)) - 1;
         self.schedule_probes(!known);
     }

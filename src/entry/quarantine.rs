@@ -32,7 +32,7 @@ impl<M: Manager> Entry<M> {
             self.shared.events.emit(|| Event::Quarantined { account, slot, reason });
         }
         self.apply(effects);
-        self.stirred.notify_waiters();
+        self.dials.notify_waiters();
         self.schedule_probes(news);
     }
 

@@ -130,7 +130,7 @@ impl<M: Manager> Pool<M> {
         let effects = entry.pool.drain(shared.clock.tick());
         entry.note_afoot();
         entry.apply(effects);
-        entry.stirred.notify_waiters();
+        entry.dials.notify_waiters();
         let left: Vec<_> = entry.pool.connections().map(|it| (it.slot, it.id)).collect();
         entry.until_gone(&left).await;
         true
@@ -153,7 +153,7 @@ impl<M: Manager> Pool<M> {
         let (effects, changes) = entry.pool.reinstate(shared.clock.tick());
         entry.latch(u64::MAX);
         entry.apply(effects);
-        entry.stirred.notify_waiters();
+        entry.dials.notify_waiters();
         let changes = changes || !latched.is_empty();
         if changes {
             tracing::info!(%account, "the account is reinstated");
@@ -173,7 +173,7 @@ impl<M: Manager> Pool<M> {
         let shared = &self.inner.shared;
         let effects = entry.pool.close(shared.clock.tick());
         entry.apply(effects);
-        entry.stirred.notify_waiters();
+        entry.dials.notify_waiters();
         // A dial under way keeps a slot as well, so that it is not enough to see the connections
         // go.
         entry.until(|| entry.pool.is_empty(shared.clock.tick())).await;

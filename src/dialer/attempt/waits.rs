@@ -177,16 +177,16 @@ impl<M: Manager> Attempt<M> {
     ) -> Result<T, E> {
         let mut wait = pin!(wait);
         loop {
-            let mut stirred = pin!(self.entry.stirred.notified());
+            let mut notified = pin!(self.entry.dials.notified());
             // Registered before anything is looked at, so that no change is missed.
-            stirred.as_mut().enable();
+            notified.as_mut().enable();
             if let Some(end) = look() {
                 return Err(end);
             }
             tokio::select! {
                 biased;
                 done = &mut wait => return Ok(done),
-                () = stirred => {}
+                () = notified => {}
             }
         }
     }
