@@ -3,7 +3,7 @@
 //! Owns the future that [`Account::acquire`] and its kin return. It can be dropped at any point:
 //! what it held by then goes back, and a connection that was being dialled for it is pooled.
 
-mod courtesy;
+mod coop;
 mod proof;
 mod report;
 
@@ -19,7 +19,7 @@ use tokio::time::Sleep;
 use tracing::Span;
 use tracing::level_filters::LevelFilter;
 
-use self::courtesy::{is_courteous, owes_a_turn};
+use self::coop::{must_yield, should_check_budget};
 pub(crate) use self::proof::{check, prove_in_use};
 use self::proof::{is_stale, needs_look};
 use self::report::timeout_report;
@@ -392,7 +392,7 @@ impl<M: Manager, H: Home<M>> Future for Acquire<M, H> {
         // One load, if nobody listens.
         let is_heard = LevelFilter::current() >= LevelFilter::DEBUG;
         if matches!(this.step, Step::Start) {
-            if is_courteous() && owes_a_turn(context) {
+            if should_check_budget() && must_yield(context) {
                 return Poll::Pending;
             }
             // The usual case, before the step is touched: moving it costs as much as the lease.

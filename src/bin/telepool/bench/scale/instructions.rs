@@ -15,7 +15,7 @@ use crate::failure::Failure;
 /// Instructions are counted in the function whose name has this in it, and in all that it calls.
 const COUNTED: &str = "*counted_acquires*";
 /// What an acquire does by time: it looks whether its task owes others a turn.
-const BY_TIME: &str = "courtesy::owes_a_turn";
+const BY_TIME: &str = "coop::must_yield";
 const TURNS: u64 = 5_000;
 
 /// The instructions of an acquire with lookup and its release, or `None` without valgrind.

@@ -1,4 +1,4 @@
-//! When an acquire gives way to other tasks.
+//! Cooperative yielding: when an acquire gives way to other tasks.
 //!
 //! Owns what each thread knows of its acquires. A lock-free path never yields by itself: now and then
 //! an acquire looks how much time has gone by, and charges it to the budget that the runtime gives a
@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::task::coop;
+use tokio::task::coop::poll_proceed;
 
 use crate::clock::{Instant, now};
 
@@ -36,7 +36,7 @@ thread_local! {
 
 /// Counts an acquire of this thread that begins, and says whether it is its turn to look.
 #[inline]
-pub(super) fn is_courteous() -> bool {
+pub(super) fn should_check_budget() -> bool {
     let count = |left: &Cell<u32>| {
         left.set(left.get().saturating_sub(1));
         left.get() == 0
@@ -47,7 +47,7 @@ pub(super) fn is_courteous() -> bool {
 
 /// Whether the task must let others have their turn before it goes on; then it is woken.
 #[cold]
-pub(super) fn owes_a_turn(context: &mut Context<'_>) -> bool {
+pub(super) fn must_yield(context: &mut Context<'_>) -> bool {
     let now = now();
     let before = LOOKED.try_with(Cell::get).unwrap_or(None);
     let (taken, step) = match before {
@@ -58,7 +58,7 @@ pub(super) fn owes_a_turn(context: &mut Context<'_>) -> bool {
     // Without its locals, the thread looks each time.
     LOOKED.try_with(|looked| looked.set(Some((now, step)))).ok();
     LEFT.try_with(|left| left.set(step)).ok();
-    (0..charges(taken)).any(|_| match coop::poll_proceed(context) {
+    (0..charges(taken)).any(|_| match poll_proceed(context) {
         Poll::Ready(charge) => {
             charge.made_progress();
             false
