@@ -297,7 +297,10 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
                 let left = until.saturating_sub(entry.shared.clock.tick());
                 let left = Duration::from_millis(left);
                 let last_dial_error = entry.pool.last_dial_error();
-                (AcquireEnd::Rejected, AcquireError::Resting { account, left, last_dial_error })
+                (
+                    AcquireEnd::Rejected,
+                    AcquireError::Resting { account, remaining: left, last_dial_error },
+                )
             }
             Refusal::Timeout => return self.time_out(),
             Refusal::Dial(error) => (AcquireEnd::Error, AcquireError::Dial(error)),

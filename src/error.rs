@@ -86,13 +86,13 @@ pub enum AcquireError<E> {
     /// asked for a pause, or its dials have failed.
     #[error(
         "dial: account {account} is not dialled for {:?} more{}: wait for so long, or reinstate it if \
-         the reason is gone", rounded(*.left), shown_dial(.last_dial_error)
+         the reason is gone", rounded(*.remaining), shown_dial(.last_dial_error)
     )]
     Resting {
         /// The account that was asked for.
         account: AccountId,
         /// For how much longer.
-        left: Duration,
+        remaining: Duration,
         /// What its last dial failed with.
         last_dial_error: Option<String>,
     },
@@ -263,7 +263,7 @@ pub enum DialError<E> {
 #[error(
     "{address} does not answer ({failures} dials in a row have failed, the last: {last_error}); {}: see \
      whether it can be reached from here",
-    when(*.left)
+    when(*.remaining)
 )]
 #[non_exhaustive]
 pub struct Unreachable {
@@ -274,14 +274,14 @@ pub struct Unreachable {
     /// What the last of them failed with.
     pub last_error: Arc<str>,
     /// How long it is until it may be dialled again; zero while it is.
-    pub left: Duration,
+    pub remaining: Duration,
 }
 
-fn when(left: Duration) -> String {
-    if left.is_zero() {
+fn when(remaining: Duration) -> String {
+    if remaining.is_zero() {
         return "it is being tried again".to_owned();
     }
-    format!("it is tried again in {:?}", rounded(left))
+    format!("it is tried again in {:?}", rounded(remaining))
 }
 
 /// Why a pool could not be built.

@@ -94,7 +94,7 @@ impl<M: Manager, H: Home<M>> Lease<M, H> {
 
     /// Which connection this is.
     #[must_use]
-    pub fn id(&self) -> ConnectionId {
+    pub fn connection_id(&self) -> ConnectionId {
         self.connection().id
     }
 
@@ -161,7 +161,7 @@ impl<M: Manager, H: Home<M>> Lease<M, H> {
     /// `drain_timeout` and `close_timeout` if others hold leases of it.
     pub async fn close(self) {
         let entry = Arc::clone(self.entry());
-        let (slot, id) = (self.slot(), self.id());
+        let (slot, id) = (self.slot(), self.connection_id());
         self.discard();
         entry.until_closed(slot, id).await;
     }
@@ -227,7 +227,7 @@ impl<M: Manager, H: Home<M>> fmt::Debug for Lease<M, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease")
             .field("account", &self.account())
-            .field("connection", &self.id())
+            .field("connection", &self.connection_id())
             .finish_non_exhaustive()
     }
 }

@@ -110,7 +110,7 @@ impl<M: Manager> Attempt<M> {
             Entered::Unwanted => return self.abandoned(),
             Entered::Unreachable(unreachable) => {
                 // Until the next look, another session may be at an address that answers.
-                let wait = unreachable.left.max(PASSED_OVER);
+                let wait = unreachable.remaining.max(PASSED_OVER);
                 self.refuse(DialError::Unreachable(unreachable), wait);
                 return Tried::Over;
             }

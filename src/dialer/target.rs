@@ -101,7 +101,7 @@ impl Target {
     fn unreachable(&self, silence: Silence) -> Unreachable {
         let address = self.address.clone().unwrap_or_else(|| Arc::from("the address"));
         let Silence { failures, error, left } = silence;
-        Unreachable { address, failures, last_error: error, left }
+        Unreachable { address, failures, last_error: error, remaining: left }
     }
 
     /// Returns when the address is down.

@@ -95,7 +95,7 @@ pub enum Readiness {
         /// How many of them rest.
         resting: u64,
         /// How long it is until the first of them may be dialled.
-        left: Duration,
+        remaining: Duration,
         /// Why that one rests: what its last dial failed with, or waits for.
         why: Option<Arc<str>>,
     },
@@ -109,7 +109,7 @@ impl fmt::Display for Readiness {
             Self::NobodyServes { accounts } => {
                 write!(f, "nobody serves: all {accounts} accounts are out of service")
             }
-            Self::EverybodyRests { accounts, resting, left, why } => {
+            Self::EverybodyRests { accounts, resting, remaining: left, why } => {
                 f.write_str("nobody serves now: ")?;
                 match accounts - resting {
                     0 => write!(f, "all {accounts} accounts rest")?,
@@ -156,7 +156,7 @@ impl Unserving {
         Readiness::EverybodyRests {
             accounts: self.lost + self.resting,
             resting: self.resting,
-            left: Duration::from_millis(until.saturating_sub(now)),
+            remaining: Duration::from_millis(until.saturating_sub(now)),
             why: why.map(Arc::from),
         }
     }

@@ -60,7 +60,7 @@ fn readiness(exporter: &Prometheus) -> MethodRouter {
         let text = format!("{readiness}\n");
         match readiness {
             Readiness::Ready => text.into_response(),
-            Readiness::EverybodyRests { left, .. } => {
+            Readiness::EverybodyRests { remaining: left, .. } => {
                 // In whole seconds: at the end of the last it is over.
                 let seconds = left.as_millis().div_ceil(1000).to_string();
                 (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, seconds)], text)

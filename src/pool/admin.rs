@@ -34,7 +34,7 @@ pub enum AccountHealth {
     /// [`AcquireError::Dial`](crate::AcquireError::Dial) with the manager's reason).
     Resting {
         /// For how much longer.
-        left: Duration,
+        remaining: Duration,
     },
     /// The server did not know its sessions. They are dialled once more `health.probe_after`
     /// later, and serve or are [`Dead`](QuarantineReason::Dead) then.
@@ -54,7 +54,7 @@ pub struct Cooldown {
     /// The method, by the manager's number for it (Telegram: the constructor id).
     pub key: u32,
     /// How much longer.
-    pub left: Duration,
+    pub remaining: Duration,
 }
 
 /// What closing a pool came to.
@@ -64,7 +64,7 @@ pub struct CloseReport {
     /// Connections and dials that were open when the close began.
     pub open: u64,
     /// Those of them that were still open when the deadline passed.
-    pub left: u64,
+    pub still_open: u64,
 }
 
 impl<M: Manager> Pool<M> {
@@ -90,7 +90,7 @@ impl<M: Manager> Pool<M> {
         if let Some(None) = by(&shared.runtime, deadline + MARGIN, settled).await {
             tracing::warn!("the manager panicked in settle");
         }
-        CloseReport { open, left: shared.occupancy.slots() }
+        CloseReport { open, still_open: shared.occupancy.slots() }
     }
 
     /// Closes one connection: at once if it is idle, else on its return or after
@@ -205,11 +205,11 @@ impl<M: Manager> Pool<M> {
             None => {
                 if let Some(until) = entry.pool.rests_until(now) {
                     let left = Duration::from_millis(until - now);
-                    return Some(AccountHealth::Resting { left });
+                    return Some(AccountHealth::Resting { remaining: left });
                 }
                 let rests = entry.pool.cooldowns(now).into_iter().map(|(key, until)| Cooldown {
                     key,
-                    left: Duration::from_millis(until.saturating_sub(now)),
+                    remaining: Duration::from_millis(until.saturating_sub(now)),
                 });
                 let rests: Vec<_> = rests.collect();
                 if rests.is_empty() { AccountHealth::Ready } else { AccountHealth::Cooling(rests) }

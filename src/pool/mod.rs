@@ -281,7 +281,7 @@ impl<M: Manager> Account<M> {
 
     /// How long a method must still rest, by the manager's number for it; `None` if it need not.
     #[must_use]
-    pub fn cooling(&self, key: u32) -> Option<Duration> {
+    pub fn cooldown_remaining(&self, key: u32) -> Option<Duration> {
         let now = self.0.shared.clock.tick();
         let until = self.0.pool.cooling_until(key, now)?;
         Some(Duration::from_millis(until - now))

@@ -75,7 +75,7 @@ impl<S: SessionSource, H: Home<GrammersManager<S>>> Lease<GrammersManager<S>, H>
         request: &R,
         limit: Duration,
     ) -> Result<R::Return, Failed> {
-        if let Some(wait) = self.home_account().cooling(method(request)) {
+        if let Some(wait) = self.home_account().cooldown_remaining(method(request)) {
             return Err(Failed::Limited(wait));
         }
         let error = match (**self).invoke_within(request, limit).await {
@@ -170,7 +170,7 @@ impl<S: SessionSource> Account<GrammersManager<S>> {
         // Ends at the deadline at the latest: every turn but the last sleeps for a flood or a
         // refusal, or is one of a few.
         loop {
-            if let Some(wait) = self.cooling(method(request)) {
+            if let Some(wait) = self.cooldown_remaining(method(request)) {
                 self.sit_out(wait, deadline).await?;
             }
             let config = self.entry().shared.config();

@@ -23,7 +23,7 @@ async fn a_released_connection_is_reused_and_the_numbers_say_so() {
     assert_eq!((view.pool_size, view.active_connections, view.total_connections), (1, 0, 1));
     assert_eq!(view.connections[0].state, ConnectionState::Idle);
     assert_eq!(view.connections[0].use_count, 5);
-    assert_eq!(pool.close().await.left, 0);
+    assert_eq!(pool.close().await.still_open, 0);
     assert_eq!(manager.tally(|tally| tally.all), 0);
 }
 
@@ -113,9 +113,9 @@ async fn shared_leases_use_one_connection_until_it_is_full() {
     for _ in 0..4 {
         leases.push(pool.acquire(account(1)).await.unwrap());
     }
-    assert!(leases.iter().all(|lease| lease.id() == leases[0].id()));
+    assert!(leases.iter().all(|lease| lease.connection_id() == leases[0].connection_id()));
     leases.push(pool.acquire(account(1)).await.unwrap());
-    assert_ne!(leases[4].id(), leases[0].id());
+    assert_ne!(leases[4].connection_id(), leases[0].connection_id());
     assert_eq!(pool.stats().leases, 5);
 }
 
@@ -123,9 +123,9 @@ async fn shared_leases_use_one_connection_until_it_is_full() {
 async fn a_fresh_acquire_gets_a_connection_that_nobody_has_used() {
     let manager = Scripted::new(1, 1);
     let pool = manager.pool(|_| ());
-    let first = pool.acquire(account(1)).await.unwrap().id();
+    let first = pool.acquire(account(1)).await.unwrap().connection_id();
     let fresh = pool.acquire_fresh(account(1)).await.unwrap();
-    assert_ne!(fresh.id(), first);
+    assert_ne!(fresh.connection_id(), first);
     assert_eq!(fresh.use_count(), 1);
     assert_eq!(manager.tally(|tally| (tally.live_max[&account(1)], tally.doubled)), (1, 0));
 }
@@ -135,7 +135,7 @@ async fn a_discarded_or_broken_connection_is_replaced_and_a_waiter_gets_the_new_
     let manager = Scripted::new(1, 1);
     let pool = manager.pool(|_| ());
     let held = pool.acquire(account(1)).await.unwrap();
-    let first = held.id();
+    let first = held.connection_id();
     let waiter = tokio::spawn({
         let pool = pool.clone();
         async move { pool.acquire(account(1)).await.unwrap() }
@@ -145,11 +145,11 @@ async fn a_discarded_or_broken_connection_is_replaced_and_a_waiter_gets_the_new_
     }
     held.discard();
     let second = waiter.await.unwrap();
-    assert_ne!(second.id(), first);
+    assert_ne!(second.connection_id(), first);
     second.broken.store(true, Ordering::SeqCst);
-    let broken = second.id();
+    let broken = second.connection_id();
     drop(second);
-    assert_ne!(pool.acquire(account(1)).await.unwrap().id(), broken);
+    assert_ne!(pool.acquire(account(1)).await.unwrap().connection_id(), broken);
     assert_eq!(manager.tally(|tally| tally.doubled), 0, "closed before it was dialled again");
 }
 
@@ -159,11 +159,11 @@ async fn a_reported_error_retires_the_connection_while_others_still_hold_it() {
     let pool = manager.pool(|_| ());
     let one = pool.acquire(account(1)).await.unwrap();
     let two = pool.acquire(account(1)).await.unwrap();
-    assert_eq!(one.id(), two.id());
+    assert_eq!(one.connection_id(), two.connection_id());
     let failed: Result<(), Failure> = one.run(async |_| Err(Failure(Reaction::Discard))).await;
     failed.unwrap_err();
     let three = pool.acquire(account(1)).await.unwrap();
-    assert_ne!(three.id(), one.id(), "it takes no new lease");
+    assert_ne!(three.connection_id(), one.connection_id(), "it takes no new lease");
     assert_eq!(pool.stats().connection_errors, 1);
     drop((one, two, three));
     assert_eq!(pool.stats().leases, 0);
@@ -195,11 +195,11 @@ async fn a_cooldown_concerns_one_method_and_keeps_the_connection() {
     let lease = handle.acquire().await.unwrap();
     let wait = Duration::from_secs(30);
     lease.report(&Failure(Reaction::CoolDown { key: 5, wait }));
-    let id = lease.id();
+    let id = lease.connection_id();
     drop(lease);
-    assert!(handle.cooling(5).unwrap() <= wait);
-    assert_eq!(handle.cooling(6), None);
-    assert_eq!(handle.acquire().await.unwrap().id(), id);
+    assert!(handle.cooldown_remaining(5).unwrap() <= wait);
+    assert_eq!(handle.cooldown_remaining(6), None);
+    assert_eq!(handle.acquire().await.unwrap().connection_id(), id);
     assert_eq!(pool.stats().flood_waits, 1);
 }
 

@@ -39,7 +39,7 @@ async fn a_check_that_finds_no_answer_never_returns_the_connection_to_the_pool()
     for dropped in [true, false] {
         let manager = Scripted::new(1, 1);
         let pool = manager.pool(|config| config.pool.acquire_timeout = Duration::from_secs(60));
-        let first = pool.acquire(account(1)).await.unwrap().id();
+        let first = pool.acquire(account(1)).await.unwrap().connection_id();
         tokio::time::sleep(Duration::from_secs(40)).await;
         manager.on_check(Play::Never);
         if dropped {
@@ -50,7 +50,7 @@ async fn a_check_that_finds_no_answer_never_returns_the_connection_to_the_pool()
             assert_eq!((seen[0].id, seen[0].state), (first, ConnectionState::Active));
         }
         let second = pool.acquire(account(1)).await.unwrap();
-        assert_ne!(second.id(), first);
+        assert_ne!(second.connection_id(), first);
     }
 }
 

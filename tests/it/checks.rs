@@ -21,7 +21,7 @@ async fn callers_without_patience_for_a_round_trip_do_a_healthy_account_no_harm(
         let manager = Scripted::new(1, 1);
         let pool = manager.pool(|_| ());
         manager.on_check(Play::Slow(millis(60)));
-        let first = pool.acquire(account(1)).await.unwrap().id();
+        let first = pool.acquire(account(1)).await.unwrap().connection_id();
         for _ in 0..10 {
             sleep(LONG).await;
             if leaves {
@@ -34,7 +34,7 @@ async fn callers_without_patience_for_a_round_trip_do_a_healthy_account_no_harm(
             let began = Instant::now();
             let lease = pool.acquire(account(1)).await.unwrap();
             assert!(began.elapsed() <= millis(45), "{:?}", began.elapsed());
-            assert_eq!(lease.id(), first, "a healthy connection was lost");
+            assert_eq!(lease.connection_id(), first, "a healthy connection was lost");
         }
         let stats = pool.stats();
         assert_eq!((stats.total_connections_created, stats.total_connections_closed), (1, 0));
@@ -47,7 +47,7 @@ async fn many_who_leave_at_once_leave_a_sound_account_behind() {
     let manager = Scripted::new(1, 1);
     let pool = manager.pool(|config| config.pool.check_after_idle = Duration::ZERO);
     manager.on_check(Play::Slow(millis(60)));
-    let first = pool.acquire(account(1)).await.unwrap().id();
+    let first = pool.acquire(account(1)).await.unwrap().connection_id();
     for _ in 0..5 {
         sleep(millis(100)).await;
         let leaving = (0..64).map(|_| {
@@ -58,7 +58,10 @@ async fn many_who_leave_at_once_leave_a_sound_account_behind() {
             assert!(!left.await.unwrap());
         }
     }
-    assert_eq!(timeout(millis(70), pool.acquire(account(1))).await.unwrap().unwrap().id(), first);
+    assert_eq!(
+        timeout(millis(70), pool.acquire(account(1))).await.unwrap().unwrap().connection_id(),
+        first
+    );
     assert_eq!(pool.stats().total_connections_created, 1);
 }
 
@@ -98,7 +101,7 @@ async fn a_connection_in_doubt_is_checked_while_another_serves() {
     let pool = manager.pool(|_| ());
     let one = pool.acquire(account(1)).await.unwrap();
     let other = pool.acquire(account(1)).await.unwrap();
-    let (in_doubt, sound) = (one.id(), other.id());
+    let (in_doubt, sound) = (one.connection_id(), other.connection_id());
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
         let _one = one;
         panic!("as it was told")
@@ -108,7 +111,7 @@ async fn a_connection_in_doubt_is_checked_while_another_serves() {
     manager.on_check(Play::Slow(millis(60)));
     let began = Instant::now();
     let (first, second) = tokio::join!(pool.acquire(account(1)), pool.acquire(account(1)));
-    let ids = [first.unwrap().id(), second.unwrap().id()];
+    let ids = [first.unwrap().connection_id(), second.unwrap().connection_id()];
     assert!(ids.contains(&in_doubt) && ids.contains(&sound));
     assert_eq!((began.elapsed(), manager.state.checks.load(Ordering::SeqCst)), (millis(60), 1));
 
@@ -156,7 +159,7 @@ async fn a_check_that_fails_makes_way_for_a_dial_at_once() {
     // Often enough that its end is no reason for a pause.
     let mut first = None;
     for _ in 0..3 {
-        first = Some(pool.acquire(account(1)).await.unwrap().id());
+        first = Some(pool.acquire(account(1)).await.unwrap().connection_id());
     }
     sleep(LONG).await;
     manager.on_check(Play::Fail);
@@ -164,7 +167,7 @@ async fn a_check_that_fails_makes_way_for_a_dial_at_once() {
     let began = Instant::now();
     let lease = pool.acquire(account(1)).await.unwrap();
     assert!(began.elapsed() < millis(500), "its close is nobody's business");
-    assert_ne!(Some(lease.id()), first);
+    assert_ne!(Some(lease.connection_id()), first);
 }
 
 #[tokio::test(start_paused = true)]
@@ -178,14 +181,14 @@ async fn what_needs_no_check_serves_while_another_is_checked() {
         }
         drop(all);
         sleep(LONG).await;
-        let proved = pool.acquire(account(1)).await.unwrap().id();
+        let proved = pool.acquire(account(1)).await.unwrap().connection_id();
         // The other peer is gone, and nobody has told.
         manager.on_check(Play::Never);
         let began = Instant::now();
         let mut held = Vec::new();
         for _ in 0..leases {
             held.push(pool.acquire(account(1)).await.unwrap());
-            assert_eq!(held.last().unwrap().id(), proved);
+            assert_eq!(held.last().unwrap().connection_id(), proved);
         }
         assert_eq!((began.elapsed(), manager.tally(|tally| tally.dials)), (Duration::ZERO, 2));
         sleep(millis(1)).await;
@@ -198,7 +201,7 @@ async fn nobody_waits_for_the_check_of_a_connection_that_is_closed_meanwhile() {
     for is_replaced in [true, false] {
         let manager = Scripted::new(2, 2);
         let pool = manager.pool(|_| ());
-        let first = pool.acquire(account(1)).await.unwrap().id();
+        let first = pool.acquire(account(1)).await.unwrap().connection_id();
         sleep(LONG).await;
         manager.on_check(Play::Never);
         let began = Instant::now();
@@ -225,7 +228,7 @@ async fn a_check_promises_no_lease_that_another_holds() {
     let pool = manager.pool(|_| ());
     let held = pool.acquire(account(1)).await.unwrap();
     let other = pool.acquire(account(1)).await.unwrap();
-    assert_eq!(other.id(), held.id());
+    assert_eq!(other.connection_id(), held.connection_id());
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
         let _other = other;
         panic!("as it was told")
@@ -236,7 +239,7 @@ async fn a_check_promises_no_lease_that_another_holds() {
     let began = Instant::now();
     let (first, second) = tokio::join!(pool.acquire(account(1)), pool.acquire(account(1)));
     let (first, second) = (first.unwrap(), second.unwrap());
-    assert_eq!((first.id(), began.elapsed()), (second.id(), Duration::ZERO));
-    assert_ne!(first.id(), held.id());
+    assert_eq!((first.connection_id(), began.elapsed()), (second.connection_id(), Duration::ZERO));
+    assert_ne!(first.connection_id(), held.connection_id());
     assert_eq!(manager.tally(|tally| tally.dials), 2);
 }

@@ -84,16 +84,16 @@ async fn traffic_keeps_a_connection_and_age_ends_it_on_its_return() {
     let manager = Scripted::new(1, 1);
     let pool = manager.pool(|config| config.pool.age_jitter = 0.0);
     let mut events = pool.events();
-    let first = pool.acquire(account(1)).await.unwrap().id();
+    let first = pool.acquire(account(1)).await.unwrap().connection_id();
     for _ in 0..35 {
         tokio::time::sleep(seconds(100)).await;
-        assert_eq!(pool.acquire(account(1)).await.unwrap().id(), first);
+        assert_eq!(pool.acquire(account(1)).await.unwrap().connection_id(), first);
     }
     let held = pool.acquire(account(1)).await.unwrap();
     tokio::time::sleep(seconds(200)).await;
-    assert_eq!(held.id(), first, "age does not take a lease away");
+    assert_eq!(held.connection_id(), first, "age does not take a lease away");
     drop(held);
-    assert_ne!(pool.acquire(account(1)).await.unwrap().id(), first);
+    assert_ne!(pool.acquire(account(1)).await.unwrap().connection_id(), first);
     let reason = loop {
         if let Some(Event::ConnectionClosed { reason, .. }) = events.next().await {
             break reason;
@@ -147,7 +147,7 @@ async fn closing_wakes_waiters_refuses_acquires_and_forces_what_is_held_too_long
     });
     tokio::time::sleep(seconds(1)).await;
     let report = pool.close().await;
-    assert_eq!((report.open, report.left), (1, 0), "forced after the drain deadline");
+    assert_eq!((report.open, report.still_open), (1, 0), "forced after the drain deadline");
     assert!(matches!(waiter.await.unwrap(), Err(AcquireError::Closed { .. })));
     assert!(matches!(pool.acquire(account(1)).await, Err(AcquireError::Closed { .. })));
     assert!(matches!(pool.acquire(account(2)).await, Err(AcquireError::Closed { .. })));
@@ -169,7 +169,7 @@ async fn a_close_that_hangs_and_a_dial_that_hangs_do_not_hold_up_the_end() {
         async move { pool.acquire(account(2)).await.map(drop) }
     });
     tokio::time::sleep(seconds(1)).await;
-    assert_eq!(pool.close().await.left, 0);
+    assert_eq!(pool.close().await.still_open, 0);
     assert!(dialling.await.unwrap().is_err());
 }
 
@@ -190,10 +190,10 @@ async fn a_drained_account_refuses_until_it_is_reinstated() {
 async fn a_removed_account_leaves_nothing_and_can_come_back() {
     let manager = Scripted::new(2, 1);
     let pool = manager.pool(|_| ());
-    let first = pool.acquire(account(1)).await.unwrap().id();
+    let first = pool.acquire(account(1)).await.unwrap().connection_id();
     assert!(pool.remove_account(account(1)).await);
     assert_eq!((pool.stats().accounts, manager.tally(|tally| tally.all)), (0, 0));
-    assert_ne!(pool.acquire(account(1)).await.unwrap().id(), first);
+    assert_ne!(pool.acquire(account(1)).await.unwrap().connection_id(), first);
     assert_eq!(manager.tally(|tally| tally.doubled), 0);
 }
 

@@ -161,7 +161,7 @@ impl Stage {
                 both.push(lease);
             }
         }
-        assert_eq!(self.pool.close().await.left, 0, "{case:?}");
+        assert_eq!(self.pool.close().await.still_open, 0, "{case:?}");
         self.manager.tally(|tally| {
             assert_eq!((tally.all, tally.doubled), (0, 0), "{case:?}");
             assert!(tally.all_max <= u64::from(SLOTS), "{case:?}");
@@ -218,7 +218,7 @@ async fn run(case: &Case) -> bool {
             tokio::task::yield_now().await;
             drop(acquire);
             stage.held.clear();
-            assert_eq!(closing.await.unwrap().left, 0, "{case:?}");
+            assert_eq!(closing.await.unwrap().still_open, 0, "{case:?}");
         }
         Leave::WhileRemoving => {
             let removing = tokio::spawn(async move { pool.remove_account(account(1)).await });

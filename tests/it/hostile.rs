@@ -116,15 +116,15 @@ impl Manager for Panicky {
 async fn a_panic_around_a_check_costs_one_connection() {
     for at in [Place::Check, Place::React, Place::Kind] {
         let pool = Panicky::pool(Place::Nowhere);
-        let first = pool.acquire(account(1)).await.unwrap().id();
+        let first = pool.acquire(account(1)).await.unwrap().connection_id();
         tokio::time::sleep(40 * SECOND).await;
         *pool.manager().at.lock().unwrap() = at;
         let second = pool.acquire(account(1)).await.unwrap();
-        assert_ne!(second.id(), first, "{at:?}");
+        assert_ne!(second.connection_id(), first, "{at:?}");
         drop(second);
         pool.manager().calm_down();
         assert_eq!(pool.stats().leases, 0, "{at:?}");
-        assert_eq!(pool.close().await.left, 0, "{at:?}");
+        assert_eq!(pool.close().await.still_open, 0, "{at:?}");
     }
 }
 
@@ -132,12 +132,12 @@ async fn a_panic_around_a_check_costs_one_connection() {
 async fn a_manager_that_panics_over_a_profile_has_taken_no_session_away() {
     let pool = Panicky::pool(Place::Nowhere);
     let lease = pool.acquire(account(1)).await.unwrap();
-    let id = lease.id();
+    let id = lease.connection_id();
     *pool.manager().at.lock().unwrap() = Place::Profile;
     tokio::time::sleep(10 * SECOND).await;
     assert!(pool.acquire_timeout(account(1), SECOND).await.is_err(), "it is held");
     drop(lease);
-    assert_eq!(pool.acquire(account(1)).await.unwrap().id(), id);
+    assert_eq!(pool.acquire(account(1)).await.unwrap().connection_id(), id);
     // It is asked again.
     pool.manager().calm_down();
     pool.manager().inner.state.profile.lock().unwrap().slots = 0;
@@ -158,7 +158,7 @@ async fn a_panic_around_a_dial_costs_one_attempt() {
         pool.manager().inner.on_connect(Play::Good);
         pool.manager().calm_down();
         drop(pool.acquire(account(1)).await.unwrap());
-        assert_eq!(pool.close().await.left, 0, "{at:?}");
+        assert_eq!(pool.close().await.still_open, 0, "{at:?}");
     }
 }
 
@@ -235,7 +235,7 @@ fn whoever_waits_for_a_pool_that_never_began_to_run_hears_of_it() {
         assert!(waiting.as_mut().poll(&mut context()).is_pending());
         tokio::task::spawn_blocking(move || drop(others)).await.unwrap();
         assert!(matches!(waiting.await.unwrap_err(), AcquireError::RuntimeEnded));
-        assert_eq!(pool.close().await.left, 0);
+        assert_eq!(pool.close().await.still_open, 0);
     });
 }
 
@@ -275,7 +275,7 @@ async fn a_shared_connection_is_checked_after_one_of_its_borrowers_has_panicked(
     let pool = manager.pool(|_| ());
     let one = pool.acquire(account(1)).await.unwrap();
     let other = pool.acquire(account(1)).await.unwrap();
-    assert_eq!(one.id(), other.id());
+    assert_eq!(one.connection_id(), other.connection_id());
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
         let _other = other;
         panic!("as it was told")
@@ -382,7 +382,7 @@ async fn a_closed_connection_is_dropped_and_never_meets_its_successor() {
 async fn a_connection_that_is_closed_while_it_is_checked_is_lent_to_nobody() {
     let manager = Scripted::new(1, 1);
     let pool = manager.pool(|config| config.pool.drain_timeout = Duration::ZERO);
-    let first = pool.acquire(account(1)).await.unwrap().id();
+    let first = pool.acquire(account(1)).await.unwrap().connection_id();
     tokio::time::sleep(60 * SECOND).await;
     manager.on_check(Play::Slow(SECOND));
     let waiting = {
@@ -392,7 +392,7 @@ async fn a_connection_that_is_closed_while_it_is_checked_is_lent_to_nobody() {
     tokio::time::sleep(SECOND / 2).await;
     pool.close_account(account(1)).await;
     let lease = waiting.await.unwrap().unwrap();
-    assert_ne!(lease.id(), first);
+    assert_ne!(lease.connection_id(), first);
     drop(lease);
     tokio::time::sleep(SECOND).await;
     assert_eq!((pool.stats().acquires, pool.stats().leases), (2, 0), "the check has ended");
@@ -564,7 +564,7 @@ fn replacing_connections_under_load_loses_no_lease() {
         for caller in callers {
             caller.await.unwrap();
         }
-        assert_eq!(pool.close().await.left, 0);
+        assert_eq!(pool.close().await.still_open, 0);
         assert_eq!(pool.stats().leases, 0);
     });
 }

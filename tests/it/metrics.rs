@@ -310,7 +310,7 @@ impl Drive {
         }
         assert!(self.rest().await.sum("connection_closes_total", &["\"excess\""]) > 0.0);
         let held = [self.acquire(20).await, self.acquire(20).await];
-        assert!(self.pool.close_connection(account(20), held[0].id()));
+        assert!(self.pool.close_connection(account(20), held[0].connection_id()));
         self.rest().await;
         tokio::time::sleep(Duration::from_secs(60)).await;
         let samples = self.rest().await;

@@ -90,7 +90,7 @@ async fn after_an_outage_dials_keep_to_the_limit_and_every_account_comes_back_in
     let dialled_at = manager.tally(|tally| tally.dialled_at.clone());
     assert!(never_above_the_limit(&dialled_at));
     callers.shutdown().await;
-    assert_eq!(pool.close().await.left, 0);
+    assert_eq!(pool.close().await.still_open, 0);
     if let Some(path) = std::env::var_os("OUTAGE_CHART") {
         draw(Path::new(&path), &curve, outage, back);
     }

@@ -24,15 +24,15 @@ async fn a_panic_in_check_close_or_is_broken_costs_that_connection() {
     let pool = manager.pool(|_| ());
     manager.on_check(Play::Panic);
     manager.on_close(Play::Panic);
-    let first = pool.acquire(account(1)).await.unwrap().id();
+    let first = pool.acquire(account(1)).await.unwrap().connection_id();
     tokio::time::sleep(Duration::from_secs(40)).await;
     let second = pool.acquire(account(1)).await.unwrap();
-    assert_ne!(second.id(), first);
+    assert_ne!(second.connection_id(), first);
     second.panics.store(true, Ordering::SeqCst);
-    let panicking = second.id();
+    let panicking = second.connection_id();
     drop(second);
-    assert_ne!(pool.acquire(account(1)).await.unwrap().id(), panicking);
-    assert_eq!(pool.close().await.left, 0);
+    assert_ne!(pool.acquire(account(1)).await.unwrap().connection_id(), panicking);
+    assert_eq!(pool.close().await.still_open, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -113,13 +113,13 @@ fn fragile(refuses: bool) -> Pool<Fragile> {
 async fn a_connection_that_panics_when_it_is_dropped_costs_nothing_else() {
     let pool = fragile(false);
     let lease = pool.acquire(account(1)).await.unwrap();
-    assert!(pool.close_connection(account(1), lease.id()));
+    assert!(pool.close_connection(account(1), lease.connection_id()));
     drop(lease);
     drop(pool.acquire(account(2)).await.unwrap());
     // Beyond every deadline of a drain and of an idle connection.
     tokio::time::sleep(Duration::from_secs(1000)).await;
     drop(pool.acquire(account(3)).await.unwrap());
-    assert_eq!(pool.close().await.left, 0);
+    assert_eq!(pool.close().await.still_open, 0);
     assert_eq!(pool.stats().total_connections_closed, 3);
 }
 
@@ -127,7 +127,7 @@ async fn a_connection_that_panics_when_it_is_dropped_costs_nothing_else() {
 async fn connections_that_panic_when_they_are_dropped_give_their_places_back() {
     let pool = fragile(false);
     let both = [pool.acquire(account(1)).await.unwrap(), pool.acquire(account(1)).await.unwrap()];
-    let ids = both.each_ref().map(|lease| lease.id());
+    let ids = both.each_ref().map(|lease| lease.connection_id());
     drop(both);
     // The one that was used last first: its entry lies behind the other's.
     for id in ids.into_iter().rev() {
@@ -137,7 +137,7 @@ async fn connections_that_panic_when_they_are_dropped_give_their_places_back() {
     let stats = pool.stats();
     assert_eq!((stats.total_connections_closed, stats.current_pool_size), (2, 0), "{stats:?}");
     drop(pool.acquire(account(1)).await.unwrap());
-    assert_eq!(pool.close().await.left, 0);
+    assert_eq!(pool.close().await.still_open, 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -75,7 +75,7 @@ async fn sessions_that_come_are_dialled_and_serve_whoever_waits() {
     assert_eq!(all.len(), 8);
     drop(all);
     assert_eq!(manager.tally(|tally| (tally.dials, tally.doubled)), (8, 0));
-    assert_eq!(pool.close().await.left, 0);
+    assert_eq!(pool.close().await.still_open, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -95,9 +95,13 @@ async fn the_connection_of_a_session_that_goes_drains_and_is_not_dialled_again()
     sleep(SECOND).await;
     assert_eq!(live(), 1);
     assert!(handle.acquire().await.is_err(), "the other one is held");
-    let id = first.id();
+    let id = first.connection_id();
     drop(first);
-    assert_eq!(handle.acquire().await.unwrap().id(), id, "which nothing has happened to");
+    assert_eq!(
+        handle.acquire().await.unwrap().connection_id(),
+        id,
+        "which nothing has happened to"
+    );
     assert_eq!(pool.account_stats(account(1)).unwrap().max_connections, 1);
     assert_eq!(manager.tally(|tally| tally.dials), 2);
     // It comes back.
@@ -140,7 +144,7 @@ async fn a_dial_of_a_session_that_goes_is_given_up_or_closed_when_it_comes() {
     assert_eq!(manager.tally(|tally| (tally.dials, tally.all)), (1, 0));
     assert_eq!(pool.stats().leases, 0);
     drop(handle);
-    assert_eq!(pool.close().await.left, 0);
+    assert_eq!(pool.close().await.still_open, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -212,5 +216,5 @@ async fn sessions_that_come_and_go_under_load_cost_no_place_and_double_no_slot()
     drop(held);
     assert_eq!(manager.tally(|tally| tally.doubled), 0);
     assert!(manager.tally(|tally| tally.live_max[&account(1)]) <= 5);
-    assert_eq!(pool.close().await.left, 0);
+    assert_eq!(pool.close().await.still_open, 0);
 }

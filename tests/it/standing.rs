@@ -195,7 +195,7 @@ async fn cooling_names_each_method_and_how_long_it_rests() {
     let Some(AccountHealth::Cooling(rests)) = pool.account_health(account(1)) else {
         panic!("two methods rest")
     };
-    let rests: Vec<_> = rests.iter().map(|it| (it.key, it.left.as_secs())).collect();
+    let rests: Vec<_> = rests.iter().map(|it| (it.key, it.remaining.as_secs())).collect();
     assert_eq!(rests, [(7, 20), (8, 80)]);
     sleep(seconds(81)).await;
     assert_eq!(pool.account_health(account(1)), Some(AccountHealth::Ready));
@@ -207,17 +207,21 @@ async fn a_connection_in_doubt_is_checked_before_anybody_else_gets_it() {
     let pool = manager.pool(|_| ());
     let checks = || manager.state.checks.load(Ordering::SeqCst);
     let lease = pool.acquire(account(1)).await.unwrap();
-    let first = lease.id();
+    let first = lease.connection_id();
     lease.report(&Failure(Reaction::Doubt));
     drop(lease);
     assert!(pool.try_acquire(account(1)).unwrap().is_none(), "nobody waits for a check here");
-    assert_eq!(pool.acquire(account(1)).await.unwrap().id(), first);
+    assert_eq!(pool.acquire(account(1)).await.unwrap().connection_id(), first);
     assert_eq!(checks(), 1);
-    assert_eq!(pool.try_acquire(account(1)).unwrap().unwrap().id(), first, "it has passed");
+    assert_eq!(
+        pool.try_acquire(account(1)).unwrap().unwrap().connection_id(),
+        first,
+        "it has passed"
+    );
 
     manager.on_check(Play::Never);
     pool.acquire(account(1)).await.unwrap().report(&Failure(Reaction::Doubt));
-    assert_ne!(pool.acquire(account(1)).await.unwrap().id(), first, "the peer was gone");
+    assert_ne!(pool.acquire(account(1)).await.unwrap().connection_id(), first, "the peer was gone");
     let seen = pool.account_stats(account(1)).unwrap().connections;
     assert!(seen.iter().all(|it| it.state == ConnectionState::Idle), "{seen:?}");
 }
@@ -321,11 +325,11 @@ async fn an_account_that_must_rest_after_its_login_says_so_and_refuses_at_once()
     let (day, began) = (Duration::from_secs(86_400), Instant::now());
     manager.on_connect(Play::Rest(day));
     pool.acquire(account(1)).await.unwrap_err();
-    let health = Some(AccountHealth::Resting { left: day });
+    let health = Some(AccountHealth::Resting { remaining: day });
     assert_eq!(pool.account_health(account(1)), health);
     for _ in 0..3 {
         let refused = pool.acquire(account(1)).await.unwrap_err();
-        let AcquireError::Resting { left, .. } = refused else { panic!("{refused}") };
+        let AcquireError::Resting { remaining: left, .. } = refused else { panic!("{refused}") };
         assert_eq!(left, day);
         assert!(refused.to_string().contains("86400s more"), "{refused}");
     }

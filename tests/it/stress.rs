@@ -38,7 +38,7 @@ async fn work(sessions: u16, leases: u16, tasks: u64, rounds: u64, accounts: u64
     let most = u64::from(sessions.min(3));
     assert!(manager.tally(|tally| tally.live_max.values().all(|live| *live <= most)));
     assert_eq!(manager.tally(|tally| tally.doubled), 0);
-    assert_eq!(pool.close().await.left, 0);
+    assert_eq!(pool.close().await.still_open, 0);
     assert_eq!(manager.tally(|tally| tally.all), 0);
     // A reading while a connection is closed may come short of its uses.
     assert_eq!(pool.stats().acquires, tasks * rounds);
@@ -132,6 +132,6 @@ async fn whatever_ends_connections_meets_tasks_on_many_leases() {
     assert_eq!((stats.leases, stats.waiting), (0, 0));
     assert!(manager.tally(|tally| tally.live_max.values().all(|live| *live <= 2)));
     assert_eq!(manager.tally(|tally| tally.doubled), 0);
-    assert_eq!(pool.close().await.left, 0);
+    assert_eq!(pool.close().await.still_open, 0);
     assert_eq!(manager.tally(|tally| tally.all), 0);
 }

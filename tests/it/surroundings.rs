@@ -45,10 +45,10 @@ fn a_caller_without_a_runtime_acquires_checks_and_closes() {
         .runtime(home.handle().clone())
         .build()
         .unwrap();
-    let first = wait_for(pool.acquire(account(1))).unwrap().id();
+    let first = wait_for(pool.acquire(account(1))).unwrap().connection_id();
     std::thread::sleep(Duration::from_millis(30));
     let lease = wait_for(pool.acquire(account(1))).unwrap();
-    assert_eq!(lease.id(), first, "it has passed its check");
+    assert_eq!(lease.connection_id(), first, "it has passed its check");
     assert_eq!(manager.state.checks.load(Ordering::SeqCst), 1);
     wait_for(lease.close());
     drop(wait_for(pool.acquire(account(1))).unwrap());
@@ -57,7 +57,7 @@ fn a_caller_without_a_runtime_acquires_checks_and_closes() {
     assert!(wait_for(pool.drain_account(account(1))));
     assert!(wait_for(pool.remove_account(account(1))));
     drop(wait_for(pool.acquire(account(1))).unwrap());
-    assert_eq!(wait_for(pool.close()).left, 0);
+    assert_eq!(wait_for(pool.close()).still_open, 0);
 }
 
 /// The pool's runtime is kept, and nobody drives it.
@@ -86,7 +86,7 @@ fn a_caller_on_a_runtime_without_timers_waits_for_ends_as_well() {
         drop(pool.acquire(account(1)).await.unwrap());
         assert!(pool.drain_account(account(1)).await);
         assert!(pool.remove_account(account(1)).await);
-        assert_eq!(pool.close().await.left, 0);
+        assert_eq!(pool.close().await.still_open, 0);
     });
 }
 
@@ -104,7 +104,7 @@ fn a_callback_that_takes_its_time_delays_nobody() {
         for number in 1..=20 {
             drop(pool.acquire(account(number)).await.unwrap());
         }
-        assert_eq!(pool.close().await.left, 0);
+        assert_eq!(pool.close().await.still_open, 0);
     });
     drop(go_on);
 }
@@ -158,7 +158,7 @@ async fn a_connection_that_was_returned_in_time_is_not_kept_until_its_drain_woul
     // How much is held besides the test's own hold on the manager and that of the pool.
     let holds = || Arc::strong_count(&manager.state);
     let with_one = holds();
-    assert!(pool.close_connection(account(1), lease.id()));
+    assert!(pool.close_connection(account(1), lease.connection_id()));
     lease.close().await;
     tokio::time::sleep(Duration::from_millis(10)).await;
     assert_eq!(holds(), with_one - 1, "the connection is gone, not only closed");
@@ -168,12 +168,12 @@ async fn a_connection_that_was_returned_in_time_is_not_kept_until_its_drain_woul
 async fn a_drain_timeout_that_is_lowered_holds_for_drains_under_way() {
     let pool = Scripted::new(1, 1).pool(|config| config.pool.drain_timeout = 3600 * SECOND);
     let lease = pool.acquire(account(1)).await.unwrap();
-    assert!(pool.close_connection(account(1), lease.id()));
+    assert!(pool.close_connection(account(1), lease.connection_id()));
     tokio::time::sleep(SECOND).await;
     let mut config = (*pool.config()).clone();
     config.pool.drain_timeout = SECOND;
     pool.reconfigure(config).unwrap();
-    assert_eq!(pool.close().await.left, 0);
+    assert_eq!(pool.close().await.still_open, 0);
     drop(lease);
 }
 

@@ -118,7 +118,7 @@ async fn a_dial_a_check_and_a_close_end_at_their_deadlines() {
 async fn an_acquire_waits_for_a_check_with_its_own_patience_and_the_check_goes_on() {
     let manager = Scripted::new(1, 1);
     let pool = manager.pool(|_| ());
-    let first = pool.acquire(account(1)).await.unwrap().id();
+    let first = pool.acquire(account(1)).await.unwrap().connection_id();
     sleep(seconds(31)).await;
     manager.on_check(Play::Never);
     let began = Instant::now();
@@ -129,7 +129,7 @@ async fn an_acquire_waits_for_a_check_with_its_own_patience_and_the_check_goes_o
     // The next waits for the same check, whose time is up at `check_timeout`.
     let second = pool.acquire(account(1)).await.unwrap();
     assert_on_time(began, pool.config().pool.check_timeout, 2 * GRAIN);
-    assert_ne!(second.id(), first);
+    assert_ne!(second.connection_id(), first);
     assert_eq!(manager.state.checks.load(std::sync::atomic::Ordering::SeqCst), 1);
 }
 
@@ -207,11 +207,11 @@ async fn what_is_held_after_a_drain_is_taken_at_its_deadline() {
         let mut events = pool.events();
         let began = Instant::now();
         match kind {
-            "connection" => assert!(pool.close_connection(account(1), held.id())),
+            "connection" => assert!(pool.close_connection(account(1), held.connection_id())),
             "account" => assert_eq!(pool.close_account(account(1)).await, 1),
             "drain" => assert!(pool.drain_account(account(1)).await),
             "remove" => drop(timeout(seconds(60), pool.remove_account(account(1))).await),
-            _ => assert_eq!(pool.close().await.left, 0),
+            _ => assert_eq!(pool.close().await.still_open, 0),
         }
         closed(&mut events).await;
         if kind != "remove" {
@@ -265,7 +265,7 @@ async fn a_clock_that_jumps_ends_what_is_over_and_nothing_else() {
     drop(held);
     waiting.await.unwrap().unwrap();
     drop(pool.acquire(account(1)).await.unwrap());
-    assert_eq!(pool.close().await.left, 0);
+    assert_eq!(pool.close().await.still_open, 0);
 }
 
 #[tokio::test(start_paused = true)]

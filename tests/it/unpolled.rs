@@ -46,7 +46,7 @@ async fn what_an_acquire_was_handed_and_has_not_taken_goes_on_at_its_deadline() 
         drop((third, kept));
         let view = pool.account_stats(account(1)).unwrap();
         assert_eq!((view.leases, view.waiting, view.pool_size), (0, 0, 1));
-        assert_eq!(pool.close().await.left, 0);
+        assert_eq!(pool.close().await.still_open, 0);
     }
 }
 
@@ -133,13 +133,13 @@ async fn what_lay_unused_with_an_acquire_is_checked_like_what_lay_idle() {
 async fn a_lease_that_was_not_taken_before_its_connection_was_closed_is_replaced() {
     let pool = Scripted::new(1, 1).pool(|_| ());
     let held = pool.acquire(account(1)).await.unwrap();
-    let id = held.id();
+    let id = held.connection_id();
     let first = begun(pool.acquire_timeout(account(1), secs(60)));
     drop(held);
     assert!(pool.close_connection(account(1), id));
     tokio::time::sleep(secs(31)).await;
     let lease = first.await.unwrap();
-    assert_ne!(lease.id(), id, "it was lent after it had been closed by force");
+    assert_ne!(lease.connection_id(), id, "it was lent after it had been closed by force");
     let view = pool.account_stats(account(1)).unwrap();
     assert_eq!((view.leases, view.active_connections), (1, 1));
     drop(lease);

@@ -367,7 +367,7 @@ async fn close(pool: &Pool<Manager>, line: &ProgressBar) -> u64 {
     let mut closing = std::pin::pin!(closing);
     loop {
         tokio::select! {
-            report = &mut closing => return report.left,
+            report = &mut closing => return report.still_open,
             () = tokio::time::sleep(status::STEP) => {
                 let stats = pool.stats();
                 let open = stats.current_pool_size + stats.current_active_connections;

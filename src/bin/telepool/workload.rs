@@ -238,7 +238,7 @@ mod tests {
             ended.unwrap();
         }
         assert_eq!((tally.calls(), pool.stats().waiting), (0, 0));
-        assert_eq!(pool.close().await.left, 0);
+        assert_eq!(pool.close().await.still_open, 0);
         data_centre.stop().await;
     }
 }

@@ -27,7 +27,7 @@ fn readiness(exporter: &Prometheus) -> Readiness {
 
 fn rest(accounts: u64, resting: u64, left: Duration) -> Readiness {
     let why = Some("scripted failure".into());
-    Readiness::EverybodyRests { accounts, resting, left, why }
+    Readiness::EverybodyRests { accounts, resting, remaining: left, why }
 }
 
 fn exported(manager: &Scripted) -> (Pool<Scripted>, Prometheus) {
@@ -81,7 +81,7 @@ async fn a_pool_none_of_whose_sessions_may_be_dialled_yet_is_not_ready_whoever_a
             }
         }
         let left = |readiness| match readiness {
-            Readiness::EverybodyRests { accounts: 5, resting: 5, left, .. } => left,
+            Readiness::EverybodyRests { accounts: 5, resting: 5, remaining: left, .. } => left,
             other => panic!("{other}, warmed up: {is_warmed_up}"),
         };
         let first = left(readiness(&exporter));

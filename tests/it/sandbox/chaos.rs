@@ -180,7 +180,7 @@ async fn call_at_random(pool: World, cast: Cast, mut random: fastrand::Rng, unti
             0 => lease.discard(),
             1 => lease.close().await,
             2 => {
-                let id = lease.id();
+                let id = lease.connection_id();
                 pool.close_connection(lease.account(), id);
             }
             _ => drop(lease),
@@ -379,7 +379,7 @@ async fn round(
         secrets::show_metrics(&pool);
     }
     everything_serves(&pool, cast).await;
-    assert_eq!(pool.close().await.left, 0);
+    assert_eq!(pool.close().await.still_open, 0);
     let stats = pool.stats();
     assert_eq!(stats.total_connections_created, stats.total_connections_closed, "{stats:?}");
     assert_eq!((stats.leases, stats.waiting), (0, 0), "{stats:?}");

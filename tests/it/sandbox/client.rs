@@ -135,8 +135,8 @@ async fn what_the_client_gives_up_by_itself_is_told_in_its_words_and_costs_no_co
         }
     };
     assert!(error.contains("cannot invoke request without a peer ref"), "{error}");
-    let id = bot.id();
+    let id = bot.connection_id();
     drop(bot);
-    assert_eq!(pool.acquire(OTHER).await.unwrap().id(), id, "the same connection");
+    assert_eq!(pool.acquire(OTHER).await.unwrap().connection_id(), id, "the same connection");
     assert_eq!(pool.stats().total_connections_closed, 0);
 }

@@ -31,13 +31,13 @@ async fn an_account_sits_a_short_flood_out_without_a_lease() {
         // The wait lasts a second, and the connection is there for others meanwhile.
         wait_until("no lease is held", || pool.stats().leases == 0).await;
         account.invoke(&functions::updates::GetState {}).await.unwrap();
-        assert!(account.cooling(request_id()).is_some());
+        assert!(account.cooldown_remaining(request_id()).is_some());
     };
     let (answer, ()) = tokio::join!(call, watch);
     answer.unwrap();
     let stats = data_centre.stats();
     assert_eq!((stats.faults_injected, stats.key_violations), (1, 0), "nobody asked too early");
-    assert_eq!(pool.close().await.left, 0);
+    assert_eq!(pool.close().await.still_open, 0);
 }
 
 fn request_id() -> u32 {
@@ -85,6 +85,6 @@ async fn the_pool_learns_from_a_call_and_what_follows_names_the_reason() {
     assert!(matches!(error, InvokeError::Call(TelegramError::Rpc { code: 401, .. })), "{error}");
     let error = account.invoke(&myself()).await.unwrap_err();
     assert!(matches!(error, InvokeError::Acquire(AcquireError::Quarantined { .. })), "{error}");
-    assert_eq!(pool.close().await.left, 0);
+    assert_eq!(pool.close().await.still_open, 0);
     wait_until("all is closed", || data_centre.stats().connections == 0).await;
 }

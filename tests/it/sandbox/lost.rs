@@ -69,7 +69,7 @@ async fn lose_a_line(redial_after_loss: Duration) -> DataCentre {
     if let Ok(lease) = account.acquire().await {
         drop(lease.invoke(&myself()).await);
     }
-    assert_eq!(pool.close().await.left, 0);
+    assert_eq!(pool.close().await.still_open, 0);
     data_centre
 }
 

@@ -61,7 +61,7 @@ impl Struck {
     }
 
     async fn end(self) {
-        assert_eq!(self.pool.close().await.left, 0);
+        assert_eq!(self.pool.close().await.still_open, 0);
         assert_eq!(self.data_centre.stats().key_violations, 0);
     }
 }
@@ -278,10 +278,10 @@ async fn a_peer_that_is_gone_without_a_word_is_found_out_before_the_next_caller_
         let lease = account.acquire().await.unwrap();
         let lost = lease.invoke_within(&myself(), limit).await.unwrap_err();
         assert!(matches!(lost, InvokeError::Call(TelegramError::Timeout { .. })), "{lost}");
-        lease.id()
+        lease.connection_id()
     };
     let lease = account.acquire().await.unwrap();
-    assert_ne!(lease.id(), first, "the dead connection was lent again");
+    assert_ne!(lease.connection_id(), first, "the dead connection was lent again");
     lease.invoke(&myself()).await.unwrap();
     drop(lease);
     struck.end().await;
@@ -292,11 +292,11 @@ async fn calls_that_were_given_up_recycle_their_connection() {
     let struck = strike([on_call(Fault::Silence).account(OTHER)]).await;
     let account = struck.pool.account(OTHER).unwrap();
     let lease = account.acquire().await.unwrap();
-    let first = lease.id();
+    let first = lease.connection_id();
     for _ in 0..16 {
         lease.invoke_within(&myself(), Duration::from_millis(20)).await.unwrap_err();
     }
     drop(lease);
-    assert_ne!(account.acquire().await.unwrap().id(), first);
+    assert_ne!(account.acquire().await.unwrap().connection_id(), first);
     struck.end().await;
 }

@@ -46,7 +46,7 @@ async fn spans_name_the_work_and_mask_the_account() {
     account.invoke(&myself()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
     account.invoke(&myself()).await.unwrap();
-    assert_eq!(pool.close().await.left, 0);
+    assert_eq!(pool.close().await.still_open, 0);
     let seen = seen.0.lock().unwrap().clone();
     for span in [
         "acquire account=+9996****01",

@@ -170,7 +170,7 @@ fn whoever_has_no_timers_or_no_runtime_calls_as_well() {
         matches!(failure, InvokeError::Call(TelegramError::Rpc { code: 500, .. })),
         "{failure}"
     );
-    assert_eq!(wait_for(pool.close()).left, 0);
+    assert_eq!(wait_for(pool.close()).still_open, 0);
 }
 
 #[tokio::test]

@@ -37,7 +37,7 @@ async fn many_callers_share_few_connections() {
     let stats = pool.stats();
     assert_eq!((stats.acquires, stats.leases), (500, 0));
     assert!(stats.total_connections_created <= 2);
-    assert_eq!(pool.close().await.left, 0);
+    assert_eq!(pool.close().await.still_open, 0);
     quiet(&server).await;
     assert_eq!(server.violations(), 0);
 }
@@ -56,7 +56,7 @@ async fn recycling_under_load_never_overlaps_two_connections_of_a_key() {
                 match (caller + round) % 11 {
                     0 => lease.discard(),
                     5 => {
-                        pool.close_connection(account(), lease.id());
+                        pool.close_connection(account(), lease.connection_id());
                     }
                     _ => {}
                 }
@@ -72,7 +72,7 @@ async fn recycling_under_load_never_overlaps_two_connections_of_a_key() {
     for caller in callers {
         caller.await.unwrap();
     }
-    assert_eq!(pool.close().await.left, 0);
+    assert_eq!(pool.close().await.still_open, 0);
     quiet(&server).await;
     assert_eq!(server.violations(), 0);
     assert!(pool.stats().total_connections_created > 10, "there was something to overlap");
@@ -96,7 +96,7 @@ async fn a_session_that_was_revoked_while_it_was_idle_ends_in_quarantine() {
     let quarantined =
         matches!(&refused, AcquireError::Quarantined { reason: it, .. } if *it == reason);
     assert!(quarantined, "{refused}");
-    assert_eq!(pool.close().await.left, 0);
+    assert_eq!(pool.close().await.still_open, 0);
     quiet(&server).await;
     assert_eq!(server.violations(), 0);
 }
@@ -195,6 +195,6 @@ async fn a_session_serves_as_soon_as_its_proxy_is_gone_also_with_a_state_file() 
     let source = LatchFile::open(&other, source).unwrap();
     let pool = pool_of(GrammersManager::new(source, settings()));
     drop(pool.acquire(account()).await.unwrap());
-    assert_eq!(pool.close().await.left, 0);
+    assert_eq!(pool.close().await.still_open, 0);
     quiet(&server).await;
 }

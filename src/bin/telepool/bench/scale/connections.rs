@@ -83,7 +83,7 @@ async fn measure_on(
     let render_ms = render_ms(&exporter);
     phase(&format!("closing {connections} real connections"));
     let began = now();
-    let left = pool.close().await.left;
+    let left = pool.close().await.still_open;
     let close_s = began.elapsed().as_secs_f64();
     let dials_per_s = connections as f64 / warm_up_s;
     Ok(Measured {
