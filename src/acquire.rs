@@ -27,15 +27,15 @@ use crate::account_pool::{CloseReason, Connection, Refusal, Served, Source, Take
 use crate::clock::{Instant, now};
 use crate::entry::Entry;
 use crate::error::{AcquireError, DialError, Stage};
-use crate::lease::{Home, Lease};
+use crate::lease::{AccountRef, Lease};
 use crate::manager::Manager;
 use crate::pool::Account;
 use crate::runtime::timer_elsewhere;
 use crate::stats::AcquireEnd;
 use crate::sync::thread_number;
 
-enum Step<M: Manager, H: Home<M>> {
-    /// Not begun; or over, if the home is gone.
+enum Step<M: Manager, A: AccountRef<M>> {
+    /// Not begun; or over, if the account has gone.
     Start,
     /// In line.
     Waiting(Arc<Waiter<M::Connection, M::Error>>),
@@ -44,7 +44,7 @@ enum Step<M: Manager, H: Home<M>> {
     /// A connection was leased that takes more than a look.
     Found(Arc<Connection<M::Connection>>, Source),
     /// Over, and what came of it not yet handed out.
-    Over(Result<Lease<M, H>, AcquireError<M::Error>>),
+    Over(Result<Lease<M, A>, AcquireError<M::Error>>),
     Done,
 }
 
@@ -54,9 +54,9 @@ struct Timed<M: Manager> {
 }
 
 /// What follows a step.
-enum Next<M: Manager, H: Home<M>> {
+enum Next<M: Manager, A: AccountRef<M>> {
     /// The acquire is over.
-    Over(Result<Lease<M, H>, AcquireError<M::Error>>),
+    Over(Result<Lease<M, A>, AcquireError<M::Error>>),
     /// The step that was set may go on at once.
     On,
     /// There is nothing to do but wait.
@@ -64,8 +64,8 @@ enum Next<M: Manager, H: Home<M>> {
 }
 
 /// What a look at a connection that was leased comes to.
-enum Inspected<M: Manager, H: Home<M>> {
-    Lent(Next<M, H>),
+enum Inspected<M: Manager, A: AccountRef<M>> {
+    Lent(Next<M, A>),
     /// It was dead, and is gone.
     Dead,
     /// It is in doubt, and is being checked: another may do.
@@ -85,8 +85,8 @@ enum Inspected<M: Manager, H: Home<M>> {
 /// polled again. Until then an acquire behind it that times out names it
 /// ([`WaitTimeout::oldest_lease_taken`](crate::WaitTimeout::oldest_lease_taken)).
 #[must_use = "futures do nothing unless awaited"]
-pub struct Acquire<M: Manager, H: Home<M> = Account<M>> {
-    home: Option<H>,
+pub struct Acquire<M: Manager, A: AccountRef<M> = Account<M>> {
+    account_ref: Option<A>,
     site: &'static Location<'static>,
     fresh: bool,
     timeout: Option<Duration>,
@@ -96,33 +96,34 @@ pub struct Acquire<M: Manager, H: Home<M> = Account<M>> {
     waited: bool,
     /// Made when it is first polled, if anybody listens.
     span: Option<Box<Span>>,
-    step: Step<M, H>,
+    step: Step<M, A>,
 }
 
-impl<M: Manager, H: Home<M>> Acquire<M, H> {
+impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
     pub(crate) fn new(
-        home: H,
+        account_ref: A,
         site: &'static Location<'static>,
         timeout: Option<Duration>,
         fresh: bool,
     ) -> Self {
         let (started, waited, span, step) = (None, false, None, Step::Start);
-        Self { home: Some(home), site, fresh, timeout, started, waited, span, step }
+        Self { account_ref: Some(account_ref), site, fresh, timeout, started, waited, span, step }
     }
 
     pub(crate) fn failed(error: AcquireError<M::Error>, site: &'static Location<'static>) -> Self {
         let step = Step::Over(Err(error));
         let (timeout, started, span) = (None, None, None);
-        Self { home: None, site, fresh: false, timeout, started, waited: false, span, step }
+        Self { account_ref: None, site, fresh: false, timeout, started, waited: false, span, step }
     }
 
     #[inline]
     fn entry(&self) -> &Arc<Entry<M>> {
-        let home = self.home.as_ref().expect("BUG: the home leaves with the lease only");
-        home.account().entry()
+        let account_ref =
+            self.account_ref.as_ref().expect("BUG: the account leaves with the lease only");
+        account_ref.account().entry()
     }
 
-    fn start(&mut self, context: &Context<'_>) -> Next<M, H> {
+    fn start(&mut self, context: &Context<'_>) -> Next<M, A> {
         while !self.fresh {
             let now = self.entry().shared.clock.coarse();
             match self.entry().pool.try_lease_any(now, thread_number()) {
@@ -152,7 +153,7 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
     }
 
     /// Stands in line. `front`: the acquire was served once, by a connection that proved dead.
-    fn wait(&mut self, front: bool, context: &Context<'_>) -> Next<M, H> {
+    fn wait(&mut self, front: bool, context: &Context<'_>) -> Next<M, A> {
         let is_first = self.started.is_none();
         let deadline = self.deadline();
         self.waited = true;
@@ -186,7 +187,7 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
 
     /// The patience is over, and nobody has said so: the pool's runtime is not driven.
     #[cold]
-    fn give_up(&mut self) -> Next<M, H> {
+    fn give_up(&mut self) -> Next<M, A> {
         let Step::Timed(timed) = std::mem::replace(&mut self.step, Step::Done) else {
             unreachable!("BUG: only who waits by a timer gives up")
         };
@@ -197,7 +198,7 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
     /// A connection that is free now and needs no more than a look, with its count of uses.
     #[inline(always)]
     fn take_at_once(&mut self) -> Option<(Arc<Connection<M::Connection>>, u64)> {
-        let entry = self.home.as_ref()?.account().entry();
+        let entry = self.account_ref.as_ref()?.account().entry();
         let now = entry.shared.clock.coarse();
         match entry.pool.try_lease(now, thread_number()) {
             Take::Leased(connection, source) => {
@@ -222,7 +223,7 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
         &mut self,
         connection: Arc<Connection<M::Connection>>,
         source: Source,
-    ) -> Inspected<M, H> {
+    ) -> Inspected<M, A> {
         let entry = self.entry();
         // It may have been closed by force while the lease lay with whoever does not poll.
         if entry.is_broken(&connection) || connection.word.snapshot().is_final() {
@@ -259,15 +260,15 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
     }
 
     /// Makes the lease.
-    fn lend(&mut self, connection: Arc<Connection<M::Connection>>, source: Source) -> Next<M, H> {
+    fn lend(&mut self, connection: Arc<Connection<M::Connection>>, source: Source) -> Next<M, A> {
         let entry = self.entry();
         let tick = entry.shared.clock.coarse();
         if source == Source::New {
             entry.counters().count_new_use();
         }
         let uses = entry.pool.accept(&connection, source, tick, self.site);
-        let home = self.home.take().expect("BUG: an acquire lends once");
-        let lease = Lease::new(home, connection, uses);
+        let account_ref = self.account_ref.take().expect("BUG: an acquire lends once");
+        let lease = Lease::new(account_ref, connection, uses);
         if let (Some(started), true) = (self.started, self.waited) {
             lease.tell_waited(now().saturating_duration_since(started), self.site);
         }
@@ -314,7 +315,7 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
         &mut self,
         served: Served<M::Connection, M::Error>,
         context: &Context<'_>,
-    ) -> Next<M, H> {
+    ) -> Next<M, A> {
         self.step = Step::Done;
         match served {
             Ok((connection, source)) => match self.inspect(connection, source) {
@@ -327,7 +328,7 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
     }
 
     /// One step further.
-    fn advance(&mut self, context: &mut Context<'_>) -> Next<M, H> {
+    fn advance(&mut self, context: &mut Context<'_>) -> Next<M, A> {
         match &mut self.step {
             Step::Waiting(waiter) => match waiter.poll(context) {
                 Poll::Ready(served) => self.served(served, context),
@@ -349,7 +350,7 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
                     Inspected::Stale => self.wait(self.waited, context),
                 }
             }
-            Step::Start if self.home.is_some() => {
+            Step::Start if self.account_ref.is_some() => {
                 self.step = Step::Done;
                 self.start(context)
             }
@@ -384,8 +385,8 @@ fn leave_line<M: Manager>(entry: &Arc<Entry<M>>, waiter: &Arc<Waiter<M::Connecti
     }
 }
 
-impl<M: Manager, H: Home<M>> Future for Acquire<M, H> {
-    type Output = Result<Lease<M, H>, AcquireError<M::Error>>;
+impl<M: Manager, A: AccountRef<M>> Future for Acquire<M, A> {
+    type Output = Result<Lease<M, A>, AcquireError<M::Error>>;
 
     // Called and not inlined, the lease would be moved through memory in pieces of other sizes than
     // it is written in, which costs as much as an atomic exchange.
@@ -403,8 +404,8 @@ impl<M: Manager, H: Home<M>> Future for Acquire<M, H> {
                 && !this.fresh
                 && let Some((connection, uses)) = this.take_at_once()
             {
-                let home = this.home.take().expect("BUG: an acquire lends once");
-                return Poll::Ready(Ok(Lease::new(home, connection, uses)));
+                let account_ref = this.account_ref.take().expect("BUG: an acquire lends once");
+                return Poll::Ready(Ok(Lease::new(account_ref, connection, uses)));
             }
         }
         // Not handed out by the call itself: what a call writes to, the compiler keeps in memory on
@@ -419,7 +420,7 @@ impl<M: Manager, H: Home<M>> Future for Acquire<M, H> {
     }
 }
 
-impl<M: Manager, H: Home<M>> Acquire<M, H> {
+impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
     /// Returns whether it is over.
     #[inline(never)]
     fn poll_on(&mut self, context: &mut Context<'_>, is_heard: bool) -> bool {
@@ -428,7 +429,7 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
 
     fn poll_in_span(&mut self, context: &mut Context<'_>) -> bool {
         let span = self.span.take().unwrap_or_else(|| {
-            let account = self.home.as_ref().map(|home| home.account().id());
+            let account = self.account_ref.as_ref().map(|account_ref| account_ref.account().id());
             Box::new(tracing::debug_span!(
                 "acquire",
                 account = account.map(tracing::field::display)
@@ -463,9 +464,9 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
 }
 
 // Nothing in it is pinned by it: the timer is boxed.
-impl<M: Manager, H: Home<M>> Unpin for Acquire<M, H> {}
+impl<M: Manager, A: AccountRef<M>> Unpin for Acquire<M, A> {}
 
-impl<M: Manager, H: Home<M>> Drop for Acquire<M, H> {
+impl<M: Manager, A: AccountRef<M>> Drop for Acquire<M, A> {
     #[inline]
     fn drop(&mut self) {
         if !matches!(self.step, Step::Start | Step::Done) {
@@ -474,7 +475,7 @@ impl<M: Manager, H: Home<M>> Drop for Acquire<M, H> {
     }
 }
 
-impl<M: Manager, H: Home<M>> Acquire<M, H> {
+impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
     /// Gives up what was begun.
     #[cold]
     fn leave(&mut self) {
@@ -496,7 +497,7 @@ impl<M: Manager, H: Home<M>> Acquire<M, H> {
     }
 }
 
-impl<M: Manager, H: Home<M>> fmt::Debug for Acquire<M, H> {
+impl<M: Manager, A: AccountRef<M>> fmt::Debug for Acquire<M, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let step = match &self.step {
             Step::Start => "start",

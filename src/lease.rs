@@ -19,25 +19,25 @@ use crate::pool::Account;
 use crate::stats::Measure;
 
 /// What keeps a lease's account alive: a borrowed or an owned [`Account`].
-pub trait Home<M: Manager>: Sealed<M> {
+pub trait AccountRef<M: Manager>: Sealed<M> {
     /// The account.
     fn account(&self) -> &Account<M>;
 }
 
-/// Keeps [`Home`] to the two kinds of home that there are.
+/// Keeps [`AccountRef`] to the two kinds that there are.
 #[expect(unnameable_types, reason = "a sealed trait is one that nobody else can name")]
 pub trait Sealed<M: Manager> {}
 
 impl<M: Manager> Sealed<M> for Account<M> {}
 impl<M: Manager> Sealed<M> for &Account<M> {}
 
-impl<M: Manager> Home<M> for Account<M> {
+impl<M: Manager> AccountRef<M> for Account<M> {
     fn account(&self) -> &Self {
         self
     }
 }
 
-impl<M: Manager> Home<M> for &Account<M> {
+impl<M: Manager> AccountRef<M> for &Account<M> {
     fn account(&self) -> &Account<M> {
         self
     }
@@ -46,39 +46,46 @@ impl<M: Manager> Home<M> for &Account<M> {
 /// A connection on loan. Dereferences to the manager's connection, never mutably: others may
 /// hold leases of the same connection.
 ///
-/// With the default `H` the lease owns its account and may go anywhere; [`BorrowedLease`]
+/// With the default `A`, an [`OwnedLease`], the lease owns its account and may go anywhere; [`BorrowedLease`]
 /// borrows it and is cheaper.
 #[must_use = "dropping a lease returns the connection at once"]
-pub struct Lease<M: Manager, H: Home<M> = Account<M>> {
+pub struct Lease<M: Manager, A: AccountRef<M> = Account<M>> {
     /// Gone once it has been given back.
-    loan: Option<Loan<M, H>>,
+    loan: Option<Loan<M, A>>,
     /// When it began, for the one in 64 that is measured.
     measured: Option<Instant>,
 }
 
-struct Loan<M: Manager, H: Home<M>> {
-    home: H,
+struct Loan<M: Manager, A: AccountRef<M>> {
+    account_ref: A,
     connection: Arc<Connection<M::Connection>>,
 }
+
+/// A lease that owns its account handle, and may go anywhere.
+pub type OwnedLease<M> = Lease<M, Account<M>>;
 
 /// A lease that borrows the account handle it was acquired with.
 pub type BorrowedLease<'a, M> = Lease<M, &'a Account<M>>;
 
-impl<M: Manager, H: Home<M>> Lease<M, H> {
+impl<M: Manager, A: AccountRef<M>> Lease<M, A> {
     #[inline]
-    pub(crate) fn new(home: H, connection: Arc<Connection<M::Connection>>, uses: u64) -> Self {
+    pub(crate) fn new(
+        account_ref: A,
+        connection: Arc<Connection<M::Connection>>,
+        uses: u64,
+    ) -> Self {
         let measured = (uses % 64 == 1).then(now);
-        Self { loan: Some(Loan { home, connection }), measured }
+        Self { loan: Some(Loan { account_ref, connection }), measured }
     }
 
     #[inline]
-    fn loan(&self) -> &Loan<M, H> {
+    fn loan(&self) -> &Loan<M, A> {
         self.loan.as_ref().expect("BUG: a lease was used after it had been given back")
     }
 
     #[inline]
     fn entry(&self) -> &Arc<Entry<M>> {
-        self.loan().home.account().entry()
+        self.loan().account_ref.account().entry()
     }
 
     #[inline]
@@ -148,8 +155,8 @@ impl<M: Manager, H: Home<M>> Lease<M, H> {
 
     /// Returns the lease and has the connection closed instead of reused.
     pub fn discard(mut self) {
-        let Some(Loan { home, connection }) = self.loan.take() else { return };
-        let entry = home.account().entry();
+        let Some(Loan { account_ref, connection }) = self.loan.take() else { return };
+        let entry = account_ref.account().entry();
         if let Some(started) = self.measured {
             tell_used(entry, started);
         }
@@ -168,8 +175,8 @@ impl<M: Manager, H: Home<M>> Lease<M, H> {
 
     /// The account handle that the lease was acquired with.
     #[cfg(feature = "grammers")]
-    pub(crate) fn home_account(&self) -> &Account<M> {
-        self.loan().home.account()
+    pub(crate) fn account_handle(&self) -> &Account<M> {
+        self.loan().account_ref.account()
     }
 
     #[cfg(feature = "grammers")]
@@ -182,7 +189,7 @@ impl<M: Manager, H: Home<M>> Lease<M, H> {
     }
 }
 
-impl<M: Manager, H: Home<M>> Deref for Lease<M, H> {
+impl<M: Manager, A: AccountRef<M>> Deref for Lease<M, A> {
     type Target = M::Connection;
 
     fn deref(&self) -> &M::Connection {
@@ -190,25 +197,25 @@ impl<M: Manager, H: Home<M>> Deref for Lease<M, H> {
     }
 }
 
-impl<M: Manager, H: Home<M>> Drop for Lease<M, H> {
+impl<M: Manager, A: AccountRef<M>> Drop for Lease<M, A> {
     // Takes itself apart, so that the lease need not lie in memory to be given back: moved there in
     // pieces of other sizes than it is read in, it costs as much as an atomic exchange.
     #[inline(always)]
     fn drop(&mut self) {
-        if let Some(Loan { home, connection }) = self.loan.take() {
-            give_back(home, connection, self.measured);
+        if let Some(Loan { account_ref, connection }) = self.loan.take() {
+            give_back(account_ref, connection, self.measured);
         }
     }
 }
 
 #[inline(never)]
 #[expect(clippy::needless_pass_by_value, reason = "a reference would lead to the lease in memory")]
-fn give_back<M: Manager, H: Home<M>>(
-    home: H,
+fn give_back<M: Manager, A: AccountRef<M>>(
+    account_ref: A,
     connection: Arc<Connection<M::Connection>>,
     measured: Option<Instant>,
 ) {
-    let entry = home.account().entry();
+    let entry = account_ref.account().entry();
     if let Some(started) = measured {
         tell_used(entry, started);
     }
@@ -223,7 +230,7 @@ fn tell_used<M: Manager>(entry: &Entry<M>, since: Instant) {
     entry.counters().observe(Measure::LeaseUse, used);
 }
 
-impl<M: Manager, H: Home<M>> fmt::Debug for Lease<M, H> {
+impl<M: Manager, A: AccountRef<M>> fmt::Debug for Lease<M, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease")
             .field("account", &self.account())

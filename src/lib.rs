@@ -97,7 +97,7 @@ pub use config::{
 };
 pub use error::{AcquireError, BuildError, DialError, Stage, Unreachable, WaitTimeout};
 pub use events::{Event, EventStream};
-pub use lease::{BorrowedLease, Home, Lease};
+pub use lease::{AccountRef, BorrowedLease, Lease, OwnedLease};
 pub use manager::{
     Clearance, Egress, ErrorKind, Hold, Manager, Profile, QuarantineReason, Reaction,
 };

@@ -24,7 +24,7 @@ use crate::caught::asked;
 use crate::entry::Entry;
 use crate::error::{AcquireError, Stage};
 use crate::events::{Event, EventStream};
-use crate::lease::{BorrowedLease, Home, Lease};
+use crate::lease::{AccountRef, BorrowedLease, Lease};
 use crate::manager::Manager;
 use crate::registry::Registry;
 use crate::shared::Shared;
@@ -318,11 +318,11 @@ impl<M: Manager> Account<M> {
     }
 }
 
-fn try_lease<M: Manager, H: Home<M>>(
-    home: H,
+fn try_lease<M: Manager, A: AccountRef<M>>(
+    account_ref: A,
     site: &'static Location<'static>,
-) -> Option<Lease<M, H>> {
-    let entry = Arc::clone(home.account().entry());
+) -> Option<Lease<M, A>> {
+    let entry = Arc::clone(account_ref.account().entry());
     let mut doubted = 0;
     while doubted < SLOTS_MAX {
         // Each turn that does not return takes a connection out of circulation, or sends one in
@@ -342,7 +342,7 @@ fn try_lease<M: Manager, H: Home<M>>(
             }
             Take::Leased(connection, source) => {
                 let uses = entry.pool.accept(&connection, source, now, site);
-                return Some(Lease::new(home, connection, uses));
+                return Some(Lease::new(account_ref, connection, uses));
             }
             Take::Outdated(connection) => {
                 entry.give_back(connection);

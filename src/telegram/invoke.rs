@@ -12,7 +12,7 @@ use super::{GrammersManager, Resend, SessionSource, TelegramError, verdict};
 use crate::account::AccountId;
 use crate::clock::{Instant, now};
 use crate::error::AcquireError;
-use crate::lease::{Home, Lease};
+use crate::lease::{AccountRef, Lease};
 use crate::manager::Reaction;
 use crate::pool::Account;
 use crate::runtime::{after, sleep};
@@ -45,7 +45,7 @@ pub enum InvokeError {
     Call(#[from] TelegramError),
 }
 
-impl<S: SessionSource, H: Home<GrammersManager<S>>> Lease<GrammersManager<S>, H> {
+impl<S: SessionSource, A: AccountRef<GrammersManager<S>>> Lease<GrammersManager<S>, A> {
     /// Calls a method and lets the pool learn from its error. Never sleeps: a flood, a new one or
     /// one that the pool knows of already, comes back as [`InvokeError::RetryAfter`].
     ///
@@ -75,7 +75,7 @@ impl<S: SessionSource, H: Home<GrammersManager<S>>> Lease<GrammersManager<S>, H>
         request: &R,
         limit: Duration,
     ) -> Result<R::Return, Failed> {
-        if let Some(wait) = self.home_account().cooldown_remaining(method(request)) {
+        if let Some(wait) = self.account_handle().cooldown_remaining(method(request)) {
             return Err(Failed::Limited(wait));
         }
         let error = match (**self).invoke_within(request, limit).await {
