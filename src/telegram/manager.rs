@@ -67,11 +67,6 @@ impl<S: SessionSource> GrammersManager<S> {
     /// A manager of these sessions.
     #[must_use]
     pub fn new(source: S, settings: TelegramSettings) -> Self {
-        if settings.parallel_connections_per_session > 1 {
-            tracing::warn!(
-                "parallel_connections_per_session is above 1, which is not implemented: using 1"
-            );
-        }
         let (feed, strikes, reserved) = (Arc::default(), Mutex::default(), Arc::default());
         let logins = Arc::new(Logins::new(settings.login_lasts));
         let (users, ownership) = (Arc::default(), OnceLock::new());

@@ -31,9 +31,6 @@ pub struct TelegramSettings {
     pub lang_code: String,
     /// How many leases may share one connection. MTProto carries many requests at once.
     pub leases: u16,
-    /// How many connections may use one key at the same time. Only 1 is implemented: more is
-    /// allowed to no ordinary account, and costs it the authorization.
-    pub parallel_connections_per_session: u16,
     /// The longest that a call may take. Without a limit a silent server would hold it for ever.
     pub call_timeout: Duration,
     /// For how long a session that has proved its login need not wait for the proof when it is
@@ -69,7 +66,6 @@ impl TelegramSettings {
             system_lang_code: "en".into(),
             lang_code: "en".into(),
             leases: 32,
-            parallel_connections_per_session: 1,
             call_timeout: Duration::from_secs(30),
             login_lasts: Duration::from_secs(3_600),
             redial_after_loss: Duration::from_secs(120),
