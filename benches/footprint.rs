@@ -164,14 +164,14 @@ async fn bytes(accounts: u64) -> Vec<Row> {
     vec![
         Row {
             title: "bytes of an account that is known",
-            budget: Some(Budget { target: 256.0, stretch: 128.0, held: 206.0 }),
+            budget: Some(Budget { target: 256.0, stretch: 128.0, held: 214.0 }),
             telepool: cold,
             deadpool: Some(deadpool_cold),
             bb8: Some(bb8_cold),
         },
         Row {
             title: "bytes of an account with 3 connections",
-            budget: Some(Budget { target: 1200.0, stretch: 700.0, held: 1710.0 }),
+            budget: Some(Budget { target: 1200.0, stretch: 700.0, held: 1880.0 }),
             telepool: connected,
             deadpool: Some(deadpool_connected),
             bb8: Some(bb8_connected),
