@@ -102,6 +102,11 @@ impl<C, E> Core<C, E> {
         u32::from(self.slots) - self.vacant.count_ones()
     }
 
+    /// Whether a vacant session may be dialled at once.
+    pub(super) fn has_due_session(&self, now: Tick) -> bool {
+        self.usable() & !self.health.deferred(now) != 0
+    }
+
     /// The slots that hold no connection and whose sessions are in service, as bits.
     pub(super) fn usable(&self) -> u64 {
         self.vacant & !self.health.withheld()

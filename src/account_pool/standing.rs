@@ -176,16 +176,13 @@ impl<C, E> AccountPool<C, E> {
         let mut core = self.body().core.lock();
         core.health.defer(slot, until);
         core.last_dial_error = Some(why);
-        core.usable() & !core.health.deferred(now) != 0
+        core.has_due_session(now)
     }
 
     /// A dial in advance met a session that may not be dialled yet: orders one of another, if there is one
     /// that may. Each that is tried is one fewer.
     pub(crate) fn warm_another(&self, now: Tick) -> Effects<C> {
-        let is_due = {
-            let core = self.body().core.lock();
-            core.usable() & !core.health.deferred(now) != 0
-        };
+        let is_due = self.body().core.lock().has_due_session(now);
         if is_due { self.warm(now) } else { Effects::none() }
     }
 
