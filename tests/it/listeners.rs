@@ -11,7 +11,7 @@ use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-use crate::listening::listen;
+use crate::listening::{OnEvent, listen};
 use crate::scripted::account;
 
 /// Panics when the span of an acquire is left, once after it was told to.
@@ -61,10 +61,6 @@ async fn a_listener_that_panics_as_an_acquire_ends_costs_no_lease() {
     drop(pool.acquire(account(1)).await.unwrap());
 }
 
-/// Panics at the warning of a lease that is held for long; keeps the messages of errors.
-#[derive(Clone, Default)]
-struct Touchy(Arc<Mutex<Vec<String>>>);
-
 struct Message(String);
 
 impl Visit for Message {
@@ -75,38 +71,20 @@ impl Visit for Message {
     }
 }
 
-impl Subscriber for Touchy {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("telepool") && metadata.is_event()
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_panics_is_not_taken_for_the_manager() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let errors = Arc::clone(&told);
+    // At the warning of a lease that is held for long.
+    let _listening = listen(OnEvent(move |event: &Event<'_>| {
         let mut message = Message(String::new());
         event.record(&mut message);
         match *event.metadata().level() {
-            Level::ERROR => self.0.lock().unwrap().push(message.0),
+            Level::ERROR => errors.lock().unwrap().push(message.0),
             Level::WARN => panic!("as it was told"),
             _ => {}
         }
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_listener_that_panics_is_not_taken_for_the_manager() {
-    let touchy = Touchy::default();
-    let _listening = listen(touchy.clone());
+    }));
     let pool = Pool::builder(NoopManager::new(1))
         .configure(|config| config.watch.held_lease = Duration::from_secs(60))
         .build()
@@ -114,7 +92,7 @@ async fn a_listener_that_panics_is_not_taken_for_the_manager() {
     let lease = pool.acquire(account(1)).await.unwrap();
     tokio::time::sleep(Duration::from_secs(600)).await;
     drop(lease);
-    let told = touchy.0.lock().unwrap().clone();
+    let told = told.lock().unwrap().clone();
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].contains("none of them is the pool's"), "{told:?}");
 }

@@ -7,10 +7,8 @@ use std::time::Duration;
 
 use telepool::{AccountId, AcquireError, DialError, Event, Manager, Pool, Profile, Reaction};
 use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Metadata, Subscriber};
 
-use crate::listening::listen;
+use crate::listening::{OnEvent, listen};
 use crate::scripted::account;
 
 /// A manager whose errors say what the test says.
@@ -58,28 +56,6 @@ impl Visit for Logged {
     }
 }
 
-impl Subscriber for Logged {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("telepool") && metadata.is_event()
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        event.record(&mut self.clone());
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
-}
-
 /// What a pool tells of errors, by all of its ways.
 #[derive(Default)]
 struct Told {
@@ -120,7 +96,9 @@ async fn refused(pool: &Pool<Wordy>, number: u64) -> AcquireError<Said> {
 
 async fn everything_told(text: &str) -> (Told, String) {
     let logged = Logged::default();
-    let _listening = listen(logged.clone());
+    let log = logged.clone();
+    let _listening =
+        listen(OnEvent(move |event: &tracing::Event<'_>| event.record(&mut log.clone())));
     let (reaction, connects) = (Mutex::new(Reaction::Discard), AtomicBool::new(false));
     let wordy = Wordy { text: Arc::from(text), reaction, connects };
     let pool = Pool::builder(wordy).build().unwrap();
