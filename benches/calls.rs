@@ -6,7 +6,7 @@
 use std::thread;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use telepool::datacenter::{DataCentre, DataCentreOptions};
+use telepool::sandbox::{DataCentre, DataCentreOptions};
 use telepool::session::SessionRecord;
 use telepool::telegram::client::tl::functions::Ping;
 use telepool::telegram::{GrammersManager, MemorySource, TelegramSettings};

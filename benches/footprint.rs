@@ -1,6 +1,6 @@
 //! What an account costs in memory, and how often an acquire asks the allocator.
 //!
-//! `cargo bench --no-default-features --features prometheus --bench footprint` prints a table, and
+//! `cargo bench --no-default-features --features metrics --bench footprint` prints a table, and
 //! fails if a warm acquire allocates or an account costs more than it did; it takes a few seconds, with
 //! `-- --test` as well. Bytes are those that were requested of the allocator and not given back:
 //! what it adds for its own book-keeping is in no number.

@@ -1,6 +1,6 @@
 //! What it takes to lock the keys of a process.
 //!
-//! `cargo bench --no-default-features --features grammers --bench locks` claims 100,000 keys, asks for
+//! `cargo bench --no-default-features --features telegram --bench locks` claims 100,000 keys, asks for
 //! one of them again as each dial does, and gives all back, with the figure, the aim and whether it was
 //! reached. `-- --test` does it once with fewer keys, and compares nothing.
 

@@ -1,29 +1,28 @@
 //! How telepool works inside. Documentation only: there is no code here.
 //!
-//! # The parts
-//! A module uses only those below it; `tests/tidy.rs` checks that.
+//! # The floors
+//! A folder uses only those below it; `tests/tidy.rs` checks that.
 //!
 //! ```text
 //!   bin/telepool   arguments, configuration files, the workload of a sandbox run
 //!   ──────────────────────────────────────────────────────────────────────────
-//!   telegram       grammers behind the seam      datacenter   the sandbox
-//!   session        sessions as text              metrics, panel   the numbers
+//!   telegram       grammers behind the Manager   sandbox   the data centre
+//!   http           the numbers over HTTP
+//!   ownership      which process may use which key
+//!   session        sessions as text              metrics   the numbers
 //!   ──────────────────────────────────────────────────────────────────────────
-//!   pool           the public face, the worker   acquire, lease   what users hold
-//!   entry, shared  an account and its ground     registry         all accounts
-//!   dialer         pace, breaker, one dial       expiry           wheel and reaper
-//!   budget         the cap of the whole pool     occupancy        how many slots are in use
+//!   pool           Pool, Account, Acquire, Lease: what users hold
+//!   runtime        an account with its engine; the tasks: worker, dials, checks, reaper
+//!   registry       all accounts: map, active set, eviction queue
+//!   limits, expiry budget, dial limiter, occupancy; timing wheel and schedule
+//!   engine         the engine of one account, without I/O: states, idle queue, waiters
 //!   ──────────────────────────────────────────────────────────────────────────
-//!   account_pool   the engine of one account, without I/O
-//!   events, histogram, stats
-//!   ──────────────────────────────────────────────────────────────────────────
-//!   state, health  one connection's word, one account's standing
-//!   ──────────────────────────────────────────────────────────────────────────
-//!   sync, clock, account, manager (the seam), config, error
+//!   account_id, connection, manager, config, error, events, stats: the words
+//!   base           atomics and locks, time, panics of others' code, labels
 //! ```
 //!
-//! Nothing below the second line knows Telegram; nothing below the fourth spawns, sleeps or
-//! reads a clock.
+//! Nothing below the features knows Telegram. Nothing from the engine down spawns, sleeps or reads a
+//! clock. The registry, the limits and the schedule know no account: they are generic over it.
 //!
 //! # One account
 //! ```text

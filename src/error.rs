@@ -7,7 +7,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::account::AccountId;
+use crate::account_id::AccountId;
 use crate::config::ConfigError;
 use crate::manager::QuarantineReason;
 

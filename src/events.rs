@@ -10,9 +10,12 @@ use std::time::Duration;
 
 use tokio::sync::broadcast;
 
-use crate::account::AccountId;
-use crate::account_pool::{CloseReason, ConnectionId};
+use crate::account_id::AccountId;
+use crate::connection::{CloseReason, ConnectionId};
 use crate::manager::{ErrorKind, QuarantineReason};
+
+/// What a caller has called back with every event.
+pub(crate) type Callback = Box<dyn Fn(&Event) + Send>;
 
 /// How many events a listener may fall behind before it loses the oldest.
 const BACKLOG: usize = 1024;

@@ -7,25 +7,25 @@
 
 use std::io::BufReader;
 
-use crate::account::AccountId;
+use crate::account_id::AccountId;
 use crate::config::Config;
+use crate::engine::state::{Leased, Opened, Released, Retired, StateWord};
 use crate::expiry::Wheel;
 use crate::session::{DataCentres, SessionFormat, SessionString, lines, telethon_string};
-use crate::state::{Leased, Opened, Released, Retired, StateWord};
 
 /// How many operations are read from one input: a longer one tells nothing new.
 const OPERATIONS_MAX: usize = 2000;
 
 pub fn pool_actions(data: &[u8]) {
-    crate::account_pool::run_bytes(data);
+    crate::engine::run_bytes(data);
 }
 
 pub fn frames(data: &[u8]) {
-    crate::datacenter::fuzzing::frames(data);
+    crate::sandbox::fuzzing::frames(data);
 }
 
 pub fn packets(data: &[u8]) {
-    crate::datacenter::fuzzing::packets(data);
+    crate::sandbox::fuzzing::packets(data);
 }
 
 pub fn account_id(data: &[u8]) {
@@ -149,7 +149,7 @@ pub fn state_word(data: &[u8]) {
 
 /// The wheel against a list.
 pub fn wheel(data: &[u8]) {
-    let start = crate::clock::EPOCH;
+    let start = crate::base::clock::EPOCH;
     let (mut wheel, mut list, mut now) = (Wheel::new(10, start), Vec::new(), start);
     let (mut slack, mut serial) = (10, 0_u64);
     for operation in data.chunks_exact(3).take(OPERATIONS_MAX) {

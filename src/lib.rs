@@ -40,73 +40,62 @@
 //! and warnings of quarantines, restrictions, tripped breakers, slow acquires and leases that are
 //! held for long. Accounts are masked. Without one an acquire pays one load for it.
 //!
-#![cfg_attr(feature = "grammers", doc = "Real Telegram accounts: [`telegram`] and [`session`].")]
+#![cfg_attr(feature = "telegram", doc = "Real Telegram accounts: [`telegram`] and [`session`].")]
 #![cfg_attr(feature = "metrics", doc = "For Prometheus and other collectors: [`metrics`].")]
 #![forbid(unsafe_code)]
 
-mod account;
-mod account_pool;
-mod acquire;
-mod budget;
-mod call_site;
-mod caught;
-mod clock;
+mod account_id;
+mod base;
 mod config;
+mod connection;
 pub mod design;
-mod dialer;
-mod entry;
+mod engine;
 mod error;
 mod events;
 mod expiry;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod health;
-mod histogram;
-mod labels;
-mod lease;
+mod limits;
 mod manager;
 mod noop;
-mod occupancy;
 mod pool;
 mod registry;
 mod runtime;
-mod shared;
-mod state;
 mod stats;
-mod sync;
 
-#[cfg(feature = "sandbox")]
-pub mod datacenter;
+#[cfg(feature = "http")]
+pub mod http;
 #[cfg(feature = "metrics")]
 pub mod metrics;
-#[cfg(feature = "grammers")]
+#[cfg(feature = "telegram")]
 pub mod ownership;
-#[cfg(feature = "panel")]
-pub mod panel;
+#[cfg(feature = "sandbox")]
+pub mod sandbox;
 #[cfg(feature = "session")]
 pub mod session;
-#[cfg(feature = "grammers")]
+#[cfg(feature = "telegram")]
 pub mod telegram;
 
-pub use account::{AccountId, ParseAccountError, RevealedAccount};
-pub use account_pool::{AccountStats, CloseReason, ConnectionId, ConnectionStats, Source};
-pub use acquire::Acquire;
+pub use account_id::{AccountId, ParseAccountError, RevealedAccount};
+pub use connection::{CloseReason, ConnectionId, ConnectionState, Source};
+
 pub use config::{
     Config, ConfigError, DialConfig, FloodConfig, HealthConfig, PoolConfig, Setting, WatchConfig,
     parse_time,
 };
 pub use error::{AcquireError, BuildError, DialError, Stage, Unreachable, WaitTimeout};
 pub use events::{Event, EventStream};
-pub use lease::{AccountRef, BorrowedLease, Lease, OwnedLease};
 pub use manager::{
     Clearance, Egress, ErrorKind, Hold, Manager, Profile, QuarantineReason, Reaction,
 };
 pub use noop::NoopManager;
-pub use pool::{Account, AccountHealth, Builder, CloseReport, Cooldown, Pool};
-pub use state::ConnectionState;
-pub use stats::PoolStats;
+pub use pool::{
+    Account, AccountHealth, AccountRef, Acquire, BorrowedLease, Builder, CloseReport, Cooldown,
+    Lease, OwnedLease, Pool,
+};
+pub use stats::{AccountStats, ConnectionStats, PoolStats};
 
 /// The README's example, compiled with the tests.
-#[cfg(all(doctest, feature = "grammers", feature = "panel"))]
+#[cfg(all(doctest, feature = "telegram", feature = "http"))]
 #[doc = include_str!("../README.md")]
 struct ReadmeDoctests;

@@ -9,8 +9,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::account::AccountId;
-use crate::labels::labelled;
+use crate::account_id::AccountId;
+use crate::base::labels::labelled;
 
 /// Opens, judges and closes the connections of a pool. The core knows nothing else of the world.
 ///
@@ -189,6 +189,9 @@ impl fmt::Debug for Hold {
         f.debug_struct("Hold").finish_non_exhaustive()
     }
 }
+
+/// The most sessions of an account that a pool uses: which of them are vacant is one word of bits.
+pub(crate) const SLOTS_MAX: u16 = 64;
 
 /// What the pool must know of an account before it dials.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use crate::account::AccountId;
+use crate::account_id::AccountId;
 use crate::manager::{Manager, Profile};
 
 /// Opens connections that are nothing. Every account exists and has the same profile.

@@ -1,7 +1,7 @@
 //! Expiry with a million connections scheduled: the wheel beside tokio-util's `DelayQueue` and a
 //! scan of everything, and the reaper of a whole pool.
 //!
-//! `cargo bench --no-default-features --features prometheus --bench expiry` prints a table; with
+//! `cargo bench --no-default-features --features metrics --bench expiry` prints a table; with
 //! `-- --test` it does the same with a thousand connections. The allocator counts what it is asked
 //! for, which makes every call of it a little dearer, whoever calls.
 
@@ -16,9 +16,11 @@
 #[allow(dead_code, reason = "the pool needs more of it")]
 mod wheel;
 
-mod clock {
-    //! What the wheel takes from the library's clock.
-    pub(crate) type Tick = u64;
+mod base {
+    //! What the wheel takes from the library.
+    pub(crate) mod clock {
+        pub(crate) type Tick = u64;
+    }
 }
 
 mod reaper;

@@ -2,7 +2,7 @@
 //!
 //! The same connection type, the same runtime of two workers, the same process; the pools take turns
 //! in short slices, and what is told is the ratio to deadpool within a round, so that a noisy
-//! machine disturbs all alike. `cargo bench --no-default-features --features prometheus --bench peers`
+//! machine disturbs all alike. `cargo bench --no-default-features --features metrics --bench peers`
 //! prints a table in six minutes; `-- --chart FILE` draws it as well, `-- WORDS` runs the cases that
 //! have these words in their title, and `-- --test` makes every slice as short as it can be.
 

@@ -1,61 +1,22 @@
-//! Expiry: one wheel entry per connection and per account, and the reaper that visits them.
+//! The timing wheel and the schedule of the reaper, which visits what is due.
 //!
-//! Owns the wheel and the reaper's task. Never on the hot path: an acquire or a release does
-//! not know that it exists. An entry of a connection that was closed for another reason stays
-//! until it is due (at most `max_idle_time` after the last look at it) and is then dropped. Until
-//! then it keeps the memory of the connection's record, or of a removed account's, but nothing that
-//! is in it.
+//! Owns the entries and the numbers of the reaper's runs. Knows nothing of what an entry is about; the
+//! reaper itself is a task of the runtime. Never on the hot path: an acquire or a release does not know
+//! that it exists.
 
 mod wheel;
 
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::account_pool::{Connection, Reap};
-use crate::caught::guarded;
-use crate::clock::{Tick, millis, nanos, now, unix_time};
-use crate::entry::Entry;
-use crate::events::Event;
+use crate::base::clock::{Tick, millis, nanos, unix_time};
+use crate::base::sync::{AtomicU64, Mutex, Ordering};
 pub(crate) use crate::expiry::wheel::Wheel;
-use crate::manager::Manager;
-use crate::registry::Registry;
-use crate::shared::Shared;
-use crate::sync::{AtomicU64, Mutex, Ordering};
 
-/// How many entries are visited before other tasks get a turn.
-const BATCH: usize = 1024;
-
-/// What an entry is about. It leads to the account without the registry: that of an account which
-/// nobody has touched for long is memory to wait for.
-pub(crate) enum Due<M: Manager> {
-    Connection {
-        account: Weak<Entry<M>>,
-        connection: Weak<Connection<M::Connection>>,
-        /// The tick of this entry: one that the connection does not expect is out of date.
-        look: Tick,
-    },
-    Account(Weak<Entry<M>>),
-}
-
-/// A connection and its account.
-type Held<M> = (Arc<Entry<M>>, Arc<Connection<<M as Manager>::Connection>>);
-
-impl<M: Manager> Due<M> {
-    /// A look at a connection, at the tick `look`.
-    pub(crate) fn look_at(
-        account: &Arc<Entry<M>>,
-        connection: &Arc<Connection<M::Connection>>,
-        look: Tick,
-    ) -> Self {
-        let (account, connection) = (Arc::downgrade(account), Arc::downgrade(connection));
-        Self::Connection { account, connection, look }
-    }
-}
-
-pub(crate) struct Expiry<M: Manager> {
-    wheel: Mutex<Wheel<Due<M>>>,
+/// What is due when, and how often that was looked at.
+pub(crate) struct Schedule<D> {
+    wheel: Mutex<Wheel<D>>,
     runs: AtomicU64,
     /// Entries that were looked at, over all runs.
     visits: AtomicU64,
@@ -67,7 +28,7 @@ pub(crate) struct Expiry<M: Manager> {
     changed: Notify,
 }
 
-impl<M: Manager> Expiry<M> {
+impl<D> Schedule<D> {
     pub(crate) fn new(interval: Duration, now: Tick) -> Self {
         Self {
             wheel: Mutex::new(Wheel::new(millis(interval), now)),
@@ -79,13 +40,44 @@ impl<M: Manager> Expiry<M> {
         }
     }
 
-    pub(crate) fn schedule(&self, due: Tick, entry: Due<M>) {
+    pub(crate) fn schedule(&self, due: Tick, entry: D) {
         self.wheel.lock().insert(due, entry);
+    }
+
+    /// Schedules several at once.
+    pub(crate) fn schedule_all(&self, entries: impl Iterator<Item = (Tick, D)>) {
+        let mut wheel = self.wheel.lock();
+        for (due, entry) in entries {
+            wheel.insert(due, entry);
+        }
+    }
+
+    /// Takes out everything that is due at `now`, in pieces of at most 64 entries.
+    pub(crate) fn take_due(&self, now: Tick) -> Vec<Vec<D>> {
+        self.wheel.lock().advance(now)
+    }
+
+    /// When the next turn is due.
+    pub(crate) fn next_tick(&self) -> Tick {
+        self.wheel.lock().next_tick()
     }
 
     pub(crate) fn set_interval(&self, interval: Duration) {
         self.wheel.lock().set_interval(millis(interval));
         self.changed.notify_one();
+    }
+
+    /// Waits until the interval is another.
+    pub(crate) async fn interval_changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Counts one run of the reaper.
+    pub(crate) fn count_run(&self, visits: u64, took: Duration) {
+        self.visits.fetch_add(visits, Ordering::Relaxed);
+        self.last_took.store(nanos(took), Ordering::Relaxed);
+        self.runs.fetch_add(1, Ordering::Relaxed);
+        self.last_run.store(millis(unix_time()), Ordering::Relaxed);
     }
 
     /// How often the reaper has run.
@@ -115,170 +107,4 @@ impl<M: Manager> Expiry<M> {
     pub(crate) fn scheduled(&self) -> usize {
         self.wheel.lock().len()
     }
-}
-
-/// Visits what is due, once per interval, until the pool aborts it.
-pub(crate) async fn reap<M: Manager>(shared: Weak<Shared<M>>) {
-    while let Some(ground) = shared.upgrade() {
-        let next = ground.clock.instant_of(ground.expiry.wheel.lock().next_tick());
-        tokio::select! {
-            () = tokio::time::sleep_until(next) => {}
-            () = ground.expiry.changed.notified() => {}
-        }
-        let Some(registry) = ground.registry.upgrade() else { return };
-        visit_all(&ground, &registry).await;
-    }
-}
-
-/// What a run of the reaper goes by, in milliseconds.
-#[derive(Clone, Copy)]
-struct Limits {
-    max_idle: u64,
-    max_held: u64,
-    /// How long a connection may go without a proof of its session.
-    max_unproved: Duration,
-}
-
-impl Limits {
-    fn of<M: Manager>(shared: &Shared<M>) -> Self {
-        let config = shared.config.load();
-        let max_held = millis(config.watch.held_lease);
-        let max_unproved = config.health.login_check_every;
-        Self { max_idle: shared.hot.max_idle_ms(), max_held, max_unproved }
-    }
-}
-
-async fn visit_all<M: Manager>(shared: &Arc<Shared<M>>, registry: &Registry<M>) {
-    let mut began = now();
-    let mut took = Duration::ZERO;
-    let tick = shared.clock.tick();
-    let limits = Limits::of(shared);
-    let due = shared.expiry.wheel.lock().advance(tick);
-    let (mut visits, mut visited) = (0, 0);
-    let mut again = Vec::new();
-    for piece in due {
-        visited += piece.len();
-        again
-            .extend(piece.into_iter().filter_map(|due| visit(shared, registry, due, tick, limits)));
-        {
-            let mut wheel = shared.expiry.wheel.lock();
-            for (tick, entry) in again.drain(..) {
-                wheel.insert(tick, entry);
-            }
-        }
-        if visited >= BATCH {
-            visits += visited as u64;
-            visited = 0;
-            // What others do in their turn is not the reaper's.
-            took += now().saturating_duration_since(began);
-            tokio::task::yield_now().await;
-            began = now();
-        }
-    }
-    let slots = usize::try_from(shared.occupancy.slots()).unwrap_or(usize::MAX);
-    // It may let go of accounts that were removed just now.
-    let _pruned = guarded("the end of a connection", || registry.prune_census(slots));
-    registry.prune_accounts();
-    registry.prune_roll(tick);
-    shared.lanes.prune(tick);
-    took += now().saturating_duration_since(began);
-    shared.expiry.visits.fetch_add(visits + visited as u64, Ordering::Relaxed);
-    shared.expiry.last_took.store(nanos(took), Ordering::Relaxed);
-    shared.expiry.runs.fetch_add(1, Ordering::Relaxed);
-    shared.expiry.last_run.store(millis(unix_time()), Ordering::Relaxed);
-}
-
-/// Visits one entry; returns when to come back, and with what. What it lets go of may be the last
-/// hold on a connection, whose end is the manager's code: if that panics, it is visited again.
-fn visit<M: Manager>(
-    shared: &Shared<M>,
-    registry: &Registry<M>,
-    mut due: Due<M>,
-    now: Tick,
-    limits: Limits,
-) -> Option<(Tick, Due<M>)> {
-    let visited = guarded("the end of a connection", || match &due {
-        Due::Connection { account, connection, look } => {
-            let held = (account.upgrade()?, connection.upgrade()?);
-            look_at_connection(shared, held, *look, now, limits)
-        }
-        Due::Account(account) => look_at_account(shared, registry, account, now, limits),
-    });
-    let Some(next) = visited else { return Some((now + 1, due)) };
-    let next = next?;
-    if let Due::Connection { look, .. } = &mut due {
-        *look = next;
-    }
-    Some((next, due))
-}
-
-fn look_at_connection<M: Manager>(
-    shared: &Shared<M>,
-    (entry, connection): Held<M>,
-    look: Tick,
-    now: Tick,
-    Limits { max_idle, max_held, max_unproved }: Limits,
-) -> Option<Tick> {
-    let next = match entry.pool.reap(&connection, look, now, max_idle, max_held) {
-        Reap::Again(look) => look,
-        Reap::Held(look, since) => {
-            // A listener's code. The next look is at another time than this one.
-            let held = now.saturating_sub(since);
-            let _told = guarded("a lease that is held", || entry.tell_held(&connection, held));
-            look
-        }
-        Reap::Expired(effects) => {
-            entry.apply(effects);
-            return None;
-        }
-        Reap::Gone => return None,
-    };
-    // Up to a quarter earlier, each connection by a share of its own, so that those which were
-    // opened together are not all asked together.
-    let within = max_unproved - (max_unproved / 4).mul_f64(shared.share());
-    entry.prove_if_due(&connection, within);
-    entry.reread_profile_if_due(now);
-    let next = next.min(now + millis(within).max(1));
-    connection.set_look(next);
-    Some(next)
-}
-
-fn look_at_account<M: Manager>(
-    shared: &Shared<M>,
-    registry: &Registry<M>,
-    account: &Weak<Entry<M>>,
-    now: Tick,
-    limits: Limits,
-) -> Option<Tick> {
-    // Seen from outside first: whatever is in use need not be looked up.
-    let is_held = account.strong_count() > 1;
-    let entry = account.upgrade()?;
-    let id = entry.pool.account();
-    // Nothing becomes of one that was removed, however long somebody holds a handle of it.
-    if entry.pool.is_closed() && !registry.knows(&entry) {
-        return None;
-    }
-    // It comes back to the wheel with the end of its last connection.
-    let is_empty = || !entry.pool.has_connections();
-    if !is_empty() && !entry.marks.scheduled().take_off(is_empty) {
-        return None;
-    }
-    if is_held {
-        return Some(now + limits.max_idle);
-    }
-    // Given up before the look: with this handle the account would be in use.
-    drop(entry);
-    match registry.collect_idle(id, account, now) {
-        Some(entry) => {
-            forget(shared, &entry);
-            None
-        }
-        None => Some(now + limits.max_idle),
-    }
-}
-
-/// Tells that an account has left the registry, which has kept its totals.
-pub(crate) fn forget<M: Manager>(shared: &Shared<M>, entry: &Entry<M>) {
-    let account = entry.pool.account();
-    shared.events.emit(|| Event::AccountClosed { account });
 }

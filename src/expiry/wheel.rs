@@ -5,7 +5,7 @@
 //! out whole, and one that is not due costs a comparison however many entries it has. They lie in
 //! pieces: no insert copies what is there already, and little room is kept for what never comes.
 
-use crate::clock::Tick;
+use crate::base::clock::Tick;
 
 /// Buckets of the wheel. A turn further ahead than all of them waits in its bucket for its time.
 const BUCKETS: usize = 512;

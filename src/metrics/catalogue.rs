@@ -161,7 +161,7 @@ pub(super) const LABEL_OVERFLOW: Metric = gauge(
     "telepool_label_overflow_groups",
     "Accounts met so far whose group is counted as `other`, because 64 groups have a name.",
 );
-#[cfg(feature = "prometheus")]
+#[cfg(feature = "metrics")]
 pub(super) const RENDER_SECONDS: Metric = in_seconds(gauge(
     "telepool_metrics_render_seconds",
     "How long it took to make the text of the last scrape; 0 in the first.",
@@ -204,7 +204,7 @@ const ALL: &[Metric] = &[
     LEASE_USE,
     CONNECTION_AGE,
     LABEL_OVERFLOW,
-    #[cfg(feature = "prometheus")]
+    #[cfg(feature = "metrics")]
     RENDER_SECONDS,
 ];
 

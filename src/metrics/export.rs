@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use metrics::{Counter, Gauge, Recorder};
 
+use crate::base::sync::Mutex;
 use crate::manager::Manager;
 use crate::metrics::catalogue;
 use crate::metrics::handles::{GroupHandles, Registrar};
 use crate::metrics::reading::{PoolReading, PoolSource, Readable, Readiness};
-#[cfg(feature = "prometheus")]
+#[cfg(feature = "metrics")]
 use crate::metrics::timings;
 use crate::pool::Pool;
-use crate::sync::Mutex;
 
 /// A recorder as this module takes it: shared, because groups that appear later need handles
 /// of their own.
@@ -64,7 +64,7 @@ impl PoolMetrics {
     }
 
     /// The same for a recorder that is not given the histograms.
-    #[cfg(feature = "prometheus")]
+    #[cfg(feature = "metrics")]
     pub(super) fn without_times<M: Manager>(
         pool: &Pool<M>,
         recorder: SharedRecorder,
@@ -77,13 +77,13 @@ impl PoolMetrics {
         recorder: SharedRecorder,
         records_times: bool,
     ) -> Result<Self, ExportError> {
-        let ground = pool.ground();
-        ground.exported.set(()).map_err(|()| ExportError::AlreadyExported)?;
+        let runtime = pool.runtime();
+        runtime.context.exported.set(()).map_err(|()| ExportError::AlreadyExported)?;
         catalogue::describe(&*recorder);
         let exporter = Self {
-            source: Box::new(PoolSource(Arc::downgrade(ground))),
+            source: Box::new(PoolSource(Arc::downgrade(runtime))),
             whole: PoolHandles::new(&Registrar::of_pool(&*recorder)),
-            groups: Mutex::new(Groups::new(ground.groups.capacity())),
+            groups: Mutex::new(Groups::new(runtime.context.groups.capacity())),
             recorder,
             records_times,
         };
@@ -112,7 +112,7 @@ impl PoolMetrics {
     }
 
     /// Adds the histograms, as of the last update, to a text in Prometheus' format.
-    #[cfg(feature = "prometheus")]
+    #[cfg(feature = "metrics")]
     pub(super) fn write_times(&self, text: &mut String) {
         let groups = self.groups.lock();
         let all: Vec<_> = groups.handles.iter().flatten().map(GroupHandles::timings).collect();

@@ -7,14 +7,13 @@ use std::sync::Arc;
 
 use metrics::{Counter, Gauge, Key, Label, Level, Metadata, Recorder};
 
-use crate::account_pool::{CloseReason, Source};
+use crate::base::sync::{AtomicU64, Ordering};
+use crate::connection::{CloseReason, ConnectionState, Source};
 use crate::manager::{ErrorKind, QuarantineReason};
 use crate::metrics::catalogue::{self, Metric};
 use crate::metrics::reading::{GroupReading, Standing};
 use crate::metrics::timings::Timings;
-use crate::state::ConnectionState;
 use crate::stats::{AccountEnd, AcquireEnd, CENTRE_LABELS, CENTRES, Family, OpenEnd};
-use crate::sync::{AtomicU64, Ordering};
 
 const METADATA: Metadata<'_> = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
 
@@ -77,7 +76,7 @@ impl<'a> Registrar<'a> {
 
 /// The handles of one group.
 pub(super) struct GroupHandles {
-    #[cfg_attr(not(feature = "prometheus"), expect(dead_code, reason = "only text needs it"))]
+    #[cfg_attr(not(feature = "metrics"), expect(dead_code, reason = "only text needs it"))]
     name: Arc<str>,
     timings: Timings,
     accounts: [Gauge; Standing::ALL.len()],
@@ -206,7 +205,7 @@ impl GroupHandles {
     }
 
     /// The group, and its histograms.
-    #[cfg(feature = "prometheus")]
+    #[cfg(feature = "metrics")]
     pub(super) fn timings(&self) -> (&Arc<str>, &Timings) {
         (&self.name, &self.timings)
     }

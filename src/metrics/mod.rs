@@ -7,7 +7,7 @@
 //! [`PoolMetrics`] works with any recorder of the `metrics` facade, which is passed
 //! as an argument.
 #![cfg_attr(
-    feature = "prometheus",
+    feature = "metrics",
     doc = "[`Prometheus`] is one that makes Prometheus' text, to be served by any HTTP library:",
     doc = "",
     doc = "```",
@@ -43,13 +43,13 @@
 mod catalogue;
 mod export;
 mod handles;
-#[cfg(feature = "prometheus")]
+#[cfg(feature = "metrics")]
 mod prometheus;
 mod reading;
 mod timings;
 
 pub use catalogue::buckets;
 pub use export::{ExportError, PoolMetrics, SharedRecorder};
-#[cfg(feature = "prometheus")]
+#[cfg(feature = "metrics")]
 pub use prometheus::Prometheus;
 pub use reading::Readiness;

@@ -1,7 +1,7 @@
 //! The numbers in Prometheus' text format.
 //!
 //! Owns a recorder of its own, and the numbers of the process beside those of the pool. Never
-//! listens on anything: `panel` does, or the router of whoever uses the library.
+//! listens on anything: `http` does, or the router of whoever uses the library.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use metrics::Gauge;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use metrics_process::Collector;
 
-use crate::clock::now;
+use crate::base::clock::now;
 use crate::manager::Manager;
 use crate::metrics::catalogue::{self, buckets};
 use crate::metrics::export::{ExportError, PoolMetrics, SharedRecorder};
@@ -22,7 +22,7 @@ use crate::pool::Pool;
 ///
 /// The pool's own histograms are counts, and need no care. Those that an application adds by way of
 /// [`recorder`](Self::recorder) keep every sample until [`run_upkeep`](Self::run_upkeep) or a scrape
-/// takes them in: call either every few seconds (`panel::Upkeep` does).
+/// takes them in: call either every few seconds (`http::Upkeep` does).
 #[derive(Clone)]
 pub struct Prometheus {
     inner: Arc<Inner>,

@@ -17,14 +17,13 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::account_pool::Totals;
-use crate::clock::{Instant, Tick, now};
-use crate::entry::Entry;
-use crate::health::Unready;
-use crate::labels::labelled;
+use crate::base::clock::{Instant, Tick, now};
+use crate::base::labels::labelled;
+use crate::engine::health::Unready;
 use crate::manager::{Manager, QuarantineReason};
-use crate::shared::Shared;
-use crate::stats::GroupCounters;
+use crate::runtime::Runtime;
+use crate::runtime::account::AccountInner;
+use crate::stats::{GroupCounters, Totals};
 
 labelled! {
     /// How an account stands, as far as it is exported.
@@ -133,7 +132,7 @@ struct Unserving {
 }
 
 impl Unserving {
-    fn look<M: Manager>(&mut self, entry: &Entry<M>, now: Tick) {
+    fn look<M: Manager>(&mut self, entry: &AccountInner<M>, now: Tick) {
         match standing(entry, now) {
             Standing::Ready | Standing::Cooling => {}
             Standing::Suspect | Standing::Quarantined | Standing::Draining => self.lost += 1,
@@ -178,35 +177,36 @@ pub(super) trait Readable: Send + Sync {
 }
 
 /// A pool that may go while its numbers are still asked for.
-pub(super) struct PoolSource<M: Manager>(pub(super) Weak<Shared<M>>);
+pub(super) struct PoolSource<M: Manager>(pub(super) Weak<Runtime<M>>);
 
 impl<M: Manager> Readable for PoolSource<M> {
     fn read(&self, each: &mut dyn FnMut(&GroupReading<'_>)) -> Option<PoolReading> {
-        let shared = self.0.upgrade()?;
-        let registry = shared.registry.upgrade()?;
+        let runtime = self.0.upgrade()?;
+        let context = &runtime.context;
+        let registry = runtime.registry()?;
         let mut sums: Vec<Sums> = (0..)
-            .take(shared.groups.capacity())
+            .take(context.groups.capacity())
             .map(|index| {
                 let mut sums = Sums::default();
-                shared.groups.add_past(index, &mut sums.totals);
+                context.groups.add_past(index, &mut sums.totals);
                 sums
             })
             .collect();
         let now = now();
-        let tick = shared.clock.tick_at(now);
-        registry.for_each_afoot(tick, |entry| {
+        let tick = context.clock.tick_at(now);
+        registry.for_each_active(tick, |entry| {
             add(entry, &mut sums[usize::from(entry.pool.group())], now, tick);
         });
-        for (name, dropped) in shared.manager.updates_dropped() {
+        for (name, dropped) in context.manager.updates_dropped() {
             // A group that nobody has met is not counted apart.
-            sums[usize::from(shared.groups.expect(&name))].updates_dropped += dropped;
+            sums[usize::from(context.groups.expect(&name))].updates_dropped += dropped;
         }
-        let cap = shared.budget.cap() as u64;
-        let cap_of_account = shared.config.load().pool.max_connections_per_account;
-        let others = if shared.is_closing() { Standing::Draining } else { Standing::Ready };
-        for (index, name) in &shared.groups.all() {
+        let cap = context.budget.cap() as u64;
+        let cap_of_account = context.config.load().pool.max_connections_per_account;
+        let others = if context.is_closing() { Standing::Draining } else { Standing::Ready };
+        for (index, name) in &context.groups.all() {
             let sums = &mut sums[usize::from(*index)];
-            let counters = shared.groups.counters(*index);
+            let counters = context.groups.counters(*index);
             counters.add_counted(&mut sums.totals);
             let (accounts, connections_max) = counters.accounts(cap_of_account);
             let seen: u64 = sums.accounts.iter().sum();
@@ -216,48 +216,49 @@ impl<M: Manager> Readable for PoolSource<M> {
         }
         Some(PoolReading {
             connections_max: cap,
-            breakers: shared.lanes.open_breakers(),
-            addresses_down: shared.lanes.addresses_down(),
-            reaper_runs: shared.expiry.runs(),
-            reaper_last_run: shared.expiry.last_run(),
-            reaper_visits: shared.expiry.visits(),
-            reaper_took: shared.expiry.last_took(),
-            overflow: shared.groups.overflow(),
+            breakers: context.lanes.open_breakers(),
+            addresses_down: context.lanes.addresses_down(),
+            reaper_runs: runtime.schedule.runs(),
+            reaper_last_run: runtime.schedule.last_run(),
+            reaper_visits: runtime.schedule.visits(),
+            reaper_took: runtime.schedule.last_took(),
+            overflow: context.groups.overflow(),
         })
     }
 
     fn expect_group(&self, name: &Arc<str>) {
-        if let Some(shared) = self.0.upgrade() {
-            shared.groups.expect(name);
+        if let Some(runtime) = self.0.upgrade() {
+            runtime.context.groups.expect(name);
         }
     }
 
     fn is_closing(&self) -> bool {
-        self.0.upgrade().is_none_or(|shared| shared.is_closing())
+        self.0.upgrade().is_none_or(|runtime| runtime.context.is_closing())
     }
 
     fn readiness(&self) -> Readiness {
-        let Some(shared) = self.0.upgrade().filter(|it| !it.is_closing()) else {
+        let Some(runtime) = self.0.upgrade().filter(|it| !it.context.is_closing()) else {
             return Readiness::Closing;
         };
-        let Some(registry) = shared.registry.upgrade() else { return Readiness::Closing };
+        let context = &runtime.context;
+        let Some(registry) = runtime.registry() else { return Readiness::Closing };
         let now = now();
-        let tick = shared.clock.tick_at(now);
+        let tick = context.clock.tick_at(now);
         let mut unserving = Unserving::default();
         // One that cannot serve is afoot for as long as that is so.
-        registry.for_each_afoot(tick, |entry| {
+        registry.for_each_active(tick, |entry| {
             if is_counted(entry, tick) {
                 unserving.look(entry, tick);
             }
         });
-        let cap = shared.config.load().pool.max_connections_per_account;
-        let known = |index: u16| shared.groups.counters(index).accounts(cap).0;
-        let accounts: u64 = shared.groups.all().iter().map(|(index, _)| known(*index)).sum();
+        let cap = context.config.load().pool.max_connections_per_account;
+        let known = |index: u16| context.groups.counters(index).accounts(cap).0;
+        let accounts: u64 = context.groups.all().iter().map(|(index, _)| known(*index)).sum();
         unserving.readiness(accounts, tick)
     }
 }
 
-fn add<M: Manager>(entry: &Entry<M>, sums: &mut Sums, now: Instant, tick: Tick) {
+fn add<M: Manager>(entry: &AccountInner<M>, sums: &mut Sums, now: Instant, tick: Tick) {
     let pool = &entry.pool;
     pool.add_present_to(&mut sums.totals);
     if is_counted(entry, tick) {
@@ -270,11 +271,11 @@ fn add<M: Manager>(entry: &Entry<M>, sums: &mut Sums, now: Instant, tick: Tick) 
 }
 
 /// Whether an account is one of those that the pool knows: one that was removed may still be held.
-fn is_counted<M: Manager>(entry: &Entry<M>, now: Tick) -> bool {
+fn is_counted<M: Manager>(entry: &AccountInner<M>, now: Tick) -> bool {
     !entry.pool.is_closed() || !entry.pool.is_empty(now)
 }
 
-fn standing<M: Manager>(entry: &Entry<M>, now: Tick) -> Standing {
+fn standing<M: Manager>(entry: &AccountInner<M>, now: Tick) -> Standing {
     match entry.pool.unready() {
         None if entry.pool.rests_until(now).is_some() => Standing::Resting,
         None if entry.pool.cooling_for_any(now).is_some() => Standing::Cooling,

@@ -4,18 +4,18 @@
 //! that it gets, for each that was counted, the mean of its bucket. Prometheus' text is written
 //! from the buckets themselves: its recorder would keep each sample until the next scrape.
 
-#[cfg(feature = "prometheus")]
+#[cfg(feature = "metrics")]
 use std::fmt::Write as _;
-#[cfg(feature = "prometheus")]
+#[cfg(feature = "metrics")]
 use std::sync::Arc;
 
 use metrics::Histogram;
-#[cfg(feature = "prometheus")]
+#[cfg(feature = "metrics")]
 use metrics_exporter_prometheus::formatting::{
     sanitize_label_value, write_help_line, write_type_line,
 };
 
-use crate::histogram::{self, Bounds, Counts};
+use crate::base::histogram::{self, Bounds, Counts};
 use crate::metrics::catalogue::{self, Metric};
 use crate::metrics::handles::Registrar;
 
@@ -83,7 +83,7 @@ fn mean(bounds: Bounds, bucket: usize, sum: u64, count: usize) -> f64 {
 }
 
 /// Adds the families to a text in Prometheus' format.
-#[cfg(feature = "prometheus")]
+#[cfg(feature = "metrics")]
 pub(super) fn write(text: &mut String, groups: &[(&Arc<str>, &Timings)]) {
     for (index, metric) in METRICS.iter().enumerate() {
         if !groups.is_empty() {
@@ -99,7 +99,7 @@ pub(super) fn write(text: &mut String, groups: &[(&Arc<str>, &Timings)]) {
     }
 }
 
-#[cfg(feature = "prometheus")]
+#[cfg(feature = "metrics")]
 fn write_one(
     text: &mut String,
     name: &str,
@@ -126,9 +126,9 @@ fn write_one(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::histogram::TIMES_US;
+    use crate::base::histogram::TIMES_US;
 
-    #[cfg(feature = "prometheus")]
+    #[cfg(feature = "metrics")]
     #[test]
     fn the_text_counts_upwards_and_escapes_its_label() {
         let counters = crate::stats::GroupCounters::default();

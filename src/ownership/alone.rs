@@ -24,9 +24,9 @@ use tokio::sync::watch;
 
 use super::shared::Shared;
 use super::{Claim, ClaimError, Claims, Epoch, Fence, Fenced, Ownership, Settled, place, table};
-use crate::clock::now;
+use crate::base::clock::now;
+use crate::base::sync::Mutex;
 use crate::session::KeyId;
-use crate::sync::Mutex;
 
 /// How often it is looked whether everything is noted.
 const SETTLE_STEP: Duration = Duration::from_millis(2);

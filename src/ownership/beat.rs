@@ -14,8 +14,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::{Epoch, Fence, Fenced};
-use crate::clock::{millis, time_with_sleep};
-use crate::sync::{AtomicU64, Ordering};
+use crate::base::clock::{millis, time_with_sleep};
+use crate::base::sync::{AtomicU64, Ordering};
 
 /// How often the thread beats.
 pub(super) const STEP: Duration = Duration::from_secs(1);

@@ -14,7 +14,7 @@ use super::record::{Moment, Other, Record, Verdict};
 use super::slot::Slot;
 use super::table::{LockTable, limit};
 use super::{Holder, Lost, place};
-use crate::clock::time_with_sleep;
+use crate::base::clock::time_with_sleep;
 use crate::session::KeyId;
 
 /// How often the record says anew that there may be sockets.

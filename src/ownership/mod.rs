@@ -45,8 +45,8 @@ pub use alone::{Alone, AloneOptions};
 pub(crate) use locks::is_at;
 use lost::Lost;
 
-use crate::caught::text_of;
-use crate::clock::unix_time;
+use crate::base::caught::text_of;
+use crate::base::clock::unix_time;
 pub use crate::session::KeyId;
 
 /// One answer per key that was to be claimed, in the order of asking.

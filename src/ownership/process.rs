@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 use super::Holder;
 use super::locks::{LockFile, Range};
 use super::record::{Numbers, Other, Record};
-use crate::clock::unix_time;
+use crate::base::clock::unix_time;
 use crate::session::KeyId;
 
 /// The most processes that may share a folder. It never changes: it is part of the format on disk.

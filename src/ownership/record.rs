@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Holder;
-use crate::clock::{time_with_sleep, unix_time};
+use crate::base::clock::{time_with_sleep, unix_time};
 use crate::session::KeyId;
 
 /// How much later than it says a process may still have had sockets: it says so anew twice a minute.

@@ -16,9 +16,9 @@ use tokio::sync::watch;
 use super::beat::{self, Beat};
 use super::held::Held;
 use super::{Claim, ClaimError, Epoch, Fenced, Holder, Lost, place};
-use crate::clock::time_with_sleep;
+use crate::base::clock::time_with_sleep;
+use crate::base::sync::Mutex;
 use crate::session::KeyId;
-use crate::sync::Mutex;
 
 /// How often it is looked whether what is held is still true.
 const LOOK_STEP: Duration = Duration::from_secs(1);

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::account::AccountId;
-use crate::account_pool::{CloseReason, ConnectionId};
-use crate::caught::{asked, caught};
-use crate::clock::now;
+use crate::account_id::AccountId;
+use crate::base::caught::{asked, caught};
+use crate::base::clock::now;
+use crate::base::timer::by;
 use crate::config::{Config, ConfigError};
-use crate::entry::Entry;
+use crate::connection::{CloseReason, ConnectionId};
+use crate::engine::health::Unready;
 use crate::events::Event;
-use crate::expiry::{Due, forget};
-use crate::health::Unready;
 use crate::manager::{Manager, QuarantineReason};
 use crate::pool::Pool;
-use crate::runtime::by;
+use crate::runtime::account::AccountInner;
+use crate::runtime::due::Due;
 
 /// How far beyond its bound a wait for an end goes, for the worker to notice what has just ended.
 const MARGIN: Duration = Duration::from_millis(100);
@@ -73,24 +73,24 @@ impl<M: Manager> Pool<M> {
     /// `drain_timeout`. Returns when all is closed and the manager has [settled](Manager::settle), so that
     /// the process may end, or after `drain_timeout` + `close_timeout`.
     pub async fn close(&self) -> CloseReport {
-        let shared = &self.inner.shared;
-        shared.closing.send_replace(true);
+        let context = self.context();
+        context.closing.send_replace(true);
         tracing::info!("the pool closes");
-        shared.events.emit(|| Event::Closing);
-        let config = shared.config();
+        context.events.emit(|| Event::Closing);
+        let config = context.config();
         let deadline = now() + config.pool.drain_timeout + config.pool.close_timeout;
-        let open = shared.occupancy.slots();
+        let open = context.occupancy.slots();
         for entry in self.inner.registry.all() {
-            let effects = entry.pool.close(shared.clock.tick());
+            let effects = entry.pool.close(context.clock.tick());
             entry.apply(effects);
         }
-        let empty = shared.occupancy.until(|| shared.occupancy.slots() == 0);
-        by(&shared.runtime, deadline + MARGIN, empty).await;
-        let settled = caught(async { shared.manager.settle().await });
-        if let Some(None) = by(&shared.runtime, deadline + MARGIN, settled).await {
+        let empty = context.occupancy.until(|| context.occupancy.slots() == 0);
+        by(&context.handle, deadline + MARGIN, empty).await;
+        let settled = caught(async { context.manager.settle().await });
+        if let Some(None) = by(&context.handle, deadline + MARGIN, settled).await {
             tracing::warn!("the manager panicked in settle");
         }
-        CloseReport { open, still_open: shared.occupancy.slots() }
+        CloseReport { open, still_open: context.occupancy.slots() }
     }
 
     /// Closes one connection: at once if it is idle, else on its return or after
@@ -100,7 +100,7 @@ impl<M: Manager> Pool<M> {
         let Some(connection) = entry.pool.connections().find(|it| it.id == id) else {
             return false;
         };
-        let now = self.inner.shared.clock.tick();
+        let now = self.context().clock.tick();
         let effects = entry.pool.retire(&connection, CloseReason::Requested, now);
         entry.apply(effects);
         true
@@ -111,7 +111,7 @@ impl<M: Manager> Pool<M> {
     /// Returns how many there were.
     pub async fn close_account(&self, account: AccountId) -> usize {
         let Some(entry) = self.inner.registry.find(account) else { return 0 };
-        let now = self.inner.shared.clock.tick();
+        let now = self.context().clock.tick();
         let before: Vec<_> = entry.pool.connections().map(|it| (it.slot, it.id)).collect();
         let effects = entry.pool.raise_generation(CloseReason::Requested, now);
         entry.apply(effects);
@@ -124,11 +124,11 @@ impl<M: Manager> Pool<M> {
     /// whether the pool knows the account.
     pub async fn drain_account(&self, account: AccountId) -> bool {
         let Some(entry) = self.inner.registry.find(account) else { return false };
-        let shared = &self.inner.shared;
+        let context = self.context();
         tracing::info!(%account, "the account is drained");
-        shared.events.emit(|| Event::Draining { account });
-        let effects = entry.pool.drain(shared.clock.tick());
-        entry.note_afoot();
+        context.events.emit(|| Event::Draining { account });
+        let effects = entry.pool.drain(context.clock.tick());
+        entry.mark_active();
         entry.apply(effects);
         entry.dials.notify_waiters();
         let left: Vec<_> = entry.pool.connections().map(|it| (it.slot, it.id)).collect();
@@ -146,18 +146,18 @@ impl<M: Manager> Pool<M> {
         if entry.pool.is_closed() {
             return false;
         }
-        let shared = &self.inner.shared;
+        let context = self.context();
         entry.reread_profile();
         // The manager may keep a quarantine that another process has found since.
-        let latched = asked("latched", || shared.manager.latched(account)).unwrap_or_default();
-        let (effects, changes) = entry.pool.reinstate(shared.clock.tick());
+        let latched = asked("latched", || context.manager.latched(account)).unwrap_or_default();
+        let (effects, changes) = entry.pool.reinstate(context.clock.tick());
         entry.latch(u64::MAX);
         entry.apply(effects);
         entry.dials.notify_waiters();
         let changes = changes || !latched.is_empty();
         if changes {
             tracing::info!(%account, "the account is reinstated");
-            shared.events.emit(|| Event::Reinstated { account });
+            context.events.emit(|| Event::Reinstated { account });
         }
         changes
     }
@@ -170,28 +170,28 @@ impl<M: Manager> Pool<M> {
     /// new one.
     pub async fn remove_account(&self, account: AccountId) -> bool {
         let Some(entry) = self.inner.registry.find(account) else { return false };
-        let shared = &self.inner.shared;
-        let effects = entry.pool.close(shared.clock.tick());
+        let context = self.context();
+        let effects = entry.pool.close(context.clock.tick());
         entry.apply(effects);
         entry.dials.notify_waiters();
         // A dial under way keeps a slot as well, so that it is not enough to see the connections
         // go.
-        entry.until(|| entry.pool.is_empty(shared.clock.tick())).await;
+        entry.until(|| entry.pool.is_empty(context.clock.tick())).await;
         if !self.forget_removed(account) {
             // Closed and not empty: the account's wheel entry collects it later, unless somebody
             // asks for the account before.
             let due = Due::Account(Arc::downgrade(&entry));
-            shared.expiry.schedule(shared.clock.tick(), due);
+            self.inner.runtime.schedule.schedule(context.clock.tick(), due);
         }
         true
     }
 
     /// Forgets a removed account that has nothing left. Returns whether it did.
     pub(super) fn forget_removed(&self, account: AccountId) -> bool {
-        let shared = &self.inner.shared;
-        let gone = self.inner.registry.collect_closed(account, shared.clock.tick());
+        let context = self.context();
+        let gone = self.inner.registry.remove_closed(account, context.clock.tick());
         if let Some(entry) = &gone {
-            forget(shared, entry);
+            entry.tell_forgotten();
         }
         gone.is_some()
     }
@@ -200,7 +200,7 @@ impl<M: Manager> Pool<M> {
     #[must_use]
     pub fn account_health(&self, account: AccountId) -> Option<AccountHealth> {
         let entry = self.inner.registry.find(account)?;
-        let now = self.inner.shared.clock.tick();
+        let now = self.context().clock.tick();
         Some(match entry.pool.unready() {
             None => {
                 if let Some(until) = entry.pool.rests_until(now) {
@@ -224,7 +224,7 @@ impl<M: Manager> Pool<M> {
     /// The configuration in force.
     #[must_use]
     pub fn config(&self) -> Arc<Config> {
-        self.inner.shared.config()
+        self.context().config()
     }
 
     /// Swaps the configuration while the pool works. Lowered caps close idle connections now
@@ -235,33 +235,33 @@ impl<M: Manager> Pool<M> {
     /// An invalid configuration; the old one then stays.
     pub fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
         config.validate()?;
-        let shared = &self.inner.shared;
-        let mut old = shared.config.swap(Arc::new(config));
+        let context = self.context();
+        let mut old = context.config.swap(Arc::new(config));
         // Another call may have swapped it meanwhile, and either may be the later to carry its
         // own out: whoever finds another one in force at the end carries that out as well.
         loop {
-            let new = shared.config();
+            let new = context.config();
             self.take_over(&old, &new);
-            if Arc::ptr_eq(&new, &shared.config()) {
+            if Arc::ptr_eq(&new, &context.config()) {
                 break;
             }
             old = new;
         }
         tracing::info!("another configuration is in force");
-        shared.events.emit(|| Event::Reconfigured);
+        context.events.emit(|| Event::Reconfigured);
         Ok(())
     }
 
     /// Carries a configuration out.
     fn take_over(&self, old: &Config, new: &Config) {
-        let shared = &self.inner.shared;
-        shared.hot.set(new);
-        let tick = shared.clock.tick();
+        let context = self.context();
+        context.hot.set(new);
+        let tick = context.clock.tick();
         if old.dial != new.dial {
-            shared.lanes.set_limits(&new.dial);
+            context.lanes.set_limits(&new.dial);
         }
         if old.pool.cleanup_interval != new.pool.cleanup_interval {
-            shared.expiry.set_interval(new.pool.cleanup_interval);
+            self.inner.runtime.schedule.set_interval(new.pool.cleanup_interval);
         }
         let retimed = old.pool.max_idle_time != new.pool.max_idle_time
             || old.pool.max_connection_age != new.pool.max_connection_age
@@ -277,26 +277,26 @@ impl<M: Manager> Pool<M> {
             }
         }
         let cap = new.pool.max_connections;
-        let excess = shared.budget.set_cap(cap, new.pool.acquire_timeout, tick);
+        let excess = context.budget.set_cap(cap, new.pool.acquire_timeout, tick);
         for _ in 0..excess {
-            if !shared.relieve() {
+            if !self.inner.runtime.evict_idle() {
                 break;
             }
         }
     }
 
     /// Draws new age limits and looks at each connection as early as the new times ask.
-    fn retime(&self, entry: &Arc<Entry<M>>) {
-        let shared = &self.inner.shared;
-        let tick = shared.clock.tick();
+    fn retime(&self, entry: &Arc<AccountInner<M>>) {
+        let context = self.context();
+        let tick = context.clock.tick();
         for connection in entry.pool.connections() {
             let Some(live) = connection.live() else { continue };
-            let retire_at = shared.draw_retirement(live.created);
+            let retire_at = context.draw_retirement(live.created);
             connection.set_retire_at(retire_at);
-            let due = (connection.last_used() + shared.hot.max_idle_ms()).min(retire_at).max(tick);
+            let due = (connection.last_used() + context.hot.max_idle_ms()).min(retire_at).max(tick);
             // The old entry no longer matches and is dropped when it comes up.
             connection.set_look(due);
-            shared.expiry.schedule(due, Due::look_at(entry, &connection, due));
+            self.inner.runtime.schedule.schedule(due, Due::look_at(entry, &connection, due));
         }
     }
 
@@ -307,7 +307,7 @@ impl<M: Manager> Pool<M> {
         let known = accounts.into_iter().filter_map(|account| self.account(account).ok());
         known
             .map(|account| {
-                let (entry, tick) = (account.entry(), self.inner.shared.clock.tick());
+                let (entry, tick) = (account.entry(), self.context().clock.tick());
                 entry.reread_profile_if_due(tick);
                 let effects = entry.pool.warm(tick);
                 entry.apply(effects);
@@ -316,7 +316,7 @@ impl<M: Manager> Pool<M> {
     }
 }
 
-impl<M: Manager> Entry<M> {
+impl<M: Manager> AccountInner<M> {
     /// Waits until a connection has left its slot, at most `drain_timeout` + `close_timeout`.
     pub(crate) async fn until_closed(&self, slot: u16, id: ConnectionId) {
         self.until_gone(&[(slot, id)]).await;
@@ -330,9 +330,9 @@ impl<M: Manager> Entry<M> {
     /// Waits until something is so that comes with a slot's becoming vacant, at most
     /// `drain_timeout` + `close_timeout`.
     async fn until(&self, is_so: impl Fn() -> bool) {
-        let config = self.shared.config();
+        let config = self.context().config();
         let limit = config.pool.drain_timeout + config.pool.close_timeout;
-        let shared = &self.shared;
-        by(&shared.runtime, now() + limit + MARGIN, shared.occupancy.until(is_so)).await;
+        let context = self.context();
+        by(&context.handle, now() + limit + MARGIN, context.occupancy.until(is_so)).await;
     }
 }

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::account::AccountId;
-use crate::caught::asked;
-use crate::clock::Tick;
+use crate::account_id::AccountId;
+use crate::base::caught::asked;
+use crate::base::clock::Tick;
 use crate::manager::Manager;
 use crate::pool::{Account, Pool};
 
@@ -32,14 +32,14 @@ impl<M: Manager> Pool<M> {
     /// A member of a group that can serve now, or soon: the one that was chosen longest ago among
     /// those that suit best. `method` must not have to rest, if one is named; else none at all.
     pub(super) fn any_member(&self, group: &str, method: Option<u32>) -> Option<Account<M>> {
-        let shared = &self.inner.shared;
-        let members = asked("members", || shared.manager.members(group)).flatten();
+        let context = self.context();
+        let members = asked("members", || context.manager.members(group)).flatten();
         let members = members.unwrap_or_else(|| self.known_members(group));
         if members.is_empty() {
             return None;
         }
-        let turn = &shared.groups.counters(shared.groups.find(group)).turn;
-        let now = shared.clock.tick();
+        let turn = &context.groups.counters(context.groups.find(group)).turn;
+        let now = context.clock.tick();
         let start = turn.take(1);
         let mut best: Option<(Fit, usize, Account<M>)> = None;
         let mut candidates = 0;
@@ -67,10 +67,10 @@ impl<M: Manager> Pool<M> {
     /// A member, unless it is out of service. One that the pool has not met is judged by what the
     /// manager keeps of it, so that a group of dead accounts costs no memory.
     fn able(&self, account: AccountId) -> Option<Account<M>> {
-        let shared = &self.inner.shared;
+        let context = self.context();
         if self.inner.registry.find(account).is_none() {
-            let latched = asked("latched", || shared.manager.latched(account)).unwrap_or_default();
-            let slots = || shared.profile(account).map_or(0, |profile| usize::from(profile.slots));
+            let latched = asked("latched", || context.manager.latched(account)).unwrap_or_default();
+            let slots = || context.profile(account).map_or(0, |profile| usize::from(profile.slots));
             if !latched.is_empty() && latched.len() >= slots() {
                 return None;
             }
@@ -79,7 +79,7 @@ impl<M: Manager> Pool<M> {
         let entry = account.entry();
         if entry.pool.unready().is_some() {
             // Nobody acquires from it, so that it would never be known that it has got a session.
-            entry.reread_profile_if_due(shared.clock.tick());
+            entry.reread_profile_if_due(context.clock.tick());
         }
         entry.pool.unready().is_none().then_some(account)
     }
@@ -102,16 +102,16 @@ impl<M: Manager> Pool<M> {
 
     /// Whether an account without a connection would be dialled as soon as the pace allows.
     fn may_be_dialled_at_once(&self, account: &Account<M>) -> bool {
-        let shared = &self.inner.shared;
+        let context = self.context();
         let entry = account.entry();
         let is_cold = !entry.pool.has_connections() && !entry.pool.has_line();
-        is_cold && !shared.budget.is_full() && shared.lane(&entry.egress).is_free()
+        is_cold && !context.budget.is_full() && context.lane(&entry.egress).is_free()
     }
 
     /// The accounts of a group that the pool has met.
     fn known_members(&self, group: &str) -> Arc<[AccountId]> {
-        let shared = &self.inner.shared;
-        let index = shared.groups.find(group);
+        let context = self.context();
+        let index = context.groups.find(group);
         let mut members = Vec::new();
         self.inner.registry.for_each(|entry| {
             if entry.pool.group() == index {
@@ -119,9 +119,9 @@ impl<M: Manager> Pool<M> {
             }
         });
         // Groups that found no name are counted together, and are groups of their own all the same.
-        if shared.groups.is_other(index) {
+        if context.groups.is_other(index) {
             members.retain(|account| {
-                shared.profile(*account).is_some_and(|profile| *profile.group == *group)
+                context.profile(*account).is_some_and(|profile| *profile.group == *group)
             });
         }
         // Whichever shard each lies in, they take turns.

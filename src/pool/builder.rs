@@ -1,24 +1,20 @@
 //! How a pool is made.
 
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use crate::caught::harmless;
-use crate::clock::Pace;
+use crate::base::timer::has_timers;
 use crate::config::Config;
 use crate::error::BuildError;
-use crate::events::{Event, EventStream};
-use crate::expiry;
+use crate::events::{Callback, Event};
 use crate::manager::Manager;
-use crate::pool::{Inner, Pool, worker};
+use crate::pool::{Inner, Pool};
 use crate::registry::Registry;
-use crate::runtime::has_timers;
-use crate::shared::Shared;
-
-type Callback = Box<dyn Fn(&Event) + Send>;
+use crate::runtime::context::PoolContext;
+use crate::runtime::{Runtime, tasks};
 
 /// Makes a [`Pool`].
 pub struct Builder<M> {
@@ -84,62 +80,29 @@ impl<M: Manager> Builder<M> {
     /// An invalid configuration, or no tokio runtime to run on, or one without timers.
     pub fn build(self) -> Result<Pool<M>, BuildError> {
         self.config.validate()?;
-        let runtime = match self.runtime {
-            Some(runtime) => runtime,
+        let handle = match self.runtime {
+            Some(handle) => handle,
             None => Handle::try_current().map_err(|_| BuildError::NoRuntime)?,
         };
-        if !has_timers(&runtime) {
+        if !has_timers(&handle) {
             return Err(BuildError::NoTimers);
         }
         let registry = Arc::new(Registry::new());
-        let (errands, queue) = mpsc::unbounded_channel();
+        let (commands, queue) = mpsc::unbounded_channel();
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
-        let weak = Arc::downgrade(&registry);
-        let shared =
-            Arc::new(Shared::new(self.manager, self.config, seed, weak, errands, runtime.clone()));
-        runtime.spawn(worker::work(queue));
+        let context = PoolContext::new(self.manager, self.config, seed, handle.clone());
+        let runtime = Arc::new(Runtime::new(context, Arc::downgrade(&registry), commands));
+        handle.spawn(tasks::work(queue));
         let tasks = vec![
-            runtime.spawn(expiry::reap(Arc::downgrade(&shared))).abort_handle(),
-            runtime.spawn(tick(Arc::downgrade(&shared))).abort_handle(),
+            handle.spawn(tasks::reap(Arc::downgrade(&runtime))).abort_handle(),
+            handle.spawn(tasks::tick(Arc::downgrade(&runtime))).abort_handle(),
         ];
         for callback in self.callbacks {
             // It ends with the pool, after the last event.
-            runtime.spawn(listen(callback, shared.events.stream(), runtime.clone()));
+            let events = runtime.context.events.stream();
+            handle.spawn(tasks::listen(callback, events, handle.clone()));
         }
-        Ok(Pool { inner: Arc::new(Inner { shared, registry, tasks }) })
-    }
-}
-
-/// Calls back with every event, on a thread for what blocks: a callback that takes its time keeps
-/// nobody else's task from a worker.
-async fn listen(mut callback: Callback, mut events: EventStream, runtime: Handle) {
-    while let Some(event) = events.next().await {
-        let call = runtime.spawn_blocking(move || {
-            if harmless(|| callback(&event)).is_none() {
-                tracing::warn!("an event callback has panicked");
-            }
-            callback
-        });
-        // Without a runtime there is nobody left to tell.
-        let Ok(back) = call.await else { return };
-        callback = back;
-    }
-}
-
-/// Keeps the coarse clock going while there are connections and it is much asked for.
-async fn tick<M: Manager>(shared: Weak<Shared<M>>) {
-    let mut pace = Pace::default();
-    while let Some(shared) = shared.upgrade() {
-        if shared.occupancy.slots() == 0 {
-            shared.clock.rest(&mut pace);
-            shared.occupancy.until_taken().await;
-        }
-        let pause = shared.clock.refresh(&mut pace);
-        let sleep = tokio::time::sleep(pause);
-        tokio::select! {
-            () = sleep => {}
-            () = shared.clock.crowded.notified() => {}
-        }
+        Ok(Pool { inner: Arc::new(Inner { runtime, registry, tasks }) })
     }
 }
 

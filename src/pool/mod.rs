@@ -2,10 +2,13 @@
 //!
 //! Owns the tasks of a pool. Everything an acquire needs is in `acquire` and `account_pool`.
 
+pub(crate) mod acquire;
 mod admin;
 mod any;
 mod builder;
-mod worker;
+pub(crate) mod lease;
+#[cfg(all(test, not(pool_loom)))]
+mod tests;
 
 use std::fmt;
 use std::panic::Location;
@@ -14,23 +17,23 @@ use std::time::Duration;
 
 use tokio::task::AbortHandle;
 
+pub use acquire::Acquire;
 pub use admin::{AccountHealth, CloseReport, Cooldown};
 pub use builder::Builder;
+pub use lease::{AccountRef, BorrowedLease, Lease, OwnedLease};
 
-use crate::account::AccountId;
-use crate::account_pool::{AccountStats, SLOTS_MAX, Take, Totals};
-use crate::acquire::Acquire;
-use crate::caught::asked;
-use crate::entry::Entry;
+use crate::account_id::AccountId;
+use crate::base::caught::asked;
+use crate::base::sync::{Ordering, thread_number};
+use crate::connection::ConnectionState;
+use crate::engine::Take;
 use crate::error::{AcquireError, Stage};
 use crate::events::{Event, EventStream};
-use crate::lease::{AccountRef, BorrowedLease, Lease};
-use crate::manager::Manager;
-use crate::registry::Registry;
-use crate::shared::Shared;
-use crate::state::ConnectionState;
-use crate::stats::{AcquireEnd, PoolStats};
-use crate::sync::{Ordering, thread_number};
+use crate::manager::{Manager, SLOTS_MAX};
+use crate::runtime::account::AccountInner;
+use crate::runtime::context::PoolContext;
+use crate::runtime::{Accounts, Runtime};
+use crate::stats::{AccountStats, AcquireEnd, PoolStats, Totals};
 
 /// A pool of connections of many accounts. A cheap clone: keep one.
 ///
@@ -41,14 +44,14 @@ pub struct Pool<M: Manager> {
 }
 
 struct Inner<M: Manager> {
-    shared: Arc<Shared<M>>,
-    registry: Arc<Registry<M>>,
+    runtime: Arc<Runtime<M>>,
+    registry: Arc<Accounts<M>>,
     tasks: Vec<AbortHandle>,
 }
 
 /// A handle of one account: acquires without looking the account up. It keeps what the pool knows
 /// of the account, sees sessions come and go all the same, and does not keep the pool open.
-pub struct Account<M: Manager>(Arc<Entry<M>>);
+pub struct Account<M: Manager>(Arc<AccountInner<M>>);
 
 impl<M: Manager> Pool<M> {
     /// Starts to build a pool around a manager.
@@ -59,7 +62,7 @@ impl<M: Manager> Pool<M> {
     /// The manager that the pool was built around.
     #[must_use]
     pub fn manager(&self) -> &M {
-        &self.inner.shared.manager
+        &self.context().manager
     }
 
     /// A handle of an account, for whoever acquires from it more than once.
@@ -67,38 +70,38 @@ impl<M: Manager> Pool<M> {
     /// # Errors
     /// The manager knows no such account, or the pool is closed.
     pub fn account(&self, account: AccountId) -> Result<Account<M>, AcquireError<M::Error>> {
-        let shared = &self.inner.shared;
+        let context = self.context();
         let found = self.inner.registry.find(account);
         if let Some(entry) = found.as_ref().filter(|entry| !entry.pool.is_closed()) {
             return Ok(Account(Arc::clone(entry)));
         }
-        if shared.is_closing() {
+        if context.is_closing() {
             return Err(AcquireError::Closed { stage: Stage::Lookup });
         }
         // It was removed. As long as something of it is left, nothing comes in its place.
         if let Some(entry) = found.filter(|_| !self.forget_removed(account)) {
             return Ok(Account(entry));
         }
-        let Some(profile) = shared.profile(account) else {
+        let Some(profile) = context.profile(account) else {
             return Err(AcquireError::UnknownAccount { account });
         };
         if profile.slots > SLOTS_MAX {
             tracing::warn!(%account, slots = profile.slots, "only the first 64 sessions are used");
         }
-        let latched = asked("latched", || shared.manager.latched(account)).unwrap_or_default();
-        let make = || Entry::new(account, &profile, &latched, shared);
+        let latched = asked("latched", || context.manager.latched(account)).unwrap_or_default();
+        let make = || AccountInner::new(account, &profile, &latched, &self.inner.runtime);
         let (entry, added) = self.inner.registry.find_or_add(account, make);
         if added {
             if entry.pool.unready().is_some() {
-                entry.note_afoot();
+                entry.mark_active();
             }
-            entry.schedule_look();
-            shared.events.emit(|| Event::AccountOpened { account });
+            entry.schedule_removal();
+            context.events.emit(|| Event::AccountOpened { account });
             entry.schedule_probes(u64::MAX);
-            if shared.is_closing() {
+            if context.is_closing() {
                 // The pool closed between the look above and the insert: it has not seen this
                 // account, so that it is closed here.
-                let effects = entry.pool.close(shared.clock.tick());
+                let effects = entry.pool.close(context.clock.tick());
                 entry.apply(effects);
             }
         }
@@ -190,35 +193,35 @@ impl<M: Manager> Pool<M> {
         error: AcquireError<M::Error>,
         site: &'static Location<'static>,
     ) -> Acquire<M> {
-        self.inner.shared.lookups_failed.fetch_add(1, Ordering::Relaxed);
+        self.context().lookups_failed.fetch_add(1, Ordering::Relaxed);
         Acquire::failed(error, site)
     }
 
     /// What happens in the pool from now on.
     #[must_use]
     pub fn events(&self) -> EventStream {
-        self.inner.shared.events.stream()
+        self.context().events.stream()
     }
 
     /// The numbers of the whole pool. Takes as long as there are accounts with a connection or
     /// with somebody in line: a fraction of a microsecond for each.
     #[must_use]
     pub fn stats(&self) -> PoolStats {
-        let shared = &self.inner.shared;
-        let groups = shared.groups.all();
+        let context = self.context();
+        let groups = context.groups.all();
         let mut totals = Totals::default();
         for (index, _) in &groups {
-            shared.groups.counters(*index).add_past(&mut totals);
+            context.groups.counters(*index).add_past(&mut totals);
         }
-        let tick = shared.clock.tick();
-        self.inner.registry.for_each_afoot(tick, |entry| entry.pool.add_present_to(&mut totals));
+        let tick = context.clock.tick();
+        self.inner.registry.for_each_active(tick, |entry| entry.pool.add_present_to(&mut totals));
         let mut stats = PoolStats {
             accounts: self.inner.registry.len() as u64,
-            acquires_failed: shared.lookups_failed.load(Ordering::Relaxed),
+            acquires_failed: context.lookups_failed.load(Ordering::Relaxed),
             ..Default::default()
         };
         for (index, _) in groups {
-            let group = shared.groups.counters(index);
+            let group = context.groups.counters(index);
             group.add_counted(&mut totals);
             let acquires = group.acquires.read();
             stats.acquires_timed_out += acquires[AcquireEnd::Timeout as usize];
@@ -237,14 +240,14 @@ impl<M: Manager> Pool<M> {
         stats.current_pool_size = totals.states[ConnectionState::Idle as usize];
         stats.current_active_connections = totals.states[ConnectionState::Active as usize];
         stats.current_connecting = totals.states[ConnectionState::Connecting as usize];
-        stats.max_connections = shared.budget.cap() as u64;
+        stats.max_connections = context.budget.cap() as u64;
         stats.acquires = totals.uses;
         stats.leases = totals.leases;
-        stats.breakers_open = shared.lanes.open_breakers().iter().sum();
-        stats.addresses_down = shared.lanes.addresses_down();
-        stats.reaper_runs = shared.expiry.runs();
-        stats.reaper_scheduled = shared.expiry.scheduled() as u64;
-        stats.groups_overflowed = shared.groups.overflow();
+        stats.breakers_open = context.lanes.open_breakers().iter().sum();
+        stats.addresses_down = context.lanes.addresses_down();
+        stats.reaper_runs = self.inner.runtime.schedule.runs();
+        stats.reaper_scheduled = self.inner.runtime.schedule.scheduled() as u64;
+        stats.groups_overflowed = context.groups.overflow();
         stats.waiting = totals.waiting;
         stats
     }
@@ -252,24 +255,28 @@ impl<M: Manager> Pool<M> {
     /// The numbers of one account, or `None` if the pool does not know it (any more).
     #[must_use]
     pub fn account_stats(&self, account: AccountId) -> Option<AccountStats> {
-        let shared = &self.inner.shared;
-        let idle_timeout = Duration::from_millis(shared.hot.max_idle_ms());
+        let context = self.context();
+        let idle_timeout = Duration::from_millis(context.hot.max_idle_ms());
         let entry = self.inner.registry.find(account)?;
-        Some(entry.pool.stats(shared.clock.tick(), idle_timeout))
+        Some(entry.pool.stats(context.clock.tick(), idle_timeout))
     }
 }
 
-#[cfg(feature = "metrics")]
 impl<M: Manager> Pool<M> {
-    /// The ground, for whoever exports its numbers.
-    pub(crate) fn ground(&self) -> &Arc<Shared<M>> {
-        &self.inner.shared
+    pub(crate) fn context(&self) -> &PoolContext<M> {
+        &self.inner.runtime.context
+    }
+
+    /// For whoever exports the numbers of the pool.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn runtime(&self) -> &Arc<Runtime<M>> {
+        &self.inner.runtime
     }
 }
 
 impl<M: Manager> Account<M> {
     #[inline]
-    pub(crate) fn entry(&self) -> &Arc<Entry<M>> {
+    pub(crate) fn entry(&self) -> &Arc<AccountInner<M>> {
         &self.0
     }
 
@@ -282,7 +289,7 @@ impl<M: Manager> Account<M> {
     /// How long a method must still rest, by the manager's number for it; `None` if it need not.
     #[must_use]
     pub fn cooldown_remaining(&self, key: u32) -> Option<Duration> {
-        let now = self.0.shared.clock.tick();
+        let now = self.0.context().clock.tick();
         let until = self.0.pool.cooling_until(key, now)?;
         Some(Duration::from_millis(until - now))
     }
@@ -327,7 +334,7 @@ fn try_lease<M: Manager, A: AccountRef<M>>(
     while doubted < SLOTS_MAX {
         // Each turn that does not return takes a connection out of circulation, or sends one in
         // doubt to the end of the queue: here nobody waits for a check.
-        let now = entry.shared.clock.coarse();
+        let now = entry.context().clock.coarse();
         let take = match doubted {
             0 => entry.pool.try_lease_any(now, thread_number()),
             _ => entry.pool.try_lease_in_order(),
@@ -358,8 +365,9 @@ impl<M: Manager> Drop for Inner<M> {
         for task in &self.tasks {
             task.abort();
         }
-        self.shared.closing.send_replace(true);
-        let now = self.shared.clock.tick();
+        let context = &self.runtime.context;
+        context.closing.send_replace(true);
+        let now = context.clock.tick();
         for entry in self.registry.all() {
             let effects = entry.pool.close(now);
             entry.apply(effects);

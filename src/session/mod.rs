@@ -20,7 +20,7 @@ pub use key_id::{KeyId, ParseKeyIdError};
 pub use proxy::proxy_label;
 pub use string::{SessionFormat, SessionString, SessionStringError, telethon_string};
 
-use crate::account::AccountId;
+use crate::account_id::AccountId;
 
 /// One authorized session: enough to open its main connection.
 #[derive(Clone)]

@@ -17,10 +17,10 @@ use tracing::Instrument as _;
 use super::health::{Call, Health};
 use super::supervisor::Leash;
 use super::{Refusal, TelegramError, client, verdict};
-use crate::account::AccountId;
-use crate::caught::text_of;
+use crate::account_id::AccountId;
+use crate::base::caught::text_of;
+use crate::base::timer::{after, by};
 use crate::ownership::{Epoch, Ownership};
-use crate::runtime::{after, by};
 
 /// The longest body that is sent. From 1,044,433 bytes on the client panics, and a body just
 /// below that would never fit into a message beside the acknowledgements that go with it.

@@ -20,10 +20,10 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::TelegramError;
-use crate::clock::{Instant, now};
+use crate::base::clock::{Instant, now};
+use crate::base::sync::Mutex;
 use crate::ownership::{Epoch, Fenced, Ownership};
 use crate::session::KeyId;
-use crate::sync::Mutex;
 
 /// Fewer gates than this are never looked through for those of keys that have rested.
 const SWEPT_AT_LEAST: usize = 1024;

@@ -13,8 +13,8 @@ use grammers_mtproto::mtp::DeserializeError;
 use grammers_mtproto::transport;
 
 use super::pinned::PinnedError;
-use crate::account::AccountId;
-use crate::caught::text_of;
+use crate::account_id::AccountId;
+use crate::base::caught::text_of;
 use crate::ownership::{ClaimError, Fenced};
 
 /// What went wrong.

@@ -12,9 +12,9 @@ use arc_swap::ArcSwapOption;
 use grammers_client::session::updates::UpdatesLike;
 use tokio::sync::mpsc;
 
-use crate::account::AccountId;
-use crate::caught::harmless;
-use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::account_id::AccountId;
+use crate::base::caught::harmless;
+use crate::base::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 
 /// An update and the session that it came by.
 #[derive(Debug)]

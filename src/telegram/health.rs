@@ -8,8 +8,8 @@
 
 use std::time::Duration;
 
-use crate::clock::{Instant, millis, now};
-use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::base::clock::{Instant, millis, now};
+use crate::base::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// How many calls may be given up on one connection. The client keeps the request of each until
 /// the answer comes, which for a lost one is never.

@@ -21,11 +21,11 @@ use self::file::StateFile;
 use self::keeper::{Flush, Keeper, Memory, Told, is_leaving, leave};
 use self::lock::FileLock;
 use super::source::{SessionProfile, SessionSource};
-use crate::account::AccountId;
-use crate::clock::{now, unix_time};
+use crate::account_id::AccountId;
+use crate::base::clock::{now, unix_time};
+use crate::base::sync::Mutex;
 use crate::manager::QuarantineReason;
 use crate::session::{KeyId, SessionRecord};
-use crate::sync::Mutex;
 
 mod error;
 mod file;

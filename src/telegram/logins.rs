@@ -5,9 +5,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::account::AccountId;
-use crate::clock::{Instant, now};
-use crate::sync::Mutex;
+use crate::account_id::AccountId;
+use crate::base::clock::{Instant, now};
+use crate::base::sync::Mutex;
 
 /// Fewer proofs than this are never looked through for those that are of no more worth.
 const SWEPT_AT_LEAST: usize = 1024;

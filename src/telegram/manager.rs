@@ -22,11 +22,11 @@ use super::pinned::PinnedSession;
 use super::proof::{Users, prove_login};
 use super::supervisor::{Charge, supervise};
 use super::{SessionSource, TelegramConnection, TelegramError, TelegramSettings, verdict};
-use crate::account::AccountId;
+use crate::account_id::AccountId;
+use crate::base::sync::Mutex;
 use crate::manager::{Clearance, ErrorKind, Hold, Manager, Profile, QuarantineReason, Reaction};
 use crate::ownership::{Alone, AloneOptions, ClaimError, Ownership};
 use crate::session::{KeyId, SessionRecord};
-use crate::sync::Mutex;
 
 /// Opens the connections of the sessions that a source has.
 ///

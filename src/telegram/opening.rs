@@ -14,7 +14,7 @@ use tokio::task::coop::{Unconstrained, unconstrained};
 use super::logins::{Begun, Logins};
 use super::supervisor::Charge;
 use super::{TelegramError, verdict};
-use crate::caught::text_of;
+use crate::base::caught::text_of;
 use crate::manager::Reaction;
 
 /// What the opening of a connection came to.

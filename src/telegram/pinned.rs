@@ -2,7 +2,7 @@
 //!
 //! Owns the authorization key of one connection and what the client may learn. Never lets the
 //! key be replaced, never lets the client dial its home a second time, and never takes an
-//! address from the server. One object per connection, never shared.
+//! address from the server. One object per connection, never context.
 //!
 //! # How the client asks
 //! For each connection that the client's runner makes (grammers 0.11, `create_connection`):
@@ -36,8 +36,8 @@ use grammers_client::session::types::{
 };
 use grammers_client::session::{BoxFuture, Session};
 
+use crate::base::sync::{Mutex, MutexGuard};
 use crate::session::{AuthKey, DataCentres, SessionRecord};
-use crate::sync::{Mutex, MutexGuard};
 
 /// How many users and chats are remembered before the memory starts afresh.
 const PEERS_MAX: usize = 10_000;

@@ -17,8 +17,8 @@ use super::TelegramError;
 use super::connection::send;
 use super::opening::Opened;
 use super::pinned::{PinnedSession, own_peer};
+use crate::base::sync::Mutex;
 use crate::session::{KeyId, SessionRecord};
-use crate::sync::Mutex;
 
 /// How long the server keeps its end open after it last heard of ours, in seconds: as long as the
 /// client's own pings ask for, which set the timer anew each minute.

@@ -7,10 +7,10 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use crate::account::AccountId;
+use crate::account_id::AccountId;
+use crate::base::sync::Mutex;
 use crate::manager::{Egress, QuarantineReason};
 use crate::session::{SessionRecord, lines::SLOTS_MAX, proxy_label};
-use crate::sync::Mutex;
 
 /// The group of accounts whose sessions name none.
 const DEFAULT_GROUP: &str = "default";

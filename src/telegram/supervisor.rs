@@ -57,8 +57,8 @@ use super::opening::{Opened, Opening};
 use super::pinned::PinnedSession;
 use super::pulse::{Pulse, Silent, ping};
 use super::warden::{Ward, give_back_later};
-use crate::account::AccountId;
-use crate::caught::caught;
+use crate::account_id::AccountId;
+use crate::base::caught::caught;
 use crate::ownership::{Epoch, Fence};
 use crate::session::KeyId;
 

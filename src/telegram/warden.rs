@@ -14,8 +14,8 @@ use grammers_client::session::updates::UpdatesLike;
 use tokio::sync::{mpsc, watch};
 
 use super::custody::KeyToken;
-use crate::caught::harmless;
-use crate::clock::{Instant, now};
+use crate::base::caught::harmless;
+use crate::base::clock::{Instant, now};
 
 /// How long the socket may outlive the updates of an aborted task. It is closed by the next few
 /// instructions of the same thread; the pause covers that thread being preempted there.

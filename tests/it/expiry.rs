@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use telepool::{AccountId, AcquireError, CloseReason, Event, EventStream};
+use telepool::{AccountId, AcquireError, CloseReason, Event, EventStream, NoopManager, Pool};
 
 use crate::scripted::{Play, Scripted, account};
 
@@ -288,4 +288,22 @@ async fn a_removal_that_comes_late_spares_the_account_pool_that_has_come_since()
     assert!(pool.acquire_timeout(account(1), seconds(1)).await.is_err(), "one session");
     drop(lease);
     assert_eq!(manager.tally(|tally| tally.doubled), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_is_in_the_wheel_while_it_has_no_connection() {
+    let pool = Pool::builder(NoopManager::new(1)).build().unwrap();
+    let scheduled = || pool.stats().reaper_scheduled;
+    let account = pool.account(AccountId::bot(1).unwrap()).unwrap();
+    assert_eq!(scheduled(), 1, "it is merely known");
+    let lease = account.acquire().await.unwrap();
+    assert_eq!(scheduled(), 2, "its connection as well");
+    tokio::time::sleep(Duration::from_secs(1000)).await;
+    assert_eq!(scheduled(), 1, "nothing comes of a look at an account with a connection");
+    lease.discard();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(scheduled(), 2, "its last connection is gone, whose entry is not due yet");
+    drop(account);
+    tokio::time::sleep(Duration::from_secs(1000)).await;
+    assert_eq!((scheduled(), pool.stats().accounts), (0, 0));
 }

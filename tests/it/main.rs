@@ -35,7 +35,7 @@ mod listeners;
 mod listening;
 #[cfg(feature = "cli")]
 mod logs;
-#[cfg(feature = "panel")]
+#[cfg(feature = "http")]
 mod metrics;
 mod outage;
 mod panics;
@@ -45,9 +45,9 @@ mod profiles;
 mod race;
 mod readme;
 mod reentry;
-#[cfg(all(feature = "grammers", feature = "sandbox"))]
+#[cfg(all(feature = "telegram", feature = "sandbox"))]
 mod relay;
-#[cfg(all(feature = "grammers", feature = "sandbox"))]
+#[cfg(all(feature = "telegram", feature = "sandbox"))]
 mod sandbox;
 #[cfg(feature = "bench")]
 mod scale;
@@ -61,7 +61,7 @@ mod standing;
 mod state;
 mod stress;
 mod surroundings;
-#[cfg(all(feature = "grammers", feature = "sandbox"))]
+#[cfg(all(feature = "telegram", feature = "sandbox"))]
 mod telegram;
 mod texts;
 mod timers;

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
-use telepool::datacenter::{
+use telepool::sandbox::{
     DataCentre, DataCentreOptions, DataCentreStats, Fault, FaultPlan, FaultRule,
 };
 use telepool::session::{KeyId, SessionRecord, lines};

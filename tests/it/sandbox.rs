@@ -16,7 +16,7 @@ mod spans;
 
 use std::time::Duration;
 
-use telepool::datacenter::{DataCentre, DataCentreOptions, Fault, FaultPlan, FaultRule};
+use telepool::sandbox::{DataCentre, DataCentreOptions, Fault, FaultPlan, FaultRule};
 use telepool::session::SessionRecord;
 use telepool::telegram::client::tl::{enums, functions, types};
 use telepool::telegram::{

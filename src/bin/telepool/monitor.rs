@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use telepool::Pool;
+use telepool::http::{self, Upkeep};
 use telepool::metrics::Prometheus;
-use telepool::panel::{self, Upkeep};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -45,14 +45,14 @@ impl Monitor {
         let runtime = Handle::current();
         let upkeep = Upkeep::start(&exporter, &runtime);
         let (stop, stopped) = oneshot::channel::<()>();
-        let router = panel::router(&exporter);
+        let router = http::router(&exporter);
         let server = runtime.spawn(async move {
             let stopped = async { drop(stopped.await) };
             let served = match listener {
-                Listener::Tcp(listener) => panel::serve(listener, router, stopped).await,
+                Listener::Tcp(listener) => http::serve(listener, router, stopped).await,
                 #[cfg(unix)]
                 Listener::Unix(listener, file) => {
-                    let served = panel::serve(listener, router, stopped).await;
+                    let served = http::serve(listener, router, stopped).await;
                     drop(file);
                     served
                 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use telepool::AccountId;
-use telepool::datacenter::{DataCentre, DataCentreOptions, FaultPlan};
+use telepool::sandbox::{DataCentre, DataCentreOptions, FaultPlan};
 use telepool::session::SessionRecord;
 
 use crate::failure::Failure;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args};
 use indicatif::ProgressBar;
 use telepool::Pool;
-use telepool::datacenter::{DataCentre, FaultPlan};
+use telepool::sandbox::{DataCentre, FaultPlan};
 use telepool::telegram::{GrammersManager, TelegramSettings};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;

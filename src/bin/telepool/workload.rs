@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use telepool::datacenter::DataCentre;
+use telepool::sandbox::DataCentre;
 use telepool::telegram::{InvokeError, TelegramError};
 use telepool::{AccountId, AcquireError, DialError, Lease, Pool};
 use tokio::task::JoinSet;
@@ -197,8 +197,8 @@ pub(crate) fn now() -> Instant {
 
 #[cfg(test)]
 mod tests {
-    use telepool::datacenter::DataCentreOptions;
     use telepool::ownership::Unguarded;
+    use telepool::sandbox::DataCentreOptions;
     use telepool::telegram::{GrammersManager, TelegramSettings};
 
     use super::*;

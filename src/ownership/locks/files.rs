@@ -7,8 +7,8 @@ use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use super::{Range, is_at};
-use crate::clock::unix_time;
-use crate::sync::Mutex;
+use crate::base::clock::unix_time;
+use crate::base::sync::Mutex;
 
 /// Whether one file has room for the locks of many keys.
 pub(crate) const HAS_RANGES: bool = false;

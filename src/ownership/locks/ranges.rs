@@ -9,7 +9,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
 use super::{Range, is_at};
-use crate::clock::unix_time;
+use crate::base::clock::unix_time;
 
 /// Whether one file has room for the locks of many keys.
 pub(crate) const HAS_RANGES: bool = true;

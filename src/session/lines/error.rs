@@ -6,7 +6,7 @@
 use std::io;
 
 use super::ForeignFile;
-use crate::account::ParseAccountError;
+use crate::account_id::ParseAccountError;
 use crate::session::SessionStringError;
 
 /// A line that is no session, and why.

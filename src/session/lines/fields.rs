@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::LineProblem;
-use crate::account::is_invisible;
+use crate::account_id::is_invisible;
 
 /// A key that is longer than this, or has other characters than ours, is not repeated.
 const SHOWN_KEY_LEN_MAX: usize = 20;

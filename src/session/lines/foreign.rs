@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::account::is_invisible;
+use crate::account_id::is_invisible;
 use crate::session::{SessionString, SessionStringError};
 
 /// What a file is that holds no lines of JSON. Shown, it names what to do where sessions are wanted.

@@ -38,6 +38,6 @@ pub use write::write_line;
 /// The longest line taken, in bytes: ten times what the longest sensible line needs.
 pub const LINE_LEN_MAX: usize = 8 * 1024;
 /// The slots an account can have.
-pub const SLOTS_MAX: u16 = 64;
+pub const SLOTS_MAX: u16 = crate::manager::SLOTS_MAX;
 /// The longest group label, in characters.
 pub const GROUP_LEN_MAX: usize = 64;

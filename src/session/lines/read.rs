@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::fields::{Fields, Scalar};
 use super::{ForeignFile, GROUP_LEN_MAX, LINE_LEN_MAX, LineError, LineProblem, SLOTS_MAX};
-use crate::account::{AccountId, USER_ID_MAX, bot_id, is_invisible};
+use crate::account_id::{AccountId, USER_ID_MAX, bot_id, is_invisible};
 use crate::session::{AuthKey, DataCentres, SessionRecord, SessionString, proxy_label};
 
 /// Reads sessions one by one. After a bad line the next one is read, so that all errors of a

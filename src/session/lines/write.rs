@@ -8,7 +8,7 @@ use std::io::{self, Write};
 
 use zeroize::Zeroizing;
 
-use crate::account::AccountId;
+use crate::account_id::AccountId;
 use crate::session::{SessionRecord, telethon_string};
 
 /// More than the longest line needs, so that no reallocation leaves a copy of the key behind.

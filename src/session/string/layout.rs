@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
 use super::{AuthKey, SessionFormat, SessionString, SessionStringError};
-use crate::account::USER_ID_MAX;
+use crate::account_id::USER_ID_MAX;
 
 /// Bytes of what Telethon writes, with an IPv4 and with an IPv6 address.
 const TELETHON_V4: usize = 1 + 4 + 2 + AuthKey::LEN;

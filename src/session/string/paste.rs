@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use zeroize::Zeroizing;
 
 use super::SessionStringError;
-use crate::account::is_invisible;
+use crate::account_id::is_invisible;
 
 /// How many layers of quotes, names and prefixes are taken off.
 const LAYERS_MAX: usize = 6;

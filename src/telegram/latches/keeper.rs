@@ -14,9 +14,9 @@ use super::LatchFileError;
 use super::file::StateFile;
 use super::lines::{Latched, Latches};
 use super::lock::FileLock;
-use crate::clock::{Instant, now};
+use crate::base::clock::{Instant, now};
+use crate::base::sync::Mutex;
 use crate::session::KeyId;
-use crate::sync::Mutex;
 
 /// How long after a failure it is tried again; twice as long after each further one.
 const RETRY_FIRST: Duration = Duration::from_secs(1);

@@ -7,8 +7,8 @@ use std::io::{self, Write};
 
 use serde::{Deserialize, Serialize};
 
-use crate::account::AccountId;
-use crate::caught::text_of;
+use crate::account_id::AccountId;
+use crate::base::caught::text_of;
 use crate::config::{VALUE_LEN_MAX, shown};
 use crate::manager::QuarantineReason;
 use crate::ownership::date_of;

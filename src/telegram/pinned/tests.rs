@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use super::*;
-use crate::account::AccountId;
+use crate::account_id::AccountId;
 
 const HOME: i32 = 2;
 const FOREIGN: i32 = 4;

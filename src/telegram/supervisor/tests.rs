@@ -9,7 +9,7 @@ use grammers_client::{SenderPool, tl};
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::clock::now;
+use crate::base::clock::now;
 use crate::ownership::{Ownership, Unguarded};
 use crate::session::{AuthKey, DataCentres, SessionRecord};
 use crate::telegram::logins::Logins;

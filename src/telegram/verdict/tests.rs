@@ -150,7 +150,7 @@ fn a_machine_without_room_is_no_fault_of_the_account() {
 
 #[test]
 fn what_we_say_ourselves_has_its_reaction() {
-    let account = crate::account::AccountId::bot(1).unwrap();
+    let account = crate::account_id::AccountId::bot(1).unwrap();
     let suspect = Reaction::QuarantineSession(QuarantineReason::Suspect);
     let unsupported = Reaction::QuarantineSession(QuarantineReason::Unsupported);
     let after = Duration::from_secs(1);

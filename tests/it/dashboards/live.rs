@@ -11,10 +11,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
-use telepool::datacenter::{DataCentre, DataCentreOptions};
 use telepool::metrics::Prometheus;
+use telepool::sandbox::{DataCentre, DataCentreOptions};
 use telepool::telegram::{GrammersManager, MemorySource, TelegramSettings};
-use telepool::{AccountId, Pool, panel};
+use telepool::{AccountId, Pool, http};
 
 use super::promtool::promtool;
 use super::{boards, folder, metric_of, panels, picture, queries, text_of, types, variables};
@@ -241,7 +241,7 @@ async fn at_rest() -> (SocketAddr, Pool<GrammersManager<MemorySource>>) {
     let exporter = Prometheus::new(&pool).unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(panel::serve(listener, panel::router(&exporter), std::future::pending()));
+    tokio::spawn(http::serve(listener, http::router(&exporter), std::future::pending()));
     let mut callers = tokio::task::JoinSet::new();
     for turn in 0..400 {
         let (pool, account) = (pool.clone(), accounts[turn % accounts.len()]);

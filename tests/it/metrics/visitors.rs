@@ -1,4 +1,4 @@
-//! Clients of the panel that are slow, silent or many: none keeps the others out for long.
+//! Clients of the page that are slow, silent or many: none keeps the others out for long.
 //!
 //! The clock is paused: it goes on only when nobody has anything to do, so that each time is exact.
 
@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
-use telepool::panel;
+use telepool::http;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep};
 
-/// What `panel::serve` documents.
+/// What `http::serve` documents.
 const HEAD: Duration = Duration::from_secs(10);
 const VISIT: Duration = Duration::from_secs(30);
 const MAX: usize = 16;
@@ -26,7 +26,7 @@ async fn serve() -> SocketAddr {
         .route("/", get(|| async { "here" }))
         .route("/long", get(|| async { vec![b'x'; 64 << 20] }))
         .route("/never", get(|| async { pending::<()>().await }));
-    tokio::spawn(panel::serve(listener, router, pending()));
+    tokio::spawn(http::serve(listener, router, pending()));
     address
 }
 

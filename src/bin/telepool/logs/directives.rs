@@ -13,7 +13,7 @@ const CLIENT: &str = "grammers";
 
 /// What is told of a value that makes no sense.
 const REMEDY: &str = "must be off, error, warn, info, debug or trace, or such levels by target, as in \
-                      info,telepool::dialer=debug,grammers=warn";
+                      info,telepool::runtime=debug,grammers=warn";
 
 /// A level for everything, and some for targets that begin with a name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn without_a_word_warnings_are_shown_and_the_clients_are_not() {
-        assert_eq!(shown("", "telepool::entry", [Level::WARN, Level::INFO]), [true, false]);
+        assert_eq!(shown("", "telepool::pool", [Level::WARN, Level::INFO]), [true, false]);
         assert_eq!(shown(" , ", "grammers_mtsender", [Level::ERROR, Level::WARN]), [true, false]);
     }
 
@@ -85,7 +85,7 @@ mod tests {
     fn a_level_is_the_pools_and_the_client_is_heard_by_name_only() {
         for text in ["debug", " DEBUG ", "Debug,"] {
             assert_eq!(
-                shown(text, "telepool::dialer", [Level::DEBUG, Level::TRACE]),
+                shown(text, "telepool::runtime", [Level::DEBUG, Level::TRACE]),
                 [true, false]
             );
             assert_eq!(shown(text, "grammers_client", [Level::ERROR, Level::WARN]), [true, false]);
@@ -94,9 +94,9 @@ mod tests {
         assert_eq!(shown(both, "telepool::pool", [Level::DEBUG, Level::TRACE]), [true, false]);
         assert_eq!(shown(both, "grammers_mtsender", [Level::WARN, Level::INFO]), [true, false]);
         assert_eq!(shown(both, "other", [Level::WARN, Level::INFO]), [true, false]);
-        let one = "info , telepool::dialer = trace,grammers_mtproto=info";
-        assert_eq!(shown(one, "telepool::dialer::attempt", [Level::TRACE; 2]), [true; 2]);
-        assert_eq!(shown(one, "telepool::entry", [Level::INFO, Level::DEBUG]), [true, false]);
+        let one = "info , telepool::runtime = trace,grammers_mtproto=info";
+        assert_eq!(shown(one, "telepool::runtime::tasks", [Level::TRACE; 2]), [true; 2]);
+        assert_eq!(shown(one, "telepool::pool", [Level::INFO, Level::DEBUG]), [true, false]);
         assert_eq!(shown(one, "grammers_mtproto::mtp", [Level::INFO, Level::DEBUG]), [true, false]);
         assert_eq!(shown(one, "grammers_client", [Level::ERROR, Level::WARN]), [true, false]);
         assert_eq!(shown("off", "grammers_client", [Level::ERROR; 2]), [false; 2]);
@@ -108,7 +108,7 @@ mod tests {
         assert_eq!(of("warning"), of("warn"));
         assert_eq!(of("telepool=Warning"), of("telepool=warn"));
         for text in ["loud", "3", "telepool=", "=info", "info;debug", "a b=info", "telepool=2"] {
-            assert!(of(text).unwrap_err().contains("telepool::dialer=debug"), "{text}");
+            assert!(of(text).unwrap_err().contains("telepool::runtime=debug"), "{text}");
         }
     }
 }

@@ -4,7 +4,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
 use super::*;
-use crate::account::AccountId;
+use crate::account_id::AccountId;
 use crate::manager::QuarantineReason;
 use crate::session::AuthKey;
 

@@ -1,0 +1,458 @@
+//! The part of the engine behind the account's lock: who is served next, and what is dialled.
+//!
+//! Owns [`Core`]. Everything here runs with the lock held, does a bounded amount of work, and
+//! calls no waker.
+
+use std::sync::Arc;
+
+use crate::base::clock::Tick;
+use crate::base::sync::{Ordering, Permits, set_bits_before_load};
+use crate::connection::{CloseReason, ConnectionState, Source};
+use crate::engine::backoff::Backoff;
+use crate::engine::connection::{Connection, Purpose};
+use crate::engine::effects::{DialOrder, Effects};
+use crate::engine::health::{Health, Unready};
+use crate::engine::line::Line;
+use crate::engine::room::Pressure;
+use crate::engine::sessions::bits_of;
+use crate::engine::state::{Released, Retired};
+use crate::engine::waiters::Refusal;
+use crate::engine::watches::Watches;
+use crate::engine::{AccountPool, Body, CLOSED, SHRINK, UNREADY, WAIT};
+
+/// What the account's lock guards.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Core<C, E> {
+    /// The slots that hold no connection, as bits.
+    pub(super) vacant: u64,
+    /// Dials ordered and not yet ended.
+    pub(super) dialing: u32,
+    /// Connections that are being checked.
+    pub(super) checking: u32,
+    /// Since when a connection must have been used that needs no check, as of the last that began.
+    pub(super) proved_since: Tick,
+    /// Connections on their way through the closer.
+    pub(super) closing: u32,
+    /// The number of permits there are, as last reconciled with the limits.
+    pub(super) cap: u32,
+    /// Permits above the cap that could not be destroyed yet, because connections hold them.
+    pub(super) debt: u32,
+    pub(super) line: Line<C, E>,
+    /// No dial before this tick.
+    pub(super) retry_at: Tick,
+    pub(super) backoff: Backoff,
+    pub(super) last_dial_error: Option<String>,
+    pub(super) watches: Watches,
+    pub(super) health: Health,
+    /// When the pool was told to look again, the end of time if it was not.
+    pub(super) look_at: Tick,
+    /// Failed dials since the last good connection.
+    pub(super) failures: u32,
+    /// How many slots there are.
+    pub(super) slots: u16,
+}
+
+impl<C, E> Core<C, E> {
+    pub(super) fn new(slots: u16, cap: u16) -> Self {
+        Self {
+            line: Line::new(),
+            vacant: bits_of(slots),
+            slots,
+            dialing: 0,
+            checking: 0,
+            proved_since: 0,
+            closing: 0,
+            cap: u32::from(cap),
+            debt: 0,
+            failures: 0,
+            retry_at: 0,
+            backoff: Backoff::default(),
+            last_dial_error: None,
+            watches: Watches::default(),
+            health: Health::new(slots),
+            look_at: Tick::MAX,
+        }
+    }
+
+    /// Why the account cannot serve, if the gate says that it cannot.
+    pub(super) fn unready(&self, gate: u64) -> Option<Unready> {
+        if gate & CLOSED != 0 {
+            return Some(Unready::Closed);
+        }
+        (gate & UNREADY != 0).then(|| self.health.unready().unwrap_or(Unready::NoSession))
+    }
+
+    /// Whether a session is in doubt, and nothing else keeps it from being dialled.
+    pub(super) fn may_probe(&self, gate: u64, slot: u16) -> bool {
+        let serves = !matches!(self.unready(gate), Some(Unready::Closed | Unready::Draining));
+        serves && self.health.is_suspect(slot)
+    }
+
+    pub(super) fn refusal(&self, gate: u64) -> Option<Refusal<E>> {
+        self.unready(gate).map(Refusal::from)
+    }
+
+    /// Has the dials under way looked at again, if anybody has left the line: fewer may be wanted.
+    pub(super) fn wake_dials(&self, effects: &mut Effects<C>) {
+        effects.wake_dials |= self.dialing > 0 && !effects.wake.is_empty();
+    }
+
+    /// How many slots are dialled, live or being closed.
+    pub(super) fn taken(&self) -> u32 {
+        u32::from(self.slots) - self.vacant.count_ones()
+    }
+
+    /// Whether a vacant session may be dialled at once.
+    pub(super) fn has_due_session(&self, now: Tick) -> bool {
+        self.usable() & !self.health.deferred(now) != 0
+    }
+
+    /// The slots that hold no connection and whose sessions are in service, as bits.
+    pub(super) fn usable(&self) -> u64 {
+        self.vacant & !self.health.withheld()
+    }
+
+    /// Whether no dial could be ordered, none is under way, and nothing is kept from the line for a
+    /// check's sake.
+    pub(super) fn is_settled(&self, permits: &Permits) -> bool {
+        let no_room = self.usable() == 0 || permits.free() == 0;
+        no_room && self.dialing == 0 && self.checking == 0
+    }
+
+    /// Connections that have to go before the cap holds, and are not on their way yet.
+    pub(super) fn excess(&self) -> u32 {
+        self.debt.saturating_sub(self.closing)
+    }
+
+    /// Fresh acquires in line that neither a dial nor a coming place provides for, although
+    /// there is no room for a dial.
+    pub(super) fn unprovided_fresh(&self, permits: &Permits) -> u32 {
+        if permits.free() > 0 && self.usable() != 0 {
+            return 0;
+        }
+        let fresh = u32::try_from(self.line.fresh()).unwrap_or(u32::MAX);
+        // After a failure one at a time, as dials go. Not none: nothing but a dial ends the
+        // failures, and without room there is none.
+        let fresh = if self.failures > 0 { fresh.min(1) } else { fresh };
+        fresh.saturating_sub(self.dialing + self.closing)
+    }
+}
+
+impl<C, E> Body<C, E> {
+    /// The connection that has been idle for longest.
+    pub(super) fn idlest(&self) -> Option<Arc<Connection<C>>> {
+        // Not any without leases: one that is being dialled or closed would seem the idlest,
+        // cannot be claimed, and would hide the idle ones.
+        let is_idle =
+            |it: &Connection<C>| it.word.snapshot_after_change().state() == ConnectionState::Idle;
+        let idle = self.all_slots().filter_map(|slot| slot.clone_if(is_idle));
+        idle.min_by_key(|connection| connection.last_used())
+    }
+}
+
+impl<C, E> AccountPool<C, E> {
+    /// Serves, dials and makes room until nothing more can be done for those in line.
+    pub(super) fn dispatch(
+        &self,
+        body: &Body<C, E>,
+        core: &mut Core<C, E>,
+        now: Tick,
+        effects: &mut Effects<C>,
+    ) {
+        self.reconcile_cap(body, core);
+        // Marked before idle connections are looked at: a release that does not see the mark is
+        // one whose connection is seen here.
+        self.settle_shrink(core);
+        self.reap_excess(body, core, effects);
+        if let Some(unready) = core.unready(self.gate.load(Ordering::Relaxed)) {
+            core.line.refuse_all(|| Refusal::from(unready), &mut effects.wake);
+        } else {
+            let fresh = core.line.fresh();
+            self.order_dials(body, core, fresh, now, effects);
+            self.hand_out(body, core, now, effects);
+            let unprovided = core.line.plain().saturating_sub(body.coming_back(core, self.stamp()));
+            let wanted = core.line.fresh() + unprovided.div_ceil(usize::from(self.leases()));
+            self.order_dials(body, core, wanted, now, effects);
+            self.make_room_for_fresh(body, core, effects);
+            self.foresee_dials(body, core, wanted, now, effects);
+        }
+        self.settle_shrink(core);
+        self.settle_wait(core);
+        core.wake_dials(effects);
+    }
+
+    /// Closes idle connections above a lowered cap, the longest idle first.
+    fn reap_excess(&self, body: &Body<C, E>, core: &mut Core<C, E>, effects: &mut Effects<C>) {
+        while core.excess() > 0 {
+            // Losing the claim to an acquire ends the loop: its release comes by here again.
+            let Some(connection) = body.idlest().filter(|it| it.word.transition_to_reaped()) else {
+                return;
+            };
+            connection.note_reason(CloseReason::Excess);
+            core.closing += 1;
+            effects.close.push(connection);
+        }
+    }
+
+    /// Gives free connections to those in line, first come, first served.
+    fn hand_out(
+        &self,
+        body: &Body<C, E>,
+        core: &mut Core<C, E>,
+        now: Tick,
+        effects: &mut Effects<C>,
+    ) {
+        let coming_back = body.coming_back(core, self.stamp());
+        // Every turn serves a waiter or takes a connection out of circulation.
+        while core.line.plain() > 0 {
+            let next = if core.checking == 0 {
+                self.pop_locked(&mut effects.void).or_else(|| self.lease_through_slots())
+            } else {
+                // Whoever waits for a check gets what comes of it, or what needs none.
+                self.lease_beside_checks(core, core.line.plain() <= coming_back)
+            };
+            let Some((connection, source)) = next else { return };
+            if connection.stamp != self.stamp() {
+                self.discard(core, connection, CloseReason::Drain, effects);
+            } else if self.must_yield_to_fresh(body, core, &connection) {
+                self.discard(core, connection, CloseReason::Requested, effects);
+            } else {
+                effects.wake.extend(core.line.serve_plain(connection, source, now));
+            }
+        }
+    }
+
+    /// Effects dials until `wanted` are under way, or permits, slots or the backoff end it.
+    fn order_dials(
+        &self,
+        body: &Body<C, E>,
+        core: &mut Core<C, E>,
+        wanted: usize,
+        now: Tick,
+        effects: &mut Effects<C>,
+    ) {
+        // After a failure one dial at a time feels its way.
+        let wanted = if core.failures > 0 { wanted.min(1) } else { wanted };
+        while (core.dialing as usize) < wanted {
+            let Some(order) = self.take_slot(body, core, now, Purpose::Line) else { return };
+            effects.dial.push(order);
+        }
+    }
+
+    /// Takes a vacant slot and a permit for a dial.
+    pub(super) fn take_slot(
+        &self,
+        body: &Body<C, E>,
+        core: &mut Core<C, E>,
+        now: Tick,
+        purpose: Purpose,
+    ) -> Option<DialOrder> {
+        let usable = core.usable();
+        let due = usable & !core.health.deferred(now);
+        let slots = match due {
+            // Whoever waits is told why no session can be dialled, unless there is one that serves.
+            0 if core.taken() == 0 => usable,
+            due => due,
+        };
+        if slots == 0 {
+            return None;
+        }
+        let slot = u16::try_from(slots.trailing_zeros()).expect("BUG: there are 64 slots at most");
+        self.take_this_slot(body, core, slot, now, purpose)
+    }
+
+    /// Takes a vacant slot of the caller's choice, and a permit, for a dial.
+    pub(super) fn take_this_slot(
+        &self,
+        body: &Body<C, E>,
+        core: &mut Core<C, E>,
+        slot: u16,
+        now: Tick,
+        purpose: Purpose,
+    ) -> Option<DialOrder> {
+        if !body.permits.try_take() {
+            return None;
+        }
+        core.vacant &= !(1 << slot);
+        core.dialing += 1;
+        Some(DialOrder { slot, not_before: core.retry_at.max(now), purpose })
+    }
+
+    /// Closes the longest-idle connection for a waiter that takes only a new one.
+    fn make_room_for_fresh(
+        &self,
+        body: &Body<C, E>,
+        core: &mut Core<C, E>,
+        effects: &mut Effects<C>,
+    ) {
+        while core.unprovided_fresh(&body.permits) > 0 {
+            // Losing the claim to an acquire ends the loop: its release comes by here again.
+            let Some(connection) = body.idlest().filter(|it| it.word.transition_to_reaped()) else {
+                return;
+            };
+            connection.note_reason(CloseReason::Requested);
+            core.closing += 1;
+            effects.close.push(connection);
+        }
+    }
+
+    /// Gives a lease that comes back to the first in line, if somebody waits and that is all: then no
+    /// reason to close its connection need be looked for.
+    fn hand_over(
+        &self,
+        mut connection: Arc<Connection<C>>,
+        now: Tick,
+        pressure: Pressure,
+    ) -> Result<Effects<C>, Arc<Connection<C>>> {
+        let body = self.body();
+        let plain_wait = connection.stamp | WAIT;
+        if pressure != Pressure::Calm || now >= connection.retire_at() {
+            return Err(connection);
+        }
+        loop {
+            let mut core = body.core.lock();
+            let only_waited_for = self.gate.load(Ordering::Relaxed) == plain_wait
+                && core.line.fresh() == 0
+                && core.line.plain() > 0
+                // Used just now, it may serve others who wait for a check.
+                && core.checking == 0;
+            let seen = connection.word.snapshot();
+            if !only_waited_for || seen.is_retiring() {
+                return Err(connection);
+            }
+            let source = Source::of_live(seen.leases() > 1);
+            let waiter = core.line.take_plain().note(&connection, source, now);
+            self.settle_wait(&core);
+            let wake_dials = core.dialing > 0;
+            drop(core);
+            // After the lock: the waiter is in another thread's cache, as a rule.
+            match waiter.answer(Ok((connection, source))) {
+                Ok(waker) => {
+                    let mut effects = Effects::none();
+                    effects.wake_dials = wake_dials && waker.is_some();
+                    effects.wake.extend(waker);
+                    return Ok(effects);
+                }
+                // It has left. Each turn takes one out of the line.
+                Err(Ok((back, _))) => connection = back,
+                Err(Err(_)) => unreachable!("BUG: an answer changed its kind"),
+            }
+        }
+    }
+
+    /// A release for which the gate, the age or the pressure asks more than a push: as a rule somebody
+    /// waits.
+    #[inline(never)]
+    pub(crate) fn release_slowly(
+        &self,
+        connection: Arc<Connection<C>>,
+        now: Tick,
+        pressure: Pressure,
+    ) -> Effects<C> {
+        let connection = match self.hand_over(connection, now, pressure) {
+            Ok(effects) => return effects,
+            Err(connection) => connection,
+        };
+        let body = self.body();
+        let mut effects = Effects::none();
+        let mut guard = body.core.lock();
+        let core = &mut *guard;
+        let seen = connection.word.snapshot();
+        if let Some(reason) = self.reason_to_close(body, core, &connection, now, pressure) {
+            self.discard(core, connection, reason, &mut effects);
+            effects.ended = true;
+        } else if core.line.plain() > 0 && !seen.is_retiring() && !connection.is_checking() {
+            let source = Source::of_live(seen.leases() > 1);
+            effects.wake.extend(core.line.serve_plain(connection, source, now));
+        } else {
+            effects.ended = self.end_lease(core, connection, &mut effects);
+        }
+        self.dispatch(body, core, now, &mut effects);
+        effects
+    }
+
+    /// Ends a lease of a connection that stays unless it retires. Returns whether it takes no more leases.
+    fn end_lease(
+        &self,
+        core: &mut Core<C, E>,
+        connection: Arc<Connection<C>>,
+        effects: &mut Effects<C>,
+    ) -> bool {
+        let released = connection.word.transition_to_released();
+        match released {
+            Released::Open { push: true } => self.push(connection),
+            Released::Open { push: false } => {}
+            Released::Draining => effects.void.push(connection),
+            Released::Close => {
+                core.closing += 1;
+                effects.close.push(connection);
+            }
+            Released::Orphan => {
+                self.counters().orphans.fetch_sub(1, Ordering::Relaxed);
+                effects.void.push(connection);
+            }
+        }
+        !matches!(released, Released::Open { .. })
+    }
+
+    /// Ends a lease together with its connection.
+    pub(super) fn discard(
+        &self,
+        core: &mut Core<C, E>,
+        connection: Arc<Connection<C>>,
+        reason: CloseReason,
+        effects: &mut Effects<C>,
+    ) {
+        connection.note_reason(reason);
+        match connection.word.transition_to_discarded(reason.is_fault()) {
+            Retired::Close => {
+                core.closing += 1;
+                effects.close.push(connection);
+            }
+            Retired::Draining { first: true } => effects.drain.push(connection),
+            Retired::Draining { first: false } => {}
+            Retired::Connecting => unreachable!("BUG: a lease of what is being opened"),
+            Retired::Already => {
+                self.counters().orphans.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Brings the number of permits in line with the limits.
+    pub(super) fn reconcile_cap(&self, body: &Body<C, E>, core: &mut Core<C, E>) {
+        let cap = u32::from(self.cap());
+        if cap > core.cap {
+            let more = cap - core.cap;
+            let forgiven = more.min(core.debt);
+            core.debt -= forgiven;
+            body.permits.put_back((more - forgiven) as usize);
+        } else if cap < core.cap {
+            let fewer = core.cap - cap;
+            let destroyed = body.permits.destroy(fewer as usize);
+            core.debt += fewer - u32::try_from(destroyed).expect("BUG: destroyed more than asked");
+        }
+        core.cap = cap;
+    }
+
+    pub(super) fn settle_shrink(&self, core: &Core<C, E>) {
+        let marked = self.gate.load(Ordering::Relaxed) & SHRINK != 0;
+        match (core.excess() > 0, marked) {
+            (true, false) => {
+                set_bits_before_load(&self.gate, SHRINK);
+            }
+            (false, true) => {
+                self.gate.fetch_and(!SHRINK, Ordering::Relaxed);
+            }
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    /// Clears WAIT when the line is empty, before the lock is given up.
+    pub(super) fn settle_wait(&self, core: &Core<C, E>) {
+        self.counters().waiting.store(core.line.len() as u64, Ordering::Relaxed);
+        if core.line.is_empty() && self.gate.load(Ordering::Relaxed) & WAIT != 0 {
+            self.gate.fetch_and(!WAIT, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! How an account stands: drained, quarantined, in doubt, reinstated; which methods rest, and
+//! whether its dials do.
+//!
+//! Owns the steps that change the health and the flag of the gate that tells of it: both under the
+//! lock, so that they never disagree.
+
+use crate::base::clock::{Instant, Tick};
+use crate::base::sync::Ordering;
+use crate::connection::{CloseReason, ConnectionState};
+use crate::engine::connection::Purpose;
+use crate::engine::effects::{Effects, Probe};
+use crate::engine::health::Unready;
+use crate::engine::waiters::Refusal;
+use crate::engine::{AccountPool, CLOSED, Core, GENERATION, UNREADY};
+use crate::manager::QuarantineReason;
+
+impl<C, E> AccountPool<C, E> {
+    /// Takes the account out of service until it is reinstated.
+    pub(crate) fn drain(&self, now: Tick) -> Effects<C> {
+        {
+            let mut core = self.body().core.lock();
+            core.health.drain();
+            self.gate.fetch_add(GENERATION, Ordering::Relaxed);
+            self.gate.fetch_or(UNREADY, Ordering::Relaxed);
+        }
+        self.sweep(CloseReason::Drain, now)
+    }
+
+    /// Bars one session, or every one; the account is out of service when none is left. A session
+    /// that is barred for good is not put in doubt again. Returns for which sessions this is news,
+    /// as bits.
+    pub(crate) fn quarantine(
+        &self,
+        slot: Option<u16>,
+        reason: QuarantineReason,
+        now: Tick,
+    ) -> (Effects<C>, u64) {
+        let body = self.body();
+        let (unready, news) = {
+            let mut core = body.core.lock();
+            let news = core.health.quarantine(slot, reason);
+            let unready = core.health.unready().is_some();
+            if unready {
+                self.gate.fetch_or(UNREADY, Ordering::Relaxed);
+            }
+            (unready, news)
+        };
+        if unready {
+            return (self.sweep(CloseReason::Quarantine, now), news);
+        }
+        let concerned = slot.and_then(|slot| body.slot(usize::from(slot))?.load());
+        let effects = concerned.map_or_else(Effects::none, |connection| {
+            self.retire(&connection, CloseReason::Quarantine, now)
+        });
+        (effects, news)
+    }
+
+    /// Puts the account back into service. Returns whether anything kept it from serving that does so
+    /// no more: not if it was closed.
+    pub(crate) fn reinstate(&self, now: Tick) -> (Effects<C>, bool) {
+        let body = self.body();
+        let mut effects = Effects::none();
+        let mut core = body.core.lock();
+        let rests = core.retry_at > now;
+        let changes = core.health.reinstate() || rests;
+        core.failures = 0;
+        core.last_dial_error = None;
+        core.retry_at = 0;
+        core.backoff.forget();
+        self.settle_health(&core);
+        self.dispatch(body, &mut core, now, &mut effects);
+        (effects, changes && !self.is_closed())
+    }
+
+    /// Clears UNREADY when the account can serve. The caller holds the lock.
+    pub(super) fn settle_health(&self, core: &Core<C, E>) {
+        if core.health.unready().is_none() {
+            self.gate.fetch_and(!UNREADY, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that a method must rest until a tick.
+    pub(crate) fn cool_down(&self, key: u32, until: Tick, now: Tick) {
+        let mut core = self.body().core.lock();
+        core.health.cool_down(key, until, now);
+        self.counters().resting_until.fetch_max(until, Ordering::Relaxed);
+    }
+
+    /// Each session that is out of service, and why.
+    pub(crate) fn quarantines(&self) -> Vec<(u16, QuarantineReason)> {
+        let Some(body) = self.body.get() else { return Vec::new() };
+        body.core.lock().health.quarantines().collect()
+    }
+
+    /// Every method that must rest, and until when.
+    pub(crate) fn cooldowns(&self, now: Tick) -> Vec<(u32, Tick)> {
+        let Some(body) = self.body.get() else { return Vec::new() };
+        body.core.lock().health.cooldowns(now).collect()
+    }
+
+    /// Until when a method must rest, if it must.
+    pub(crate) fn cooling_until(&self, key: u32, now: Tick) -> Option<Tick> {
+        self.body.get()?.core.lock().health.cooling_until(key, now)
+    }
+
+    /// Until when some method must rest, if one must; the latest, without a lock.
+    pub(crate) fn cooling_for_any(&self, now: Tick) -> Option<Tick> {
+        let until = self.body.get()?.counters.resting_until.load(Ordering::Relaxed);
+        (until > now).then_some(until)
+    }
+
+    /// Why the account cannot serve, if it cannot.
+    pub(crate) fn unready(&self) -> Option<Unready> {
+        let gate = self.gate.load(Ordering::Relaxed);
+        if gate & (CLOSED | UNREADY) == 0 {
+            return None;
+        }
+        self.body().core.lock().unready(gate)
+    }
+
+    /// Effects the dial that tells whether the server knows a session in doubt.
+    pub(crate) fn probe(&self, slot: u16, now: Tick) -> Probe<C> {
+        let body = self.body();
+        let mut guard = body.core.lock();
+        let core = &mut *guard;
+        let gate = self.gate.load(Ordering::Relaxed);
+        if !core.may_probe(gate, slot) {
+            return Probe::Over;
+        }
+        if core.vacant & (1 << slot) == 0 {
+            return Probe::Later;
+        }
+        match self.take_this_slot(body, core, slot, now, Purpose::Probe) {
+            Some(order) => {
+                let mut effects = Effects::none();
+                effects.dial.push(order);
+                Probe::Begin(effects)
+            }
+            None => Probe::Later,
+        }
+    }
+
+    /// Refuses everybody whose patience ends before the account's pause does, unless a connection that
+    /// there is may serve them.
+    pub(crate) fn refuse_impatient(&self, ends: Instant, until: Tick) -> Effects<C> {
+        let body = self.body();
+        let mut effects = Effects::none();
+        let mut core = body.core.lock();
+        let states = self.connections().map(|connection| connection.word.snapshot().state());
+        let (mut serves, mut opens) = (false, false);
+        for state in states {
+            serves |= matches!(state, ConnectionState::Idle | ConnectionState::Active);
+            opens |= state == ConnectionState::Connecting;
+        }
+        if !opens {
+            core.line.refuse_impatient(
+                ends,
+                serves,
+                || Refusal::Resting { until },
+                &mut effects.wake,
+            );
+            self.settle_wait(&core);
+            core.wake_dials(&mut effects);
+        }
+        effects
+    }
+
+    /// What the account's last dial failed with.
+    pub(crate) fn note_dial_error(&self, text: String) {
+        self.body().core.lock().last_dial_error = Some(text);
+    }
+
+    /// A session may not be dialled yet, for the reason that is told: its dial waits. Returns whether
+    /// another may be dialled now.
+    pub(crate) fn note_deferred(&self, slot: u16, until: Tick, why: String, now: Tick) -> bool {
+        let mut core = self.body().core.lock();
+        core.health.defer(slot, until);
+        core.last_dial_error = Some(why);
+        core.has_due_session(now)
+    }
+
+    /// A dial in advance met a session that may not be dialled yet: orders one of another, if there is one
+    /// that may. Each that is tried is one fewer.
+    pub(crate) fn warm_another(&self, now: Tick) -> Effects<C> {
+        let is_due = self.body().core.lock().has_due_session(now);
+        if is_due { self.warm(now) } else { Effects::none() }
+    }
+
+    /// Until when the account is not dialled, or none of its sessions may be, if it has no connection that
+    /// serves meanwhile.
+    pub(crate) fn rests_until(&self, now: Tick) -> Option<Tick> {
+        let body = self.body.get()?;
+        let until = {
+            let core = body.core.lock();
+            core.retry_at.max(core.health.all_deferred_until(now).unwrap_or_default())
+        };
+        let serves = |state| matches!(state, ConnectionState::Idle | ConnectionState::Active);
+        let is_served = || self.connections().any(|it| serves(it.word.snapshot().state()));
+        (until > now && !is_served()).then_some(until)
+    }
+}

@@ -1,0 +1,111 @@
+//! Applies effects: the one way from what the engine says must happen to what happens.
+//!
+//! Owns the order of the steps. What takes time goes to the worker; without one it ends here.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc::error::SendError;
+
+use super::AccountInner;
+use crate::base::caught::harmless;
+use crate::engine::{Connection, Effects, Wakers};
+use crate::manager::Manager;
+use crate::runtime::command::Command;
+use crate::runtime::due::Due;
+
+impl<M: Manager> AccountInner<M> {
+    /// Something is afoot here that a reading has to see, and has been made so under the
+    /// account's lock.
+    pub(crate) fn mark_active(self: &Arc<Self>) {
+        if !self.membership.active().is_listed()
+            && let Some(registry) = self.runtime.registry()
+        {
+            registry.mark_active(self);
+        }
+    }
+
+    /// Wakes who has been served, and sends the worker on its commands.
+    pub(crate) fn apply(self: &Arc<Self>, effects: Effects<M::Connection>) {
+        if effects.has_only_wakers() {
+            wake(effects.wake);
+            return;
+        }
+        // Without a worker each command is ended here and may leave effects of its own; every
+        // round refuses a waiter or frees a slot, so that the rounds come to an end.
+        let mut left = Vec::new();
+        let mut next = Some(effects);
+        while let Some(effects) = next {
+            if !effects.is_empty() {
+                self.apply_once(effects, &mut left);
+            }
+            next = left.pop();
+        }
+    }
+
+    /// The same, but for what follows from commands that no worker took.
+    fn apply_once(
+        self: &Arc<Self>,
+        effects: Effects<M::Connection>,
+        left: &mut Vec<Effects<M::Connection>>,
+    ) {
+        if !effects.dial.is_empty() {
+            self.mark_active();
+        }
+        let commands =
+            effects
+                .close
+                .into_iter()
+                .map(|it| Command::Close(Arc::clone(self), it))
+                .chain(effects.drain.into_iter().map(|it| self.drain_command(&it)))
+                .chain(effects.watch.map(|watch| Command::Watch(Arc::downgrade(self), watch)))
+                .chain(effects.look.map(|at| {
+                    Command::Look(Arc::downgrade(self), self.context().clock.instant_of(at))
+                }))
+                .chain(effects.dial.into_iter().map(|order| {
+                    self.context().occupancy.occupy();
+                    Command::Dial(Arc::clone(self), order)
+                }));
+        for command in commands {
+            if let Err(SendError(command)) = self.runtime.commands.send(command) {
+                left.push(command.end_without_worker());
+            }
+        }
+        if effects.wake_dials {
+            self.dials.notify_waiters();
+        }
+        wake(effects.wake);
+    }
+
+    fn drain_command(self: &Arc<Self>, connection: &Arc<Connection<M::Connection>>) -> Command<M> {
+        Command::Drain(Arc::downgrade(self), Arc::downgrade(connection))
+    }
+
+    /// Times the drains under way anew: the deadline has come closer.
+    pub(crate) fn hurry_drains(self: &Arc<Self>) {
+        let retires = |it: &Arc<Connection<M::Connection>>| it.word.snapshot().is_retiring();
+        for connection in self.pool.connections().filter(retires) {
+            // Without a worker nothing is drained by force any more.
+            drop(self.runtime.commands.send(self.drain_command(&connection)));
+        }
+    }
+
+    /// Has the account looked at in a while, to see whether it can be forgotten, unless that is due
+    /// already. To be called once it is known, and whenever it may have lost its last connection: as
+    /// long as it has one, nothing would come of it.
+    pub(crate) fn schedule_removal(self: &Arc<Self>) {
+        if !self.pool.has_connections() && self.membership.scheduled().list() {
+            let due = self.context().clock.tick() + self.context().hot.max_idle_ms();
+            self.runtime.schedule.schedule(due, Due::Account(Arc::downgrade(self)));
+        }
+    }
+}
+
+/// Wakes each by itself, and after everything else: a waker is somebody else's code.
+fn wake(wakers: Wakers) {
+    for waker in wakers {
+        if harmless(|| waker.wake()).is_none() {
+            // A subscriber is somebody else's code as well, and others are still to be woken.
+            harmless(|| tracing::warn!("a waker has panicked"));
+        }
+    }
+}

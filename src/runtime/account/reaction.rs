@@ -1,0 +1,105 @@
+//! What an error does to an account: the manager says which reaction, and this carries it out.
+//!
+//! Owns the steps of each reaction. Never decides which it is, and never closes a connection itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::AccountInner;
+use crate::base::caught::text_of;
+use crate::connection::CloseReason;
+use crate::engine::Connection;
+use crate::events::Event;
+use crate::manager::{Manager, Reaction};
+
+impl<M: Manager> AccountInner<M> {
+    /// Learns from an error of a connect, a check or a call. Returns how, and whether the connection,
+    /// if there is one, must go.
+    pub(crate) fn learn(
+        self: &Arc<Self>,
+        error: &M::Error,
+        slot: u16,
+        connection: Option<&Connection<M::Connection>>,
+    ) -> (Reaction, Option<CloseReason>) {
+        let context = self.context();
+        let account = self.pool.account();
+        let kind = context.kind(error);
+        if let Some(connection) = connection {
+            let text = text_of(error);
+            self.counters().count_error(kind);
+            context.events.emit(|| Event::ConnectionError {
+                account,
+                id: connection.id,
+                kind,
+                error: Arc::from(text.as_str()),
+            });
+            connection.count_error(text);
+        }
+        let reaction = context.react(error);
+        let reason = self.apply_reaction(&reaction, error, slot, connection);
+        (reaction, reason)
+    }
+
+    /// Does what the manager makes of an error. Returns whether the connection, if there is one, must
+    /// go.
+    pub(crate) fn apply_reaction(
+        self: &Arc<Self>,
+        reaction: &Reaction,
+        error: &M::Error,
+        slot: u16,
+        connection: Option<&Connection<M::Connection>>,
+    ) -> Option<CloseReason> {
+        let context = self.context();
+        let account = self.pool.account();
+        match *reaction {
+            Reaction::Keep => None,
+            Reaction::Doubt => {
+                if let Some(connection) = connection {
+                    connection.set_suspect(true);
+                }
+                None
+            }
+            Reaction::Discard | Reaction::Exhausted => Some(CloseReason::Broken),
+            Reaction::CoolDown { key, wait } => {
+                self.cool_down(key, wait);
+                None
+            }
+            Reaction::Restricted => {
+                let error: Arc<str> = text_of(error).into();
+                tracing::warn!(%account, %error, "restricted: no waiting mends this");
+                context.events.emit(|| Event::Restricted { account, error });
+                None
+            }
+            Reaction::TripBreaker => {
+                let lane = context.lane(&self.egress);
+                lane.trip(context.clock.tick());
+                let error = text_of(error);
+                tracing::warn!(%account, %error, "dials are slowed down: the server refused one");
+                Some(CloseReason::Broken)
+            }
+            Reaction::QuarantineSession(reason) => {
+                self.quarantine(Some(slot), reason);
+                Some(CloseReason::Quarantine)
+            }
+            Reaction::QuarantineAccount(reason) => {
+                self.quarantine(None, reason);
+                Some(CloseReason::Quarantine)
+            }
+        }
+    }
+
+    fn cool_down(self: &Arc<Self>, key: u32, wait: Duration) {
+        let now = self.context().clock.tick();
+        self.pool.cool_down(key, now + crate::base::clock::millis(wait), now);
+        self.mark_active();
+        self.tell_flood(key, wait);
+    }
+
+    /// The server would have a method rest, or with it every dial of the account.
+    pub(crate) fn tell_flood(&self, key: u32, wait: Duration) {
+        self.counters().count_flood(wait);
+        let account = self.pool.account();
+        tracing::info!(%account, method = format_args!("{key:#010x}"), ?wait, "a method rests: flood");
+        self.context().events.emit(|| Event::FloodWait { account, key, wait });
+    }
+}

@@ -1,0 +1,168 @@
+//! The release of a lease: back to the idle connections, to the next waiter, or to the closer.
+//!
+//! Owns what is asked before that: whether the connection is broken, in doubt, or due for a check, and
+//! whether another account waits for its place.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc::error::SendError;
+
+use super::AccountInner;
+use crate::base::caught::harmless;
+use crate::base::clock::Tick;
+use crate::connection::{CloseReason, Source};
+use crate::engine::{Connection, Effects, Pressure};
+use crate::manager::Manager;
+use crate::runtime::command::Command;
+
+impl<M: Manager> AccountInner<M> {
+    /// Whether the manager says that a connection is dead. A manager that panics has answered.
+    #[inline]
+    pub(crate) fn is_broken(&self, connection: &Connection<M::Connection>) -> bool {
+        self.says_broken(&connection.leased().connection)
+    }
+
+    /// The same of a connection that is in no pool yet.
+    #[inline]
+    pub(crate) fn says_broken(&self, connection: &M::Connection) -> bool {
+        let ask = || self.context().manager.is_broken(connection);
+        harmless(ask).unwrap_or(true)
+    }
+
+    /// Whether a connection may not be lent as it is: it was idle for long, is in doubt, or is being
+    /// checked.
+    #[inline]
+    pub(crate) fn needs_look(
+        &self,
+        connection: &Connection<M::Connection>,
+        source: Source,
+        now: Tick,
+    ) -> bool {
+        self.is_stale(connection, source, now) || connection.needs_look()
+    }
+
+    /// Whether a connection was idle for so long that the manager must check it.
+    #[inline]
+    pub(crate) fn is_stale(
+        &self,
+        connection: &Connection<M::Connection>,
+        source: Source,
+        now: Tick,
+    ) -> bool {
+        let unused = now.saturating_sub(connection.last_used());
+        source == Source::Idle && unused > self.context().hot.check_after_ms()
+    }
+
+    /// Takes a lease back. Returns whether its connection takes no more leases.
+    #[inline(always)]
+    pub(crate) fn give_back(self: &Arc<Self>, connection: Arc<Connection<M::Connection>>) -> bool {
+        let now = self.context().clock.coarse();
+        self.give_back_at(connection, now)
+    }
+
+    /// Takes a lease back that nobody has used. That it comes back shows nothing of its connection: one
+    /// that was to be checked still is.
+    #[cold]
+    pub(crate) fn give_back_unused(self: &Arc<Self>, connection: Arc<Connection<M::Connection>>) {
+        let context = self.context();
+        let unused = context.clock.coarse().saturating_sub(connection.last_used());
+        let is_sole = connection.word.snapshot().leases() == 1;
+        if is_sole && unused > context.hot.check_after_ms() {
+            connection.set_suspect(true);
+        }
+        self.give_back(connection);
+    }
+
+    /// The same, used until a tick.
+    #[inline(always)]
+    pub(crate) fn give_back_at(
+        self: &Arc<Self>,
+        connection: Arc<Connection<M::Connection>>,
+        now: Tick,
+    ) -> bool {
+        if self.is_broken(&connection) {
+            return self.give_back_broken(connection);
+        }
+        let context = self.context();
+        // A borrower that panicked may have left the connection in the middle of something: the
+        // next acquire checks it.
+        if std::thread::panicking() {
+            connection.set_suspect(true);
+        }
+        if context.budget.is_pressed() {
+            return self.give_back_pressed(connection);
+        }
+        let effects = self.pool.release(connection, now, Pressure::Calm);
+        let ended = effects.is_some_and(|effects| self.apply_release(effects));
+        // Looked at again after the release: a dial that began to wait in between has either
+        // seen the idle connection or is seen here.
+        if context.budget.is_pressed() {
+            self.runtime.evict_idle();
+        }
+        ended
+    }
+
+    #[cold]
+    fn give_back_broken(self: &Arc<Self>, connection: Arc<Connection<M::Connection>>) -> bool {
+        self.discard(connection, CloseReason::Broken);
+        true
+    }
+
+    /// Does what a release left to do. Returns whether it ended its connection.
+    #[cold]
+    fn apply_release(self: &Arc<Self>, effects: Effects<M::Connection>) -> bool {
+        let ended = effects.ended;
+        self.apply(effects);
+        ended
+    }
+
+    /// Takes a lease back while another account waits for a place under the global cap.
+    #[cold]
+    fn give_back_pressed(self: &Arc<Self>, connection: Arc<Connection<M::Connection>>) -> bool {
+        let budget = &self.context().budget;
+        let now = self.context().clock.tick();
+        let pressure = budget.pressure(now);
+        let reserved = pressure != Pressure::Calm && budget.reserve(now);
+        let pressure = if reserved { pressure } else { Pressure::Calm };
+        let effects = self.pool.release(connection, now, pressure);
+        // One that only drains provides for nobody yet.
+        let gone = effects.as_ref().is_some_and(|it| !it.close.is_empty());
+        if reserved && !gone {
+            budget.unreserve(now);
+        }
+        let ended = effects.as_ref().is_some_and(|effects| effects.ended);
+        if let Some(effects) = effects {
+            self.apply(effects);
+        }
+        if !gone {
+            // The demand was hidden while it was reserved: a release in that time saw none.
+            self.runtime.evict_idle();
+        }
+        ended
+    }
+
+    /// Has a leased connection checked, for as long as `check_timeout` allows and whoever waits for it.
+    /// The lease goes with it.
+    pub(crate) fn check(self: &Arc<Self>, connection: Arc<Connection<M::Connection>>) {
+        let context = self.context();
+        let proved_since = context.clock.coarse().saturating_sub(context.hot.check_after_ms());
+        if !self.pool.begin_check(&connection, proved_since) {
+            self.give_back(connection);
+            return;
+        }
+        let command = Command::Check(Arc::clone(self), connection);
+        if let Err(SendError(command)) = self.runtime.commands.send(command) {
+            self.apply(command.end_without_worker());
+        }
+    }
+
+    /// Takes a lease back whose connection must not be used again.
+    pub(crate) fn discard(
+        self: &Arc<Self>,
+        connection: Arc<Connection<M::Connection>>,
+        reason: CloseReason,
+    ) {
+        let effects = self.pool.release_discarded(connection, reason, self.context().clock.tick());
+        self.apply(effects);
+    }
+}

@@ -1,0 +1,105 @@
+//! What an account has done for it that takes time.
+//!
+//! Owns what each errand holds, and how it ends when nobody is left to run it. Runs none.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use crate::base::caught::{guarded, text_of};
+use crate::base::clock::Instant;
+use crate::connection::CloseReason;
+use crate::engine::{Connection, DialOrder, Effects, Lost, Watch};
+use crate::error::DialError;
+use crate::manager::Manager;
+use crate::runtime::account::AccountInner;
+
+/// Work for the worker. The queue has no bound of its own: a connection has at most one errand
+/// of each kind in it, an account at most one look, and one
+/// watch for each time that its deadlines have come closer.
+pub(crate) enum Command<M: Manager> {
+    /// Open a connection.
+    Dial(Arc<AccountInner<M>>, DialOrder),
+    /// Check a leased connection before it is lent again.
+    Check(Arc<AccountInner<M>>, Arc<Connection<M::Connection>>),
+    /// Close a connection whose word is final.
+    Close(Arc<AccountInner<M>>, Arc<Connection<M::Connection>>),
+    /// Close a connection by force when its drain deadline has passed. Holds neither: what has
+    /// been closed in time must not live on for it.
+    Drain(Weak<AccountInner<M>>, Weak<Connection<M::Connection>>),
+    /// Ask an account for expired waiters.
+    Watch(Weak<AccountInner<M>>, Watch),
+    /// Look again who of an account can be served.
+    Look(Weak<AccountInner<M>>, Instant),
+    /// Dial a session that the server did not know, to see whether it does now.
+    Probe(Weak<AccountInner<M>>, u16, Instant),
+    /// Ask whether the session of a connection is still any good, unless that has shown within a time.
+    Prove(Weak<AccountInner<M>>, Weak<Connection<M::Connection>>, Duration),
+}
+
+impl<M: Manager> Command<M> {
+    /// Whether anything would come of it.
+    pub(crate) fn is_alive(&self) -> bool {
+        match self {
+            Self::Dial(..) | Self::Check(..) | Self::Close(..) => true,
+            // The entry may be let go of here, which is the manager's code.
+            Self::Watch(entry, watch) => guarded("the end of a connection", || {
+                entry.upgrade().is_some_and(|entry| entry.pool.is_watched(*watch))
+            })
+            .unwrap_or(false),
+            Self::Look(entry, _) | Self::Probe(entry, ..) => entry.strong_count() > 0,
+            Self::Drain(_, connection) | Self::Prove(_, connection, _) => {
+                connection.strong_count() > 0
+            }
+        }
+    }
+
+    /// Ends an errand that no worker will run, and what follows from it.
+    pub(crate) fn carry_out_without_worker(self) {
+        let entry = match &self {
+            Self::Dial(entry, _) | Self::Check(entry, _) | Self::Close(entry, _) => {
+                Some(Arc::clone(entry))
+            }
+            Self::Watch(entry, _)
+            | Self::Look(entry, _)
+            | Self::Probe(entry, ..)
+            | Self::Drain(entry, _)
+            | Self::Prove(entry, ..) => entry.upgrade(),
+        };
+        if let Some(entry) = entry {
+            let effects = self.end_without_worker();
+            entry.apply(effects);
+        }
+    }
+
+    /// Ends an errand after the worker has gone, which is after the runtime has: nothing can be
+    /// awaited any more, but places come back and nobody waits for ever.
+    pub(super) fn end_without_worker(self) -> Effects<M::Connection> {
+        match self {
+            Self::Close(entry, connection) => entry.closed(&connection),
+            Self::Check(entry, connection) => entry.pool.fail_check(
+                connection,
+                CloseReason::Shutdown,
+                entry.context().clock.tick(),
+            ),
+            Self::Dial(entry, order) => {
+                let now = entry.context().clock.tick();
+                let lost = Lost::Failed { retry_at: now };
+                let failure = DialError::<M::Error>::Aborted;
+                let text = text_of(&failure);
+                let failure = Some((failure, text));
+                let (effects, _) = entry.pool.fail_dial(order, None, lost, failure, now);
+                entry.context().occupancy.vacate();
+                effects
+            }
+            Self::Drain(entry, connection) => match (entry.upgrade(), connection.upgrade()) {
+                (Some(entry), Some(connection)) => entry.pool.force(&connection),
+                _ => Effects::none(),
+            },
+            Self::Look(..) | Self::Probe(..) | Self::Prove(..) => Effects::none(),
+            // Nobody is left to dial, or to tell a waiter that its time is up.
+            Self::Watch(entry, _) => {
+                entry.upgrade().map_or_else(Effects::none, |entry| entry.pool.refuse_line())
+            }
+        }
+    }
+}

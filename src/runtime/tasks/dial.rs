@@ -1,0 +1,527 @@
+//! One dial, from its order to a pooled connection or a place given back.
+//!
+//! Owns the attempt's guard: however the attempt ends, also by a panic or with the runtime, its
+//! slot and its permits come back, and whoever waited hears of it.
+
+mod waits;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::Instrument as _;
+
+use self::waits::within;
+use crate::base::caught::{asked, caught, text_of};
+use crate::base::clock::millis;
+use crate::connection::ConnectionId;
+use crate::engine::{Connection, DialOrder, Lost, Purpose};
+use crate::error::DialError;
+use crate::events::Event;
+use crate::limits::dialing::{Entered, Lane, PASSED_OVER, Underway};
+use crate::manager::{ErrorKind, Hold, Manager, QuarantineReason, Reaction};
+use crate::runtime::account::AccountInner;
+use crate::runtime::due::Due;
+use crate::stats::{Measure, OpenEnd};
+
+/// For how long a session is not tried again that may not be dialled for a reason without an end, unless
+/// the account has no other.
+const DEFERRED: Duration = Duration::from_secs(5);
+
+/// How often a dial is tried for which the machine had no room. Each time but the first it has been made.
+const TRIES_MAX: u32 = 3;
+
+/// Carries out one order to dial. Ends early when the pool closes. The attempt is made at once: a
+/// runtime that ends before it has begun this gives its places back as well.
+pub(crate) fn dial<M: Manager>(
+    entry: Arc<AccountInner<M>>,
+    order: DialOrder,
+) -> impl Future<Output = ()> + Send {
+    let (connection, holds_permit, hold, finished) = (None, false, None, false);
+    apply(Attempt { entry, order, centre: 0, connection, holds_permit, hold, finished })
+}
+
+async fn apply<M: Manager>(mut attempt: Attempt<M>) {
+    let mut closing = attempt.entry.context().closing.subscribe();
+    tokio::select! {
+        biased;
+        // The sender lives in the ground that the entry holds, so this ends by closing only.
+        _ = closing.wait_for(|closing| *closing) => attempt.abandon(),
+        () = attempt.run() => {}
+    }
+}
+
+struct Attempt<M: Manager> {
+    entry: Arc<AccountInner<M>>,
+    order: DialOrder,
+    /// The data centre that is dialled.
+    centre: u8,
+    connection: Option<Arc<Connection<M::Connection>>>,
+    /// Whether it holds a place under the global cap.
+    holds_permit: bool,
+    /// What the manager keeps for it from its clearance on.
+    hold: Option<Hold>,
+    finished: bool,
+}
+
+/// What a try to dial came to.
+enum Tried<E> {
+    /// The attempt is over.
+    Over,
+    /// The machine has no room for another connection.
+    Exhausted(E),
+}
+
+impl<M: Manager> Attempt<M> {
+    async fn run(&mut self) {
+        if !self.rest().await {
+            return self.abandon();
+        }
+        for tries in 1.. {
+            let Tried::Exhausted(error) = self.try_once().await else { return };
+            if tries == TRIES_MAX {
+                return self.fail(DialError::Exhausted(error), false);
+            }
+            if !self.make_room(&error).await {
+                return self.abandon();
+            }
+        }
+    }
+
+    async fn try_once(&mut self) -> Tried<M::Error> {
+        let entry = Arc::clone(&self.entry);
+        let context = entry.context();
+        match self.clear().await {
+            Ok(true) => {}
+            Ok(false) => return self.abandoned(),
+            Err((DialError::Connect(error), _)) if self.is_exhausted(&error) => {
+                return Tried::Exhausted(error);
+            }
+            Err((error, wait)) => {
+                self.refuse(error, wait);
+                return Tried::Over;
+            }
+        }
+        // The lane before the place under the global cap: whoever waits at a slowed egress keeps
+        // nobody at another one from connecting.
+        let lane = context.lane(&entry.egress);
+        let underway = match self.enter_lane(&lane).await {
+            Entered::Begin(underway) => underway,
+            Entered::Unwanted => return self.abandoned(),
+            Entered::Unreachable(unreachable) => {
+                // Until the next look, another session may be at an address that answers.
+                let wait = unreachable.remaining.max(PASSED_OVER);
+                self.refuse(DialError::Unreachable(unreachable), wait);
+                return Tried::Over;
+            }
+        };
+        if !self.take_place().await {
+            return self.abandoned();
+        }
+        if self.connection.is_none() {
+            let id = ConnectionId(context.next_connection());
+            let Some(connection) = entry.pool.begin_dial(self.order, id) else {
+                return self.abandoned();
+            };
+            self.connection = Some(connection);
+        }
+        self.connect(&lane, underway).await
+    }
+
+    async fn connect(&mut self, lane: &Lane, mut underway: Underway) -> Tried<M::Error> {
+        let entry = Arc::clone(&self.entry);
+        let context = entry.context();
+        let (account, slot) = (entry.pool.account(), self.order.slot);
+        let centre = asked("data_centre", || context.manager.data_centre(account, slot));
+        self.centre = centre.unwrap_or_default();
+        let limit = context.config().pool.dial_timeout;
+        let started = context.clock.tick();
+        // In a block of its own: the call may panic before there is a future.
+        let connect = async { context.manager.connect(account, slot).await };
+        let span = tracing::debug_span!("dial", %account, slot);
+        let opened = within(limit, connect).instrument(span).await;
+        let took = Duration::from_millis(context.clock.tick() - started);
+        match opened {
+            // Taken into the pool it would be found broken at once, and dialled again without
+            // any pause.
+            Ok(opened) if entry.says_broken(&opened) => {
+                let limit = context.config().pool.close_timeout;
+                let close = caught(async { context.manager.close(&opened).await });
+                drop(tokio::time::timeout(limit, close).await);
+                self.fail(DialError::Stillborn, false);
+            }
+            Ok(opened) => {
+                lane.reset_breaker();
+                self.note_answer(&mut underway);
+                self.succeed(opened, took);
+            }
+            Err(DialError::Connect(error)) if self.is_exhausted(&error) => {
+                return Tried::Exhausted(error);
+            }
+            Err(error) => {
+                let is_of_address = self.judge_address(&error, &mut underway);
+                // Before anybody is told, and dials again.
+                drop(underway);
+                self.fail(error, is_of_address);
+            }
+        }
+        Tried::Over
+    }
+
+    /// Whether an error says that the machine has no room for another connection.
+    fn is_exhausted(&self, error: &M::Error) -> bool {
+        self.entry.context().react(error) == Reaction::Exhausted
+    }
+
+    fn is_faultless(&self, error: &DialError<M::Error>) -> bool {
+        match error {
+            DialError::Connect(error) => self.entry.context().react(error) == Reaction::Keep,
+            DialError::Unreachable(_) => true,
+            _ => false,
+        }
+    }
+
+    /// The machine has no room: the pool is full from now on, and the dial waits for a place that
+    /// comes free. Returns whether there was one.
+    async fn make_room(&mut self, error: &M::Error) -> bool {
+        let entry = Arc::clone(&self.entry);
+        let context = entry.context();
+        let error = text_of(error);
+        if context.may_warn() {
+            tracing::warn!(
+                %error,
+                open = context.occupancy.slots(),
+                "this machine has no room for another connection: raise its limit (of open files: \
+                 ulimit -n), or lower pool.max_connections (told once a second)"
+            );
+        }
+        entry.pool.note_dial_error(error);
+        context.budget.withhold(context.clock.tick(), std::mem::take(&mut self.holds_permit));
+        self.take_place().await
+    }
+
+    /// Whether a failed dial says that its address does not answer, or that it does; `None`: neither.
+    fn says_silent(&self, error: &DialError<M::Error>) -> Option<bool> {
+        let context = self.entry.context();
+        let error = match error {
+            DialError::Timeout(_) => return Some(true),
+            DialError::Connect(error) => error,
+            _ => return None,
+        };
+        match (context.react(error), context.kind(error)) {
+            (
+                Reaction::Discard | Reaction::Doubt,
+                ErrorKind::Io | ErrorKind::Refused | ErrorKind::Timeout,
+            ) => Some(true),
+            // The manager may not have come so far as to dial, or somebody else is there.
+            (Reaction::Discard | Reaction::Doubt | Reaction::Keep, ErrorKind::Protocol) => None,
+            // What the server says proves that it is there, also if it is a refusal.
+            _ => Some(false),
+        }
+    }
+
+    /// What a failed dial says of the address. Returns whether it was known to be down.
+    fn judge_address(&self, error: &DialError<M::Error>, underway: &mut Underway) -> bool {
+        let entry = &self.entry;
+        let context = entry.context();
+        match self.says_silent(error) {
+            Some(true) => {}
+            Some(false) => {
+                self.note_answer(underway);
+                return false;
+            }
+            None => return false,
+        }
+        let looks = underway.looks();
+        let text: Arc<str> = text_of(error).into();
+        let (account, now) = (entry.pool.account(), context.clock.tick());
+        if underway.note_silence(account, &text, now, context.share()) {
+            let address = underway.address().cloned().unwrap_or_else(|| Arc::from(""));
+            tracing::warn!(%address, error = %text, "an address does not answer: it is tried seldom");
+            context.events.emit(|| Event::AddressDown { address, error: text });
+        }
+        looks
+    }
+
+    fn note_answer(&self, underway: &mut Underway) {
+        if underway.note_answer() {
+            let address = underway.address().cloned().unwrap_or_else(|| Arc::from(""));
+            tracing::info!(%address, "an address answers again");
+            self.entry.context().events.emit(|| Event::AddressUp { address });
+        }
+    }
+
+    fn abandoned(&mut self) -> Tried<M::Error> {
+        self.abandon();
+        Tried::Over
+    }
+
+    fn succeed(&mut self, opened: M::Connection, took: Duration) {
+        self.finished = true;
+        let entry = &self.entry;
+        let context = entry.context();
+        let connection = self.connection.take().expect("BUG: it was published before the dial");
+        let now = context.clock.tick();
+        let retire_at = context.draw_retirement(now);
+        let account = entry.pool.account();
+        entry.counters().count_open(self.centre, OpenEnd::Ok);
+        entry.counters().observe(Measure::ConnectionOpen, took);
+        let (id, slot) = (connection.id, connection.slot);
+        tracing::info!(%account, slot, ?took, "connected");
+        context.events.emit(|| Event::ConnectionOpened { account, id, slot, took });
+        if let Some(registry) = entry.runtime.registry() {
+            registry.mark_evictable(entry);
+        }
+        let effects = entry.pool.complete_dial(&connection, opened, retire_at, now);
+        if effects.cleared {
+            entry.latch(1 << slot);
+            tracing::info!(%account, slot, "the server knows the session again: it serves");
+            context.events.emit(|| Event::Cleared { account, slot });
+        }
+        let config = context.config();
+        let looks = [config.watch.held_lease, config.health.login_check_every].map(millis);
+        let first_look = looks.into_iter().fold(context.hot.max_idle_ms(), u64::min);
+        let due = (now + first_look).min(retire_at);
+        connection.set_look(due);
+        entry.runtime.schedule.schedule(due, Due::look_at(entry, &connection, due));
+        entry.apply(effects);
+        // The new connection may lie idle while others wait for its place.
+        if connection.word.snapshot().leases() == 0 {
+            entry.runtime.evict_idle();
+        }
+    }
+
+    /// The dial has failed. `is_of_address`: its address was known to be down, so that it says nothing
+    /// of the account.
+    fn fail(&mut self, error: DialError<M::Error>, is_of_address: bool) {
+        let entry = Arc::clone(&self.entry);
+        let context = entry.context();
+        let mut at_least = Duration::ZERO;
+        let end = match &error {
+            DialError::Connect(error) => {
+                // A flood on the dial itself slows the account's dials, no method of it.
+                match &context.react(error) {
+                    Reaction::CoolDown { key, wait } => {
+                        let (key, wait) = (*key, *wait);
+                        at_least = wait;
+                        entry.tell_flood(key, wait);
+                    }
+                    // It did not know it the last time either.
+                    Reaction::QuarantineSession(QuarantineReason::Suspect) if self.is_probe() => {
+                        entry.quarantine(Some(self.order.slot), QuarantineReason::Dead);
+                    }
+                    reaction => {
+                        entry.apply_reaction(reaction, error, self.order.slot, None);
+                    }
+                }
+                OpenEnd::of(context.kind(error))
+            }
+            // Room was made for it, and it is nobody's fault that there was none.
+            DialError::Exhausted(error) => OpenEnd::of(context.kind(error)),
+            DialError::Timeout(_) => OpenEnd::Timeout,
+            DialError::Panicked => OpenEnd::Handshake,
+            DialError::Unreachable(_) | DialError::Stillborn => OpenEnd::Io,
+            DialError::Aborted => OpenEnd::Cancelled,
+        };
+        let now = context.clock.tick();
+        // A probe has a pace of its own, and says nothing of the account's other sessions.
+        let pause = || match is_of_address {
+            true => now,
+            false => entry.pool.pause_after_failure(now, context.share(), at_least),
+        };
+        let retry_at = (!self.is_probe()).then(pause);
+        let text = text_of(&error);
+        entry.counters().count_open(self.centre, end);
+        let (account, slot) = (entry.pool.account(), self.order.slot);
+        tracing::info!(%account, slot, error = %text, "a dial failed");
+        context.events.emit(|| Event::DialFailed {
+            account,
+            slot,
+            error: Arc::from(text.as_str()),
+            retry_in: retry_at.map_or_else(
+                || context.config().health.probe_after,
+                |retry_at| Duration::from_millis(retry_at - now),
+            ),
+        });
+        match retry_at {
+            Some(retry_at) => self.end(Lost::Failed { retry_at }, Some((error, text))),
+            // Nobody waits for a probe.
+            None => self.end(Lost::Unwanted, None),
+        }
+    }
+
+    /// The slot may not be dialled. If that is for no fault of the account's, it is told to whoever
+    /// waits, and holds up nothing.
+    fn refuse(&mut self, error: DialError<M::Error>, wait: Duration) {
+        if !self.is_faultless(&error) {
+            return self.fail(error, false);
+        }
+        let context = self.entry.context();
+        let text = text_of(&error);
+        let (account, slot) = (self.entry.pool.account(), self.order.slot);
+        // Of an address it is told once, when it goes down.
+        if !matches!(error, DialError::Unreachable(_)) {
+            tracing::info!(%account, slot, error = %text, "a session may not be dialled");
+            let told: Arc<str> = Arc::from(text.as_str());
+            context.events.emit(|| Event::DialFailed {
+                account,
+                slot,
+                error: told,
+                retry_in: wait,
+            });
+        }
+        let until = context.clock.tick() + millis(wait);
+        match self.is_probe() {
+            false => self.end(Lost::Deferred { until }, Some((error, text))),
+            true => self.end(Lost::Unwanted, None),
+        }
+    }
+
+    fn is_warm_up(&self) -> bool {
+        self.order.purpose == Purpose::WarmUp
+    }
+
+    fn is_probe(&self) -> bool {
+        self.order.purpose == Purpose::Probe
+    }
+
+    /// Nobody wants the connection any more.
+    fn abandon(&mut self) {
+        self.count_cancelled();
+        self.end(Lost::Unwanted, None);
+    }
+
+    /// Counts the attempt if it came as far as to dial.
+    fn count_cancelled(&self) {
+        if self.connection.is_some() {
+            self.entry.counters().count_open(self.centre, OpenEnd::Cancelled);
+        }
+    }
+
+    fn end(&mut self, lost: Lost, failure: Option<(DialError<M::Error>, String)>) {
+        self.finished = true;
+        // Before its slot comes back, and is dialled again.
+        drop(self.hold.take());
+        let now = self.entry.context().clock.tick();
+        let goes_on = self.is_warm_up() && matches!(lost, Lost::Deferred { .. });
+        let connection = self.connection.take();
+        let (effects, _unheard) =
+            self.entry.pool.fail_dial(self.order, connection.as_deref(), lost, failure, now);
+        if self.holds_permit {
+            self.entry.context().budget.put_back(now);
+        }
+        self.entry.context().occupancy.vacate();
+        self.entry.schedule_removal();
+        self.entry.apply(effects);
+        if goes_on {
+            self.entry.apply(self.entry.pool.warm_another(now));
+        }
+        if self.is_probe() {
+            // If the doubt was not resolved: the dial failed for another reason.
+            self.entry.schedule_probes(1 << self.order.slot);
+        }
+    }
+}
+
+impl<M: Manager> Drop for Attempt<M> {
+    fn drop(&mut self) {
+        if !self.finished {
+            // A panic that nobody took for an answer: the manager's, or a bug.
+            if std::thread::panicking() {
+                return self.fail(DialError::Panicked, false);
+            }
+            self.count_cancelled();
+            if self.is_probe() {
+                return self.end(Lost::Unwanted, None);
+            }
+            let retry_at = self.entry.context().clock.tick();
+            let text = text_of(&DialError::<M::Error>::Aborted);
+            self.end(Lost::Failed { retry_at }, Some((DialError::Aborted, text)));
+        }
+    }
+}
+
+#[cfg(all(test, not(pool_loom)))]
+mod tests {
+    use super::*;
+    use crate::account_id::AccountId;
+    use crate::error::AcquireError;
+    use crate::manager::{Clearance, Profile};
+    use crate::pool::Pool;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("it rests")]
+    struct Rests;
+
+    /// Accounts of three sessions, of which the first so many rest for two minutes.
+    struct Resting(u16);
+
+    impl Manager for Resting {
+        type Connection = u16;
+        type Error = Rests;
+
+        fn profile(&self, _account: AccountId) -> Option<Profile> {
+            Some(Profile::new(3))
+        }
+
+        async fn clearance(&self, _: AccountId, slot: u16) -> Result<Clearance<Rests>, Rests> {
+            let rests = slot < self.0;
+            Ok(if rests {
+                Clearance::After(Duration::from_secs(120), Rests)
+            } else {
+                Clearance::Now
+            })
+        }
+
+        async fn connect(&self, _account: AccountId, slot: u16) -> Result<u16, Rests> {
+            Ok(slot)
+        }
+
+        fn react(&self, _error: &Rests) -> Reaction {
+            Reaction::Keep
+        }
+    }
+
+    fn pool(resting: u16) -> (Pool<Resting>, AccountId) {
+        let pool = Pool::builder(Resting(resting)).build().expect("the defaults are valid");
+        (pool, AccountId::bot(1).expect("it is a number"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_that_rests_starves_no_other_of_its_account() {
+        let (pool, bot) = pool(2);
+        for _ in 0..3 {
+            let lease = pool.acquire(bot).await.unwrap();
+            assert_eq!(*lease, 2);
+            lease.close().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dial_in_advance_that_waits_for_a_rest_makes_way_for_whoever_acquires() {
+        let (pool, bot) = pool(2);
+        pool.warm_up([bot]);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(*pool.acquire(bot).await.unwrap(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dial_in_advance_takes_a_session_that_does_not_rest() {
+        let (pool, bot) = pool(2);
+        pool.warm_up([bot]);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(pool.stats().current_pool_size, 1);
+        assert_eq!(*pool.acquire(bot).await.unwrap(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_could_be_served_by_no_session_is_told_why_at_once() {
+        let (pool, bot) = pool(3);
+        let began = crate::base::clock::now();
+        for _ in 0..5 {
+            let refused = pool.acquire(bot).await.unwrap_err();
+            assert!(matches!(refused, AcquireError::Dial(DialError::Connect(Rests))), "{refused}");
+        }
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+}

@@ -1,0 +1,333 @@
+//! What the data centre answers.
+//!
+//! Owns the bodies of answers, byte by byte where the schema's types have far more fields than
+//! anybody here fills. Never sends one.
+
+use grammers_tl_types::{Identifiable, RawVec, Serializable, enums, types};
+
+use super::method::{Call, What};
+use super::population::{Key, User, World};
+use crate::base::clock::unix_time;
+
+const RPC_RESULT: u32 = 0xf35c_6d01;
+const VECTOR: u32 = 0x1cb5_c415;
+const BOOL_FALSE: u32 = 0xbc79_9737;
+/// The most users of one request.
+const USERS_MAX: usize = 200;
+/// The longest message, in characters.
+const MESSAGE_LEN_MAX: usize = 4096;
+/// The numbers of the data centres, all of which are this one.
+const DATA_CENTRES: std::ops::RangeInclusive<i32> = 1..=5;
+
+/// Why a call is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) code: i32,
+    pub(super) message: String,
+}
+
+impl Refusal {
+    pub(super) fn new(code: i32, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// The outcome of a call, as it goes out.
+pub(super) fn result(to: i64, outcome: Result<Vec<u8>, Refusal>) -> Vec<u8> {
+    let mut body = RPC_RESULT.to_bytes();
+    to.serialize(&mut body);
+    match outcome {
+        Ok(answer) => body.extend(answer),
+        Err(Refusal { code, message }) => {
+            let error = types::RpcError { error_code: code, error_message: message };
+            enums::RpcError::Error(error).serialize(&mut body);
+        }
+    }
+    body
+}
+
+/// Carries a call out.
+pub(super) fn carry_out(world: &World, user: &User, call: &Call) -> Result<Vec<u8>, Refusal> {
+    match &call.what {
+        What::Config => Ok(config(world)),
+        What::Users(ids) if ids.len() > USERS_MAX => Err(Refusal::new(400, "LIMIT_INVALID")),
+        What::Users(ids) => {
+            let mut body = VECTOR.to_bytes();
+            u32::try_from(ids.len()).unwrap_or(0).serialize(&mut body);
+            ids.iter().for_each(|id| put_user(&mut body, world, user, id));
+            Ok(body)
+        }
+        What::Send { peer, message } => send(world, user, peer, message),
+        What::State => {
+            let pts = user.last_event().saturating_add(1);
+            let state =
+                types::updates::State { pts, qts: 0, date: date(), seq: 1, unread_count: 0 };
+            Ok(enums::updates::State::State(state).to_bytes())
+        }
+        What::Difference => {
+            let empty = types::updates::DifferenceEmpty { date: date(), seq: 1 };
+            Ok(enums::updates::Difference::Empty(empty).to_bytes())
+        }
+        What::Unknown => Err(Refusal::new(400, format!("INPUT_METHOD_INVALID_{}", call.id))),
+        What::Malformed => Err(Refusal::new(400, "INPUT_REQUEST_INVALID")),
+    }
+}
+
+/// The configuration lists this data centre under every number: whoever looks for another one
+/// stays on this machine.
+fn config(world: &World) -> Vec<u8> {
+    let mut body = types::Config::CONSTRUCTOR_ID.to_bytes();
+    let flags = 0_u32;
+    flags.serialize(&mut body);
+    date().serialize(&mut body);
+    date().saturating_add(3600).serialize(&mut body);
+    BOOL_FALSE.serialize(&mut body);
+    world.dc.serialize(&mut body);
+    VECTOR.serialize(&mut body);
+    5_i32.serialize(&mut body);
+    for id in DATA_CENTRES {
+        let option = types::DcOption {
+            ipv6: world.address.is_ipv6(),
+            media_only: false,
+            tcpo_only: false,
+            cdn: false,
+            r#static: true,
+            this_port_only: false,
+            id,
+            ip_address: world.address.ip().to_string(),
+            port: world.address.port().into(),
+            secret: None,
+        };
+        enums::DcOption::Option(option).serialize(&mut body);
+    }
+    // An empty domain, 18 numbers, an empty prefix and the numbers behind it: no client that
+    // only calls methods looks at them.
+    body.extend([0; 26 * 4]);
+    body
+}
+
+fn put_user(body: &mut Vec<u8>, world: &World, own: &User, id: &enums::InputUser) {
+    let known = match id {
+        enums::InputUser::UserSelf => None,
+        enums::InputUser::User(user) if user.user_id == own.id => None,
+        enums::InputUser::User(user) => match world.user_by_id(user.user_id) {
+            Some(other) => Some(other),
+            None => {
+                return enums::User::Empty(types::UserEmpty { id: user.user_id }).serialize(body);
+            }
+        },
+        enums::InputUser::Empty | enums::InputUser::FromMessage(_) => {
+            return enums::User::Empty(types::UserEmpty { id: 0 }).serialize(body);
+        }
+    };
+    let user = known.as_deref().unwrap_or(own);
+    let is_bot = user.account.is_bot();
+    let own = u32::from(user.id == own.id);
+    types::User::CONSTRUCTOR_ID.serialize(body);
+    // Which fields follow: access hash, first name, for bots the version; self, bot.
+    let flags: u32 = 1 | 1 << 1 | own << 10 | u32::from(is_bot) << 14;
+    flags.serialize(body);
+    0_u32.serialize(body);
+    user.id.serialize(body);
+    access_hash(user).serialize(body);
+    "Sandbox".to_owned().serialize(body);
+    if is_bot {
+        1_i32.serialize(body);
+    }
+}
+
+/// What others must know to address a user.
+fn access_hash(user: &User) -> i64 {
+    user.id ^ 0x5eed
+}
+
+fn send(
+    world: &World,
+    user: &User,
+    peer: &enums::InputPeer,
+    message: &str,
+) -> Result<Vec<u8>, Refusal> {
+    if message.is_empty() {
+        return Err(Refusal::new(400, "MESSAGE_EMPTY"));
+    }
+    if message.chars().count() > MESSAGE_LEN_MAX {
+        return Err(Refusal::new(400, "MESSAGE_TOO_LONG"));
+    }
+    let receiver = match peer {
+        enums::InputPeer::PeerSelf => None,
+        enums::InputPeer::User(peer) if peer.user_id == user.id => None,
+        enums::InputPeer::User(peer) => {
+            let known = world.user_by_id(peer.user_id);
+            Some(known.ok_or_else(|| Refusal::new(400, "PEER_ID_INVALID"))?)
+        }
+        _ => return Err(Refusal::new(400, "PEER_ID_INVALID")),
+    };
+    let event = user.next_event();
+    if let Some(receiver) = receiver {
+        deliver(world, user, &receiver, message);
+    }
+    let sent = types::UpdateShortSentMessage {
+        out: true,
+        id: event,
+        pts: event.saturating_add(1),
+        pts_count: 1,
+        date: date(),
+        media: None,
+        entities: None,
+        ttl_period: None,
+    };
+    Ok(enums::Updates::UpdateShortSentMessage(sent).to_bytes())
+}
+
+/// Tells every connection of the receiver that wants updates.
+fn deliver(world: &World, from: &User, to: &User, message: &str) {
+    let event = to.next_event();
+    let update = types::UpdateShortMessage {
+        out: false,
+        mentioned: false,
+        media_unread: false,
+        silent: false,
+        id: event,
+        user_id: from.id,
+        message: message.to_owned(),
+        pts: event.saturating_add(1),
+        pts_count: 1,
+        date: date(),
+        fwd_from: None,
+        via_bot_id: None,
+        reply_to: None,
+        entities: None,
+        ttl_period: None,
+    };
+    world.push(to, &enums::Updates::UpdateShortMessage(update).to_bytes());
+}
+
+pub(super) fn pong(msg_id: i64, ping_id: i64) -> Vec<u8> {
+    enums::Pong::Pong(types::Pong { msg_id, ping_id }).to_bytes()
+}
+
+/// As many of the salts to come as were asked for, but no fewer than two: a client that is given
+/// one asks at once again.
+pub(super) fn future_salts(world: &World, key: &Key, req_msg_id: i64, count: i32) -> Vec<u8> {
+    let count = usize::try_from(count.clamp(2, 64)).expect("BUG: it was just made positive");
+    let salts = world.salts(key).take(count).map(|salt| types::FutureSalt {
+        valid_since: salt.since,
+        valid_until: salt.until,
+        salt: salt.value,
+    });
+    let salts = RawVec(salts.collect());
+    enums::FutureSalts::Salts(types::FutureSalts { req_msg_id, now: date(), salts }).to_bytes()
+}
+
+/// Every message was received.
+pub(super) fn message_states(req_msg_id: i64, asked: &[i64]) -> Vec<u8> {
+    let info = vec![4; asked.len()];
+    enums::MsgsStateInfo::Info(types::MsgsStateInfo { req_msg_id, info }).to_bytes()
+}
+
+pub(super) fn no_such_session(session_id: i64) -> Vec<u8> {
+    enums::DestroySessionRes::DestroySessionNone(types::DestroySessionNone { session_id })
+        .to_bytes()
+}
+
+pub(super) fn nothing_to_drop() -> Vec<u8> {
+    enums::RpcDropAnswer::RpcAnswerUnknown.to_bytes()
+}
+
+pub(super) fn new_session(first_msg_id: i64, unique_id: i64, server_salt: i64) -> Vec<u8> {
+    let created = types::NewSessionCreated { first_msg_id, unique_id, server_salt };
+    enums::NewSession::Created(created).to_bytes()
+}
+
+pub(super) fn bad_salt(bad_msg_id: i64, bad_msg_seqno: i32, new_server_salt: i64) -> Vec<u8> {
+    let error_code = 48;
+    let bad = types::BadServerSalt { bad_msg_id, bad_msg_seqno, error_code, new_server_salt };
+    enums::BadMsgNotification::BadServerSalt(bad).to_bytes()
+}
+
+pub(super) fn bad_message(bad_msg_id: i64, bad_msg_seqno: i32, error_code: i32) -> Vec<u8> {
+    let bad = types::BadMsgNotification { bad_msg_id, bad_msg_seqno, error_code };
+    enums::BadMsgNotification::Notification(bad).to_bytes()
+}
+
+fn date() -> i32 {
+    i32::try_from(unix_time().as_secs()).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use grammers_tl_types::Deserializable;
+
+    use super::*;
+    use crate::account_id::AccountId;
+    use crate::sandbox::faults::Faults;
+
+    fn world() -> World {
+        World::new(2, "127.0.0.1:4430".parse().unwrap(), 7, Faults::default())
+    }
+
+    fn call(what: What) -> Call {
+        Call { id: 77, introduces: false, without_updates: false, what }
+    }
+
+    #[tokio::test]
+    async fn what_is_written_by_hand_is_what_the_schema_reads() {
+        let world = world();
+        let account: AccountId = "+9996620001".parse().unwrap();
+        world.enroll(account, 1, None);
+        world.enroll(AccountId::bot(5).unwrap(), 1, None);
+        let user = world.user(account).unwrap();
+        let answer = carry_out(&world, &user, &call(What::Config)).unwrap();
+        let enums::Config::Config(config) = enums::Config::from_bytes(&answer).unwrap();
+        assert_eq!((config.this_dc, config.dc_options.len()), (2, 5));
+        for enums::DcOption::Option(option) in config.dc_options {
+            assert_eq!((&*option.ip_address, option.port), ("127.0.0.1", 4430));
+        }
+        let input = |user_id| types::InputUser { user_id, access_hash: 0 }.into();
+        let ids = vec![enums::InputUser::UserSelf, input(5), input(6)];
+        let answer = carry_out(&world, &user, &call(What::Users(ids))).unwrap();
+        let users = Vec::<enums::User>::from_bytes(&answer).unwrap();
+        let [enums::User::User(own), enums::User::User(bot), enums::User::Empty(_)] = &users[..]
+        else {
+            panic!("{users:?}")
+        };
+        assert_eq!((own.is_self, own.bot, own.id), (true, false, user.id));
+        assert_eq!((bot.is_self, bot.bot, bot.id), (false, true, 5));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_served_gets_an_error_of_the_servers_kind() {
+        let world = world();
+        let account = AccountId::bot(5).unwrap();
+        world.enroll(account, 1, None);
+        let user = world.user(account).unwrap();
+        let nobody = types::InputPeerUser { user_id: 99, access_hash: 0 }.into();
+        let send = |peer, message: &str| What::Send { peer, message: message.to_owned() };
+        for (what, error) in [
+            (What::Unknown, "INPUT_METHOD_INVALID_77"),
+            (What::Malformed, "INPUT_REQUEST_INVALID"),
+            (send(nobody, "x"), "PEER_ID_INVALID"),
+            (send(enums::InputPeer::PeerSelf, ""), "MESSAGE_EMPTY"),
+            (send(enums::InputPeer::PeerSelf, &"x".repeat(4097)), "MESSAGE_TOO_LONG"),
+            (What::Users(vec![enums::InputUser::UserSelf; 201]), "LIMIT_INVALID"),
+        ] {
+            let refusal = carry_out(&world, &user, &call(what)).unwrap_err();
+            assert_eq!(refusal, Refusal::new(400, error));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_rests_one_method_until_it_has_passed() {
+        let world = world();
+        world.enroll(AccountId::bot(5).unwrap(), 1, None);
+        let user = world.user(AccountId::bot(5).unwrap()).unwrap();
+        user.flood(1, 3);
+        assert_eq!((user.resting(1), user.resting(2)), (Some(3), None));
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(user.resting(1), Some(1));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(user.resting(1), None);
+    }
+}
