@@ -3,6 +3,7 @@
 //! Owns plain values only.
 
 use std::sync::Arc;
+use std::task::Waker;
 
 use smallvec::SmallVec;
 
@@ -54,6 +55,18 @@ pub(crate) struct Effects<C> {
     pub(crate) ended: bool,
     /// Wake the dials that wait: they may be wanted otherwise than before.
     pub(crate) wake_dials: bool,
+    /// Release these leases, which nobody has used.
+    pub(crate) unused: SmallVec<[Arc<Connection<C>>; 1]>,
+    /// Have the next scrape visit the account.
+    pub(crate) mark_active: bool,
+    /// Tell the manager of these sessions (as bits) whether they are quarantined.
+    pub(crate) persist: u64,
+    /// Dial those of these sessions (as bits) once more after a while that are in doubt.
+    pub(crate) probe: u64,
+    /// The account may hold nothing any more: see in a while whether it can be forgotten.
+    pub(crate) vacated: bool,
+    /// Drop this, without a lock: it is the waker of an acquire that has left.
+    pub(crate) unheard: Option<Waker>,
     /// A probe has proved the session good that was in doubt.
     pub(crate) cleared: bool,
 }
@@ -70,6 +83,12 @@ impl<C> Effects<C> {
             look: None,
             ended: false,
             wake_dials: false,
+            unused: SmallVec::new(),
+            mark_active: false,
+            persist: 0,
+            probe: 0,
+            vacated: false,
+            unheard: None,
             cleared: false,
         }
     }
@@ -91,6 +110,20 @@ impl<C> Effects<C> {
             && self.watch.is_none()
             && self.look.is_none()
             && !self.wake_dials
+            && self.unused.is_empty()
+            && !self.mark_active
+            && self.persist | self.probe == 0
+            && !self.vacated
+            && self.unheard.is_none()
+    }
+}
+
+#[cfg(test)]
+impl<C> Effects<C> {
+    /// Whether no connection is opened or closed, and nobody woken.
+    pub(crate) fn moves_nothing(&self) -> bool {
+        let opens_none = self.dial.is_empty() && self.close.is_empty() && self.drain.is_empty();
+        opens_none && self.wake.is_empty() && self.unused.is_empty()
     }
 }
 
@@ -101,18 +134,6 @@ pub(crate) struct DialOrder {
     /// Not before this tick: the backoff after failures.
     pub(crate) not_before: Tick,
     pub(crate) purpose: Purpose,
-}
-
-/// What a look at a session in doubt came to.
-#[derive(Debug)]
-#[must_use]
-pub(crate) enum Probe<C> {
-    /// Apply the effects: one of them is the dial.
-    Begin(Effects<C>),
-    /// There is no place for it now: look again later.
-    Later,
-    /// The session is in no doubt any more.
-    Over,
 }
 
 /// How a dial was lost.
@@ -127,6 +148,7 @@ pub(crate) enum Lost {
 }
 
 /// What the reaper has to do about a connection.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is returned")]
 #[derive(Debug)]
 #[must_use]
 pub(crate) enum Reap<C> {

@@ -105,6 +105,7 @@ impl<C, E> AccountPool<C, E> {
         if connection.purpose == Purpose::Probe && core.health.is_suspect(connection.slot) {
             core.health.clear(connection.slot);
             effects.cleared = true;
+            effects.persist = 1 << connection.slot;
             self.settle_health(core);
         }
         let gate = self.gate.load(Ordering::Relaxed);
@@ -183,8 +184,17 @@ impl<C, E> AccountPool<C, E> {
                 Err(_) => unreachable!("BUG: a refusal changed its kind"),
             }
         }
-        self.give_back(body, &mut core, order.slot, &mut effects.void);
+        if order.purpose == Purpose::Probe {
+            // The doubt is not resolved: the dial failed for another reason.
+            effects.probe = 1 << order.slot;
+        }
+        self.give_back(body, &mut core, order.slot, &mut effects);
         self.dispatch(body, &mut core, now, &mut effects);
+        let was_deferred = matches!(lost, Lost::Deferred { .. });
+        if was_deferred && order.purpose == Purpose::WarmUp && core.has_due_session(now) {
+            // Another session may be dialled in its place. Each that is tried is one fewer.
+            self.warm_locked(body, &mut core, now, &mut effects);
+        }
         (effects, unheard)
     }
 
@@ -209,7 +219,7 @@ impl<C, E> AccountPool<C, E> {
             let until = core.backoff.after_break(now, share, age, connection.uses());
             core.retry_at = core.retry_at.max(until);
         }
-        self.give_back(body, &mut core, connection.slot, &mut effects.void);
+        self.give_back(body, &mut core, connection.slot, &mut effects);
         counters.past_shared_uses.fetch_add(connection.shared_uses(), Ordering::Relaxed);
         counters.past_uses.fetch_add(connection.uses(), Ordering::Release);
         self.dispatch(body, &mut core, now, &mut effects);
@@ -217,10 +227,17 @@ impl<C, E> AccountPool<C, E> {
     }
 
     /// The only place where a slot and a permit come back.
-    fn give_back(&self, body: &Body<C, E>, core: &mut Core<C, E>, slot: u16, void: &mut Void<C>) {
+    fn give_back(
+        &self,
+        body: &Body<C, E>,
+        core: &mut Core<C, E>,
+        slot: u16,
+        effects: &mut Effects<C>,
+    ) {
+        effects.vacated = true;
         self.unoccupy(slot);
         body.slot_locked(slot).store(None);
-        self.sort_out(void);
+        self.sort_out(&mut effects.void);
         core.vacant |= 1 << slot;
         if core.debt > 0 {
             core.debt -= 1;
@@ -235,15 +252,25 @@ impl<C, E> AccountPool<C, E> {
         self.body().core.lock().backoff.after_failure(now, share, at_least)
     }
 
-    /// Effects one dial that nobody waits for, unless the account has a connection or a dial.
+    /// Orders one dial that nobody waits for, unless the account has a connection or a dial.
     pub(crate) fn warm(&self, now: Tick) -> Effects<C> {
         let body = self.body();
         let mut effects = Effects::none();
         let mut core = body.core.lock();
-        if core.taken() == 0 && core.unready(self.gate.load(Ordering::Relaxed)).is_none() {
-            effects.dial.extend(self.take_slot(body, &mut core, now, Purpose::WarmUp));
-        }
+        self.warm_locked(body, &mut core, now, &mut effects);
         effects
+    }
+
+    fn warm_locked(
+        &self,
+        body: &Body<C, E>,
+        core: &mut Core<C, E>,
+        now: Tick,
+        effects: &mut Effects<C>,
+    ) {
+        if core.taken() == 0 && core.unready(self.gate.load(Ordering::Relaxed)).is_none() {
+            effects.dial.extend(self.take_slot(body, core, now, Purpose::WarmUp));
+        }
     }
 
     /// The reaper's look at a connection whose entry for the tick `look` is due.
@@ -371,7 +398,7 @@ impl<C, E> AccountPool<C, E> {
     /// Fails every acquire from now on, and closes what there is.
     pub(crate) fn close(&self, now: Tick) -> Effects<C> {
         self.gate.fetch_or(CLOSED, Ordering::Relaxed);
-        self.sweep(CloseReason::Shutdown, now)
+        Effects { wake_dials: true, ..self.sweep(CloseReason::Shutdown, now) }
     }
 
     /// Refuses everybody in line: there is no runtime left that could serve them.

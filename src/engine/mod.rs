@@ -72,7 +72,7 @@ pub(crate) use machine::run_bytes;
 
 pub(crate) use connection::{Connection, Purpose};
 use dispatch::Core;
-pub(crate) use effects::{DialOrder, Effects, Lost, Probe, Reap, Take};
+pub(crate) use effects::{DialOrder, Effects, Lost, Reap, Take};
 use idle::Front;
 use line::Standing;
 pub(crate) use room::Pressure;
@@ -337,36 +337,42 @@ impl<C, E> AccountPool<C, E> {
         Ok(Some(effects))
     }
 
-    /// A waiter gives up. If it had been given a connection meanwhile, the caller releases it.
-    pub(crate) fn leave_line(&self, waiter: &Arc<Waiter<C, E>>) -> Option<Arc<Connection<C>>> {
+    /// What is to be done once the pool knows the account.
+    pub(crate) fn admit(&self) -> Effects<C> {
+        let is_out = self.gate.load(Ordering::Relaxed) & UNREADY != 0;
+        Effects { mark_active: is_out, probe: u64::MAX, vacated: true, ..Effects::none() }
+    }
+
+    /// A waiter gives up. What it had been given meanwhile is released unused.
+    pub(crate) fn leave_line(&self, waiter: &Arc<Waiter<C, E>>) -> Effects<C> {
+        let mut effects = Effects::none();
         let body = self.body();
         let mut core = body.core.lock();
         let left = core.line.leave(waiter);
         self.settle_wait(&core);
+        effects.wake_dials = core.dialing > 0;
         drop(core);
         match left {
-            Left::Served(served) => served.ok().map(|(connection, _)| connection),
-            Left::Line(waker) => {
-                drop(waker);
-                None
-            }
+            Left::Served(served) => effects.unused.extend(served.ok().map(|(lease, _)| lease)),
+            Left::Line(waker) => effects.unheard = waker,
         }
+        effects
     }
 
     /// Refuses the waiters that are due, and says through `watch` when to come back. What was handed
-    /// to one that is due, and that it has not taken, is the caller's to release.
-    pub(crate) fn expire_waiters(&self, now: Instant) -> (Effects<C>, Vec<Arc<Connection<C>>>) {
-        let (mut effects, mut leases) = (Effects::none(), Vec::new());
-        let Some(body) = self.body.get() else { return (effects, leases) };
+    /// to one that is due, and that it has not taken, is released unused.
+    pub(crate) fn expire_waiters(&self, now: Instant) -> Effects<C> {
+        let mut effects = Effects::none();
+        let Some(body) = self.body.get() else { return effects };
         let mut core = body.core.lock();
         if !core.watches.end(now) {
-            return (effects, leases);
+            return effects;
         }
         let mut next = core.line.expire(now, &mut effects.wake);
         for slot in body.all_slots() {
             slot.look(|connection| {
                 let handed = connection.handed().expire(now, |lease, waker| {
-                    leases.extend(lease);
+                    effects.unused.extend(lease);
                     effects.wake.extend(waker);
                 });
                 next = [next, handed].into_iter().flatten().min();
@@ -375,7 +381,7 @@ impl<C, E> AccountPool<C, E> {
         effects.watch = core.watches.ask_for(next);
         self.settle_wait(&core);
         core.wake_dials(&mut effects);
-        (effects, leases)
+        effects
     }
 
     /// Whether anything would come of a watch that the pool was told.

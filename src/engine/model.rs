@@ -162,7 +162,7 @@ fn model_a_waiter_that_leaves_while_it_is_served_loses_nothing() {
             let engine = Arc::clone(&engine);
             thread::spawn(move || release(&engine, lease))
         };
-        if let Some(given) = engine.leave_line(&leaver) {
+        if let Some(given) = engine.leave_line(&leaver).unused.pop() {
             release(&engine, given);
         }
         releaser.join().unwrap();
@@ -342,7 +342,7 @@ fn model_shared_leases_are_never_more_than_the_connection_bears_and_none_is_lost
                 if let Some(lease) = poll(&waiter) {
                     assert!(lease.word.snapshot().leases() <= 2);
                     release(&engine, lease);
-                } else if let Some(given) = engine.leave_line(&waiter) {
+                } else if let Some(given) = engine.leave_line(&waiter).unused.pop() {
                     release(&engine, given);
                 }
             })
@@ -439,7 +439,7 @@ fn model_a_quarantine_and_its_end_leave_the_gate_as_the_health_has_it() {
         let other = {
             let engine = Arc::clone(&engine);
             thread::spawn(move || {
-                let (effects, _) = engine.quarantine(None, QuarantineReason::Suspect, NOW);
+                let effects = engine.quarantine(None, QuarantineReason::Suspect, NOW);
                 apply(&engine, effects);
             })
         };
@@ -487,7 +487,8 @@ fn model_a_lease_that_is_handed_over_at_a_deadline_is_taken_back_or_watched() {
             let engine = Arc::clone(&engine);
             thread::spawn(move || release(&engine, lease))
         };
-        let (effects, leases) = engine.expire_waiters(now);
+        let mut effects = engine.expire_waiters(now);
+        let leases = std::mem::take(&mut effects.unused);
         apply(&engine, effects);
         for lease in leases {
             release(&engine, lease);

@@ -101,7 +101,7 @@ impl<C, E> AccountPool<C, E> {
         now: Tick,
     ) -> Option<Effects<C>> {
         let body = self.body();
-        {
+        let (before, is_out) = {
             let mut core = body.core.lock();
             let before = self.sessions();
             if self.is_closed() || sessions == before {
@@ -116,12 +116,16 @@ impl<C, E> AccountPool<C, E> {
             for (slot, reason) in latched.iter().filter(|(slot, _)| *slot >= before) {
                 core.health.quarantine(Some(*slot), *reason);
             }
-            match core.health.unready() {
-                Some(_) => self.gate.fetch_or(UNREADY, Ordering::Relaxed),
-                None => self.gate.fetch_and(!UNREADY, Ordering::Relaxed),
+            let is_out = core.health.unready().is_some();
+            match is_out {
+                true => self.gate.fetch_or(UNREADY, Ordering::Relaxed),
+                false => self.gate.fetch_and(!UNREADY, Ordering::Relaxed),
             };
-        }
-        Some(self.sweep(CloseReason::Drain, now))
+            (before, is_out)
+        };
+        let swept = self.sweep(CloseReason::Drain, now);
+        let probe = !bits_of(before);
+        Some(Effects { mark_active: is_out, wake_dials: true, probe, ..swept })
     }
 
     /// Sees that there are so many slots. Under the lock.
@@ -143,7 +147,6 @@ mod tests {
     use crate::account_id::AccountId;
     use crate::base::clock::EPOCH;
     use crate::connection::ConnectionId;
-    use crate::engine::Probe;
 
     type Engine = AccountPool<u32, std::io::Error>;
 
@@ -151,15 +154,17 @@ mod tests {
     #[test]
     fn a_probe_of_a_session_that_goes_meanwhile_brings_no_connection() {
         let engine: Engine = AccountPool::new(AccountId::bot(1).unwrap(), 2, 0, 2, 1);
-        let (effects, news) = engine.quarantine(Some(1), QuarantineReason::Suspect, EPOCH);
-        assert!(effects.is_empty() && news == 0b10);
-        let Probe::Begin(effects) = engine.probe(1, EPOCH) else { panic!("it is in doubt") };
+        let effects = engine.quarantine(Some(1), QuarantineReason::Suspect, EPOCH);
+        assert!(effects.moves_nothing());
+        assert_eq!((effects.persist, effects.probe, effects.mark_active), (0b10, 0b10, true));
+        let effects = engine.probe(1, EPOCH);
+        assert_eq!((effects.dial.len(), effects.probe), (1, 0), "it is in doubt");
         let probe = engine.begin_dial(effects.dial[0], ConnectionId(1)).unwrap();
         assert!(engine.reinstate(EPOCH).1);
-        assert!(engine.set_sessions(1, &[], EPOCH).unwrap().is_empty());
+        assert!(engine.set_sessions(1, &[], EPOCH).unwrap().moves_nothing());
         let ended = engine.complete_dial(&probe, 7, Tick::MAX, EPOCH);
         assert_eq!((ended.close.len(), probe.reason()), (1, CloseReason::Drain));
-        assert!(engine.vacate(&probe, EPOCH, 0.0).is_empty());
+        assert!(engine.vacate(&probe, EPOCH, 0.0).moves_nothing());
         assert_eq!((engine.sessions(), engine.reach()), (1, 1));
     }
 }

@@ -8,7 +8,7 @@ use crate::base::clock::{Instant, Tick};
 use crate::base::sync::Ordering;
 use crate::connection::{CloseReason, ConnectionState};
 use crate::engine::connection::Purpose;
-use crate::engine::effects::{Effects, Probe};
+use crate::engine::effects::Effects;
 use crate::engine::health::Unready;
 use crate::engine::waiters::Refusal;
 use crate::engine::{AccountPool, CLOSED, Core, GENERATION, UNREADY};
@@ -23,18 +23,19 @@ impl<C, E> AccountPool<C, E> {
             self.gate.fetch_add(GENERATION, Ordering::Relaxed);
             self.gate.fetch_or(UNREADY, Ordering::Relaxed);
         }
-        self.sweep(CloseReason::Drain, now)
+        let swept = self.sweep(CloseReason::Drain, now);
+        Effects { mark_active: true, wake_dials: true, ..swept }
     }
 
     /// Bars one session, or every one; the account is out of service when none is left. A session
-    /// that is barred for good is not put in doubt again. Returns for which sessions this is news,
-    /// as bits.
+    /// that is barred for good is not put in doubt again. For which sessions this is news is what the
+    /// manager is told.
     pub(crate) fn quarantine(
         &self,
         slot: Option<u16>,
         reason: QuarantineReason,
         now: Tick,
-    ) -> (Effects<C>, u64) {
+    ) -> Effects<C> {
         let body = self.body();
         let (unready, news) = {
             let mut core = body.core.lock();
@@ -45,21 +46,21 @@ impl<C, E> AccountPool<C, E> {
             }
             (unready, news)
         };
-        if unready {
-            return (self.sweep(CloseReason::Quarantine, now), news);
-        }
-        let concerned = slot.and_then(|slot| body.slot(usize::from(slot))?.load());
-        let effects = concerned.map_or_else(Effects::none, |connection| {
-            self.retire(&connection, CloseReason::Quarantine, now)
-        });
-        (effects, news)
+        let concerned = || slot.and_then(|slot| body.slot(usize::from(slot))?.load());
+        let effects = match unready {
+            true => self.sweep(CloseReason::Quarantine, now),
+            false => concerned().map_or_else(Effects::none, |connection| {
+                self.retire(&connection, CloseReason::Quarantine, now)
+            }),
+        };
+        Effects { mark_active: true, wake_dials: true, persist: news, probe: news, ..effects }
     }
 
     /// Puts the account back into service. Returns whether anything kept it from serving that does so
     /// no more: not if it was closed.
     pub(crate) fn reinstate(&self, now: Tick) -> (Effects<C>, bool) {
         let body = self.body();
-        let mut effects = Effects::none();
+        let mut effects = Effects { wake_dials: true, persist: u64::MAX, ..Effects::none() };
         let mut core = body.core.lock();
         let rests = core.retry_at > now;
         let changes = core.health.reinstate() || rests;
@@ -80,10 +81,11 @@ impl<C, E> AccountPool<C, E> {
     }
 
     /// Notes that a method must rest until a tick.
-    pub(crate) fn cool_down(&self, key: u32, until: Tick, now: Tick) {
+    pub(crate) fn cool_down(&self, key: u32, until: Tick, now: Tick) -> Effects<C> {
         let mut core = self.body().core.lock();
         core.health.cool_down(key, until, now);
         self.counters().resting_until.fetch_max(until, Ordering::Relaxed);
+        Effects { mark_active: true, ..Effects::none() }
     }
 
     /// Each session that is out of service, and why.
@@ -118,26 +120,24 @@ impl<C, E> AccountPool<C, E> {
         self.body().core.lock().unready(gate)
     }
 
-    /// Effects the dial that tells whether the server knows a session in doubt.
-    pub(crate) fn probe(&self, slot: u16, now: Tick) -> Probe<C> {
+    /// Dials a session in doubt, to learn whether the server knows it. Is there no place for the dial, it
+    /// is tried again later.
+    pub(crate) fn probe(&self, slot: u16, now: Tick) -> Effects<C> {
+        let mut effects = Effects::none();
         let body = self.body();
         let mut guard = body.core.lock();
         let core = &mut *guard;
         let gate = self.gate.load(Ordering::Relaxed);
         if !core.may_probe(gate, slot) {
-            return Probe::Over;
+            return effects;
         }
-        if core.vacant & (1 << slot) == 0 {
-            return Probe::Later;
+        let is_vacant = core.vacant & (1 << slot) != 0;
+        let take = || self.take_this_slot(body, core, slot, now, Purpose::Probe);
+        match is_vacant.then(take).flatten() {
+            Some(order) => effects.dial.push(order),
+            None => effects.probe = 1 << slot,
         }
-        match self.take_this_slot(body, core, slot, now, Purpose::Probe) {
-            Some(order) => {
-                let mut effects = Effects::none();
-                effects.dial.push(order);
-                Probe::Begin(effects)
-            }
-            None => Probe::Later,
-        }
+        effects
     }
 
     /// Refuses everybody whose patience ends before the account's pause does, unless a connection that
@@ -177,13 +177,6 @@ impl<C, E> AccountPool<C, E> {
         core.health.defer(slot, until);
         core.last_dial_error = Some(why);
         core.has_due_session(now)
-    }
-
-    /// A dial in advance met a session that may not be dialled yet: orders one of another, if there is one
-    /// that may. Each that is tried is one fewer.
-    pub(crate) fn warm_another(&self, now: Tick) -> Effects<C> {
-        let is_due = self.body().core.lock().has_due_session(now);
-        if is_due { self.warm(now) } else { Effects::none() }
     }
 
     /// Until when the account is not dialled, or none of its sessions may be, if it has no connection that

@@ -90,7 +90,7 @@ fn a_waiter_that_leaves_gives_back_what_it_was_given() {
     let lease = first_lease(&engine);
     let (waiter, _) = join(&engine, false);
     let _ = engine.release(lease, NOW, Pressure::Calm);
-    let given = engine.leave_line(&waiter).expect("it was served before it left");
+    let given = engine.leave_line(&waiter).unused.pop().expect("it was served before it left");
     assert!(engine.release(given, NOW, Pressure::Calm).is_none());
     assert!(matches!(engine.try_lease(NOW, 0), Take::Leased(..)));
 }
@@ -274,7 +274,7 @@ fn lowering_the_cap_closes_idle_connections_now_and_leased_ones_on_return() {
     assert_eq!(effects.close.len(), 1, "two of three had to go");
     closed.extend(effects.close);
     for connection in &closed {
-        assert!(engine.vacate(connection, NOW, 0.0).is_empty());
+        assert!(engine.vacate(connection, NOW, 0.0).moves_nothing());
     }
     assert!(engine.release(leases.next().unwrap(), NOW, Pressure::Calm).is_none(), "one stays");
     assert_eq!(engine.stats(NOW, Default::default()).total_connections, 1);
@@ -325,10 +325,10 @@ fn a_leased_connection_makes_way_for_a_new_one_on_its_return() {
 fn a_dial_that_nobody_wants_any_more_is_not_begun() {
     let engine = engine(1, 1, 1);
     let (waiter, effects) = join(&engine, false);
-    assert!(engine.leave_line(&waiter).is_none());
+    assert!(engine.leave_line(&waiter).unused.is_empty());
     assert!(engine.begin_dial(effects.dial[0], ConnectionId(1)).is_none());
     let (effects, _) = engine.fail_dial(effects.dial[0], None, Lost::Unwanted, None, NOW);
-    assert!(effects.is_empty());
+    assert!(effects.moves_nothing());
     assert!(engine.is_empty(NOW));
 }
 
@@ -356,7 +356,7 @@ fn closing_refuses_the_line_and_closes_what_comes_back() {
     let poll = waiter.poll(&mut Context::from_waker(Waker::noop()));
     assert!(matches!(poll, Poll::Ready(Err(Refusal::Closed))));
     let effects = engine.release(lease, NOW, Pressure::Calm).unwrap();
-    assert!(engine.vacate(&effects.close[0], NOW, 0.0).is_empty());
+    assert!(engine.vacate(&effects.close[0], NOW, 0.0).moves_nothing());
     assert!(engine.is_empty(NOW));
     let late = Waiter::new(false, crate::base::clock::now(), None, Location::caller(), None);
     assert!(matches!(engine.join_line(&late, false, NOW), Err(Refusal::Closed)));
@@ -368,7 +368,7 @@ fn a_forced_close_frees_the_slot_while_the_lease_is_still_held() {
     let lease = first_lease(&engine);
     let effects = engine.retire(&lease, CloseReason::Requested, NOW);
     let forced = engine.force(&effects.drain[0]);
-    assert!(engine.vacate(&forced.close[0], NOW, 0.0).is_empty());
+    assert!(engine.vacate(&forced.close[0], NOW, 0.0).moves_nothing());
     let stats = engine.stats(NOW, Default::default());
     assert_eq!((stats.total_connections, stats.leases), (0, 1));
     assert!(!engine.is_empty(NOW), "the lease is still out");
@@ -382,7 +382,7 @@ fn a_quarantined_session_is_not_dialled_and_the_last_one_refuses_the_line() {
     let engine = engine(2, 2, 1);
     let lease = first_lease(&engine);
     let reason = QuarantineReason::KeyDuplicated;
-    let (effects, _) = engine.quarantine(Some(lease.slot), reason, NOW);
+    let effects = engine.quarantine(Some(lease.slot), reason, NOW);
     assert_eq!(effects.drain.len(), 1);
     let (waiter, effects) = join(&engine, false);
     assert_eq!(effects.dial[0].slot, 1, "the other session");
@@ -416,7 +416,7 @@ fn the_reaper_closes_what_was_idle_long_enough_and_asks_again_about_the_rest() {
     };
     assert_eq!(effects.close[0].reason(), CloseReason::Idle);
     assert!(matches!(engine.try_lease_any(NOW, 0), Take::Empty));
-    assert!(engine.vacate(&effects.close[0], tick, 0.0).is_empty());
+    assert!(engine.vacate(&effects.close[0], tick, 0.0).moves_nothing());
     assert!(matches!(engine.reap(&record, tick, tick, 100, Tick::MAX), Reap::Gone));
 }
 
@@ -520,7 +520,7 @@ fn a_cap_lowered_by_one_retires_one_shared_connection_and_not_all() {
     let effects = engine.release(two, NOW, Pressure::Calm).unwrap();
     assert!(effects.is_empty(), "one place is enough");
     let effects = engine.release(one, NOW, Pressure::Calm).unwrap();
-    assert!(engine.vacate(&effects.close[0], NOW, 0.0).is_empty());
+    assert!(engine.vacate(&effects.close[0], NOW, 0.0).moves_nothing());
     assert_eq!(engine.stats(NOW, Default::default()).total_connections, 1);
 }
 

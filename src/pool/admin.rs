@@ -128,9 +128,7 @@ impl<M: Manager> Pool<M> {
         tracing::info!(%account, "the account is drained");
         context.events.emit(|| Event::Draining { account });
         let effects = entry.pool.drain(context.clock.tick());
-        entry.mark_active();
         entry.apply(effects);
-        entry.dials.notify_waiters();
         let left: Vec<_> = entry.pool.connections().map(|it| (it.slot, it.id)).collect();
         entry.until_gone(&left).await;
         true
@@ -151,9 +149,7 @@ impl<M: Manager> Pool<M> {
         // The manager may keep a quarantine that another process has found since.
         let latched = asked("latched", || context.manager.latched(account)).unwrap_or_default();
         let (effects, changes) = entry.pool.reinstate(context.clock.tick());
-        entry.latch(u64::MAX);
         entry.apply(effects);
-        entry.dials.notify_waiters();
         let changes = changes || !latched.is_empty();
         if changes {
             tracing::info!(%account, "the account is reinstated");
@@ -173,7 +169,6 @@ impl<M: Manager> Pool<M> {
         let context = self.context();
         let effects = entry.pool.close(context.clock.tick());
         entry.apply(effects);
-        entry.dials.notify_waiters();
         // A dial under way keeps a slot as well, so that it is not enough to see the connections
         // go.
         entry.until(|| entry.pool.is_empty(context.clock.tick())).await;

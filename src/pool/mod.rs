@@ -92,12 +92,8 @@ impl<M: Manager> Pool<M> {
         let make = || AccountInner::new(account, &profile, &latched, &self.inner.runtime);
         let (entry, added) = self.inner.registry.find_or_add(account, make);
         if added {
-            if entry.pool.unready().is_some() {
-                entry.mark_active();
-            }
-            entry.schedule_removal();
+            entry.apply(entry.pool.admit());
             context.events.emit(|| Event::AccountOpened { account });
-            entry.schedule_probes(u64::MAX);
             if context.is_closing() {
                 // The pool closed between the look above and the insert: it has not seen this
                 // account, so that it is closed here.

@@ -109,8 +109,8 @@ impl<M: Manager> AccountInner<M> {
         );
         let now = context.clock.tick();
         for (slot, reason) in latched {
-            let (effects, _) = pool.quarantine(Some(*slot), *reason, now);
-            debug_assert!(effects.is_empty(), "there is nothing yet that could end");
+            // The manager knows of it, and what else there is to do comes with the admission.
+            drop(pool.quarantine(Some(*slot), *reason, now));
         }
         let account = Self {
             pool,
@@ -174,7 +174,6 @@ impl<M: Manager> AccountInner<M> {
         context.events.emit(|| Event::ConnectionClosed { account, id, reason, uses });
         let effects = self.pool.vacate(connection, now, context.share());
         self.tell_unheard(connection, reason);
-        self.schedule_removal();
         self.counters().keep_uses(connection.uses(), connection.shared_uses());
         context.budget.put_back(now);
         context.occupancy.vacate();

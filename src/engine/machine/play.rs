@@ -201,12 +201,13 @@ impl Machine {
         let Some(index) = pick_of(self.line.len() + self.answered.len(), which) else { return };
         if index < self.line.len() {
             let asker = self.line.remove(index);
-            assert!(self.engine.leave_line(&asker.waiter).is_none(), "given in the dark");
+            let effects = self.engine.leave_line(&asker.waiter);
+            assert!(effects.unused.is_empty(), "given in the dark");
             return;
         }
         let asker = self.answered.swap_remove(index - self.line.len());
         let given = asker.given();
-        let back = self.engine.leave_line(&asker.waiter);
+        let back = self.engine.leave_line(&asker.waiter).unused.pop();
         assert_eq!(back.as_ref().map(|it| it.id), given, "I5: what was given is lost");
         if let Some(link) = back {
             self.check();
@@ -408,7 +409,8 @@ impl Machine {
         let is_late = |it: &&Asker| it.deadline.is_some_and(|deadline| deadline <= now);
         let given = self.answered.iter().filter(is_late).filter_map(Asker::given);
         let mut overdue: Vec<_> = given.filter(|id| self.has_place(*id)).collect();
-        let (effects, mut leases) = self.engine.expire_waiters(now);
+        let mut effects = self.engine.expire_waiters(now);
+        let mut leases = std::mem::take(&mut effects.unused);
         self.apply(effects, &Step { timers_fired: true, ..Step::default() });
         overdue.sort_unstable();
         leases.sort_unstable_by_key(|link| link.id);
@@ -545,14 +547,11 @@ impl Machine {
         let Some(slot) = u16::from(which).checked_rem(self.slots) else { return };
         let may = self.may_probe(slot);
         let room = self.is_vacant(slot) && self.taken() < self.cap();
-        match self.engine.probe(slot, self.now) {
-            Probe::Begin(effects) => {
-                assert!(may && room && effects.dial.len() == 1, "a probe out of place");
-                self.apply(effects, &Step::default());
-            }
-            Probe::Later => assert!(may && !room, "there is room for a probe"),
-            Probe::Over => assert!(!may, "the session is still in doubt"),
-        }
+        let effects = self.engine.probe(slot, self.now);
+        assert_eq!(effects.dial.len(), usize::from(may && room), "a probe out of place");
+        let again = if may && !room { 1 << slot } else { 0 };
+        assert_eq!(effects.probe, again, "whether it is tried again");
+        self.apply(effects, &Step::default());
     }
 
     pub(super) fn quarantine(&mut self, slot: Option<u8>, reason: QuarantineReason) {
@@ -570,8 +569,8 @@ impl Machine {
         {
             record.reason.get_or_insert(CloseReason::Quarantine);
         }
-        let (effects, told) = self.engine.quarantine(slot, reason, self.now);
-        assert_eq!(told, news, "for which sessions a quarantine is news");
+        let effects = self.engine.quarantine(slot, reason, self.now);
+        assert_eq!(effects.persist, news, "for which sessions a quarantine is news");
         self.apply(effects, &Step::default());
     }
 }

@@ -77,7 +77,7 @@ fn model_a_dial_that_nobody_waits_for_any_more_and_one_at_the_global_cap_never_m
         let waiter = Waiter::new(false, crate::base::clock::now(), None, Location::caller(), None);
         let Ok(Some(effects)) = engine.join_line(&waiter, false, NOW) else { return };
         let Some(connection) = engine.begin_dial(effects.dial[0], ConnectionId(1)) else { return };
-        assert!(engine.leave_line(&waiter).is_none());
+        assert!(engine.leave_line(&waiter).unused.is_empty());
         let budget = Arc::new(Budget::new(1, Duration::from_secs(10)));
         assert!(budget.try_take());
         let dialler = {

@@ -189,7 +189,7 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
         let Step::Timed(timed) = std::mem::replace(&mut self.step, Step::Done) else {
             unreachable!("BUG: only who waits by a timer gives up")
         };
-        leave_line(self.entry(), &timed.waiter);
+        self.entry().apply(self.entry().pool.leave_line(&timed.waiter));
         Next::Over(Err(self.time_out()))
     }
 
@@ -365,27 +365,6 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
     }
 }
 
-/// Has the dials of an account looked at again, whatever happens until then: a waker that panics as
-/// it is dropped, for one.
-struct WakeDials<'a, M: Manager>(&'a AccountInner<M>);
-
-impl<M: Manager> Drop for WakeDials<'_, M> {
-    fn drop(&mut self) {
-        self.0.dials.notify_waiters();
-    }
-}
-
-/// Leaves the line; what came meanwhile goes back.
-fn leave_line<M: Manager>(
-    entry: &Arc<AccountInner<M>>,
-    waiter: &Arc<Waiter<M::Connection, M::Error>>,
-) {
-    let _wake = WakeDials(entry);
-    if let Some(connection) = entry.pool.leave_line(waiter) {
-        entry.give_back_unused(connection);
-    }
-}
-
 impl<M: Manager, A: AccountRef<M>> Future for Acquire<M, A> {
     type Output = Result<Lease<M, A>, AcquireError<M::Error>>;
 
@@ -494,7 +473,7 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
 
     fn cancel(&self, waiter: &Arc<Waiter<M::Connection, M::Error>>) {
         self.entry().counters().count_acquire(AcquireEnd::Cancelled);
-        leave_line(self.entry(), waiter);
+        self.entry().apply(self.entry().pool.leave_line(waiter));
     }
 }
 

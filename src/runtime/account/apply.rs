@@ -14,9 +14,8 @@ use crate::runtime::command::Command;
 use crate::runtime::due::Due;
 
 impl<M: Manager> AccountInner<M> {
-    /// Something is afoot here that a reading has to see, and has been made so under the
-    /// account's lock.
-    pub(crate) fn mark_active(self: &Arc<Self>) {
+    /// A scrape has to visit the account, which has been made so under its lock.
+    fn mark_active(self: &Arc<Self>) {
         if !self.membership.active().is_listed()
             && let Some(registry) = self.runtime.registry()
         {
@@ -24,7 +23,7 @@ impl<M: Manager> AccountInner<M> {
         }
     }
 
-    /// Wakes who has been served, and sends the worker on its commands.
+    /// Does all that a step of the engine has left to be done.
     pub(crate) fn apply(self: &Arc<Self>, effects: Effects<M::Connection>) {
         if effects.has_only_wakers() {
             wake(effects.wake);
@@ -48,8 +47,11 @@ impl<M: Manager> AccountInner<M> {
         effects: Effects<M::Connection>,
         left: &mut Vec<Effects<M::Connection>>,
     ) {
-        if !effects.dial.is_empty() {
+        if effects.mark_active || !effects.dial.is_empty() {
             self.mark_active();
+        }
+        if effects.persist != 0 {
+            self.persist_quarantines(effects.persist);
         }
         let commands =
             effects
@@ -70,10 +72,22 @@ impl<M: Manager> AccountInner<M> {
                 left.push(command.end_without_worker());
             }
         }
+        if effects.vacated {
+            self.schedule_removal();
+        }
+        if effects.probe != 0 {
+            self.schedule_probes(effects.probe);
+        }
         if effects.wake_dials {
             self.dials.notify_waiters();
         }
+        for lease in effects.unused {
+            self.give_back_unused(lease);
+        }
         wake(effects.wake);
+        if harmless(|| drop(effects.unheard)).is_none() {
+            harmless(|| tracing::warn!("a waker has panicked as it was dropped"));
+        }
     }
 
     fn drain_command(self: &Arc<Self>, connection: &Arc<Connection<M::Connection>>) -> Command<M> {
@@ -89,10 +103,9 @@ impl<M: Manager> AccountInner<M> {
         }
     }
 
-    /// Has the account looked at in a while, to see whether it can be forgotten, unless that is due
-    /// already. To be called once it is known, and whenever it may have lost its last connection: as
-    /// long as it has one, nothing would come of it.
-    pub(crate) fn schedule_removal(self: &Arc<Self>) {
+    /// Has the account visited in a while, to see whether it can be forgotten, unless that is due
+    /// already. As long as it has a connection, nothing would come of it.
+    fn schedule_removal(self: &Arc<Self>) {
         if !self.pool.has_connections() && self.membership.scheduled().list() {
             let due = self.context().clock.tick() + self.context().hot.max_idle_ms();
             self.runtime.schedule.schedule(due, Due::Account(Arc::downgrade(self)));

@@ -78,12 +78,6 @@ impl<M: Manager> AccountInner<M> {
         let Some(effects) = effects else { return };
         self.counters().recount_account(before, sessions);
         tracing::info!(%account, before, sessions, "the account has another number of sessions");
-        if self.pool.unready().is_some() {
-            self.mark_active();
-        }
         self.apply(effects);
-        self.dials.notify_waiters();
-        let known = (1_u64 << before.min(63)) - 1;
-        self.schedule_probes(!known);
     }
 }

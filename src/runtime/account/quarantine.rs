@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use crate::base::caught::harmless;
 use crate::base::clock::now;
-use crate::engine::Probe;
 use crate::events::Event;
 use crate::manager::{Manager, QuarantineReason};
 use crate::runtime::account::AccountInner;
@@ -19,26 +18,24 @@ impl<M: Manager> AccountInner<M> {
     /// Puts one session, or all of them, out of service.
     pub(crate) fn quarantine(self: &Arc<Self>, slot: Option<u16>, reason: QuarantineReason) {
         let account = self.pool.account();
-        let (effects, news) = self.pool.quarantine(slot, reason, self.context().clock.tick());
-        self.mark_active();
-        // Each call under way on a lost session reports the same.
-        if news != 0 {
-            self.counters().count_quarantine(reason);
-            self.latch(news);
-            let remedy = reason.remedy();
-            match slot {
-                Some(slot) => tracing::warn!(%account, slot, %reason, remedy, "quarantined"),
-                None => tracing::warn!(%account, %reason, remedy, "every session is quarantined"),
-            }
-            self.context().events.emit(|| Event::Quarantined { account, slot, reason });
-        }
+        let effects = self.pool.quarantine(slot, reason, self.context().clock.tick());
+        let is_news = effects.persist != 0;
         self.apply(effects);
-        self.dials.notify_waiters();
-        self.schedule_probes(news);
+        // Each call under way on a lost session reports the same.
+        if !is_news {
+            return;
+        }
+        self.counters().count_quarantine(reason);
+        let remedy = reason.remedy();
+        match slot {
+            Some(slot) => tracing::warn!(%account, slot, %reason, remedy, "quarantined"),
+            None => tracing::warn!(%account, %reason, remedy, "every session is quarantined"),
+        }
+        self.context().events.emit(|| Event::Quarantined { account, slot, reason });
     }
 
     /// Tells the manager how these sessions stand now (as bits).
-    pub(crate) fn latch(&self, sessions: u64) {
+    pub(super) fn persist_quarantines(&self, sessions: u64) {
         for session in (0..self.pool.sessions()).filter(|it| sessions & (1 << it) != 0) {
             let mut told = None;
             // Two who tell at once may tell in the wrong order: whoever finds at the end that
@@ -66,7 +63,7 @@ impl<M: Manager> AccountInner<M> {
 
     /// Has those of these sessions (as bits) that are in doubt dialled once more after a while. To be
     /// called once for each doubt, and once after each look at it that did not resolve it.
-    pub(crate) fn schedule_probes(self: &Arc<Self>, sessions: u64) {
+    pub(super) fn schedule_probes(self: &Arc<Self>, sessions: u64) {
         let at = now() + self.context().config().health.probe_after;
         for (session, reason) in self.pool.quarantines() {
             let is_meant = sessions & (1 << session) != 0;
@@ -75,15 +72,6 @@ impl<M: Manager> AccountInner<M> {
                 // Without a worker nothing is dialled any more.
                 drop(self.runtime.commands.send(errand));
             }
-        }
-    }
-
-    /// Dials a session in doubt, or has it looked at again later.
-    pub(crate) fn probe(self: &Arc<Self>, slot: u16) {
-        match self.pool.probe(slot, self.context().clock.tick()) {
-            Probe::Begin(effects) => self.apply(effects),
-            Probe::Later => self.schedule_probes(1 << slot),
-            Probe::Over => {}
         }
     }
 }

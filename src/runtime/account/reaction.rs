@@ -90,8 +90,7 @@ impl<M: Manager> AccountInner<M> {
 
     fn cool_down(self: &Arc<Self>, key: u32, wait: Duration) {
         let now = self.context().clock.tick();
-        self.pool.cool_down(key, now + crate::base::clock::millis(wait), now);
-        self.mark_active();
+        self.apply(self.pool.cool_down(key, now + crate::base::clock::millis(wait), now));
         self.tell_flood(key, wait);
     }
 

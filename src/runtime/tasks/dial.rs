@@ -274,7 +274,6 @@ impl<M: Manager> Attempt<M> {
         }
         let effects = entry.pool.complete_dial(&connection, opened, retire_at, now);
         if effects.cleared {
-            entry.latch(1 << slot);
             tracing::info!(%account, slot, "the server knows the session again: it serves");
             context.events.emit(|| Event::Cleared { account, slot });
         }
@@ -403,7 +402,6 @@ impl<M: Manager> Attempt<M> {
         // Before its slot comes back, and is dialled again.
         drop(self.hold.take());
         let now = self.entry.context().clock.tick();
-        let goes_on = self.is_warm_up() && matches!(lost, Lost::Deferred { .. });
         let connection = self.connection.take();
         let (effects, _unheard) =
             self.entry.pool.fail_dial(self.order, connection.as_deref(), lost, failure, now);
@@ -411,15 +409,7 @@ impl<M: Manager> Attempt<M> {
             self.entry.context().budget.put_back(now);
         }
         self.entry.context().occupancy.vacate();
-        self.entry.schedule_removal();
         self.entry.apply(effects);
-        if goes_on {
-            self.entry.apply(self.entry.pool.warm_another(now));
-        }
-        if self.is_probe() {
-            // If the doubt was not resolved: the dial failed for another reason.
-            self.entry.schedule_probes(1 << self.order.slot);
-        }
     }
 }
 

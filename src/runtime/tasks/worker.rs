@@ -216,11 +216,7 @@ fn fire<M: Manager>(timer: Timer<M>, now: Instant) {
         }
         Command::Watch(entry, _) => {
             if let Some(entry) = entry.upgrade() {
-                let (effects, leases) = entry.pool.expire_waiters(now);
-                entry.apply(effects);
-                for lease in leases {
-                    entry.give_back_unused(lease);
-                }
+                entry.apply(entry.pool.expire_waiters(now));
             }
         }
         Command::Look(entry, _) => {
@@ -231,7 +227,7 @@ fn fire<M: Manager>(timer: Timer<M>, now: Instant) {
         }
         Command::Probe(entry, slot, _) => {
             if let Some(entry) = entry.upgrade() {
-                entry.probe(slot);
+                entry.apply(entry.pool.probe(slot, entry.context().clock.tick()));
             }
         }
         Command::Dial(..) | Command::Check(..) | Command::Close(..) | Command::Prove(..) => {
@@ -300,7 +296,7 @@ mod tests {
                 timers.push(watch.at, Command::Watch(Arc::downgrade(entry), watch));
                 told += 1;
             }
-            assert!(entry.pool.leave_line(&waiter).is_none());
+            assert!(entry.pool.leave_line(&waiter).unused.is_empty());
         }
         assert_eq!(told, 20_000);
         assert!(timers.heap.len() <= SWEPT_AT_LEAST, "{}", timers.heap.len());
