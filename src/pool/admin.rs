@@ -80,9 +80,9 @@ impl<M: Manager> Pool<M> {
         let config = context.config();
         let deadline = now() + config.pool.drain_timeout + config.pool.close_timeout;
         let open = context.occupancy.slots();
-        for entry in self.inner.registry.all() {
-            let effects = entry.pool.close(context.clock.tick());
-            entry.apply(effects);
+        for inner in self.inner.registry.all() {
+            let effects = inner.pool.close(context.clock.tick());
+            inner.apply(effects);
         }
         let empty = context.occupancy.until(|| context.occupancy.slots() == 0);
         by(&context.handle, deadline + MARGIN, empty).await;
@@ -96,13 +96,13 @@ impl<M: Manager> Pool<M> {
     /// Closes one connection: at once if it is idle, else on its return or after
     /// `drain_timeout`. Returns whether there was such a connection.
     pub fn close_connection(&self, account: AccountId, id: ConnectionId) -> bool {
-        let Some(entry) = self.inner.registry.find(account) else { return false };
-        let Some(connection) = entry.pool.connections().find(|it| it.id == id) else {
+        let Some(inner) = self.inner.registry.find(account) else { return false };
+        let Some(connection) = inner.pool.connections().find(|it| it.id == id) else {
             return false;
         };
         let now = self.context().clock.tick();
-        let effects = entry.pool.retire(&connection, CloseReason::Requested, now);
-        entry.apply(effects);
+        let effects = inner.pool.retire(&connection, CloseReason::Requested, now);
+        inner.apply(effects);
         true
     }
 
@@ -110,12 +110,12 @@ impl<M: Manager> Pool<M> {
     /// `drain_timeout` + `close_timeout`. The account goes on serving, on new connections.
     /// Returns how many there were.
     pub async fn close_account(&self, account: AccountId) -> usize {
-        let Some(entry) = self.inner.registry.find(account) else { return 0 };
+        let Some(inner) = self.inner.registry.find(account) else { return 0 };
         let now = self.context().clock.tick();
-        let before: Vec<_> = entry.pool.connections().map(|it| (it.slot, it.id)).collect();
-        let effects = entry.pool.raise_generation(CloseReason::Requested, now);
-        entry.apply(effects);
-        entry.until_gone(&before).await;
+        let before: Vec<_> = inner.pool.connections().map(|it| (it.slot, it.id)).collect();
+        let effects = inner.pool.raise_generation(CloseReason::Requested, now);
+        inner.apply(effects);
+        inner.until_gone(&before).await;
         before.len()
     }
 
@@ -123,14 +123,14 @@ impl<M: Manager> Pool<M> {
     /// connections close. Waits for that at most `drain_timeout` + `close_timeout`. Returns
     /// whether the pool knows the account.
     pub async fn drain_account(&self, account: AccountId) -> bool {
-        let Some(entry) = self.inner.registry.find(account) else { return false };
+        let Some(inner) = self.inner.registry.find(account) else { return false };
         let context = self.context();
         tracing::info!(%account, "the account is drained");
         context.events.emit(|| Event::Draining { account });
-        let effects = entry.pool.drain(context.clock.tick());
-        entry.apply(effects);
-        let left: Vec<_> = entry.pool.connections().map(|it| (it.slot, it.id)).collect();
-        entry.until_gone(&left).await;
+        let effects = inner.pool.drain(context.clock.tick());
+        inner.apply(effects);
+        let left: Vec<_> = inner.pool.connections().map(|it| (it.slot, it.id)).collect();
+        inner.until_gone(&left).await;
         true
     }
 
@@ -140,16 +140,16 @@ impl<M: Manager> Pool<M> {
     /// unknown, or is being removed.
     pub fn reinstate(&self, account: AccountId) -> bool {
         let Ok(account_handle) = self.account(account) else { return false };
-        let entry = account_handle.entry();
-        if entry.pool.is_closed() {
+        let inner = account_handle.inner();
+        if inner.pool.is_closed() {
             return false;
         }
         let context = self.context();
-        entry.reread_profile();
+        inner.reread_profile();
         // The manager may keep a quarantine that another process has found since.
         let latched = asked("latched", || context.manager.latched(account)).unwrap_or_default();
-        let (effects, changes) = entry.pool.reinstate(context.clock.tick());
-        entry.apply(effects);
+        let (effects, changes) = inner.pool.reinstate(context.clock.tick());
+        inner.apply(effects);
         let changes = changes || !latched.is_empty();
         if changes {
             tracing::info!(%account, "the account is reinstated");
@@ -165,17 +165,17 @@ impl<M: Manager> Pool<M> {
     /// nobody from the account then. Handles of the account from before refuse for ever: ask for a
     /// new one.
     pub async fn remove_account(&self, account: AccountId) -> bool {
-        let Some(entry) = self.inner.registry.find(account) else { return false };
+        let Some(inner) = self.inner.registry.find(account) else { return false };
         let context = self.context();
-        let effects = entry.pool.close(context.clock.tick());
-        entry.apply(effects);
+        let effects = inner.pool.close(context.clock.tick());
+        inner.apply(effects);
         // A dial under way keeps a slot as well, so that it is not enough to see the connections
         // go.
-        entry.until(|| entry.pool.is_empty(context.clock.tick())).await;
+        inner.until(|| inner.pool.is_empty(context.clock.tick())).await;
         if !self.forget_removed(account) {
             // Closed and not empty: the account's wheel entry collects it later, unless somebody
             // asks for the account before.
-            let due = Due::Account(Arc::downgrade(&entry));
+            let due = Due::Account(Arc::downgrade(&inner));
             self.inner.runtime.schedule.schedule(context.clock.tick(), due);
         }
         true
@@ -185,8 +185,8 @@ impl<M: Manager> Pool<M> {
     pub(super) fn forget_removed(&self, account: AccountId) -> bool {
         let context = self.context();
         let gone = self.inner.registry.remove_closed(account, context.clock.tick());
-        if let Some(entry) = &gone {
-            entry.tell_forgotten();
+        if let Some(inner) = &gone {
+            inner.tell_forgotten();
         }
         gone.is_some()
     }
@@ -194,15 +194,15 @@ impl<M: Manager> Pool<M> {
     /// How an account stands, or `None` if the pool does not know it.
     #[must_use]
     pub fn account_health(&self, account: AccountId) -> Option<AccountHealth> {
-        let entry = self.inner.registry.find(account)?;
+        let inner = self.inner.registry.find(account)?;
         let now = self.context().clock.tick();
-        Some(match entry.pool.unready() {
+        Some(match inner.pool.unready() {
             None => {
-                if let Some(until) = entry.pool.rests_until(now) {
+                if let Some(until) = inner.pool.rests_until(now) {
                     let left = Duration::from_millis(until - now);
                     return Some(AccountHealth::Resting { remaining: left });
                 }
-                let rests = entry.pool.cooldowns(now).into_iter().map(|(key, until)| Cooldown {
+                let rests = inner.pool.cooldowns(now).into_iter().map(|(key, until)| Cooldown {
                     key,
                     remaining: Duration::from_millis(until.saturating_sub(now)),
                 });
@@ -261,14 +261,14 @@ impl<M: Manager> Pool<M> {
         let retimed = old.pool.max_idle_time != new.pool.max_idle_time
             || old.pool.max_connection_age != new.pool.max_connection_age
             || old.pool.age_jitter != new.pool.age_jitter;
-        for entry in self.inner.registry.all() {
-            let effects = entry.take_limits();
-            entry.apply(effects);
+        for inner in self.inner.registry.all() {
+            let effects = inner.take_limits();
+            inner.apply(effects);
             if new.pool.drain_timeout < old.pool.drain_timeout {
-                entry.hurry_drains();
+                inner.hurry_drains();
             }
             if retimed {
-                self.retime(&entry);
+                self.retime(&inner);
             }
         }
         let cap = new.pool.max_connections;
@@ -281,17 +281,17 @@ impl<M: Manager> Pool<M> {
     }
 
     /// Draws new age limits and looks at each connection as early as the new times ask.
-    fn retime(&self, entry: &Arc<AccountInner<M>>) {
+    fn retime(&self, inner: &Arc<AccountInner<M>>) {
         let context = self.context();
         let tick = context.clock.tick();
-        for connection in entry.pool.connections() {
+        for connection in inner.pool.connections() {
             let Some(live) = connection.live() else { continue };
             let retire_at = context.draw_retirement(live.created);
             connection.set_retire_at(retire_at);
             let due = (connection.last_used() + context.hot.max_idle_ms()).min(retire_at).max(tick);
             // The old entry no longer matches and is dropped when it comes up.
             connection.set_look(due);
-            self.inner.runtime.schedule.schedule(due, Due::look_at(entry, &connection, due));
+            self.inner.runtime.schedule.schedule(due, Due::look_at(inner, &connection, due));
         }
     }
 
@@ -302,10 +302,10 @@ impl<M: Manager> Pool<M> {
         let known = accounts.into_iter().filter_map(|account| self.account(account).ok());
         known
             .map(|account| {
-                let (entry, tick) = (account.entry(), self.context().clock.tick());
-                entry.reread_profile_if_due(tick);
-                let effects = entry.pool.warm(tick);
-                entry.apply(effects);
+                let (inner, tick) = (account.inner(), self.context().clock.tick());
+                inner.reread_profile_if_due(tick);
+                let effects = inner.pool.warm(tick);
+                inner.apply(effects);
             })
             .count()
     }

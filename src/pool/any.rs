@@ -76,16 +76,16 @@ impl<M: Manager> Pool<M> {
             }
         }
         let account = self.account(account).ok()?;
-        let entry = account.entry();
-        if entry.pool.unready().is_some() {
+        let inner = account.inner();
+        if inner.pool.unready().is_some() {
             // Nobody acquires from it, so that it would never be known that it has got a session.
-            entry.reread_profile_if_due(context.clock.tick());
+            inner.reread_profile_if_due(context.clock.tick());
         }
-        entry.pool.unready().is_none().then_some(account)
+        inner.pool.unready().is_none().then_some(account)
     }
 
     fn fit(&self, account: &Account<M>, method: Option<u32>, now: Tick) -> Fit {
-        let pool = &account.entry().pool;
+        let pool = &account.inner().pool;
         let rests_until = match method {
             Some(method) => pool.cooling_until(method, now),
             None => pool.cooling_for_any(now),
@@ -103,9 +103,9 @@ impl<M: Manager> Pool<M> {
     /// Whether an account without a connection would be dialled as soon as the pace allows.
     fn may_be_dialled_at_once(&self, account: &Account<M>) -> bool {
         let context = self.context();
-        let entry = account.entry();
-        let is_cold = !entry.pool.has_connections() && !entry.pool.has_line();
-        is_cold && !context.budget.is_full() && context.lane(&entry.egress).is_free()
+        let inner = account.inner();
+        let is_cold = !inner.pool.has_connections() && !inner.pool.has_line();
+        is_cold && !context.budget.is_full() && context.lane(&inner.egress).is_free()
     }
 
     /// The accounts of a group that the pool has met.
@@ -113,9 +113,9 @@ impl<M: Manager> Pool<M> {
         let context = self.context();
         let index = context.groups.find(group);
         let mut members = Vec::new();
-        self.inner.registry.for_each(|entry| {
-            if entry.pool.group() == index {
-                members.push(entry.pool.account());
+        self.inner.registry.for_each(|inner| {
+            if inner.pool.group() == index {
+                members.push(inner.pool.account());
             }
         });
         // Groups that found no name are counted together, and are groups of their own all the same.

@@ -85,8 +85,8 @@ impl<M: Manager, A: AccountRef<M>> Lease<M, A> {
     }
 
     #[inline]
-    fn entry(&self) -> &Arc<AccountInner<M>> {
-        self.loan().account_ref.account().entry()
+    fn inner(&self) -> &Arc<AccountInner<M>> {
+        self.loan().account_ref.account().inner()
     }
 
     #[inline]
@@ -97,7 +97,7 @@ impl<M: Manager, A: AccountRef<M>> Lease<M, A> {
     /// Whose connection this is.
     #[must_use]
     pub fn account(&self) -> AccountId {
-        self.entry().pool.account()
+        self.inner().pool.account()
     }
 
     /// Which connection this is.
@@ -116,7 +116,7 @@ impl<M: Manager, A: AccountRef<M>> Lease<M, A> {
     #[must_use]
     pub fn age(&self) -> Duration {
         let created = self.connection().leased().created;
-        Duration::from_millis(self.entry().context().clock.coarse().saturating_sub(created))
+        Duration::from_millis(self.inner().context().clock.coarse().saturating_sub(created))
     }
 
     /// How many leases the connection has served, this one included.
@@ -144,12 +144,12 @@ impl<M: Manager, A: AccountRef<M>> Lease<M, A> {
     /// the manager's [`react`](Manager::react): a broken connection takes no new leases from
     /// now on and is closed when the last one is returned. Returns that reaction.
     pub fn report(&self, error: &M::Error) -> Reaction {
-        let entry = self.entry();
+        let inner = self.inner();
         let connection = self.connection();
-        let (reaction, reason) = entry.learn(error, connection.slot, Some(connection));
+        let (reaction, reason) = inner.learn(error, connection.slot, Some(connection));
         if let Some(reason) = reason {
-            let effects = entry.pool.retire(connection, reason, entry.context().clock.tick());
-            entry.apply(effects);
+            let effects = inner.pool.retire(connection, reason, inner.context().clock.tick());
+            inner.apply(effects);
         }
         reaction
     }
@@ -157,21 +157,21 @@ impl<M: Manager, A: AccountRef<M>> Lease<M, A> {
     /// Returns the lease and has the connection closed instead of reused.
     pub fn discard(mut self) {
         let Some(Loan { account_ref, connection }) = self.loan.take() else { return };
-        let entry = account_ref.account().entry();
+        let inner = account_ref.account().inner();
         if let Some(started) = self.measured {
-            tell_used(entry, started);
+            tell_used(inner, started);
         }
-        entry.counters().count_release_closed();
-        entry.discard(connection, CloseReason::Requested);
+        inner.counters().count_release_closed();
+        inner.discard(connection, CloseReason::Requested);
     }
 
     /// Returns the lease, has the connection closed, and waits until it is, at most
     /// `drain_timeout` and `close_timeout` if others hold leases of it.
     pub async fn close(self) {
-        let entry = Arc::clone(self.entry());
+        let inner = Arc::clone(self.inner());
         let (slot, id) = (self.slot(), self.connection_id());
         self.discard();
-        entry.until_closed(slot, id).await;
+        inner.until_closed(slot, id).await;
     }
 
     /// The account handle that the lease was acquired with.
@@ -182,11 +182,11 @@ impl<M: Manager, A: AccountRef<M>> Lease<M, A> {
 
     #[cfg(feature = "telegram")]
     pub(crate) fn pool_manager(&self) -> &M {
-        &self.entry().context().manager
+        &self.inner().context().manager
     }
 
     pub(crate) fn tell_waited(&self, waited: Duration, site: &'static Location<'static>) {
-        self.entry().tell_waited(waited, site);
+        self.inner().tell_waited(waited, site);
     }
 }
 
@@ -216,19 +216,19 @@ fn give_back<M: Manager, A: AccountRef<M>>(
     connection: Arc<Connection<M::Connection>>,
     measured: Option<Instant>,
 ) {
-    let entry = account_ref.account().entry();
+    let inner = account_ref.account().inner();
     if let Some(started) = measured {
-        tell_used(entry, started);
+        tell_used(inner, started);
     }
-    if entry.give_back(connection) {
-        entry.counters().count_release_closed();
+    if inner.give_back(connection) {
+        inner.counters().count_release_closed();
     }
 }
 
 #[cold]
-fn tell_used<M: Manager>(entry: &AccountInner<M>, since: Instant) {
+fn tell_used<M: Manager>(inner: &AccountInner<M>, since: Instant) {
     let used = now().saturating_duration_since(since);
-    entry.counters().observe(Measure::LeaseUse, used);
+    inner.counters().observe(Measure::LeaseUse, used);
 }
 
 impl<M: Manager, A: AccountRef<M>> fmt::Debug for Lease<M, A> {

@@ -72,15 +72,15 @@ impl<M: Manager> Pool<M> {
     pub fn account(&self, account: AccountId) -> Result<Account<M>, AcquireError<M::Error>> {
         let context = self.context();
         let found = self.inner.registry.find(account);
-        if let Some(entry) = found.as_ref().filter(|entry| !entry.pool.is_closed()) {
-            return Ok(Account(Arc::clone(entry)));
+        if let Some(inner) = found.as_ref().filter(|inner| !inner.pool.is_closed()) {
+            return Ok(Account(Arc::clone(inner)));
         }
         if context.is_closing() {
             return Err(AcquireError::Closed { stage: Stage::Lookup });
         }
         // It was removed. As long as something of it is left, nothing comes in its place.
-        if let Some(entry) = found.filter(|_| !self.forget_removed(account)) {
-            return Ok(Account(entry));
+        if let Some(inner) = found.filter(|_| !self.forget_removed(account)) {
+            return Ok(Account(inner));
         }
         let Some(profile) = context.profile(account) else {
             return Err(AcquireError::UnknownAccount { account });
@@ -90,18 +90,18 @@ impl<M: Manager> Pool<M> {
         }
         let latched = asked("latched", || context.manager.latched(account)).unwrap_or_default();
         let make = || AccountInner::new(account, &profile, &latched, &self.inner.runtime);
-        let (entry, added) = self.inner.registry.find_or_add(account, make);
+        let (inner, added) = self.inner.registry.find_or_add(account, make);
         if added {
-            entry.apply(entry.pool.admit());
+            inner.apply(inner.pool.admit());
             context.events.emit(|| Event::AccountOpened { account });
             if context.is_closing() {
                 // The pool closed between the look above and the insert: it has not seen this
                 // account, so that it is closed here.
-                let effects = entry.pool.close(context.clock.tick());
-                entry.apply(effects);
+                let effects = inner.pool.close(context.clock.tick());
+                inner.apply(effects);
             }
         }
-        Ok(Account(entry))
+        Ok(Account(inner))
     }
 
     /// Acquires a lease, and waits for it at most `acquire_timeout`.
@@ -210,7 +210,7 @@ impl<M: Manager> Pool<M> {
             context.groups.counters(*index).add_past(&mut totals);
         }
         let tick = context.clock.tick();
-        self.inner.registry.for_each_active(tick, |entry| entry.pool.add_present_to(&mut totals));
+        self.inner.registry.for_each_active(tick, |inner| inner.pool.add_present_to(&mut totals));
         let mut stats = PoolStats {
             accounts: self.inner.registry.len() as u64,
             acquires_failed: context.lookups_failed.load(Ordering::Relaxed),
@@ -253,8 +253,8 @@ impl<M: Manager> Pool<M> {
     pub fn account_stats(&self, account: AccountId) -> Option<AccountStats> {
         let context = self.context();
         let idle_timeout = Duration::from_millis(context.hot.max_idle_ms());
-        let entry = self.inner.registry.find(account)?;
-        Some(entry.pool.stats(context.clock.tick(), idle_timeout))
+        let inner = self.inner.registry.find(account)?;
+        Some(inner.pool.stats(context.clock.tick(), idle_timeout))
     }
 }
 
@@ -272,7 +272,7 @@ impl<M: Manager> Pool<M> {
 
 impl<M: Manager> Account<M> {
     #[inline]
-    pub(crate) fn entry(&self) -> &Arc<AccountInner<M>> {
+    pub(crate) fn inner(&self) -> &Arc<AccountInner<M>> {
         &self.0
     }
 
@@ -325,30 +325,30 @@ fn try_lease<M: Manager, A: AccountRef<M>>(
     account_ref: A,
     site: &'static Location<'static>,
 ) -> Option<Lease<M, A>> {
-    let entry = Arc::clone(account_ref.account().entry());
+    let inner = Arc::clone(account_ref.account().inner());
     let mut doubted = 0;
     while doubted < SLOTS_MAX {
         // Each turn that does not return takes a connection out of circulation, or sends one in
         // doubt to the end of the queue: here nobody waits for a check.
-        let now = entry.context().clock.coarse();
+        let now = inner.context().clock.coarse();
         let take = match doubted {
-            0 => entry.pool.try_lease_any(now, thread_number()),
-            _ => entry.pool.try_lease_in_order(),
+            0 => inner.pool.try_lease_any(now, thread_number()),
+            _ => inner.pool.try_lease_in_order(),
         };
         match take {
-            Take::Leased(connection, _) if entry.is_broken(&connection) => {
-                entry.discard(connection, crate::CloseReason::Broken);
+            Take::Leased(connection, _) if inner.is_broken(&connection) => {
+                inner.discard(connection, crate::CloseReason::Broken);
             }
             Take::Leased(connection, _) if connection.is_suspect() => {
-                entry.give_back(connection);
+                inner.give_back(connection);
                 doubted += 1;
             }
             Take::Leased(connection, source) => {
-                let uses = entry.pool.accept(&connection, source, now, site);
+                let uses = inner.pool.accept(&connection, source, now, site);
                 return Some(Lease::new(account_ref, connection, uses));
             }
             Take::Outdated(connection) => {
-                entry.give_back(connection);
+                inner.give_back(connection);
             }
             Take::Empty | Take::NotReady => return None,
         }
@@ -364,9 +364,9 @@ impl<M: Manager> Drop for Inner<M> {
         let context = &self.runtime.context;
         context.closing.send_replace(true);
         let now = context.clock.tick();
-        for entry in self.registry.all() {
-            let effects = entry.pool.close(now);
-            entry.apply(effects);
+        for inner in self.registry.all() {
+            let effects = inner.pool.close(now);
+            inner.apply(effects);
         }
     }
 }

@@ -41,12 +41,12 @@ impl<M: Manager> Command<M> {
     pub(crate) fn is_alive(&self) -> bool {
         match self {
             Self::Dial(..) | Self::Check(..) | Self::Close(..) => true,
-            // The entry may be let go of here, which is the manager's code.
-            Self::Watch(entry, watch) => guarded("the end of a connection", || {
-                entry.upgrade().is_some_and(|entry| entry.pool.is_watched(*watch))
+            // The account may be dropped here, which is the manager's code.
+            Self::Watch(inner, watch) => guarded("the end of a connection", || {
+                inner.upgrade().is_some_and(|inner| inner.pool.is_watched(*watch))
             })
             .unwrap_or(false),
-            Self::Look(entry, _) | Self::Probe(entry, ..) => entry.strong_count() > 0,
+            Self::Look(inner, _) | Self::Probe(inner, ..) => inner.strong_count() > 0,
             Self::Drain(_, connection) | Self::Prove(_, connection, _) => {
                 connection.strong_count() > 0
             }
@@ -55,19 +55,19 @@ impl<M: Manager> Command<M> {
 
     /// Ends an errand that no worker will run, and what follows from it.
     pub(crate) fn carry_out_without_worker(self) {
-        let entry = match &self {
-            Self::Dial(entry, _) | Self::Check(entry, _) | Self::Close(entry, _) => {
-                Some(Arc::clone(entry))
+        let inner = match &self {
+            Self::Dial(inner, _) | Self::Check(inner, _) | Self::Close(inner, _) => {
+                Some(Arc::clone(inner))
             }
-            Self::Watch(entry, _)
-            | Self::Look(entry, _)
-            | Self::Probe(entry, ..)
-            | Self::Drain(entry, _)
-            | Self::Prove(entry, ..) => entry.upgrade(),
+            Self::Watch(inner, _)
+            | Self::Look(inner, _)
+            | Self::Probe(inner, ..)
+            | Self::Drain(inner, _)
+            | Self::Prove(inner, ..) => inner.upgrade(),
         };
-        if let Some(entry) = entry {
+        if let Some(inner) = inner {
             let effects = self.end_without_worker();
-            entry.apply(effects);
+            inner.apply(effects);
         }
     }
 
@@ -75,30 +75,30 @@ impl<M: Manager> Command<M> {
     /// awaited any more, but places come back and nobody waits for ever.
     pub(super) fn end_without_worker(self) -> Effects<M::Connection> {
         match self {
-            Self::Close(entry, connection) => entry.closed(&connection),
-            Self::Check(entry, connection) => entry.pool.fail_check(
+            Self::Close(inner, connection) => inner.closed(&connection),
+            Self::Check(inner, connection) => inner.pool.fail_check(
                 connection,
                 CloseReason::Shutdown,
-                entry.context().clock.tick(),
+                inner.context().clock.tick(),
             ),
-            Self::Dial(entry, order) => {
-                let now = entry.context().clock.tick();
+            Self::Dial(inner, order) => {
+                let now = inner.context().clock.tick();
                 let lost = Lost::Failed { retry_at: now };
                 let failure = DialError::<M::Error>::Aborted;
                 let text = text_of(&failure);
                 let failure = Some((failure, text));
-                let (effects, _) = entry.pool.fail_dial(order, None, lost, failure, now);
-                entry.context().occupancy.vacate();
+                let (effects, _) = inner.pool.fail_dial(order, None, lost, failure, now);
+                inner.context().occupancy.vacate();
                 effects
             }
-            Self::Drain(entry, connection) => match (entry.upgrade(), connection.upgrade()) {
-                (Some(entry), Some(connection)) => entry.pool.force(&connection),
+            Self::Drain(inner, connection) => match (inner.upgrade(), connection.upgrade()) {
+                (Some(inner), Some(connection)) => inner.pool.force(&connection),
                 _ => Effects::none(),
             },
             Self::Look(..) | Self::Probe(..) | Self::Prove(..) => Effects::none(),
             // Nobody is left to dial, or to tell a waiter that its time is up.
-            Self::Watch(entry, _) => {
-                entry.upgrade().map_or_else(Effects::none, |entry| entry.pool.refuse_line())
+            Self::Watch(inner, _) => {
+                inner.upgrade().map_or_else(Effects::none, |inner| inner.pool.refuse_line())
             }
         }
     }

@@ -128,7 +128,7 @@ impl<S: SessionSource> Account<GrammersManager<S>> {
     /// No lease in time, a flood that is too long to wait for, or the call's own error. A call
     /// that the server may have carried out is not repeated.
     pub async fn invoke<R: RemoteCall>(&self, request: &R) -> Result<R::Return, InvokeError> {
-        self.invoke_within(request, self.entry().context().manager.call_timeout()).await
+        self.invoke_within(request, self.inner().context().manager.call_timeout()).await
     }
 
     /// The same within a limit of the caller's, waits included.
@@ -165,7 +165,7 @@ impl<S: SessionSource> Account<GrammersManager<S>> {
         idempotent: bool,
     ) -> Result<R::Return, InvokeError> {
         let deadline = after(limit);
-        let per_try = self.entry().context().manager.call_timeout();
+        let per_try = self.inner().context().manager.call_timeout();
         let (mut refusals, mut losses) = (0, 0);
         // Ends at the deadline at the latest: every turn but the last sleeps for a flood or a
         // refusal, or is one of a few.
@@ -173,7 +173,7 @@ impl<S: SessionSource> Account<GrammersManager<S>> {
             if let Some(wait) = self.cooldown_remaining(method(request)) {
                 self.sit_out(wait, deadline).await?;
             }
-            let config = self.entry().context().config();
+            let config = self.inner().context().config();
             let patience = config.pool.acquire_timeout.min(left(deadline));
             let lease = self.acquire_timeout(patience).await?;
             let failed = match lease.attempt(request, per_try.min(left(deadline))).await {
@@ -212,7 +212,7 @@ impl<S: SessionSource> Account<GrammersManager<S>> {
 
     /// Waits for the end of a flood, if the configuration and the deadline allow.
     async fn sit_out(&self, wait: Duration, deadline: Instant) -> Result<(), InvokeError> {
-        if wait > self.entry().context().config().flood.wait_max || wait >= left(deadline) {
+        if wait > self.inner().context().config().flood.wait_max || wait >= left(deadline) {
             return Err(InvokeError::RetryAfter { account: self.id(), wait });
         }
         self.sleep(wait).await;
@@ -220,7 +220,7 @@ impl<S: SessionSource> Account<GrammersManager<S>> {
     }
 
     async fn sleep(&self, time: Duration) {
-        sleep(&self.entry().context().handle, time).await;
+        sleep(&self.inner().context().handle, time).await;
     }
 }
 

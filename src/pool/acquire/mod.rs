@@ -115,16 +115,16 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
     }
 
     #[inline]
-    fn entry(&self) -> &Arc<AccountInner<M>> {
+    fn inner(&self) -> &Arc<AccountInner<M>> {
         let account_ref =
             self.account_ref.as_ref().expect("BUG: the account leaves with the lease only");
-        account_ref.account().entry()
+        account_ref.account().inner()
     }
 
     fn start(&mut self, context: &Context<'_>) -> Next<M, A> {
         while !self.fresh {
-            let now = self.entry().context().clock.coarse();
-            match self.entry().pool.try_lease_any(now, thread_number()) {
+            let now = self.inner().context().clock.coarse();
+            match self.inner().pool.try_lease_any(now, thread_number()) {
                 Take::Leased(connection, source) => match self.inspect(connection, source) {
                     Inspected::Lent(next) => return next,
                     Inspected::Dead | Inspected::Doubted => {}
@@ -132,7 +132,7 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
                 },
                 // Each turn takes one connection out of circulation.
                 Take::Outdated(connection) => {
-                    self.entry().give_back(connection);
+                    self.inner().give_back(connection);
                 }
                 Take::Empty | Take::NotReady => break,
             }
@@ -145,7 +145,7 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
     fn deadline(&mut self) -> Option<Instant> {
         let began = *self.started.get_or_insert_with(now);
         let timeout = self.timeout.unwrap_or_else(|| {
-            Duration::from_millis(self.entry().context().hot.acquire_timeout_ms())
+            Duration::from_millis(self.inner().context().hot.acquire_timeout_ms())
         });
         began.checked_add(timeout)
     }
@@ -155,18 +155,18 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
         let is_first = self.started.is_none();
         let deadline = self.deadline();
         self.waited = true;
-        let entry = self.entry();
-        let clock = &entry.context().clock;
+        let inner = self.inner();
+        let clock = &inner.context().clock;
         let began = self.started.expect("BUG: a deadline has a beginning");
         let tick = if is_first { clock.tick_at(began) } else { clock.tick() };
-        if entry.runtime.commands.is_closed() {
+        if inner.runtime.commands.is_closed() {
             return Next::Over(Err(self.refuse(Refusal::Closed)));
         }
-        entry.reread_profile_if_due(tick);
+        inner.reread_profile_if_due(tick);
         let waiter =
             Waiter::new(self.fresh, began, deadline, self.site, Some(context.waker().clone()));
-        let timer = deadline.and_then(|ends| timer_elsewhere(&entry.context().handle, ends));
-        let effects = match entry.pool.join_line(&waiter, front, tick) {
+        let timer = deadline.and_then(|ends| timer_elsewhere(&inner.context().handle, ends));
+        let effects = match inner.pool.join_line(&waiter, front, tick) {
             Ok(effects) => effects,
             Err(refusal) => return Next::Over(Err(self.refuse(refusal))),
         };
@@ -178,7 +178,7 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
             None => Step::Waiting(waiter),
         };
         if let Some(effects) = effects {
-            self.entry().apply(effects);
+            self.inner().apply(effects);
         }
         if is_done { Next::Later } else { Next::On }
     }
@@ -189,27 +189,27 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
         let Step::Timed(timed) = std::mem::replace(&mut self.step, Step::Done) else {
             unreachable!("BUG: only who waits by a timer gives up")
         };
-        self.entry().apply(self.entry().pool.leave_line(&timed.waiter));
+        self.inner().apply(self.inner().pool.leave_line(&timed.waiter));
         Next::Over(Err(self.time_out()))
     }
 
     /// A connection that is free now and needs no more than a look, with its count of uses.
     #[inline(always)]
     fn take_at_once(&mut self) -> Option<(Arc<Connection<M::Connection>>, u64)> {
-        let entry = self.account_ref.as_ref()?.account().entry();
-        let now = entry.context().clock.coarse();
-        match entry.pool.try_lease(now, thread_number()) {
+        let inner = self.account_ref.as_ref()?.account().inner();
+        let now = inner.context().clock.coarse();
+        match inner.pool.try_lease(now, thread_number()) {
             Take::Leased(connection, source) => {
-                if entry.is_broken(&connection) || entry.needs_look(&connection, source, now) {
+                if inner.is_broken(&connection) || inner.needs_look(&connection, source, now) {
                     self.step = Step::Found(connection, source);
                     return None;
                 }
-                let uses = entry.pool.accept(&connection, source, now, self.site);
+                let uses = inner.pool.accept(&connection, source, now, self.site);
                 Some((connection, uses))
             }
             // It bears a lease, like any other that was taken.
             Take::Outdated(connection) => {
-                entry.give_back(connection);
+                inner.give_back(connection);
                 None
             }
             Take::Empty | Take::NotReady => None,
@@ -222,49 +222,49 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
         connection: Arc<Connection<M::Connection>>,
         source: Source,
     ) -> Inspected<M, A> {
-        let entry = self.entry();
+        let inner = self.inner();
         // It may have been closed by force while the lease lay with whoever does not poll.
-        if entry.is_broken(&connection) || connection.word.snapshot().is_final() {
-            entry.discard(connection, CloseReason::Broken);
+        if inner.is_broken(&connection) || connection.word.snapshot().is_final() {
+            inner.discard(connection, CloseReason::Broken);
             return Inspected::Dead;
         }
         if connection.is_checking() {
-            entry.give_back(connection);
+            inner.give_back(connection);
             return Inspected::Stale;
         }
-        let clock = &entry.context().clock;
+        let clock = &inner.context().clock;
         // What was used or checked since this acquire began is good enough for it, however long it had to
         // wait to be polled.
         let is_proved = || {
             let used = connection.last_used();
             self.started.is_some_and(|began| used >= clock.tick_at(began))
         };
-        let is_stale = entry.is_stale(&connection, source, clock.coarse()) && !is_proved();
+        let is_stale = inner.is_stale(&connection, source, clock.coarse()) && !is_proved();
         let is_suspect = connection.is_suspect();
         if !is_stale && !is_suspect {
             return Inspected::Lent(self.lend(connection, source));
         }
         // The wait begins here.
         self.deadline();
-        self.entry().check(connection);
+        self.inner().check(connection);
         if is_stale { Inspected::Stale } else { Inspected::Doubted }
     }
 
     /// The deadline has passed.
     fn time_out(&self) -> AcquireError<M::Error> {
-        let entry = self.entry();
-        entry.counters().count_acquire(AcquireEnd::Timeout);
-        AcquireError::Timeout(Box::new(timeout_report(entry, self.started)))
+        let inner = self.inner();
+        inner.counters().count_acquire(AcquireEnd::Timeout);
+        AcquireError::Timeout(Box::new(timeout_report(inner, self.started)))
     }
 
     /// Makes the lease.
     fn lend(&mut self, connection: Arc<Connection<M::Connection>>, source: Source) -> Next<M, A> {
-        let entry = self.entry();
-        let tick = entry.context().clock.coarse();
+        let inner = self.inner();
+        let tick = inner.context().clock.coarse();
         if source == Source::New {
-            entry.counters().count_new_use();
+            inner.counters().count_new_use();
         }
-        let uses = entry.pool.accept(&connection, source, tick, self.site);
+        let uses = inner.pool.accept(&connection, source, tick, self.site);
         let account_ref = self.account_ref.take().expect("BUG: an acquire lends once");
         let lease = Lease::new(account_ref, connection, uses);
         if let (Some(started), true) = (self.started, self.waited) {
@@ -274,13 +274,13 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
     }
 
     fn refuse(&self, refusal: Refusal<M::Error>) -> AcquireError<M::Error> {
-        let entry = self.entry();
-        let account = entry.pool.account();
+        let inner = self.inner();
+        let account = inner.pool.account();
         let (end, error) = match refusal {
-            Refusal::Closed if entry.has_outlived_its_runtime() => {
+            Refusal::Closed if inner.has_outlived_its_runtime() => {
                 (AcquireEnd::Closed, AcquireError::RuntimeEnded)
             }
-            Refusal::Dial(DialError::Aborted) if entry.has_outlived_its_runtime() => {
+            Refusal::Dial(DialError::Aborted) if inner.has_outlived_its_runtime() => {
                 (AcquireEnd::Closed, AcquireError::RuntimeEnded)
             }
             Refusal::Closed => {
@@ -293,9 +293,9 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
                 (AcquireEnd::Rejected, AcquireError::Quarantined { account, reason })
             }
             Refusal::Resting { until } => {
-                let left = until.saturating_sub(entry.context().clock.tick());
+                let left = until.saturating_sub(inner.context().clock.tick());
                 let left = Duration::from_millis(left);
-                let last_dial_error = entry.pool.last_dial_error();
+                let last_dial_error = inner.pool.last_dial_error();
                 (
                     AcquireEnd::Rejected,
                     AcquireError::Resting { account, remaining: left, last_dial_error },
@@ -304,7 +304,7 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
             Refusal::Timeout => return self.time_out(),
             Refusal::Dial(error) => (AcquireEnd::Error, AcquireError::Dial(error)),
         };
-        entry.counters().count_acquire(end);
+        inner.counters().count_acquire(end);
         error
     }
 
@@ -463,17 +463,17 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
             Step::Waiting(waiter) => self.cancel(&waiter),
             Step::Timed(timed) => self.cancel(&timed.waiter),
             Step::Found(connection, _) => {
-                let entry = self.entry();
-                entry.counters().count_acquire(AcquireEnd::Cancelled);
-                entry.give_back_unused(connection);
+                let inner = self.inner();
+                inner.counters().count_acquire(AcquireEnd::Cancelled);
+                inner.give_back_unused(connection);
             }
             Step::Start | Step::Over(_) | Step::Done => {}
         }
     }
 
     fn cancel(&self, waiter: &Arc<Waiter<M::Connection, M::Error>>) {
-        self.entry().counters().count_acquire(AcquireEnd::Cancelled);
-        self.entry().apply(self.entry().pool.leave_line(waiter));
+        self.inner().counters().count_acquire(AcquireEnd::Cancelled);
+        self.inner().apply(self.inner().pool.leave_line(waiter));
     }
 }
 

@@ -11,18 +11,18 @@ use crate::manager::Manager;
 use crate::runtime::account::AccountInner;
 
 pub(super) fn timeout_report<M: Manager>(
-    entry: &AccountInner<M>,
+    inner: &AccountInner<M>,
     started: Option<Instant>,
 ) -> WaitTimeout {
-    let context = entry.context();
+    let context = inner.context();
     let tick = context.clock.tick();
-    let stats = entry.pool.stats(tick, Duration::ZERO);
-    let oldest = entry.pool.oldest_lease();
+    let stats = inner.pool.stats(tick, Duration::ZERO);
+    let oldest = inner.pool.oldest_lease();
     let small = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
     // A check holds a lease as well, which nobody could release sooner.
-    let checking = entry.pool.checking();
+    let checking = inner.pool.checking();
     let leases = small(stats.leases).saturating_sub(checking);
-    let last_dial_error = entry.pool.last_dial_error();
+    let last_dial_error = inner.pool.last_dial_error();
     // A dial that has begun, and to which nothing has happened yet, does not wait for room.
     let is_dialled = || {
         let mut states = stats.connections.iter().map(|it| it.state);
@@ -32,7 +32,7 @@ pub(super) fn timeout_report<M: Manager>(
         && context.budget.is_short(tick)
         && !is_dialled();
     WaitTimeout {
-        account: entry.pool.account(),
+        account: inner.pool.account(),
         stage: match stats.total_connections {
             0 => Stage::Dial,
             _ if leases == 0 && checking > 0 => Stage::Check,

@@ -19,7 +19,7 @@ use crate::runtime::account::AccountInner;
 /// A check under way, with the lease of its connection, which comes back when this is dropped, however
 /// the check ends.
 struct Checking<M: Manager> {
-    entry: Arc<AccountInner<M>>,
+    inner: Arc<AccountInner<M>>,
     connection: Option<Arc<Connection<M::Connection>>>,
     /// Whether it has passed, once that is known.
     passed: Option<bool>,
@@ -28,60 +28,60 @@ struct Checking<M: Manager> {
 impl<M: Manager> Drop for Checking<M> {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
-        let entry = &self.entry;
-        let now = entry.context().clock.tick();
+        let inner = &self.inner;
+        let now = inner.context().clock.tick();
         let effects = match self.passed {
             Some(true) => {
                 connection.pass_check();
                 // To the tick, by which whoever waits for it knows that it has been checked since.
-                entry.give_back_at(connection, now);
-                entry.pool.end_check(now)
+                inner.give_back_at(connection, now);
+                inner.pool.end_check(now)
             }
-            Some(false) => entry.pool.fail_check(connection, CloseReason::CheckFailed, now),
+            Some(false) => inner.pool.fail_check(connection, CloseReason::CheckFailed, now),
             // The runtime ends, which is no fault of the connection's.
-            None => entry.pool.fail_check(connection, CloseReason::Shutdown, now),
+            None => inner.pool.fail_check(connection, CloseReason::Shutdown, now),
         };
-        entry.apply(effects);
+        inner.apply(effects);
     }
 }
 
 /// Has the manager prove that a connection lives that was idle for long, or is in doubt. It takes its time
 /// whatever becomes of the acquire that asked for it: what a caller cuts short would prove nothing.
 pub(crate) fn check<M: Manager>(
-    entry: Arc<AccountInner<M>>,
+    inner: Arc<AccountInner<M>>,
     connection: Arc<Connection<M::Connection>>,
 ) -> impl Future<Output = ()> + Send {
-    let limit = entry.context().config().pool.check_timeout;
+    let limit = inner.context().config().pool.check_timeout;
     // Made at once: a runtime that ends before it has begun this drops what it was given.
-    let checking = Checking { entry, connection: Some(connection), passed: None };
+    let checking = Checking { inner, connection: Some(connection), passed: None };
     async move {
         let mut checking = checking;
         let Some(connection) = checking.connection.clone() else { return };
-        checking.passed = Some(ask(&checking.entry, &connection, limit).await.is_ok());
+        checking.passed = Some(ask(&checking.inner, &connection, limit).await.is_ok());
     }
 }
 
 /// Has the manager prove that a connection is any good that somebody may be using, and draws the
 /// consequences: nobody waits for the answer.
 pub(crate) async fn prove_in_use<M: Manager>(
-    entry: Arc<AccountInner<M>>,
+    inner: Arc<AccountInner<M>>,
     record: Arc<Connection<M::Connection>>,
 ) {
-    let limit = entry.context().config().pool.check_timeout;
-    if let Err(Some(reason)) = ask(&entry, &record, limit).await {
-        let effects = entry.pool.retire(&record, reason, entry.context().clock.tick());
-        entry.apply(effects);
+    let limit = inner.context().config().pool.check_timeout;
+    if let Err(Some(reason)) = ask(&inner, &record, limit).await {
+        let effects = inner.pool.retire(&record, reason, inner.context().clock.tick());
+        inner.apply(effects);
     }
 }
 
 /// Asks the manager whether a connection is any good. The error is why it must be closed, if it must: an
 /// error of the server's own says nothing of the connection.
 async fn ask<M: Manager>(
-    entry: &Arc<AccountInner<M>>,
+    inner: &Arc<AccountInner<M>>,
     record: &Connection<M::Connection>,
     limit: Duration,
 ) -> Result<(), Option<CloseReason>> {
-    let manager = &entry.context().manager;
+    let manager = &inner.context().manager;
     let failed = Some(CloseReason::CheckFailed);
     // All of it is the manager's code: the call, its future, and what it makes of the error.
     let check = caught(async {
@@ -89,17 +89,17 @@ async fn ask<M: Manager>(
         let check = async { manager.check(&live.connection).await };
         match tokio::time::timeout(limit, check).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(entry.learn(&error, record.slot, Some(record)).1),
+            Ok(Err(error)) => Err(inner.learn(&error, record.slot, Some(record)).1),
             Err(_) => {
                 record.count_error(format!("no answer to the check within {limit:?}"));
                 Err(failed)
             }
         }
     });
-    let (account, slot) = (entry.pool.account(), record.slot);
+    let (account, slot) = (inner.pool.account(), record.slot);
     let span = tracing::debug_span!("check", %account, slot);
     // The caller may be on another runtime than the connection, or on none.
-    let check = inside(&entry.context().handle, check.instrument(span));
+    let check = inside(&inner.context().handle, check.instrument(span));
     let passed = check.await.unwrap_or_else(|| {
         record.count_error("the manager panicked while checking".to_owned());
         Err(failed)
@@ -107,6 +107,6 @@ async fn ask<M: Manager>(
     if passed.is_ok() {
         record.set_suspect(false);
     }
-    entry.counters().count_check(passed.is_ok());
+    inner.counters().count_check(passed.is_ok());
     passed
 }

@@ -34,25 +34,25 @@ const TRIES_MAX: u32 = 3;
 /// Carries out one order to dial. Ends early when the pool closes. The attempt is made at once: a
 /// runtime that ends before it has begun this gives its places back as well.
 pub(crate) fn dial<M: Manager>(
-    entry: Arc<AccountInner<M>>,
+    inner: Arc<AccountInner<M>>,
     order: DialOrder,
 ) -> impl Future<Output = ()> + Send {
     let (connection, holds_permit, hold, finished) = (None, false, None, false);
-    apply(Attempt { entry, order, centre: 0, connection, holds_permit, hold, finished })
+    apply(Attempt { inner, order, centre: 0, connection, holds_permit, hold, finished })
 }
 
 async fn apply<M: Manager>(mut attempt: Attempt<M>) {
-    let mut closing = attempt.entry.context().closing.subscribe();
+    let mut closing = attempt.inner.context().closing.subscribe();
     tokio::select! {
         biased;
-        // The sender lives in the ground that the entry holds, so this ends by closing only.
+        // The sender lives in the context that the account holds, so this ends by closing only.
         _ = closing.wait_for(|closing| *closing) => attempt.abandon(),
         () = attempt.run() => {}
     }
 }
 
 struct Attempt<M: Manager> {
-    entry: Arc<AccountInner<M>>,
+    inner: Arc<AccountInner<M>>,
     order: DialOrder,
     /// The data centre that is dialled.
     centre: u8,
@@ -89,8 +89,8 @@ impl<M: Manager> Attempt<M> {
     }
 
     async fn try_once(&mut self) -> Tried<M::Error> {
-        let entry = Arc::clone(&self.entry);
-        let context = entry.context();
+        let inner = Arc::clone(&self.inner);
+        let context = inner.context();
         match self.clear().await {
             Ok(true) => {}
             Ok(false) => return self.abandoned(),
@@ -104,7 +104,7 @@ impl<M: Manager> Attempt<M> {
         }
         // The lane before the place under the global cap: whoever waits at a slowed egress keeps
         // nobody at another one from connecting.
-        let lane = context.lane(&entry.egress);
+        let lane = context.lane(&inner.egress);
         let underway = match self.enter_lane(&lane).await {
             Entered::Begin(underway) => underway,
             Entered::Unwanted => return self.abandoned(),
@@ -120,7 +120,7 @@ impl<M: Manager> Attempt<M> {
         }
         if self.connection.is_none() {
             let id = ConnectionId(context.next_connection());
-            let Some(connection) = entry.pool.begin_dial(self.order, id) else {
+            let Some(connection) = inner.pool.begin_dial(self.order, id) else {
                 return self.abandoned();
             };
             self.connection = Some(connection);
@@ -129,9 +129,9 @@ impl<M: Manager> Attempt<M> {
     }
 
     async fn connect(&mut self, lane: &Lane, mut underway: Underway) -> Tried<M::Error> {
-        let entry = Arc::clone(&self.entry);
-        let context = entry.context();
-        let (account, slot) = (entry.pool.account(), self.order.slot);
+        let inner = Arc::clone(&self.inner);
+        let context = inner.context();
+        let (account, slot) = (inner.pool.account(), self.order.slot);
         let centre = asked("data_centre", || context.manager.data_centre(account, slot));
         self.centre = centre.unwrap_or_default();
         let limit = context.config().pool.dial_timeout;
@@ -144,7 +144,7 @@ impl<M: Manager> Attempt<M> {
         match opened {
             // Taken into the pool it would be found broken at once, and dialled again without
             // any pause.
-            Ok(opened) if entry.says_broken(&opened) => {
+            Ok(opened) if inner.says_broken(&opened) => {
                 let limit = context.config().pool.close_timeout;
                 let close = caught(async { context.manager.close(&opened).await });
                 drop(tokio::time::timeout(limit, close).await);
@@ -170,12 +170,12 @@ impl<M: Manager> Attempt<M> {
 
     /// Whether an error says that the machine has no room for another connection.
     fn is_exhausted(&self, error: &M::Error) -> bool {
-        self.entry.context().react(error) == Reaction::Exhausted
+        self.inner.context().react(error) == Reaction::Exhausted
     }
 
     fn is_faultless(&self, error: &DialError<M::Error>) -> bool {
         match error {
-            DialError::Connect(error) => self.entry.context().react(error) == Reaction::Keep,
+            DialError::Connect(error) => self.inner.context().react(error) == Reaction::Keep,
             DialError::Unreachable(_) => true,
             _ => false,
         }
@@ -184,8 +184,8 @@ impl<M: Manager> Attempt<M> {
     /// The machine has no room: the pool is full from now on, and the dial waits for a place that
     /// comes free. Returns whether there was one.
     async fn make_room(&mut self, error: &M::Error) -> bool {
-        let entry = Arc::clone(&self.entry);
-        let context = entry.context();
+        let inner = Arc::clone(&self.inner);
+        let context = inner.context();
         let error = text_of(error);
         if context.may_warn() {
             tracing::warn!(
@@ -195,14 +195,14 @@ impl<M: Manager> Attempt<M> {
                  ulimit -n), or lower pool.max_connections (told once a second)"
             );
         }
-        entry.pool.note_dial_error(error);
+        inner.pool.note_dial_error(error);
         context.budget.withhold(context.clock.tick(), std::mem::take(&mut self.holds_permit));
         self.take_place().await
     }
 
     /// Whether a failed dial says that its address does not answer, or that it does; `None`: neither.
     fn says_silent(&self, error: &DialError<M::Error>) -> Option<bool> {
-        let context = self.entry.context();
+        let context = self.inner.context();
         let error = match error {
             DialError::Timeout(_) => return Some(true),
             DialError::Connect(error) => error,
@@ -222,8 +222,8 @@ impl<M: Manager> Attempt<M> {
 
     /// What a failed dial says of the address. Returns whether it was known to be down.
     fn judge_address(&self, error: &DialError<M::Error>, underway: &mut Underway) -> bool {
-        let entry = &self.entry;
-        let context = entry.context();
+        let inner = &self.inner;
+        let context = inner.context();
         match self.says_silent(error) {
             Some(true) => {}
             Some(false) => {
@@ -234,7 +234,7 @@ impl<M: Manager> Attempt<M> {
         }
         let looks = underway.looks();
         let text: Arc<str> = text_of(error).into();
-        let (account, now) = (entry.pool.account(), context.clock.tick());
+        let (account, now) = (inner.pool.account(), context.clock.tick());
         if underway.note_silence(account, &text, now, context.share()) {
             let address = underway.address().cloned().unwrap_or_else(|| Arc::from(""));
             tracing::warn!(%address, error = %text, "an address does not answer: it is tried seldom");
@@ -247,7 +247,7 @@ impl<M: Manager> Attempt<M> {
         if underway.note_answer() {
             let address = underway.address().cloned().unwrap_or_else(|| Arc::from(""));
             tracing::info!(%address, "an address answers again");
-            self.entry.context().events.emit(|| Event::AddressUp { address });
+            self.inner.context().events.emit(|| Event::AddressUp { address });
         }
     }
 
@@ -258,21 +258,21 @@ impl<M: Manager> Attempt<M> {
 
     fn succeed(&mut self, opened: M::Connection, took: Duration) {
         self.finished = true;
-        let entry = &self.entry;
-        let context = entry.context();
+        let inner = &self.inner;
+        let context = inner.context();
         let connection = self.connection.take().expect("BUG: it was published before the dial");
         let now = context.clock.tick();
         let retire_at = context.draw_retirement(now);
-        let account = entry.pool.account();
-        entry.counters().count_open(self.centre, OpenEnd::Ok);
-        entry.counters().observe(Measure::ConnectionOpen, took);
+        let account = inner.pool.account();
+        inner.counters().count_open(self.centre, OpenEnd::Ok);
+        inner.counters().observe(Measure::ConnectionOpen, took);
         let (id, slot) = (connection.id, connection.slot);
         tracing::info!(%account, slot, ?took, "connected");
         context.events.emit(|| Event::ConnectionOpened { account, id, slot, took });
-        if let Some(registry) = entry.runtime.registry() {
-            registry.mark_evictable(entry);
+        if let Some(registry) = inner.runtime.registry() {
+            registry.mark_evictable(inner);
         }
-        let effects = entry.pool.complete_dial(&connection, opened, retire_at, now);
+        let effects = inner.pool.complete_dial(&connection, opened, retire_at, now);
         if effects.cleared {
             tracing::info!(%account, slot, "the server knows the session again: it serves");
             context.events.emit(|| Event::Cleared { account, slot });
@@ -282,19 +282,19 @@ impl<M: Manager> Attempt<M> {
         let first_look = looks.into_iter().fold(context.hot.max_idle_ms(), u64::min);
         let due = (now + first_look).min(retire_at);
         connection.set_look(due);
-        entry.runtime.schedule.schedule(due, Due::look_at(entry, &connection, due));
-        entry.apply(effects);
+        inner.runtime.schedule.schedule(due, Due::look_at(inner, &connection, due));
+        inner.apply(effects);
         // The new connection may lie idle while others wait for its place.
         if connection.word.snapshot().leases() == 0 {
-            entry.runtime.evict_idle();
+            inner.runtime.evict_idle();
         }
     }
 
     /// The dial has failed. `is_of_address`: its address was known to be down, so that it says nothing
     /// of the account.
     fn fail(&mut self, error: DialError<M::Error>, is_of_address: bool) {
-        let entry = Arc::clone(&self.entry);
-        let context = entry.context();
+        let inner = Arc::clone(&self.inner);
+        let context = inner.context();
         let mut at_least = Duration::ZERO;
         let end = match &error {
             DialError::Connect(error) => {
@@ -303,14 +303,14 @@ impl<M: Manager> Attempt<M> {
                     Reaction::CoolDown { key, wait } => {
                         let (key, wait) = (*key, *wait);
                         at_least = wait;
-                        entry.tell_flood(key, wait);
+                        inner.tell_flood(key, wait);
                     }
                     // It did not know it the last time either.
                     Reaction::QuarantineSession(QuarantineReason::Suspect) if self.is_probe() => {
-                        entry.quarantine(Some(self.order.slot), QuarantineReason::Dead);
+                        inner.quarantine(Some(self.order.slot), QuarantineReason::Dead);
                     }
                     reaction => {
-                        entry.apply_reaction(reaction, error, self.order.slot, None);
+                        inner.apply_reaction(reaction, error, self.order.slot, None);
                     }
                 }
                 OpenEnd::of(context.kind(error))
@@ -326,12 +326,12 @@ impl<M: Manager> Attempt<M> {
         // A probe has a pace of its own, and says nothing of the account's other sessions.
         let pause = || match is_of_address {
             true => now,
-            false => entry.pool.pause_after_failure(now, context.share(), at_least),
+            false => inner.pool.pause_after_failure(now, context.share(), at_least),
         };
         let retry_at = (!self.is_probe()).then(pause);
         let text = text_of(&error);
-        entry.counters().count_open(self.centre, end);
-        let (account, slot) = (entry.pool.account(), self.order.slot);
+        inner.counters().count_open(self.centre, end);
+        let (account, slot) = (inner.pool.account(), self.order.slot);
         tracing::info!(%account, slot, error = %text, "a dial failed");
         context.events.emit(|| Event::DialFailed {
             account,
@@ -355,9 +355,9 @@ impl<M: Manager> Attempt<M> {
         if !self.is_faultless(&error) {
             return self.fail(error, false);
         }
-        let context = self.entry.context();
+        let context = self.inner.context();
         let text = text_of(&error);
-        let (account, slot) = (self.entry.pool.account(), self.order.slot);
+        let (account, slot) = (self.inner.pool.account(), self.order.slot);
         // Of an address it is told once, when it goes down.
         if !matches!(error, DialError::Unreachable(_)) {
             tracing::info!(%account, slot, error = %text, "a session may not be dialled");
@@ -393,7 +393,7 @@ impl<M: Manager> Attempt<M> {
     /// Counts the attempt if it came as far as to dial.
     fn count_cancelled(&self) {
         if self.connection.is_some() {
-            self.entry.counters().count_open(self.centre, OpenEnd::Cancelled);
+            self.inner.counters().count_open(self.centre, OpenEnd::Cancelled);
         }
     }
 
@@ -401,15 +401,15 @@ impl<M: Manager> Attempt<M> {
         self.finished = true;
         // Before its slot comes back, and is dialled again.
         drop(self.hold.take());
-        let now = self.entry.context().clock.tick();
+        let now = self.inner.context().clock.tick();
         let connection = self.connection.take();
         let (effects, _unheard) =
-            self.entry.pool.fail_dial(self.order, connection.as_deref(), lost, failure, now);
+            self.inner.pool.fail_dial(self.order, connection.as_deref(), lost, failure, now);
         if self.holds_permit {
-            self.entry.context().budget.put_back(now);
+            self.inner.context().budget.put_back(now);
         }
-        self.entry.context().occupancy.vacate();
-        self.entry.apply(effects);
+        self.inner.context().occupancy.vacate();
+        self.inner.apply(effects);
     }
 }
 
@@ -424,7 +424,7 @@ impl<M: Manager> Drop for Attempt<M> {
             if self.is_probe() {
                 return self.end(Lost::Unwanted, None);
             }
-            let retry_at = self.entry.context().clock.tick();
+            let retry_at = self.inner.context().clock.tick();
             let text = text_of(&DialError::<M::Error>::Aborted);
             self.end(Lost::Failed { retry_at }, Some((DialError::Aborted, text)));
         }

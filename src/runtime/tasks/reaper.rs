@@ -112,21 +112,21 @@ fn visit<M: Manager>(
 
 fn look_at_connection<M: Manager>(
     context: &PoolContext<M>,
-    (entry, connection): Held<M>,
+    (inner, connection): Held<M>,
     look: Tick,
     now: Tick,
     Limits { max_idle, max_held, max_unproved }: Limits,
 ) -> Option<Tick> {
-    let next = match entry.pool.reap(&connection, look, now, max_idle, max_held) {
+    let next = match inner.pool.reap(&connection, look, now, max_idle, max_held) {
         Reap::Again(look) => look,
         Reap::Held(look, since) => {
             // A listener's code. The next look is at another time than this one.
             let held = now.saturating_sub(since);
-            let _told = guarded("a lease that is held", || entry.tell_held(&connection, held));
+            let _told = guarded("a lease that is held", || inner.tell_held(&connection, held));
             look
         }
         Reap::Expired(effects) => {
-            entry.apply(effects);
+            inner.apply(effects);
             return None;
         }
         Reap::Gone => return None,
@@ -134,8 +134,8 @@ fn look_at_connection<M: Manager>(
     // Up to a quarter earlier, each connection by a share of its own, so that those which were
     // opened together are not all asked together.
     let within = max_unproved - (max_unproved / 4).mul_f64(context.share());
-    entry.prove_if_due(&connection, within);
-    entry.reread_profile_if_due(now);
+    inner.prove_if_due(&connection, within);
+    inner.reread_profile_if_due(now);
     let next = next.min(now + millis(within).max(1));
     connection.set_look(next);
     Some(next)
@@ -149,25 +149,25 @@ fn look_at_account<M: Manager>(
 ) -> Option<Tick> {
     // Seen from outside first: whatever is in use need not be looked up.
     let is_held = account.strong_count() > 1;
-    let entry = account.upgrade()?;
-    let id = entry.pool.account();
+    let inner = account.upgrade()?;
+    let id = inner.pool.account();
     // Nothing becomes of one that was removed, however long somebody holds a handle of it.
-    if entry.pool.is_closed() && !registry.knows(&entry) {
+    if inner.pool.is_closed() && !registry.knows(&inner) {
         return None;
     }
     // It comes back to the wheel with the end of its last connection.
-    let is_empty = || !entry.pool.has_connections();
-    if !is_empty() && !entry.membership.scheduled().unlist_unless(is_empty) {
+    let is_empty = || !inner.pool.has_connections();
+    if !is_empty() && !inner.membership.scheduled().unlist_unless(is_empty) {
         return None;
     }
     if is_held {
         return Some(now + limits.max_idle);
     }
     // Given up before the look: with this handle the account would be in use.
-    drop(entry);
+    drop(inner);
     match registry.remove_idle(id, account, now) {
-        Some(entry) => {
-            entry.tell_forgotten();
+        Some(inner) => {
+            inner.tell_forgotten();
             None
         }
         None => Some(now + limits.max_idle),

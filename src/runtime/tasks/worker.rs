@@ -174,31 +174,31 @@ fn begin<M: Manager>(
     proofs: &Arc<Semaphore>,
 ) {
     match errand {
-        Command::Prove(entry, connection, within) => {
+        Command::Prove(inner, connection, within) => {
             let proofs = Arc::clone(proofs);
             tasks.spawn(async move {
                 let _place = proofs.acquire().await;
-                let (entry, connection) = (entry.upgrade(), connection.upgrade());
+                let (inner, connection) = (inner.upgrade(), connection.upgrade());
                 // Asked again in its turn: whatever came meanwhile may have shown it.
-                if let (Some(entry), Some(connection)) = (entry, connection)
-                    && entry.needs_proof(&connection, within)
+                if let (Some(inner), Some(connection)) = (inner, connection)
+                    && inner.needs_proof(&connection, within)
                 {
-                    prove_in_use(entry, connection).await;
+                    prove_in_use(inner, connection).await;
                 }
             });
         }
-        Command::Dial(entry, order) => {
-            tasks.spawn(dial(entry, order));
+        Command::Dial(inner, order) => {
+            tasks.spawn(dial(inner, order));
         }
-        Command::Check(entry, connection) => {
-            tasks.spawn(check(entry, connection));
+        Command::Check(inner, connection) => {
+            tasks.spawn(check(inner, connection));
         }
-        Command::Close(entry, connection) => {
-            tasks.spawn(close(Closing { entry, connection }));
+        Command::Close(inner, connection) => {
+            tasks.spawn(close(Closing { inner, connection }));
         }
-        Command::Drain(ref entry, _) => {
-            let Some(entry) = entry.upgrade() else { return };
-            let at = now() + entry.context().config().pool.drain_timeout;
+        Command::Drain(ref inner, _) => {
+            let Some(inner) = inner.upgrade() else { return };
+            let at = now() + inner.context().config().pool.drain_timeout;
             timers.push(at, errand);
         }
         Command::Watch(_, watch) => timers.push(watch.at, errand),
@@ -208,26 +208,26 @@ fn begin<M: Manager>(
 
 fn fire<M: Manager>(timer: Timer<M>, now: Instant) {
     match timer.errand {
-        Command::Drain(entry, connection) => {
-            if let (Some(entry), Some(connection)) = (entry.upgrade(), connection.upgrade()) {
-                let effects = entry.pool.force(&connection);
-                entry.apply(effects);
+        Command::Drain(inner, connection) => {
+            if let (Some(inner), Some(connection)) = (inner.upgrade(), connection.upgrade()) {
+                let effects = inner.pool.force(&connection);
+                inner.apply(effects);
             }
         }
-        Command::Watch(entry, _) => {
-            if let Some(entry) = entry.upgrade() {
-                entry.apply(entry.pool.expire_waiters(now));
+        Command::Watch(inner, _) => {
+            if let Some(inner) = inner.upgrade() {
+                inner.apply(inner.pool.expire_waiters(now));
             }
         }
-        Command::Look(entry, _) => {
-            if let Some(entry) = entry.upgrade() {
-                let effects = entry.pool.look(entry.context().clock.tick());
-                entry.apply(effects);
+        Command::Look(inner, _) => {
+            if let Some(inner) = inner.upgrade() {
+                let effects = inner.pool.look(inner.context().clock.tick());
+                inner.apply(effects);
             }
         }
-        Command::Probe(entry, slot, _) => {
-            if let Some(entry) = entry.upgrade() {
-                entry.apply(entry.pool.probe(slot, entry.context().clock.tick()));
+        Command::Probe(inner, slot, _) => {
+            if let Some(inner) = inner.upgrade() {
+                inner.apply(inner.pool.probe(slot, inner.context().clock.tick()));
             }
         }
         Command::Dial(..) | Command::Check(..) | Command::Close(..) | Command::Prove(..) => {
@@ -245,19 +245,19 @@ fn report(done: Result<(), tokio::task::JoinError>) {
 
 /// A close under way. Its place comes back when this is dropped, however the close ends.
 struct Closing<M: Manager> {
-    entry: Arc<AccountInner<M>>,
+    inner: Arc<AccountInner<M>>,
     connection: Arc<Connection<M::Connection>>,
 }
 
 impl<M: Manager> Drop for Closing<M> {
     fn drop(&mut self) {
-        let effects = self.entry.closed(&self.connection);
-        self.entry.apply(effects);
+        let effects = self.inner.closed(&self.connection);
+        self.inner.apply(effects);
     }
 }
 
 async fn close<M: Manager>(closing: Closing<M>) {
-    let context = closing.entry.context();
+    let context = closing.inner.context();
     let Some(live) = closing.connection.live() else { return };
     let limit = context.config().pool.close_timeout;
     match tokio::time::timeout(limit, caught(context.manager.close(&live.connection))).await {
@@ -284,19 +284,19 @@ mod tests {
         let pool = Pool::builder(NoopManager::new(1)).build().unwrap();
         let account = pool.account(AccountId::bot(1).unwrap()).unwrap();
         let _held = account.acquire().await.unwrap();
-        let entry = account.entry();
+        let inner = account.inner();
         let (began, mut timers) = (now(), Timers::new());
         let mut told = 0;
         for earlier in 0..20_000 {
             // Before that of the acquire above, too.
             let deadline = began + Duration::from_secs(9) - Duration::from_micros(earlier);
             let waiter = Waiter::new(false, began, Some(deadline), Location::caller(), None);
-            let effects = entry.pool.join_line(&waiter, false, 0).unwrap();
+            let effects = inner.pool.join_line(&waiter, false, 0).unwrap();
             if let Some(watch) = effects.and_then(|effects| effects.watch) {
-                timers.push(watch.at, Command::Watch(Arc::downgrade(entry), watch));
+                timers.push(watch.at, Command::Watch(Arc::downgrade(inner), watch));
                 told += 1;
             }
-            assert!(entry.pool.leave_line(&waiter).unused.is_empty());
+            assert!(inner.pool.leave_line(&waiter).unused.is_empty());
         }
         assert_eq!(told, 20_000);
         assert!(timers.heap.len() <= SWEPT_AT_LEAST, "{}", timers.heap.len());

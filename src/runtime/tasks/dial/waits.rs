@@ -31,17 +31,17 @@ impl<M: Manager> Attempt<M> {
     /// Waits for the end of the account's pause, and refuses whoever has less patience. Returns whether
     /// the dial is still wanted.
     pub(super) async fn rest(&self) -> bool {
-        let (entry, clock) = (&self.entry, &self.entry.context().clock);
+        let (inner, clock) = (&self.inner, &self.inner.context().clock);
         loop {
-            let until = entry.pool.resting_until(self.order);
+            let until = inner.pool.resting_until(self.order);
             if until <= clock.tick() {
-                return entry.pool.wants_dial(self.order);
+                return inner.pool.wants_dial(self.order);
             }
             let ends = clock.instant_of(until);
             let look = || {
-                entry.apply(entry.pool.refuse_impatient(ends, until));
-                let is_wanted = entry.pool.wants_dial(self.order);
-                let has_changed = entry.pool.resting_until(self.order) != until;
+                inner.apply(inner.pool.refuse_impatient(ends, until));
+                let is_wanted = inner.pool.wants_dial(self.order);
+                let has_changed = inner.pool.resting_until(self.order) != until;
                 (!is_wanted || has_changed).then_some(is_wanted)
             };
             if self.unless(tokio::time::sleep_until(ends), look).await == Err(false) {
@@ -56,9 +56,9 @@ impl<M: Manager> Attempt<M> {
     pub(super) async fn clear(&mut self) -> Result<bool, (DialError<M::Error>, Duration)> {
         // What an earlier try had would be in the way of this one.
         drop(self.hold.take());
-        let entry = Arc::clone(&self.entry);
-        let context = entry.context();
-        let (account, slot) = (entry.pool.account(), self.order.slot);
+        let inner = Arc::clone(&self.inner);
+        let context = inner.context();
+        let (account, slot) = (inner.pool.account(), self.order.slot);
         loop {
             let limit = context.config().pool.dial_timeout;
             let clearance = async { context.manager.clearance(account, slot).await };
@@ -73,7 +73,7 @@ impl<M: Manager> Attempt<M> {
                     // Known to readings at once: a dial in advance may wait here for minutes.
                     let now = context.clock.tick();
                     let until = now + millis(wait);
-                    let goes_on = entry.pool.note_deferred(slot, until, text_of(&error), now);
+                    let goes_on = inner.pool.note_deferred(slot, until, text_of(&error), now);
                     let error = DialError::Connect(error);
                     if goes_on && self.is_warm_up() && self.is_ahead() && self.is_faultless(&error)
                     {
@@ -92,14 +92,14 @@ impl<M: Manager> Attempt<M> {
 
     /// Waits until the slot may be dialled, unless somebody waits who has less patience.
     async fn sit_out(&self, until: Tick) -> SatOut {
-        let (entry, clock) = (&self.entry, &self.entry.context().clock);
+        let (inner, clock) = (&self.inner, &self.inner.context().clock);
         let look = || {
-            if !entry.pool.wants_dial(self.order) {
+            if !inner.pool.wants_dial(self.order) {
                 return Some(SatOut::Unwanted);
             }
             let left = Duration::from_millis(until.saturating_sub(clock.tick()));
             let is_too_long =
-                !self.is_ahead() && left > entry.context().config().pool.acquire_timeout;
+                !self.is_ahead() && left > inner.context().config().pool.acquire_timeout;
             is_too_long.then_some(SatOut::TooLong(left))
         };
         match self.unless(tokio::time::sleep_until(clock.instant_of(until)), look).await {
@@ -110,13 +110,13 @@ impl<M: Manager> Attempt<M> {
 
     /// Waits for the turn of this dial at its egress, and for a place at its address.
     pub(super) async fn enter_lane(&self, lane: &Lane) -> Entered {
-        let (entry, context) = (&self.entry, self.entry.context());
-        let (account, slot) = (entry.pool.account(), self.order.slot);
+        let (inner, context) = (&self.inner, self.inner.context());
+        let (account, slot) = (inner.pool.account(), self.order.slot);
         let address = asked("address", || context.manager.address(account, slot)).flatten();
         let address = address.as_ref();
         let advance = lane.in_advance(address, context.clock.tick());
         let Some(in_advance) = self.in_advance(&advance).await else { return Entered::Unwanted };
-        let is_wanted = || entry.pool.wants_dial(self.order);
+        let is_wanted = || inner.pool.wants_dial(self.order);
         let entering = lane.enter(address, &context.clock, is_wanted);
         let entered = self.while_wanted(entering).await;
         drop(in_advance);
@@ -126,7 +126,7 @@ impl<M: Manager> Attempt<M> {
     /// A dial that nobody waits for lets all others of its kind go before it, one by one, and so
     /// everybody who does wait. `None`: nobody wants it any more.
     async fn in_advance<'a>(&self, advance: &'a Advance) -> Option<Option<MutexGuard<'a, ()>>> {
-        let look = || match (self.entry.pool.wants_dial(self.order), self.is_ahead()) {
+        let look = || match (self.inner.pool.wants_dial(self.order), self.is_ahead()) {
             (false, _) => Some(None),
             (true, false) => Some(Some(None)),
             (true, true) => None,
@@ -139,7 +139,7 @@ impl<M: Manager> Attempt<M> {
 
     /// Whether nobody waits for what this dial will bring.
     fn is_ahead(&self) -> bool {
-        self.order.purpose != Purpose::Line && !self.entry.pool.has_line()
+        self.order.purpose != Purpose::Line && !self.inner.pool.has_line()
     }
 
     /// Takes a place under the global cap, unless it has one. Returns whether there was one.
@@ -147,15 +147,15 @@ impl<M: Manager> Attempt<M> {
         if self.holds_permit {
             return true;
         }
-        let entry = Arc::clone(&self.entry);
-        let context = entry.context();
+        let inner = Arc::clone(&self.inner);
+        let context = inner.context();
         context.budget.thaw(context.clock.tick());
         if !context.budget.try_take() {
             if self.is_ahead() {
                 // Nobody waits for it, so nobody makes room for it.
                 return false;
             }
-            if self.while_wanted(wait_for_place(&entry.runtime)).await.is_none() {
+            if self.while_wanted(wait_for_place(&inner.runtime)).await.is_none() {
                 return false;
             }
         }
@@ -165,7 +165,7 @@ impl<M: Manager> Attempt<M> {
 
     /// Waits for something, unless nobody wants the dial any more.
     pub(super) async fn while_wanted<T>(&self, wait: impl Future<Output = T>) -> Option<T> {
-        let look = || (!self.entry.pool.wants_dial(self.order)).then_some(());
+        let look = || (!self.inner.pool.wants_dial(self.order)).then_some(());
         self.unless(wait, look).await.ok()
     }
 
@@ -178,7 +178,7 @@ impl<M: Manager> Attempt<M> {
     ) -> Result<T, E> {
         let mut wait = pin!(wait);
         loop {
-            let mut notified = pin!(self.entry.dials.notified());
+            let mut notified = pin!(self.inner.dials.notified());
             // Registered before anything is looked at, so that no change is missed.
             notified.as_mut().enable();
             if let Some(end) = look() {
