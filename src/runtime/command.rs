@@ -1,6 +1,6 @@
-//! What an account has done for it that takes time.
+//! The commands that accounts send to the worker: what takes time.
 //!
-//! Owns what each errand holds, and how it ends when nobody is left to run it. Runs none.
+//! Owns what each holds, and how it ends when no worker is left. Runs none.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::error::DialError;
 use crate::manager::Manager;
 use crate::runtime::account::AccountInner;
 
-/// Work for the worker. The queue has no bound of its own: a connection has at most one errand
+/// Work for the worker. The queue has no bound of its own: a connection has at most one command
 /// of each kind in it, an account at most one look, and one
 /// watch for each time that its deadlines have come closer.
 pub(crate) enum Command<M: Manager> {
@@ -53,8 +53,8 @@ impl<M: Manager> Command<M> {
         }
     }
 
-    /// Ends an errand that no worker will run, and what follows from it.
-    pub(crate) fn carry_out_without_worker(self) {
+    /// Ends a command that no worker will run, and what follows from it.
+    pub(crate) fn run_without_worker(self) {
         let inner = match &self {
             Self::Dial(inner, _) | Self::Check(inner, _) | Self::Close(inner, _) => {
                 Some(Arc::clone(inner))
@@ -71,7 +71,7 @@ impl<M: Manager> Command<M> {
         }
     }
 
-    /// Ends an errand after the worker has gone, which is after the runtime has: nothing can be
+    /// Ends a command after the worker has gone, which is after the runtime has: nothing can be
     /// awaited any more, but places come back and nobody waits for ever.
     pub(super) fn end_without_worker(self) -> Effects<M::Connection> {
         match self {

@@ -68,9 +68,9 @@ impl<M: Manager> AccountInner<M> {
         for (session, reason) in self.pool.quarantines() {
             let is_meant = sessions & (1 << session) != 0;
             if is_meant && reason == QuarantineReason::Suspect {
-                let errand = Command::Probe(Arc::downgrade(self), session, at);
+                let command = Command::Probe(Arc::downgrade(self), session, at);
                 // Without a worker nothing is dialled any more.
-                drop(self.runtime.commands.send(errand));
+                drop(self.runtime.commands.send(command));
             }
         }
     }

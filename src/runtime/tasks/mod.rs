@@ -8,6 +8,7 @@ mod clock;
 mod dial;
 mod listen;
 mod reaper;
+mod timers;
 mod worker;
 
 pub(crate) use clock::tick;
