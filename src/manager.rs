@@ -101,17 +101,19 @@ pub trait Manager: Send + Sync + 'static {
         Reaction::Discard
     }
 
-    /// Which sessions of an account were quarantined before, by this pool or one that has ended.
+    /// Returns which sessions of an account are quarantined, and why: what
+    /// [`set_quarantine`](Self::set_quarantine) was told before, by this pool or one that has ended.
     /// Asked when the pool meets the account, and when it has got more sessions; it must be quick.
-    fn latched(&self, account: AccountId) -> Vec<(u16, QuarantineReason)> {
+    fn quarantines(&self, account: AccountId) -> Vec<(u16, QuarantineReason)> {
         let _ = account;
         Vec::new()
     }
 
-    /// A session has been quarantined, or with `None` serves again. To be kept where it outlasts
-    /// the process, if the reason [is](QuarantineReason::is_kept): a session that the server has
-    /// voided must not be dialled after a restart either. Called on the way of whoever met the error: it must be quick.
-    fn latch(&self, account: AccountId, slot: u16, reason: Option<QuarantineReason>) {
+    /// Stores that a session is quarantined, or with `None` that it serves again. To be kept where it
+    /// outlasts the process, if the reason [is](QuarantineReason::is_kept): a session that the server
+    /// has voided must not be dialled after a restart either. Called on the way of whoever met the
+    /// error: it must be quick.
+    fn set_quarantine(&self, account: AccountId, slot: u16, reason: Option<QuarantineReason>) {
         let _ = (account, slot, reason);
     }
 

@@ -91,13 +91,13 @@ impl<C, E> AccountPool<C, E> {
         debug_assert!(changed.is_ok(), "it is always changed");
     }
 
-    /// The account has so many sessions from now on; of those that are new `latched` tells which are
+    /// The account has so many sessions from now on; of those that are new `quarantines` tells which are
     /// quarantined. Those in line are served by new ones, the connections of others drain. `None` if
     /// it was closed, or has as many.
     pub(crate) fn set_sessions(
         &self,
         sessions: u16,
-        latched: &[(u16, QuarantineReason)],
+        quarantines: &[(u16, QuarantineReason)],
         now: Tick,
     ) -> Option<Effects<C>> {
         let body = self.body();
@@ -113,7 +113,7 @@ impl<C, E> AccountPool<C, E> {
                 pack_sessions(core.slots, sessions),
             );
             core.health.set_sessions(sessions);
-            for (slot, reason) in latched.iter().filter(|(slot, _)| *slot >= before) {
+            for (slot, reason) in quarantines.iter().filter(|(slot, _)| *slot >= before) {
                 core.health.quarantine(Some(*slot), *reason);
             }
             let is_out = core.health.unready().is_some();

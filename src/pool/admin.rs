@@ -147,10 +147,11 @@ impl<M: Manager> Pool<M> {
         let context = self.context();
         inner.reread_profile();
         // The manager may keep a quarantine that another process has found since.
-        let latched = asked("latched", || context.manager.latched(account)).unwrap_or_default();
+        let quarantines =
+            asked("quarantines", || context.manager.quarantines(account)).unwrap_or_default();
         let (effects, changes) = inner.pool.reinstate(context.clock.tick());
         inner.apply(effects);
-        let changes = changes || !latched.is_empty();
+        let changes = changes || !quarantines.is_empty();
         if changes {
             tracing::info!(%account, "the account is reinstated");
             context.events.emit(|| Event::Reinstated { account });
@@ -160,7 +161,7 @@ impl<M: Manager> Pool<M> {
 
     /// Removes an account: its connections close as in [`Pool::close`], and later acquires ask
     /// the manager anew. What the pool knew of the account is forgotten, a quarantine included
-    /// unless the manager [keeps it](Manager::latched). Returns whether the pool knew it. A lease that
+    /// unless the manager [keeps it](Manager::quarantines). Returns whether the pool knew it. A lease that
     /// is held, or was forgotten, for longer than `drain_timeout` loses its connection, and keeps
     /// nobody from the account then. Handles of the account from before refuse for ever: ask for a
     /// new one.

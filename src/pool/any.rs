@@ -69,9 +69,10 @@ impl<M: Manager> Pool<M> {
     fn able(&self, account: AccountId) -> Option<Account<M>> {
         let context = self.context();
         if self.inner.registry.find(account).is_none() {
-            let latched = asked("latched", || context.manager.latched(account)).unwrap_or_default();
+            let quarantines =
+                asked("quarantines", || context.manager.quarantines(account)).unwrap_or_default();
             let slots = || context.profile(account).map_or(0, |profile| usize::from(profile.slots));
-            if !latched.is_empty() && latched.len() >= slots() {
+            if !quarantines.is_empty() && quarantines.len() >= slots() {
                 return None;
             }
         }

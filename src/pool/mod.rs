@@ -88,8 +88,9 @@ impl<M: Manager> Pool<M> {
         if profile.slots > SLOTS_MAX {
             tracing::warn!(%account, slots = profile.slots, "only the first 64 sessions are used");
         }
-        let latched = asked("latched", || context.manager.latched(account)).unwrap_or_default();
-        let make = || AccountInner::new(account, &profile, &latched, &self.inner.runtime);
+        let quarantines =
+            asked("quarantines", || context.manager.quarantines(account)).unwrap_or_default();
+        let make = || AccountInner::new(account, &profile, &quarantines, &self.inner.runtime);
         let (inner, added) = self.inner.registry.find_or_add(account, make);
         if added {
             inner.apply(inner.pool.admit());

@@ -94,7 +94,7 @@ impl<M: Manager> AccountInner<M> {
     pub(crate) fn new(
         account: AccountId,
         profile: &Profile,
-        latched: &[(u16, QuarantineReason)],
+        quarantines: &[(u16, QuarantineReason)],
         runtime: &Arc<Runtime<M>>,
     ) -> Self {
         let context = &runtime.context;
@@ -108,7 +108,7 @@ impl<M: Manager> AccountInner<M> {
             profile.leases.clamp(1, config.pool.max_leases_per_connection),
         );
         let now = context.clock.tick();
-        for (slot, reason) in latched {
+        for (slot, reason) in quarantines {
             // The manager knows of it, and what else there is to do comes with the admission.
             drop(pool.quarantine(Some(*slot), *reason, now));
         }

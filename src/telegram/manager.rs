@@ -331,18 +331,17 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
         Some(record.address.to_string().into())
     }
 
-    fn latched(&self, account: AccountId) -> Vec<(u16, QuarantineReason)> {
-        let sessions = self.source.profile(account).map_or(0, |profile| profile.sessions);
-        (0..sessions).filter_map(|slot| Some((slot, self.source.load(account, slot)?))).collect()
+    fn quarantines(&self, account: AccountId) -> Vec<(u16, QuarantineReason)> {
+        self.source.quarantines(account)
     }
 
-    fn latch(&self, account: AccountId, slot: u16, reason: Option<QuarantineReason>) {
+    fn set_quarantine(&self, account: AccountId, slot: u16, reason: Option<QuarantineReason>) {
         if reason.is_none() {
             // Whatever was counted against it is forgiven with it.
             self.strikes.lock().remove(&(account, slot));
         }
         self.logins.forget(account, slot);
-        self.source.latch(account, slot, reason);
+        self.source.set_quarantine(account, slot, reason);
     }
 
     fn members(&self, group: &str) -> Option<Arc<[AccountId]>> {

@@ -68,13 +68,13 @@ mod error;
 mod feed;
 mod health;
 mod invoke;
-mod latches;
 mod logins;
 mod manager;
 mod opening;
 mod pinned;
 mod proof;
 mod pulse;
+mod quarantine_file;
 mod settings;
 mod source;
 mod supervisor;
@@ -85,8 +85,10 @@ pub use connection::TelegramConnection;
 pub use error::{Refusal, TelegramError};
 pub use feed::{AccountUpdate, AccountUpdates};
 pub use invoke::InvokeError;
-pub use latches::{LatchFile, LatchFileError, Latched, lift_latches, read_latches};
 pub use manager::GrammersManager;
+pub use quarantine_file::{
+    Quarantine, QuarantineFile, QuarantineFileError, lift_quarantines, read_quarantines,
+};
 pub use settings::TelegramSettings;
 pub use source::{MemorySource, SessionProfile, SessionSource, SourceError};
 pub use verdict::{Resend, Verdict, verdict};

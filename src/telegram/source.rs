@@ -37,18 +37,19 @@ pub trait SessionSource: Send + Sync + 'static {
         None
     }
 
-    /// Why a session is quarantined, if [`latch`](Self::latch) was told so before.
-    fn load(&self, account: AccountId, slot: u16) -> Option<QuarantineReason> {
-        let _ = (account, slot);
-        None
+    /// Returns which sessions of an account are quarantined, and why: what
+    /// [`set_quarantine`](Self::set_quarantine) was told before.
+    fn quarantines(&self, account: AccountId) -> Vec<(u16, QuarantineReason)> {
+        let _ = account;
+        Vec::new()
     }
 
-    /// A session has been quarantined, or with `None` serves again. A source that outlasts the
-    /// process keeps it with the session's key and gives it back in [`load`](Self::load), or the
-    /// session is dialled again after a restart; reasons that are [not
-    /// kept](QuarantineReason::is_kept) end with the process. [`LatchFile`](super::LatchFile) does so
-    /// for sources that do not.
-    fn latch(&self, account: AccountId, slot: u16, reason: Option<QuarantineReason>) {
+    /// Stores that a session is quarantined, or with `None` that it serves again. A source that
+    /// outlasts the process keeps it with the session's key and returns it in
+    /// [`quarantines`](Self::quarantines), or the session is dialled again after a restart; reasons
+    /// that are [not kept](QuarantineReason::is_kept) end with the process.
+    /// [`QuarantineFile`](super::QuarantineFile) does so for sources that do not.
+    fn set_quarantine(&self, account: AccountId, slot: u16, reason: Option<QuarantineReason>) {
         let _ = (account, slot, reason);
     }
 }
@@ -70,12 +71,12 @@ impl<S: SessionSource> SessionSource for Arc<S> {
         (**self).all_accounts()
     }
 
-    fn load(&self, account: AccountId, slot: u16) -> Option<QuarantineReason> {
-        (**self).load(account, slot)
+    fn quarantines(&self, account: AccountId) -> Vec<(u16, QuarantineReason)> {
+        (**self).quarantines(account)
     }
 
-    fn latch(&self, account: AccountId, slot: u16, reason: Option<QuarantineReason>) {
-        (**self).latch(account, slot, reason);
+    fn set_quarantine(&self, account: AccountId, slot: u16, reason: Option<QuarantineReason>) {
+        (**self).set_quarantine(account, slot, reason);
     }
 }
 
@@ -96,7 +97,7 @@ pub struct MemorySource {
     /// Each account's sessions by slot.
     sessions: HashMap<AccountId, Box<[SessionRecord]>>,
     groups: HashMap<Arc<str>, Arc<[AccountId]>>,
-    latches: Mutex<HashMap<(AccountId, u16), QuarantineReason>>,
+    quarantines: Mutex<HashMap<(AccountId, u16), QuarantineReason>>,
 }
 
 impl MemorySource {
@@ -137,7 +138,7 @@ impl MemorySource {
         Ok(Self {
             sessions: sessions.into_iter().map(|(id, records)| (id, records.into())).collect(),
             groups: groups.into_iter().map(|(group, ids)| (group, ids.into())).collect(),
-            latches: Mutex::default(),
+            quarantines: Mutex::default(),
         })
     }
 
@@ -177,15 +178,21 @@ impl SessionSource for MemorySource {
         Some(self.accounts().collect())
     }
 
-    fn load(&self, account: AccountId, slot: u16) -> Option<QuarantineReason> {
-        self.latches.lock().get(&(account, slot)).copied()
+    fn quarantines(&self, account: AccountId) -> Vec<(u16, QuarantineReason)> {
+        let quarantines = self.quarantines.lock();
+        // Mostly there is none at all.
+        if quarantines.is_empty() {
+            return Vec::new();
+        }
+        let of_slot = |slot| Some((slot, *quarantines.get(&(account, slot))?));
+        (0..SLOTS_MAX).filter_map(of_slot).collect()
     }
 
-    fn latch(&self, account: AccountId, slot: u16, reason: Option<QuarantineReason>) {
-        let mut latches = self.latches.lock();
+    fn set_quarantine(&self, account: AccountId, slot: u16, reason: Option<QuarantineReason>) {
+        let mut quarantines = self.quarantines.lock();
         match reason {
-            Some(reason) => latches.insert((account, slot), reason),
-            None => latches.remove(&(account, slot)),
+            Some(reason) => quarantines.insert((account, slot), reason),
+            None => quarantines.remove(&(account, slot)),
         };
     }
 }

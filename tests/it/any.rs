@@ -96,7 +96,7 @@ async fn a_group_of_dead_accounts_is_looked_through_and_costs_no_memory() {
     let pool = pool_of(&manager, 2000);
     for number in 1..2000 {
         let key = (account(number), 0);
-        manager.state.latches.lock().unwrap().insert(key, QuarantineReason::KeyDuplicated);
+        manager.state.quarantines.lock().unwrap().insert(key, QuarantineReason::KeyDuplicated);
     }
     let nobody = pool.acquire_any("any").await;
     assert!(matches!(nobody, Err(AcquireError::NoMember)), "not among the first 1,024");

@@ -208,7 +208,7 @@ async fn what_was_known_of_a_removed_account_keeps_nobody_from_it() {
     assert!(matches!(pool.acquire(account(1)).await, Err(AcquireError::Quarantined { .. })));
     pool.remove_account(account(1)).await;
     // A manager that keeps no quarantine.
-    manager.state.latches.lock().unwrap().clear();
+    manager.state.quarantines.lock().unwrap().clear();
     let lease = pool.acquire(account(1)).await.unwrap();
     // A lease that outlasts the removal has lost its connection, and keeps nobody from the account.
     pool.remove_account(account(1)).await;

@@ -352,8 +352,8 @@ impl Drive {
 #[tokio::test(start_paused = true)]
 async fn accounts_are_counted_by_how_they_stand_whatever_they_do() {
     let manager = Scripted::new(2, 1);
-    manager.latch(account(1), 0, Some(QuarantineReason::Dead));
-    manager.latch(account(1), 1, Some(QuarantineReason::Dead));
+    manager.set_quarantine(account(1), 0, Some(QuarantineReason::Dead));
+    manager.set_quarantine(account(1), 1, Some(QuarantineReason::Dead));
     let pool = manager.pool(|config| config.health.probe_after = Duration::from_secs(60));
     let exporter = Prometheus::new(&pool).unwrap();
     let standing = || {

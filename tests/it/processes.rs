@@ -236,12 +236,12 @@ async fn a_second_process_is_refused_before_it_dials_and_told_who_has_the_sessio
     let (same, state) = (farm.file("a.jsonl", &farm.records), farm.path("state.jsonl"));
     let other = farm.file("b.jsonl", &farm.records[9..]);
     // A quarantine of a session that this file has not.
-    let latch = format!(
+    let line = format!(
         "{{\"account\":\"bot:77\",\"slot\":0,\"key_id\":\"{}\",\"reason\":\"key_duplicated\",\
          \"since\":1}}\n",
         KeyId::of(&telepool::session::AuthKey::new([9; 256]))
     );
-    std::fs::write(&state, &latch).unwrap();
+    std::fs::write(&state, &line).unwrap();
     let state_flag = ["--state", state.to_str().unwrap()];
     let first = farm.serve(&same, &state_flag);
     farm.until_all_are_connected().await;
@@ -255,7 +255,7 @@ async fn a_second_process_is_refused_before_it_dials_and_told_who_has_the_sessio
     assert_eq!(first.stopped().await["quarantined_before"], 0);
     let stats = farm.data_centre.stats();
     assert_eq!((stats.key_violations, stats.handshakes), (0, 10), "{stats:?}");
-    assert_eq!(std::fs::read_to_string(&state).unwrap(), latch, "it stays until it is lifted");
+    assert_eq!(std::fs::read_to_string(&state).unwrap(), line, "it stays until it is lifted");
     assert_eq!(farm.left_behind(), 0, "an orderly end leaves nothing behind");
     let next = farm.serve(&same, &state_flag);
     farm.until_all_are_connected().await;

@@ -151,10 +151,10 @@ async fn a_dial_of_a_session_that_goes_is_given_up_or_closed_when_it_comes() {
 async fn a_session_that_comes_quarantined_is_not_dialled_until_it_is_reinstated() {
     let manager = Scripted::new(1, 1);
     let pool = pool(&manager);
-    let latched = ((account(1), 1), QuarantineReason::KeyDuplicated);
+    let quarantine = ((account(1), 1), QuarantineReason::KeyDuplicated);
     let handle = pool.account(account(1)).unwrap();
     let lease = handle.acquire().await.unwrap();
-    manager.state.latches.lock().unwrap().extend([latched]);
+    manager.state.quarantines.lock().unwrap().extend([quarantine]);
     give(&manager, 2);
     sleep(LASTS).await;
     assert!(handle.acquire().await.is_err());

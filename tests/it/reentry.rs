@@ -83,12 +83,12 @@ impl Manager for Meddler {
         ErrorKind::Io
     }
 
-    fn latched(&self, _: AccountId) -> Vec<(u16, QuarantineReason)> {
+    fn quarantines(&self, _: AccountId) -> Vec<(u16, QuarantineReason)> {
         self.meddle();
         Vec::new()
     }
 
-    fn latch(&self, account: AccountId, _: u16, reason: Option<QuarantineReason>) {
+    fn set_quarantine(&self, account: AccountId, _: u16, reason: Option<QuarantineReason>) {
         self.meddle();
         if let (Some(pool), Some(_)) = (self.0.pool.get(), reason) {
             // Undone from where it is told.

@@ -65,7 +65,7 @@ pub(crate) struct State {
     /// Somebody reads what connections bring.
     pub(crate) listened: AtomicBool,
     pub(crate) tally: Mutex<Tally>,
-    pub(crate) latches: Mutex<HashMap<(AccountId, u16), QuarantineReason>>,
+    pub(crate) quarantines: Mutex<HashMap<(AccountId, u16), QuarantineReason>>,
     /// Of every group; `None` if no list of them is kept.
     pub(crate) members: Mutex<Option<Arc<[AccountId]>>>,
     /// Where accounts are dialled, and how dials there end; any other is dialled at no address.
@@ -108,7 +108,7 @@ impl Scripted {
                 unshown: AtomicBool::new(false),
                 listened: AtomicBool::new(false),
                 tally: Mutex::new(Tally::default()),
-                latches: Mutex::new(HashMap::new()),
+                quarantines: Mutex::new(HashMap::new()),
                 members: Mutex::new(None),
                 addresses: Mutex::new(HashMap::new()),
                 connect_at: Mutex::new(HashMap::new()),
@@ -312,22 +312,22 @@ impl Manager for Scripted {
         self.state.members.lock().unwrap().clone()
     }
 
-    fn latched(&self, account: AccountId) -> Vec<(u16, QuarantineReason)> {
-        let latches = self.state.latches.lock().unwrap();
-        let mut of_account: Vec<_> = latches
+    fn quarantines(&self, account: AccountId) -> Vec<(u16, QuarantineReason)> {
+        let quarantines = self.state.quarantines.lock().unwrap();
+        let mut of_account: Vec<_> = quarantines
             .iter()
-            .filter(|((latched, _), _)| *latched == account)
+            .filter(|((of, _), _)| *of == account)
             .map(|((_, slot), reason)| (*slot, *reason))
             .collect();
         of_account.sort_unstable_by_key(|(slot, _)| *slot);
         of_account
     }
 
-    fn latch(&self, account: AccountId, slot: u16, reason: Option<QuarantineReason>) {
-        let mut latches = self.state.latches.lock().unwrap();
+    fn set_quarantine(&self, account: AccountId, slot: u16, reason: Option<QuarantineReason>) {
+        let mut quarantines = self.state.quarantines.lock().unwrap();
         match reason {
-            Some(reason) => latches.insert((account, slot), reason),
-            None => latches.remove(&(account, slot)),
+            Some(reason) => quarantines.insert((account, slot), reason),
+            None => quarantines.remove(&(account, slot)),
         };
     }
 

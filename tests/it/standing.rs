@@ -44,7 +44,7 @@ async fn a_session_that_the_server_did_not_know_is_dialled_once_more_and_serves_
     let cleared =
         async { while !matches!(events.next().await.unwrap(), Event::Cleared { slot: 0, .. }) {} };
     cleared.await;
-    assert!(manager.latched(account(1)).is_empty());
+    assert!(manager.quarantines(account(1)).is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use telepool::session::SessionRecord;
 use telepool::telegram::{
-    GrammersManager, LatchFile, LatchFileError, Latched, MemorySource, SessionProfile,
+    GrammersManager, MemorySource, Quarantine, QuarantineFile, QuarantineFileError, SessionProfile,
     SessionSource,
 };
 use telepool::{AccountId, QuarantineReason};
@@ -27,7 +27,7 @@ const TOLD_MAX: usize = 10;
 pub(crate) type Manager = GrammersManager<Sessions>;
 
 /// The file of quarantines.
-pub(crate) type State = Option<Arc<LatchFile<MemorySource>>>;
+pub(crate) type State = Option<Arc<QuarantineFile<MemorySource>>>;
 
 pub(crate) struct Roster {
     pub(crate) source: Sessions,
@@ -36,7 +36,7 @@ pub(crate) struct Roster {
     pub(crate) groups: BTreeSet<Arc<str>>,
     pub(crate) state: State,
     /// The sessions that were quarantined before.
-    pub(crate) quarantined: Vec<Latched>,
+    pub(crate) quarantined: Vec<Quarantine>,
 }
 
 impl Roster {
@@ -49,8 +49,8 @@ impl Roster {
         let (source, state, quarantined) = match state {
             None => (Sessions(Arc::new(source)), None, Vec::new()),
             Some(path) => {
-                let kept = Arc::new(LatchFile::open(path, source).map_err(unusable)?);
-                let quarantined = kept.latches();
+                let kept = Arc::new(QuarantineFile::open(path, source).map_err(unusable)?);
+                let quarantined = kept.all_quarantines();
                 (Sessions(Arc::clone(&kept) as Arc<dyn SessionSource>), Some(kept), quarantined)
             }
         };
@@ -65,9 +65,9 @@ impl Roster {
             return Ok(());
         }
         let head = format!("{count} of {} sessions are quarantined, by {path}:", self.sessions);
-        let line = |latched: &Latched| {
-            let Latched { account, slot, reason, .. } = latched;
-            format!("{account} slot {slot}: {reason} since {}", latched.since_utc())
+        let line = |quarantine: &Quarantine| {
+            let Quarantine { account, slot, reason, .. } = quarantine;
+            format!("{account} slot {slot}: {reason} since {}", quarantine.since_utc())
         };
         let mut lines = vec![head];
         lines.extend(self.quarantined.iter().take(TOLD_MAX).map(line));
@@ -76,7 +76,7 @@ impl Roster {
             lines.push(format!("and {more} more: telepool state list --state {path}"));
         }
         say!(WARN "telepool: {}", lines.join("\n  "));
-        let in_doubt = |latched: &Latched| latched.reason == QuarantineReason::Suspect;
+        let in_doubt = |quarantine: &Quarantine| quarantine.reason == QuarantineReason::Suspect;
         if count < self.sessions || self.quarantined.iter().any(in_doubt) {
             return Ok(());
         }
@@ -87,9 +87,9 @@ impl Roster {
     }
 }
 
-fn unusable(error: LatchFileError) -> Failure {
+fn unusable(error: QuarantineFileError) -> Failure {
     match error {
-        LatchFileError::NotAFile { .. } | LatchFileError::Foreign { .. } => {
+        QuarantineFileError::NotAFile { .. } | QuarantineFileError::Foreign { .. } => {
             Failure::refused(format!("--state {error}; leave the flag away to keep no state"))
         }
         error => state::failure(&error),
@@ -128,11 +128,11 @@ impl SessionSource for Sessions {
         self.0.all_accounts()
     }
 
-    fn load(&self, account: AccountId, slot: u16) -> Option<QuarantineReason> {
-        self.0.load(account, slot)
+    fn quarantines(&self, account: AccountId) -> Vec<(u16, QuarantineReason)> {
+        self.0.quarantines(account)
     }
 
-    fn latch(&self, account: AccountId, slot: u16, reason: Option<QuarantineReason>) {
-        self.0.latch(account, slot, reason);
+    fn set_quarantine(&self, account: AccountId, slot: u16, reason: Option<QuarantineReason>) {
+        self.0.set_quarantine(account, slot, reason);
     }
 }

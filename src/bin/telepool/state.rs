@@ -11,7 +11,7 @@ use clap::{ArgGroup, Args, Subcommand};
 use serde::Serialize;
 use telepool::ownership::Holder;
 use telepool::session::KeyId;
-use telepool::telegram::{LatchFileError, Latched, lift_latches, read_latches};
+use telepool::telegram::{Quarantine, QuarantineFileError, lift_quarantines, read_quarantines};
 use telepool::{AccountId, QuarantineReason};
 
 use crate::columns::wrapped;
@@ -61,11 +61,11 @@ pub(crate) struct ReinstateArguments {
 }
 
 impl ReinstateArguments {
-    fn is_meant(&self, latched: &Latched) -> bool {
+    fn is_meant(&self, quarantine: &Quarantine) -> bool {
         let is_session = self.session.is_some_and(|(account, slot)| {
-            latched.account == account && slot.is_none_or(|slot| latched.slot == slot)
+            quarantine.account == account && slot.is_none_or(|slot| quarantine.slot == slot)
         });
-        self.all || is_session || self.key_id == Some(latched.key_id)
+        self.all || is_session || self.key_id == Some(quarantine.key_id)
     }
 }
 
@@ -82,18 +82,18 @@ fn session(text: &str) -> Result<(AccountId, Option<u16>), String> {
 }
 
 /// How a command ends that cannot use the file.
-pub(crate) fn failure(error: &LatchFileError) -> Failure {
+pub(crate) fn failure(error: &QuarantineFileError) -> Failure {
     let text = format!("--state {error}");
     match error {
-        LatchFileError::InUse { .. } => Failure::held(text),
+        QuarantineFileError::InUse { .. } => Failure::held(text),
         _ => Failure::refused(text),
     }
 }
 
 /// The same where there has to be a file.
-fn unreadable(path: &Path, error: &LatchFileError) -> Failure {
+fn unreadable(path: &Path, error: &QuarantineFileError) -> Failure {
     match error {
-        LatchFileError::Io { error, .. } if error.kind() == io::ErrorKind::NotFound => {
+        QuarantineFileError::Io { error, .. } if error.kind() == io::ErrorKind::NotFound => {
             let path = path.display();
             Failure::refused(format!(
                 "--state {path}: there is no such file: name the one that serve --state keeps"
@@ -112,14 +112,14 @@ pub(crate) fn run(command: &StateCommand) -> Result<ExitCode, Failure> {
 
 fn list(arguments: &ListArguments) -> Result<ExitCode, Failure> {
     let path = &arguments.state;
-    let latches = read_latches(path).map_err(|error| unreadable(path, &error))?;
+    let quarantines = read_quarantines(path).map_err(|error| unreadable(path, &error))?;
     let text = if arguments.json {
-        let shown: Vec<Shown> = latches.iter().map(Shown::of).collect();
+        let shown: Vec<Shown> = quarantines.iter().map(Shown::of).collect();
         serde_json::to_string(&shown).expect("BUG: texts always make JSON") + "\n"
-    } else if latches.is_empty() {
+    } else if quarantines.is_empty() {
         "no session is quarantined\n".to_owned()
     } else {
-        table(&latches)
+        table(&quarantines)
     };
     tell(&text)?;
     Ok(ExitCode::SUCCESS)
@@ -127,9 +127,9 @@ fn list(arguments: &ListArguments) -> Result<ExitCode, Failure> {
 
 fn reinstate(arguments: &ReinstateArguments) -> Result<ExitCode, Failure> {
     let path = &arguments.state;
-    let lifted = lift_latches(path, |latched| arguments.is_meant(latched));
+    let lifted = lift_quarantines(path, |quarantine| arguments.is_meant(quarantine));
     let lifted = lifted.map_err(|error| match &error {
-        LatchFileError::InUse { path, holder } => in_use(path, holder.as_ref()),
+        QuarantineFileError::InUse { path, holder } => in_use(path, holder.as_ref()),
         error => unreadable(path, error),
     })?;
     if lifted.is_empty() {
@@ -152,7 +152,7 @@ fn in_use(path: &Path, holder: Option<&Holder>) -> Failure {
 
 /// Why nothing was lifted: there was nothing, or something else.
 fn nothing_lifted(path: &Path) -> Failure {
-    let is_empty = read_latches(path).is_ok_and(|latches| latches.is_empty());
+    let is_empty = read_quarantines(path).is_ok_and(|quarantines| quarantines.is_empty());
     let path = path.display();
     Failure::broken(match is_empty {
         true => format!("no session is quarantined in {path}: there is nothing to lift"),
@@ -176,23 +176,23 @@ struct Shown {
 }
 
 impl Shown {
-    fn of(latched: &Latched) -> Self {
+    fn of(quarantine: &Quarantine) -> Self {
         Self {
-            account: latched.account.reveal().to_string(),
-            slot: latched.slot,
-            key_id: latched.key_id.to_string(),
-            reason: latched.reason.label(),
-            since: latched.since,
-            since_utc: latched.since_utc(),
-            remedy: latched.reason.remedy(),
+            account: quarantine.account.reveal().to_string(),
+            slot: quarantine.slot,
+            key_id: quarantine.key_id.to_string(),
+            reason: quarantine.reason.label(),
+            since: quarantine.since,
+            since_utc: quarantine.since_utc(),
+            remedy: quarantine.reason.remedy(),
         }
     }
 }
 
 /// The quarantines, and what can be done about each kind of them.
-fn table(latches: &[Latched]) -> String {
+fn table(quarantines: &[Quarantine]) -> String {
     let mut rows = vec![HEAD.map(str::to_owned)];
-    rows.extend(latches.iter().map(Shown::of).map(|it| {
+    rows.extend(quarantines.iter().map(Shown::of).map(|it| {
         [it.account, it.slot.to_string(), it.key_id, it.reason.to_owned(), it.since_utc]
     }));
     let widths: [usize; HEAD.len()] = std::array::from_fn(|column| {
@@ -206,7 +206,7 @@ fn table(latches: &[Latched]) -> String {
     }
     text.push('\n');
     for reason in QuarantineReason::ALL {
-        if latches.iter().any(|latched| latched.reason == reason) {
+        if quarantines.iter().any(|quarantine| quarantine.reason == reason) {
             text.push_str(&wrapped(&format!("{reason}: {}", reason.remedy()), "  "));
             text.push('\n');
         }

@@ -523,7 +523,8 @@ impl Machine {
     /// The account has so many sessions from now on; the last one is quarantined if it is new.
     fn set_sessions(&mut self, sessions: u16, last: Option<QuarantineReason>) {
         let (before, changes) = (self.sessions, !self.closed && sessions != self.sessions);
-        let latched: Vec<_> = last.map(|it| (sessions.saturating_sub(1), it)).into_iter().collect();
+        let quarantines: Vec<_> =
+            last.map(|it| (sessions.saturating_sub(1), it)).into_iter().collect();
         if changes {
             if sessions > self.slots {
                 let body = self.engine.body.get();
@@ -531,12 +532,12 @@ impl Machine {
                 self.slots = sessions;
             }
             self.sessions = sessions;
-            for (slot, reason) in latched.iter().filter(|it| it.0 >= before && sessions > 0) {
+            for (slot, reason) in quarantines.iter().filter(|it| it.0 >= before && sessions > 0) {
                 self.bar(*slot, *reason);
             }
             self.sweep_dials(CloseReason::Drain);
         }
-        let effects = self.engine.set_sessions(sessions, &latched, self.now);
+        let effects = self.engine.set_sessions(sessions, &quarantines, self.now);
         assert_eq!(effects.is_some(), changes, "whether the number of sessions has changed");
         if let Some(effects) = effects {
             self.apply(effects, &Step::default());

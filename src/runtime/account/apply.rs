@@ -51,7 +51,7 @@ impl<M: Manager> AccountInner<M> {
             self.mark_active();
         }
         if effects.persist != 0 {
-            self.persist_quarantines(effects.persist);
+            self.store_quarantines(effects.persist);
         }
         let commands =
             effects

@@ -69,11 +69,11 @@ impl<M: Manager> AccountInner<M> {
         if sessions == before {
             return self.profile_read.end(now);
         }
-        let latched = match sessions > before {
-            true => asked("latched", || manager.latched(account)).unwrap_or_default(),
+        let quarantines = match sessions > before {
+            true => asked("quarantines", || manager.quarantines(account)).unwrap_or_default(),
             false => Vec::new(),
         };
-        let effects = self.pool.set_sessions(sessions, &latched, now);
+        let effects = self.pool.set_sessions(sessions, &quarantines, now);
         self.profile_read.end(now);
         let Some(effects) = effects else { return };
         self.counters().recount_account(before, sessions);

@@ -1,6 +1,6 @@
 //! Sessions that are put out of service, and looked at again.
 //!
-//! Owns the telling of it: to the manager, which keeps it, to the log and to whoever listens.
+//! Owns the telling of it: to the manager, which stores it, to the log and to whoever listens.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use crate::manager::{Manager, QuarantineReason};
 use crate::runtime::account::AccountInner;
 use crate::runtime::command::Command;
 
-/// How often a quarantine is told anew because it changed while it was told.
-const LATCHES_MAX: usize = 16;
+/// How often a quarantine is stored anew because it changed while it was stored.
+const STORES_MAX: usize = 16;
 
 impl<M: Manager> AccountInner<M> {
     /// Puts one session, or all of them, out of service.
@@ -35,28 +35,28 @@ impl<M: Manager> AccountInner<M> {
     }
 
     /// Tells the manager how these sessions stand now (as bits).
-    pub(super) fn persist_quarantines(&self, sessions: u64) {
+    pub(super) fn store_quarantines(&self, sessions: u64) {
         for session in (0..self.pool.sessions()).filter(|it| sessions & (1 << it) != 0) {
-            let mut told = None;
-            // Two who tell at once may tell in the wrong order: whoever finds at the end that
-            // things stand otherwise tells that as well.
-            for _ in 0..LATCHES_MAX {
+            let mut stored = None;
+            // Two who store at once may do so in the wrong order: whoever finds at the end that
+            // things stand otherwise stores that as well.
+            for _ in 0..STORES_MAX {
                 let quarantines = self.pool.quarantines();
                 let of_session = quarantines.into_iter().find(|(slot, _)| *slot == session);
                 let reason = of_session.map(|(_, reason)| reason);
-                if told == Some(reason) {
+                if stored == Some(reason) {
                     break;
                 }
-                self.latch_as(session, reason);
-                told = Some(reason);
+                self.store_quarantine(session, reason);
+                stored = Some(reason);
             }
         }
     }
 
-    fn latch_as(&self, session: u16, reason: Option<QuarantineReason>) {
+    fn store_quarantine(&self, session: u16, reason: Option<QuarantineReason>) {
         let account = self.pool.account();
-        let latch = || self.context().manager.latch(account, session, reason);
-        if harmless(latch).is_none() {
+        let store = || self.context().manager.set_quarantine(account, session, reason);
+        if harmless(store).is_none() {
             tracing::error!(%account, session, "the manager panicked: a quarantine is not kept");
         }
     }

@@ -41,7 +41,7 @@ async fn a_login_that_is_gone_since_its_proof_costs_one_connection_and_shows_in_
 }
 
 #[tokio::test]
-async fn a_proof_is_worth_nothing_to_another_session_after_a_latch_or_if_told_so() {
+async fn a_proof_is_worth_nothing_to_another_session_after_a_quarantine_or_if_told_so() {
     let revoked = Fate::Error(401, "SESSION_REVOKED");
     let is_revoked = |connected: Result<TelegramConnection, TelegramError>| {
         matches!(connected.unwrap_err(), TelegramError::Rpc { code: 401, .. })
@@ -52,7 +52,7 @@ async fn a_proof_is_worth_nothing_to_another_session_after_a_latch_or_if_told_so
     assert!(is_revoked(bench.manager.connect(account(), 1).await));
 
     let bench = proved_once(revoked, settings()).await;
-    bench.manager.latch(account(), 0, Some(QuarantineReason::Suspect));
+    bench.manager.set_quarantine(account(), 0, Some(QuarantineReason::Suspect));
     assert!(is_revoked(bench.connect().await));
 
     let mut settings = settings();

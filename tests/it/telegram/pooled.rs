@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use telepool::telegram::{LatchFile, SessionProfile, SessionSource};
+use telepool::telegram::{QuarantineFile, SessionProfile, SessionSource};
 use telepool::{AcquireError, Egress, Pool};
 
 use super::*;
@@ -175,7 +175,7 @@ async fn a_session_serves_as_soon_as_its_proxy_is_gone_also_with_a_state_file() 
     let mut record =
         SessionRecord { proxy: Some("socks5://127.0.0.1:9".into()), ..enrolled(&server, key) };
     let source = MemorySource::new([record.clone()]).unwrap();
-    let kept = Arc::new(LatchFile::open(&state, source).unwrap());
+    let kept = Arc::new(QuarantineFile::open(&state, source).unwrap());
     let pool = pool_of(GrammersManager::new(Arc::clone(&kept), settings()));
     pool.acquire(account()).await.unwrap_err();
     let refused = pool.acquire(account()).await.unwrap_err();
@@ -192,7 +192,7 @@ async fn a_session_serves_as_soon_as_its_proxy_is_gone_also_with_a_state_file() 
     let other = folder.path().join("other.jsonl");
     std::fs::copy(&state, &other).unwrap();
     let source = MemorySource::new([record]).unwrap();
-    let source = LatchFile::open(&other, source).unwrap();
+    let source = QuarantineFile::open(&other, source).unwrap();
     let pool = pool_of(GrammersManager::new(source, settings()));
     drop(pool.acquire(account()).await.unwrap());
     assert_eq!(pool.close().await.still_open, 0);

@@ -1,4 +1,4 @@
-use std::sync::Mutex as Told;
+use std::sync::Mutex as StdMutex;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, span};
@@ -10,7 +10,7 @@ use crate::session::AuthKey;
 
 /// Notes the level and the error of each event.
 #[derive(Default)]
-struct Notes(Told<Vec<(Level, String)>>);
+struct Notes(StdMutex<Vec<(Level, String)>>);
 
 struct Words(String);
 
@@ -51,12 +51,12 @@ fn a_failure_is_told_once_with_what_to_do_and_so_is_its_end() {
     let file = StateFile::at(&path).unwrap();
     let lock = file.lock().unwrap();
     std::fs::write(&path, "nonsense").unwrap();
-    let mut keeper = Keeper::new(file, lock, Arc::default());
+    let mut writer = Writer::new(file, lock, Arc::default());
     let notes: &'static Notes = Box::leak(Box::default());
     tracing::subscriber::with_default(notes, || {
-        assert!(!keeper.attempt() && !keeper.attempt() && !keeper.attempt());
+        assert!(!writer.attempt() && !writer.attempt() && !writer.attempt());
         std::fs::write(&path, "").unwrap();
-        assert!(keeper.attempt() && keeper.attempt());
+        assert!(writer.attempt() && writer.attempt());
     });
     let told = notes.0.lock().unwrap();
     let [(Level::ERROR, failed), (Level::INFO, again)] = &told[..] else { panic!("{told:?}") };
@@ -86,21 +86,21 @@ fn attempts_become_rarer_and_what_comes_meanwhile_puts_none_off() {
 
 #[test]
 fn what_comes_while_it_is_written_is_written_next() {
-    let latched = |key: u8| Latched {
+    let quarantine = |key: u8| Quarantine {
         account: AccountId::bot(1).unwrap(),
         slot: u16::from(key),
         key_id: KeyId::of(&AuthKey::new([key; 256])),
         reason: QuarantineReason::Dead,
         since: 1,
     };
-    let [first, second, third] = [1, 2, 3].map(latched);
-    let mut memory = Memory::default();
-    memory.latch(first);
-    memory.latch(second);
+    let [first, second, third] = [1, 2, 3].map(quarantine);
+    let mut memory = KnownQuarantines::default();
+    memory.impose(first);
+    memory.impose(second);
     let changes = memory.changes.clone();
     // Meanwhile the first is lifted, and a line of somebody else's is met.
     memory.lift(first.key_id);
-    let written = [first, second, third].map(|latched| (latched.key_id, latched)).into();
+    let written = [first, second, third].map(|quarantine| (quarantine.key_id, quarantine)).into();
     memory.settle(&changes, written);
     assert_eq!(memory.changes, [(first.key_id, None)].into());
     let known = memory.known().keys().copied().collect::<Vec<_>>();

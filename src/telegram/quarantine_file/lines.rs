@@ -1,4 +1,4 @@
-//! The lines of the file: one quarantine each, as JSON.
+//! Line format of a quarantine file: one quarantine each, as JSON.
 //!
 //! Owns their form and the way back from it. Never opens a file.
 
@@ -16,12 +16,12 @@ use crate::session::lines::ForeignFile;
 use crate::session::{KeyId, ParseKeyIdError};
 
 /// The quarantines of a file by the key that each is bound to.
-pub(super) type Latches = BTreeMap<KeyId, Latched>;
+pub(super) type Quarantines = BTreeMap<KeyId, Quarantine>;
 
 /// A quarantine: which key may not be dialled, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Latched {
+pub struct Quarantine {
     /// Whose session has the key.
     pub account: AccountId,
     /// Which of the account's sessions.
@@ -34,7 +34,7 @@ pub struct Latched {
     pub since: u64,
 }
 
-impl Latched {
+impl Quarantine {
     /// Since when, as a date and a time of day: `2026-11-26T09:30:00Z`.
     #[must_use]
     pub fn since_utc(&self) -> String {
@@ -45,7 +45,7 @@ impl Latched {
 /// One line of the file.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
+struct QuarantineLine {
     account: String,
     slot: u16,
     key_id: String,
@@ -56,7 +56,7 @@ struct Line {
 
 /// Why a text holds no quarantines.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Unread {
+pub(super) enum ParseFailure {
     /// It holds something else.
     Foreign(&'static str),
     /// A line of it, by its number from 1, and what is wrong with it.
@@ -64,18 +64,19 @@ pub(super) enum Unread {
 }
 
 /// Reads lines; of two for one key the last counts.
-pub(super) fn read(text: &str) -> Result<Latches, Unread> {
-    let mut latches = Latches::new();
+pub(super) fn read(text: &str) -> Result<Quarantines, ParseFailure> {
+    let mut quarantines = Quarantines::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        if latches.is_empty()
+        if quarantines.is_empty()
             && let Some(what) = foreign(line.trim())
         {
-            return Err(Unread::Foreign(what));
+            return Err(ParseFailure::Foreign(what));
         }
-        let latched = parse(line).map_err(|problem| Unread::Line(index + 1, text_of(&problem)))?;
-        latches.insert(latched.key_id, latched);
+        let quarantine =
+            parse(line).map_err(|problem| ParseFailure::Line(index + 1, text_of(&problem)))?;
+        quarantines.insert(quarantine.key_id, quarantine);
     }
-    Ok(latches)
+    Ok(quarantines)
 }
 
 /// What else a file is that begins with this line. An object over several lines may have been one of
@@ -92,18 +93,19 @@ fn is_of_session(line: &str) -> bool {
     line.starts_with('{') && line.contains("\"session\"")
 }
 
-fn parse(text: &str) -> Result<Latched, String> {
-    let line: Line = serde_json::from_str(text).map_err(|error| match is_of_session(text) {
-        true => "this is a session, not a quarantine".to_owned(),
-        false => told(&error),
-    })?;
+fn parse(text: &str) -> Result<Quarantine, String> {
+    let line: QuarantineLine =
+        serde_json::from_str(text).map_err(|error| match is_of_session(text) {
+            true => "this is a session, not a quarantine".to_owned(),
+            false => told(&error),
+        })?;
     let account = AccountId::from_revealed(&line.account).map_err(|error| error.to_string())?;
     let key_id = line.key_id.parse().map_err(|error: ParseKeyIdError| error.to_string())?;
     let kept = QuarantineReason::ALL.into_iter().filter(|reason| reason.is_kept());
     let reason = kept.into_iter().find(|reason| reason.label() == line.reason);
     let reason = reason
         .ok_or_else(|| format!("there is no reason {}", shown(&line.reason, VALUE_LEN_MAX)))?;
-    Ok(Latched { account, slot: line.slot, key_id, reason, since: line.since })
+    Ok(Quarantine { account, slot: line.slot, key_id, reason, since: line.since })
 }
 
 /// What is wrong with the JSON. A value of another type is not repeated: it may be a phone number.
@@ -120,14 +122,14 @@ fn told(error: &serde_json::Error) -> String {
 }
 
 /// Writes lines, those of an account together.
-pub(super) fn write(latches: &Latches, out: &mut impl Write) -> io::Result<()> {
-    for latched in sorted(latches) {
-        let line = Line {
-            account: latched.account.reveal().to_string(),
-            slot: latched.slot,
-            key_id: latched.key_id.to_string(),
-            reason: latched.reason.label().to_owned(),
-            since: latched.since,
+pub(super) fn write(quarantines: &Quarantines, out: &mut impl Write) -> io::Result<()> {
+    for quarantine in sorted(quarantines) {
+        let line = QuarantineLine {
+            account: quarantine.account.reveal().to_string(),
+            slot: quarantine.slot,
+            key_id: quarantine.key_id.to_string(),
+            reason: quarantine.reason.label().to_owned(),
+            since: quarantine.since,
         };
         serde_json::to_writer(&mut *out, &line)?;
         out.write_all(b"\n")?;
@@ -136,9 +138,9 @@ pub(super) fn write(latches: &Latches, out: &mut impl Write) -> io::Result<()> {
 }
 
 /// In the order of accounts and slots.
-pub(super) fn sorted(latches: &Latches) -> Vec<Latched> {
-    let mut all: Vec<Latched> = latches.values().copied().collect();
-    all.sort_by_key(|latched| (latched.account, latched.slot));
+pub(super) fn sorted(quarantines: &Quarantines) -> Vec<Quarantine> {
+    let mut all: Vec<Quarantine> = quarantines.values().copied().collect();
+    all.sort_by_key(|quarantine| (quarantine.account, quarantine.slot));
     all
 }
 
@@ -150,11 +152,14 @@ mod tests {
     fn what_is_written_of_any_number_is_read() {
         // Of no country: a program may have made it.
         let line = r#"{"account":"+330610101010","slot":0,"key_id":"00f1e2d3c4b5a697","#;
-        let latched = parse(&format!(r#"{line}"reason":"dead","since":1}}"#)).unwrap();
-        assert_eq!(latched.account, AccountId::phone(330_610_101_010).unwrap());
+        let quarantine = parse(&format!(r#"{line}"reason":"dead","since":1}}"#)).unwrap();
+        assert_eq!(quarantine.account, AccountId::phone(330_610_101_010).unwrap());
         let mut out = Vec::new();
-        write(&Latches::from([(latched.key_id, latched)]), &mut out).unwrap();
-        assert_eq!(read(std::str::from_utf8(&out).unwrap()).unwrap()[&latched.key_id], latched);
+        write(&Quarantines::from([(quarantine.key_id, quarantine)]), &mut out).unwrap();
+        assert_eq!(
+            read(std::str::from_utf8(&out).unwrap()).unwrap()[&quarantine.key_id],
+            quarantine
+        );
     }
 
     #[test]
@@ -168,12 +173,12 @@ mod tests {
             ("phone,session", "a table (CSV)"),
         ] {
             let told = read(&format!("\n  {line}\n{good}\n")).unwrap_err();
-            assert!(matches!(told, Unread::Foreign(told) if told.contains(what)), "{told:?}");
+            assert!(matches!(told, ParseFailure::Foreign(told) if told.contains(what)), "{told:?}");
             let told = read(&format!("{good}\n{line}\n")).unwrap_err();
-            assert!(matches!(told, Unread::Line(2, _)), "{told:?}");
+            assert!(matches!(told, ParseFailure::Line(2, _)), "{told:?}");
         }
         // Somebody has put a line in order, which can be undone.
-        assert!(matches!(read("{\n"), Err(Unread::Line(1, _))));
+        assert!(matches!(read("{\n"), Err(ParseFailure::Line(1, _))));
     }
 
     #[test]

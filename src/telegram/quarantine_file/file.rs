@@ -1,4 +1,4 @@
-//! The file itself: read, and replaced as a whole.
+//! The quarantine file on the disk: read, and replaced as a whole.
 //!
 //! Owns what is done with the disk. It is written beside, synced and renamed: whenever the machine
 //! stops, the old file or the new one is there. Never writes over what it has not read.
@@ -8,10 +8,10 @@ use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::LatchFileError;
-use super::lines::{self, Latches, Unread};
+use super::QuarantineFileError;
+use super::lines::{self, ParseFailure, Quarantines};
 use super::lock::{FileLock, LockError};
-use super::place::{folder, is_there, resolve};
+use super::path::{folder, is_there, resolve};
 use crate::session::lines::file_text;
 
 /// How long a file may be: a million quarantined sessions fit.
@@ -27,13 +27,13 @@ pub(super) struct StateFile {
 
 /// By what it is noticed that somebody else has written a file.
 #[derive(Debug, PartialEq, Eq)]
-struct Stamp {
+struct FileStamp {
     len: u64,
     modified: Option<SystemTime>,
     number: u64,
 }
 
-impl Stamp {
+impl FileStamp {
     fn of(found: &Metadata) -> Self {
         #[cfg(unix)]
         let number = std::os::unix::fs::MetadataExt::ino(found);
@@ -45,7 +45,7 @@ impl Stamp {
 
 impl StateFile {
     /// Follows the links of a path, and looks at what it leads to.
-    pub(super) fn at(path: &Path) -> Result<Self, LatchFileError> {
+    pub(super) fn at(path: &Path) -> Result<Self, QuarantineFileError> {
         Ok(Self { path: resolve(path)? })
     }
 
@@ -54,38 +54,40 @@ impl StateFile {
     }
 
     /// Takes the lock beside the file.
-    pub(super) fn lock(&self) -> Result<FileLock, LatchFileError> {
+    pub(super) fn lock(&self) -> Result<FileLock, QuarantineFileError> {
         let mut name = self.path.file_name().unwrap_or_default().to_owned();
         name.push(".lock");
         let beside = self.path.with_file_name(name);
         FileLock::take(&beside).map_err(|error| match error {
-            LockError::Held(holder) => LatchFileError::InUse { path: self.path.clone(), holder },
-            LockError::Io(error) => LatchFileError::Io { path: beside, error },
+            LockError::Held(holder) => {
+                QuarantineFileError::InUse { path: self.path.clone(), holder }
+            }
+            LockError::Io(error) => QuarantineFileError::Io { path: beside, error },
         })
     }
 
     /// What the file says, or `None` if there is none.
-    pub(super) fn read(&self) -> Result<Option<Latches>, LatchFileError> {
-        Ok(self.read_stamped()?.map(|(latches, _)| latches))
+    pub(super) fn read(&self) -> Result<Option<Quarantines>, QuarantineFileError> {
+        Ok(self.read_stamped()?.map(|(quarantines, _)| quarantines))
     }
 
-    fn read_stamped(&self) -> Result<Option<(Latches, Stamp)>, LatchFileError> {
+    fn read_stamped(&self) -> Result<Option<(Quarantines, FileStamp)>, QuarantineFileError> {
         if !is_there(&self.path)? {
             return Ok(None);
         }
         let (bytes, stamp) = self.bytes()?;
         let text =
             file_text(bytes).map_err(|kind| self.foreign(kind.what(), kind.is_encoding()))?;
-        let latches = lines::read(&text).map_err(|unread| match unread {
-            Unread::Foreign(what) => self.foreign(what, false),
-            Unread::Line(line, problem) => {
-                LatchFileError::Line { path: self.path.clone(), line, problem }
+        let quarantines = lines::read(&text).map_err(|unread| match unread {
+            ParseFailure::Foreign(what) => self.foreign(what, false),
+            ParseFailure::Line(line, problem) => {
+                QuarantineFileError::Line { path: self.path.clone(), line, problem }
             }
         })?;
-        Ok(Some((latches, stamp)))
+        Ok(Some((quarantines, stamp)))
     }
 
-    fn bytes(&self) -> Result<(Vec<u8>, Stamp), LatchFileError> {
+    fn bytes(&self) -> Result<(Vec<u8>, FileStamp), QuarantineFileError> {
         let failed = |error| self.failed(error);
         let file = File::open(&self.path).map_err(failed)?;
         let found = file.metadata().map_err(failed)?;
@@ -96,12 +98,12 @@ impl StateFile {
                 > FILE_LEN_MAX;
         match is_long {
             true => Err(self.foreign("longer than 256 MiB, as no file of quarantines is", false)),
-            false => Ok((bytes, Stamp::of(&found))),
+            false => Ok((bytes, FileStamp::of(&found))),
         }
     }
 
-    fn foreign(&self, what: &'static str, is_encoding: bool) -> LatchFileError {
-        LatchFileError::Foreign { path: self.path.clone(), what, is_encoding }
+    fn foreign(&self, what: &'static str, is_encoding: bool) -> QuarantineFileError {
+        QuarantineFileError::Foreign { path: self.path.clone(), what, is_encoding }
     }
 
     /// Reads the file, changes what it says and replaces it, and returns what it says then. If
@@ -112,37 +114,37 @@ impl StateFile {
     pub(super) fn update(
         &self,
         always: bool,
-        lost: impl Fn() -> Latches,
-        mut change: impl FnMut(&mut Latches),
-    ) -> Result<Latches, LatchFileError> {
+        lost: impl Fn() -> Quarantines,
+        mut change: impl FnMut(&mut Quarantines),
+    ) -> Result<Quarantines, QuarantineFileError> {
         for _ in 0..CHANGES_MAX {
             let (before, stamp) = self.read_stamped()?.unzip();
             let may_stay = before.is_some() && !always;
             let before = before.unwrap_or_else(&lost);
-            let mut latches = before.clone();
-            change(&mut latches);
-            if may_stay && latches == before {
-                return Ok(latches);
+            let mut quarantines = before.clone();
+            change(&mut quarantines);
+            if may_stay && quarantines == before {
+                return Ok(quarantines);
             }
-            if self.replace(&latches, stamp.as_ref()).map_err(|error| self.failed(error))? {
-                return Ok(latches);
+            if self.replace(&quarantines, stamp.as_ref()).map_err(|error| self.failed(error))? {
+                return Ok(quarantines);
             }
         }
         Err(self.failed(io::Error::other("somebody else is writing it again and again")))
     }
 
     /// Replaces the file as a whole, unless it has another stamp by now.
-    fn replace(&self, latches: &Latches, stamp: Option<&Stamp>) -> io::Result<bool> {
+    fn replace(&self, quarantines: &Quarantines, stamp: Option<&FileStamp>) -> io::Result<bool> {
         let folder = folder(&self.path);
         // Readable by its owner alone: phone numbers stand in it.
         let mut file = tempfile::Builder::new().prefix(".telepool-").tempfile_in(folder)?;
         let mut out = BufWriter::new(&mut file);
-        lines::write(latches, &mut out)?;
+        lines::write(quarantines, &mut out)?;
         out.flush()?;
         drop(out);
         file.as_file().sync_all()?;
         let found = match std::fs::symlink_metadata(&self.path) {
-            Ok(found) => Some(Stamp::of(&found)),
+            Ok(found) => Some(FileStamp::of(&found)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
@@ -154,8 +156,8 @@ impl StateFile {
         Ok(true)
     }
 
-    fn failed(&self, error: io::Error) -> LatchFileError {
-        LatchFileError::io(&self.path, error)
+    fn failed(&self, error: io::Error) -> QuarantineFileError {
+        QuarantineFileError::io(&self.path, error)
     }
 }
 
@@ -187,16 +189,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = StateFile::at(&folder.path().join("state.jsonl")).unwrap();
         let mut turns = 0;
-        let written = file.update(false, Latches::new, |latches| {
+        let written = file.update(false, Quarantines::new, |quarantines| {
             turns += 1;
             // By then it has been read, and is not written yet.
             if turns < 3 {
                 let lines: String = (1..=turns).map(line).collect();
                 std::fs::write(file.path(), lines).unwrap();
             }
-            latches.extend(lines::read(&line(7)).unwrap());
+            quarantines.extend(lines::read(&line(7)).unwrap());
         });
-        let slots = |latches: &Latches| latches.values().map(|it| it.slot).collect::<Vec<_>>();
+        let slots =
+            |quarantines: &Quarantines| quarantines.values().map(|it| it.slot).collect::<Vec<_>>();
         assert_eq!((turns, slots(&written.unwrap())), (3, vec![1, 2, 7]));
         assert_eq!(slots(&file.read().unwrap().unwrap()), [1, 2, 7]);
     }
@@ -205,13 +208,13 @@ mod tests {
     fn a_file_that_says_what_it_should_is_not_written_again() {
         let folder = tempfile::tempdir().unwrap();
         let file = StateFile::at(&folder.path().join("state.jsonl")).unwrap();
-        file.update(false, Latches::new, |_| ()).unwrap();
+        file.update(false, Quarantines::new, |_| ()).unwrap();
         assert!(file.path().is_file(), "one that is not there is begun");
         let text = format!("\n{}", line(1));
         std::fs::write(file.path(), &text).unwrap();
-        file.update(false, Latches::new, |_| ()).unwrap();
+        file.update(false, Quarantines::new, |_| ()).unwrap();
         assert_eq!(std::fs::read_to_string(file.path()).unwrap(), text);
-        file.update(true, Latches::new, |_| ()).unwrap();
+        file.update(true, Quarantines::new, |_| ()).unwrap();
         assert_eq!(std::fs::read_to_string(file.path()).unwrap(), line(1));
     }
 }

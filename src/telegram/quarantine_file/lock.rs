@@ -1,4 +1,4 @@
-//! A file that one process holds at a time.
+//! Lock file: one process holds it at a time.
 //!
 //! Owns the lock and the line that says who holds it. The lock is the kernel's: it ends with its
 //! holder, however that dies, so that the file stays when it is given up. Removing it would let

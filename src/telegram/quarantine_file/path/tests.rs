@@ -2,7 +2,7 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 
 use super::*;
-use crate::telegram::{LatchFile, MemorySource, lift_latches, read_latches};
+use crate::telegram::{MemorySource, QuarantineFile, lift_quarantines, read_quarantines};
 
 fn no_sessions() -> MemorySource {
     MemorySource::new([]).unwrap()
@@ -27,14 +27,14 @@ fn links_are_followed_and_stay_links() {
     let file = folder.join("real/state.jsonl");
     assert_eq!(resolve(&first).unwrap(), file);
 
-    let kept = LatchFile::open(&first, no_sessions()).unwrap();
+    let kept = QuarantineFile::open(&first, no_sessions()).unwrap();
     assert!(file.is_file() && folder.join("real/state.jsonl.lock").is_file());
     for name in [&second, &file] {
-        let error = LatchFile::open(name, no_sessions()).unwrap_err();
-        assert!(matches!(error, LatchFileError::InUse { .. }), "{error}");
+        let error = QuarantineFile::open(name, no_sessions()).unwrap_err();
+        assert!(matches!(error, QuarantineFileError::InUse { .. }), "{error}");
     }
     drop(kept);
-    drop(LatchFile::open(&second, no_sessions()).unwrap());
+    drop(QuarantineFile::open(&second, no_sessions()).unwrap());
     for link in [&first, &second] {
         assert!(fs::symlink_metadata(link).unwrap().is_symlink(), "{}", link.display());
     }
@@ -55,7 +55,7 @@ fn links_that_lead_nowhere_in_the_end_are_refused() {
     symlink("b", folder.join("a")).unwrap();
     symlink("a", folder.join("b")).unwrap();
     let error = resolve(&folder.join("a")).unwrap_err();
-    assert!(matches!(error, LatchFileError::NotAFile { .. }), "{error}");
+    assert!(matches!(error, QuarantineFileError::NotAFile { .. }), "{error}");
     assert!(error.to_string().contains("leads to itself"), "{error}");
 
     let link = |number: usize| folder.join(format!("link {number}"));
@@ -82,12 +82,12 @@ fn what_is_no_file_is_neither_opened_nor_replaced() {
         (Path::new("/"), "a folder"),
     ] {
         let errors = [
-            LatchFile::open(path, no_sessions()).unwrap_err(),
-            lift_latches(path, |_| true).unwrap_err(),
-            read_latches(path).unwrap_err(),
+            QuarantineFile::open(path, no_sessions()).unwrap_err(),
+            lift_quarantines(path, |_| true).unwrap_err(),
+            read_quarantines(path).unwrap_err(),
         ];
         for error in errors {
-            let LatchFileError::NotAFile { what, .. } = error else { panic!("{error}") };
+            let QuarantineFileError::NotAFile { what, .. } = error else { panic!("{error}") };
             assert_eq!(what, found);
         }
     }
@@ -101,7 +101,7 @@ fn what_is_no_file_is_neither_opened_nor_replaced() {
 fn what_has_come_in_place_of_the_file_since_is_not_replaced_either() {
     let (_held, folder) = folder();
     let path = folder.join("state.jsonl");
-    let kept = LatchFile::open(&path, no_sessions()).unwrap();
+    let kept = QuarantineFile::open(&path, no_sessions()).unwrap();
     fs::rename(&path, folder.join("elsewhere")).unwrap();
     symlink("elsewhere", &path).unwrap();
     assert!(!kept.flush(std::time::Duration::from_millis(20)));

@@ -1,4 +1,4 @@
-//! What can be wrong with a file of quarantines, and what would do instead.
+//! The error of a quarantine file: what can be wrong with it, and what would do instead.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use crate::ownership::Holder;
 /// Why a file of quarantines cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum LatchFileError {
+pub enum QuarantineFileError {
     /// It cannot be read, or not be written where it is.
     #[error("{path}: {error}: {}", remedy(.error))]
     Io {
@@ -61,7 +61,7 @@ pub enum LatchFileError {
     },
 }
 
-impl LatchFileError {
+impl QuarantineFileError {
     pub(super) fn io(path: &Path, error: io::Error) -> Self {
         Self::Io { path: path.to_owned(), error }
     }

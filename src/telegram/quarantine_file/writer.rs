@@ -1,4 +1,4 @@
-//! The thread that writes the file.
+//! The writer thread of a quarantine file.
 //!
 //! Owns what is known, what of it has still to be written, and the lock. Writes nothing but the
 //! changes since its last success, on top of what the file says at that moment; a write that fails
@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, mpsc};
 use std::time::Duration;
 
-use super::LatchFileError;
+use super::QuarantineFileError;
 use super::file::StateFile;
-use super::lines::{Latched, Latches};
+use super::lines::{Quarantine, Quarantines};
 use super::lock::FileLock;
 use crate::base::clock::{Instant, now};
 use crate::base::sync::Mutex;
@@ -35,8 +35,8 @@ pub(super) fn leave(path: &Path) {
     LEAVING.lock().push(path.to_owned());
 }
 
-/// What the thread is told.
-pub(super) enum Told {
+/// What is sent to the thread.
+pub(super) enum WriterMessage {
     Changed,
     Flush(Flush),
 }
@@ -50,24 +50,24 @@ pub(super) struct Flush {
 
 /// What this process knows, and what it has still to write.
 #[derive(Debug, Default)]
-pub(super) struct Memory {
-    known: Latches,
+pub(super) struct KnownQuarantines {
+    known: Quarantines,
     /// Since the last success: a quarantine, or the end of one.
-    changes: BTreeMap<KeyId, Option<Latched>>,
+    changes: BTreeMap<KeyId, Option<Quarantine>>,
 }
 
-impl Memory {
-    pub(super) fn of(known: Latches) -> Self {
+impl KnownQuarantines {
+    pub(super) fn of(known: Quarantines) -> Self {
         Self { known, changes: BTreeMap::new() }
     }
 
-    pub(super) fn known(&self) -> &Latches {
+    pub(super) fn known(&self) -> &Quarantines {
         &self.known
     }
 
-    pub(super) fn latch(&mut self, latched: Latched) {
-        self.known.insert(latched.key_id, latched);
-        self.changes.insert(latched.key_id, Some(latched));
+    pub(super) fn impose(&mut self, quarantine: Quarantine) {
+        self.known.insert(quarantine.key_id, quarantine);
+        self.changes.insert(quarantine.key_id, Some(quarantine));
     }
 
     /// The end of a quarantine is written also if this process knows of none: there may be a line
@@ -80,11 +80,11 @@ impl Memory {
     /// Takes over what the file says since these changes are in it. What came meanwhile stands. A
     /// quarantine whose line somebody has removed lasts until this process ends: it errs on the side
     /// that costs no authorization.
-    fn settle(&mut self, changes: &BTreeMap<KeyId, Option<Latched>>, written: Latches) {
+    fn settle(&mut self, changes: &BTreeMap<KeyId, Option<Quarantine>>, written: Quarantines) {
         self.changes.retain(|key, change| changes.get(key) != Some(change));
-        for (key, latched) in written {
+        for (key, quarantine) in written {
             if !self.changes.contains_key(&key) {
-                self.known.insert(key, latched);
+                self.known.insert(key, quarantine);
             }
         }
     }
@@ -114,34 +114,38 @@ impl Retry {
     }
 }
 
-/// What the thread needs.
+/// The writer: what its thread owns.
 #[derive(Debug)]
-pub(super) struct Keeper {
+pub(super) struct Writer {
     file: StateFile,
     lock: FileLock,
-    memory: Arc<Mutex<Memory>>,
+    memory: Arc<Mutex<KnownQuarantines>>,
     is_failing: bool,
 }
 
-impl Keeper {
-    pub(super) fn new(file: StateFile, lock: FileLock, memory: Arc<Mutex<Memory>>) -> Self {
+impl Writer {
+    pub(super) fn new(
+        file: StateFile,
+        lock: FileLock,
+        memory: Arc<Mutex<KnownQuarantines>>,
+    ) -> Self {
         Self { file, lock, memory, is_failing: false }
     }
 
     /// Writes the file after each change, once for all those that came meanwhile, until nobody can
     /// make any more.
-    pub(super) fn keep(mut self, told: &mpsc::Receiver<Told>) {
+    pub(super) fn run(mut self, messages: &mpsc::Receiver<WriterMessage>) {
         let (mut retry, mut waiting) = (Retry::default(), Vec::new());
         loop {
             let first = match retry.at {
-                None => told.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
-                Some(at) => told.recv_timeout(at.saturating_duration_since(now())),
+                None => messages.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+                Some(at) => messages.recv_timeout(at.saturating_duration_since(now())),
             };
             if matches!(first, Err(mpsc::RecvTimeoutError::Disconnected)) {
                 break;
             }
-            for told in first.into_iter().chain(told.try_iter()) {
-                if let Told::Flush(flush) = told {
+            for message in first.into_iter().chain(messages.try_iter()) {
+                if let WriterMessage::Flush(flush) = message {
                     waiting.push(flush);
                     // Its patience is short: what has failed for long is begun anew.
                     retry = Retry::default();
@@ -192,7 +196,7 @@ impl Keeper {
         }
     }
 
-    fn write(&mut self) -> Result<(), LatchFileError> {
+    fn write(&mut self) -> Result<(), QuarantineFileError> {
         if !self.lock.is_current() {
             // Its folder may have gone and come back. Another may hold the new file by now.
             self.lock = self.file.lock()?;
@@ -204,11 +208,11 @@ impl Keeper {
             was_lost.set(true);
             self.memory.lock().known.clone()
         };
-        let written = self.file.update(self.is_failing, lost, |latches| {
+        let written = self.file.update(self.is_failing, lost, |quarantines| {
             for (key, change) in &changes {
                 match change {
-                    Some(latched) => latches.insert(*key, *latched),
-                    None => latches.remove(key),
+                    Some(quarantine) => quarantines.insert(*key, *quarantine),
+                    None => quarantines.remove(key),
                 };
             }
         })?;
