@@ -86,7 +86,7 @@ pub use config::{
 pub use error::{AcquireError, BuildError, DialError, Stage, Unreachable, WaitTimeout};
 pub use events::{Event, EventStream};
 pub use manager::{
-    Clearance, Egress, ErrorKind, Hold, Manager, Profile, QuarantineReason, Reaction,
+    Clearance, Egress, ErrorKind, Hold, Manager, MetricsSource, Profile, QuarantineReason, Reaction,
 };
 pub use noop::NoopManager;
 pub use pool::{

@@ -1,22 +1,98 @@
-//! The seam to the outside: what a pool must be told in order to open, judge and close
-//! connections.
+//! The manager: what a pool must be told in order to open, judge and close connections.
 //!
 //! Owns the [`Manager`] trait and the values that cross it. Never calls it: that is the pool's
 //! part.
 
-use std::fmt;
+mod profile;
+mod reaction;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use profile::SLOTS_MAX;
+pub use profile::{Clearance, Egress, Hold, Profile};
+pub use reaction::{ErrorKind, QuarantineReason, Reaction};
+
 use crate::account_id::AccountId;
-use crate::base::labels::labelled;
 
 /// Opens, judges and closes the connections of a pool. The core knows nothing else of the world.
 ///
-/// A panic or a hang in any of these costs one connection or one attempt: calls are bounded by
-/// the configuration's deadlines (`dial_timeout`, `check_timeout`, `close_timeout`), after which
-/// the future is dropped.
+/// Only [`profile`](Self::profile) and [`connect`](Self::connect) must be written. A panic or a hang in
+/// any of these costs one connection or one attempt: calls are bounded by the configuration's
+/// deadlines (`dial_timeout`, `check_timeout`, `close_timeout`), after which the future is dropped.
+///
+/// # Examples
+/// A pool of TCP connections, at most two for each account.
+///
+/// ```
+/// use std::io;
+/// use std::net::SocketAddr;
+///
+/// use telepool::{AccountId, Manager, Pool, Profile, Reaction};
+/// use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+/// use tokio::net::{TcpListener, TcpStream};
+/// use tokio::sync::Mutex;
+///
+/// struct EchoManager {
+///     server: SocketAddr,
+/// }
+///
+/// impl Manager for EchoManager {
+///     type Connection = Mutex<TcpStream>;
+///     type Error = io::Error;
+///
+///     fn profile(&self, _account: AccountId) -> Option<Profile> {
+///         Some(Profile::new(2))
+///     }
+///
+///     async fn connect(&self, _account: AccountId, _slot: u16) -> io::Result<Mutex<TcpStream>> {
+///         Ok(Mutex::new(TcpStream::connect(self.server).await?))
+///     }
+///
+///     async fn check(&self, connection: &Mutex<TcpStream>) -> io::Result<()> {
+///         let mut stream = connection.lock().await;
+///         stream.write_all(b"ping").await?;
+///         stream.read_exact(&mut [0; 4]).await?;
+///         Ok(())
+///     }
+///
+///     fn react(&self, error: &io::Error) -> Reaction {
+///         match error.kind() {
+///             io::ErrorKind::AddrNotAvailable => Reaction::Exhausted,
+///             _ => Reaction::Discard,
+///         }
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// # let server = listener.local_addr()?;
+/// # tokio::spawn(async move {
+/// #     while let Ok((mut stream, _)) = listener.accept().await {
+/// #         tokio::spawn(async move {
+/// #             let (mut read, mut write) = stream.split();
+/// #             tokio::io::copy(&mut read, &mut write).await
+/// #         });
+/// #     }
+/// # });
+/// let pool = Pool::builder(EchoManager { server }).build()?;
+/// let lease = pool.acquire("+442079460958".parse()?).await?;
+/// let mut stream = lease.lock().await;
+/// if let Err(error) = stream.write_all(b"hello").await {
+///     // The pool does what `react` says about it.
+///     lease.report(&error);
+/// }
+/// # let mut answer = [0; 5];
+/// # stream.read_exact(&mut answer).await?;
+/// # assert_eq!(&answer, b"hello");
+/// # drop(stream);
+/// # drop(lease);
+/// # pool.close().await;
+/// # Ok(())
+/// # }
+/// ```
 pub trait Manager: Send + Sync + 'static {
     /// What a lease gives access to. Shared by up to `max_leases_per_connection` borrowers.
     type Connection: Send + Sync + 'static;
@@ -123,13 +199,6 @@ pub trait Manager: Send + Sync + 'static {
         ErrorKind::Io
     }
 
-    /// Which data centre a slot is dialled at, for the counters: 1 to 5 are counted apart, any
-    /// other number together. Asked once per dial; it must be quick.
-    fn data_centre(&self, account: AccountId, slot: u16) -> u8 {
-        let _ = (account, slot);
-        0
-    }
-
     /// The address that a slot is dialled at, named by something without a secret in it. Dials to one
     /// address wait for places of its own, and if it does not answer, it is tried by one dial at a
     /// time while all others fail early, with the reason. `None` means that the manager does not tell
@@ -147,201 +216,31 @@ pub trait Manager: Send + Sync + 'static {
         false
     }
 
-    /// How many updates of each group were dropped so far because nobody took them in time, for
-    /// the counters.
-    fn updates_dropped(&self) -> Vec<(Arc<str>, u64)> {
-        Vec::new()
-    }
-
     /// The accounts of a group, for `acquire_any`. `None` means that the manager keeps no such
     /// list; the pool then chooses among the accounts it has met.
     fn members(&self, group: &str) -> Option<Arc<[AccountId]>> {
         let _ = group;
         None
     }
-}
-
-/// Whether a slot may be dialled.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Clearance<E> {
-    /// Now.
-    Now,
-    /// Now, and this holds what the dial needs until it has ended, or is given up before it began.
-    Holding(Hold),
-    /// Not before this time has passed; to be asked again then. The error is for whoever cannot wait
-    /// for so long.
-    After(Duration, E),
-}
-
-/// Something that a dial must have to itself, given back when this is dropped.
-pub struct Hold {
-    _held: Box<dyn Send + Sync>,
-}
-
-impl Hold {
-    /// Holds a guard until the dial is over.
-    pub fn new(guard: impl Send + Sync + 'static) -> Self {
-        Self { _held: Box::new(guard) }
+    /// Returns what the manager counts itself, for the metrics. Most have nothing of the kind.
+    fn metrics(&self) -> Option<&dyn MetricsSource> {
+        None
     }
 }
 
-impl fmt::Debug for Hold {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hold").finish_non_exhaustive()
-    }
-}
-
-/// The most sessions of an account that a pool uses: which of them are vacant is one word of bits.
-pub(crate) const SLOTS_MAX: u16 = 64;
-
-/// What the pool must know of an account before it dials.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Profile {
-    /// How many connections the account may have: one per authorized session. The pool opens
-    /// the smaller of this and `max_connections_per_account`. At most 64. If it changes, it is the last
-    /// slots that come and go: a slot stays the same session.
-    pub slots: u16,
-    /// How many leases may share a connection (1 = exclusive). The pool allows the smaller of
-    /// this and `max_leases_per_connection`.
-    pub leases: u16,
-    /// An operator's label, for metrics and `acquire_any`.
-    pub group: Arc<str>,
-    /// The address or proxy that dials leave by: pacing and breakers are per egress.
-    pub egress: Egress,
-}
-
-impl Profile {
-    /// An account with this many slots, exclusive leases, in the group `default`, dialled
-    /// directly.
-    #[must_use]
-    pub fn new(slots: u16) -> Self {
-        Self { slots, leases: 1, group: Arc::from("default"), egress: Egress::Direct }
-    }
-}
-
-/// The way by which a dial leaves: the machine's own address, or a proxy.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Egress {
-    /// The machine's own address.
-    #[default]
-    Direct,
-    /// A proxy, named by something without a secret in it (host and port).
-    Proxy(Arc<str>),
-}
-
-/// What the pool does about an error.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Reaction {
-    /// The connection is healthy; the error belongs to the caller alone.
-    Keep,
-    /// The connection may be dead: check it before anybody else gets it.
-    Doubt,
-    /// Close the connection; the slot is dialled again with backoff when it is needed.
-    Discard,
-    /// The account may not use the method `key` for a time; the connection is healthy.
-    CoolDown {
-        /// The method, by any number that names it (Telegram: the constructor id).
-        key: u32,
-        /// For how long.
-        wait: Duration,
-    },
-    /// The server limits the account in a way no waiting mends: tell the operator, change
-    /// nothing.
-    Restricted,
-    /// Close the connection, and stop dialling by this egress for a while.
-    TripBreaker,
-    /// This machine has no room for another connection: no file descriptor, port or buffer is left.
-    /// The dial waits for a place as if the pool were full, and nothing is held against the account.
-    Exhausted,
-    /// Close the connection and never dial its session again until an operator reinstates it.
-    QuarantineSession(QuarantineReason),
-    /// The same for every session of the account.
-    QuarantineAccount(QuarantineReason),
-}
-
-labelled! {
-    /// Why a session or an account is quarantined.
-    #[non_exhaustive]
-    pub enum QuarantineReason {
-        /// The authorization key was used by two connections at once (406 `AUTH_KEY_DUPLICATED`).
-        KeyDuplicated = "key_duplicated",
-        /// The session was revoked or has expired; a new login is needed.
-        NeedsLogin = "needs_login",
-        /// The account was deactivated or banned.
-        Deactivated = "deactivated",
-        /// The server does not know the key; at times it is mistaken, so that the session is dialled
-        /// once more after a while.
-        Suspect = "suspect",
-        /// The server did not know the key then either.
-        Dead = "dead",
-        /// The session's settings are wrong for its server.
-        Misconfigured = "misconfigured",
-        /// This build cannot use the session's settings (a proxy).
-        Unsupported = "unsupported",
-        /// An operator asked for it.
-        Operator = "operator",
-    }
-}
-
-impl QuarantineReason {
-    /// What an operator can do about it.
-    #[must_use]
-    pub const fn remedy(self) -> &'static str {
-        match self {
-            Self::KeyDuplicated => "log in again: Telegram has voided this authorization",
-            Self::NeedsLogin => "log in again: the session was revoked or has expired",
-            Self::Deactivated => "nothing here helps: Telegram has deactivated the account",
-            Self::Suspect => "wait: it is dialled once more by itself, or reinstate it sooner",
-            Self::Dead => "log in again: the server does not know this authorization",
-            Self::Misconfigured => {
-                "correct the session's data centre or address, then reinstate it (telepool state \
-                 reinstate)"
-            }
-            Self::Unsupported => "remove the session's proxy, or use a build that can dial by it",
-            Self::Operator => "reinstate it when it is wanted again",
-        }
+/// Numbers that only a manager knows, for the metrics of its pool.
+pub trait MetricsSource {
+    /// Returns the class that the dials of a slot are counted in, such as the region of its server
+    /// (the label `dc` of `telepool_connection_opens_total`): 1 to 5 are counted apart, any other number
+    /// together. Asked once per dial; it must be quick.
+    fn dial_class(&self, account: AccountId, slot: u16) -> u8 {
+        let _ = (account, slot);
+        0
     }
 
-    /// Whether it is to be kept past the process. What no server and no operator has said is not:
-    /// it is found out again without a dial, or is no longer so.
-    #[must_use]
-    pub const fn is_kept(self) -> bool {
-        match self {
-            Self::Unsupported => false,
-            Self::KeyDuplicated
-            | Self::NeedsLogin
-            | Self::Deactivated
-            | Self::Suspect
-            | Self::Dead
-            | Self::Misconfigured
-            | Self::Operator => true,
-        }
-    }
-}
-
-impl fmt::Display for QuarantineReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.label())
-    }
-}
-
-labelled! {
-    /// The class of an error, for the counters.
-    #[non_exhaustive]
-    pub enum ErrorKind {
-        /// The network failed.
-        Io = "io",
-        /// The peer refused the connection.
-        Refused = "refused",
-        /// The peer and we disagree on the protocol.
-        Protocol = "protocol",
-        /// No answer in time.
-        Timeout = "timeout",
-        /// The server answered with an error.
-        Rpc = "rpc",
-        /// The server does not accept the authorization.
-        Auth = "auth",
+    /// Returns how many updates of each group were dropped so far because nobody took them in time
+    /// (`telepool_updates_dropped_total`). Asked once per reading.
+    fn updates_dropped(&self) -> Vec<(Arc<str>, u64)> {
+        Vec::new()
     }
 }

@@ -13,7 +13,7 @@ use crate::manager::{ErrorKind, QuarantineReason};
 use crate::metrics::catalogue::{self, Metric};
 use crate::metrics::reading::{GroupReading, Standing};
 use crate::metrics::timings::Timings;
-use crate::stats::{AccountEnd, AcquireEnd, CENTRE_LABELS, CENTRES, Family, OpenEnd};
+use crate::stats::{AccountEnd, AcquireEnd, DIAL_CLASS_LABELS, DIAL_CLASSES, Family, OpenEnd};
 
 const METADATA: Metadata<'_> = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
 
@@ -91,7 +91,7 @@ pub(super) struct GroupHandles {
     acquired: [Counter; Source::ALL.len()],
     /// Idle, closed.
     releases: [Counter; 2],
-    opens: [[Counter; OpenEnd::ALL.len()]; CENTRES],
+    opens: [[Counter; OpenEnd::ALL.len()]; DIAL_CLASSES],
     closes: [Counter; CloseReason::ALL.len()],
     errors: [Counter; ErrorKind::ALL.len()],
     checks: [Counter; 2],
@@ -114,9 +114,9 @@ impl GroupHandles {
         has_past: bool,
     ) -> Self {
         let it = registrar;
-        let opens = |centre| {
+        let opens = |class| {
             OpenEnd::ALL.map(OpenEnd::label).map(|result| {
-                it.counter(catalogue::CONNECTION_OPENS, &[("dc", centre), ("result", result)])
+                it.counter(catalogue::CONNECTION_OPENS, &[("dc", class), ("result", result)])
             })
         };
         let errors = ErrorKind::ALL.map(ErrorKind::label);
@@ -148,7 +148,7 @@ impl GroupHandles {
                 Source::ALL.map(Source::label),
             ),
             releases: it.counters(catalogue::RELEASES, "outcome", ["idle", "closed"]),
-            opens: CENTRE_LABELS.map(opens),
+            opens: DIAL_CLASS_LABELS.map(opens),
             closes: it.counters(catalogue::CONNECTION_CLOSES, "reason", closes),
             errors: it.counters(catalogue::CONNECTION_ERRORS, "kind", errors),
             checks: it.counters(catalogue::CONNECTION_CHECKS, "result", ["ok", "failed"]),

@@ -20,7 +20,7 @@ use std::time::Duration;
 use crate::base::clock::{Instant, Tick, now};
 use crate::base::labels::labelled;
 use crate::engine::health::Unready;
-use crate::manager::{Manager, QuarantineReason};
+use crate::manager::{Manager, MetricsSource, QuarantineReason};
 use crate::runtime::Runtime;
 use crate::runtime::account::AccountInner;
 use crate::stats::{GroupCounters, Totals};
@@ -197,7 +197,8 @@ impl<M: Manager> Readable for PoolSource<M> {
         registry.for_each_active(tick, |entry| {
             add(entry, &mut sums[usize::from(entry.pool.group())], now, tick);
         });
-        for (name, dropped) in context.manager.updates_dropped() {
+        let source = context.manager.metrics();
+        for (name, dropped) in source.map_or_else(Vec::new, MetricsSource::updates_dropped) {
             // A group that nobody has met is not counted apart.
             sums[usize::from(context.groups.expect(&name))].updates_dropped += dropped;
         }

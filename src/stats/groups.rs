@@ -82,12 +82,12 @@ pub(crate) enum Measure {
     ConnectionAge,
 }
 
-/// Data centres that are counted apart; all others are counted together, last.
-pub(crate) const CENTRES: usize = 6;
+/// Classes of dials that are counted apart; all others are counted together, last.
+pub(crate) const DIAL_CLASSES: usize = 6;
 
-/// The data centres as metric labels.
+/// The classes of dials as metric labels.
 #[cfg(feature = "metrics")]
-pub(crate) const CENTRE_LABELS: [&str; CENTRES] = ["1", "2", "3", "4", "5", OTHER];
+pub(crate) const DIAL_CLASS_LABELS: [&str; DIAL_CLASSES] = ["1", "2", "3", "4", "5", OTHER];
 
 /// A family of counters with one label.
 #[derive(Debug)]
@@ -113,8 +113,8 @@ impl<const N: usize> Family<N> {
 #[derive(Debug, Default)]
 pub(crate) struct GroupCounters {
     pub(crate) acquires: Family<{ AcquireEnd::ALL.len() }>,
-    /// By data centre.
-    pub(crate) opens: [Family<{ OpenEnd::ALL.len() }>; CENTRES],
+    /// By class of dial.
+    pub(crate) opens: [Family<{ OpenEnd::ALL.len() }>; DIAL_CLASSES],
     pub(crate) closes: Family<{ CloseReason::ALL.len() }>,
     pub(crate) errors: Family<{ ErrorKind::ALL.len() }>,
     /// Passed, failed.
@@ -186,10 +186,10 @@ impl GroupCounters {
         self.acquires.add(end as usize);
     }
 
-    /// Counts the end of a dial at a data centre.
-    pub(crate) fn count_open(&self, centre: u8, end: OpenEnd) {
-        let named = usize::from(centre).checked_sub(1).filter(|index| *index < CENTRES - 1);
-        self.opens[named.unwrap_or(CENTRES - 1)].add(end as usize);
+    /// Counts the end of a dial of a class.
+    pub(crate) fn count_open(&self, class: u8, end: OpenEnd) {
+        let named = usize::from(class).checked_sub(1).filter(|index| *index < DIAL_CLASSES - 1);
+        self.opens[named.unwrap_or(DIAL_CLASSES - 1)].add(end as usize);
     }
 
     /// Dials that failed. One that nobody wanted any more did not.

@@ -24,7 +24,9 @@ use super::supervisor::{Charge, supervise};
 use super::{SessionSource, TelegramConnection, TelegramError, TelegramSettings, verdict};
 use crate::account_id::AccountId;
 use crate::base::sync::Mutex;
-use crate::manager::{Clearance, ErrorKind, Hold, Manager, Profile, QuarantineReason, Reaction};
+use crate::manager::{
+    Clearance, ErrorKind, Hold, Manager, MetricsSource, Profile, QuarantineReason, Reaction,
+};
 use crate::ownership::{Alone, AloneOptions, ClaimError, Ownership};
 use crate::session::{KeyId, SessionRecord};
 
@@ -321,11 +323,6 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
         verdict(error).kind
     }
 
-    fn data_centre(&self, account: AccountId, slot: u16) -> u8 {
-        let record = self.source.session(account, slot);
-        record.map_or(0, |record| u8::try_from(record.dc).unwrap_or(0))
-    }
-
     fn address(&self, account: AccountId, slot: u16) -> Option<Arc<str>> {
         let record = self.source.session(account, slot)?;
         Some(record.address.to_string().into())
@@ -350,6 +347,18 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
 
     fn is_listened_to(&self, connection: &TelegramConnection) -> bool {
         self.feed.has_subscriber() && connection.health.hears()
+    }
+
+    fn metrics(&self) -> Option<&dyn MetricsSource> {
+        Some(self)
+    }
+}
+
+impl<S: SessionSource> MetricsSource for GrammersManager<S> {
+    /// Returns the number of the data centre.
+    fn dial_class(&self, account: AccountId, slot: u16) -> u8 {
+        let record = self.source.session(account, slot);
+        record.map_or(0, |record| u8::try_from(record.dc).unwrap_or(0))
     }
 
     fn updates_dropped(&self) -> Vec<(Arc<str>, u64)> {

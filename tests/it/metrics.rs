@@ -563,7 +563,7 @@ async fn sixty_six_groups_are_sixty_four_and_other() {
 }
 
 #[tokio::test]
-async fn dials_are_counted_by_data_centre() {
+async fn dials_are_counted_by_their_class() {
     let manager = Scripted::new(1, 1);
     let pool = manager.pool(|_| ());
     let exporter = Prometheus::new(&pool).unwrap();
@@ -571,8 +571,8 @@ async fn dials_are_counted_by_data_centre() {
         drop(pool.acquire(account(number)).await.unwrap());
     }
     let samples = Samples::parse(&exporter.render());
-    let at = |centre| samples.sum("connection_opens_total", &["\"ok\"", centre]);
-    // The scripted manager dials account `n` at data centre `n` modulo 7.
+    let at = |class| samples.sum("connection_opens_total", &["\"ok\"", class]);
+    // The scripted manager counts dials of account `n` in class `n` modulo 7.
     assert_eq!((at("dc=\"1\""), at("dc=\"5\""), at("dc=\"other\"")), (2.0, 2.0, 4.0));
 }
 

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use telepool::{
-    AccountId, Clearance, ErrorKind, Manager, Pool, Profile, QuarantineReason, Reaction,
+    AccountId, Clearance, ErrorKind, Manager, MetricsSource, Pool, Profile, QuarantineReason,
+    Reaction,
 };
 
 /// How the next call ends.
@@ -335,11 +336,17 @@ impl Manager for Scripted {
         self.state.addresses.lock().unwrap().get(&account).cloned()
     }
 
-    fn data_centre(&self, account: AccountId, _slot: u16) -> u8 {
-        u8::try_from(account.number() % 7).unwrap()
-    }
-
     fn kind(&self, _error: &Failure) -> ErrorKind {
         ErrorKind::Io
+    }
+
+    fn metrics(&self) -> Option<&dyn MetricsSource> {
+        Some(self)
+    }
+}
+
+impl MetricsSource for Scripted {
+    fn dial_class(&self, account: AccountId, _slot: u16) -> u8 {
+        u8::try_from(account.number() % 7).unwrap()
     }
 }

@@ -38,7 +38,7 @@ pub(crate) fn dial<M: Manager>(
     order: DialOrder,
 ) -> impl Future<Output = ()> + Send {
     let (connection, holds_permit, hold, finished) = (None, false, None, false);
-    apply(Attempt { inner, order, centre: 0, connection, holds_permit, hold, finished })
+    apply(Attempt { inner, order, class: 0, connection, holds_permit, hold, finished })
 }
 
 async fn apply<M: Manager>(mut attempt: Attempt<M>) {
@@ -54,8 +54,8 @@ async fn apply<M: Manager>(mut attempt: Attempt<M>) {
 struct Attempt<M: Manager> {
     inner: Arc<AccountInner<M>>,
     order: DialOrder,
-    /// The data centre that is dialled.
-    centre: u8,
+    /// The class that the dial is counted in.
+    class: u8,
     connection: Option<Arc<Connection<M::Connection>>>,
     /// Whether it holds a place under the global cap.
     holds_permit: bool,
@@ -132,8 +132,8 @@ impl<M: Manager> Attempt<M> {
         let inner = Arc::clone(&self.inner);
         let context = inner.context();
         let (account, slot) = (inner.pool.account(), self.order.slot);
-        let centre = asked("data_centre", || context.manager.data_centre(account, slot));
-        self.centre = centre.unwrap_or_default();
+        let class = || context.manager.metrics().map(|it| it.dial_class(account, slot));
+        self.class = asked("metrics", class).flatten().unwrap_or_default();
         let limit = context.config().pool.dial_timeout;
         let started = context.clock.tick();
         // In a block of its own: the call may panic before there is a future.
@@ -264,7 +264,7 @@ impl<M: Manager> Attempt<M> {
         let now = context.clock.tick();
         let retire_at = context.draw_retirement(now);
         let account = inner.pool.account();
-        inner.counters().count_open(self.centre, OpenEnd::Ok);
+        inner.counters().count_open(self.class, OpenEnd::Ok);
         inner.counters().observe(Measure::ConnectionOpen, took);
         let (id, slot) = (connection.id, connection.slot);
         tracing::info!(%account, slot, ?took, "connected");
@@ -330,7 +330,7 @@ impl<M: Manager> Attempt<M> {
         };
         let retry_at = (!self.is_probe()).then(pause);
         let text = text_of(&error);
-        inner.counters().count_open(self.centre, end);
+        inner.counters().count_open(self.class, end);
         let (account, slot) = (inner.pool.account(), self.order.slot);
         tracing::info!(%account, slot, error = %text, "a dial failed");
         context.events.emit(|| Event::DialFailed {
@@ -393,7 +393,7 @@ impl<M: Manager> Attempt<M> {
     /// Counts the attempt if it came as far as to dial.
     fn count_cancelled(&self) {
         if self.connection.is_some() {
-            self.inner.counters().count_open(self.centre, OpenEnd::Cancelled);
+            self.inner.counters().count_open(self.class, OpenEnd::Cancelled);
         }
     }
 
