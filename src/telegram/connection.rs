@@ -10,15 +10,14 @@ use std::time::Duration;
 
 use grammers_client::Client;
 use grammers_client::sender::SenderPoolHandle;
-use grammers_client::tl::{Deserializable, Identifiable as _, RemoteCall, enums, functions};
+use grammers_client::tl::{Identifiable as _, RemoteCall, enums, functions};
 use tokio::runtime::Handle;
 use tracing::Instrument as _;
 
 use super::health::{Call, Health};
-use super::supervisor::Leash;
-use super::{Refusal, TelegramError, client, verdict};
+use super::supervisor::SupervisorHandle;
+use super::{Refusal, TelegramError, client, rpc, verdict};
 use crate::account_id::AccountId;
-use crate::base::caught::text_of;
 use crate::base::timer::{after, by};
 use crate::ownership::{Epoch, Ownership};
 
@@ -43,7 +42,7 @@ pub struct TelegramConnection {
     pub(super) client: Client,
     pub(super) handle: SenderPoolHandle,
     pub(super) health: Arc<Health>,
-    pub(super) leash: Leash,
+    pub(super) supervisor: SupervisorHandle,
     pub(super) call_timeout: Duration,
     pub(super) ownership: Arc<dyn Ownership>,
     pub(super) epoch: Epoch,
@@ -117,7 +116,7 @@ impl TelegramConnection {
             slot = self.slot,
             method = client::tl::name_for_id(method),
         );
-        let answer = answer_to::<R>(&self.handle, self.data_centre, body).instrument(span);
+        let answer = rpc::call::<R>(&self.handle, self.data_centre, body).instrument(span);
         // Whoever calls may be on another runtime than the connection, or on none.
         let answered = by(&self.runtime, after(limit), answer).await;
         let result = answered.unwrap_or(Err(TelegramError::Timeout { after: limit }));
@@ -165,8 +164,8 @@ impl TelegramConnection {
     /// abandoned.
     pub(super) async fn close(&self) {
         self.health.mark_broken();
-        self.leash.stop();
-        self.leash.gone().await;
+        self.supervisor.stop();
+        self.supervisor.gone().await;
     }
 }
 
@@ -187,26 +186,6 @@ impl fmt::Debug for TelegramConnection {
             .field("is_broken", &self.is_broken())
             .finish_non_exhaustive()
     }
-}
-
-/// Sends the body of a request and waits for its answer, with a limit. For the connection's own runtime.
-pub(super) async fn send<R: RemoteCall>(
-    handle: &SenderPoolHandle,
-    data_centre: i32,
-    body: Vec<u8>,
-    limit: Duration,
-) -> Result<R::Return, TelegramError> {
-    let answered = tokio::time::timeout(limit, answer_to::<R>(handle, data_centre, body)).await;
-    answered.unwrap_or(Err(TelegramError::Timeout { after: limit }))
-}
-
-async fn answer_to<R: RemoteCall>(
-    handle: &SenderPoolHandle,
-    data_centre: i32,
-    body: Vec<u8>,
-) -> Result<R::Return, TelegramError> {
-    let answer = handle.raw_invoke_in_dc(data_centre, body).await?;
-    R::Return::from_bytes(&answer).map_err(|error| TelegramError::Answer(text_of(&error).into()))
 }
 
 /// Refuses what would make the client panic.

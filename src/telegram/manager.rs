@@ -13,14 +13,15 @@ use grammers_client::{Client, SenderPool};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::custody::{self, KeyToken};
 use super::feed::{AccountUpdates, Feed};
 use super::health::Health;
+use super::key_lock::{self, KeyGuard};
+use super::login_check::{UserCache, check_login};
 use super::logins::Logins;
-use super::opening::{Opened, Opening};
+use super::parts::ConnectionParts;
+use super::pending_open::{OpenResult, PendingOpen};
 use super::pinned::PinnedSession;
-use super::proof::{Users, prove_login};
-use super::supervisor::{Charge, supervise};
+use super::supervisor::supervise;
 use super::{SessionSource, TelegramConnection, TelegramError, TelegramSettings, verdict};
 use crate::account_id::AccountId;
 use crate::base::sync::Mutex;
@@ -39,18 +40,18 @@ pub struct GrammersManager<S> {
     settings: TelegramSettings,
     feed: Arc<Feed>,
     logins: Arc<Logins>,
-    users: Arc<Users>,
+    users: Arc<UserCache>,
     /// Who keeps other processes from dialling the same keys; the machine's locks, unless another was
     /// named before the first dial.
     ownership: OnceLock<Arc<dyn Ownership>>,
     /// How often in a row the server did not know the key of a session. Holds only sessions in
     /// doubt.
     strikes: Mutex<HashMap<(AccountId, u16), u32>>,
-    /// The right to each key whose dial waits for its turn.
+    /// The locked key of each dial that waits for its turn.
     reserved: Arc<Reserved>,
 }
 
-type Reserved = Mutex<HashMap<(AccountId, u16), KeyToken>>;
+type Reserved = Mutex<HashMap<(AccountId, u16), KeyGuard>>;
 
 /// A key that is kept for a dial. Gives it back when dropped, unless the dial has begun.
 struct Reservation {
@@ -94,8 +95,8 @@ impl<S: SessionSource> GrammersManager<S> {
     }
 
     /// Keeps a key for the dial that was just cleared.
-    fn reserve(&self, account: AccountId, slot: u16, token: KeyToken) -> Reservation {
-        let before = self.reserved.lock().insert((account, slot), token);
+    fn reserve(&self, account: AccountId, slot: u16, guard: KeyGuard) -> Reservation {
+        let before = self.reserved.lock().insert((account, slot), guard);
         drop(before);
         Reservation { reserved: Arc::clone(&self.reserved), slot: (account, slot) }
     }
@@ -115,7 +116,7 @@ impl<S: SessionSource> GrammersManager<S> {
         let claimed = self.ownership().claim(&[key]).await.pop();
         let claim = claimed.unwrap_or(Err(ClaimError::Held(None)))?;
         if !claim.rest.is_zero() {
-            custody::rest(key, claim.rest);
+            key_lock::rest(key, claim.rest);
         }
         Ok((record, key))
     }
@@ -154,18 +155,18 @@ impl<S: SessionSource> GrammersManager<S> {
         self.feed.dropped()
     }
 
-    /// Puts the client to work on a session: it dials, with the proof of the login as its first
-    /// call. The other answer tells when the connection may be used, or why it may not.
+    /// Puts the client to work on a session: it dials, with the login check as its first
+    /// call. The other value tells when the connection may be used, or why it may not.
     fn open(
         &self,
         record: &SessionRecord,
-        mut token: KeyToken,
-    ) -> Result<(TelegramConnection, oneshot::Receiver<Opened>), TelegramError> {
+        mut guard: KeyGuard,
+    ) -> Result<(TelegramConnection, oneshot::Receiver<OpenResult>), TelegramError> {
         let ownership = self.ownership();
         let fence = ownership.fence();
-        let epoch = token.begin(ownership)?;
+        let epoch = guard.begin(ownership)?;
         let session = Arc::new(PinnedSession::new(record, self.settings.data_centres.clone()));
-        let user = self.users.recall(token.key(), &session);
+        let user = self.users.recall(guard.key(), &session);
         let params = self.settings.connection_params(record.address.is_ipv6());
         let SenderPool { runner, handle, updates } =
             SenderPool::with_configuration(Arc::clone(&session), self.settings.api_id, params);
@@ -174,7 +175,7 @@ impl<S: SessionSource> GrammersManager<S> {
         let client = Client::with_configuration(handle, configuration);
         let health = Arc::<Health>::default();
         let profile = self.source.profile(record.account);
-        let charge = Charge {
+        let parts = ConnectionParts {
             account: record.account,
             slot: record.slot,
             group: profile.map_or_else(|| Arc::from("default"), |profile| profile.group),
@@ -189,10 +190,10 @@ impl<S: SessionSource> GrammersManager<S> {
             epoch,
             fence,
         };
-        let proof = prove_login(thin.clone(), record, user, self.settings.call_timeout);
-        let begun = self.logins.begin(record.account, record.slot, token.key().number());
-        let (opening, opened) = Opening::new(proof, Arc::clone(&self.logins), begun);
-        let leash = supervise(charge, runner, updates, opening, token);
+        let check = check_login(thin.clone(), record, user, self.settings.call_timeout);
+        let begun = self.logins.begin(record.account, record.slot, guard.key().number());
+        let (opening, opened) = PendingOpen::new(check, Arc::clone(&self.logins), begun);
+        let supervisor = supervise(parts, runner, updates, opening, guard);
         let connection = TelegramConnection {
             account: record.account,
             slot: record.slot,
@@ -201,7 +202,7 @@ impl<S: SessionSource> GrammersManager<S> {
             client,
             handle: thin,
             health,
-            leash,
+            supervisor,
             call_timeout: self.settings.call_timeout,
             ownership: Arc::clone(ownership),
             epoch,
@@ -255,8 +256,8 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
         slot: u16,
     ) -> Result<Clearance<TelegramError>, TelegramError> {
         let (_, key) = self.own(account, slot).await?;
-        match KeyToken::take_next(key).await {
-            Ok(token) => Ok(Clearance::Holding(Hold::new(self.reserve(account, slot, token)))),
+        match KeyGuard::lock_for_next(key).await {
+            Ok(guard) => Ok(Clearance::Holding(Hold::new(self.reserve(account, slot, guard)))),
             Err(TelegramError::KeyResting { left }) => {
                 Ok(Clearance::After(left, TelegramError::KeyResting { left }))
             }
@@ -264,8 +265,8 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
         }
     }
 
-    /// Waits until the session's last connection is gone, dials and proves that the session is
-    /// logged in. If it has done so lately, the proof is not waited for. Dropping the future ends
+    /// Waits until the session's last connection is gone, dials and checks that the session is
+    /// logged in. If it has done so lately, the check is not waited for. Dropping the future ends
     /// what it has begun.
     async fn connect(
         &self,
@@ -274,15 +275,15 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
     ) -> Result<TelegramConnection, TelegramError> {
         let (record, key) = self.own(account, slot).await?;
         let reserved = self.reserved.lock().remove(&(account, slot));
-        let token = match reserved.filter(|token| token.key() == key) {
-            Some(token) => token,
+        let guard = match reserved.filter(|guard| guard.key() == key) {
+            Some(guard) => guard,
             None => {
-                let taken = KeyToken::take(key).await;
+                let taken = KeyGuard::lock(key).await;
                 taken.map_err(|left| TelegramError::KeyResting { left })?
             }
         };
         // From here on the supervisor sees to the end of it, whatever becomes of this future.
-        let (connection, opened) = self.open(&record, token)?;
+        let (connection, opened) = self.open(&record, guard)?;
         match opened.await.unwrap_or(Err(TelegramError::Dropped)) {
             Ok(()) => {
                 self.strikes.lock().remove(&(account, slot));

@@ -9,10 +9,10 @@
 //! Telegram voids an authorization whose key it sees on two main connections (406
 //! `AUTH_KEY_DUPLICATED`). So it is not left to the caller's care:
 //!
-//! - `custody` hands out one token per key in the whole process. The task that supervises a
-//!   connection holds it until the socket is gone, whatever becomes of the future that dialled
-//!   it; a successor waits for the token before it dials. If that task is dropped, by a runtime that
-//!   ends or by a panic, the `warden` holds the token in its place. Other processes are kept away by
+//! - `key_lock` locks each key once in the whole process. The task that supervises a
+//!   connection holds the guard until the socket is gone, whatever becomes of the future that dialled
+//!   it; a successor waits for the lock before it dials. If that task is dropped, by a runtime that
+//!   ends or by a panic, the `orphan_reaper` holds the guard in its place. Other processes are kept away by
 //!   [`ownership`](crate::ownership).
 //! - `pinned` answers the client's question for an address once. The client redials by itself
 //!   and, told that a key is unknown, makes a new one over it; here neither finds an answer.
@@ -21,7 +21,7 @@
 //! A closed socket is closed for us. The server learns of it if the line is sound; if not, only a timer
 //! ends its side, which the first message of each connection sets (`ping_delay_disconnect`, 75 s) and
 //! the client's own pings set anew each minute. So a connection is asked for a last answer before it is
-//! closed, one on which nothing was heard for 15 s is pinged (`pulse`), and after silence its key
+//! closed, one on which nothing was heard for 15 s is pinged (`heartbeat`), and after silence its key
 //! *rests* for `redial_after_loss`. What a dial cannot have set yet is the timer of its first round trip: a
 //! machine that loses its power within that leaves a connection which nothing of ours ends.
 //!
@@ -63,23 +63,25 @@
 //! connection, and what would cause it from our side is refused before it is sent ([`Refusal`]).
 
 mod connection;
-mod custody;
 mod error;
 mod feed;
 mod health;
+mod heartbeat;
 mod invoke;
+mod key_lock;
+mod login_check;
 mod logins;
 mod manager;
-mod opening;
+mod orphan_reaper;
+mod parts;
+mod pending_open;
 mod pinned;
-mod proof;
-mod pulse;
 mod quarantine_file;
+mod rpc;
 mod settings;
 mod source;
 mod supervisor;
 mod verdict;
-mod warden;
 
 pub use connection::TelegramConnection;
 pub use error::{Refusal, TelegramError};

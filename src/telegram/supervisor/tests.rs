@@ -9,10 +9,13 @@ use grammers_client::{SenderPool, tl};
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::account_id::AccountId;
 use crate::base::clock::now;
 use crate::ownership::{Ownership, Unguarded};
 use crate::session::{AuthKey, DataCentres, SessionRecord};
+use crate::telegram::health::Health;
 use crate::telegram::logins::Logins;
+use crate::telegram::pinned::PinnedSession;
 use crate::telegram::{TelegramError, TelegramSettings};
 
 const DC: i32 = 2;
@@ -22,7 +25,7 @@ const LOST: Duration = Duration::from_secs(120);
 struct Bench {
     session: Arc<PinnedSession>,
     health: Arc<Health>,
-    charge: Charge,
+    parts: ConnectionParts,
     key: AuthKey,
     /// Whoever runs the client holds one, and so does each of its tasks.
     task: mpsc::Sender<UpdatesLike>,
@@ -34,8 +37,8 @@ struct Bench {
 
 /// What is left of it once it is supervised.
 struct Supervised {
-    leash: Leash,
-    opened: oneshot::Receiver<Opened>,
+    supervisor: SupervisorHandle,
+    opened: oneshot::Receiver<OpenResult>,
     key: KeyId,
     health: Arc<Health>,
 }
@@ -63,7 +66,7 @@ fn bench() -> Bench {
         SenderPool::with_configuration(Arc::clone(&session), 1, params);
     let (task, updates) = mpsc::channel(10);
     let health = Arc::<Health>::default();
-    let charge = Charge {
+    let parts = ConnectionParts {
         account,
         slot: 0,
         group: Arc::from("bots"),
@@ -78,7 +81,7 @@ fn bench() -> Bench {
         epoch: Epoch::default(),
         fence: watch::Sender::new(Fence::default()).subscribe(),
     };
-    Bench { session, health, charge, key, task, updates, silence }
+    Bench { session, health, parts, key, task, updates, silence }
 }
 
 async fn connected() -> Bench {
@@ -99,26 +102,26 @@ impl Bench {
         self.supervise_with(runner, std::future::pending()).await
     }
 
-    async fn supervise_with<R, P>(self, runner: R, proof: P) -> Supervised
+    async fn supervise_with<R, P>(self, runner: R, check: P) -> Supervised
     where
         R: Future<Output = Option<()>> + Send + 'static,
-        P: Future<Output = Opened> + Send + 'static,
+        P: Future<Output = OpenResult> + Send + 'static,
     {
-        let Self { session, charge, key, task, updates, silence, health } = self;
+        let Self { session, parts, key, task, updates, silence, health } = self;
         let home = session.is_connected().then(|| task.clone());
         let key = KeyId::of(&key);
-        let mut token = KeyToken::take(key).await.unwrap();
+        let mut guard = KeyGuard::lock(key).await.unwrap();
         let ownership: Arc<dyn Ownership> = Arc::new(Unguarded::default());
-        token.begin(&ownership).unwrap();
+        guard.begin(&ownership).unwrap();
         let logins = Arc::new(Logins::new(Duration::ZERO));
-        let begun = logins.begin(charge.account, 0, 1);
-        let (opening, opened) = Opening::new(proof, logins, begun);
+        let begun = logins.begin(parts.account, 0, 1);
+        let (opening, opened) = PendingOpen::new(check, logins, begun);
         let runner = Box::pin(async move {
             let _held = (task, home, silence);
             runner.await
         });
         Supervised {
-            leash: watch_over(charge, runner, updates, opening, token),
+            supervisor: supervise_runner(parts, runner, updates, opening, guard),
             opened,
             key,
             health,
@@ -129,9 +132,9 @@ impl Bench {
 impl Supervised {
     /// Waits until the key is free or rests, and returns for how long.
     async fn rest(self) -> Duration {
-        drop(self.leash);
-        match KeyToken::take(self.key).await {
-            Ok(_token) => Duration::ZERO,
+        drop(self.supervisor);
+        match KeyGuard::lock(self.key).await {
+            Ok(_guard) => Duration::ZERO,
             Err(rest) => rest,
         }
     }
@@ -181,7 +184,7 @@ async fn a_panic_of_the_runner_proves_no_socket_closed() {
             None
         })
         .await;
-    supervised.leash.gone().await;
+    supervised.supervisor.gone().await;
     assert!(!socket.is_open(), "the end was told before it");
     assert_eq!(supervised.rest().await, Duration::ZERO);
 }
@@ -189,7 +192,7 @@ async fn a_panic_of_the_runner_proves_no_socket_closed() {
 #[tokio::test]
 async fn a_runner_that_lets_go_late_keeps_its_key_until_then() {
     let mut bench = connected().await;
-    bench.charge.close_grace = Duration::from_millis(10);
+    bench.parts.close_grace = Duration::from_millis(10);
     let (socket, mut task) = (Socket::open(), Some(bench.task.clone()));
     let at_end = socket.clone();
     let runner = AtDrop(move || at_end.close_later(task.take().unwrap()));
@@ -237,7 +240,7 @@ async fn the_end_of_one_of_several_data_centres_has_the_home_asked() {
     // Whatever it is asked fails at once.
     let params = TelegramSettings::new(1).connection_params(false);
     let gone = SenderPool::with_configuration(Arc::clone(&bench.session), 1, params).handle;
-    bench.charge.handle = gone.thin;
+    bench.parts.handle = gone.thin;
     let abroad = bench.task.clone();
     let updates = bench.task.downgrade();
     let supervised = bench.supervise(std::future::pending()).await;
@@ -251,7 +254,7 @@ async fn the_end_of_one_of_several_data_centres_has_the_home_asked() {
     drop(abroad);
     // It looks at the number of tasks whenever it has its turn.
     turn();
-    // Before the pulse would ask.
+    // Before the heartbeat would ask.
     for _ in 0..10 {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
@@ -261,14 +264,14 @@ async fn the_end_of_one_of_several_data_centres_has_the_home_asked() {
 #[tokio::test]
 async fn what_the_server_said_last_is_told_though_the_runner_ends_with_it() {
     let (say, said) = oneshot::channel();
-    let proof = async move { Err(said.await.expect("it is said")) };
-    // The proof is looked for before the runner has its turn, which is its last.
+    let check = async move { Err(said.await.expect("it is said")) };
+    // The check is polled before the runner has its turn, which is its last.
     let runner = async move {
         let (name, value, method) = ("AUTH_KEY_DUPLICATED".into(), None, None);
         say.send(TelegramError::Rpc { code: 406, name, value, method }).unwrap();
         Some(())
     };
-    let supervised = bench().supervise_with(runner, proof).await;
+    let supervised = bench().supervise_with(runner, check).await;
     let told = supervised.opened.await.expect("the reason is told").unwrap_err();
     assert!(matches!(told, TelegramError::Rpc { code: 406, .. }), "{told}");
 }
@@ -301,7 +304,7 @@ async fn a_fence_cuts_the_connection_and_counts_the_pause_as_rest() {
     for (stopped, rest) in [(75, 45), (120, 0), (86_400, 0)] {
         let mut bench = connected().await;
         let fence = watch::Sender::new(Fence::default());
-        bench.charge.fence = fence.subscribe();
+        bench.parts.fence = fence.subscribe();
         let supervised = bench.supervise(std::future::pending()).await;
         tokio::task::yield_now().await;
         assert!(!supervised.health.is_dead());

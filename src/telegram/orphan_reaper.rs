@@ -1,9 +1,10 @@
-//! Keys whose supervisor ended before it could prove that their sockets are closed.
+//! Reaper of orphaned connections: those whose supervisor ended before it could prove that their sockets
+//! are closed.
 //!
-//! Owns the thread that waits in its place. A runtime that ends drops its tasks in any order, and a
+//! Owns the thread that waits for that in its place, and keeps the key locked until then. A runtime that ends drops its tasks in any order, and a
 //! panic drops a supervisor at any point; the client's tasks, which have the sockets, may go on for an
-//! instant then. Never gives a key back before they have ended: if the thread cannot be started, the
-//! key is not given back at all.
+//! instant then. Never unlocks a key before they have ended: if the thread cannot be started, the
+//! key is not unlocked at all.
 
 use std::sync::LazyLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -13,79 +14,79 @@ use std::time::Duration;
 use grammers_client::session::updates::UpdatesLike;
 use tokio::sync::{mpsc, watch};
 
-use super::custody::KeyToken;
+use super::key_lock::KeyGuard;
 use crate::base::caught::harmless;
 use crate::base::clock::{Instant, now};
 
 /// How long the socket may outlive the updates of an aborted task. It is closed by the next few
 /// instructions of the same thread; the pause covers that thread being preempted there.
 const SETTLE: Duration = Duration::from_millis(50);
-/// How often it is looked whether aborted tasks have ended.
-const LOOK: Duration = Duration::from_millis(1);
+/// How often it is polled whether aborted tasks have ended.
+const POLL_STEP: Duration = Duration::from_millis(1);
 
-/// What keeps a key from being used, and what tells when it may be. Dropped in this order: first the
-/// key is free, then those who wait for the end learn of it.
-pub(super) struct Ward {
+/// The sockets of a connection, as long as one may be open: the key is locked, and somebody may wait for
+/// the end. Dropped in this order: first the key is free, then those who wait learn of it.
+pub(super) struct OpenSockets {
     /// Each of the client's tasks holds a sender.
     pub(super) updates: mpsc::Receiver<UpdatesLike>,
-    pub(super) token: KeyToken,
+    pub(super) guard: KeyGuard,
     _gone: watch::Sender<()>,
 }
 
-impl Ward {
+impl OpenSockets {
     /// Dropping `gone` tells of the end.
     pub(super) fn new(
         updates: mpsc::Receiver<UpdatesLike>,
-        token: KeyToken,
+        guard: KeyGuard,
         gone: watch::Sender<()>,
     ) -> Self {
-        Self { updates, token, _gone: gone }
+        Self { updates, guard, _gone: gone }
     }
 }
 
-/// The same, and since when no task has been left.
-struct Waiting {
-    ward: Ward,
+/// Sockets without a supervisor, and since when no task has been left.
+struct Orphan {
+    sockets: OpenSockets,
     since: Option<Instant>,
 }
 
-impl Waiting {
+impl Orphan {
     fn is_over(&mut self) -> bool {
-        if self.since.is_none() && self.ward.updates.sender_strong_count() == 0 {
+        if self.since.is_none() && self.sockets.updates.sender_strong_count() == 0 {
             self.since = Some(now());
         }
         self.since.is_some_and(|since| now() - since >= SETTLE)
     }
 }
 
-static WARDEN: LazyLock<Option<Sender<Ward>>> = LazyLock::new(|| {
+static REAPER: LazyLock<Option<Sender<OpenSockets>>> = LazyLock::new(|| {
     let (sender, receiver) = channel();
-    let warden = thread::Builder::new().name("telepool-keys".into());
-    warden.spawn(move || watch(&receiver)).is_ok().then_some(sender)
+    let reaper = thread::Builder::new().name("telepool-keys".into());
+    reaper.spawn(move || reap(&receiver)).is_ok().then_some(sender)
 });
 
-/// Gives the key back once the sockets are closed, without anybody's waiting for it.
-pub(super) fn give_back_later(ward: Ward) {
-    let unheard = match &*WARDEN {
-        Some(warden) => warden.send(ward).err().map(|error| error.0),
-        None => Some(ward),
+/// Unlocks the key once the sockets are closed, without anybody's waiting for it.
+pub(super) fn reap_later(sockets: OpenSockets) {
+    let unsent = match &*REAPER {
+        Some(reaper) => reaper.send(sockets).err().map(|error| error.0),
+        None => Some(sockets),
     };
-    if let Some(ward) = unheard {
+    if let Some(sockets) = unsent {
         // First: a subscriber is somebody else's code.
-        std::mem::forget(ward);
+        std::mem::forget(sockets);
         tracing::error!("no thread can be started: the key of a connection stays in use");
     }
 }
 
-fn watch(receiver: &Receiver<Ward>) {
-    let mut all: Vec<Waiting> = Vec::new();
+fn reap(receiver: &Receiver<OpenSockets>) {
+    let mut all: Vec<Orphan> = Vec::new();
     loop {
         let next = match all.is_empty() {
             true => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            false => receiver.recv_timeout(LOOK),
+            false => receiver.recv_timeout(POLL_STEP),
         };
         match next {
-            Ok(ward) => all.push(Waiting { ward, since: None }),
+            Ok(sockets) => all.push(Orphan { sockets, since: None }),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
@@ -110,19 +111,19 @@ mod tests {
         let key = KeyId::of(&AuthKey::new([111; 256]));
         let mut context = Context::from_waker(Waker::noop());
         let is_free =
-            |context: &mut Context<'_>| pin!(KeyToken::take(key)).poll(context).is_ready();
-        let std::task::Poll::Ready(Ok(token)) = pin!(KeyToken::take(key)).poll(&mut context) else {
+            |context: &mut Context<'_>| pin!(KeyGuard::lock(key)).poll(context).is_ready();
+        let std::task::Poll::Ready(Ok(guard)) = pin!(KeyGuard::lock(key)).poll(&mut context) else {
             panic!("it is free")
         };
         let (task, updates) = mpsc::channel(1);
         let (gone, told) = watch::channel(());
-        give_back_later(Ward::new(updates, token, gone));
+        reap_later(OpenSockets::new(updates, guard, gone));
         thread::sleep(2 * SETTLE);
         assert!(!is_free(&mut context), "the task may have its socket still");
         let ended = now();
         drop(task);
         while told.has_changed().is_ok() {
-            thread::sleep(LOOK);
+            thread::sleep(POLL_STEP);
         }
         assert!(now() - ended >= SETTLE, "the socket may outlive what the task let go of first");
         assert!(is_free(&mut context));

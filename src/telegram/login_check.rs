@@ -1,7 +1,7 @@
-//! The first calls of a connection: the proof of its login, and whose it is.
+//! Login check: the first calls of a connection, which show that the session is logged in, and as whom.
 //!
 //! Owns the order of these calls and the memory of users that no record names. Never judges a
-//! connection: the proof's error goes to whoever opens it.
+//! connection: the check's error goes to whoever opens it.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -14,9 +14,9 @@ use grammers_client::tl::{Identifiable as _, Serializable as _, enums, functions
 use tracing::Instrument as _;
 
 use super::TelegramError;
-use super::connection::send;
-use super::opening::Opened;
+use super::pending_open::OpenResult;
 use super::pinned::{PinnedSession, own_peer};
+use super::rpc::call_within;
 use crate::base::sync::Mutex;
 use crate::session::{KeyId, SessionRecord};
 
@@ -25,8 +25,8 @@ use crate::session::{KeyId, SessionRecord};
 const DISCONNECT_DELAY: i32 = 75;
 
 /// The first calls of a connection, which make the client dial and introduce itself: one that sets the
-/// timer by which the server closes its end when ours is gone without a word, and the proof of the
-/// login, in one packet.
+/// timer by which the server closes its end when ours is gone without a word, and the login
+/// check, in one packet.
 ///
 /// A ping or the introduction proves nothing: a key that is not logged in may do both.
 /// `updates.getState` is the cheapest method that only a logged-in session may call (no
@@ -35,29 +35,29 @@ const DISCONNECT_DELAY: i32 = 75;
 ///
 /// If nobody has told whose the session is, it is asked in the same packet: the client must know before
 /// the first call of the application.
-pub(super) fn prove_login(
+pub(super) fn check_login(
     handle: SenderPoolHandle,
     record: &SessionRecord,
-    user: Option<Unknown>,
+    user: Option<UnknownUser>,
     limit: Duration,
-) -> impl Future<Output = Opened> + Send + use<> {
+) -> impl Future<Output = OpenResult> + Send + use<> {
     let (account, slot, dc) = (record.account, record.slot, record.dc);
     let span = tracing::debug_span!("call", %account, slot, method = "updates.getState");
-    let proof = async move {
+    let check = async move {
         let timer =
             functions::PingDelayDisconnect { ping_id: 0, disconnect_delay: DISCONNECT_DELAY };
         let timer = timer.to_bytes();
         let request = functions::updates::GetState {}.to_bytes();
         let set = async {
-            match send::<functions::PingDelayDisconnect>(&handle, dc, timer, limit).await {
+            match call_within::<functions::PingDelayDisconnect>(&handle, dc, timer, limit).await {
                 // What the dial comes to is told to the first call.
                 Err(error) if !is_of_the_ping(&error) => error,
-                // That the proof has an answer shows that this one came as well.
+                // That the check has an answer shows that this one came as well.
                 _ => std::future::pending().await,
             }
         };
         let asked = async {
-            let state = send::<functions::updates::GetState>(&handle, dc, request, limit);
+            let state = call_within::<functions::updates::GetState>(&handle, dc, request, limit);
             match user {
                 None => state.await,
                 Some(user) => tokio::join!(state, user.ask(&handle, dc, limit)).0,
@@ -80,7 +80,7 @@ pub(super) fn prove_login(
             Err(error) => Err(error),
         }
     };
-    proof.instrument(span)
+    check.instrument(span)
 }
 
 /// Whether the server refuses the ping itself, which says nothing of the connection.
@@ -95,15 +95,15 @@ fn is_of_the_ping(error: &TelegramError) -> bool {
 
 /// Who is logged in with each key whose record does not say so, as far as the server was asked.
 #[derive(Debug, Default)]
-pub(super) struct Users(Mutex<HashMap<KeyId, PeerInfo>>);
+pub(super) struct UserCache(Mutex<HashMap<KeyId, PeerInfo>>);
 
-impl Users {
+impl UserCache {
     /// Files the user of a session with it. `Some`: nobody knows, and the server is to be asked.
     pub(super) fn recall(
         self: &Arc<Self>,
         key: KeyId,
         session: &Arc<PinnedSession>,
-    ) -> Option<Unknown> {
+    ) -> Option<UnknownUser> {
         if session.knows_own() {
             return None;
         }
@@ -111,23 +111,23 @@ impl Users {
             session.note_own(user.clone());
             return None;
         }
-        Some(Unknown { users: Arc::clone(self), key, session: Arc::clone(session) })
+        Some(UnknownUser { users: Arc::clone(self), key, session: Arc::clone(session) })
     }
 }
 
 /// A session that has not said whose it is.
-pub(super) struct Unknown {
-    users: Arc<Users>,
+pub(super) struct UnknownUser {
+    users: Arc<UserCache>,
     key: KeyId,
     session: Arc<PinnedSession>,
 }
 
-impl Unknown {
+impl UnknownUser {
     /// Asks the server. Without an answer it stays unknown, until the next connection.
     async fn ask(self, handle: &SenderPoolHandle, dc: i32, limit: Duration) {
         let query = functions::users::GetUsers { id: vec![enums::InputUser::UserSelf] };
         let query = functions::InvokeWithoutUpdates { query }.to_bytes();
-        let users = send::<functions::users::GetUsers>(handle, dc, query, limit).await;
+        let users = call_within::<functions::users::GetUsers>(handle, dc, query, limit).await;
         let Some(user) = users.ok().and_then(|users| users.into_iter().find_map(own)) else {
             return;
         };

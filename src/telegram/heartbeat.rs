@@ -1,4 +1,4 @@
-//! The pulse of a connection: whether the server still answers.
+//! Heartbeat of a connection: whether the server still answers.
 //!
 //! Owns the pings. A line that is cut tells nobody: what is sent is lost, and the server's end stays
 //! open until its timer strikes. The timer is set by the first call of each connection, and by the
@@ -17,8 +17,8 @@ use grammers_client::tl::{Serializable as _, functions};
 use tokio::time::Sleep;
 
 use super::TelegramError;
-use super::connection::send;
-use super::supervisor::Charge;
+use super::parts::ConnectionParts;
+use super::rpc::call_within;
 
 /// After so long without a word the server is asked, and so long it may take to answer.
 const STEP: Duration = Duration::from_secs(15);
@@ -29,25 +29,29 @@ pub(super) struct Silent;
 
 type Ping = Pin<Box<dyn Future<Output = Result<(), Silent>> + Send>>;
 
-/// When to ask, and the question under way.
-pub(super) struct Pulse {
+/// The heartbeat: when to ping, and the ping under way.
+pub(super) struct Heartbeat {
     next: Option<Pin<Box<Sleep>>>,
     ping: Option<Ping>,
 }
 
-impl Pulse {
+impl Heartbeat {
     pub(super) fn new() -> Self {
         Self { next: None, ping: None }
     }
 
     /// To be polled while the connection stands. Returns once the server is found silent.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>, charge: &Charge) -> Option<Silent> {
+    pub(super) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        parts: &ConnectionParts,
+    ) -> Option<Silent> {
         loop {
             if let Some(ping) = &mut self.ping {
                 let Poll::Ready(answer) = ping.as_mut().poll(context) else { return None };
                 self.ping = None;
                 // The client puts no question while it dials another data centre.
-                if answer.is_err() && !charge.session.is_dialling_abroad() {
+                if answer.is_err() && !parts.session.is_dialling_abroad() {
                     return Some(Silent);
                 }
             }
@@ -55,9 +59,9 @@ impl Pulse {
             if next.as_mut().poll(context).is_pending() {
                 return None;
             }
-            let left = STEP.saturating_sub(charge.health.silence());
+            let left = STEP.saturating_sub(parts.health.silence());
             if left.is_zero() {
-                self.ping = Some(Box::pin(ping(charge, STEP)));
+                self.ping = Some(Box::pin(ping(parts, STEP)));
             }
             self.next =
                 Some(Box::pin(tokio::time::sleep(if left.is_zero() { STEP } else { left })));
@@ -68,15 +72,15 @@ impl Pulse {
 /// Asks the server for an answer of any kind. A connection that the server has closed is no silent one:
 /// its end is known.
 pub(super) fn ping(
-    charge: &Charge,
+    parts: &ConnectionParts,
     limit: Duration,
 ) -> impl Future<Output = Result<(), Silent>> + Send + use<> {
-    let (handle, data_centre) = (charge.handle.clone(), charge.data_centre);
-    let health = std::sync::Arc::clone(&charge.health);
-    let session = std::sync::Arc::clone(&charge.session);
+    let (handle, data_centre) = (parts.handle.clone(), parts.data_centre);
+    let health = std::sync::Arc::clone(&parts.health);
+    let session = std::sync::Arc::clone(&parts.session);
     async move {
         let ping = functions::Ping { ping_id: 0 }.to_bytes();
-        match send::<functions::Ping>(&handle, data_centre, ping, limit).await {
+        match call_within::<functions::Ping>(&handle, data_centre, ping, limit).await {
             Ok(_) | Err(TelegramError::Rpc { .. } | TelegramError::Answer(_)) => {
                 health.hear();
                 session.note_no_dial_abroad();

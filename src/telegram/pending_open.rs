@@ -1,6 +1,6 @@
-//! A connection on its way to being usable.
+//! Open of a connection that is under way: it is dialled, but not usable yet.
 //!
-//! Owns the proof of the login that is under way, and who waits for it. Never dials: the proof is
+//! Owns the login check that is under way, and who waits for it. Never dials: the check is
 //! the client's first request, which makes it do so.
 
 use std::future::Future;
@@ -12,39 +12,40 @@ use tokio::sync::oneshot;
 use tokio::task::coop::{Unconstrained, unconstrained};
 
 use super::logins::{Begun, Logins};
-use super::supervisor::Charge;
+use super::parts::ConnectionParts;
 use super::{TelegramError, verdict};
 use crate::base::caught::text_of;
 use crate::manager::Reaction;
 
-/// What the opening of a connection came to.
-pub(super) type Opened = Result<(), TelegramError>;
+/// What the open of a connection came to.
+pub(super) type OpenResult = Result<(), TelegramError>;
 
-pub(super) struct Opening<P> {
-    /// `None` once it has come to something. It is asked last when the connection ends, and has to
+/// An open that is under way.
+pub(super) struct PendingOpen<P> {
+    /// The login check; `None` once it has come to something. It is asked last when the connection ends, and has to
     /// answer then, whatever else was done in that turn: hence without the runtime's constraint.
-    proof: Option<Pin<Box<Unconstrained<P>>>>,
+    check: Option<Pin<Box<Unconstrained<P>>>>,
     begun: Begun,
     logins: Arc<Logins>,
-    /// Whether the session has proved its login lately. Then its connection is usable once the server
-    /// has its introduction, and the proof follows.
+    /// Whether the session has passed a login check lately. Then its connection is usable once the server
+    /// has its introduction, and the check follows.
     is_trusted: bool,
     /// What is to be told.
-    outcome: Option<Opened>,
+    outcome: Option<OpenResult>,
     /// Whoever waits; `None` once it was told.
-    dialler: Option<oneshot::Sender<Opened>>,
+    dialler: Option<oneshot::Sender<OpenResult>>,
 }
 
-impl<P: Future<Output = Opened>> Opening<P> {
+impl<P: Future<Output = OpenResult>> PendingOpen<P> {
     /// The other answer tells when the connection may be used, or why it may not.
     pub(super) fn new(
-        proof: P,
+        check: P,
         logins: Arc<Logins>,
         (is_trusted, begun): (bool, Begun),
-    ) -> (Self, oneshot::Receiver<Opened>) {
+    ) -> (Self, oneshot::Receiver<OpenResult>) {
         let (dialler, opened) = oneshot::channel();
-        let (proof, dialler) = (Some(Box::pin(unconstrained(proof))), Some(dialler));
-        (Self { proof, begun, logins, is_trusted, outcome: None, dialler }, opened)
+        let (check, dialler) = (Some(Box::pin(unconstrained(check))), Some(dialler));
+        (Self { check, begun, logins, is_trusted, outcome: None, dialler }, opened)
     }
 
     /// The server has the introduction.
@@ -54,32 +55,32 @@ impl<P: Future<Output = Opened>> Opening<P> {
         }
     }
 
-    /// Looks for the proof, and draws the consequences.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>, charge: &Charge) {
-        let Some(proof) = &mut self.proof else { return };
-        let Poll::Ready(proved) = proof.as_mut().poll(context) else { return };
-        self.proof = None;
-        let (account, slot) = (charge.account, charge.slot);
-        match &proved {
+    /// Polls the login check, and draws the consequences.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>, parts: &ConnectionParts) {
+        let Some(check) = &mut self.check else { return };
+        let Poll::Ready(checked) = check.as_mut().poll(context) else { return };
+        self.check = None;
+        let (account, slot) = (parts.account, parts.slot);
+        match &checked {
             Ok(()) => {
-                charge.health.hear();
-                charge.health.prove();
+                parts.health.hear();
+                parts.health.prove();
                 self.logins.note(account, slot, self.begun);
             }
             Err(error) => {
                 self.logins.forget(account, slot);
-                // Somebody may have it by now. The next dial waits for the proof, and the pool learns
+                // Somebody may have it by now. The next dial waits for its check, and the pool learns
                 // from what becomes of that.
                 if self.dialler.is_none() {
                     let text = text_of(error);
                     tracing::info!(%account, slot, error = %text, "the session was taken for logged in");
                     if verdict(error).reaction != Reaction::Keep {
-                        charge.health.mark_broken();
+                        parts.health.mark_broken();
                     }
                 }
             }
         }
-        self.outcome = Some(proved);
+        self.outcome = Some(checked);
     }
 
     /// Whether there is something to tell.

@@ -1,0 +1,35 @@
+//! Parts of a connection: what its supervisor works with.
+//!
+//! Owns the list of them. Never does anything with one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use grammers_client::sender::SenderPoolHandle;
+use tokio::sync::watch;
+
+use super::feed::Feed;
+use super::health::Health;
+use super::pinned::PinnedSession;
+use crate::account_id::AccountId;
+use crate::ownership::{Epoch, Fence};
+
+/// What a supervisor takes parts of.
+pub(super) struct ConnectionParts {
+    pub(super) account: AccountId,
+    pub(super) slot: u16,
+    /// The account's group, which what it misses is counted by.
+    pub(super) group: Arc<str>,
+    pub(super) data_centre: i32,
+    pub(super) handle: SenderPoolHandle,
+    pub(super) session: Arc<PinnedSession>,
+    pub(super) health: Arc<Health>,
+    pub(super) feed: Arc<Feed>,
+    pub(super) close_grace: Duration,
+    pub(super) call_timeout: Duration,
+    /// For how long the key rests if the server may not have noticed the end.
+    pub(super) redial_after_loss: Duration,
+    /// When the connection began, as far as fences are concerned.
+    pub(super) epoch: Epoch,
+    pub(super) fence: watch::Receiver<Fence>,
+}
