@@ -9,7 +9,7 @@
 
 use std::time::{Duration, Instant};
 
-use telepool::ownership::{Alone, AloneOptions, KeyId, Ownership};
+use telepool::ownership::{HostLocks, HostLocksOptions, KeyId, Ownership};
 
 const ROUNDS: usize = 5;
 const ASKS: u32 = 100_000;
@@ -45,20 +45,20 @@ fn tell(what: &str, took: Duration, aim: Duration) {
 /// How long it took to lock keys, to ask for one of them so many times, and to give them back.
 async fn round(count: u64) -> [Duration; 3] {
     let folder = tempfile::tempdir().unwrap();
-    let mut options = AloneOptions::default();
-    options.place = Some(folder.path().to_owned());
-    let alone = Alone::new(options);
+    let mut options = HostLocksOptions::default();
+    options.folder = Some(folder.path().to_owned());
+    let locks = HostLocks::new(options);
     let keys: Vec<KeyId> =
         (0..count).map(|_| format!("{:016x}", fastrand::u64(..)).parse().unwrap()).collect();
     let began = Instant::now();
-    assert!(alone.claim(&keys).await.iter().all(Result::is_ok));
+    assert!(locks.claim(&keys).await.iter().all(Result::is_ok));
     let locked = began.elapsed();
     let began = Instant::now();
     for _ in 0..ASKS {
-        assert!(alone.claim(&keys[..1]).await[0].is_ok());
+        assert!(locks.claim(&keys[..1]).await[0].is_ok());
     }
     let asked = began.elapsed();
     let began = Instant::now();
-    alone.release(&keys);
+    locks.release(&keys);
     [locked, asked, began.elapsed()]
 }

@@ -1,6 +1,6 @@
 //! Ownership of authorization keys: which process may dial a key.
 //!
-//! Owns the seam, [`Ownership`], and its first implementation, [`Alone`]: the processes of one user on
+//! Owns the trait, [`Ownership`], and its first implementation, [`HostLocks`]: the processes of one user on
 //! one machine. Never opens a connection and never sees a key, only its public id.
 //!
 //! # Why
@@ -20,16 +20,16 @@
 //! (`ping_delay_disconnect`). A key whose connection may still be open there *rests* until the timer
 //! has surely struck.
 
-mod alone;
-mod beat;
-mod held;
+mod folder;
+mod folder_locks;
+mod held_locks;
+mod host_locks;
+mod layout;
+mod lock_loss;
 mod locks;
-mod lost;
-mod place;
+mod pause;
 mod process;
 mod record;
-mod shared;
-mod slot;
 mod table;
 
 use std::fmt;
@@ -41,9 +41,9 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-pub use alone::{Alone, AloneOptions};
+pub use host_locks::{HostLocks, HostLocksOptions};
+use lock_loss::LockLoss;
 pub(crate) use locks::is_at;
-use lost::Lost;
 
 use crate::base::caught::text_of;
 use crate::base::clock::unix_time;
@@ -158,7 +158,7 @@ pub enum Fenced {
     )]
     Unlocked,
     /// The process is a fork of the one that holds the locks.
-    #[error("{}: nothing was dialled; {}", Lost::Forked, Lost::Forked.remedy())]
+    #[error("{}: nothing was dialled; {}", LockLoss::Forked, LockLoss::Forked.remedy())]
     Forked,
 }
 
@@ -175,11 +175,11 @@ pub enum ClaimError {
     Held(Option<Box<Holder>>),
     /// The folder of the locks cannot be used.
     #[error(
-        "keys cannot be locked in {place}: {error}: {}", remedy(.error)
+        "keys cannot be locked in {folder}: {error}: {}", remedy(.error)
     )]
-    Place {
+    Folder {
         /// Which folder.
-        place: PathBuf,
+        folder: PathBuf,
         /// What is wrong with it.
         error: std::sync::Arc<std::io::Error>,
     },
@@ -187,7 +187,7 @@ pub enum ClaimError {
 
 /// What to do about a folder that cannot be used. Not the folder is to blame where files are lacking.
 fn remedy(error: &std::io::Error) -> &'static str {
-    if let Some(lost) = Lost::of(error) {
+    if let Some(lost) = LockLoss::of(error) {
         return lost.remedy();
     }
     if is_lack_of_files(error) {

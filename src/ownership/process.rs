@@ -1,4 +1,4 @@
-//! The processes of a folder: each has a number, says who it is, and says which keys it may have
+//! Registry of the processes of a folder: each has a number, says who it is, and says which keys it may have
 //! connections with.
 //!
 //! Owns the files of processes. `process-7.json` says who number 7 is and until when it may have had
@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 
 use super::Holder;
 use super::locks::{LockFile, Range};
-use super::record::{Numbers, Other, Record};
+use super::record::{KeyNumbers, OtherProcess, ProcessRecord};
 use crate::base::clock::unix_time;
 use crate::session::KeyId;
 
@@ -37,7 +37,7 @@ pub(super) struct Processes {
     own: u16,
     keys: File,
     /// The keys of others as they were last read, with the time and the length of their files.
-    seen: HashMap<u16, (SystemTime, u64, Numbers)>,
+    seen: HashMap<u16, (SystemTime, u64, KeyNumbers)>,
 }
 
 impl Processes {
@@ -73,7 +73,7 @@ impl Processes {
     }
 
     /// Says anew who this process is.
-    pub(super) fn write(&self, record: &Record) -> io::Result<()> {
+    pub(super) fn write(&self, record: &ProcessRecord) -> io::Result<()> {
         let bytes = serde_json::to_vec(record)?;
         replace(&self.folder.join(record_name(self.own)), &bytes)
     }
@@ -109,7 +109,7 @@ impl Processes {
     /// Who a number is, if it still is somebody.
     pub(super) fn holder(&self, number: u16) -> Option<Holder> {
         let record = read(&self.folder.join(record_name(number)), RECORD_LEN_MAX).ok()?;
-        let record: Record = serde_json::from_slice(&record).ok()?;
+        let record: ProcessRecord = serde_json::from_slice(&record).ok()?;
         self.is_alive(number).ok()?.then_some(record.holder)
     }
 
@@ -118,7 +118,7 @@ impl Processes {
     }
 
     /// Every other process, alive or dead. What is of no more use is cleared away.
-    pub(super) fn others(&mut self, timer: Duration, boot: &str) -> io::Result<Vec<Other>> {
+    pub(super) fn others(&mut self, timer: Duration, boot: &str) -> io::Result<Vec<OtherProcess>> {
         let mut numbers = BTreeSet::new();
         for entry in fs::read_dir(&self.folder)? {
             numbers.extend(entry?.file_name().to_str().and_then(number_of));
@@ -136,7 +136,7 @@ impl Processes {
     }
 
     /// `None`: it has left nothing.
-    fn other(&mut self, number: u16) -> io::Result<Option<Other>> {
+    fn other(&mut self, number: u16) -> io::Result<Option<OtherProcess>> {
         // Before the files: a living one may still say something, a dead one does not.
         let is_alive = self.is_alive(number)?;
         let path = self.folder.join(record_name(number));
@@ -149,15 +149,15 @@ impl Processes {
             _ => Duration::ZERO,
         };
         let keys = self.keys_of(number);
-        Ok(Some(Other { is_alive, record, keys, age }))
+        Ok(Some(OtherProcess { is_alive, record, keys, age }))
     }
 
-    fn keys_of(&mut self, number: u16) -> Option<Numbers> {
+    fn keys_of(&mut self, number: u16) -> Option<KeyNumbers> {
         let path = self.folder.join(keys_name(number));
         let about = match fs::metadata(&path) {
             // Cleared away meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Some(Numbers::default());
+                return Some(KeyNumbers::default());
             }
             about => about.ok()?,
         };
@@ -169,13 +169,13 @@ impl Processes {
         }
         let bytes = match read(&path, KEYS_LEN_MAX) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Some(Numbers::default());
+                return Some(KeyNumbers::default());
             }
             bytes => bytes.ok()?,
         };
         // A key that was only half written was not dialled.
         let words = bytes.chunks_exact(8).filter_map(|word| word.first_chunk());
-        let keys: Numbers = Arc::new(words.map(|word| u64::from_le_bytes(*word)).collect());
+        let keys: KeyNumbers = Arc::new(words.map(|word| u64::from_le_bytes(*word)).collect());
         // A file that was written just now may be written again without its time's changing.
         if time.elapsed().is_ok_and(|age| age > SETTLED) {
             self.seen.insert(number, (time, len, Arc::clone(&keys)));

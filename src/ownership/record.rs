@@ -1,6 +1,6 @@
-//! What a process says of itself, and what that means for a key of another one.
+//! Record of a process: what it says of itself, and what that means for a key of another one.
 //!
-//! Owns the record, by both clocks, and the verdict. In doubt a key rests.
+//! Owns the record, by both clocks, and what follows from it. Where it does not decide, a key rests.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ impl Moment {
 
 /// What a process says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Record {
+pub(super) struct ProcessRecord {
     #[serde(flatten)]
     pub(super) holder: Holder,
     /// The run of the machine that it belongs to.
@@ -48,7 +48,7 @@ pub(super) struct Record {
     pub(super) rest_until: Moment,
 }
 
-impl Record {
+impl ProcessRecord {
     fn rest(&self, now: Moment, timer: Duration, boot: &str) -> Duration {
         let timer = timer.max(Duration::from_secs(self.timer));
         let seconds = |moment: Moment| match self.boot == boot {
@@ -67,47 +67,47 @@ impl Record {
 }
 
 /// Keys by their numbers.
-pub(super) type Numbers = Arc<HashSet<u64>>;
+pub(super) type KeyNumbers = Arc<HashSet<u64>>;
 
 /// Another process of the folder, or what is left of one.
 #[derive(Debug)]
-pub(super) struct Other {
+pub(super) struct OtherProcess {
     pub(super) is_alive: bool,
     /// `None`: it cannot be read.
-    pub(super) record: Option<Record>,
-    pub(super) keys: Option<Numbers>,
+    pub(super) record: Option<ProcessRecord>,
+    pub(super) keys: Option<KeyNumbers>,
     /// How long ago the record was written, if it cannot be read.
     pub(super) age: Duration,
 }
 
 /// What another process means for a key that this one has just locked.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum PriorUse {
     /// It lives, and says that it has the key: it is about to end, or somebody has removed the locks.
     Has(Option<Holder>),
     /// The key must rest for so long; zero if it need not.
     Rest(Duration),
 }
 
-impl Other {
-    pub(super) fn judge(&self, key: KeyId, timer: Duration, boot: &str) -> Verdict {
+impl OtherProcess {
+    pub(super) fn prior_use(&self, key: KeyId, timer: Duration, boot: &str) -> PriorUse {
         let has_key = self.keys.as_ref().is_none_or(|keys| keys.contains(&key.number()));
         match &self.record {
             record if self.is_alive && has_key => {
-                Verdict::Has(record.as_ref().map(|record| record.holder.clone()))
+                PriorUse::Has(record.as_ref().map(|record| record.holder.clone()))
             }
-            _ if self.is_alive => Verdict::Rest(Duration::ZERO),
-            None => Verdict::Rest((STEP + timer).saturating_sub(self.age)),
+            _ if self.is_alive => PriorUse::Rest(Duration::ZERO),
+            None => PriorUse::Rest((STEP + timer).saturating_sub(self.age)),
             // What a machine wrote just before it lost its power may be missing: no key is exempt.
             Some(record) if has_key || record.boot != boot => {
-                Verdict::Rest(record.rest(Moment::now(), timer, boot))
+                PriorUse::Rest(record.rest(Moment::now(), timer, boot))
             }
-            Some(_) => Verdict::Rest(Duration::ZERO),
+            Some(_) => PriorUse::Rest(Duration::ZERO),
         }
     }
 
     pub(super) fn is_of_use(&self, timer: Duration, boot: &str) -> bool {
-        let rests = |record: &Record| !record.rest(Moment::now(), timer, boot).is_zero();
+        let rests = |record: &ProcessRecord| !record.rest(Moment::now(), timer, boot).is_zero();
         self.is_alive || self.record.as_ref().map_or(self.age < STEP + timer, rests)
     }
 }
@@ -121,7 +121,7 @@ mod tests {
         let timer = Duration::from_secs(120);
         let holder = Holder::myself(None);
         let (open, rest_until) = (Moment { unix: 10_000, up: 500 }, Moment::default());
-        let record = Record { holder, boot: "a".into(), timer: 120, open, rest_until };
+        let record = ProcessRecord { holder, boot: "a".into(), timer: 120, open, rest_until };
         let rest = |unix, up, boot: &str| record.rest(Moment { unix, up }, timer, boot).as_secs();
         for unix in [1, 10_100, 1_000_000] {
             assert_eq!(rest(unix, 600, "a"), 80, "whatever the time of day says");

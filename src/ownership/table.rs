@@ -1,17 +1,17 @@
-//! The locks on keys: files in which each key is a range of bytes.
+//! Lock table: files in which the lock of each key is a range of bytes.
 //!
 //! Owns the files of one process that are open. Never waits for a lock: it is free, or somebody has
-//! it. In doubt it is not taken.
+//! it. Where that is not sure, it is not taken.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io;
 use std::path::PathBuf;
 
+use super::layout::{LockIndex, Sharding};
 use super::locks::{HAS_RANGES, LockFile, Range};
 use super::process::Processes;
-use super::slot::{Sharding, Slot};
-use super::{Holder, Lost};
+use super::{Holder, LockLoss};
 
 /// How often it is tried to learn who has a key, if that one has just ended.
 const HOLDER_TRIES: usize = 5;
@@ -59,8 +59,8 @@ pub(super) struct LockTable {
     next: u64,
 }
 
-/// What became of a try to lock a slot.
-enum Tried {
+/// What became of a try to lock an index.
+enum LockAttempt {
     Locked,
     /// Somebody has it, by a range in a file of this kind.
     Taken(Sharding, Range),
@@ -74,32 +74,32 @@ impl LockTable {
         Self { folder, own, sharding: sharding_of(limit), open: BTreeMap::new(), next: 0 }
     }
 
-    /// Locks a slot, or says who has it.
+    /// Locks an index, or says who has it.
     pub(super) fn lock(
         &mut self,
-        slot: Slot,
+        index: LockIndex,
         processes: &Processes,
     ) -> io::Result<Result<(), Option<Box<Holder>>>> {
         for _ in 0..HOLDER_TRIES {
-            let (sharding, range) = match self.try_lock(slot, processes)? {
-                Tried::Locked => return Ok(Ok(())),
-                Tried::Taken(sharding, range) => (sharding, range),
-                Tried::Missed => continue,
+            let (sharding, range) = match self.try_lock(index, processes)? {
+                LockAttempt::Locked => return Ok(Ok(())),
+                LockAttempt::Taken(sharding, range) => (sharding, range),
+                LockAttempt::Missed => continue,
             };
             let number = u16::try_from(range.len - 1).ok();
             // By a number of its own it is somebody who had it before: who, nobody knows any more.
             let number = number.filter(|number| *number != self.own);
             let holder = number.and_then(|number| processes.holder(number));
             // Free again by now, or somebody else's: tried once more.
-            if holder.is_some() && self.look(slot, sharding)? == Some(range) {
+            if holder.is_some() && self.look(index, sharding)? == Some(range) {
                 return Ok(Err(holder.map(Box::new)));
             }
         }
         Ok(Err(None))
     }
 
-    fn try_lock(&mut self, slot: Slot, processes: &Processes) -> io::Result<Tried> {
-        let (number, start) = self.sharding.find(slot);
+    fn try_lock(&mut self, index: LockIndex, processes: &Processes) -> io::Result<LockAttempt> {
+        let (number, start) = self.sharding.find(index);
         let range = self.range(start);
         let file = match self.open.entry(number) {
             Entry::Occupied(open) => open.into_mut(),
@@ -109,34 +109,36 @@ impl LockTable {
         };
         if !file.try_lock(range)? {
             let found = file.holder(start)?;
-            return Ok(found.map_or(Tried::Missed, |range| Tried::Taken(self.sharding, range)));
+            return Ok(
+                found.map_or(LockAttempt::Missed, |range| LockAttempt::Taken(self.sharding, range))
+            );
         }
-        let sound = self.look_around(slot, processes);
-        if !matches!(sound, Ok(Tried::Locked)) {
+        let sound = self.look_around(index, processes);
+        if !matches!(sound, Ok(LockAttempt::Locked)) {
             self.open[&number].unlock(range)?;
         }
         sound
     }
 
-    /// Whether a slot that has just been locked is this process's. After the lock is taken, so that of two
+    /// Whether an index that has just been locked is this process's. After the lock is taken, so that of two
     /// that lock it in different files one sees the other.
-    fn look_around(&self, slot: Slot, processes: &Processes) -> io::Result<Tried> {
-        if !self.is_current(slot) {
-            return Err(Lost::Removed.into());
+    fn look_around(&self, index: LockIndex, processes: &Processes) -> io::Result<LockAttempt> {
+        if !self.is_current(index) {
+            return Err(LockLoss::Removed.into());
         }
         let elsewhere = self.sharding.other();
-        if HAS_RANGES && let Some(range) = self.look(slot, elsewhere)? {
-            return Ok(Tried::Taken(elsewhere, range));
+        if HAS_RANGES && let Some(range) = self.look(index, elsewhere)? {
+            return Ok(LockAttempt::Taken(elsewhere, range));
         }
         if !processes.is_current() {
-            return Err(Lost::Removed.into());
+            return Err(LockLoss::Removed.into());
         }
-        Ok(Tried::Locked)
+        Ok(LockAttempt::Locked)
     }
 
-    /// The range that another process has locked at a slot.
-    fn look(&self, slot: Slot, sharding: Sharding) -> io::Result<Option<Range>> {
-        let (number, start) = sharding.find(slot);
+    /// The range that another process has locked at an index.
+    fn look(&self, index: LockIndex, sharding: Sharding) -> io::Result<Option<Range>> {
+        let (number, start) = sharding.find(index);
         if sharding == self.sharding {
             return self.open.get(&number).map_or(Ok(None), |file| file.holder(start));
         }
@@ -145,9 +147,9 @@ impl LockTable {
         file.map_or(Ok(None), |file| file.holder(start))
     }
 
-    /// Whether what this process has locked at a slot is what others find there.
-    pub(super) fn is_current(&self, slot: Slot) -> bool {
-        let (number, start) = self.sharding.find(slot);
+    /// Whether what this process has locked at an index is what others find there.
+    pub(super) fn is_current(&self, index: LockIndex) -> bool {
+        let (number, start) = self.sharding.find(index);
         self.open.get(&number).is_some_and(|file| file.is_current_at(start))
     }
 
@@ -165,8 +167,8 @@ impl LockTable {
         is_current
     }
 
-    pub(super) fn unlock(&self, slot: Slot) -> io::Result<()> {
-        let (number, start) = self.sharding.find(slot);
+    pub(super) fn unlock(&self, index: LockIndex) -> io::Result<()> {
+        let (number, start) = self.sharding.find(index);
         self.open.get(&number).map_or(Ok(()), |file| file.unlock(self.range(start)))
     }
 

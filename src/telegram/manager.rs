@@ -28,7 +28,7 @@ use crate::base::sync::Mutex;
 use crate::manager::{
     Clearance, ErrorKind, Hold, Manager, MetricsSource, Profile, QuarantineReason, Reaction,
 };
-use crate::ownership::{Alone, AloneOptions, ClaimError, Ownership};
+use crate::ownership::{ClaimError, HostLocks, HostLocksOptions, Ownership};
 use crate::session::{KeyId, SessionRecord};
 
 /// Opens the connections of the sessions that a source has.
@@ -77,7 +77,7 @@ impl<S: SessionSource> GrammersManager<S> {
     }
 
     /// Names who keeps other processes from dialling the same keys. Without it these are the locks of
-    /// this machine ([`Alone`]), where each key is locked from its first dial to the end of the manager.
+    /// this machine ([`HostLocks`]), where each key is locked from its first dial to the end of the manager.
     ///
     /// [`Unguarded`](crate::ownership::Unguarded) does without: two processes that are given the same
     /// session then dial it both, and Telegram voids its login.
@@ -90,7 +90,7 @@ impl<S: SessionSource> GrammersManager<S> {
     fn ownership(&self) -> &Arc<dyn Ownership> {
         self.ownership.get_or_init(|| {
             let timer = self.settings.redial_after_loss;
-            Arc::new(Alone::new(AloneOptions { timer, ..AloneOptions::default() }))
+            Arc::new(HostLocks::new(HostLocksOptions { timer, ..HostLocksOptions::default() }))
         })
     }
 

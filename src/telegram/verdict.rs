@@ -115,7 +115,7 @@ pub fn verdict(error: &TelegramError) -> Verdict {
         TelegramError::NoSession { .. } => Verdict::new(Discard, Auth),
         TelegramError::ProxyUnsupported => Verdict::new(QuarantineSession(Unsupported), Protocol),
         // Nothing was dialled, and no pause of the account's makes it succeed.
-        TelegramError::Claim(ClaimError::Place { error, .. }) if is_exhausted(error) => {
+        TelegramError::Claim(ClaimError::Folder { error, .. }) if is_exhausted(error) => {
             Verdict::new(Exhausted, Protocol)
         }
         TelegramError::Claim(_)

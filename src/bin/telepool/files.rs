@@ -3,7 +3,7 @@
 //! Owns the limit, and how many connections it leaves room for.
 
 use telepool::Config;
-use telepool::ownership::Alone;
+use telepool::ownership::HostLocks;
 
 use crate::failure::Failure;
 
@@ -92,7 +92,7 @@ pub(crate) fn fit(config: &mut Config, sessions: usize, ends: u64) -> Result<(),
 
 /// How many more files the locks of so many keys take in a process that may open more than this one.
 fn more_for_locks(keys: usize, limit: u64, raised: u64) -> u64 {
-    let [now, then] = [limit, raised].map(|limit| Alone::open_files_within(keys, limit));
+    let [now, then] = [limit, raised].map(|limit| HostLocks::open_files_within(keys, limit));
     then.saturating_sub(now)
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use telepool::ownership::{Alone, AloneOptions, ClaimError, Ownership, Unguarded};
+use telepool::ownership::{ClaimError, HostLocks, HostLocksOptions, Ownership, Unguarded};
 use telepool::session::{KeyId, SessionRecord};
 
 use crate::failure::Failure;
@@ -17,7 +17,7 @@ const KEYS: usize = 16;
 
 /// How many files are to be left for the locks of a file of sessions that has not been read.
 pub(crate) fn files_at_first() -> u64 {
-    Alone::open_files(KEYS)
+    HostLocks::open_files(KEYS)
 }
 
 /// How long it may take to note at the end that every connection is closed.
@@ -27,14 +27,14 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(crate) enum Claimed {
     /// With how many sessions rested then.
-    Locked(Arc<Alone>, u64),
+    Locked(Arc<HostLocks>, u64),
     Unlocked,
 }
 
 impl Claimed {
     pub(crate) fn ownership(&self) -> Arc<dyn Ownership> {
         match self {
-            Self::Locked(alone, _) => Arc::clone(alone) as Arc<dyn Ownership>,
+            Self::Locked(locks, _) => Arc::clone(locks) as Arc<dyn Ownership>,
             Self::Unlocked => Arc::new(Unguarded::default()),
         }
     }
@@ -48,8 +48,8 @@ impl Claimed {
 
     /// The last thing of a run: whoever comes next need not wait for what is closed.
     pub(crate) fn settle(&self) {
-        if let Self::Locked(alone, _) = self
-            && !alone.settle(SETTLE_TIMEOUT)
+        if let Self::Locked(locks, _) = self
+            && !locks.settle(SETTLE_TIMEOUT)
         {
             tracing::warn!(
                 "not every connection was closed in time: its session rests when it is next served"
@@ -73,19 +73,19 @@ pub(crate) async fn claim(
         );
         return Ok(Claimed::Unlocked);
     }
-    files::require_more(Alone::open_files(sessions.len()))?;
+    files::require_more(HostLocks::open_files(sessions.len()))?;
     let serves = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-    let mut options = AloneOptions::default();
+    let mut options = HostLocksOptions::default();
     options.serves = Some(serves.display().to_string());
     options.timer = timer;
-    let alone = Alone::new(options);
+    let locks = HostLocks::new(options);
     let mut keys: Vec<KeyId> = sessions.iter().map(|session| KeyId::of(&session.key)).collect();
     // In an order that all agree on, and the first by itself: of several processes that begin at the
     // same time over the same sessions, one gets them.
     keys.sort_unstable();
-    let first = alone.claim(&keys[..keys.len().min(1)]).await;
+    let first = locks.claim(&keys[..keys.len().min(1)]).await;
     let is_refused = first.iter().any(Result::is_err);
-    let claims = if is_refused { first } else { alone.claim(&keys).await };
+    let claims = if is_refused { first } else { locks.claim(&keys).await };
     let refused: Vec<_> = claims.iter().filter_map(|claim| claim.as_ref().err()).collect();
     if !refused.is_empty() {
         return Err(refuse(&refused, file));
@@ -95,7 +95,7 @@ pub(crate) async fn claim(
     if resting > 0 {
         tell_rests(&rests, resting);
     }
-    Ok(Claimed::Locked(Arc::new(alone), resting as u64))
+    Ok(Claimed::Locked(Arc::new(locks), resting as u64))
 }
 
 fn refuse(refused: &[&ClaimError], file: &Path) -> Failure {

@@ -12,8 +12,8 @@ const FINE: u64 = FINE_LIMIT;
 /// Each kind against each.
 const PAIRS: [(u64, u64); 4] = [(COARSE, FINE), (FINE, COARSE), (COARSE, COARSE), (FINE, FINE)];
 
-fn slot() -> Slot {
-    Slot::from(format!("{:016x}", fastrand::u64(..)).parse::<crate::session::KeyId>().unwrap())
+fn index() -> LockIndex {
+    LockIndex::from(format!("{:016x}", fastrand::u64(..)).parse::<crate::session::KeyId>().unwrap())
 }
 
 /// A process.
@@ -28,13 +28,13 @@ impl One {
         Self(LockTable::new(keys, processes.own(), limit), processes)
     }
 
-    fn locks(&mut self, slot: Slot) -> bool {
-        self.0.lock(slot, &self.1).unwrap().is_ok()
+    fn locks(&mut self, index: LockIndex) -> bool {
+        self.0.lock(index, &self.1).unwrap().is_ok()
     }
 
-    fn is_told_of_removed_locks(&mut self, slot: Slot) -> bool {
-        let error = self.0.lock(slot, &self.1).unwrap_err();
-        Lost::of(&error) == Some(Lost::Removed)
+    fn is_told_of_removed_locks(&mut self, index: LockIndex) -> bool {
+        let error = self.0.lock(index, &self.1).unwrap_err();
+        LockLoss::of(&error) == Some(LockLoss::Removed)
     }
 }
 
@@ -56,7 +56,7 @@ fn however_many_keys_are_added_no_more_files_are_open_than_was_said() {
         let folder = tempfile::tempdir().unwrap();
         let mut one = One::join(folder.path(), limit);
         for keys in 1..=3_000 {
-            assert!(one.locks(slot()));
+            assert!(one.locks(index()));
             let said = files_for(keys, limit);
             assert!(said <= most + FILES_BESIDE);
             if keys.is_power_of_two() || keys == 3_000 {
@@ -73,12 +73,12 @@ fn a_key_is_held_by_one_whatever_each_may_open() {
     for limits in PAIRS {
         let folder = tempfile::tempdir().unwrap();
         let [mut one, mut other] = two(&folder, limits);
-        let slot = slot();
-        assert!(one.locks(slot));
-        assert!(!other.locks(slot), "{limits:?}");
-        one.0.unlock(slot).unwrap();
-        assert!(other.locks(slot), "{limits:?}");
-        assert!(!one.locks(slot), "{limits:?}");
+        let index = index();
+        assert!(one.locks(index));
+        assert!(!other.locks(index), "{limits:?}");
+        one.0.unlock(index).unwrap();
+        assert!(other.locks(index), "{limits:?}");
+        assert!(!one.locks(index), "{limits:?}");
     }
 }
 
@@ -87,7 +87,7 @@ fn a_key_is_held_by_one_though_the_numbers_of_processes_were_removed_in_between(
     for limits in PAIRS {
         let folder = tempfile::tempdir().unwrap();
         let mut one = One::join(folder.path(), limits.0);
-        let (held, later) = (slot(), slot());
+        let (held, later) = (index(), index());
         assert!(one.locks(held));
         std::fs::remove_file(folder.path().join("processes")).unwrap();
         let mut other = One::join(folder.path(), limits.1);
@@ -101,14 +101,14 @@ fn a_key_is_held_by_one_though_the_numbers_of_processes_were_removed_in_between(
 fn of_two_that_lock_a_key_at_the_same_moment_in_other_files_never_both_get_it() {
     let folder = tempfile::tempdir().unwrap();
     let [mut one, mut other] = two(&folder, (COARSE, FINE));
-    let slots: Vec<Slot> = (0..2_000).map(|_| slot()).collect();
+    let indices: Vec<LockIndex> = (0..2_000).map(|_| index()).collect();
     let at_once = Barrier::new(2);
     let lock_all = |one: &mut One| -> Vec<bool> {
-        let lock = |slot: &Slot| {
+        let lock = |index: &LockIndex| {
             at_once.wait();
-            matches!(one.0.try_lock(*slot, &one.1), Ok(Tried::Locked))
+            matches!(one.0.try_lock(*index, &one.1), Ok(LockAttempt::Locked))
         };
-        slots.iter().map(lock).collect()
+        indices.iter().map(lock).collect()
     };
     let [coarse, fine] = std::thread::scope(|scope| {
         let coarse = scope.spawn(|| lock_all(&mut one));
@@ -124,14 +124,14 @@ fn files_that_were_removed_are_not_believed() {
     for limits in PAIRS {
         let folder = tempfile::tempdir().unwrap();
         let [mut one, mut other] = two(&folder, limits);
-        let slot = slot();
-        assert!(one.locks(slot) && one.0.is_current(slot) && one.0.is_next_current());
+        let index = index();
+        assert!(one.locks(index) && one.0.is_current(index) && one.0.is_next_current());
         std::fs::remove_dir_all(folder.path().join("keys")).unwrap();
         std::fs::create_dir(folder.path().join("keys")).unwrap();
-        assert!(other.locks(slot), "it cannot know");
-        assert!(!one.0.is_current(slot) && !one.0.is_next_current());
-        one.0.unlock(slot).unwrap();
-        assert!(one.is_told_of_removed_locks(slot), "{limits:?}");
+        assert!(other.locks(index), "it cannot know");
+        assert!(!one.0.is_current(index) && !one.0.is_next_current());
+        one.0.unlock(index).unwrap();
+        assert!(one.is_told_of_removed_locks(index), "{limits:?}");
     }
 }
 
@@ -139,11 +139,11 @@ fn files_that_were_removed_are_not_believed() {
 fn every_file_is_looked_at_in_its_turn() {
     let folder = tempfile::tempdir().unwrap();
     let mut one = One::join(folder.path(), FINE);
-    let slots: Vec<Slot> = (0..1_000).map(|_| slot()).collect();
-    assert!(slots.iter().all(|slot| one.locks(*slot)));
+    let indices: Vec<LockIndex> = (0..1_000).map(|_| index()).collect();
+    assert!(indices.iter().all(|index| one.locks(*index)));
     let turns = one.0.open.len().div_ceil(LOOKED_AT_ONCE);
     assert!((0..turns).all(|_| one.0.is_next_current()));
-    let (number, _) = Sharding::Fine.find(slots[7]);
+    let (number, _) = Sharding::Fine.find(indices[7]);
     std::fs::remove_file(Sharding::Fine.path(&one.0.folder, number)).unwrap();
     assert!((0..turns).any(|_| !one.0.is_next_current()));
 }
@@ -153,7 +153,7 @@ fn a_lock_under_the_own_number_is_somebody_elses_and_nobody_knows_whose() {
     let folder = tempfile::tempdir().unwrap();
     let [mut one, mut other] = two(&folder, (COARSE, COARSE));
     other.0.own = one.0.own;
-    let slot = slot();
-    assert!(other.locks(slot));
-    assert_eq!(one.0.lock(slot, &one.1).unwrap(), Err(None));
+    let index = index();
+    assert!(other.locks(index));
+    assert_eq!(one.0.lock(index, &one.1).unwrap(), Err(None));
 }

@@ -140,7 +140,7 @@ fn a_machine_without_room_is_no_fault_of_the_account() {
         let dialled = TelegramError::from(InvocationError::Io(of(errno)));
         assert_eq!(react(&dialled), Reaction::Exhausted, "{errno}");
         let error = std::sync::Arc::new(of(errno));
-        let locked = ClaimError::Place { place: "locks".into(), error };
+        let locked = ClaimError::Folder { folder: "locks".into(), error };
         assert_eq!(react(&TelegramError::Claim(locked)), Reaction::Exhausted, "{errno}");
     }
     for errno in [Errno::ECONNREFUSED, Errno::ENETUNREACH, Errno::ECONNRESET] {

@@ -2,7 +2,7 @@
 //!
 //! Owns the reckoning. Raises nothing: the command has raised the limit as it began.
 
-use telepool::ownership::Alone;
+use telepool::ownership::HostLocks;
 
 use crate::files::{limit, remedy};
 
@@ -15,7 +15,7 @@ const BESIDE: u64 = 100;
 pub(super) fn lacking(sockets: u64) -> Option<(u64, u64)> {
     let limit = limit()?;
     let keys = sockets.try_into().unwrap_or(usize::MAX);
-    let needed = |limit| sockets + Alone::open_files_within(keys, limit) + BESIDE;
+    let needed = |limit| sockets + HostLocks::open_files_within(keys, limit) + BESIDE;
     // With as many as it lacks it may have so many that its locks take more.
     (limit < needed(limit)).then(|| (limit, needed(needed(limit))))
 }

@@ -1,11 +1,11 @@
-//! Why locks that this process has taken keep nobody else away.
+//! Loss of locks: why those that this process has taken keep nobody else away.
 //!
 //! Owns the reasons, as causes of errors of the disk, and what to do about each.
 
 use std::io;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Lost {
+pub(super) enum LockLoss {
     #[error("somebody has removed files in use from it")]
     Removed,
     #[error("the key is not claimed")]
@@ -14,7 +14,7 @@ pub(super) enum Lost {
     Forked,
 }
 
-impl Lost {
+impl LockLoss {
     /// The reason, if an error has one of these.
     pub(super) fn of(error: &io::Error) -> Option<Self> {
         error.get_ref()?.downcast_ref().copied()
@@ -29,8 +29,8 @@ impl Lost {
     }
 }
 
-impl From<Lost> for io::Error {
-    fn from(lost: Lost) -> Self {
+impl From<LockLoss> for io::Error {
+    fn from(lost: LockLoss) -> Self {
         Self::other(lost)
     }
 }

@@ -18,15 +18,15 @@ fn key(number: u64) -> KeyId {
     format!("{:016x}", number.swap_bytes()).parse().unwrap()
 }
 
-fn process(folder: &TempDir) -> Arc<Shared> {
-    Shared::open(folder.path().to_owned(), Some("a.jsonl"), TIMER, TIMER).unwrap()
+fn process(folder: &TempDir) -> Arc<FolderLocks> {
+    FolderLocks::open(folder.path().to_owned(), Some("a.jsonl"), TIMER, TIMER).unwrap()
 }
 
-fn held(folder: &TempDir, holder: Holder) -> Held {
-    Held::open(folder.path(), holder, TIMER).unwrap()
+fn held(folder: &TempDir, holder: Holder) -> HeldLocks {
+    HeldLocks::open(folder.path(), holder, TIMER).unwrap()
 }
 
-fn claim(process: &Shared, key: KeyId) -> Result<Claim, ClaimError> {
+fn claim(process: &FolderLocks, key: KeyId) -> Result<Claim, ClaimError> {
     process.claim(&[key], TIMER).and_then(|mut claims| claims.remove(0))
 }
 
@@ -120,7 +120,7 @@ fn a_fork_may_neither_claim_nor_dial_nor_give_back_what_its_parent_holds() {
     let parent = Holder { pid: std::process::id() + 1, ..Holder::myself(None) };
     let mut held = held(&folder, parent);
     held.take(key(1)).unwrap().unwrap();
-    let fork = Shared::start(folder.path().to_owned(), held, TIMER).unwrap();
+    let fork = FolderLocks::start(folder.path().to_owned(), held, TIMER).unwrap();
     let refused = claim(&fork, key(2)).unwrap_err().to_string();
     assert!(refused.contains("forked") && refused.contains("after the fork"), "{refused}");
     assert!(!refused.contains("TELEPOOL_LOCKS"), "{refused}");
@@ -150,7 +150,7 @@ fn whoever_comes_while_a_process_ends_gets_its_keys_or_is_told_its_name() {
     let keys: Vec<KeyId> = (0..200).map(key).collect();
     for _ in 0..20 {
         let mut ends =
-            Held::open(folder.path(), Holder::myself(Some("b.jsonl".into())), TIMER).unwrap();
+            HeldLocks::open(folder.path(), Holder::myself(Some("b.jsonl".into())), TIMER).unwrap();
         assert!(keys.iter().all(|key| ends.take(*key).unwrap().is_ok()));
         let at_once = Barrier::new(2);
         thread::scope(|scope| {

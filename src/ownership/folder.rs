@@ -1,4 +1,4 @@
-//! The one folder in which the processes of a user meet.
+//! Folder of the locks: the one in which the processes of a user meet.
 //!
 //! Owns the choice of it. It must be the same whatever shell, service manager or scheduler has started
 //! a process, so it is asked of the system by the user's number and not of the environment; and it must
@@ -12,7 +12,7 @@ const VARIABLE: &str = "TELEPOOL_LOCKS";
 
 /// A folder for the locks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct LockFolder {
     pub(super) folder: PathBuf,
     /// It is not where one would look for it, and may go with the container that it is in.
     pub(super) is_makeshift: bool,
@@ -20,26 +20,26 @@ pub(super) struct Found {
 
 /// The folder that this process is to use. One that was named must be the same wherever a process is
 /// started, so that it has to be absolute: making it tells of one that is not.
-pub(super) fn of_user() -> Found {
+pub(super) fn of_user() -> LockFolder {
     let named = std::env::var_os(VARIABLE).filter(|folder| !folder.is_empty());
-    named.map_or_else(of_system, |folder| Found { folder: folder.into(), is_makeshift: false })
+    named.map_or_else(of_system, |folder| LockFolder { folder: folder.into(), is_makeshift: false })
 }
 
 #[cfg(unix)]
-fn of_system() -> Found {
+fn of_system() -> LockFolder {
     use nix::unistd::{Uid, User};
     let user = Uid::effective();
     of_home(User::from_uid(user).ok().flatten().map(|user| user.dir), user.as_raw())
 }
 
 #[cfg(unix)]
-fn of_home(home: Option<PathBuf>, user: u32) -> Found {
+fn of_home(home: Option<PathBuf>, user: u32) -> LockFolder {
     match home.filter(|home| home.is_dir() && home != Path::new("/")) {
         Some(home) => {
-            Found { folder: home.join(".local/state/telepool/locks"), is_makeshift: false }
+            LockFolder { folder: home.join(".local/state/telepool/locks"), is_makeshift: false }
         }
         // A user of a service may have no home, and one of a container not even a name.
-        None => Found {
+        None => LockFolder {
             folder: PathBuf::from(format!("/var/tmp/telepool-{user}/locks")),
             is_makeshift: true,
         },
@@ -47,16 +47,16 @@ fn of_home(home: Option<PathBuf>, user: u32) -> Found {
 }
 
 #[cfg(not(unix))]
-fn of_system() -> Found {
+fn of_system() -> LockFolder {
     let home = std::env::var_os("LOCALAPPDATA").map(PathBuf::from);
     let is_makeshift = home.is_none();
     let folder = home.unwrap_or_else(std::env::temp_dir).join("telepool").join("locks");
-    Found { folder, is_makeshift }
+    LockFolder { folder, is_makeshift }
 }
 
-impl Found {
+impl LockFolder {
     /// What whoever runs the process should know of the folder.
-    pub(super) fn doubt(&self) -> Option<String> {
+    pub(super) fn warning(&self) -> Option<String> {
         self.is_makeshift.then(|| {
             format!(
                 "this user has no home: keys are locked in {}. A process that does not see that folder, \
@@ -115,9 +115,9 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let at_home = of_home(Some(home.path().to_owned()), 12_345);
         assert!(at_home.folder.starts_with(home.path()));
-        assert_eq!(at_home.doubt(), None, "that is where one would look");
+        assert_eq!(at_home.warning(), None, "that is where one would look");
         for none in [None, Some("/".into()), Some(home.path().join("gone"))] {
-            let told = of_home(none, 12_345).doubt().unwrap();
+            let told = of_home(none, 12_345).warning().unwrap();
             let words = "keys are locked in /var/tmp/telepool-12345/locks.";
             assert!(told.contains(words) && told.contains("TELEPOOL_LOCKS"), "{told}");
         }

@@ -1,13 +1,13 @@
-//! The beat of a process: whether it has run all the time, by a clock that counts sleep.
+//! Pause detector: whether the process has run all the time, by a clock that counts sleep.
 //!
-//! Owns the last beat, and what follows from a missing one. A process that was stopped, or whose machine
+//! Owns the time of the last tick, and what follows from a missing one. A process that was stopped, or whose machine
 //! slept, may have been taken for gone meanwhile: Telegram has closed its connections, and somebody else
-//! may use its keys. Whoever wakes up first finds the beat old and is refused; the thread that beats then
+//! may use its keys. Whoever wakes up first finds the tick old and is refused; the thread that ticks then
 //! raises the epoch, which ends every connection from before.
 //!
 //! # Orderings
-//! The beat is released after the epoch and acquired before it is compared, so that whoever finds a
-//! new beat after a pause also finds the epoch that the pause has ended.
+//! The tick is released after the epoch and acquired before it is compared, so that whoever finds a
+//! new tick after a pause also finds the epoch that the pause has ended.
 
 use std::time::Duration;
 
@@ -17,12 +17,12 @@ use super::{Epoch, Fence, Fenced};
 use crate::base::clock::{millis, time_with_sleep};
 use crate::base::sync::{AtomicU64, Ordering};
 
-/// How often the thread beats.
+/// How often the thread ticks.
 pub(super) const STEP: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-pub(super) struct Beat {
-    /// After so long without a beat nothing may be written.
+pub(super) struct PauseDetector {
+    /// After so long without a tick nothing may be written.
     pause_max: Duration,
     now: fn() -> Duration,
     /// In milliseconds.
@@ -31,7 +31,7 @@ pub(super) struct Beat {
     fence: watch::Sender<Fence>,
 }
 
-impl Beat {
+impl PauseDetector {
     pub(super) fn new(pause_max: Duration) -> Self {
         Self::with_clock(pause_max, time_with_sleep)
     }
@@ -67,8 +67,8 @@ impl Beat {
         (self.now)().saturating_sub(last)
     }
 
-    /// Beats. After a pause that was too long, every connection from before it must end first.
-    pub(super) fn beat(&self) {
+    /// Notes that the process runs. After a pause that was too long, every connection from before it must end first.
+    pub(super) fn tick(&self) {
         let stopped = self.missed();
         if stopped >= self.pause_max {
             let epoch = Epoch(self.epoch.fetch_add(1, Ordering::Relaxed) + 1);
@@ -82,7 +82,7 @@ impl Beat {
     }
 
     /// Ends every connection that there is: this process may not be the only owner any more.
-    pub(super) fn cut_all(&self) {
+    pub(super) fn fence_all(&self) {
         let epoch = Epoch(self.epoch.fetch_add(1, Ordering::Relaxed) + 1);
         self.fence.send_replace(Fence { epoch, stopped: Duration::ZERO });
     }
@@ -112,21 +112,21 @@ mod tests {
 
     #[test]
     fn the_first_write_after_a_long_pause_is_refused_and_the_connection_never_serves_again() {
-        let beat = Beat::with_clock(Duration::from_secs(75), time);
-        let mut fence = beat.fence();
-        let before = beat.begin().unwrap();
+        let pauses = PauseDetector::with_clock(Duration::from_secs(75), time);
+        let mut fence = pauses.fence();
+        let before = pauses.begin().unwrap();
         pass(74);
-        assert_eq!(beat.guard(before), Ok(()));
-        beat.beat();
+        assert_eq!(pauses.guard(before), Ok(()));
+        pauses.tick();
         assert!(!fence.has_changed().unwrap(), "it was not stopped for long");
         pass(75);
         // Before the thread has had its turn.
-        assert_eq!(beat.guard(before), Err(Fenced::Stopped));
-        assert_eq!(beat.begin(), Err(Fenced::Stopped));
-        beat.beat();
-        assert_eq!(beat.guard(before), Err(Fenced::Stopped), "nor afterwards");
-        let after = beat.begin().unwrap();
-        assert_eq!(beat.guard(after), Ok(()));
+        assert_eq!(pauses.guard(before), Err(Fenced::Stopped));
+        assert_eq!(pauses.begin(), Err(Fenced::Stopped));
+        pauses.tick();
+        assert_eq!(pauses.guard(before), Err(Fenced::Stopped), "nor afterwards");
+        let after = pauses.begin().unwrap();
+        assert_eq!(pauses.guard(after), Ok(()));
         let told = *fence.borrow_and_update();
         assert_eq!((told.epoch, told.stopped), (after, Duration::from_secs(75)));
     }

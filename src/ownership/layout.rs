@@ -1,4 +1,4 @@
-//! Where each key lies among the locks: what all processes of a folder must agree on.
+//! Layout of the lock files: where each key lies in them, as all processes of a folder must agree.
 //!
 //! Owns the names of the files, and the numbers by which a key is found in them. None of them may ever
 //! change: they are the format on disk, and a process with others would not see the locks of this one.
@@ -6,7 +6,7 @@
 //! # Coarse or fine
 //! The kernel keeps the locks of a file in a list, and walks it for each: a hundred thousand need many
 //! files. But each that is open is one of those that the process may open, and where few may be,
-//! connections have better use for them. So each key has a slot in two files, one of 16 and one of 1,024.
+//! connections have better use for them. So each key has a range in two files, one of 16 and one of 1,024.
 //! Whoever claims it locks one, as its limit of open files allows, and *then* looks into the other:
 //! of two that come at the same moment both may be refused, but never neither.
 
@@ -14,22 +14,22 @@ use std::path::{Path, PathBuf};
 
 use crate::session::KeyId;
 
-/// How many bytes a slot has: how long the range in it is tells the number of the process.
-const SLOT_LEN: u64 = 4096;
-/// How many slots there are: two given keys share one with a chance of 2^-55.
-const SLOTS: u64 = 1 << 55;
+/// How many bytes an index stands for: how long the range in it is tells the number of the process.
+const INDEX_LEN: u64 = 4096;
+/// How many indices there are: two given keys share one with a chance of 2^-55.
+const INDICES: u64 = 1 << 55;
 
-/// The place of a key, whatever files it is looked for in.
+/// The index of a key's lock, whatever files it is looked for in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Slot(u64);
+pub(super) struct LockIndex(u64);
 
-impl From<KeyId> for Slot {
+impl From<KeyId> for LockIndex {
     fn from(key: KeyId) -> Self {
-        Self(key.number() % SLOTS)
+        Self(key.number() % INDICES)
     }
 }
 
-/// Over how many files slots are spread.
+/// Over how many files the indices are spread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sharding {
     Coarse,
@@ -51,10 +51,10 @@ impl Sharding {
         }
     }
 
-    /// The number of the file that a slot is in, and where in that it begins.
-    pub(super) fn find(self, Slot(slot): Slot) -> (u64, i64) {
-        let start = slot / self.files() * SLOT_LEN;
-        (slot % self.files(), start.try_into().expect("BUG: it is below 2^63"))
+    /// The number of the file that an index is in, and where in that it begins.
+    pub(super) fn find(self, LockIndex(index): LockIndex) -> (u64, i64) {
+        let start = index / self.files() * INDEX_LEN;
+        (index % self.files(), start.try_into().expect("BUG: it is below 2^63"))
     }
 
     pub(super) fn path(self, folder: &Path, file: u64) -> PathBuf {
@@ -79,7 +79,7 @@ mod tests {
             ("ffffffffffffffff", Sharding::Coarse, "coarse-f", i64::MAX - 4095),
             ("ffffffffffffffff", Sharding::Fine, "fine-3ff", (1 << 57) - 4096),
         ] {
-            let (file, at) = sharding.find(Slot::from(key.parse::<KeyId>().unwrap()));
+            let (file, at) = sharding.find(LockIndex::from(key.parse::<KeyId>().unwrap()));
             assert_eq!(sharding.path(Path::new("keys"), file), Path::new("keys").join(name));
             assert_eq!(at, start, "{key} in {name}");
         }

@@ -4,7 +4,7 @@
 //! may be claimed by several pools of a process: within one, the manager has them take turns.
 //!
 //! # What lies in the folder
-//! `keys/` has files on which each key is a range of bytes, at a place made from its public id: in one of 16 for
+//! `keys/` has files on which each key is a range of bytes, at an offset made from its public id: in one of 16 for
 //! processes that may open fewer than 4,096 files, and in one of 1,024 for others, since the locks of a file
 //! are a list. Each process looks into both. A range is as long as the number of its process plus one, so
 //! that whoever is refused also learns by whom. Locks end with the process, however it ends; what a
@@ -22,8 +22,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::shared::Shared;
-use super::{Claim, ClaimError, Claims, Epoch, Fence, Fenced, Ownership, Settled, place, table};
+use super::folder_locks::FolderLocks;
+use super::{Claim, ClaimError, Claims, Epoch, Fence, Fenced, Ownership, Settled, folder, table};
 use crate::base::clock::now;
 use crate::base::sync::Mutex;
 use crate::session::KeyId;
@@ -31,16 +31,16 @@ use crate::session::KeyId;
 /// How often it is looked whether everything is noted.
 const SETTLE_STEP: Duration = Duration::from_millis(2);
 
-/// A doubt about the place is told once in a process.
-static DOUBTED: Once = Once::new();
+/// A warning about the folder is logged once in a process.
+static WARNED: Once = Once::new();
 
-/// How an [`Alone`] is set up.
+/// How an [`HostLocks`] is set up.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct AloneOptions {
+pub struct HostLocksOptions {
     /// The folder of the locks. By default the user's own (`~/.local/state/telepool/locks`, or what
     /// `TELEPOOL_LOCKS` names), which is the same for all processes of the user.
-    pub place: Option<PathBuf>,
+    pub folder: Option<PathBuf>,
     /// What this process serves, for whoever is refused: the file of its sessions.
     pub serves: Option<String>,
     /// How long Telegram may keep its end of a connection open after our end is gone without a word:
@@ -51,10 +51,10 @@ pub struct AloneOptions {
     pub pause_max: Duration,
 }
 
-impl Default for AloneOptions {
+impl Default for HostLocksOptions {
     fn default() -> Self {
         Self {
-            place: None,
+            folder: None,
             serves: None,
             timer: Duration::from_secs(120),
             pause_max: Duration::from_secs(75),
@@ -65,50 +65,50 @@ impl Default for AloneOptions {
 /// The processes of one user on one machine, each of which may claim a key that no other holds.
 ///
 /// ```
-/// use telepool::ownership::{Alone, AloneOptions, Ownership};
+/// use telepool::ownership::{HostLocks, HostLocksOptions, Ownership};
 /// use telepool::session::{AuthKey, KeyId};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let folder = tempfile::tempdir()?;
-/// let mut options = AloneOptions::default();
-/// # options.place = Some(folder.path().into());
+/// let mut options = HostLocksOptions::default();
+/// # options.folder = Some(folder.path().into());
 /// options.serves = Some("sessions.jsonl".into());
-/// let ownership = Alone::new(options);
+/// let ownership = HostLocks::new(options);
 /// let key = KeyId::of(&AuthKey::new([7; 256]));
 /// let claim = ownership.claim(&[key]).await.remove(0)?;
 /// assert!(claim.rest.is_zero(), "nobody has used it lately");
 /// # Ok(())
 /// # }
 /// ```
-pub struct Alone {
-    options: AloneOptions,
+pub struct HostLocks {
+    options: HostLocksOptions,
     /// What this process has there, once it has something.
-    shared: OnceLock<Arc<Shared>>,
+    shared: OnceLock<Arc<FolderLocks>>,
     /// What this value has claimed.
     claimed: Mutex<HashSet<KeyId>>,
 }
 
-impl Alone {
+impl HostLocks {
     /// Joins the processes of the folder with the first claim. If it cannot be used, each claim says so.
     #[must_use]
-    pub fn new(options: AloneOptions) -> Self {
+    pub fn new(options: HostLocksOptions) -> Self {
         Self { options, shared: OnceLock::new(), claimed: Mutex::default() }
     }
 
     /// The folder of the locks.
     #[must_use]
-    pub fn place(&self) -> PathBuf {
-        self.options.place.clone().unwrap_or_else(|| place::of_user().folder)
+    pub fn folder(&self) -> PathBuf {
+        self.options.folder.clone().unwrap_or_else(|| folder::of_user().folder)
     }
 
     /// How many files are open in this process at most for the locks of so many keys, by its limit of open
     /// files as that is now: raise it before the first claim, or not at all.
     ///
     /// ```
-    /// use telepool::ownership::Alone;
+    /// use telepool::ownership::HostLocks;
     ///
-    /// assert!(Alone::open_files(10) <= 13, "one each, and three for the process itself");
+    /// assert!(HostLocks::open_files(10) <= 13, "one each, and three for the process itself");
     /// ```
     #[must_use]
     pub fn open_files(keys: usize) -> u64 {
@@ -135,20 +135,20 @@ impl Alone {
         true
     }
 
-    fn shared(&self) -> Result<&Arc<Shared>, ClaimError> {
+    fn shared(&self) -> Result<&Arc<FolderLocks>, ClaimError> {
         if let Some(shared) = self.shared.get() {
             return Ok(shared);
         }
-        let place = self.options.place.clone().unwrap_or_else(|| {
-            let found = place::of_user();
-            if let Some(doubt) = found.doubt() {
-                DOUBTED.call_once(|| tracing::warn!("{doubt}"));
+        let folder = self.options.folder.clone().unwrap_or_else(|| {
+            let found = folder::of_user();
+            if let Some(warning) = found.warning() {
+                WARNED.call_once(|| tracing::warn!("{warning}"));
             }
             found.folder
         });
-        let AloneOptions { serves, timer, pause_max, .. } = &self.options;
-        let shared = Shared::of(&place, serves.as_deref(), *timer, *pause_max);
-        let shared = shared.map_err(|error| ClaimError::Place { place, error: error.into() })?;
+        let HostLocksOptions { serves, timer, pause_max, .. } = &self.options;
+        let shared = FolderLocks::of(&folder, serves.as_deref(), *timer, *pause_max);
+        let shared = shared.map_err(|error| ClaimError::Folder { folder, error: error.into() })?;
         Ok(self.shared.get_or_init(|| shared))
     }
 
@@ -173,7 +173,7 @@ impl Alone {
     }
 }
 
-impl Ownership for Alone {
+impl Ownership for HostLocks {
     fn claim<'a>(&'a self, keys: &'a [KeyId]) -> Claims<'a> {
         let claims = self.claim_now(keys);
         let claims = claims.unwrap_or_else(|error| vec![Err(error); keys.len()]);
@@ -185,7 +185,7 @@ impl Ownership for Alone {
     }
 
     fn guard(&self, epoch: Epoch) -> Result<(), Fenced> {
-        self.shared.get().map_or(Ok(()), |shared| shared.beat.guard(epoch))
+        self.shared.get().map_or(Ok(()), |shared| shared.pauses.guard(epoch))
     }
 
     fn end(&self, key: KeyId, rest: Option<Duration>) {
@@ -209,22 +209,22 @@ impl Ownership for Alone {
 
     fn fence(&self) -> watch::Receiver<Fence> {
         let never = || watch::Sender::new(Fence::default()).subscribe();
-        self.shared.get().map_or_else(never, |shared| shared.beat.fence())
+        self.shared.get().map_or_else(never, |shared| shared.pauses.fence())
     }
 }
 
-impl Drop for Alone {
+impl Drop for HostLocks {
     fn drop(&mut self) {
         let all: Vec<KeyId> = self.claimed.lock().iter().copied().collect();
         self.release(&all);
     }
 }
 
-impl fmt::Debug for Alone {
+impl fmt::Debug for HostLocks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Alone")
+        f.debug_struct("HostLocks")
             .field("claimed", &self.claimed.lock().len())
-            .field("place", &self.place())
+            .field("folder", &self.folder())
             .finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! What this process has in each folder of locks, shared by all of it that locks there.
+//! Locks of this process in one folder, shared by all of it that locks there.
 //!
 //! Owns one value per folder, the threads that keep it true, and the answers to claims. Locks belong to the
 //! process that opened the folder: a fork of it has the same ones, and is refused.
@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::beat::{self, Beat};
-use super::held::Held;
-use super::{Claim, ClaimError, Epoch, Fenced, Holder, Lost, place};
+use super::held_locks::HeldLocks;
+use super::pause::{self, PauseDetector};
+use super::{Claim, ClaimError, Epoch, Fenced, Holder, LockLoss, folder};
 use crate::base::clock::time_with_sleep;
 use crate::base::sync::Mutex;
 use crate::session::KeyId;
@@ -24,22 +24,23 @@ use crate::session::KeyId;
 const LOOK_STEP: Duration = Duration::from_secs(1);
 
 /// Every folder that this process is in.
-static FOLDERS: LazyLock<Mutex<HashMap<PathBuf, Weak<Shared>>>> = LazyLock::new(Mutex::default);
+static FOLDERS: LazyLock<Mutex<HashMap<PathBuf, Weak<FolderLocks>>>> =
+    LazyLock::new(Mutex::default);
 
-/// What a process has in one folder.
-pub(super) struct Shared {
+/// The locks of a process in one folder.
+pub(super) struct FolderLocks {
     folder: PathBuf,
     /// The process that opened it.
     pid: u32,
-    pub(super) beat: Beat,
-    held: Mutex<Held>,
+    pub(super) pauses: PauseDetector,
+    held: Mutex<HeldLocks>,
     /// Told when nothing is open any more; its end ends the threads.
     wake: Sender<()>,
     /// Told when something is closed, and when everything has been kept true.
     changes: watch::Sender<()>,
 }
 
-impl Shared {
+impl FolderLocks {
     /// What this process has in a folder, opened if it has nothing there yet.
     pub(super) fn of(
         folder: &Path,
@@ -47,7 +48,7 @@ impl Shared {
         timer: Duration,
         pause_max: Duration,
     ) -> io::Result<Arc<Self>> {
-        place::make(folder)?;
+        folder::make(folder)?;
         let folder = folder.canonicalize()?;
         let mut folders = FOLDERS.lock();
         if let Some(shared) = folders.get(&folder).and_then(Weak::upgrade) {
@@ -67,25 +68,29 @@ impl Shared {
         timer: Duration,
         pause_max: Duration,
     ) -> io::Result<Arc<Self>> {
-        let held = Held::open(&folder, Holder::myself(serves.map(str::to_owned)), timer)?;
+        let held = HeldLocks::open(&folder, Holder::myself(serves.map(str::to_owned)), timer)?;
         Self::start(folder, held, pause_max)
     }
 
-    pub(super) fn start(folder: PathBuf, held: Held, pause_max: Duration) -> io::Result<Arc<Self>> {
+    pub(super) fn start(
+        folder: PathBuf,
+        held: HeldLocks,
+        pause_max: Duration,
+    ) -> io::Result<Arc<Self>> {
         let (pid, held) = (held.pid(), Mutex::new(held));
         let (wake, woken) = channel();
         let shared = Arc::new(Self {
             folder,
             pid,
-            beat: Beat::new(pause_max),
+            pauses: PauseDetector::new(pause_max),
             held,
             wake,
             changes: watch::Sender::default(),
         });
-        // The beat in a thread of its own: the disk may keep the other one waiting.
+        // The ticks in a thread of their own: the disk may keep the other one waiting.
         let (weak, ended) = (Arc::downgrade(&shared), Arc::downgrade(&shared));
         let thread = |name: &str| thread::Builder::new().name(name.into());
-        thread("telepool-beat").spawn(move || beat_on(&weak))?;
+        thread("telepool-pause").spawn(move || tick_on(&weak))?;
         thread("telepool-locks").spawn(move || keep_on(&ended, &woken))?;
         Ok(shared)
     }
@@ -98,7 +103,7 @@ impl Shared {
     ) -> Result<Vec<Result<Claim, ClaimError>>, ClaimError> {
         // Before the lock, which a thread of the other process may have held at that moment.
         if self.is_forked() {
-            return Err(self.failed(Lost::Forked.into()));
+            return Err(self.failed(LockLoss::Forked.into()));
         }
         let mut held = self.held.lock();
         let taken: Vec<_> = keys.iter().map(|key| held.take(*key)).collect();
@@ -148,14 +153,14 @@ impl Shared {
     pub(super) fn begin(&self, key: KeyId) -> Result<Epoch, Fenced> {
         let folder = self.folder.display();
         if self.is_forked() {
-            tracing::error!(%folder, error = %Lost::Forked, "a session is not dialled");
+            tracing::error!(%folder, error = %LockLoss::Forked, "a session is not dialled");
             return Err(Fenced::Forked);
         }
-        let epoch = self.beat.begin()?;
+        let epoch = self.pauses.begin()?;
         let begun = self.held.lock().begin(key);
         begun.map_err(|error| {
             tracing::error!(%folder, %error, "a session is not dialled");
-            if Lost::of(&error).is_some() { Fenced::Unlocked } else { Fenced::Unrecorded }
+            if LockLoss::of(&error).is_some() { Fenced::Unlocked } else { Fenced::Unrecorded }
         })?;
         Ok(epoch)
     }
@@ -191,23 +196,23 @@ impl Shared {
     }
 
     fn failed(&self, error: io::Error) -> ClaimError {
-        ClaimError::Place { place: self.folder.clone(), error: error.into() }
+        ClaimError::Folder { folder: self.folder.clone(), error: error.into() }
     }
 }
 
-fn beat_on(shared: &Weak<Shared>) {
+fn tick_on(shared: &Weak<FolderLocks>) {
     while let Some(shared) = shared.upgrade() {
-        shared.beat.beat();
+        shared.pauses.tick();
         drop(shared);
-        thread::sleep(beat::STEP);
+        thread::sleep(pause::STEP);
     }
 }
 
-fn keep_on(shared: &Weak<Shared>, woken: &Receiver<()>) {
+fn keep_on(shared: &Weak<FolderLocks>, woken: &Receiver<()>) {
     while !matches!(woken.recv_timeout(LOOK_STEP), Err(RecvTimeoutError::Disconnected)) {
         let Some(shared) = shared.upgrade() else { return };
         if shared.held.lock().keep() {
-            shared.beat.cut_all();
+            shared.pauses.fence_all();
         }
         shared.changes.send_replace(());
     }

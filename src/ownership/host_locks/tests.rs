@@ -24,27 +24,27 @@ fn folder() -> TempDir {
 }
 
 /// As another process would open the folder.
-fn process(folder: &Path, serves: &str) -> Alone {
-    let place = Some(folder.to_owned());
-    let options = AloneOptions { place, timer: TIMER, ..AloneOptions::default() };
-    let shared = Shared::open(folder.to_owned(), Some(serves), TIMER, TIMER).unwrap();
-    Alone { options, shared: OnceLock::from(shared), claimed: Mutex::default() }
+fn process(folder: &Path, serves: &str) -> HostLocks {
+    let named = Some(folder.to_owned());
+    let options = HostLocksOptions { folder: named, timer: TIMER, ..HostLocksOptions::default() };
+    let shared = FolderLocks::open(folder.to_owned(), Some(serves), TIMER, TIMER).unwrap();
+    HostLocks { options, shared: OnceLock::from(shared), claimed: Mutex::default() }
 }
 
-fn claim(alone: &Alone, key: KeyId) -> Result<Claim, ClaimError> {
-    alone.claim_now(&[key]).unwrap().remove(0)
+fn claim(locks: &HostLocks, key: KeyId) -> Result<Claim, ClaimError> {
+    locks.claim_now(&[key]).unwrap().remove(0)
 }
 
-fn is_free(alone: &Alone, key: KeyId) -> bool {
-    claim(alone, key).is_ok()
+fn is_free(locks: &HostLocks, key: KeyId) -> bool {
+    claim(locks, key).is_ok()
 }
 
 /// Ends a process and waits until it is gone: its threads may hold on to it for a moment.
-fn end(alone: Alone) {
-    let numbers = LockFile::open(&alone.place().join("processes")).unwrap();
+fn end(locks: HostLocks) {
+    let numbers = LockFile::open(&locks.folder().join("processes")).unwrap();
     let living = || (0..16).filter(|number| numbers.holder(*number).unwrap().is_some()).count();
     let before = living();
-    drop(alone);
+    drop(locks);
     while living() == before {
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -79,10 +79,10 @@ fn a_key_is_held_by_one_process_and_others_are_told_by_whom() {
 fn pools_of_one_process_hold_a_key_together() {
     let folder = folder();
     let options = || {
-        let place = Some(folder.path().to_owned());
-        AloneOptions { place, ..AloneOptions::default() }
+        let folder = Some(folder.path().to_owned());
+        HostLocksOptions { folder, ..HostLocksOptions::default() }
     };
-    let (one, other) = (Alone::new(options()), Alone::new(options()));
+    let (one, other) = (HostLocks::new(options()), HostLocks::new(options()));
     assert!(is_free(&one, key(1)) && is_free(&other, key(1)) && is_free(&one, key(1)));
     let stranger = process(folder.path(), "c.jsonl");
     drop(one);
@@ -132,7 +132,7 @@ async fn what_another_pool_of_the_process_has_open_is_not_waited_for() {
     let folder = folder();
     let one = process(folder.path(), "a.jsonl");
     let (options, shared) = (one.options.clone(), one.shared.clone());
-    let other = Alone { options, shared, claimed: Mutex::default() };
+    let other = HostLocks { options, shared, claimed: Mutex::default() };
     assert!(is_free(&one, key(1)) && is_free(&other, key(2)));
     one.begin(key(1)).unwrap();
     other.begin(key(2)).unwrap();
@@ -177,7 +177,7 @@ fn after_another_run_of_the_machine_every_key_rests() {
     end(one);
     let record = folder.path().join("process-0.json");
     let said = std::fs::read_to_string(&record).unwrap();
-    let boot = place::boot_id();
+    let boot = folder::boot_id();
     assert!(!boot.is_empty() && said.contains(&boot), "{said}");
     std::fs::write(&record, said.replace(&boot, "another")).unwrap();
     let next = process(folder.path(), "a.jsonl");
@@ -225,9 +225,9 @@ fn a_folder_that_cannot_be_used_is_named_with_a_remedy() {
     let folder = folder();
     let file = folder.path().join("a file");
     std::fs::write(&file, "").unwrap();
-    let place = Some(file.join("locks"));
-    let alone = Alone::new(AloneOptions { place, ..AloneOptions::default() });
-    let error = alone.claim_now(&[key(1)]).unwrap_err().to_string();
+    let folder = Some(file.join("locks"));
+    let locks = HostLocks::new(HostLocksOptions { folder, ..HostLocksOptions::default() });
+    let error = locks.claim_now(&[key(1)]).unwrap_err().to_string();
     assert!(error.contains("a file") && error.contains("TELEPOOL_LOCKS"), "{error}");
 }
 
@@ -238,7 +238,7 @@ fn where_files_are_lacking_the_folder_is_not_to_blame() {
 
     for errno in [Errno::EMFILE, Errno::ENFILE] {
         let error = std::io::Error::from_raw_os_error(errno as i32).into();
-        let error = ClaimError::Place { place: "/locks".into(), error }.to_string();
+        let error = ClaimError::Folder { folder: "/locks".into(), error }.to_string();
         assert!(error.contains("ulimit -n") && error.contains("LimitNOFILE="), "{error}");
         assert!(!error.contains("TELEPOOL_LOCKS"), "{error}");
     }
@@ -288,13 +288,13 @@ fn what_cannot_be_read_concerns_every_key() {
 fn what_a_process_serves_is_said_once_and_not_without_end() {
     let folder = folder();
     let options = |serves: String| {
-        let place = Some(folder.path().to_owned());
-        AloneOptions { place, serves: Some(serves), ..AloneOptions::default() }
+        let folder = Some(folder.path().to_owned());
+        HostLocksOptions { folder, serves: Some(serves), ..HostLocksOptions::default() }
     };
-    let first = Alone::new(options("first".into()));
+    let first = HostLocks::new(options("first".into()));
     assert!(is_free(&first, key(1)));
     for number in 0..300 {
-        assert!(is_free(&Alone::new(options(format!("sessions-{}", number % 100))), key(2)));
+        assert!(is_free(&HostLocks::new(options(format!("sessions-{}", number % 100))), key(2)));
     }
     let stranger = process(folder.path(), "c.jsonl");
     let Err(ClaimError::Held(Some(holder))) = claim(&stranger, key(1)) else {

@@ -1,6 +1,6 @@
-//! What one process holds in a folder of locks.
+//! Locks that one process holds in a folder, and what it says of them.
 //!
-//! Owns the counts of claims and the record of the process. In doubt a claim is refused, a dial not
+//! Owns the counts of claims and the record of the process. Where it is not sure, a claim is refused, a dial not
 //! begun and a key left to rest.
 
 use std::collections::HashSet;
@@ -9,11 +9,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::layout::LockIndex;
 use super::process::Processes;
-use super::record::{Moment, Other, Record, Verdict};
-use super::slot::Slot;
+use super::record::{Moment, OtherProcess, PriorUse, ProcessRecord};
 use super::table::{LockTable, limit};
-use super::{Holder, Lost, place};
+use super::{Holder, LockLoss, folder};
 use crate::base::clock::time_with_sleep;
 use crate::session::KeyId;
 
@@ -25,16 +25,16 @@ const TOUCH_STEP: Duration = Duration::from_secs(3_600);
 const SERVES_MAX: usize = 16;
 
 /// What a process has locked, and what it says of that.
-pub(super) struct Held {
+pub(super) struct HeldLocks {
     /// Before the number in every end of this value: whoever finds a lock can tell whose it is.
     table: LockTable,
     processes: Processes,
     folder: PathBuf,
-    /// How often each slot is claimed: two keys may share one, if hardly ever.
-    slots: HashMap<Slot, u32>,
+    /// How often each index is claimed: two keys may share one, if hardly ever.
+    indices: HashMap<LockIndex, u32>,
     /// Slots that nobody claims any more, and that are locked until their key has rested and is
     /// struck from the file of keys.
-    lingering: HashMap<Slot, KeyId>,
+    lingering: HashMap<LockIndex, KeyId>,
     /// Keys that stand in the file of keys.
     noted: HashSet<KeyId>,
     /// Keys of which dials have begun and not ended, and how many.
@@ -43,20 +43,20 @@ pub(super) struct Held {
     resting: HashMap<KeyId, Duration>,
     /// The same, of those that another process has left: it also left word of that.
     inherited: HashMap<KeyId, Duration>,
-    record: Record,
+    record: ProcessRecord,
     touched: Duration,
     /// Somebody has removed the files that are locked here: others lock other ones.
     is_removed: bool,
 }
 
-impl Held {
+impl HeldLocks {
     /// Joins the processes of a folder.
     pub(super) fn open(folder: &Path, holder: Holder, timer: Duration) -> io::Result<Self> {
         let keys = folder.join("keys");
         std::fs::create_dir_all(&keys)?;
-        let record = Record {
+        let record = ProcessRecord {
             holder,
-            boot: place::boot_id(),
+            boot: folder::boot_id(),
             timer: timer.as_secs(),
             open: Moment::default(),
             rest_until: Moment::default(),
@@ -67,7 +67,7 @@ impl Held {
             table: LockTable::new(keys, processes.own(), limit()),
             processes,
             folder: folder.to_owned(),
-            slots: HashMap::new(),
+            indices: HashMap::new(),
             lingering: HashMap::new(),
             noted: HashSet::new(),
             open: HashMap::new(),
@@ -101,28 +101,28 @@ impl Held {
         self.record.holder.pid
     }
 
-    /// Locks the slot of a key, or says who has it.
+    /// Locks the index of a key, or says who has it.
     pub(super) fn take(&mut self, key: KeyId) -> io::Result<Result<(), Option<Box<Holder>>>> {
-        let slot = Slot::from(key);
-        if let Some(count) = self.slots.get_mut(&slot) {
-            if !self.table.is_current(slot) {
-                return Err(Lost::Removed.into());
+        let index = LockIndex::from(key);
+        if let Some(count) = self.indices.get_mut(&index) {
+            if !self.table.is_current(index) {
+                return Err(LockLoss::Removed.into());
             }
             *count += 1;
             return Ok(Ok(()));
         }
         // What lingers is locked.
-        let is_locked = self.lingering.contains_key(&slot) && self.table.is_current(slot);
-        let locked = if is_locked { Ok(()) } else { self.table.lock(slot, &self.processes)? };
+        let is_locked = self.lingering.contains_key(&index) && self.table.is_current(index);
+        let locked = if is_locked { Ok(()) } else { self.table.lock(index, &self.processes)? };
         if locked.is_ok() {
-            self.lingering.remove(&slot);
-            self.slots.insert(slot, 1);
+            self.lingering.remove(&index);
+            self.indices.insert(index, 1);
         }
         Ok(locked)
     }
 
     /// Every other process that has left something here.
-    pub(super) fn others(&mut self, timer: Duration) -> io::Result<Vec<Other>> {
+    pub(super) fn others(&mut self, timer: Duration) -> io::Result<Vec<OtherProcess>> {
         self.processes.others(timer, &self.record.boot)
     }
 
@@ -136,14 +136,14 @@ impl Held {
     pub(super) fn settle_claim(
         &mut self,
         key: KeyId,
-        others: &[Other],
+        others: &[OtherProcess],
         timer: Duration,
     ) -> Result<Duration, Option<Box<Holder>>> {
         let mut rest = Duration::ZERO;
         for other in others {
-            match other.judge(key, timer, &self.record.boot) {
-                Verdict::Has(holder) => return Err(holder.map(Box::new)),
-                Verdict::Rest(more) => rest = rest.max(more),
+            match other.prior_use(key, timer, &self.record.boot) {
+                PriorUse::Has(holder) => return Err(holder.map(Box::new)),
+                PriorUse::Rest(more) => rest = rest.max(more),
             }
         }
         if !rest.is_zero() {
@@ -153,17 +153,17 @@ impl Held {
     }
 
     pub(super) fn give_back(&mut self, key: KeyId) {
-        let slot = Slot::from(key);
-        let Some(count) = self.slots.get_mut(&slot) else { return };
+        let index = LockIndex::from(key);
+        let Some(count) = self.indices.get_mut(&index) else { return };
         *count -= 1;
         if *count > 0 {
             return;
         }
-        self.slots.remove(&slot);
+        self.indices.remove(&index);
         if self.is_over(key) && !self.noted.contains(&key) {
-            self.unlock(slot);
+            self.unlock(index);
         } else {
-            self.lingering.insert(slot, key);
+            self.lingering.insert(index, key);
         }
     }
 
@@ -171,8 +171,8 @@ impl Held {
         !self.open.contains_key(&key) && !self.resting.contains_key(&key)
     }
 
-    fn unlock(&self, slot: Slot) {
-        if let Err(error) = self.table.unlock(slot) {
+    fn unlock(&self, index: LockIndex) {
+        if let Err(error) = self.table.unlock(index) {
             tracing::warn!(%error, "a key stays locked until this process ends");
         }
     }
@@ -207,9 +207,9 @@ impl Held {
 
     /// A dial of a key is about to begin.
     pub(super) fn begin(&mut self, key: KeyId) -> io::Result<()> {
-        let slot = Slot::from(key);
-        if !self.slots.contains_key(&slot) {
-            return Err(Lost::Released.into());
+        let index = LockIndex::from(key);
+        if !self.indices.contains_key(&index) {
+            return Err(LockLoss::Released.into());
         }
         if !self.noted.contains(&key) {
             self.processes.note(key)?;
@@ -219,8 +219,8 @@ impl Held {
             self.mark()?;
         }
         // Last: whoever removes the lock after this and claims the key finds it noted.
-        if self.is_removed || !self.table.is_current(slot) || !self.processes.is_current() {
-            return Err(Lost::Removed.into());
+        if self.is_removed || !self.table.is_current(index) || !self.processes.is_current() {
+            return Err(LockLoss::Removed.into());
         }
         *self.open.entry(key).or_default() += 1;
         Ok(())
@@ -242,7 +242,7 @@ impl Held {
 
     /// Says that there may be sockets now.
     fn mark(&mut self) -> io::Result<()> {
-        let record = Record { open: Moment::now(), ..self.record.clone() };
+        let record = ProcessRecord { open: Moment::now(), ..self.record.clone() };
         self.processes.write(&record)?;
         self.record = record;
         Ok(())
@@ -284,15 +284,15 @@ impl Held {
 
     /// Unlocks what has rested, once that is noted.
     fn let_linger(&mut self) {
-        let lingering = self.lingering.iter().map(|(slot, key)| (*slot, *key));
+        let lingering = self.lingering.iter().map(|(index, key)| (*index, *key));
         let over: Vec<_> = lingering.filter(|(_, key)| self.is_over(*key)).collect();
         let keys: Vec<KeyId> = over.iter().map(|(_, key)| *key).collect();
         if self.forget(&keys).is_err() {
             return;
         }
-        for (slot, _) in over {
-            self.lingering.remove(&slot);
-            self.unlock(slot);
+        for (index, _) in over {
+            self.lingering.remove(&index);
+            self.unlock(index);
         }
     }
 
@@ -311,7 +311,7 @@ impl Held {
         let now = time_with_sleep();
         let longest = self.resting.values().max().map(|until| until.saturating_sub(now));
         let rest_until = longest.map_or_else(Moment::default, |rest| Moment::now().after(rest));
-        let record = Record { open: Moment::default(), rest_until, ..self.record.clone() };
+        let record = ProcessRecord { open: Moment::default(), rest_until, ..self.record.clone() };
         self.processes.write(&record)?;
         self.record = record;
         Ok(())
@@ -319,7 +319,7 @@ impl Held {
 }
 
 /// The end of an orderly process: nothing is left behind but what must rest.
-impl Drop for Held {
+impl Drop for HeldLocks {
     fn drop(&mut self) {
         // The other process of a fork is not at its end.
         if !self.open.is_empty() || self.pid() != std::process::id() {
