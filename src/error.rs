@@ -248,7 +248,7 @@ pub enum DialError<E> {
     Unreachable(Unreachable),
     /// The manager took the connection for broken as soon as it was open.
     #[error("the connection was broken as soon as it was open")]
-    Stillborn,
+    BrokenOnArrival,
     /// The manager's connect panicked.
     #[error("the manager panicked while connecting")]
     Panicked,

@@ -153,7 +153,7 @@ pub trait Manager: Send + Sync + 'static {
     /// Whether nothing has shown for so long that the connection's session is any good. The pool then
     /// asks [`check`](Self::check), even while the connection is leased, so that only managers
     /// whose connections carry several calls at a time may say so. Cheap, and without I/O.
-    fn needs_proof(&self, connection: &Self::Connection, within: Duration) -> bool {
+    fn needs_check(&self, connection: &Self::Connection, within: Duration) -> bool {
         let _ = (connection, within);
         false
     }

@@ -17,12 +17,12 @@ impl<C, E> AccountPool<C, E> {
     /// Begins a check of a leased connection. Returns whether it is not being checked already; then the
     /// lease is the check's, which owes one [`fail_check`](Self::fail_check), or else
     /// [`Connection::pass_check`], a release, and [`end_check`](Self::end_check). What was used at
-    /// `proved_since` or later needs none, as things are.
-    pub(crate) fn begin_check(&self, connection: &Connection<C>, proved_since: Tick) -> bool {
+    /// `checked_since` or later needs none, as things are.
+    pub(crate) fn begin_check(&self, connection: &Connection<C>, checked_since: Tick) -> bool {
         let mut core = self.body().core.lock();
         let begins = connection.set_checking(true);
         core.checking += u32::from(begins);
-        core.proved_since = proved_since;
+        core.checked_since = checked_since;
         begins
     }
 
@@ -60,15 +60,16 @@ impl<C, E> AccountPool<C, E> {
         self.body.get().map_or(0, |body| body.core.lock().checking)
     }
 
-    /// Leases a connection that is not being checked; with `only_proved` none that would be checked too.
+    /// Leases a connection that is not being checked; with `only_checked` none that would be checked too.
     pub(super) fn lease_beside_checks(
         &self,
         core: &Core<C, E>,
-        only_proved: bool,
+        only_checked: bool,
     ) -> Option<(Arc<Connection<C>>, Source)> {
-        let is_proved =
-            |it: &Connection<C>| !it.is_suspect() && it.last_used() >= core.proved_since;
-        let serves = |it: &Connection<C>| !it.is_checking() && (!only_proved || is_proved(it));
+        let is_checked_since =
+            |it: &Connection<C>| !it.is_suspect() && it.last_used() >= core.checked_since;
+        let serves =
+            |it: &Connection<C>| !it.is_checking() && (!only_checked || is_checked_since(it));
         self.body.get()?.all_slots().find_map(|slot| Self::lease_through(slot, serves))
     }
 

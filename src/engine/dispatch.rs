@@ -31,7 +31,7 @@ pub(crate) struct Core<C, E> {
     /// Connections that are being checked.
     pub(super) checking: u32,
     /// Since when a connection must have been used that needs no check, as of the last that began.
-    pub(super) proved_since: Tick,
+    pub(super) checked_since: Tick,
     /// Connections on their way through the closer.
     pub(super) closing: u32,
     /// The number of permits there are, as last reconciled with the limits.
@@ -61,7 +61,7 @@ impl<C, E> Core<C, E> {
             slots,
             dialing: 0,
             checking: 0,
-            proved_since: 0,
+            checked_since: 0,
             closing: 0,
             cap: u32::from(cap),
             debt: 0,

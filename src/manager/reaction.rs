@@ -14,7 +14,7 @@ pub enum Reaction {
     /// The connection is healthy; the error belongs to the caller alone.
     Keep,
     /// The connection may be dead: check it before anybody else gets it.
-    Doubt,
+    Check,
     /// Close the connection; the slot is dialled again with backoff when it is needed.
     Discard,
     /// The account may not use the method `key` for a time; the connection is healthy.

@@ -1,4 +1,4 @@
-//! The proof of an acquire.
+//! The lease: an RAII guard of a connection that was acquired.
 //!
 //! Owns [`Lease`]: whoever holds one may use the connection, and dropping it returns the
 //! connection. Dropping never blocks, awaits, allocates or spawns, and works on any thread,

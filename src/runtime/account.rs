@@ -181,27 +181,28 @@ impl<M: Manager> AccountInner<M> {
     }
 
     /// Has a connection asked whether its session is any good, if nothing has shown it for so long.
-    pub(crate) fn prove_if_due(
+    pub(crate) fn recheck_if_due(
         self: &Arc<Self>,
         connection: &Arc<Connection<M::Connection>>,
         within: Duration,
     ) {
-        if self.needs_proof(connection, within) {
-            let command = Command::Prove(Arc::downgrade(self), Arc::downgrade(connection), within);
+        if self.needs_check(connection, within) {
+            let command =
+                Command::Recheck(Arc::downgrade(self), Arc::downgrade(connection), within);
             // Without a worker nobody is asked any more.
             drop(self.runtime.commands.send(command));
         }
     }
 
     /// Whether nothing has shown for so long that the connection's session is any good.
-    pub(crate) fn needs_proof(
+    pub(crate) fn needs_check(
         &self,
         connection: &Connection<M::Connection>,
         within: Duration,
     ) -> bool {
         let Some(live) = connection.live() else { return false };
-        let ask = || self.context().manager.needs_proof(&live.connection, within);
-        asked("needs_proof", ask).unwrap_or(false)
+        let ask = || self.context().manager.needs_check(&live.connection, within);
+        asked("needs_check", ask).unwrap_or(false)
     }
 }
 

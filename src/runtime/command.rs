@@ -33,7 +33,7 @@ pub(crate) enum Command<M: Manager> {
     /// Dial a session that the server did not know, to see whether it does now.
     Probe(Weak<AccountInner<M>>, u16, Instant),
     /// Ask whether the session of a connection is still any good, unless that has shown within a time.
-    Prove(Weak<AccountInner<M>>, Weak<Connection<M::Connection>>, Duration),
+    Recheck(Weak<AccountInner<M>>, Weak<Connection<M::Connection>>, Duration),
 }
 
 impl<M: Manager> Command<M> {
@@ -47,7 +47,7 @@ impl<M: Manager> Command<M> {
             })
             .unwrap_or(false),
             Self::Look(inner, _) | Self::Probe(inner, ..) => inner.strong_count() > 0,
-            Self::Drain(_, connection) | Self::Prove(_, connection, _) => {
+            Self::Drain(_, connection) | Self::Recheck(_, connection, _) => {
                 connection.strong_count() > 0
             }
         }
@@ -63,7 +63,7 @@ impl<M: Manager> Command<M> {
             | Self::Look(inner, _)
             | Self::Probe(inner, ..)
             | Self::Drain(inner, _)
-            | Self::Prove(inner, ..) => inner.upgrade(),
+            | Self::Recheck(inner, ..) => inner.upgrade(),
         };
         if let Some(inner) = inner {
             let effects = self.end_without_worker();
@@ -95,7 +95,7 @@ impl<M: Manager> Command<M> {
                 (Some(inner), Some(connection)) => inner.pool.force(&connection),
                 _ => Effects::none(),
             },
-            Self::Look(..) | Self::Probe(..) | Self::Prove(..) => Effects::none(),
+            Self::Look(..) | Self::Probe(..) | Self::Recheck(..) => Effects::none(),
             // Nobody is left to dial, or to tell a waiter that its time is up.
             Self::Watch(inner, _) => {
                 inner.upgrade().map_or_else(Effects::none, |inner| inner.pool.refuse_line())

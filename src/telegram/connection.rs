@@ -1,4 +1,4 @@
-//! One connection of one session, as a lease gives it out.
+//! The connection of a session, as a lease gives it out.
 //!
 //! Owns the call with its deadline and the check of what may be sent. Never dials: a connection
 //! that has ended stays ended.
@@ -14,7 +14,7 @@ use grammers_client::tl::{Identifiable as _, RemoteCall, enums, functions};
 use tokio::runtime::Handle;
 use tracing::Instrument as _;
 
-use super::health::{Call, Health};
+use super::health::{ConnectionHealth, PendingCall};
 use super::supervisor::SupervisorHandle;
 use super::{Refusal, TelegramError, client, rpc, verdict};
 use crate::account_id::AccountId;
@@ -41,7 +41,7 @@ pub struct TelegramConnection {
     pub(super) runtime: Handle,
     pub(super) client: Client,
     pub(super) handle: SenderPoolHandle,
-    pub(super) health: Arc<Health>,
+    pub(super) health: Arc<ConnectionHealth>,
     pub(super) supervisor: SupervisorHandle,
     pub(super) call_timeout: Duration,
     pub(super) ownership: Arc<dyn Ownership>,
@@ -108,7 +108,7 @@ impl TelegramConnection {
             self.health.mark_broken();
             return Err(fenced.into());
         }
-        let call = Call::begin(&self.health);
+        let call = PendingCall::begin(&self.health);
         let method = method(&body);
         let span = tracing::debug_span!(
             "call",
@@ -125,14 +125,14 @@ impl TelegramConnection {
             Err(TelegramError::Timeout { .. }) => drop(call),
             Ok(_) => {
                 call.end();
-                self.health.hear();
+                self.health.note_answer();
                 if needs_login(method) {
-                    self.health.prove();
+                    self.health.note_login();
                 }
             }
             Err(TelegramError::Rpc { .. }) => {
                 call.end();
-                self.health.hear();
+                self.health.note_answer();
             }
             Err(_) => call.end(),
         }
@@ -153,7 +153,7 @@ impl TelegramConnection {
         match self.invoke(&functions::InvokeWithoutUpdates { query }).await {
             // Only a session that is logged in has a limit to exceed.
             Ok(_) | Err(TelegramError::Rpc { code: 420, .. }) => {
-                self.health.prove();
+                self.health.note_login();
                 Ok(())
             }
             Err(error) => Err(error),
@@ -193,7 +193,7 @@ fn refuse(len: usize) -> Result<(), Refusal> {
     match len {
         len if len < BODY_LEN_MIN => Err(Refusal::TooShort { len }),
         len if len > BODY_LEN_MAX => Err(Refusal::TooLong { len, limit: BODY_LEN_MAX }),
-        len if !len.is_multiple_of(4) => Err(Refusal::Ragged { len }),
+        len if !len.is_multiple_of(4) => Err(Refusal::Unaligned { len }),
         _ => Ok(()),
     }
 }
@@ -207,7 +207,7 @@ fn method(body: &[u8]) -> u32 {
     }
 }
 
-/// Whether only a session that is logged in may call a method, so that its answer proves the login. Of
+/// Whether only a session that is logged in may call a method, so that its answer counts as a login check. Of
 /// those that anybody may call, the ones that a session has reason to call while it serves.
 fn needs_login(method: u32) -> bool {
     const FREE: [u32; 3] = [
@@ -230,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_proves_the_login_if_nobody_else_would_get_one() {
+    fn an_answer_is_a_login_check_if_nobody_else_would_get_one() {
         assert!(needs_login(functions::users::GetUsers::CONSTRUCTOR_ID));
         assert!(needs_login(functions::messages::SendMessage::CONSTRUCTOR_ID));
         for free in [
@@ -250,7 +250,7 @@ mod tests {
             (0, Some(Refusal::TooShort { len: 0 })),
             (3, Some(Refusal::TooShort { len: 3 })),
             (4, None),
-            (5, Some(Refusal::Ragged { len: 5 })),
+            (5, Some(Refusal::Unaligned { len: 5 })),
             (BODY_LEN_MAX, None),
             (BODY_LEN_MAX + 4, Some(Refusal::TooLong { len: 1_040_004, limit: BODY_LEN_MAX })),
             (usize::MAX, Some(Refusal::TooLong { len: usize::MAX, limit: BODY_LEN_MAX })),

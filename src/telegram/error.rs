@@ -1,4 +1,4 @@
-//! What can go wrong with a connection or a call.
+//! The error of a connection or a call.
 //!
 //! Owns the error type and the translation from the client's. Never holds a key, a session
 //! string, an address of a proxy or the body of a request.
@@ -12,7 +12,7 @@ use grammers_client::tl;
 use grammers_mtproto::mtp::DeserializeError;
 use grammers_mtproto::transport;
 
-use super::pinned::PinnedError;
+use super::one_shot_session::OneShotError;
 use crate::account_id::AccountId;
 use crate::base::caught::text_of;
 use crate::ownership::{ClaimError, Fenced};
@@ -179,9 +179,9 @@ pub enum Refusal {
         /// How many bytes it has.
         len: usize,
     },
-    /// Not made of whole words.
+    /// Not made of whole words of 4 bytes.
     #[error("its {len} bytes are not a multiple of 4")]
-    Ragged {
+    Unaligned {
         /// How many bytes it has.
         len: usize,
     },
@@ -209,9 +209,9 @@ impl From<InvocationError> for TelegramError {
             InvocationError::InvalidDc => Self::UnknownDataCentre,
             InvocationError::Authentication(error) => Self::KeyExchange(error.into()),
             InvocationError::Session(error) => match error.downcast_ref() {
-                Some(PinnedError::KeyChanged) => Self::KeyChanged,
-                Some(error @ PinnedError::OwnUnknown) => Self::Client(error.to_string().into()),
-                Some(PinnedError::Redial) | None => Self::Dropped,
+                Some(OneShotError::KeyChanged) => Self::KeyChanged,
+                Some(error @ OneShotError::OwnUnknown) => Self::Client(error.to_string().into()),
+                Some(OneShotError::Redial) | None => Self::Dropped,
             },
         }
     }

@@ -1,9 +1,9 @@
-//! What is known of a connection without asking the server.
+//! Health of a connection: what is known of it without asking the server.
 //!
-//! Owns the words that the supervisor and the callers set and `is_broken` reads. Never does I/O.
+//! Owns the flags and times that the supervisor and the callers set and `is_broken` reads. Never does I/O.
 //!
 //! # Orderings
-//! All accesses are relaxed. No word guards other data: a reader that sees an old value
+//! All accesses are relaxed. None guards other data: a reader that sees an old value
 //! takes the connection for sound a moment longer, and its next call tells it otherwise.
 
 use std::time::Duration;
@@ -16,38 +16,38 @@ use crate::base::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 const ABANDONED_MAX: u32 = 16;
 
 #[derive(Debug)]
-pub(super) struct Health {
+pub(super) struct ConnectionHealth {
     broken: AtomicBool,
     started: Instant,
     /// When the server last answered anything, in milliseconds since the start.
-    heard: AtomicU64,
+    answered: AtomicU64,
     /// Whether a call was given up since.
     unanswered: AtomicBool,
-    /// When it last answered what only a session that is logged in may ask.
-    proved: AtomicU64,
+    /// When it last answered what only a session that is logged in may ask, as in a login check.
+    logged_in: AtomicU64,
     /// If it brings no updates: the number of the next subscription there will be. Zero if it does.
-    deaf: AtomicU64,
+    without_updates: AtomicU64,
     abandoned: AtomicU32,
 }
 
-impl Default for Health {
+impl Default for ConnectionHealth {
     fn default() -> Self {
         Self {
             broken: AtomicBool::default(),
             started: now(),
-            heard: AtomicU64::default(),
+            answered: AtomicU64::default(),
             unanswered: AtomicBool::default(),
-            proved: AtomicU64::default(),
-            deaf: AtomicU64::default(),
+            logged_in: AtomicU64::default(),
+            without_updates: AtomicU64::default(),
             abandoned: AtomicU32::default(),
         }
     }
 }
 
-impl Health {
+impl ConnectionHealth {
     /// The server has answered something.
-    pub(super) fn hear(&self) {
-        self.heard.store(self.age(), Ordering::Relaxed);
+    pub(super) fn note_answer(&self) {
+        self.answered.store(self.age(), Ordering::Relaxed);
         self.unanswered.store(false, Ordering::Relaxed);
     }
 
@@ -63,17 +63,17 @@ impl Health {
 
     /// For how long the server has said nothing.
     pub(super) fn silence(&self) -> Duration {
-        self.since(&self.heard)
+        self.since(&self.answered)
     }
 
     /// The server has shown that the session is logged in.
-    pub(super) fn prove(&self) {
-        self.proved.store(self.age(), Ordering::Relaxed);
+    pub(super) fn note_login(&self) {
+        self.logged_in.store(self.age(), Ordering::Relaxed);
     }
 
-    /// For how long nothing has shown that the session is logged in.
-    pub(super) fn unproved(&self) -> Duration {
-        self.since(&self.proved)
+    /// Returns for how long nothing has shown that the session is logged in.
+    pub(super) fn since_login(&self) -> Duration {
+        self.since(&self.logged_in)
     }
 
     fn age(&self) -> u64 {
@@ -89,19 +89,19 @@ impl Health {
     }
 
     /// The connection brings no updates, after so many subscriptions.
-    pub(super) fn mark_deaf(&self, subscriptions: u64) {
-        self.deaf.store(subscriptions + 1, Ordering::Relaxed);
+    pub(super) fn mark_without_updates(&self, subscriptions: u64) {
+        self.without_updates.store(subscriptions + 1, Ordering::Relaxed);
     }
 
     /// Whether the connection brings updates.
-    pub(super) fn hears(&self) -> bool {
-        self.deaf.load(Ordering::Relaxed) == 0
+    pub(super) fn brings_updates(&self) -> bool {
+        self.without_updates.load(Ordering::Relaxed) == 0
     }
 
     /// Whether the connection brings no updates, and somebody has come to want them.
-    pub(super) fn is_missed(&self, subscriptions: impl FnOnce() -> u64) -> bool {
-        let deaf = self.deaf.load(Ordering::Relaxed);
-        deaf != 0 && subscriptions() >= deaf
+    pub(super) fn lacks_updates(&self, subscriptions: impl FnOnce() -> u64) -> bool {
+        let next = self.without_updates.load(Ordering::Relaxed);
+        next != 0 && subscriptions() >= next
     }
 
     /// Whether the connection is dead.
@@ -120,10 +120,10 @@ impl Health {
 }
 
 /// A call under way: counts as abandoned unless it is answered.
-pub(super) struct Call<'a>(&'a Health);
+pub(super) struct PendingCall<'a>(&'a ConnectionHealth);
 
-impl<'a> Call<'a> {
-    pub(super) fn begin(health: &'a Health) -> Self {
+impl<'a> PendingCall<'a> {
+    pub(super) fn begin(health: &'a ConnectionHealth) -> Self {
         Self(health)
     }
 
@@ -133,7 +133,7 @@ impl<'a> Call<'a> {
     }
 }
 
-impl Drop for Call<'_> {
+impl Drop for PendingCall<'_> {
     fn drop(&mut self) {
         self.0.abandoned.fetch_add(1, Ordering::Relaxed);
         self.0.unanswered.store(true, Ordering::Relaxed);
@@ -146,46 +146,46 @@ mod tests {
 
     #[test]
     fn only_calls_without_an_answer_count_and_only_many_matter() {
-        let health = Health::default();
+        let health = ConnectionHealth::default();
         for _ in 0..100 {
-            Call::begin(&health).end();
+            PendingCall::begin(&health).end();
         }
         for given_up in 0..ABANDONED_MAX {
             assert!(!health.is_broken(), "after {given_up}");
-            drop(Call::begin(&health));
+            drop(PendingCall::begin(&health));
         }
         assert!(health.is_broken());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_is_no_proof_of_the_login_but_a_proof_is_told_apart() {
-        let (health, second) = (Health::default(), Duration::from_secs(1));
+    async fn an_answer_is_no_login_check_but_one_of_a_check_is_told_apart() {
+        let (health, second) = (ConnectionHealth::default(), Duration::from_secs(1));
         tokio::time::advance(second).await;
-        health.hear();
+        health.note_answer();
         tokio::time::advance(second).await;
-        assert_eq!((health.silence(), health.unproved()), (second, 2 * second));
-        health.prove();
-        assert_eq!(health.unproved(), Duration::ZERO);
+        assert_eq!((health.silence(), health.since_login()), (second, 2 * second));
+        health.note_login();
+        assert_eq!(health.since_login(), Duration::ZERO);
         assert!(health.has_answered_within(second));
-        drop(Call::begin(&health));
+        drop(PendingCall::begin(&health));
         assert!(!health.has_answered_within(second), "the server has not seen that one");
-        health.hear();
+        health.note_answer();
         assert!(health.has_answered_within(second));
     }
 
     #[test]
     fn broken_stays_broken() {
-        let health = Health::default();
+        let health = ConnectionHealth::default();
         health.mark_broken();
         assert!(health.is_broken() && health.is_dead());
     }
 
     #[test]
-    fn a_deaf_one_is_missed_from_the_next_subscription_on() {
-        let health = Health::default();
-        assert!(health.hears() && !health.is_missed(|| 9));
-        health.mark_deaf(3);
-        assert!(!health.is_missed(|| 3) && health.is_missed(|| 4));
-        assert!(!health.hears() && !health.is_broken(), "and it still works");
+    fn one_without_updates_lacks_them_from_the_next_subscription_on() {
+        let health = ConnectionHealth::default();
+        assert!(health.brings_updates() && !health.lacks_updates(|| 9));
+        health.mark_without_updates(3);
+        assert!(!health.lacks_updates(|| 3) && health.lacks_updates(|| 4));
+        assert!(!health.brings_updates() && !health.is_broken(), "and it still works");
     }
 }

@@ -82,7 +82,7 @@ pub(super) fn ping(
         let ping = functions::Ping { ping_id: 0 }.to_bytes();
         match call_within::<functions::Ping>(&handle, data_centre, ping, limit).await {
             Ok(_) | Err(TelegramError::Rpc { .. } | TelegramError::Answer(_)) => {
-                health.hear();
+                health.note_answer();
                 session.note_no_dial_abroad();
                 Ok(())
             }

@@ -14,8 +14,8 @@ use grammers_client::tl::{Identifiable as _, Serializable as _, enums, functions
 use tracing::Instrument as _;
 
 use super::TelegramError;
+use super::one_shot_session::{OneShotSession, own_peer};
 use super::pending_open::OpenResult;
-use super::pinned::{PinnedSession, own_peer};
 use super::rpc::call_within;
 use crate::base::sync::Mutex;
 use crate::session::{KeyId, SessionRecord};
@@ -102,7 +102,7 @@ impl UserCache {
     pub(super) fn recall(
         self: &Arc<Self>,
         key: KeyId,
-        session: &Arc<PinnedSession>,
+        session: &Arc<OneShotSession>,
     ) -> Option<UnknownUser> {
         if session.knows_own() {
             return None;
@@ -119,7 +119,7 @@ impl UserCache {
 pub(super) struct UnknownUser {
     users: Arc<UserCache>,
     key: KeyId,
-    session: Arc<PinnedSession>,
+    session: Arc<OneShotSession>,
 }
 
 impl UnknownUser {

@@ -1,4 +1,4 @@
-//! The manager: profiles, connects and closes by way of the client.
+//! The manager of Telegram accounts: profiles, connects and closes by way of the client.
 //!
 //! Owns the making of a connection and the memory of refused keys. Never dials a session whose
 //! last connection still has a socket.
@@ -13,15 +13,15 @@ use grammers_client::{Client, SenderPool};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::feed::{AccountUpdates, Feed};
-use super::health::Health;
+use super::health::ConnectionHealth;
 use super::key_lock::{self, KeyGuard};
+use super::login_cache::LoginCache;
 use super::login_check::{UserCache, check_login};
-use super::logins::Logins;
+use super::one_shot_session::OneShotSession;
 use super::parts::ConnectionParts;
 use super::pending_open::{OpenResult, PendingOpen};
-use super::pinned::PinnedSession;
 use super::supervisor::supervise;
+use super::updates::{AccountUpdates, UpdateChannel};
 use super::{SessionSource, TelegramConnection, TelegramError, TelegramSettings, verdict};
 use crate::account_id::AccountId;
 use crate::base::sync::Mutex;
@@ -38,14 +38,14 @@ use crate::session::{KeyId, SessionRecord};
 pub struct GrammersManager<S> {
     source: S,
     settings: TelegramSettings,
-    feed: Arc<Feed>,
-    logins: Arc<Logins>,
+    updates: Arc<UpdateChannel>,
+    logins: Arc<LoginCache>,
     users: Arc<UserCache>,
     /// Who keeps other processes from dialling the same keys; the machine's locks, unless another was
     /// named before the first dial.
     ownership: OnceLock<Arc<dyn Ownership>>,
-    /// How often in a row the server did not know the key of a session. Holds only sessions in
-    /// doubt.
+    /// How often in a row the server did not know the key of a session. Holds only sessions that
+    /// are suspect.
     strikes: Mutex<HashMap<(AccountId, u16), u32>>,
     /// The locked key of each dial that waits for its turn.
     reserved: Arc<Reserved>,
@@ -70,10 +70,10 @@ impl<S: SessionSource> GrammersManager<S> {
     /// A manager of these sessions.
     #[must_use]
     pub fn new(source: S, settings: TelegramSettings) -> Self {
-        let (feed, strikes, reserved) = (Arc::default(), Mutex::default(), Arc::default());
-        let logins = Arc::new(Logins::new(settings.login_lasts));
+        let (updates, strikes, reserved) = (Arc::default(), Mutex::default(), Arc::default());
+        let logins = Arc::new(LoginCache::new(settings.login_lasts));
         let (users, ownership) = (Arc::default(), OnceLock::new());
-        Self { source, settings, feed, logins, users, ownership, strikes, reserved }
+        Self { source, settings, updates, logins, users, ownership, strikes, reserved }
     }
 
     /// Names who keeps other processes from dialling the same keys. Without it these are the locks of
@@ -101,8 +101,8 @@ impl<S: SessionSource> GrammersManager<S> {
         Reservation { reserved: Arc::clone(&self.reserved), slot: (account, slot) }
     }
 
-    /// The session, and the id of its key once that is this process's to dial.
-    async fn own(
+    /// Claims the key of a session. Returns the session, and the id of the key.
+    async fn claim(
         &self,
         account: AccountId,
         slot: u16,
@@ -142,7 +142,7 @@ impl<S: SessionSource> GrammersManager<S> {
     /// `pool.max_idle_time`, and once after each such event.
     #[must_use]
     pub fn subscribe(&self, capacity: usize) -> AccountUpdates {
-        self.feed.subscribe(capacity)
+        self.updates.subscribe(capacity)
     }
 
     pub(super) fn call_timeout(&self) -> Duration {
@@ -152,7 +152,7 @@ impl<S: SessionSource> GrammersManager<S> {
     /// How many updates were dropped because the subscriber was slow, or has panicked.
     #[must_use]
     pub fn updates_missed(&self) -> u64 {
-        self.feed.dropped()
+        self.updates.dropped()
     }
 
     /// Puts the client to work on a session: it dials, with the login check as its first
@@ -165,7 +165,7 @@ impl<S: SessionSource> GrammersManager<S> {
         let ownership = self.ownership();
         let fence = ownership.fence();
         let epoch = guard.begin(ownership)?;
-        let session = Arc::new(PinnedSession::new(record, self.settings.data_centres.clone()));
+        let session = Arc::new(OneShotSession::new(record, self.settings.data_centres.clone()));
         let user = self.users.recall(guard.key(), &session);
         let params = self.settings.connection_params(record.address.is_ipv6());
         let SenderPool { runner, handle, updates } =
@@ -173,7 +173,7 @@ impl<S: SessionSource> GrammersManager<S> {
         let thin = handle.thin.clone();
         let configuration = ClientConfiguration { auto_cache_peers: self.settings.cache_peers };
         let client = Client::with_configuration(handle, configuration);
-        let health = Arc::<Health>::default();
+        let health = Arc::<ConnectionHealth>::default();
         let profile = self.source.profile(record.account);
         let parts = ConnectionParts {
             account: record.account,
@@ -183,7 +183,7 @@ impl<S: SessionSource> GrammersManager<S> {
             handle: thin.clone(),
             session,
             health: Arc::clone(&health),
-            feed: Arc::clone(&self.feed),
+            channel: Arc::clone(&self.updates),
             close_grace: self.settings.close_grace,
             call_timeout: self.settings.call_timeout,
             redial_after_loss: self.settings.redial_after_loss,
@@ -212,7 +212,7 @@ impl<S: SessionSource> GrammersManager<S> {
 
     /// Turns what a connect ends with when the server does not know the key into one error that
     /// says how often that has happened.
-    fn judge(&self, account: AccountId, slot: u16, error: TelegramError) -> TelegramError {
+    fn count_refusal(&self, account: AccountId, slot: u16, error: TelegramError) -> TelegramError {
         match error {
             // The client answers a 404 by making a new key, which fails or is refused.
             TelegramError::Transport { code: 404 }
@@ -230,7 +230,7 @@ impl<S: SessionSource> GrammersManager<S> {
 
 impl<S> fmt::Debug for GrammersManager<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GrammersManager").field("feed", &self.feed).finish_non_exhaustive()
+        f.debug_struct("GrammersManager").field("updates", &self.updates).finish_non_exhaustive()
     }
 }
 
@@ -255,7 +255,7 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
         account: AccountId,
         slot: u16,
     ) -> Result<Clearance<TelegramError>, TelegramError> {
-        let (_, key) = self.own(account, slot).await?;
+        let (_, key) = self.claim(account, slot).await?;
         match KeyGuard::lock_for_next(key).await {
             Ok(guard) => Ok(Clearance::Holding(Hold::new(self.reserve(account, slot, guard)))),
             Err(TelegramError::KeyResting { left }) => {
@@ -273,7 +273,7 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
         account: AccountId,
         slot: u16,
     ) -> Result<TelegramConnection, TelegramError> {
-        let (record, key) = self.own(account, slot).await?;
+        let (record, key) = self.claim(account, slot).await?;
         let reserved = self.reserved.lock().remove(&(account, slot));
         let guard = match reserved.filter(|guard| guard.key() == key) {
             Some(guard) => guard,
@@ -291,21 +291,21 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
             }
             Err(error) => {
                 connection.close().await;
-                Err(self.judge(account, slot, error))
+                Err(self.count_refusal(account, slot, error))
             }
         }
     }
 
     fn is_broken(&self, connection: &TelegramConnection) -> bool {
-        connection.is_broken() || connection.health.is_missed(|| self.feed.subscriptions())
+        connection.is_broken() || connection.health.lacks_updates(|| self.updates.subscriptions())
     }
 
     async fn check(&self, connection: &TelegramConnection) -> Result<(), TelegramError> {
         connection.check().await
     }
 
-    fn needs_proof(&self, connection: &TelegramConnection, within: Duration) -> bool {
-        connection.health.unproved() >= within
+    fn needs_check(&self, connection: &TelegramConnection, within: Duration) -> bool {
+        connection.health.since_login() >= within
     }
 
     async fn close(&self, connection: &TelegramConnection) {
@@ -347,7 +347,7 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
     }
 
     fn is_listened_to(&self, connection: &TelegramConnection) -> bool {
-        self.feed.has_subscriber() && connection.health.hears()
+        self.updates.has_subscriber() && connection.health.brings_updates()
     }
 
     fn metrics(&self) -> Option<&dyn MetricsSource> {
@@ -363,6 +363,6 @@ impl<S: SessionSource> MetricsSource for GrammersManager<S> {
     }
 
     fn updates_dropped(&self) -> Vec<(Arc<str>, u64)> {
-        self.feed.dropped_by_group()
+        self.updates.dropped_by_group()
     }
 }

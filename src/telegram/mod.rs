@@ -14,7 +14,7 @@
 //!   it; a successor waits for the lock before it dials. If that task is dropped, by a runtime that
 //!   ends or by a panic, the `orphan_reaper` holds the guard in its place. Other processes are kept away by
 //!   [`ownership`](crate::ownership).
-//! - `pinned` answers the client's question for an address once. The client redials by itself
+//! - `one_shot_session` answers the client's question for an address once. The client redials by itself
 //!   and, told that a key is unknown, makes a new one over it; here neither finds an answer.
 //!
 //! # When the server's end may still be open
@@ -32,7 +32,7 @@
 //! | 406 `AUTH_KEY_DUPLICATED` | the session is quarantined until an operator reinstates it |
 //! | 401 `SESSION_REVOKED`, `SESSION_EXPIRED`, `SESSION_PASSWORD_NEEDED` | the session is quarantined: log in again |
 //! | 401 `USER_DEACTIVATED`, `USER_DEACTIVATED_BAN` | every session of the account is quarantined |
-//! | 401 `AUTH_KEY_UNREGISTERED`, `AUTH_KEY_INVALID` | the session is in doubt: its key is kept, it is dialled once more after `health.probe_after`, and serves again or is dead; from a foreign data centre: another connection |
+//! | 401 `AUTH_KEY_UNREGISTERED`, `AUTH_KEY_INVALID` | the session is suspect: its key is kept, it is dialled once more after `health.probe_after`, and serves again or is dead; from a foreign data centre: another connection |
 //! | transport code 404 | the same, after one more try; the key is never replaced |
 //! | transport code 429 | the breaker of the egress opens: 1 dial in 1 s, 2 in 4 s, 3 in 8 s, until one succeeds |
 //! | nothing, for 15 s after a question | the connection is cut, and the session rests for `redial_after_loss` |
@@ -46,7 +46,7 @@
 //! | 500, -503 | sent again after 1 s doubling to 60 s, if the caller's deadline allows |
 //! | a broken connection, a bad checksum | the connection is closed; the call is sent again only if it was not sent yet or is said to be idempotent |
 //! | none: the client gives a call up by itself ([`TelegramError::Client`], [`TelegramError::File`]) | it is the caller's: the connection is sound |
-//! | no answer in time | the connection is in doubt: it is checked before anybody else gets it |
+//! | no answer in time | the connection is checked before anybody else gets it |
 //! | anything else | it is the caller's |
 //!
 //! # What a connection costs
@@ -64,28 +64,27 @@
 
 mod connection;
 mod error;
-mod feed;
 mod health;
 mod heartbeat;
 mod invoke;
 mod key_lock;
+mod login_cache;
 mod login_check;
-mod logins;
 mod manager;
+mod one_shot_session;
 mod orphan_reaper;
 mod parts;
 mod pending_open;
-mod pinned;
 mod quarantine_file;
 mod rpc;
 mod settings;
 mod source;
 mod supervisor;
+mod updates;
 mod verdict;
 
 pub use connection::TelegramConnection;
 pub use error::{Refusal, TelegramError};
-pub use feed::{AccountUpdate, AccountUpdates};
 pub use invoke::InvokeError;
 pub use manager::GrammersManager;
 pub use quarantine_file::{
@@ -93,6 +92,7 @@ pub use quarantine_file::{
 };
 pub use settings::TelegramSettings;
 pub use source::{MemorySource, SessionProfile, SessionSource, SourceError};
+pub use updates::{AccountUpdate, AccountUpdates};
 pub use verdict::{Resend, Verdict, verdict};
 
 /// The client library, for the types of requests and answers.

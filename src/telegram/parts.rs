@@ -8,9 +8,9 @@ use std::time::Duration;
 use grammers_client::sender::SenderPoolHandle;
 use tokio::sync::watch;
 
-use super::feed::Feed;
-use super::health::Health;
-use super::pinned::PinnedSession;
+use super::health::ConnectionHealth;
+use super::one_shot_session::OneShotSession;
+use super::updates::UpdateChannel;
 use crate::account_id::AccountId;
 use crate::ownership::{Epoch, Fence};
 
@@ -22,9 +22,9 @@ pub(super) struct ConnectionParts {
     pub(super) group: Arc<str>,
     pub(super) data_centre: i32,
     pub(super) handle: SenderPoolHandle,
-    pub(super) session: Arc<PinnedSession>,
-    pub(super) health: Arc<Health>,
-    pub(super) feed: Arc<Feed>,
+    pub(super) session: Arc<OneShotSession>,
+    pub(super) health: Arc<ConnectionHealth>,
+    pub(super) channel: Arc<UpdateChannel>,
     pub(super) close_grace: Duration,
     pub(super) call_timeout: Duration,
     /// For how long the key rests if the server may not have noticed the end.

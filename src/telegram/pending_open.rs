@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use tokio::sync::oneshot;
 use tokio::task::coop::{Unconstrained, unconstrained};
 
-use super::logins::{Begun, Logins};
+use super::login_cache::{LoginCache, PendingCheck};
 use super::parts::ConnectionParts;
 use super::{TelegramError, verdict};
 use crate::base::caught::text_of;
@@ -25,8 +25,8 @@ pub(super) struct PendingOpen<P> {
     /// The login check; `None` once it has come to something. It is asked last when the connection ends, and has to
     /// answer then, whatever else was done in that turn: hence without the runtime's constraint.
     check: Option<Pin<Box<Unconstrained<P>>>>,
-    begun: Begun,
-    logins: Arc<Logins>,
+    begun: PendingCheck,
+    logins: Arc<LoginCache>,
     /// Whether the session has passed a login check lately. Then its connection is usable once the server
     /// has its introduction, and the check follows.
     is_trusted: bool,
@@ -40,8 +40,8 @@ impl<P: Future<Output = OpenResult>> PendingOpen<P> {
     /// The other answer tells when the connection may be used, or why it may not.
     pub(super) fn new(
         check: P,
-        logins: Arc<Logins>,
-        (is_trusted, begun): (bool, Begun),
+        logins: Arc<LoginCache>,
+        (is_trusted, begun): (bool, PendingCheck),
     ) -> (Self, oneshot::Receiver<OpenResult>) {
         let (dialler, opened) = oneshot::channel();
         let (check, dialler) = (Some(Box::pin(unconstrained(check))), Some(dialler));
@@ -63,8 +63,8 @@ impl<P: Future<Output = OpenResult>> PendingOpen<P> {
         let (account, slot) = (parts.account, parts.slot);
         match &checked {
             Ok(()) => {
-                parts.health.hear();
-                parts.health.prove();
+                parts.health.note_answer();
+                parts.health.note_login();
                 self.logins.note(account, slot, self.begun);
             }
             Err(error) => {

@@ -1,4 +1,4 @@
-//! What the manager is told once, for all accounts.
+//! Settings of the manager, for all accounts.
 //!
 //! Owns the defaults. Never asks the machine for anything: the client's own defaults start a
 //! process to learn the name of the operating system.
@@ -33,9 +33,9 @@ pub struct TelegramSettings {
     pub leases: u16,
     /// The longest that a call may take. Without a limit a silent server would hold it for ever.
     pub call_timeout: Duration,
-    /// For how long a session that has proved its login need not wait for the proof when it is
+    /// For how long a session that has passed its login check need not wait for the next one when it is
     /// dialled again: its connection is lent once the server has its introduction, one round trip
-    /// earlier, and is replaced should the proof fail. Zero: every dial waits.
+    /// earlier, and is replaced should the check fail. Zero: every dial waits.
     pub login_lasts: Duration,
     /// For how long a session is not dialled after a connection whose end the server may not have
     /// noticed: one that fell silent, or one of a process that was killed. The server closes its end

@@ -1,6 +1,6 @@
-//! Where the manager takes sessions from.
+//! Session source: where the manager takes sessions from.
 //!
-//! Owns the seam and an in-memory source. Never opens a connection, and never changes a session.
+//! Owns the trait and an in-memory source. Never opens a connection, and never changes a session.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;

@@ -199,7 +199,7 @@ impl<R: Future<Output = Option<()>>> Supervisor<R> {
             };
             if !is_connected && parts.session.is_connected() {
                 is_connected = true;
-                parts.health.hear();
+                parts.health.note_answer();
                 opening.connected();
             }
             let told_end = forward(context, parts, updates);

@@ -1,4 +1,4 @@
-//! What the pool makes of each error.
+//! Verdict on an error: what the pool makes of it.
 //!
 //! Owns the one table from an error to what follows from it, as a pure function. Never acts itself.
 
@@ -75,7 +75,7 @@ impl Verdict {
 pub fn verdict(error: &TelegramError) -> Verdict {
     use ErrorKind::{Auth, Io, Protocol, Refused, Timeout};
     use QuarantineReason::{Misconfigured, Suspect, Unsupported};
-    use Reaction::{Discard, Doubt, Exhausted, Keep, QuarantineSession, TripBreaker};
+    use Reaction::{Check, Discard, Exhausted, Keep, QuarantineSession, TripBreaker};
 
     match error {
         TelegramError::Rpc { code, name, value, method } => rpc(*code, name, *value, *method),
@@ -105,7 +105,7 @@ pub fn verdict(error: &TelegramError) -> Verdict {
         TelegramError::Fenced(_) => Verdict::new(Discard, Io).ending(),
         // The peer may be gone without a word. The call given up counts against its connection by
         // itself.
-        TelegramError::Timeout { .. } => Verdict::new(Doubt, Timeout).resend(Resend::IfIdempotent),
+        TelegramError::Timeout { .. } => Verdict::new(Check, Timeout).resend(Resend::IfIdempotent),
         TelegramError::KeyUnknown { strikes } if *strikes < STRIKES_MAX => {
             Verdict::new(Discard, Auth)
         }

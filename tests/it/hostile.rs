@@ -431,8 +431,8 @@ async fn a_connection_that_is_born_broken_is_closed_and_dialled_again_with_a_pau
     while tokio::time::Instant::now() < until {
         acquires += 1;
         let error = pool.acquire(account(1)).await.unwrap_err();
-        let stillborn = matches!(error, AcquireError::Dial(DialError::Stillborn));
-        assert!(stillborn || error.stage() == Stage::Dial, "{error}");
+        let broken = matches!(error, AcquireError::Dial(DialError::BrokenOnArrival));
+        assert!(broken || error.stage() == Stage::Dial, "{error}");
         // Refused at once while the pause outlasts its patience.
         tokio::time::sleep(SECOND / 10).await;
     }

@@ -291,7 +291,7 @@ impl Manager for Scripted {
         Ok(())
     }
 
-    fn needs_proof(&self, _wire: &Wire, _within: Duration) -> bool {
+    fn needs_check(&self, _wire: &Wire, _within: Duration) -> bool {
         self.state.unshown.load(Ordering::SeqCst)
     }
 

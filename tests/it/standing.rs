@@ -208,7 +208,7 @@ async fn a_connection_in_doubt_is_checked_before_anybody_else_gets_it() {
     let checks = || manager.state.checks.load(Ordering::SeqCst);
     let lease = pool.acquire(account(1)).await.unwrap();
     let first = lease.connection_id();
-    lease.report(&Failure(Reaction::Doubt));
+    lease.report(&Failure(Reaction::Check));
     drop(lease);
     assert!(pool.try_acquire(account(1)).unwrap().is_none(), "nobody waits for a check here");
     assert_eq!(pool.acquire(account(1)).await.unwrap().connection_id(), first);
@@ -220,7 +220,7 @@ async fn a_connection_in_doubt_is_checked_before_anybody_else_gets_it() {
     );
 
     manager.on_check(Play::Never);
-    pool.acquire(account(1)).await.unwrap().report(&Failure(Reaction::Doubt));
+    pool.acquire(account(1)).await.unwrap().report(&Failure(Reaction::Check));
     assert_ne!(pool.acquire(account(1)).await.unwrap().connection_id(), first, "the peer was gone");
     let seen = pool.account_stats(account(1)).unwrap().connections;
     assert!(seen.iter().all(|it| it.state == ConnectionState::Idle), "{seen:?}");

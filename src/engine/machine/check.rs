@@ -128,8 +128,8 @@ impl Machine {
         // Whoever waits for a check to end is served then, or by what needs none.
         let sleeps = self.plain() > self.coming_back();
         assert!(free.peek().is_none() || !sleeps, "I4: a connection is free and a waiter sleeps");
-        let is_proved = |it: &Link| !it.is_suspect() && it.last_used() >= self.proved_since;
-        let proved = free.any(is_proved);
+        let is_checked_since = |it: &Link| !it.is_suspect() && it.last_used() >= self.checked_since;
+        let proved = free.any(is_checked_since);
         assert!(
             !proved || self.plain() == 0,
             "I4: one that needs no check is free, a waiter sleeps"

@@ -185,7 +185,7 @@ struct Machine {
     /// The leases of checks under way.
     checks: Vec<Link>,
     /// What was used since needs no check, as of the last that began.
-    proved_since: Tick,
+    checked_since: Tick,
     held: Vec<Link>,
     dials: Vec<Attempt>,
     drains: Vec<Link>,
@@ -232,7 +232,7 @@ impl Machine {
             line: Vec::new(),
             answered: Vec::new(),
             checks: Vec::new(),
-            proved_since: 0,
+            checked_since: 0,
             held: Vec::new(),
             dials: Vec::new(),
             drains: Vec::new(),

@@ -256,8 +256,8 @@ impl Machine {
         let Some(index) = pick(&self.held, which) else { return };
         let id = self.held[index].id;
         let begins = !self.is_checked(id);
-        self.proved_since = self.now.saturating_sub(CHECK_AFTER);
-        let has_begun = self.engine.begin_check(&self.held[index], self.proved_since);
+        self.checked_since = self.now.saturating_sub(CHECK_AFTER);
+        let has_begun = self.engine.begin_check(&self.held[index], self.checked_since);
         assert_eq!(has_begun, begins, "checked twice at a time");
         if begins {
             let link = self.held.swap_remove(index);

@@ -1,4 +1,4 @@
-//! The way to a lease.
+//! The acquire future.
 //!
 //! Owns the future that [`Account::acquire`] and its kin return. It can be dropped at any point:
 //! what it held by then goes back, and a connection that was being dialled for it is pooled.
@@ -235,11 +235,11 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
         let clock = &inner.context().clock;
         // What was used or checked since this acquire began is good enough for it, however long it had to
         // wait to be polled.
-        let is_proved = || {
+        let is_checked_since = || {
             let used = connection.last_used();
             self.started.is_some_and(|began| used >= clock.tick_at(began))
         };
-        let is_stale = inner.is_stale(&connection, source, clock.coarse()) && !is_proved();
+        let is_stale = inner.is_stale(&connection, source, clock.coarse()) && !is_checked_since();
         let is_suspect = connection.is_suspect();
         if !is_stale && !is_suspect {
             return Inspected::Lent(self.lend(connection, source));

@@ -53,7 +53,7 @@ impl<M: Manager> AccountInner<M> {
         let account = self.pool.account();
         match *reaction {
             Reaction::Keep => None,
-            Reaction::Doubt => {
+            Reaction::Check => {
                 if let Some(connection) = connection {
                     connection.set_suspect(true);
                 }

@@ -145,8 +145,8 @@ impl<M: Manager> AccountInner<M> {
     /// The lease goes with it.
     pub(crate) fn check(self: &Arc<Self>, connection: Arc<Connection<M::Connection>>) {
         let context = self.context();
-        let proved_since = context.clock.coarse().saturating_sub(context.hot.check_after_ms());
-        if !self.pool.begin_check(&connection, proved_since) {
+        let checked_since = context.clock.coarse().saturating_sub(context.hot.check_after_ms());
+        if !self.pool.begin_check(&connection, checked_since) {
             self.give_back(connection);
             return;
         }

@@ -45,8 +45,8 @@ impl<M: Manager> Drop for Checking<M> {
     }
 }
 
-/// Has the manager prove that a connection lives that was idle for long, or is in doubt. It takes its time
-/// whatever becomes of the acquire that asked for it: what a caller cuts short would prove nothing.
+/// Has the manager check that a connection lives that was idle for long, or is in doubt. It takes its time
+/// whatever becomes of the acquire that asked for it: what a caller cuts short would tell nothing.
 pub(crate) fn check<M: Manager>(
     inner: Arc<AccountInner<M>>,
     connection: Arc<Connection<M::Connection>>,
@@ -61,9 +61,9 @@ pub(crate) fn check<M: Manager>(
     }
 }
 
-/// Has the manager prove that a connection is any good that somebody may be using, and draws the
+/// Has the manager check that a connection is any good that somebody may be using, and draws the
 /// consequences: nobody waits for the answer.
-pub(crate) async fn prove_in_use<M: Manager>(
+pub(crate) async fn recheck<M: Manager>(
     inner: Arc<AccountInner<M>>,
     record: Arc<Connection<M::Connection>>,
 ) {

@@ -148,7 +148,7 @@ impl<M: Manager> Attempt<M> {
                 let limit = context.config().pool.close_timeout;
                 let close = caught(async { context.manager.close(&opened).await });
                 drop(tokio::time::timeout(limit, close).await);
-                self.fail(DialError::Stillborn, false);
+                self.fail(DialError::BrokenOnArrival, false);
             }
             Ok(opened) => {
                 lane.reset_breaker();
@@ -210,11 +210,11 @@ impl<M: Manager> Attempt<M> {
         };
         match (context.react(error), context.kind(error)) {
             (
-                Reaction::Discard | Reaction::Doubt,
+                Reaction::Discard | Reaction::Check,
                 ErrorKind::Io | ErrorKind::Refused | ErrorKind::Timeout,
             ) => Some(true),
             // The manager may not have come so far as to dial, or somebody else is there.
-            (Reaction::Discard | Reaction::Doubt | Reaction::Keep, ErrorKind::Protocol) => None,
+            (Reaction::Discard | Reaction::Check | Reaction::Keep, ErrorKind::Protocol) => None,
             // What the server says proves that it is there, also if it is a refusal.
             _ => Some(false),
         }
@@ -319,7 +319,7 @@ impl<M: Manager> Attempt<M> {
             DialError::Exhausted(error) => OpenEnd::of(context.kind(error)),
             DialError::Timeout(_) => OpenEnd::Timeout,
             DialError::Panicked => OpenEnd::Handshake,
-            DialError::Unreachable(_) | DialError::Stillborn => OpenEnd::Io,
+            DialError::Unreachable(_) | DialError::BrokenOnArrival => OpenEnd::Io,
             DialError::Aborted => OpenEnd::Cancelled,
         };
         let now = context.clock.tick();

@@ -39,16 +39,16 @@ pub(crate) async fn reap<M: Manager>(runtime: Weak<Runtime<M>>) {
 struct Limits {
     max_idle: u64,
     max_held: u64,
-    /// How long a connection may go without a proof of its session.
-    max_unproved: Duration,
+    /// How long a connection may go without a check of its session.
+    max_unchecked: Duration,
 }
 
 impl Limits {
     fn of<M: Manager>(context: &PoolContext<M>) -> Self {
         let config = context.config.load();
         let max_held = millis(config.watch.held_lease);
-        let max_unproved = config.health.login_check_every;
-        Self { max_idle: context.hot.max_idle_ms(), max_held, max_unproved }
+        let max_unchecked = config.health.login_check_every;
+        Self { max_idle: context.hot.max_idle_ms(), max_held, max_unchecked }
     }
 }
 
@@ -115,7 +115,7 @@ fn look_at_connection<M: Manager>(
     (inner, connection): Held<M>,
     look: Tick,
     now: Tick,
-    Limits { max_idle, max_held, max_unproved }: Limits,
+    Limits { max_idle, max_held, max_unchecked }: Limits,
 ) -> Option<Tick> {
     let next = match inner.pool.reap(&connection, look, now, max_idle, max_held) {
         Reap::Again(look) => look,
@@ -133,8 +133,8 @@ fn look_at_connection<M: Manager>(
     };
     // Up to a quarter earlier, each connection by a share of its own, so that those which were
     // opened together are not all asked together.
-    let within = max_unproved - (max_unproved / 4).mul_f64(context.share());
-    inner.prove_if_due(&connection, within);
+    let within = max_unchecked - (max_unchecked / 4).mul_f64(context.share());
+    inner.recheck_if_due(&connection, within);
     inner.reread_profile_if_due(now);
     let next = next.min(now + millis(within).max(1));
     connection.set_look(next);

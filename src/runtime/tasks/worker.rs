@@ -16,14 +16,14 @@ use crate::engine::Connection;
 use crate::manager::Manager;
 use crate::runtime::account::AccountInner;
 use crate::runtime::command::Command;
-use crate::runtime::tasks::check::{check, prove_in_use};
+use crate::runtime::tasks::check::{check, recheck};
 use crate::runtime::tasks::dial::dial;
 use crate::runtime::tasks::timers::{Timer, Timers};
 
 /// How many commands are fetched from the queue at a time.
 const BATCH: usize = 64;
-/// How many connections may be asked for a proof of their session at the same time.
-const PROOFS_MAX: usize = 16;
+/// How many connections may be checked at the same time.
+const RECHECKS_MAX: usize = 16;
 
 /// What the worker has yet to do.
 struct Worker<M: Manager> {
@@ -58,7 +58,7 @@ pub(crate) fn work<M: Manager>(
 
 async fn run<M: Manager>(mut worker: Worker<M>) {
     let mut tasks = JoinSet::new();
-    let proofs = Arc::new(Semaphore::new(PROOFS_MAX));
+    let rechecks = Arc::new(Semaphore::new(RECHECKS_MAX));
     loop {
         let Worker { commands, batch, timers } = &mut worker;
         let next = timers.next();
@@ -70,7 +70,7 @@ async fn run<M: Manager>(mut worker: Worker<M>) {
                 // One by one off the worker, so that none is lost if this is cut short.
                 batch.reverse();
                 while let Some(command) = batch.pop() {
-                    handle_command(command, &mut tasks, timers, &proofs);
+                    handle_command(command, &mut tasks, timers, &rechecks);
                 }
             }
             () = until(next) => {
@@ -101,19 +101,19 @@ fn handle_command<M: Manager>(
     command: Command<M>,
     tasks: &mut JoinSet<()>,
     timers: &mut Timers<M>,
-    proofs: &Arc<Semaphore>,
+    rechecks: &Arc<Semaphore>,
 ) {
     match command {
-        Command::Prove(inner, connection, within) => {
-            let proofs = Arc::clone(proofs);
+        Command::Recheck(inner, connection, within) => {
+            let rechecks = Arc::clone(rechecks);
             tasks.spawn(async move {
-                let _place = proofs.acquire().await;
+                let _place = rechecks.acquire().await;
                 let (inner, connection) = (inner.upgrade(), connection.upgrade());
                 // Asked again in its turn: whatever came meanwhile may have shown it.
                 if let (Some(inner), Some(connection)) = (inner, connection)
-                    && inner.needs_proof(&connection, within)
+                    && inner.needs_check(&connection, within)
                 {
-                    prove_in_use(inner, connection).await;
+                    recheck(inner, connection).await;
                 }
             });
         }
@@ -160,7 +160,7 @@ fn handle_timer<M: Manager>(timer: Timer<M>, now: Instant) {
                 inner.apply(inner.pool.probe(slot, inner.context().clock.tick()));
             }
         }
-        Command::Dial(..) | Command::Check(..) | Command::Close(..) | Command::Prove(..) => {
+        Command::Dial(..) | Command::Check(..) | Command::Close(..) | Command::Recheck(..) => {
             unreachable!("BUG: these have no time")
         }
     }

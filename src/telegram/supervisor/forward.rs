@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 use grammers_client::session::updates::UpdatesLike;
 use tokio::sync::mpsc;
 
-use crate::telegram::feed::AccountUpdate;
 use crate::telegram::parts::ConnectionParts;
+use crate::telegram::updates::AccountUpdate;
 
 /// Closes the queue of updates if nobody reads them.
 pub(super) fn close_unless_read(
@@ -16,10 +16,10 @@ pub(super) fn close_unless_read(
     updates: &mut mpsc::Receiver<UpdatesLike>,
 ) {
     // Before it is looked whether somebody has: a subscription in between counts as a later one.
-    let subscriptions = parts.feed.subscriptions();
-    if !parts.feed.has_subscriber() {
+    let subscriptions = parts.channel.subscriptions();
+    if !parts.channel.has_subscriber() {
         updates.close();
-        parts.health.mark_deaf(subscriptions);
+        parts.health.mark_without_updates(subscriptions);
     }
 }
 
@@ -43,8 +43,8 @@ pub(super) fn forward(
 
 pub(super) fn deliver(parts: &ConnectionParts, update: UpdatesLike) {
     if !matches!(update, UpdatesLike::ConnectionClosed) {
-        parts.health.hear();
+        parts.health.note_answer();
     }
     let (account, slot) = (parts.account, parts.slot);
-    parts.feed.deliver(AccountUpdate { account, slot, update }, &parts.group);
+    parts.channel.deliver(AccountUpdate { account, slot, update }, &parts.group);
 }

@@ -8,13 +8,13 @@ use std::time::Duration;
 use grammers_client::session::updates::UpdatesLike;
 use tokio::sync::mpsc;
 
-use crate::telegram::health::Health;
+use crate::telegram::health::ConnectionHealth;
 use crate::telegram::orphan_reaper::{OpenSockets, reap_later};
 
 /// RAII guard of a connection's sockets and of the key that they lock. Dropped before it is proved that
 /// every socket is closed, it leaves them to the reaper.
 pub(super) struct SocketGuard {
-    health: Arc<Health>,
+    health: Arc<ConnectionHealth>,
     redial_after_loss: Duration,
     /// `None` once it is proved that the sockets are closed.
     sockets: Option<OpenSockets>,
@@ -22,7 +22,7 @@ pub(super) struct SocketGuard {
 
 impl SocketGuard {
     pub(super) fn new(
-        health: Arc<Health>,
+        health: Arc<ConnectionHealth>,
         redial_after_loss: Duration,
         sockets: OpenSockets,
     ) -> Self {

@@ -13,9 +13,9 @@ use crate::account_id::AccountId;
 use crate::base::clock::now;
 use crate::ownership::{Ownership, Unguarded};
 use crate::session::{AuthKey, DataCentres, SessionRecord};
-use crate::telegram::health::Health;
-use crate::telegram::logins::Logins;
-use crate::telegram::pinned::PinnedSession;
+use crate::telegram::health::ConnectionHealth;
+use crate::telegram::login_cache::LoginCache;
+use crate::telegram::one_shot_session::OneShotSession;
 use crate::telegram::{TelegramError, TelegramSettings};
 
 const DC: i32 = 2;
@@ -23,8 +23,8 @@ const LOST: Duration = Duration::from_secs(120);
 
 /// A connection whose client is the test.
 struct Bench {
-    session: Arc<PinnedSession>,
-    health: Arc<Health>,
+    session: Arc<OneShotSession>,
+    health: Arc<ConnectionHealth>,
     parts: ConnectionParts,
     key: AuthKey,
     /// Whoever runs the client holds one, and so does each of its tasks.
@@ -40,7 +40,7 @@ struct Supervised {
     supervisor: SupervisorHandle,
     opened: oneshot::Receiver<OpenResult>,
     key: KeyId,
-    health: Arc<Health>,
+    health: Arc<ConnectionHealth>,
 }
 
 fn bench() -> Bench {
@@ -60,12 +60,12 @@ fn bench() -> Bench {
         group: None,
         proxy: None,
     };
-    let session = Arc::new(PinnedSession::new(&record, DataCentres::new()));
+    let session = Arc::new(OneShotSession::new(&record, DataCentres::new()));
     let params = TelegramSettings::new(1).connection_params(false);
     let SenderPool { handle, runner: silence, .. } =
         SenderPool::with_configuration(Arc::clone(&session), 1, params);
     let (task, updates) = mpsc::channel(10);
-    let health = Arc::<Health>::default();
+    let health = Arc::<ConnectionHealth>::default();
     let parts = ConnectionParts {
         account,
         slot: 0,
@@ -74,7 +74,7 @@ fn bench() -> Bench {
         handle: handle.thin,
         session: Arc::clone(&session),
         health: Arc::clone(&health),
-        feed: Arc::default(),
+        channel: Arc::default(),
         close_grace: Duration::from_secs(1),
         call_timeout: Duration::from_secs(30),
         redial_after_loss: LOST,
@@ -113,7 +113,7 @@ impl Bench {
         let mut guard = KeyGuard::lock(key).await.unwrap();
         let ownership: Arc<dyn Ownership> = Arc::new(Unguarded::default());
         guard.begin(&ownership).unwrap();
-        let logins = Arc::new(Logins::new(Duration::ZERO));
+        let logins = Arc::new(LoginCache::new(Duration::ZERO));
         let begun = logins.begin(parts.account, 0, 1);
         let (opening, opened) = PendingOpen::new(check, logins, begun);
         let runner = Box::pin(async move {

@@ -158,7 +158,7 @@ fn what_we_say_ourselves_has_its_reaction() {
         (TelegramError::KeyUnknown { strikes: 1 }, Reaction::Discard, ErrorKind::Auth),
         (TelegramError::KeyUnknown { strikes: 2 }, suspect.clone(), ErrorKind::Auth),
         (TelegramError::KeyChanged, suspect, ErrorKind::Auth),
-        (TelegramError::Timeout { after }, Reaction::Doubt, ErrorKind::Timeout),
+        (TelegramError::Timeout { after }, Reaction::Check, ErrorKind::Timeout),
         (Refusal::TooShort { len: 1 }.into(), Reaction::Keep, ErrorKind::Protocol),
         (TelegramError::NoSession { account, slot: 0 }, Reaction::Discard, ErrorKind::Auth),
         (TelegramError::ProxyUnsupported, unsupported, ErrorKind::Protocol),
@@ -198,7 +198,7 @@ fn what_the_client_gives_up_by_itself_keeps_its_text_and_the_connection() {
         assert!(error.to_string().ends_with(words), "{words}: {error}");
         assert_eq!((react(&error), kind(&error)), (Reaction::Keep, ErrorKind::Protocol), "{words}");
     }
-    let unknown = crate::telegram::pinned::PinnedError::OwnUnknown;
+    let unknown = crate::telegram::one_shot_session::OneShotError::OwnUnknown;
     let error = TelegramError::from(InvocationError::Session(Box::new(unknown)));
     assert!(error.to_string().contains("add its user_id"), "{error}");
     assert_eq!(react(&error), Reaction::Keep);

@@ -65,7 +65,7 @@ async fn what_would_make_the_client_panic_is_not_sent() {
     for (len, refusal) in [
         (0, Refusal::TooShort { len: 0 }),
         (3, Refusal::TooShort { len: 3 }),
-        (6, Refusal::Ragged { len: 6 }),
+        (6, Refusal::Unaligned { len: 6 }),
         (1_040_004, Refusal::TooLong { len: 1_040_004, limit: 1_040_000 }),
         (8_000_000, Refusal::TooLong { len: 8_000_000, limit: 1_040_000 }),
     ] {

@@ -1,4 +1,4 @@
-//! Updates on their way to the application.
+//! Channel of updates: from all connections to the application.
 //!
 //! Owns the one subscription and the count of what it missed. Never waits for a slow subscriber.
 
@@ -96,8 +96,9 @@ struct Subscriber {
     panicked: Arc<AtomicBool>,
 }
 
+/// The channel, with one subscriber at a time.
 #[derive(Default)]
-pub(super) struct Feed {
+pub(super) struct UpdateChannel {
     subscriber: ArcSwapOption<Subscriber>,
     /// Subscriptions so far.
     subscriptions: AtomicU64,
@@ -105,7 +106,7 @@ pub(super) struct Feed {
     dropped: Mutex<BTreeMap<Arc<str>, u64>>,
 }
 
-impl Feed {
+impl UpdateChannel {
     pub(super) fn subscribe(&self, capacity: usize) -> AccountUpdates {
         let (sender, receiver) = mpsc::channel(capacity.max(1));
         let panicked = Arc::<AtomicBool>::default();
@@ -158,9 +159,9 @@ impl Subscriber {
     }
 }
 
-impl fmt::Debug for Feed {
+impl fmt::Debug for UpdateChannel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Feed").field("dropped", &self.dropped()).finish_non_exhaustive()
+        f.debug_struct("UpdateChannel").field("dropped", &self.dropped()).finish_non_exhaustive()
     }
 }
 

@@ -25,8 +25,8 @@ fn record() -> SessionRecord {
     }
 }
 
-fn pinned() -> PinnedSession {
-    PinnedSession::new(&record(), DataCentres::new())
+fn one_shot() -> OneShotSession {
+    OneShotSession::new(&record(), DataCentres::new())
 }
 
 fn now<T>(mut future: Pin<Box<dyn Future<Output = T> + Send + '_>>) -> T {
@@ -36,20 +36,20 @@ fn now<T>(mut future: Pin<Box<dyn Future<Output = T> + Send + '_>>) -> T {
     }
 }
 
-fn set(session: &PinnedSession, dc: i32, key: Option<[u8; 256]>) -> Result<(), PinnedError> {
+fn set(session: &OneShotSession, dc: i32, key: Option<[u8; 256]>) -> Result<(), OneShotError> {
     let ipv4 = SocketAddrV4::new(Ipv4Addr::new(149, 154, 167, 41), 443);
     let ipv6 = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 443, 0, 0);
     now(session.set_dc_option(&DcOption { id: dc, ipv4, ipv6, auth_key: key }))
 }
 
 /// What `update_config` does for one entry of the server's list.
-fn list_entry(session: &PinnedSession, dc: i32) -> Result<(), PinnedError> {
+fn list_entry(session: &OneShotSession, dc: i32) -> Result<(), OneShotError> {
     let known = session.dc_option(dc)?;
     set(session, dc, known.and_then(|option| option.auth_key))
 }
 
-fn connect(session: &PinnedSession) -> Result<(), PinnedError> {
-    let option = session.dc_option(HOME)?.ok_or(PinnedError::Redial)?;
+fn connect(session: &OneShotSession) -> Result<(), OneShotError> {
+    let option = session.dc_option(HOME)?.ok_or(OneShotError::Redial)?;
     // The list may hold several addresses of the home, and of others.
     for dc in [HOME, FOREIGN, HOME] {
         list_entry(session, dc)?;
@@ -59,22 +59,22 @@ fn connect(session: &PinnedSession) -> Result<(), PinnedError> {
 
 #[test]
 fn the_first_question_is_answered_with_our_address_and_key() {
-    let option = pinned().dc_option(HOME).unwrap().unwrap();
+    let option = one_shot().dc_option(HOME).unwrap().unwrap();
     assert_eq!(SocketAddr::from(option.ipv4), record().address);
     assert_eq!(option.auth_key, Some([7; 256]));
 }
 
 #[test]
 fn one_runner_is_one_connection() {
-    let session = pinned();
+    let session = one_shot();
     connect(&session).unwrap();
-    assert_eq!(session.dc_option(HOME), Err(PinnedError::Redial));
-    assert_eq!(set(&session, HOME, Some([7; 256])), Err(PinnedError::Redial));
+    assert_eq!(session.dc_option(HOME), Err(OneShotError::Redial));
+    assert_eq!(set(&session, HOME, Some([7; 256])), Err(OneShotError::Redial));
 }
 
 #[test]
 fn a_failed_dial_cannot_be_repeated() {
-    let session = pinned();
+    let session = one_shot();
     session.dc_option(HOME).unwrap().unwrap();
     for _ in 0..3 {
         assert_eq!(session.dc_option(HOME), Ok(None));
@@ -83,19 +83,19 @@ fn a_failed_dial_cannot_be_repeated() {
 
 #[test]
 fn another_key_is_refused_at_every_stage() {
-    let session = pinned();
-    assert_eq!(set(&session, HOME, Some([8; 256])), Err(PinnedError::KeyChanged));
+    let session = one_shot();
+    assert_eq!(set(&session, HOME, Some([8; 256])), Err(OneShotError::KeyChanged));
     let option = session.dc_option(HOME).unwrap().unwrap();
     list_entry(&session, HOME).unwrap();
-    assert_eq!(set(&session, HOME, Some([8; 256])), Err(PinnedError::KeyChanged));
+    assert_eq!(set(&session, HOME, Some([8; 256])), Err(OneShotError::KeyChanged));
     set(&session, HOME, option.auth_key).unwrap();
-    assert_eq!(set(&session, HOME, Some([8; 256])), Err(PinnedError::KeyChanged));
+    assert_eq!(set(&session, HOME, Some([8; 256])), Err(OneShotError::KeyChanged));
     assert_eq!(session.key, record().key);
 }
 
 #[test]
 fn an_address_of_the_server_is_never_taken() {
-    let session = pinned();
+    let session = one_shot();
     connect(&session).unwrap();
     assert_eq!(session.address, record().address);
     set(&session, FOREIGN, None).unwrap();
@@ -105,7 +105,7 @@ fn an_address_of_the_server_is_never_taken() {
 #[test]
 fn a_foreign_data_centre_is_known_from_the_table_and_keeps_its_own_key() {
     let at: SocketAddr = "127.0.0.1:4".parse().unwrap();
-    let session = PinnedSession::new(&record(), [(FOREIGN, at)].into_iter().collect());
+    let session = OneShotSession::new(&record(), [(FOREIGN, at)].into_iter().collect());
     assert_eq!(session.dc_option(FOREIGN), Ok(None), "not before the home is connected");
     connect(&session).unwrap();
     let option = session.dc_option(FOREIGN).unwrap().unwrap();
@@ -117,16 +117,16 @@ fn a_foreign_data_centre_is_known_from_the_table_and_keeps_its_own_key() {
 
 #[test]
 fn a_sealed_session_connects_no_more() {
-    let session = pinned();
+    let session = one_shot();
     assert!(!session.seal());
-    assert_eq!(session.dc_option(HOME), Err(PinnedError::Redial));
+    assert_eq!(session.dc_option(HOME), Err(OneShotError::Redial));
 
-    let session = pinned();
+    let session = one_shot();
     let option = session.dc_option(HOME).unwrap().unwrap();
     assert!(!session.seal(), "the dial is under way");
-    assert_eq!(set(&session, HOME, option.auth_key), Err(PinnedError::Redial));
+    assert_eq!(set(&session, HOME, option.auth_key), Err(OneShotError::Redial));
 
-    let session = pinned();
+    let session = one_shot();
     connect(&session).unwrap();
     assert!(session.seal());
     assert_eq!(session.dc_option(FOREIGN), Ok(None));
@@ -134,7 +134,7 @@ fn a_sealed_session_connects_no_more() {
 
 #[test]
 fn the_home_cannot_be_moved() {
-    let session = pinned();
+    let session = one_shot();
     now(session.set_home_dc_id(FOREIGN)).unwrap();
     assert_eq!(session.home_dc_id(), Ok(HOME));
 }
@@ -144,18 +144,18 @@ fn a_home_of_either_family_is_dialled_by_its_own() {
     let mut record = record();
     record.address = "[::1]:4430".parse().unwrap();
     let at: SocketAddr = "127.0.0.1:4".parse().unwrap();
-    let session = PinnedSession::new(&record, [(FOREIGN, at)].into_iter().collect());
+    let session = OneShotSession::new(&record, [(FOREIGN, at)].into_iter().collect());
     connect(&session).unwrap();
     let foreign = session.dc_option(FOREIGN).unwrap().unwrap();
     assert_eq!(foreign.ipv6.ip().to_ipv4_mapped(), Some(Ipv4Addr::LOCALHOST));
 
-    let session = PinnedSession::new(&record, DataCentres::new());
+    let session = OneShotSession::new(&record, DataCentres::new());
     assert_eq!(SocketAddr::from(session.dc_option(HOME).unwrap().unwrap().ipv6), record.address);
 
     // A home by IPv4 cannot have a neighbour that listens on IPv6 only.
     record.address = at;
     let table = [(FOREIGN, "[::1]:4".parse().unwrap())].into_iter().collect();
-    let session = PinnedSession::new(&record, table);
+    let session = OneShotSession::new(&record, table);
     connect(&session).unwrap();
     assert_eq!(session.dc_option(FOREIGN), Ok(None));
 }
@@ -165,30 +165,30 @@ fn stranger(id: i64) -> PeerInfo {
     PeerInfo::User { id, auth, bot: Some(false), is_self: Some(false) }
 }
 
-fn own_ref(session: &PinnedSession) -> Result<Option<PeerRef>, PinnedError> {
+fn own_ref(session: &OneShotSession) -> Result<Option<PeerRef>, OneShotError> {
     now(session.peer_ref(PeerId::self_user()))
 }
 
 #[test]
 fn however_many_peers_come_few_are_remembered_and_oneself_always() {
-    let session = pinned();
+    let session = one_shot();
     let count = i64::try_from(2 * PEERS_MAX).unwrap();
     for id in 2..count {
         now(session.cache_peer(stranger(id))).unwrap();
-        assert!(session.memory().peers.len() <= PEERS_MAX, "after {id}");
+        assert!(session.state().peers.len() <= PEERS_MAX, "after {id}");
     }
     let last = PeerId::user(count - 1).unwrap();
     assert_eq!(now(session.peer(last)), Ok(Some(stranger(count - 1))), "the newest is known");
     assert!(now(session.peer(PeerId::self_user())).unwrap().is_some());
     // One that is known takes no room of its own.
-    let known = session.memory().peers.len();
+    let known = session.state().peers.len();
     now(session.cache_peer(stranger(count - 1))).unwrap();
-    assert_eq!(session.memory().peers.len(), known);
+    assert_eq!(session.state().peers.len(), known);
 }
 
 #[test]
 fn oneself_is_known_from_the_record_and_answered_by_number() {
-    let session = pinned();
+    let session = one_shot();
     let own = PeerId::user(1).unwrap();
     let expected = own_peer(1, true, PeerAuth::default());
     assert_eq!(now(session.peer(PeerId::self_user())), Ok(expected.clone()));
@@ -199,7 +199,7 @@ fn oneself_is_known_from_the_record_and_answered_by_number() {
     let auth = PeerAuth::from_hash(7);
     now(session.cache_peer(own_peer(1, true, auth).unwrap())).unwrap();
     assert_eq!(own_ref(&session), Ok(Some(PeerRef { id: own, auth })));
-    assert!(session.memory().peers.is_empty());
+    assert!(session.state().peers.is_empty());
 }
 
 #[test]
@@ -208,10 +208,10 @@ fn without_a_number_oneself_is_learnt_and_until_then_an_error_and_no_panic() {
     for user_id in [0, -5, 1 << 40, i64::MAX] {
         let mut record = record();
         record.user_id = user_id;
-        let session = PinnedSession::new(&record, DataCentres::new());
+        let session = OneShotSession::new(&record, DataCentres::new());
         assert!(!session.knows_own(), "{user_id}");
         assert_eq!(now(session.peer(PeerId::self_user())), Ok(None));
-        assert_eq!(own_ref(&session), Err(PinnedError::OwnUnknown));
+        assert_eq!(own_ref(&session), Err(OneShotError::OwnUnknown));
         now(session.cache_peer(stranger(9))).unwrap();
         assert!(!session.knows_own());
         now(session.cache_peer(own_peer(8, false, PeerAuth::from_hash(3)).unwrap())).unwrap();
@@ -222,7 +222,7 @@ fn without_a_number_oneself_is_learnt_and_until_then_an_error_and_no_panic() {
 
 #[test]
 fn a_number_of_the_record_that_is_another_users_gives_way_to_the_servers() {
-    let session = pinned();
+    let session = one_shot();
     now(session.cache_peer(own_peer(8, true, PeerAuth::from_hash(3)).unwrap())).unwrap();
     assert_eq!(own_ref(&session).unwrap().unwrap().id, PeerId::user(8).unwrap());
     assert_eq!(now(session.peer(PeerId::user(1).unwrap())), Ok(None));

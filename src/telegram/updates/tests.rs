@@ -15,23 +15,23 @@ fn update() -> AccountUpdate {
 
 #[test]
 fn what_a_full_subscriber_misses_is_counted() {
-    let (feed, north) = (Feed::default(), Arc::from("north"));
-    feed.deliver(update(), &north);
-    assert_eq!(feed.dropped(), 0, "nobody asked for it");
-    assert!(!feed.has_subscriber());
-    let mut receiver = feed.subscribe(2);
+    let (channel, north) = (UpdateChannel::default(), Arc::from("north"));
+    channel.deliver(update(), &north);
+    assert_eq!(channel.dropped(), 0, "nobody asked for it");
+    assert!(!channel.has_subscriber());
+    let mut receiver = channel.subscribe(2);
     for _ in 0..5 {
-        feed.deliver(update(), &north);
+        channel.deliver(update(), &north);
     }
-    feed.deliver(update(), &Arc::from("south"));
+    channel.deliver(update(), &Arc::from("south"));
     let by_group = [(Arc::clone(&north), 3), (Arc::from("south"), 1)];
-    assert_eq!((feed.dropped(), feed.dropped_by_group()), (4, by_group.to_vec()));
+    assert_eq!((channel.dropped(), channel.dropped_by_group()), (4, by_group.to_vec()));
     assert!(receiver.try_recv().is_ok());
-    assert!(feed.has_subscriber());
+    assert!(channel.has_subscriber());
     drop(receiver);
-    assert!(!feed.has_subscriber());
-    feed.deliver(update(), &north);
-    assert_eq!(feed.dropped(), 4, "nobody listens any more");
+    assert!(!channel.has_subscriber());
+    channel.deliver(update(), &north);
+    assert_eq!(channel.dropped(), 4, "nobody listens any more");
 }
 
 /// Keeps what is told at the level of errors.
@@ -89,32 +89,33 @@ fn told_of_a_panic(mut updates: AccountUpdates) -> String {
 
 #[test]
 fn a_panic_of_whoever_reads_is_told_and_what_comes_after_it_counts_as_dropped() {
-    let (feed, shop) = (Feed::default(), Arc::from("shop"));
-    let updates = feed.subscribe(2);
+    let (channel, shop) = (UpdateChannel::default(), Arc::from("shop"));
+    let updates = channel.subscribe(2);
     let account = AccountId::phone(442_079_460_958).unwrap();
-    feed.deliver(AccountUpdate { account, slot: 1, update: UpdatesLike::MalformedUpdates }, &shop);
+    channel
+        .deliver(AccountUpdate { account, slot: 1, update: UpdatesLike::MalformedUpdates }, &shop);
     let told = told_of_a_panic(updates);
     assert!(told.contains("whoever reads the updates has panicked"), "{told}");
     assert!(told.contains("+4420******58 slot 1") && !told.contains("442079460958"), "{told}");
-    assert!(feed.has_subscriber(), "it is missed");
-    feed.deliver(update(), &shop);
-    assert_eq!(feed.dropped(), 1);
+    assert!(channel.has_subscriber(), "it is missed");
+    channel.deliver(update(), &shop);
+    assert_eq!(channel.dropped(), 1);
     // The next one is told apart from it.
-    let mut next = feed.subscribe(2);
-    feed.deliver(update(), &shop);
+    let mut next = channel.subscribe(2);
+    channel.deliver(update(), &shop);
     assert!(next.try_recv().is_ok());
-    assert_eq!(feed.dropped(), 1);
+    assert_eq!(channel.dropped(), 1);
 }
 
 #[test]
 fn a_reader_that_was_replaced_or_given_up_is_missed_by_nobody() {
-    let (feed, shop) = (Feed::default(), Arc::from("shop"));
-    let before = feed.subscribe(2);
-    let now = feed.subscribe(2);
+    let (channel, shop) = (UpdateChannel::default(), Arc::from("shop"));
+    let before = channel.subscribe(2);
+    let now = channel.subscribe(2);
     assert_eq!(told_of_a_panic(before), "");
-    assert!(feed.has_subscriber());
+    assert!(channel.has_subscriber());
     drop(now);
-    assert!(!feed.has_subscriber());
-    feed.deliver(update(), &shop);
-    assert_eq!(feed.dropped(), 0);
+    assert!(!channel.has_subscriber());
+    channel.deliver(update(), &shop);
+    assert_eq!(channel.dropped(), 0);
 }

@@ -1,4 +1,4 @@
-//! The session that the client sees: one that answers once.
+//! One-shot session: what the client sees of a session, good for one connection.
 //!
 //! Owns the authorization key of one connection and what the client may learn. Never lets the
 //! key be replaced, never lets the client dial its home a second time, and never takes an
@@ -22,7 +22,7 @@
 //! # Who is logged in
 //! The client asks for `PeerId::self_user()` after it has sent a message to oneself, and panics without
 //! an answer. So the user of the session is filed before the first call, and is never forgotten. Who it
-//! is the record says, or else the server (`proof`).
+//! is the record says, or else the server (`login_check`).
 //!
 //! Our copy of the key is wiped when the session is dropped. The client makes copies of its own,
 //! which nobody wipes.
@@ -44,7 +44,7 @@ const PEERS_MAX: usize = 10_000;
 
 /// Where the one connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum DialStage {
     /// The client has not asked yet.
     Fresh,
     /// It knows the address and is dialling.
@@ -55,17 +55,17 @@ enum Stage {
     Sealed,
 }
 
-pub(super) struct PinnedSession {
+pub(super) struct OneShotSession {
     home: i32,
     address: SocketAddr,
     key: AuthKey,
     /// Where foreign data centres listen.
     data_centres: DataCentres,
-    memory: Mutex<Memory>,
+    state: Mutex<SessionState>,
 }
 
-struct Memory {
-    stage: Stage,
+struct SessionState {
+    stage: DialStage,
     /// The client dials another data centre, or has last dialled one in vain.
     abroad: bool,
     /// The keys that the client made with foreign data centres. They are of this connection
@@ -77,7 +77,7 @@ struct Memory {
     peers: HashMap<PeerId, PeerInfo>,
 }
 
-impl Memory {
+impl SessionState {
     fn peer(&self, peer: PeerId) -> Option<&PeerInfo> {
         let is_meant = |own: &&PeerInfo| peer == PeerId::self_user() || peer == own.id();
         self.own.as_ref().filter(is_meant).or_else(|| self.peers.get(&peer))
@@ -114,10 +114,10 @@ pub(super) fn own_peer(user_id: i64, is_bot: bool, auth: PeerAuth) -> Option<Pee
     Some(PeerInfo::User { id: user_id, auth, bot, is_self: Some(true) })
 }
 
-impl PinnedSession {
+impl OneShotSession {
     pub(super) fn new(record: &SessionRecord, data_centres: DataCentres) -> Self {
-        let memory = Memory {
-            stage: Stage::Fresh,
+        let state = SessionState {
+            stage: DialStage::Fresh,
             abroad: false,
             foreign_keys: HashMap::new(),
             own: own_peer(record.user_id, record.is_bot, PeerAuth::default()),
@@ -128,89 +128,89 @@ impl PinnedSession {
             address: record.address,
             key: record.key.clone(),
             data_centres,
-            memory: Mutex::new(memory),
+            state: Mutex::new(state),
         }
     }
 
     /// Forbids any connection that is not there yet, and says whether the one to the home is.
     /// After `false` the client's runner holds no task of its own.
     pub(super) fn seal(&self) -> bool {
-        let mut memory = self.memory();
-        let connected = memory.stage == Stage::Connected;
-        memory.stage = Stage::Sealed;
+        let mut state = self.state();
+        let connected = state.stage == DialStage::Connected;
+        state.stage = DialStage::Sealed;
         connected
     }
 
     /// Whether the client has its connection to the home, and the server its introduction.
     pub(super) fn is_connected(&self) -> bool {
-        self.memory().stage == Stage::Connected
+        self.state().stage == DialStage::Connected
     }
 
     /// Whether the client dials another data centre: it does nothing else meanwhile.
     pub(super) fn is_dialling_abroad(&self) -> bool {
-        self.memory().abroad
+        self.state().abroad
     }
 
     /// It does something else again.
     pub(super) fn note_no_dial_abroad(&self) {
-        self.memory().abroad = false;
+        self.state().abroad = false;
     }
 
     /// Whether it is known who is logged in.
     pub(super) fn knows_own(&self) -> bool {
-        self.memory().own.is_some()
+        self.state().own.is_some()
     }
 
     /// The server says who is logged in.
     pub(super) fn note_own(&self, own: PeerInfo) {
-        self.memory().cache(own);
+        self.state().cache(own);
     }
 
-    fn memory(&self) -> MutexGuard<'_, Memory> {
+    fn state(&self) -> MutexGuard<'_, SessionState> {
         // Every change under the lock is a single assignment: a panic leaves nothing half done.
-        self.memory.lock()
+        self.state.lock()
     }
 
-    fn home_option(&self) -> Result<Option<DcOption>, PinnedError> {
-        let mut memory = self.memory();
-        match memory.stage {
-            Stage::Fresh => {
-                memory.stage = Stage::Dialling;
+    fn home_option(&self) -> Result<Option<DcOption>, OneShotError> {
+        let mut state = self.state();
+        match state.stage {
+            DialStage::Fresh => {
+                state.stage = DialStage::Dialling;
                 Ok(option(self.home, self.address, true, Some(*self.key.expose())))
             }
-            Stage::Dialling => Ok(None),
-            Stage::Connected | Stage::Sealed => Err(PinnedError::Redial),
+            DialStage::Dialling => Ok(None),
+            DialStage::Connected | DialStage::Sealed => Err(OneShotError::Redial),
         }
     }
 
-    fn set_home_option(&self, key: Option<&[u8; 256]>) -> Result<(), PinnedError> {
-        let mut memory = self.memory();
-        match (memory.stage, key) {
+    fn set_home_option(&self, key: Option<&[u8; 256]>) -> Result<(), OneShotError> {
+        let mut state = self.state();
+        match (state.stage, key) {
             // An entry of the server's list: nothing in it is for us.
-            (Stage::Dialling, None) => Ok(()),
-            (Stage::Dialling, Some(key)) if key == self.key.expose() => {
-                memory.stage = Stage::Connected;
+            (DialStage::Dialling, None) => Ok(()),
+            (DialStage::Dialling, Some(key)) if key == self.key.expose() => {
+                state.stage = DialStage::Connected;
                 Ok(())
             }
-            (_, Some(key)) if key != self.key.expose() => Err(PinnedError::KeyChanged),
-            _ => Err(PinnedError::Redial),
+            (_, Some(key)) if key != self.key.expose() => Err(OneShotError::KeyChanged),
+            _ => Err(OneShotError::Redial),
         }
     }
 
     fn foreign_option(&self, dc: i32) -> Option<DcOption> {
-        let mut memory = self.memory();
-        if memory.stage != Stage::Connected {
+        let mut state = self.state();
+        if state.stage != DialStage::Connected {
             return None;
         }
-        memory.abroad = true;
-        let key = memory.foreign_keys.get(&dc).map(|key| *key.expose());
+        state.abroad = true;
+        let key = state.foreign_keys.get(&dc).map(|key| *key.expose());
         option(dc, self.data_centres.address(dc)?, self.address.is_ipv6(), key)
     }
 }
 
-impl fmt::Debug for PinnedSession {
+impl fmt::Debug for OneShotSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PinnedSession").field("home", &self.home).finish_non_exhaustive()
+        f.debug_struct("OneShotSession").field("home", &self.home).finish_non_exhaustive()
     }
 }
 
@@ -226,8 +226,8 @@ fn option(dc: i32, address: SocketAddr, ipv6: bool, key: Option<[u8; 256]>) -> O
     Some(DcOption { id: dc, ipv4, ipv6, auth_key: key })
 }
 
-impl Session for PinnedSession {
-    type Error = PinnedError;
+impl Session for OneShotSession {
+    type Error = OneShotError;
 
     fn home_dc_id(&self) -> Result<i32, Self::Error> {
         Ok(self.home)
@@ -248,7 +248,7 @@ impl Session for PinnedSession {
         } else {
             self.note_no_dial_abroad();
             if let Some(key) = option.auth_key.as_ref().and_then(|key| AuthKey::from_slice(key)) {
-                self.memory().foreign_keys.insert(option.id, key);
+                self.state().foreign_keys.insert(option.id, key);
             }
             Ok(())
         };
@@ -256,26 +256,26 @@ impl Session for PinnedSession {
     }
 
     fn peer(&self, peer: PeerId) -> BoxFuture<'_, Result<Option<PeerInfo>, Self::Error>> {
-        let known = self.memory().peer(peer).cloned();
+        let known = self.state().peer(peer).cloned();
         Box::pin(std::future::ready(Ok(known)))
     }
 
     /// Oneself under the number that one has: the client makes of the answer whom a message went to.
     fn peer_ref(&self, peer: PeerId) -> BoxFuture<'_, Result<Option<PeerRef>, Self::Error>> {
         let is_own = peer == PeerId::self_user();
-        let known = match self.memory().peer(peer) {
+        let known = match self.state().peer(peer) {
             Some(own) if is_own => {
                 Ok(Some(PeerRef { id: own.id(), auth: own.auth().unwrap_or_default() }))
             }
             // The client takes it for granted that there is one, and panics otherwise.
-            None if is_own => Err(PinnedError::OwnUnknown),
+            None if is_own => Err(OneShotError::OwnUnknown),
             other => Ok(other.and_then(PeerInfo::auth).map(|auth| PeerRef { id: peer, auth })),
         };
         Box::pin(std::future::ready(known))
     }
 
     fn cache_peer(&self, peer: PeerInfo) -> BoxFuture<'_, Result<(), Self::Error>> {
-        self.memory().cache(peer);
+        self.state().cache(peer);
         Box::pin(std::future::ready(Ok(())))
     }
 
@@ -291,7 +291,7 @@ impl Session for PinnedSession {
 
 /// What the client is told when it asks for more than one connection with one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum PinnedError {
+pub(super) enum OneShotError {
     #[error("the connection has ended: a new one is the pool's to make")]
     Redial,
     #[error("the server does not know the authorization key, which must not be replaced")]
