@@ -39,7 +39,7 @@
 //!   account and one of the whole pool go with each.
 //! - The **word** of a connection says what it is doing and how many leases it bears. Whoever
 //!   changes it from idle owns what comes next: a borrower, the reaper, a resize. The idle queue
-//!   only remembers an order; an entry whose connection was claimed otherwise is void.
+//!   only remembers an order; an entry whose connection was claimed otherwise is stale.
 //! - The **gate** of the account tells an acquire in one load whether it may take the short way,
 //!   and a release whether somebody must be looked after.
 //!
@@ -51,9 +51,9 @@
 //! The connection that was used longest ago is used next: entries lie in a queue. That of an account's
 //! only connection lies beside the gate instead, so that with very many accounts an acquire waits for
 //! the memory of the account and of the connection, and for none besides; the queue is made with the
-//! second connection. Only while several threads ask at the same time does each keep to the
-//! connection nearest to it: it is leased through its slot, and its entry stays where it is, so that
-//! the threads do not pass the ends of the queue and every connection from cache to cache. Now and then
+//! second connection. Only while several threads contend does each keep to one connection (thread
+//! affinity): it is leased through its slot, and its entry stays where it is, so that the ends of the
+//! queue and every connection do not move from cache to cache. Now and then
 //! an acquire of a thread looks at the time first, and whether its task owes others a turn: then it gives
 //! way with empty hands.
 //!

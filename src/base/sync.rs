@@ -1,8 +1,8 @@
 //! The only module that names atomics, mutexes and the shared containers of the engine, so that
 //! loom can stand in for them under `--cfg pool_loom`.
 //!
-//! Owns thin façades: [`Mutex`] (never poisoned), [`IdleQueue`], [`Spot`], [`Cell`], [`Late`],
-//! [`Permits`].
+//! Owns thin façades: [`Mutex`] (never poisoned), [`IdleQueue`], [`AtomicOption`], [`Cell`],
+//! [`OnceLock`], [`Permits`].
 //! Holds no policy.
 //!
 //! # Orderings
@@ -190,12 +190,12 @@ mod real {
         }
     }
 
-    /// A place for one shared value, which is taken out to be used; changed by one exchange.
-    pub(crate) struct Spot<T>(AtomicCell<Option<Arc<T>>>);
+    /// One shared value or none, exchanged in one atomic step; it is taken out to be used.
+    pub(crate) struct AtomicOption<T>(AtomicCell<Option<Arc<T>>>);
 
     const _: () = assert!(AtomicCell::<Option<Arc<()>>>::is_lock_free());
 
-    impl<T> Spot<T> {
+    impl<T> AtomicOption<T> {
         pub(crate) const fn empty() -> Self {
             Self(AtomicCell::new(None))
         }
@@ -205,20 +205,20 @@ mod real {
             self.0.take()
         }
 
-        /// Returns what lay there.
+        /// Returns the value that was there.
         #[inline]
-        pub(crate) fn put(&self, value: Arc<T>) -> Option<Arc<T>> {
+        pub(crate) fn replace(&self, value: Arc<T>) -> Option<Arc<T>> {
             self.0.swap(Some(value))
         }
     }
 
-    impl<T> std::fmt::Debug for Spot<T> {
+    impl<T> std::fmt::Debug for AtomicOption<T> {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.debug_struct("Spot").finish_non_exhaustive()
+            f.debug_struct("AtomicOption").finish_non_exhaustive()
         }
     }
 
-    /// A place that holds one shared value or none, read without a lock.
+    /// One shared value or none, read without a lock.
     #[derive(Debug)]
     pub(crate) struct Cell<T>(arc_swap::ArcSwapOption<T>);
 
@@ -235,10 +235,10 @@ mod real {
             self.0.load_full()
         }
 
-        /// Looks at the value, if there is one, without counting a reference.
-        pub(crate) fn look(&self, look: impl FnOnce(&T)) {
+        /// Calls a closure with the value, if there is one, without counting a reference.
+        pub(crate) fn inspect(&self, inspect: impl FnOnce(&T)) {
             if let Some(value) = &*self.0.load() {
-                look(value);
+                inspect(value);
             }
         }
 
@@ -251,16 +251,15 @@ mod real {
 }
 
 #[cfg(not(pool_loom))]
-pub(crate) use real::{Cell, IdleQueue, Spot};
-/// What is made when it is first needed.
+pub(crate) use real::{AtomicOption, Cell, IdleQueue};
 #[cfg(not(pool_loom))]
-pub(crate) use std::sync::OnceLock as Late;
+pub(crate) use std::sync::OnceLock;
 
 #[cfg(pool_loom)]
 mod model {
     use std::collections::VecDeque;
     use std::future::{Future, poll_fn};
-    use std::sync::{Arc, OnceLock};
+    use std::sync::Arc;
     use std::task::Poll;
 
     use super::{AtomicUsize, Mutex, Ordering};
@@ -330,9 +329,9 @@ mod model {
 
     /// Stands in for the atomic cell, and forgets as the queue does.
     #[derive(Debug)]
-    pub(crate) struct Spot<T>(Mutex<Option<Arc<T>>>);
+    pub(crate) struct AtomicOption<T>(Mutex<Option<Arc<T>>>);
 
-    impl<T> Spot<T> {
+    impl<T> AtomicOption<T> {
         pub(crate) fn empty() -> Self {
             Self(Mutex::new(None))
         }
@@ -341,21 +340,22 @@ mod model {
             self.0.lock().take()
         }
 
-        pub(crate) fn put(&self, value: Arc<T>) -> Option<Arc<T>> {
+        pub(crate) fn replace(&self, value: Arc<T>) -> Option<Arc<T>> {
             if FORGETFUL.get() { None } else { self.0.lock().replace(value) }
         }
     }
 
-    /// Stands in for the lock of what is made once. That it has been made may not be seen yet.
+    /// Stands in for the standard library's, and may show another thread that a value is there later
+    /// than it is made.
     #[derive(Debug)]
-    pub(crate) struct Late<T> {
+    pub(crate) struct OnceLock<T> {
         made: AtomicUsize,
-        value: OnceLock<T>,
+        value: std::sync::OnceLock<T>,
     }
 
-    impl<T> Late<T> {
+    impl<T> OnceLock<T> {
         pub(crate) fn new() -> Self {
-            Self { made: AtomicUsize::new(0), value: OnceLock::new() }
+            Self { made: AtomicUsize::new(0), value: std::sync::OnceLock::new() }
         }
 
         pub(crate) fn get(&self) -> Option<&T> {
@@ -387,9 +387,9 @@ mod model {
             self.0.lock().clone()
         }
 
-        pub(crate) fn look(&self, look: impl FnOnce(&T)) {
+        pub(crate) fn inspect(&self, inspect: impl FnOnce(&T)) {
             if let Some(value) = self.load() {
-                look(&value);
+                inspect(&value);
             }
         }
 
@@ -443,4 +443,4 @@ mod model {
 #[cfg(all(test, pool_loom))]
 pub(crate) use model::forget_entries;
 #[cfg(pool_loom)]
-pub(crate) use model::{Cell, IdleQueue, Late, Spot};
+pub(crate) use model::{AtomicOption, Cell, IdleQueue, OnceLock};

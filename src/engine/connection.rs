@@ -78,11 +78,11 @@ pub(crate) struct Connection<C> {
     pub(crate) word: StateWord,
     last_used: AtomicU64,
     /// Leases that it served while nobody else held one.
-    sole_uses: AtomicU64,
+    exclusive_uses: AtomicU64,
     /// Leases that it served beside others.
     shared_uses: AtomicU64,
-    /// The thread that took its entry last.
-    pub(crate) user: AtomicU64,
+    /// The number of the thread that took its entry last.
+    pub(crate) last_thread: AtomicU64,
     held_since: AtomicU64,
     // From here on few leases write.
     held_at: AtomicU64,
@@ -120,14 +120,14 @@ impl<C> Connection<C> {
         Self {
             word: StateWord::connecting(),
             last_used: AtomicU64::new(0),
-            sole_uses: AtomicU64::new(0),
+            exclusive_uses: AtomicU64::new(0),
             shared_uses: AtomicU64::new(0),
             retire_at: AtomicU64::new(Tick::MAX),
             notes: AtomicU64::new(0),
             held_since: AtomicU64::new(0),
             held_at: AtomicU64::new(0),
             handed: Handed::new(),
-            user: AtomicU64::new(0),
+            last_thread: AtomicU64::new(0),
             stamp,
             slot,
             max_leases,
@@ -244,13 +244,13 @@ impl<C> Connection<C> {
         }
         if self.max_leases == 1 {
             // The only borrower is the only writer, so a load and a store lose nothing.
-            let uses = self.sole_uses.load(Ordering::Relaxed) + 1;
-            self.sole_uses.store(uses, Ordering::Relaxed);
+            let uses = self.exclusive_uses.load(Ordering::Relaxed) + 1;
+            self.exclusive_uses.store(uses, Ordering::Relaxed);
             return uses;
         }
         let (one, other) = match source {
-            Source::Shared => (&self.shared_uses, &self.sole_uses),
-            Source::Idle | Source::New => (&self.sole_uses, &self.shared_uses),
+            Source::Shared => (&self.shared_uses, &self.exclusive_uses),
+            Source::Idle | Source::New => (&self.exclusive_uses, &self.shared_uses),
         };
         one.fetch_add(1, Ordering::Relaxed) + 1 + other.load(Ordering::Relaxed)
     }
@@ -287,7 +287,7 @@ impl<C> Connection<C> {
 
     #[inline]
     pub(crate) fn uses(&self) -> u64 {
-        self.sole_uses.load(Ordering::Relaxed) + self.shared_uses()
+        self.exclusive_uses.load(Ordering::Relaxed) + self.shared_uses()
     }
 
     pub(crate) fn shared_uses(&self) -> u64 {

@@ -207,7 +207,7 @@ impl<C, E> AccountPool<C, E> {
         // Every turn serves a waiter or takes a connection out of circulation.
         while core.line.plain() > 0 {
             let next = if core.checking == 0 {
-                self.pop_locked(&mut effects.void).or_else(|| self.lease_through_slots())
+                self.pop_locked(&mut effects.stale).or_else(|| self.lease_through_slots())
             } else {
                 // Whoever waits for a check gets what comes of it, or what needs none.
                 self.lease_beside_checks(core, core.line.plain() <= coming_back)
@@ -383,14 +383,14 @@ impl<C, E> AccountPool<C, E> {
         match released {
             Released::Open { push: true } => self.push(connection),
             Released::Open { push: false } => {}
-            Released::Draining => effects.void.push(connection),
+            Released::Draining => effects.stale.push(connection),
             Released::Close => {
                 core.closing += 1;
                 effects.close.push(connection);
             }
             Released::Orphan => {
                 self.counters().orphans.fetch_sub(1, Ordering::Relaxed);
-                effects.void.push(connection);
+                effects.stale.push(connection);
             }
         }
         !matches!(released, Released::Open { .. })

@@ -30,7 +30,7 @@ pub(crate) enum Take<C> {
 
 /// Entries of closed connections, to be let go of without a lock: each may be the last hold on what the
 /// manager made.
-pub(crate) type Void<C> = Vec<Arc<Connection<C>>>;
+pub(crate) type Stale<C> = Vec<Arc<Connection<C>>>;
 
 /// What the pool has to do after a step.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub(crate) struct Effects<C> {
     /// Close these by force when `drain_timeout` has passed.
     pub(crate) drain: Vec<Arc<Connection<C>>>,
     /// Let go of these, without a lock.
-    pub(crate) void: Void<C>,
+    pub(crate) stale: Stale<C>,
     /// Ask for expired waiters at this time.
     pub(crate) watch: Option<Watch>,
     /// Look again at this tick who can be served: a session may be dialled then.
@@ -78,7 +78,7 @@ impl<C> Effects<C> {
             dial: Vec::new(),
             close: SmallVec::new(),
             drain: Vec::new(),
-            void: Void::new(),
+            stale: Stale::new(),
             watch: None,
             look: None,
             ended: false,

@@ -8,46 +8,50 @@
 //! the connection, and nothing else. With the second connection the account gets its queue. Which of
 //! the two a step prefers depends on how many connections it sees; whoever finds the one empty looks
 //! into the other, so that no entry is lost when that number changes. The entry of a closed connection
-//! is void: it is let go of where no lock is held, because it may be the last hold on what the manager
-//! made.
+//! is stale: it is dropped where no lock is held, because it may be the last reference to what the
+//! manager made.
 //!
 //! # Orderings
-//! The state word decides every claim. The number of connections, the user of one and the time of
+//! The state word decides every claim. The number of connections, the last thread of one and the time of
 //! contention are hints that choose between two right ways, so that they are relaxed.
 
 use std::sync::Arc;
 
 use crate::base::clock::Tick;
-use crate::base::sync::{AtomicU64, Cell, IdleQueue, Ordering, Spot};
+use crate::base::sync::{AtomicOption, AtomicU64, Cell, IdleQueue, Ordering};
 use crate::connection::Source;
 use crate::engine::AccountPool;
 use crate::engine::connection::Connection;
-use crate::engine::effects::Void;
+use crate::engine::effects::Stale;
 use crate::engine::state::Leased;
 use crate::manager::SLOTS_MAX;
 
 /// How often within a step of the coarse clock, which is 10 ms, a connection must pass from thread to
-/// thread for these to be in each other's way: less often it costs less than it takes to mend it.
+/// thread for these to contend: less often it costs less than thread affinity does.
 const CHANGES: u64 = 64;
 /// The number of changes, in the low bits of a word; the tick that they are of is above.
 const COUNT_BITS: u32 = 16;
 /// For how long it is taken to last, in milliseconds: until then the order of reuse is given up.
 pub(super) const CONTENDED: Tick = 50;
 
-/// The words of an account that tell an acquire where to look.
+/// The words of an account that tell an acquire's fast path where to look.
 #[derive(Debug)]
 #[repr(C)]
-pub(super) struct Front<C> {
+pub(super) struct FastPath<C> {
     /// The slots that hold a connection, as bits.
     occupied: AtomicU64,
     /// The entry of the account's only connection.
-    sole: Spot<Connection<C>>,
-    pub(super) traffic: Traffic,
+    single: AtomicOption<Connection<C>>,
+    pub(super) contention: Contention,
 }
 
-impl<C> Front<C> {
+impl<C> FastPath<C> {
     pub(super) fn new() -> Self {
-        Self { occupied: AtomicU64::new(0), sole: Spot::empty(), traffic: Traffic::default() }
+        Self {
+            occupied: AtomicU64::new(0),
+            single: AtomicOption::empty(),
+            contention: Contention::default(),
+        }
     }
 
     /// The slots that hold a connection, as bits: a hint that spares a reader the empty ones.
@@ -61,17 +65,17 @@ impl<C> Front<C> {
     }
 }
 
-/// How threads meet at an account.
+/// Whether threads contend for an account's connections: how often these move from one to another.
 #[derive(Debug, Default)]
 #[repr(C)]
-pub(super) struct Traffic {
-    /// Until when they count as getting into each other's way.
+pub(super) struct Contention {
+    /// Until when they count as contending.
     contended_until: AtomicU64,
     /// How often connections have passed from thread to thread in the step that is above the count.
     changes: AtomicU64,
 }
 
-impl Traffic {
+impl Contention {
     #[inline]
     pub(super) fn is_contended(&self, now: Tick) -> bool {
         now < self.contended_until.load(Ordering::Relaxed)
@@ -98,30 +102,30 @@ impl Traffic {
 impl<C, E> AccountPool<C, E> {
     /// A slot holds a connection from now on. Under the lock, like its opposite, so that both know the
     /// number of connections.
-    pub(super) fn occupy(&self, slot: u16, void: &mut Void<C>) {
-        if self.front.occupied() != 0 {
+    pub(super) fn occupy(&self, slot: u16, stale: &mut Stale<C>) {
+        if self.fast_path.occupied() != 0 {
             // Made here, and not by the release that is the first to need it.
             self.queue();
         }
-        self.front.occupied.fetch_or(1 << slot, Ordering::Relaxed);
-        self.line_up(void);
+        self.fast_path.occupied.fetch_or(1 << slot, Ordering::Relaxed);
+        self.line_up(stale);
     }
 
     /// Has the entry beside the gate join the queue, if there is one. Once more when the second
     /// connection is open: a release that was under way as it came may have seen but one.
-    pub(super) fn line_up(&self, void: &mut Void<C>) {
-        if self.front.is_single() {
+    pub(super) fn line_up(&self, stale: &mut Stale<C>) {
+        if self.fast_path.is_single() {
             return;
         }
-        if let Some(entry) = self.front.sole.take() {
-            self.keep(entry, void);
+        if let Some(entry) = self.fast_path.single.take() {
+            self.keep(entry, stale);
         }
     }
 
-    /// Puts an entry back at the end, unless it is void.
-    fn keep(&self, entry: Arc<Connection<C>>, void: &mut Void<C>) {
+    /// Puts an entry back at the end, unless it is stale.
+    fn keep(&self, entry: Arc<Connection<C>>, stale: &mut Stale<C>) {
         if entry.word.snapshot().is_final() {
-            void.push(entry);
+            stale.push(entry);
         } else {
             self.enqueue(entry);
         }
@@ -129,31 +133,31 @@ impl<C, E> AccountPool<C, E> {
 
     /// A slot holds none any more.
     pub(super) fn unoccupy(&self, slot: u16) {
-        self.front.occupied.fetch_and(!(1 << slot), Ordering::Relaxed);
+        self.fast_path.occupied.fetch_and(!(1 << slot), Ordering::Relaxed);
     }
 
-    /// The connection that was used longest ago.
+    /// The connection that was used longest ago; notes if it moves to another thread by that.
     #[inline(always)]
-    pub(super) fn pop_in_turn(
+    pub(super) fn pop_for_thread(
         &self,
         now: Tick,
         thread: u64,
     ) -> Option<(Arc<Connection<C>>, Source)> {
         let (connection, source) = self.pop()?;
-        if connection.user.load(Ordering::Relaxed) != thread {
-            connection.user.store(thread, Ordering::Relaxed);
-            self.front.traffic.note_change(now);
+        if connection.last_thread.load(Ordering::Relaxed) != thread {
+            connection.last_thread.store(thread, Ordering::Relaxed);
+            self.fast_path.contention.note_change(now);
         }
         Some((connection, source))
     }
 
-    /// While several threads ask at the same time: the connection nearest to this thread, if it has
-    /// room. Its entry stays where it is, so that the threads meet neither at the entries nor at a
+    /// While threads contend: the connection that this thread has affinity to, by its number, if it has
+    /// room. Its entry stays where it is, so that the threads share neither the ends of the queue nor a
     /// connection, as long as there are enough of these.
     #[inline(never)]
-    pub(super) fn lease_near(&self, thread: u64) -> Option<(Arc<Connection<C>>, Source)> {
+    pub(super) fn lease_affine(&self, thread: u64) -> Option<(Arc<Connection<C>>, Source)> {
         let body = self.body.get()?;
-        let mut occupied = self.front.occupied();
+        let mut occupied = self.fast_path.occupied();
         let count = u64::from(occupied.count_ones());
         for _ in 0..thread.checked_rem(count)? {
             occupied &= occupied - 1;
@@ -173,21 +177,21 @@ impl<C, E> AccountPool<C, E> {
 
     #[inline(never)]
     fn pop_past(&self, connection: Arc<Connection<C>>) -> Option<(Arc<Connection<C>>, Source)> {
-        self.pop_from(connection, &mut Void::new())
+        self.pop_from(connection, &mut Stale::new())
     }
 
     /// The same with the lock held.
-    pub(super) fn pop_locked(&self, void: &mut Void<C>) -> Option<(Arc<Connection<C>>, Source)> {
-        self.pop_from(self.take_entry()?, void)
+    pub(super) fn pop_locked(&self, stale: &mut Stale<C>) -> Option<(Arc<Connection<C>>, Source)> {
+        self.pop_from(self.take_entry()?, stale)
     }
 
-    /// The same for an entry that was popped and is shared or void, and those behind it.
+    /// The same for an entry that was popped and is shared or stale, and those behind it.
     fn pop_from(
         &self,
         mut connection: Arc<Connection<C>>,
-        void: &mut Void<C>,
+        stale: &mut Stale<C>,
     ) -> Option<(Arc<Connection<C>>, Source)> {
-        // Each turn drops a void entry for good; there is one at most of each connection. None that
+        // Each turn drops a stale entry for good; there is one at most of each connection. None that
         // was not looked at is dropped: its connection would count as queued for ever.
         for _ in 0..2 * SLOTS_MAX {
             match connection.word.transition_to_leased(connection.max_leases) {
@@ -197,7 +201,7 @@ impl<C, E> AccountPool<C, E> {
                     }
                     return Some((connection, Source::of_live(shared)));
                 }
-                Leased::No => void.push(connection),
+                Leased::No => stale.push(connection),
             }
             connection = self.take_entry()?;
         }
@@ -207,8 +211,8 @@ impl<C, E> AccountPool<C, E> {
 
     #[inline]
     fn take_entry(&self) -> Option<Arc<Connection<C>>> {
-        if self.front.is_single()
-            && let Some(entry) = self.front.sole.take()
+        if self.fast_path.is_single()
+            && let Some(entry) = self.fast_path.single.take()
         {
             return Some(entry);
         }
@@ -218,7 +222,7 @@ impl<C, E> AccountPool<C, E> {
     #[inline]
     fn take_queued(&self) -> Option<Arc<Connection<C>>> {
         let queued = self.body.get()?.idle.get().and_then(|queue| queue.pop());
-        queued.or_else(|| self.front.sole.take())
+        queued.or_else(|| self.fast_path.single.take())
     }
 
     /// Leases any connection with room, whatever the entries show.
@@ -247,10 +251,10 @@ impl<C, E> AccountPool<C, E> {
     /// Puts an entry at the end.
     #[inline]
     pub(super) fn push(&self, connection: Arc<Connection<C>>) {
-        let (occupied, own) = (self.front.occupied(), 1 << connection.slot);
+        let (occupied, own) = (self.fast_path.occupied(), 1 << connection.slot);
         if occupied != own {
             self.push_further(connection, occupied & own != 0);
-        } else if let Some(displaced) = self.front.sole.put(connection) {
+        } else if let Some(displaced) = self.fast_path.single.replace(connection) {
             self.enqueue_displaced(displaced);
         }
     }
@@ -266,7 +270,7 @@ impl<C, E> AccountPool<C, E> {
     /// There were two connections a moment ago, or there will be.
     #[cold]
     fn enqueue_displaced(&self, displaced: Arc<Connection<C>>) {
-        self.keep(displaced, &mut Void::new());
+        self.keep(displaced, &mut Stale::new());
     }
 
     fn queue(&self) -> &IdleQueue<Arc<Connection<C>>> {
@@ -274,7 +278,7 @@ impl<C, E> AccountPool<C, E> {
         self.body().idle.get_or_init(make)
     }
 
-    /// Pushes an entry. A full queue holds void entries of closed connections, and the oldest entry makes
+    /// Pushes an entry. A full queue holds stale entries of closed connections, and the oldest entry makes
     /// room.
     #[inline]
     fn enqueue(&self, connection: Arc<Connection<C>>) {
@@ -283,7 +287,7 @@ impl<C, E> AccountPool<C, E> {
         }
     }
 
-    /// As a rule the entry was void. If it was a live one, its connection is found through its slot, and
+    /// As a rule the entry was stale. If it was a live one, its connection is found through its slot, and
     /// queued again on its return.
     #[cold]
     fn let_go(evicted: &Connection<C>) {
@@ -292,15 +296,15 @@ impl<C, E> AccountPool<C, E> {
 
     /// Takes the entries of closed connections out. Without this, what the manager made of them would
     /// live until the next acquire came by. The others keep their order.
-    pub(super) fn sort_out(&self, void: &mut Void<C>) {
+    pub(super) fn sort_out(&self, stale: &mut Stale<C>) {
         if let Some(queue) = self.body.get().and_then(|body| body.idle.get()) {
             for _ in 0..queue.len() {
                 let Some(entry) = queue.pop() else { break };
-                self.keep(entry, void);
+                self.keep(entry, stale);
             }
         }
-        match self.front.sole.take() {
-            Some(entry) if entry.word.snapshot().is_final() => void.push(entry),
+        match self.fast_path.single.take() {
+            Some(entry) if entry.word.snapshot().is_final() => stale.push(entry),
             Some(entry) => self.push(entry),
             None => {}
         }
@@ -440,11 +444,11 @@ mod tests {
         let leased = [lease(&engine), lease(&engine)];
         for connection in leased {
             // As a release sees it that knows of its own connection and not yet of the other.
-            engine.front.occupied.store(1 << connection.slot, Ordering::Relaxed);
+            engine.fast_path.occupied.store(1 << connection.slot, Ordering::Relaxed);
             release(&engine, connection);
         }
         assert_eq!(engine.body().idle.get().unwrap().len(), 1, "one has made room for the other");
-        engine.front.occupied.store(0b11, Ordering::Relaxed);
+        engine.fast_path.occupied.store(0b11, Ordering::Relaxed);
         let mut found = [lease(&engine).id, lease(&engine).id];
         found.sort_unstable();
         assert_eq!(found, both.map(|connection| connection.id));

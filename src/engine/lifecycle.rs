@@ -14,7 +14,7 @@ use crate::base::clock::Tick;
 use crate::base::sync::Ordering;
 use crate::connection::{CloseReason, ConnectionId, ConnectionState};
 use crate::engine::connection::{Connection, Purpose};
-use crate::engine::effects::{DialOrder, Effects, Lost, Reap, Void};
+use crate::engine::effects::{DialOrder, Effects, Lost, Reap, Stale};
 use crate::engine::state::{Opened, Retired};
 use crate::engine::waiters::Refusal;
 use crate::engine::{AccountPool, Body, CLOSED, Core, FLAGS, GENERATION, UNREADY, WAIT};
@@ -58,7 +58,7 @@ impl<C, E> AccountPool<C, E> {
     ) -> Option<Arc<Connection<C>>> {
         let body = self.body();
         // Let go of after the lock.
-        let mut void = Void::new();
+        let mut stale = Stale::new();
         let core = body.core.lock();
         let gate = self.gate.load(Ordering::Relaxed);
         if !is_wanted(&core, gate, order) || core.excess() > 0 {
@@ -68,7 +68,7 @@ impl<C, E> AccountPool<C, E> {
         let connection = Connection::new(id, order.slot, self.leases(), stamp, order.purpose);
         let connection = Arc::new(connection);
         body.slot_locked(order.slot).store(Some(Arc::clone(&connection)));
-        self.occupy(order.slot, &mut void);
+        self.occupy(order.slot, &mut stale);
         Some(connection)
     }
 
@@ -133,7 +133,7 @@ impl<C, E> AccountPool<C, E> {
                 effects.close.push(Arc::clone(connection));
             }
             Opened::Open { push } => {
-                self.line_up(&mut effects.void);
+                self.line_up(&mut effects.stale);
                 if push {
                     self.push(Arc::clone(connection));
                 }
@@ -237,7 +237,7 @@ impl<C, E> AccountPool<C, E> {
         effects.vacated = true;
         self.unoccupy(slot);
         body.slot_locked(slot).store(None);
-        self.sort_out(&mut effects.void);
+        self.sort_out(&mut effects.stale);
         core.vacant |= 1 << slot;
         if core.debt > 0 {
             core.debt -= 1;

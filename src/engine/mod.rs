@@ -73,7 +73,7 @@ pub(crate) use machine::run_bytes;
 pub(crate) use connection::{Connection, Purpose};
 use dispatch::Core;
 pub(crate) use effects::{DialOrder, Effects, Lost, Reap, Take};
-use idle::Front;
+use idle::FastPath;
 use line::Standing;
 pub(crate) use room::Pressure;
 use sessions::LaterSlots;
@@ -84,8 +84,7 @@ pub(crate) use watches::Watch;
 use crate::account_id::AccountId;
 use crate::base::clock::{Instant, Tick};
 use crate::base::sync::{
-    AtomicU64, Cell, IdleQueue, Late, Mutex, Ordering, Permits, load_after_change,
-    set_bits_before_load,
+    AtomicU64, Cell, IdleQueue, Mutex, Ordering, Permits, load_after_change, set_bits_before_load,
 };
 use crate::connection::{ConnectionState, Source};
 use crate::engine::state::Released;
@@ -108,7 +107,7 @@ const GENERATION: u64 = 1 << 32;
 #[repr(C)]
 pub(crate) struct AccountPool<C, E> {
     gate: AtomicU64,
-    front: Front<C>,
+    fast_path: FastPath<C>,
     /// Made with the first connection, so that an account that is merely known costs little.
     body: OnceLock<Box<Body<C, E>>>,
     account: AccountId,
@@ -126,8 +125,8 @@ struct Body<C, E> {
     /// Made with the second connection.
     idle: OnceLock<Box<IdleQueue<Arc<Connection<C>>>>>,
     slots: Box<[Cell<Connection<C>>]>,
-    /// The slots beyond those, by their number; made when the account has got more sessions.
-    later_slots: Late<Box<LaterSlots<C>>>,
+    /// The slots beyond those.
+    later_slots: LaterSlots<C>,
     counters: Counters,
     permits: Permits,
     core: Mutex<Core<C, E>>,
@@ -163,7 +162,7 @@ impl<C, E> AccountPool<C, E> {
             gate: AtomicU64::new(unready),
             group,
             limits: AtomicU64::new(pack_sessions(slots, slots) | pack_limits(cap, leases)),
-            front: Front::new(),
+            fast_path: FastPath::new(),
             body: OnceLock::new(),
         }
     }
@@ -214,7 +213,7 @@ impl<C, E> AccountPool<C, E> {
             Box::new(Body {
                 idle: OnceLock::new(),
                 slots: (0..slots.max(1)).map(|_| Cell::empty()).collect(),
-                later_slots: Late::new(),
+                later_slots: LaterSlots::new(),
                 permits: Permits::new(usize::from(cap)),
                 counters: Counters::default(),
                 core: Mutex::new(Core::new(slots, cap)),
@@ -230,13 +229,13 @@ impl<C, E> AccountPool<C, E> {
         if gate & FLAGS != 0 {
             return Take::NotReady;
         }
-        if self.front.traffic.is_contended(now)
-            && let Some((connection, source)) = self.lease_near(thread)
+        if self.fast_path.contention.is_contended(now)
+            && let Some((connection, source)) = self.lease_affine(thread)
         {
-            return Self::sort(gate, connection, source);
+            return Self::classify(gate, connection, source);
         }
-        match self.pop_in_turn(now, thread) {
-            Some((connection, source)) => Self::sort(gate, connection, source),
+        match self.pop_for_thread(now, thread) {
+            Some((connection, source)) => Self::classify(gate, connection, source),
             None => Take::Empty,
         }
     }
@@ -266,14 +265,14 @@ impl<C, E> AccountPool<C, E> {
             return Take::NotReady;
         }
         match lease(self) {
-            Some((connection, source)) => Self::sort(gate, connection, source),
+            Some((connection, source)) => Self::classify(gate, connection, source),
             None => Take::Empty,
         }
     }
 
     /// Whether a lease that was taken is of use.
     #[inline(always)]
-    fn sort(gate: u64, connection: Arc<Connection<C>>, source: Source) -> Take<C> {
+    fn classify(gate: u64, connection: Arc<Connection<C>>, source: Source) -> Take<C> {
         if connection.stamp == gate {
             Take::Leased(connection, source)
         } else {
@@ -370,7 +369,7 @@ impl<C, E> AccountPool<C, E> {
         }
         let mut next = core.line.expire(now, &mut effects.wake);
         for slot in body.all_slots() {
-            slot.look(|connection| {
+            slot.inspect(|connection| {
                 let handed = connection.handed().expire(now, |lease, waker| {
                     effects.unused.extend(lease);
                     effects.wake.extend(waker);

@@ -202,7 +202,7 @@ fn model_a_lease_in_place_and_one_by_its_entry_leave_the_connection_to_be_found(
     explore(|| {
         let (engine, lease) = warmed(1, 1);
         release(&engine, lease);
-        engine.front.traffic.set_contended(NOW + 1);
+        engine.fast_path.contention.set_contended(NOW + 1);
         let other = {
             let engine = Arc::clone(&engine);
             thread::spawn(move || lease_and_release(&engine, NOW))
@@ -267,14 +267,14 @@ fn model_connections_whose_entries_made_room_for_void_ones_come_back_to_the_queu
     forget_entries(false);
     explore(|| {
         let engine = engine(2, 1);
-        let void = [open(&engine, 1), open(&engine, 2)];
-        for closed in &void {
+        let stale = [open(&engine, 1), open(&engine, 2)];
+        for closed in &stale {
             apply(&engine, engine.retire(closed, CloseReason::Requested, NOW));
         }
         let live = [open(&engine, 3), open(&engine, 4)];
         prepared(&engine);
         // As by releases that were held up between their two steps, until their slots were taken anew.
-        let [one, other] = void;
+        let [one, other] = stale;
         let pusher = {
             let engine = Arc::clone(&engine);
             thread::spawn(move || engine.push(one))

@@ -20,7 +20,7 @@ impl<C, E> AccountPool<C, E> {
 
     /// Whether some slot holds a connection, as was seen a moment ago.
     pub(crate) fn has_connections(&self) -> bool {
-        self.front.occupied() != 0
+        self.fast_path.occupied() != 0
     }
 
     /// Whether some connection of the account stands.
@@ -50,11 +50,11 @@ impl<C, E> AccountPool<C, E> {
         let Some(body) = self.body.get() else { return };
         let counters = &body.counters;
         let mut live = 0;
-        let mut occupied = self.front.occupied();
+        let mut occupied = self.fast_path.occupied();
         while occupied != 0 {
             let slot = body.slot(occupied.trailing_zeros() as usize);
             slot.into_iter().for_each(|slot| {
-                slot.look(|connection| {
+                slot.inspect(|connection| {
                     totals.uses += connection.uses();
                     totals.shared_uses += connection.shared_uses();
                     let now = connection.word.snapshot();

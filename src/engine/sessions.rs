@@ -11,7 +11,7 @@
 //! under the lock, and by the sweep that follows, which meets the word of every connection.
 
 use crate::base::clock::Tick;
-use crate::base::sync::{Cell, Ordering};
+use crate::base::sync::{Cell, OnceLock, Ordering};
 use crate::connection::CloseReason;
 use crate::engine::connection::Connection;
 use crate::engine::effects::Effects;
@@ -21,13 +21,24 @@ use crate::manager::{QuarantineReason, SLOTS_MAX};
 #[cfg(all(test, pool_loom))]
 mod model;
 
-/// The slots that came later, by their number: the first ones here are not used.
+/// The slots that came later, by their number: the first ones here are not used. Made when the account
+/// gets more sessions.
 #[derive(Debug)]
-pub(super) struct LaterSlots<C>([Cell<Connection<C>>; SLOTS_MAX as usize]);
+pub(super) struct LaterSlots<C>(OnceLock<Box<AllSlots<C>>>);
+
+type AllSlots<C> = [Cell<Connection<C>>; SLOTS_MAX as usize];
 
 impl<C> LaterSlots<C> {
-    fn new() -> Self {
-        Self(std::array::from_fn(|_| Cell::empty()))
+    pub(super) fn new() -> Self {
+        Self(OnceLock::new())
+    }
+
+    fn get(&self) -> Option<&AllSlots<C>> {
+        self.0.get().map(|slots| &**slots)
+    }
+
+    fn make(&self) {
+        self.0.get_or_init(|| Box::new(std::array::from_fn(|_| Cell::empty())));
     }
 }
 
@@ -45,7 +56,7 @@ impl<C, E> Body<C, E> {
 
     #[cold]
     fn later_slot(&self, slot: usize) -> Option<&Cell<Connection<C>>> {
-        self.later_slots.get()?.0.get(slot)
+        self.later_slots.get()?.get(slot)
     }
 
     /// The place of a slot, for whoever holds the lock.
@@ -55,7 +66,7 @@ impl<C, E> Body<C, E> {
 
     /// The place of every slot.
     pub(super) fn all_slots(&self) -> impl Iterator<Item = &Cell<Connection<C>>> {
-        let later = self.later_slots.get().into_iter().flat_map(|later| &later.0);
+        let later = self.later_slots.get().into_iter().flatten();
         self.slots.iter().chain(later.skip(self.slots.len()))
     }
 }
@@ -134,7 +145,7 @@ impl<C, E> AccountPool<C, E> {
             return;
         }
         if usize::from(slots) > body.slots.len() {
-            body.later_slots.get_or_init(|| Box::new(LaterSlots::new()));
+            body.later_slots.make();
         }
         core.vacant |= bits_of(slots) & !bits_of(core.slots);
         core.slots = slots;

@@ -107,7 +107,7 @@ pub(crate) enum Leased {
     /// The lease is ours. `requeue`: there is room for more, so push the entry back. `shared`:
     /// others hold leases as well.
     Taken { requeue: bool, shared: bool },
-    /// No lease to be had; the popped entry is void.
+    /// No lease to be had; the popped entry is stale.
     No,
 }
 

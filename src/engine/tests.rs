@@ -205,7 +205,7 @@ fn threads_that_ask_at_the_same_time_each_keep_to_a_connection() {
 fn in_order_every_free_connection_comes_up_whoever_asks_at_the_same_time() {
     let engine = engine(3, 3, 1);
     let (mut order, now) = idle_three(&engine);
-    engine.front.traffic.set_contended(now + 1);
+    engine.fast_path.contention.set_contended(now + 1);
     let mut seen = Vec::new();
     // As somebody who gives each back because it is in doubt.
     for _ in 0..3 {

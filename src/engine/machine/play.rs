@@ -488,7 +488,7 @@ impl Machine {
 
     fn meet(&mut self, meet: bool) {
         self.meet = meet;
-        self.engine.front.traffic.set_contended(if meet { Tick::MAX } else { 0 });
+        self.engine.fast_path.contention.set_contended(if meet { Tick::MAX } else { 0 });
     }
 
     fn warm(&mut self) {

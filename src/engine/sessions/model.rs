@@ -103,7 +103,7 @@ fn model_whoever_looks_while_a_slot_is_made_finds_it_or_nothing() {
             thread::spawn(move || set_sessions(&engine, 2))
         };
         // The second connection that it sees.
-        let found = engine.lease_near(1).map(|(connection, _)| connection);
+        let found = engine.lease_affine(1).map(|(connection, _)| connection);
         source.join().unwrap();
         let served = poll(&waiter).expect("a session may be dialled and the waiter sleeps");
         for leased in found.into_iter().chain([served]) {
