@@ -30,7 +30,7 @@
 //!              │
 //!   acquire ───┼──► an entry ────► connection.word: state, leases, QUEUED  ──► lease
 //!              │                         ▲
-//!              └──► line of waiters ─────┘  handed over in the order of coming
+//!              └──► wait queue ──────────┘  handed over, first come, first served
 //!                        │
 //!                        └──► vacant slot + permit ──► dial ──► connection
 //! ```
@@ -57,11 +57,11 @@
 //! an acquire of a thread looks at the time first, and whether its task owes others a turn: then it gives
 //! way with empty hands.
 //!
-//! Otherwise the acquire joins the line, under the account's lock. *Then* it looks for a
+//! Otherwise the acquire joins the wait queue, under the account's lock. *Then* it looks for a
 //! connection: a release makes its word idle and *then* looks at the gate, so that one of the two
-//! sees the other. (One more in a line that stands already has nothing to look for, unless it may
-//! have something dialled.) If a slot is vacant and a permit is free, the engine orders a dial, which
-//! the worker carries out apart from the caller: a caller that leaves loses its place, and the
+//! sees the other. (One that joins others has nothing to look for, unless it may have something
+//! dialled.) If a slot is vacant and a permit is free, the engine orders a dial, which
+//! the worker carries out apart from the caller: a caller that leaves loses its turn, and the
 //! connection is pooled.
 //!
 //! # One release

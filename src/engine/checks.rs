@@ -1,8 +1,8 @@
 //! Checks of idle connections before they are lent again.
 //!
-//! Owns what those in line may expect of checks under way. A check holds a lease of its connection;
-//! nobody is lent another before it has passed, and while it is to come back, none is dialled in its
-//! place, nor is another lent that would be checked too. One that needs no check serves at once. Who
+//! Owns what those that wait may expect of checks under way. A check holds a lease of its connection;
+//! nobody is lent another before it has passed, and while it is to come back, none is dialled
+//! instead, nor is another lent that would be checked too. One that needs no check serves at once. Who
 //! asks, and for how long, is the pool's business.
 
 use std::sync::Arc;
@@ -26,7 +26,7 @@ impl<C, E> AccountPool<C, E> {
         begins
     }
 
-    /// A connection that has passed has been released, which serves one in line. Others may have waited
+    /// A connection that has passed has been released, which serves one waiter. Others may have waited
     /// for it as well, or for the end of its check.
     pub(crate) fn end_check(&self, now: Tick) -> Effects<C> {
         let body = self.body();
@@ -37,7 +37,7 @@ impl<C, E> AccountPool<C, E> {
         effects
     }
 
-    /// The connection has failed, or nobody is left to ask: its lease ends with it, and those in line are
+    /// The connection has failed, or nobody is left to ask: its lease ends with it, and those that wait are
     /// provided for otherwise.
     pub(crate) fn fail_check(
         &self,
@@ -73,7 +73,7 @@ impl<C, E> AccountPool<C, E> {
         self.body.get()?.all_slots().find_map(|slot| Self::lease_through(slot, serves))
     }
 
-    /// Connections take no more leases from now on: if a check of one was waited for, those in line are
+    /// Connections take no more leases from now on: if a check of one was waited for, its waiters are
     /// provided for otherwise. Under the lock.
     pub(super) fn settle_retired(
         &self,
@@ -91,7 +91,7 @@ impl<C, E> AccountPool<C, E> {
 }
 
 impl<C, E> Body<C, E> {
-    /// How many leases those in line may hope for until the checks under way have ended, each of which
+    /// How many leases those that wait may hope for until the checks under way have ended, each of which
     /// has them looked at anew. None of a connection that ends with its check, nor those that others
     /// hold meanwhile.
     pub(super) fn coming_back(&self, core: &Core<C, E>, stamp: u64) -> usize {

@@ -33,8 +33,8 @@ impl From<Unready> for CloseReason {
 /// What a dial is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// Somebody in line; not worth while once the line is empty.
-    Line,
+    /// Somebody who waits; not worth while once nobody does.
+    Waiter,
     /// A connection in advance.
     WarmUp,
     /// A session in doubt: does the server know it?

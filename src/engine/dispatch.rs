@@ -12,10 +12,10 @@ use crate::engine::backoff::Backoff;
 use crate::engine::connection::{Connection, Purpose};
 use crate::engine::effects::{DialOrder, Effects};
 use crate::engine::health::{Health, Unready};
-use crate::engine::line::Line;
 use crate::engine::room::Pressure;
 use crate::engine::sessions::bits_of;
 use crate::engine::state::{Released, Retired};
+use crate::engine::wait_queue::WaitQueue;
 use crate::engine::waiters::Refusal;
 use crate::engine::watches::Watches;
 use crate::engine::{AccountPool, Body, CLOSED, SHRINK, UNREADY, WAIT};
@@ -38,7 +38,7 @@ pub(crate) struct Core<C, E> {
     pub(super) cap: u32,
     /// Permits above the cap that could not be destroyed yet, because connections hold them.
     pub(super) debt: u32,
-    pub(super) line: Line<C, E>,
+    pub(super) queue: WaitQueue<C, E>,
     /// No dial before this tick.
     pub(super) retry_at: Tick,
     pub(super) backoff: Backoff,
@@ -56,7 +56,7 @@ pub(crate) struct Core<C, E> {
 impl<C, E> Core<C, E> {
     pub(super) fn new(slots: u16, cap: u16) -> Self {
         Self {
-            line: Line::new(),
+            queue: WaitQueue::new(),
             vacant: bits_of(slots),
             slots,
             dialing: 0,
@@ -93,7 +93,7 @@ impl<C, E> Core<C, E> {
         self.unready(gate).map(Refusal::from)
     }
 
-    /// Has the dials under way looked at again, if anybody has left the line: fewer may be wanted.
+    /// Has the dials under way looked at again, if anybody has left the queue: fewer may be wanted.
     pub(super) fn wake_dials(&self, effects: &mut Effects<C>) {
         effects.wake_dials |= self.dialing > 0 && !effects.wake.is_empty();
     }
@@ -113,8 +113,8 @@ impl<C, E> Core<C, E> {
         self.vacant & !self.health.withheld()
     }
 
-    /// Whether no dial could be ordered, none is under way, and nothing is kept from the line for a
-    /// check's sake.
+    /// Whether no dial could be ordered, none is under way, and nothing is kept from those that wait for
+    /// a check's sake.
     pub(super) fn is_settled(&self, permits: &Permits) -> bool {
         let no_room = self.usable() == 0 || permits.free() == 0;
         no_room && self.dialing == 0 && self.checking == 0
@@ -125,13 +125,13 @@ impl<C, E> Core<C, E> {
         self.debt.saturating_sub(self.closing)
     }
 
-    /// Fresh acquires in line that neither a dial nor a coming place provides for, although
-    /// there is no room for a dial.
+    /// Waiting fresh acquires that neither a dial nor a close under way provides for, although there
+    /// is no room for a dial.
     pub(super) fn unprovided_fresh(&self, permits: &Permits) -> u32 {
         if permits.free() > 0 && self.usable() != 0 {
             return 0;
         }
-        let fresh = u32::try_from(self.line.fresh()).unwrap_or(u32::MAX);
+        let fresh = u32::try_from(self.queue.waiting_for_fresh()).unwrap_or(u32::MAX);
         // After a failure one at a time, as dials go. Not none: nothing but a dial ends the
         // failures, and without room there is none.
         let fresh = if self.failures > 0 { fresh.min(1) } else { fresh };
@@ -152,7 +152,7 @@ impl<C, E> Body<C, E> {
 }
 
 impl<C, E> AccountPool<C, E> {
-    /// Serves, dials and makes room until nothing more can be done for those in line.
+    /// Serves, dials and makes room until nothing more can be done for those that wait.
     pub(super) fn dispatch(
         &self,
         body: &Body<C, E>,
@@ -166,13 +166,15 @@ impl<C, E> AccountPool<C, E> {
         self.settle_shrink(core);
         self.reap_excess(body, core, effects);
         if let Some(unready) = core.unready(self.gate.load(Ordering::Relaxed)) {
-            core.line.refuse_all(|| Refusal::from(unready), &mut effects.wake);
+            core.queue.refuse_all(|| Refusal::from(unready), &mut effects.wake);
         } else {
-            let fresh = core.line.fresh();
+            let fresh = core.queue.waiting_for_fresh();
             self.order_dials(body, core, fresh, now, effects);
             self.hand_out(body, core, now, effects);
-            let unprovided = core.line.plain().saturating_sub(body.coming_back(core, self.stamp()));
-            let wanted = core.line.fresh() + unprovided.div_ceil(usize::from(self.leases()));
+            let unprovided =
+                core.queue.waiting_for_any().saturating_sub(body.coming_back(core, self.stamp()));
+            let wanted =
+                core.queue.waiting_for_fresh() + unprovided.div_ceil(usize::from(self.leases()));
             self.order_dials(body, core, wanted, now, effects);
             self.make_room_for_fresh(body, core, effects);
             self.foresee_dials(body, core, wanted, now, effects);
@@ -195,7 +197,7 @@ impl<C, E> AccountPool<C, E> {
         }
     }
 
-    /// Gives free connections to those in line, first come, first served.
+    /// Gives free connections to those that wait, first come, first served.
     fn hand_out(
         &self,
         body: &Body<C, E>,
@@ -204,13 +206,13 @@ impl<C, E> AccountPool<C, E> {
         effects: &mut Effects<C>,
     ) {
         let coming_back = body.coming_back(core, self.stamp());
-        // Every turn serves a waiter or takes a connection out of circulation.
-        while core.line.plain() > 0 {
+        // Every iteration serves a waiter or takes a connection out of circulation.
+        while core.queue.waiting_for_any() > 0 {
             let next = if core.checking == 0 {
                 self.pop_locked(&mut effects.stale).or_else(|| self.lease_through_slots())
             } else {
                 // Whoever waits for a check gets what comes of it, or what needs none.
-                self.lease_beside_checks(core, core.line.plain() <= coming_back)
+                self.lease_beside_checks(core, core.queue.waiting_for_any() <= coming_back)
             };
             let Some((connection, source)) = next else { return };
             if connection.stamp != self.stamp() {
@@ -218,7 +220,7 @@ impl<C, E> AccountPool<C, E> {
             } else if self.must_yield_to_fresh(body, core, &connection) {
                 self.discard(core, connection, CloseReason::Requested, effects);
             } else {
-                effects.wake.extend(core.line.serve_plain(connection, source, now));
+                effects.wake.extend(core.queue.serve_any(connection, source, now));
             }
         }
     }
@@ -235,7 +237,7 @@ impl<C, E> AccountPool<C, E> {
         // After a failure one dial at a time feels its way.
         let wanted = if core.failures > 0 { wanted.min(1) } else { wanted };
         while (core.dialing as usize) < wanted {
-            let Some(order) = self.take_slot(body, core, now, Purpose::Line) else { return };
+            let Some(order) = self.take_slot(body, core, now, Purpose::Waiter) else { return };
             effects.dial.push(order);
         }
     }
@@ -297,7 +299,7 @@ impl<C, E> AccountPool<C, E> {
         }
     }
 
-    /// Gives a lease that comes back to the first in line, if somebody waits and that is all: then no
+    /// Gives a lease that comes back to the first waiter, if somebody waits and that is all: then no
     /// reason to close its connection need be looked for.
     fn hand_over(
         &self,
@@ -306,15 +308,15 @@ impl<C, E> AccountPool<C, E> {
         pressure: Pressure,
     ) -> Result<Effects<C>, Arc<Connection<C>>> {
         let body = self.body();
-        let plain_wait = connection.stamp | WAIT;
+        let only_wait = connection.stamp | WAIT;
         if pressure != Pressure::Calm || now >= connection.retire_at() {
             return Err(connection);
         }
         loop {
             let mut core = body.core.lock();
-            let only_waited_for = self.gate.load(Ordering::Relaxed) == plain_wait
-                && core.line.fresh() == 0
-                && core.line.plain() > 0
+            let only_waited_for = self.gate.load(Ordering::Relaxed) == only_wait
+                && core.queue.waiting_for_fresh() == 0
+                && core.queue.waiting_for_any() > 0
                 // Used just now, it may serve others who wait for a check.
                 && core.checking == 0;
             let seen = connection.word.snapshot();
@@ -322,7 +324,7 @@ impl<C, E> AccountPool<C, E> {
                 return Err(connection);
             }
             let source = Source::of_live(seen.leases() > 1);
-            let waiter = core.line.take_plain().note(&connection, source, now);
+            let waiter = core.queue.take_any().note(&connection, source, now);
             self.settle_wait(&core);
             let wake_dials = core.dialing > 0;
             drop(core);
@@ -334,7 +336,7 @@ impl<C, E> AccountPool<C, E> {
                     effects.wake.extend(waker);
                     return Ok(effects);
                 }
-                // It has left. Each turn takes one out of the line.
+                // It has left. Each iteration takes one out of the queue.
                 Err(Ok((back, _))) => connection = back,
                 Err(Err(_)) => unreachable!("BUG: an answer changed its kind"),
             }
@@ -362,9 +364,12 @@ impl<C, E> AccountPool<C, E> {
         if let Some(reason) = self.reason_to_close(body, core, &connection, now, pressure) {
             self.discard(core, connection, reason, &mut effects);
             effects.ended = true;
-        } else if core.line.plain() > 0 && !seen.is_retiring() && !connection.is_checking() {
+        } else if core.queue.waiting_for_any() > 0
+            && !seen.is_retiring()
+            && !connection.is_checking()
+        {
             let source = Source::of_live(seen.leases() > 1);
-            effects.wake.extend(core.line.serve_plain(connection, source, now));
+            effects.wake.extend(core.queue.serve_any(connection, source, now));
         } else {
             effects.ended = self.end_lease(core, connection, &mut effects);
         }
@@ -419,7 +424,7 @@ impl<C, E> AccountPool<C, E> {
         }
     }
 
-    /// Brings the number of permits in line with the limits.
+    /// Makes the number of permits agree with the limits.
     pub(super) fn reconcile_cap(&self, body: &Body<C, E>, core: &mut Core<C, E>) {
         let cap = u32::from(self.cap());
         if cap > core.cap {
@@ -448,10 +453,10 @@ impl<C, E> AccountPool<C, E> {
         }
     }
 
-    /// Clears WAIT when the line is empty, before the lock is given up.
+    /// Clears WAIT when the queue is empty, before the lock is given up.
     pub(super) fn settle_wait(&self, core: &Core<C, E>) {
-        self.counters().waiting.store(core.line.len() as u64, Ordering::Relaxed);
-        if core.line.is_empty() && self.gate.load(Ordering::Relaxed) & WAIT != 0 {
+        self.counters().waiting.store(core.queue.len() as u64, Ordering::Relaxed);
+        if core.queue.is_empty() && self.gate.load(Ordering::Relaxed) & WAIT != 0 {
             self.gate.fetch_and(!WAIT, Ordering::Relaxed);
         }
     }

@@ -1,4 +1,4 @@
-//! Leases that were handed to an acquire in line, and that it has not taken yet.
+//! Leases that were handed to a waiting acquire, and that it has not taken yet.
 //!
 //! Owns, for each connection, to whom its leases went. An acquire takes what it was handed when it is
 //! polled. One that nobody polls would keep it for ever: at its deadline it is taken back, and until then

@@ -83,7 +83,7 @@ impl<C, E> AccountPool<C, E> {
         order.not_before.min(self.body().core.lock().retry_at)
     }
 
-    /// The dial succeeded: the connection goes to the first in line, or into the pool. If the
+    /// The dial succeeded: the connection goes to the first waiter, or into the pool. If the
     /// account has moved on meanwhile, it is closed instead.
     pub(crate) fn complete_dial(
         &self,
@@ -118,7 +118,7 @@ impl<C, E> AccountPool<C, E> {
             None if core.excess() > 0 => Some(CloseReason::Excess),
             None => None,
         };
-        let waited_for = !core.line.is_empty();
+        let waited_for = !core.queue.is_empty();
         let opened = if let Some(reason) = reason {
             connection.note_reason(reason);
             connection.word.transition_to_not_opened(false);
@@ -138,7 +138,7 @@ impl<C, E> AccountPool<C, E> {
                     self.push(Arc::clone(connection));
                 }
                 if waited_for {
-                    effects.wake.extend(core.line.serve_first(connection, now));
+                    effects.wake.extend(core.queue.serve_first(connection, now));
                 }
             }
         }
@@ -147,7 +147,7 @@ impl<C, E> AccountPool<C, E> {
     }
 
     /// The dial is over without a connection; its slot and permit come back. A failure, which
-    /// comes with its text, goes to the first in line; it is given back if nobody waits.
+    /// comes with its text, goes to the first waiter; it is given back if nobody waits.
     pub(crate) fn fail_dial(
         &self,
         order: DialOrder,
@@ -178,7 +178,7 @@ impl<C, E> AccountPool<C, E> {
         // Whoever waits may be served by another session yet.
         if let Some((failure, text)) = failure.filter(|_| !goes_on) {
             core.last_dial_error = Some(text);
-            match core.line.refuse_first(Refusal::Dial(failure)) {
+            match core.queue.refuse_first(Refusal::Dial(failure)) {
                 Ok(waker) => effects.wake.extend(waker),
                 Err(Refusal::Dial(failure)) => unheard = Some(failure),
                 Err(_) => unreachable!("BUG: a refusal changed its kind"),
@@ -401,12 +401,12 @@ impl<C, E> AccountPool<C, E> {
         Effects { wake_dials: true, ..self.sweep(CloseReason::Shutdown, now) }
     }
 
-    /// Refuses everybody in line: there is no runtime left that could serve them.
-    pub(crate) fn refuse_line(&self) -> Effects<C> {
+    /// Refuses everybody who waits: there is no runtime left that could serve them.
+    pub(crate) fn refuse_waiters(&self) -> Effects<C> {
         let mut effects = Effects::none();
         let Some(body) = self.body.get() else { return effects };
         let mut core = body.core.lock();
-        core.line.refuse_all(|| Refusal::Closed, &mut effects.wake);
+        core.queue.refuse_all(|| Refusal::Closed, &mut effects.wake);
         core.watches.clear();
         self.settle_wait(&core);
         core.wake_dials(&mut effects);
@@ -418,13 +418,13 @@ impl<C, E> AccountPool<C, E> {
         self.gate.load(Ordering::Relaxed) & CLOSED != 0
     }
 
-    /// Since when the first in line has waited.
+    /// Since when the first waiter has waited.
     #[cfg(feature = "metrics")]
     pub(crate) fn waited_since(&self) -> Option<Instant> {
         if self.gate.load(Ordering::Relaxed) & WAIT == 0 {
             return None;
         }
-        self.body.get()?.core.lock().line.first_since()
+        self.body.get()?.core.lock().queue.first_since()
     }
 
     /// Changes the limits while the account works.
@@ -452,7 +452,7 @@ impl<C, E> AccountPool<C, E> {
         let core = body.core.lock();
         let is_forgettable = self.is_closed()
             || (core.retry_at <= now && core.health.is_clean(now) && !self.has_orphans());
-        core.taken() == 0 && core.line.is_empty() && is_forgettable
+        core.taken() == 0 && core.queue.is_empty() && is_forgettable
     }
 
     /// Whether leases are held whose connection was closed by force.
@@ -469,7 +469,7 @@ impl<C, E> AccountPool<C, E> {
         (ready || self.is_closed()) && self.is_empty(now) && !self.has_orphans()
     }
 
-    /// Retires every connection that no longer fits the gate, then serves those in line.
+    /// Retires every connection that no longer fits the gate, then serves those that wait.
     ///
     /// The connections are walked without the lock: each is claimed by its own transition. What
     /// a lowered cap asks for goes under the lock, at the end.
@@ -513,7 +513,7 @@ fn is_wanted<C, E>(core: &Core<C, E>, gate: u64, order: DialOrder) -> bool {
     if order.purpose == Purpose::Probe {
         return core.may_probe(gate, order.slot);
     }
-    let is_asked_for = order.purpose == Purpose::WarmUp || !core.line.is_empty();
+    let is_asked_for = order.purpose == Purpose::WarmUp || !core.queue.is_empty();
     let is_withheld = core.health.withheld() & (1 << order.slot) != 0;
     is_asked_for && !is_withheld && core.unready(gate).is_none()
 }

@@ -1,13 +1,13 @@
-//! Looks at the line that nothing but time asks for.
+//! Dispatches that nothing but time asks for.
 //!
-//! Owns the time of the next one. A session that may not be dialled yet is no reason to wait as long as
-//! others provide for the line; when none does, its time has to be kept.
+//! Owns the time of the next one. A session that may not be dialled yet is no reason to set a timer as
+//! long as others provide for those that wait; when none does, its time has to be kept.
 
 use crate::base::clock::Tick;
 use crate::engine::{AccountPool, Body, Core, Effects};
 
 impl<C, E> AccountPool<C, E> {
-    /// Has the line looked at again when a session may be dialled that somebody wants, and that must
+    /// Has the engine dispatch again when a session may be dialled that somebody wants, and that must
     /// wait. Nothing else may happen until then.
     pub(super) fn foresee_dials(
         &self,

@@ -1,11 +1,10 @@
 //! The engine of one account: who gets which connection, and what has to be done for it.
 //!
-//! Owns the account's gate, its slots, its entries of idle connections, its permits and its line of
-//! waiters. It is sans-IO: it never dials, closes, sleeps, wakes or reads a clock. Every step returns
+//! Owns the account's gate, its slots, its entries of idle connections, its permits and its wait queue. It is sans-IO: it never dials, closes, sleeps, wakes or reads a clock. Every step returns
 //! [`Effects`] that the pool carries out, so the whole engine runs in a test without a runtime.
 //!
 //! # The gate
-//! One word per account. Its low bits are flags: WAIT (somebody stands in line), CLOSED,
+//! One word per account. Its low bits are flags: WAIT (somebody waits), CLOSED,
 //! UNREADY (quarantined, drained or without a session) and SHRINK (more connections than the
 //! cap allows); its high half is the generation. No flag set means that the account is ready
 //! and nobody waits, so one load tells an acquire everything. A connection carries the gate as
@@ -15,9 +14,8 @@
 //! The entries order reuse (see `idle`), but a connection may also be leased through its slot: by a
 //! waiter, and by an acquire while threads meet. A release makes its state word idle and *then* looks
 //! at the gate; a waiter announces itself in the gate and *then* looks at the words. At least one of
-//! them sees the other, so no wake-up is lost whatever the entries show at that moment. Whoever joins a
-//! line that stands already need not look: those before it have, and every release since finds the
-//! gate marked.
+//! them sees the other, so no wake-up is lost whatever the entries show at that moment. A waiter that
+//! joins others need not look: those before it have, and every release since finds the gate marked.
 //!
 //! # Permits and slots
 //! A dial takes a permit and a vacant slot together, under the lock; both come back together in
@@ -47,13 +45,13 @@ mod handed;
 pub(crate) mod health;
 mod idle;
 mod lifecycle;
-mod line;
 mod look;
 mod report;
 mod room;
 mod sessions;
 mod standing;
 pub(crate) mod state;
+mod wait_queue;
 mod waiters;
 mod watches;
 
@@ -74,10 +72,10 @@ pub(crate) use connection::{Connection, Purpose};
 use dispatch::Core;
 pub(crate) use effects::{DialOrder, Effects, Lost, Reap, Take};
 use idle::FastPath;
-use line::Standing;
 pub(crate) use room::Pressure;
 use sessions::LaterSlots;
-use waiters::Left;
+use wait_queue::Queued;
+use waiters::Cancelled;
 pub(crate) use waiters::{Refusal, Served, Waiter, Wakers};
 pub(crate) use watches::Watch;
 
@@ -90,7 +88,7 @@ use crate::connection::{ConnectionState, Source};
 use crate::engine::state::Released;
 use crate::manager::SLOTS_MAX;
 
-/// Somebody stands in line.
+/// Somebody waits.
 const WAIT: u64 = 1;
 /// No acquire succeeds any more, and every returning connection is closed.
 const CLOSED: u64 = 1 << 1;
@@ -280,8 +278,8 @@ impl<C, E> AccountPool<C, E> {
         }
     }
 
-    /// Whether somebody stands in line.
-    pub(crate) fn has_line(&self) -> bool {
+    /// Whether somebody waits.
+    pub(crate) fn has_waiters(&self) -> bool {
         self.body.get().is_some_and(|body| body.counters.waiting.load(Ordering::Relaxed) > 0)
     }
 
@@ -298,9 +296,9 @@ impl<C, E> AccountPool<C, E> {
         })
     }
 
-    /// Stands in line. The effects serve or dial for whoever can be helped, this waiter
+    /// Puts a waiter into the queue. The effects serve or dial for whoever can be helped, this one
     /// included; `None` if nothing is left to do but wait.
-    pub(crate) fn join_line(
+    pub(crate) fn enqueue_waiter(
         &self,
         waiter: &Arc<Waiter<C, E>>,
         front: bool,
@@ -310,18 +308,18 @@ impl<C, E> AccountPool<C, E> {
         C: Send + Sync + 'static,
         E: Send + 'static,
     {
-        let standing = Standing::new(waiter);
+        let queued = Queued::new(waiter);
         let body = self.body();
         let mut core = body.core.lock();
         let gate = self.gate.load(Ordering::Relaxed);
         if let Some(refusal) = core.refusal(gate) {
             return Err(refusal);
         }
-        core.line.join(standing, front);
+        core.queue.push(queued, front);
         let watch = core.watches.ask_for(waiter.deadline());
-        // Whoever stood there before has looked at everything, and every release since finds the
-        // gate marked: one more changes nothing, unless it may have something dialled.
-        let is_one_more = gate & FLAGS == WAIT && !front && core.line.fresh() == 0;
+        // Those that waited before have looked at everything, and every release since finds the gate
+        // marked: one more changes nothing, unless it may have something dialled.
+        let is_one_more = gate & FLAGS == WAIT && !front && core.queue.waiting_for_fresh() == 0;
         if is_one_more && watch.is_none() && core.is_settled(&body.permits) {
             self.settle_wait(&core);
             return Ok(None);
@@ -343,17 +341,17 @@ impl<C, E> AccountPool<C, E> {
     }
 
     /// A waiter gives up. What it had been given meanwhile is released unused.
-    pub(crate) fn leave_line(&self, waiter: &Arc<Waiter<C, E>>) -> Effects<C> {
+    pub(crate) fn cancel_waiter(&self, waiter: &Arc<Waiter<C, E>>) -> Effects<C> {
         let mut effects = Effects::none();
         let body = self.body();
         let mut core = body.core.lock();
-        let left = core.line.leave(waiter);
+        let cancelled = core.queue.cancel(waiter);
         self.settle_wait(&core);
         effects.wake_dials = core.dialing > 0;
         drop(core);
-        match left {
-            Left::Served(served) => effects.unused.extend(served.ok().map(|(lease, _)| lease)),
-            Left::Line(waker) => effects.unheard = waker,
+        match cancelled {
+            Cancelled::Served(served) => effects.unused.extend(served.ok().map(|(lease, _)| lease)),
+            Cancelled::Waiting(waker) => effects.unheard = waker,
         }
         effects
     }
@@ -367,7 +365,7 @@ impl<C, E> AccountPool<C, E> {
         if !core.watches.end(now) {
             return effects;
         }
-        let mut next = core.line.expire(now, &mut effects.wake);
+        let mut next = core.queue.expire(now, &mut effects.wake);
         for slot in body.all_slots() {
             slot.inspect(|connection| {
                 let handed = connection.handed().expire(now, |lease, waker| {
@@ -403,7 +401,7 @@ impl<C, E> AccountPool<C, E> {
         connection.count_use(source, now, site)
     }
 
-    /// Returns a lease. `pressure` tells whether another account waits for a place under the
+    /// Returns a lease. `pressure` tells whether another account waits for a permit of the
     /// global cap. `None`: nothing is left to do.
     #[inline(always)]
     pub(crate) fn release(

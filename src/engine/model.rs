@@ -22,7 +22,7 @@ use crate::connection::{CloseReason, ConnectionId};
 use crate::manager::QuarantineReason;
 
 pub(crate) type Engine = AccountPool<u32, std::io::Error>;
-pub(crate) type Place = Arc<Waiter<u32, std::io::Error>>;
+pub(crate) type ArcWaiter = Arc<Waiter<u32, std::io::Error>>;
 
 pub(crate) const NOW: Tick = EPOCH;
 
@@ -65,7 +65,7 @@ pub(crate) fn apply(engine: &Engine, effects: Effects<u32>) {
     }
 }
 
-pub(crate) fn poll(waiter: &Place) -> Option<Arc<Connection<u32>>> {
+pub(crate) fn poll(waiter: &ArcWaiter) -> Option<Arc<Connection<u32>>> {
     match waiter.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(served) => served.ok().map(|(connection, _)| connection),
         Poll::Pending => None,
@@ -78,9 +78,9 @@ pub(crate) fn release(engine: &Engine, connection: Arc<Connection<u32>>) {
     }
 }
 
-pub(crate) fn join(engine: &Engine) -> Place {
+pub(crate) fn join(engine: &Engine) -> ArcWaiter {
     let waiter = Waiter::new(false, crate::base::clock::now(), None, Location::caller(), None);
-    if let Ok(Some(effects)) = engine.join_line(&waiter, false, NOW) {
+    if let Ok(Some(effects)) = engine.enqueue_waiter(&waiter, false, NOW) {
         apply(engine, effects);
     }
     waiter
@@ -162,7 +162,7 @@ fn model_a_waiter_that_leaves_while_it_is_served_loses_nothing() {
             let engine = Arc::clone(&engine);
             thread::spawn(move || release(&engine, lease))
         };
-        if let Some(given) = engine.leave_line(&leaver).unused.pop() {
+        if let Some(given) = engine.cancel_waiter(&leaver).unused.pop() {
             release(&engine, given);
         }
         releaser.join().unwrap();
@@ -342,7 +342,7 @@ fn model_shared_leases_are_never_more_than_the_connection_bears_and_none_is_lost
                 if let Some(lease) = poll(&waiter) {
                     assert!(lease.word.snapshot().leases() <= 2);
                     release(&engine, lease);
-                } else if let Some(given) = engine.leave_line(&waiter).unused.pop() {
+                } else if let Some(given) = engine.cancel_waiter(&waiter).unused.pop() {
                     release(&engine, given);
                 }
             })
@@ -413,7 +413,7 @@ fn model_a_retirement_meets_a_connection_that_is_being_opened() {
     model(|| {
         let engine = engine(1, 1);
         let waiter = Waiter::new(false, crate::base::clock::now(), None, Location::caller(), None);
-        let effects = engine.join_line(&waiter, false, NOW).unwrap().unwrap();
+        let effects = engine.enqueue_waiter(&waiter, false, NOW).unwrap().unwrap();
         let connection = engine.begin_dial(effects.dial[0], ConnectionId(9)).unwrap();
         let retirer = {
             let (engine, connection) = (Arc::clone(&engine), Arc::clone(&connection));
@@ -480,7 +480,7 @@ fn model_a_lease_that_is_handed_over_at_a_deadline_is_taken_back_or_watched() {
         let now = crate::base::clock::now();
         let site = Location::caller();
         let waiter = Waiter::new(false, now, Some(now), site, None);
-        let effects = engine.join_line(&waiter, false, NOW).unwrap().unwrap();
+        let effects = engine.enqueue_waiter(&waiter, false, NOW).unwrap().unwrap();
         assert_eq!(effects.watch.map(|watch| watch.at), Some(now));
         prepared(&engine);
         let releaser = {

@@ -1,4 +1,4 @@
-//! What has to make room as it is returned.
+//! Which connections are closed as they are returned.
 //!
 //! Owns the reasons for which a leased connection is not kept. Each is judged behind the account's lock,
 //! and as many go as somebody waits for, no more.
@@ -9,7 +9,7 @@ use crate::connection::{CloseReason, ConnectionState};
 use crate::engine::connection::Connection;
 use crate::engine::{AccountPool, Body, Core, FLAGS};
 
-/// How urgently another account waits for a place under the global cap.
+/// How urgently another account waits for a permit of the global cap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pressure {
     /// Nobody waits.
@@ -60,8 +60,8 @@ impl<C, E> AccountPool<C, E> {
     }
 
     /// Whether a leased connection is among the `wanted` that have to go. One that others hold
-    /// as well would only retire, and its place comes much later: if each of those went, one
-    /// place too few would take every connection of the account out of service.
+    /// as well would only retire, and its permit comes much later: if each of those went, one
+    /// permit too few would take every connection of the account out of service.
     fn must_go(&self, body: &Body<C, E>, connection: &Connection<C>, wanted: u32) -> bool {
         let ends = connection.word.snapshot().leases() <= 1;
         wanted > 0 && (ends || wanted > body.retiring())
@@ -75,10 +75,10 @@ impl<C, E> AccountPool<C, E> {
         connection: &Connection<C>,
     ) -> bool {
         self.must_go(body, connection, core.unprovided_fresh(&body.permits))
-            && (core.line.plain() == 0 || core.line.fresh_is_first())
+            && (core.queue.waiting_for_any() == 0 || core.queue.fresh_is_first())
     }
 
-    /// Whether this connection's place goes to another account.
+    /// Whether this connection's permit goes to another account.
     fn gives_way(
         &self,
         body: &Body<C, E>,
@@ -88,7 +88,7 @@ impl<C, E> AccountPool<C, E> {
     ) -> bool {
         let live = core.taken().saturating_sub(core.dialing + core.closing);
         let ends = connection.word.snapshot().leases() <= 1;
-        let would_idle = core.line.is_empty() && ends;
+        let would_idle = core.queue.is_empty() && ends;
         // One that others hold as well comes free much later, and provides for nobody until
         // then: at most one at a time.
         let may_go = ends || body.retiring() == 0;

@@ -1,13 +1,13 @@
 //! How many sessions an account has, which may change while it works.
 //!
 //! Owns the slots that come later, and the step that follows the number of sessions. A slot that there
-//! is stays, with its place and its permit: one whose session has gone is withheld, like one that is
+//! is stays, with its cell and its permit: one whose session has gone is withheld, like one that is
 //! quarantined, and its connection drains. So no two connections are ever of one slot, and what stands
 //! in words of bits keeps its meaning.
 //!
 //! # Orderings
 //! Later slots are made under the lock. Who looks without it may not see them yet, and finds nothing
-//! there: then it stands in line, behind the lock. That a session has gone is told as a quarantine is:
+//! there: then it waits, behind the lock. That a session has gone is told as a quarantine is:
 //! under the lock, and by the sweep that follows, which meets the word of every connection.
 
 use crate::base::clock::Tick;
@@ -48,7 +48,7 @@ pub(super) fn bits_of(slots: u16) -> u64 {
 }
 
 impl<C, E> Body<C, E> {
-    /// The place of a slot's connection; `None` only without the lock, of one that was made just now.
+    /// The cell of a slot's connection; `None` only without the lock, of one that was made just now.
     #[inline]
     pub(super) fn slot(&self, slot: usize) -> Option<&Cell<Connection<C>>> {
         self.slots.get(slot).or_else(|| self.later_slot(slot))
@@ -59,12 +59,12 @@ impl<C, E> Body<C, E> {
         self.later_slots.get()?.get(slot)
     }
 
-    /// The place of a slot, for whoever holds the lock.
+    /// The cell of a slot, for whoever holds the lock.
     pub(super) fn slot_locked(&self, slot: u16) -> &Cell<Connection<C>> {
-        self.slot(usize::from(slot)).expect("BUG: a slot was made without a place")
+        self.slot(usize::from(slot)).expect("BUG: a slot was made without a cell")
     }
 
-    /// The place of every slot.
+    /// The cell of every slot.
     pub(super) fn all_slots(&self) -> impl Iterator<Item = &Cell<Connection<C>>> {
         let later = self.later_slots.get().into_iter().flatten();
         self.slots.iter().chain(later.skip(self.slots.len()))
@@ -103,7 +103,7 @@ impl<C, E> AccountPool<C, E> {
     }
 
     /// The account has so many sessions from now on; of those that are new `quarantines` tells which are
-    /// quarantined. Those in line are served by new ones, the connections of others drain. `None` if
+    /// quarantined. Those that wait are served by new ones, the connections of others drain. `None` if
     /// it was closed, or has as many.
     pub(crate) fn set_sessions(
         &self,

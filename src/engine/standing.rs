@@ -153,7 +153,7 @@ impl<C, E> AccountPool<C, E> {
             opens |= state == ConnectionState::Connecting;
         }
         if !opens {
-            core.line.refuse_impatient(
+            core.queue.refuse_impatient(
                 ends,
                 serves,
                 || Refusal::Resting { until },

@@ -16,8 +16,8 @@
 //! The word, from the low bit: three bits of tag, QUEUED, RETIRING, FAULTY, and sixteen bits of
 //! lease count from bit 16 up.
 //!
-//! QUEUED says that the idle queue, or the place beside the gate, holds an entry of this connection,
-//! or that somebody who has just taken it still answers for it. Only who sets the bit pushes, so
+//! QUEUED says that an entry of this connection is in the idle queue, or beside the gate, or that
+//! somebody who has just taken it still answers for it. Only who sets the bit pushes, so
 //! there is at most one entry. The word is the truth and the entry a hint: one whose connection is
 //! full, retired or final is dropped by whoever takes it, and a connection with room may be leased
 //! through its slot while its entry stays where it is.

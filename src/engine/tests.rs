@@ -26,7 +26,7 @@ fn engine(slots: u16, cap: u16, leases: u16) -> Engine {
 
 fn join(engine: &Engine, fresh: bool) -> (Arc<Waiter<u32, std::io::Error>>, Effects<u32>) {
     let waiter = Waiter::new(fresh, crate::base::clock::now(), None, Location::caller(), None);
-    let effects = engine.join_line(&waiter, false, NOW).expect("the account is ready");
+    let effects = engine.enqueue_waiter(&waiter, false, NOW).expect("the account is ready");
     let effects = effects.unwrap_or_else(Effects::none);
     (waiter, effects)
 }
@@ -90,7 +90,7 @@ fn a_waiter_that_leaves_gives_back_what_it_was_given() {
     let lease = first_lease(&engine);
     let (waiter, _) = join(&engine, false);
     let _ = engine.release(lease, NOW, Pressure::Calm);
-    let given = engine.leave_line(&waiter).unused.pop().expect("it was served before it left");
+    let given = engine.cancel_waiter(&waiter).unused.pop().expect("it was served before it left");
     assert!(engine.release(given, NOW, Pressure::Calm).is_none());
     assert!(matches!(engine.try_lease(NOW, 0), Take::Leased(..)));
 }
@@ -229,11 +229,11 @@ fn a_dial_that_nobody_waits_for_any_more_is_told_of_it() {
         Location::caller(),
         Some(Waker::noop().clone()),
     );
-    let effects = engine.join_line(&waiter, false, NOW).expect("ready").expect("a dial");
+    let effects = engine.enqueue_waiter(&waiter, false, NOW).expect("ready").expect("a dial");
     assert_eq!(effects.dial.len(), 1, "the second session is dialled");
     let effects = engine.release(lease, NOW, Pressure::Calm).expect("somebody waits");
     assert!(effects.wake_dials, "the dial rests, and its waiter has been served");
-    assert!(!engine.wants_dial(DialOrder { slot: 1, not_before: NOW, purpose: Purpose::Line }));
+    assert!(!engine.wants_dial(DialOrder { slot: 1, not_before: NOW, purpose: Purpose::Waiter }));
 }
 
 #[test]
@@ -325,7 +325,7 @@ fn a_leased_connection_makes_way_for_a_new_one_on_its_return() {
 fn a_dial_that_nobody_wants_any_more_is_not_begun() {
     let engine = engine(1, 1, 1);
     let (waiter, effects) = join(&engine, false);
-    assert!(engine.leave_line(&waiter).unused.is_empty());
+    assert!(engine.cancel_waiter(&waiter).unused.is_empty());
     assert!(engine.begin_dial(effects.dial[0], ConnectionId(1)).is_none());
     let (effects, _) = engine.fail_dial(effects.dial[0], None, Lost::Unwanted, None, NOW);
     assert!(effects.moves_nothing());
@@ -359,7 +359,7 @@ fn closing_refuses_the_line_and_closes_what_comes_back() {
     assert!(engine.vacate(&effects.close[0], NOW, 0.0).moves_nothing());
     assert!(engine.is_empty(NOW));
     let late = Waiter::new(false, crate::base::clock::now(), None, Location::caller(), None);
-    assert!(matches!(engine.join_line(&late, false, NOW), Err(Refusal::Closed)));
+    assert!(matches!(engine.enqueue_waiter(&late, false, NOW), Err(Refusal::Closed)));
 }
 
 #[test]
@@ -505,9 +505,9 @@ fn one_acquire_for_a_new_connection_retires_one_shared_connection_and_not_all() 
     let [one, two] = two_shared(&engine);
     let (_fresh, _) = join(&engine, true);
     let effects = engine.release(one, NOW, Pressure::Calm).unwrap();
-    assert_eq!(effects.drain.len(), 1, "its place comes with its last lease");
+    assert_eq!(effects.drain.len(), 1, "its permit comes with its last lease");
     let effects = engine.release(two, NOW, Pressure::Calm).unwrap();
-    assert!(effects.is_empty(), "one place is enough");
+    assert!(effects.is_empty(), "one permit is enough");
 }
 
 #[test]
@@ -518,7 +518,7 @@ fn a_cap_lowered_by_one_retires_one_shared_connection_and_not_all() {
     let effects = engine.release(Arc::clone(&one), NOW, Pressure::Calm).unwrap();
     assert_eq!(effects.drain.len(), 1);
     let effects = engine.release(two, NOW, Pressure::Calm).unwrap();
-    assert!(effects.is_empty(), "one place is enough");
+    assert!(effects.is_empty(), "one permit is enough");
     let effects = engine.release(one, NOW, Pressure::Calm).unwrap();
     assert!(engine.vacate(&effects.close[0], NOW, 0.0).moves_nothing());
     assert_eq!(engine.stats(NOW, Default::default()).total_connections, 1);

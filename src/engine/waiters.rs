@@ -1,11 +1,11 @@
 //! An acquire that waits for an account, and the answer that it gets.
 //!
-//! Owns the place where the answer lies until it is taken. It may be given without the account's lock: if
+//! Owns the answer until it is taken. It may be given without the account's lock: if
 //! the waiter has left meanwhile, or its deadline has passed, the answer comes back, and goes to the
 //! next. Never touches a connection's state.
 //!
 //! # Orderings
-//! A waiter's turn is changed and read under the account's lock only, so that relaxed accesses suffice.
+//! A waiter's ticket is changed and read under the account's lock only, so that relaxed accesses suffice.
 //! What it is given lies behind a lock of its own.
 
 use std::panic::Location;
@@ -56,7 +56,7 @@ pub(crate) type Wakers = SmallVec<[Waker; 1]>;
 pub(crate) type Served<C, E> = Result<(Arc<Connection<C>>, Source), Refusal<E>>;
 
 #[derive(Debug)]
-enum Place<C, E> {
+enum WaitState<C, E> {
     Waiting(Option<Waker>),
     Served(Served<C, E>),
     /// Its deadline has passed, and it has not seen that yet.
@@ -66,14 +66,14 @@ enum Place<C, E> {
 }
 
 /// What a waiter leaves behind. To be dropped without a lock.
-pub(super) enum Left<C, E> {
-    /// Its place in line, and the waker that nobody called.
-    Line(Option<Waker>),
+pub(super) enum Cancelled<C, E> {
+    /// A wait without an answer, and the waker that nobody called.
+    Waiting(Option<Waker>),
     /// What it had been given.
     Served(Served<C, E>),
 }
 
-/// One acquire in the line.
+/// One acquire that waits.
 #[derive(Debug)]
 pub(crate) struct Waiter<C, E> {
     /// Takes nothing but a connection that was dialled after it came.
@@ -84,9 +84,9 @@ pub(crate) struct Waiter<C, E> {
     pub(super) deadline: Option<Instant>,
     /// Where the acquire was begun.
     pub(super) site: &'static Location<'static>,
-    /// Its turn since it joined.
-    pub(super) turn: AtomicU64,
-    place: Mutex<Place<C, E>>,
+    /// The number of its ticket in the queue.
+    pub(super) ticket: AtomicU64,
+    state: Mutex<WaitState<C, E>>,
 }
 
 impl<C, E> Waiter<C, E> {
@@ -99,8 +99,8 @@ impl<C, E> Waiter<C, E> {
         site: &'static Location<'static>,
         waker: Option<Waker>,
     ) -> Arc<Self> {
-        let (turn, place) = (AtomicU64::new(0), Mutex::new(Place::Waiting(waker)));
-        Arc::new(Self { fresh, since, deadline, site, turn, place })
+        let (ticket, state) = (AtomicU64::new(0), Mutex::new(WaitState::Waiting(waker)));
+        Arc::new(Self { fresh, since, deadline, site, ticket, state })
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
@@ -109,65 +109,65 @@ impl<C, E> Waiter<C, E> {
 
     /// Takes the answer, or leaves the waker to be called when there is one.
     pub(crate) fn poll(&self, context: &mut Context<'_>) -> Poll<Served<C, E>> {
-        if let Some(settled) = self.look(context.waker()) {
+        if let Some(settled) = self.try_poll(context.waker()) {
             return settled;
         }
         // A waker is somebody else's code, and what it holds as well: cloned and dropped without
         // the lock.
         let new = context.waker().clone();
-        let mut place = self.place.lock();
-        if let Place::Waiting(waker) = &mut *place {
+        let mut state = self.state.lock();
+        if let WaitState::Waiting(waker) = &mut *state {
             let old = waker.replace(new);
-            drop(place);
+            drop(state);
             drop(old);
             return Poll::Pending;
         }
-        drop(place);
+        drop(state);
         // Before the answer is taken: if this panics, the answer is still there.
         drop(new);
-        self.look(context.waker()).expect("BUG: an answer stays until it is taken")
+        self.try_poll(context.waker()).expect("BUG: an answer stays until it is taken")
     }
 
     /// Takes the answer, or finds that the waker is the right one; `None` if it is another.
-    fn look(&self, waker: &Waker) -> Option<Poll<Served<C, E>>> {
-        let mut place = self.place.lock();
-        match &*place {
-            Place::Waiting(Some(known)) if known.will_wake(waker) => Some(Poll::Pending),
-            Place::Waiting(_) => None,
-            Place::Served(_) | Place::Expired => {
-                match std::mem::replace(&mut *place, Place::Over) {
-                    Place::Served(served) => Some(Poll::Ready(served)),
-                    Place::Expired => Some(Poll::Ready(Err(Refusal::Timeout))),
-                    Place::Waiting(_) | Place::Over => {
-                        unreachable!("BUG: the place was just read")
+    fn try_poll(&self, waker: &Waker) -> Option<Poll<Served<C, E>>> {
+        let mut state = self.state.lock();
+        match &*state {
+            WaitState::Waiting(Some(known)) if known.will_wake(waker) => Some(Poll::Pending),
+            WaitState::Waiting(_) => None,
+            WaitState::Served(_) | WaitState::Expired => {
+                match std::mem::replace(&mut *state, WaitState::Over) {
+                    WaitState::Served(served) => Some(Poll::Ready(served)),
+                    WaitState::Expired => Some(Poll::Ready(Err(Refusal::Timeout))),
+                    WaitState::Waiting(_) | WaitState::Over => {
+                        unreachable!("BUG: the state was just read")
                     }
                 }
             }
-            Place::Over => unreachable!("BUG: a waiter was polled after its answer"),
+            WaitState::Over => unreachable!("BUG: a waiter was polled after its answer"),
         }
     }
 
     /// Gives the answer, and gets the waker, which is to be called without a lock; or gets the answer
     /// back, because the waiter has left, or its deadline has passed.
     pub(super) fn answer(&self, served: Served<C, E>) -> Result<Option<Waker>, Served<C, E>> {
-        let mut place = self.place.lock();
-        match std::mem::replace(&mut *place, Place::Over) {
-            Place::Waiting(waker) => {
-                *place = Place::Served(served);
+        let mut state = self.state.lock();
+        match std::mem::replace(&mut *state, WaitState::Over) {
+            WaitState::Waiting(waker) => {
+                *state = WaitState::Served(served);
                 Ok(waker)
             }
-            Place::Over => Err(served),
-            Place::Expired => {
-                *place = Place::Expired;
+            WaitState::Over => Err(served),
+            WaitState::Expired => {
+                *state = WaitState::Expired;
                 Err(served)
             }
-            Place::Served(_) => unreachable!("BUG: a waiter was answered twice"),
+            WaitState::Served(_) => unreachable!("BUG: a waiter was answered twice"),
         }
     }
 
-    /// The same for one that was in line just now, with the account's lock held since: it cannot have
+    /// The same for one that was queued just now, with the account's lock held since: it cannot have
     /// left.
-    pub(super) fn answer_in_line(&self, served: Served<C, E>) -> Option<Waker> {
+    pub(super) fn answer_queued(&self, served: Served<C, E>) -> Option<Waker> {
         match self.answer(served) {
             Ok(waker) => waker,
             Err(_) => unreachable!("BUG: a waiter leaves under the account's lock"),
@@ -177,18 +177,18 @@ impl<C, E> Waiter<C, E> {
     /// Looks at the answer, if there is one, and leaves it for the waiter to take.
     #[cfg(all(any(test, fuzzing), not(pool_loom)))]
     pub(super) fn peek<R>(&self, look: impl FnOnce(&Served<C, E>) -> R) -> Option<R> {
-        match &*self.place.lock() {
-            Place::Served(served) => Some(look(served)),
-            Place::Waiting(_) | Place::Expired | Place::Over => None,
+        match &*self.state.lock() {
+            WaitState::Served(served) => Some(look(served)),
+            WaitState::Waiting(_) | WaitState::Expired | WaitState::Over => None,
         }
     }
 
     /// Ends the wait.
-    pub(super) fn leave(&self) -> Left<C, E> {
-        match std::mem::replace(&mut *self.place.lock(), Place::Over) {
-            Place::Waiting(waker) => Left::Line(waker),
-            Place::Served(served) => Left::Served(served),
-            Place::Expired | Place::Over => Left::Line(None),
+    pub(super) fn cancel(&self) -> Cancelled<C, E> {
+        match std::mem::replace(&mut *self.state.lock(), WaitState::Over) {
+            WaitState::Waiting(waker) => Cancelled::Waiting(waker),
+            WaitState::Served(served) => Cancelled::Served(served),
+            WaitState::Expired | WaitState::Over => Cancelled::Waiting(None),
         }
     }
 }
@@ -199,20 +199,24 @@ impl<C: Send + Sync, E: Send> Recipient<C> for Waiter<C, E> {
     }
 
     fn has_not_taken(&self) -> bool {
-        matches!(*self.place.lock(), Place::Waiting(_) | Place::Served(_))
+        matches!(*self.state.lock(), WaitState::Waiting(_) | WaitState::Served(_))
     }
 
     fn expire(&self, now: Instant) -> Expiry<C> {
-        let mut place = self.place.lock();
+        let mut state = self.state.lock();
         let is_due = self.deadline.is_some_and(|deadline| deadline <= now);
-        match &*place {
-            Place::Expired | Place::Over => Expiry::Over,
-            Place::Waiting(_) | Place::Served(_) if !is_due => Expiry::Pending(self.deadline),
-            Place::Waiting(_) | Place::Served(_) => {
-                match std::mem::replace(&mut *place, Place::Expired) {
-                    Place::Waiting(waker) => Expiry::Expired(None, waker),
-                    Place::Served(Ok((connection, _))) => Expiry::Expired(Some(connection), None),
-                    Place::Served(Err(_)) | Place::Expired | Place::Over => {
+        match &*state {
+            WaitState::Expired | WaitState::Over => Expiry::Over,
+            WaitState::Waiting(_) | WaitState::Served(_) if !is_due => {
+                Expiry::Pending(self.deadline)
+            }
+            WaitState::Waiting(_) | WaitState::Served(_) => {
+                match std::mem::replace(&mut *state, WaitState::Expired) {
+                    WaitState::Waiting(waker) => Expiry::Expired(None, waker),
+                    WaitState::Served(Ok((connection, _))) => {
+                        Expiry::Expired(Some(connection), None)
+                    }
+                    WaitState::Served(Err(_)) | WaitState::Expired | WaitState::Over => {
                         unreachable!("BUG: it was handed something else than a lease")
                     }
                 }

@@ -1,6 +1,6 @@
 //! The cap on connections of the whole pool, and its fair use.
 //!
-//! Owns the global permits and the line of dials that wait for one. A dial that must wait puts
+//! Owns the global permits and the queue of dials that wait for one. A dial that must wait puts
 //! the pool under pressure: idle connections of other accounts give way, then second
 //! connections, and after [`PATIENCE_MAX`] the only connection of a busy account, so that a hot
 //! account cannot keep a cold one from its first connection. Never closes anything itself.
@@ -36,11 +36,11 @@ pub(crate) struct Budget {
     /// Zero, or one more than the tick since which somebody unprovided for has waited.
     demand: AtomicU64,
     patience: AtomicU64,
-    line: Mutex<Line>,
+    queue: Mutex<PermitQueue>,
 }
 
 #[derive(Debug)]
-struct Line {
+struct PermitQueue {
     cap: usize,
     /// Permits above the cap that could not be destroyed yet.
     debt: usize,
@@ -49,17 +49,17 @@ struct Line {
     /// When some of them are tried again, and how many.
     thaws_at: Tick,
     thaws: usize,
-    /// Connections that are being closed to provide for the line.
-    coming: usize,
-    /// Permits that came back for those in line and have not been taken yet.
+    /// Connections that are being closed for the sake of waiting dials.
+    evictions_in_flight: usize,
+    /// Permits that came back for waiting dials and have not been taken yet.
     granted: usize,
     next: u64,
     waiting: BTreeMap<u64, Tick>,
 }
 
-impl Line {
-    /// How many connections have to go for those in line, and for a lowered cap.
-    fn wanted(&self) -> usize {
+impl PermitQueue {
+    /// How many permits are missing: for waiting dials, and for a lowered cap.
+    fn deficit(&self) -> usize {
         self.debt + self.waiting.len().saturating_sub(self.granted)
     }
 
@@ -69,9 +69,9 @@ impl Line {
     }
 }
 
-/// Leaves the line when dropped.
+/// A dial in the queue; leaves it when dropped.
 #[derive(Debug)]
-struct Place<'a> {
+struct QueueGuard<'a> {
     budget: &'a Budget,
     ticket: u64,
     /// It has its permit.
@@ -85,13 +85,13 @@ impl Budget {
             permits: Permits::new(cap),
             demand: AtomicU64::new(0),
             patience: AtomicU64::new(0),
-            line: Mutex::new(Line {
+            queue: Mutex::new(PermitQueue {
                 cap,
                 debt: 0,
                 withheld: 0,
                 thaws_at: 0,
                 thaws: 0,
-                coming: 0,
+                evictions_in_flight: 0,
                 granted: 0,
                 next: 0,
                 waiting: BTreeMap::new(),
@@ -106,113 +106,113 @@ impl Budget {
         self.patience.store(crate::base::clock::millis(patience), Ordering::Relaxed);
     }
 
-    /// A permit, if one is free that is meant for nobody in line: whoever has joined it looks for an
-    /// idle connection before it comes to wait for the permit that it may have been granted.
+    /// A permit, if one is free that is meant for no waiting dial: a dial that has joined the queue looks
+    /// for an idle connection before it comes to wait for the permit that it may have been granted.
     pub(crate) fn try_take(&self) -> bool {
-        let line = self.line.lock();
-        self.permits.free() > line.waiting.len() && self.permits.try_take()
+        let queue = self.queue.lock();
+        self.permits.free() > queue.waiting.len() && self.permits.try_take()
     }
 
-    /// Waits for a permit, first come, first served. `relieve` is called once the demand can be
+    /// Waits for a permit, first come, first served. `evict` is called once the demand can be
     /// seen: it looks for an idle connection that can give way.
-    pub(crate) async fn take(&self, now: Tick, relieve: impl FnOnce()) {
-        let mut place = self.join(now);
-        relieve();
+    pub(crate) async fn take(&self, now: Tick, evict: impl FnOnce()) {
+        let mut guard = self.enqueue(now);
+        evict();
         self.permits.take().await;
-        place.served = true;
+        guard.served = true;
     }
 
-    fn join(&self, now: Tick) -> Place<'_> {
-        let mut line = self.line.lock();
-        let ticket = line.next;
-        line.next += 1;
-        line.waiting.insert(ticket, now);
-        self.settle(&line, now);
-        Place { budget: self, ticket, served: false }
+    fn enqueue(&self, now: Tick) -> QueueGuard<'_> {
+        let mut queue = self.queue.lock();
+        let ticket = queue.next;
+        queue.next += 1;
+        queue.waiting.insert(ticket, now);
+        self.update_demand(&queue, now);
+        QueueGuard { budget: self, ticket, served: false }
     }
 
     /// A connection has been closed and its permit comes back.
     pub(crate) fn put_back(&self, now: Tick) {
-        let mut line = self.line.lock();
-        line.coming = line.coming.saturating_sub(1);
-        if line.debt > 0 {
-            line.debt -= 1;
+        let mut queue = self.queue.lock();
+        queue.evictions_in_flight = queue.evictions_in_flight.saturating_sub(1);
+        if queue.debt > 0 {
+            queue.debt -= 1;
         } else {
             self.permits.put_back(1);
-            line.grant(1);
+            queue.grant(1);
         }
-        self.settle(&line, now);
+        self.update_demand(&queue, now);
     }
 
     /// The machine has no room for more connections than there are: until it is tried again the pool is
     /// full. `held`: the caller gives back a permit that came to nothing by that.
     pub(crate) fn withhold(&self, now: Tick, held: bool) {
-        let mut line = self.line.lock();
+        let mut queue = self.queue.lock();
         let destroyed = self.permits.destroy(self.permits.free());
-        // Some of these may have been granted to somebody in line.
-        line.granted = line.granted.saturating_sub(destroyed);
+        // Some of these may have been granted to a waiting dial.
+        queue.granted = queue.granted.saturating_sub(destroyed);
         let mut more = destroyed + usize::from(held);
-        let forgiven = more.min(line.debt);
-        line.debt -= forgiven;
+        let forgiven = more.min(queue.debt);
+        queue.debt -= forgiven;
         more -= forgiven;
-        line.withheld += more;
-        (line.thaws_at, line.thaws) = (now + THAW_EVERY, 1);
-        self.settle(&line, now);
+        queue.withheld += more;
+        (queue.thaws_at, queue.thaws) = (now + THAW_EVERY, 1);
+        self.update_demand(&queue, now);
     }
 
     /// When it is to be tried again whether the machine has room for more, if it had none.
     pub(crate) fn thaws_at(&self) -> Option<Tick> {
-        let line = self.line.lock();
-        (line.withheld > 0).then_some(line.thaws_at)
+        let queue = self.queue.lock();
+        (queue.withheld > 0).then_some(queue.thaws_at)
     }
 
     /// Gives some of the permits out again that were withheld, twice as many each time that it goes well.
     pub(crate) fn thaw(&self, now: Tick) {
-        let mut line = self.line.lock();
-        if line.withheld == 0 || now < line.thaws_at {
+        let mut queue = self.queue.lock();
+        if queue.withheld == 0 || now < queue.thaws_at {
             return;
         }
-        let back = line.thaws.min(line.withheld);
-        line.withheld -= back;
-        (line.thaws_at, line.thaws) = (now + THAW_EVERY, 2 * line.thaws);
+        let back = queue.thaws.min(queue.withheld);
+        queue.withheld -= back;
+        (queue.thaws_at, queue.thaws) = (now + THAW_EVERY, 2 * queue.thaws);
         self.permits.put_back(back);
-        line.grant(back);
-        self.settle(&line, now);
+        queue.grant(back);
+        self.update_demand(&queue, now);
     }
 
-    /// Claims the right to close one connection for the sake of somebody in line.
-    pub(crate) fn reserve(&self, now: Tick) -> bool {
-        let mut line = self.line.lock();
-        let wanted = line.wanted() > line.coming;
-        line.coming += usize::from(wanted);
-        self.settle(&line, now);
+    /// Claims the right to close one connection for the sake of a waiting dial.
+    pub(crate) fn claim_eviction(&self, now: Tick) -> bool {
+        let mut queue = self.queue.lock();
+        let wanted = queue.deficit() > queue.evictions_in_flight;
+        queue.evictions_in_flight += usize::from(wanted);
+        self.update_demand(&queue, now);
         wanted
     }
 
-    /// Gives up that right: nothing could be closed.
-    pub(crate) fn unreserve(&self, now: Tick) {
-        let mut line = self.line.lock();
-        line.coming = line.coming.saturating_sub(1);
-        self.settle(&line, now);
+    /// Gives that claim up: nothing could be closed.
+    pub(crate) fn cancel_eviction(&self, now: Tick) {
+        let mut queue = self.queue.lock();
+        queue.evictions_in_flight = queue.evictions_in_flight.saturating_sub(1);
+        self.update_demand(&queue, now);
     }
 
-    /// Has one idle connection closed for whoever waits in line: `give_up` finds and closes one,
+    /// Has one idle connection closed for the sake of a waiting dial: `evict` finds and closes one,
     /// `has_idle` tells whether there is any. Returns whether one was closed.
-    pub(crate) fn relieve(
+    pub(crate) fn evict_idle(
         &self,
         now: Tick,
-        mut give_up: impl FnMut() -> bool,
+        mut evict: impl FnMut() -> bool,
         has_idle: impl Fn() -> bool,
     ) -> bool {
         for _ in 0..SEARCHES_MAX {
-            if self.pressure(now) == Pressure::Calm || !self.reserve(now) {
+            if self.pressure(now) == Pressure::Calm || !self.claim_eviction(now) {
                 return false;
             }
-            if give_up() {
+            if evict() {
                 return true;
             }
-            self.unreserve(now);
-            // While it was reserved the demand was hidden: a release in that time saw none, and
+            self.cancel_eviction(now);
+            // While it was claimed the demand was hidden: a release in that time saw none, and
             // its connection may lie where the search had been already.
             if !has_idle() {
                 return false;
@@ -224,15 +224,15 @@ impl Budget {
     /// Whether the machine had no room for another connection a moment ago. While dials wait for room it
     /// is tried again each second.
     pub(crate) fn is_short(&self, now: Tick) -> bool {
-        now < self.line.lock().thaws_at + THAW_EVERY
+        now < self.queue.lock().thaws_at + THAW_EVERY
     }
 
-    /// Whether every place is taken that the cap allows.
+    /// Whether every permit is taken that the cap allows.
     pub(crate) fn is_full(&self) -> bool {
-        self.permits.free() == 0 && self.line.lock().withheld == 0
+        self.permits.free() == 0 && self.queue.lock().withheld == 0
     }
 
-    /// Whether anybody waits for a place.
+    /// Whether any dial waits for a permit.
     #[inline]
     pub(crate) fn is_pressed(&self) -> bool {
         load_after_change(&self.demand) != 0
@@ -251,57 +251,57 @@ impl Budget {
     }
 
     pub(crate) fn cap(&self) -> usize {
-        self.line.lock().cap
+        self.queue.lock().cap
     }
 
     /// Changes the cap while connections live. Returns how many of them have to go.
     pub(crate) fn set_cap(&self, cap: u32, acquire_timeout: Duration, now: Tick) -> usize {
         self.set_patience(acquire_timeout);
         let cap = cap as usize;
-        let mut line = self.line.lock();
-        if cap > line.cap {
-            let more = cap - line.cap;
-            let forgiven = more.min(line.debt);
-            line.debt -= forgiven;
+        let mut queue = self.queue.lock();
+        if cap > queue.cap {
+            let more = cap - queue.cap;
+            let forgiven = more.min(queue.debt);
+            queue.debt -= forgiven;
             self.permits.put_back(more - forgiven);
-            line.grant(more - forgiven);
+            queue.grant(more - forgiven);
         } else {
-            let fewer = line.cap - cap;
-            let withheld = fewer.min(line.withheld);
-            line.withheld -= withheld;
+            let fewer = queue.cap - cap;
+            let withheld = fewer.min(queue.withheld);
+            queue.withheld -= withheld;
             let fewer = fewer - withheld;
             let destroyed = self.permits.destroy(fewer);
-            line.debt += fewer - destroyed;
-            // Some of these may have been granted to somebody in line.
-            line.granted = line.granted.saturating_sub(destroyed);
+            queue.debt += fewer - destroyed;
+            // Some of these may have been granted to a waiting dial.
+            queue.granted = queue.granted.saturating_sub(destroyed);
         }
-        line.cap = cap;
-        self.settle(&line, now);
-        line.debt
+        queue.cap = cap;
+        self.update_demand(&queue, now);
+        queue.debt
     }
 
-    fn settle(&self, line: &Line, now: Tick) {
-        let wanted = line.wanted();
-        let demand = if wanted <= line.coming {
+    fn update_demand(&self, queue: &PermitQueue, now: Tick) {
+        let deficit = queue.deficit();
+        let demand = if deficit <= queue.evictions_in_flight {
             0
-        } else if line.debt > 0 {
+        } else if queue.debt > 0 {
             // A lowered cap is urgent from the start.
             1
         } else {
-            line.waiting.first_key_value().map_or(now, |(_, since)| *since) + 1
+            queue.waiting.first_key_value().map_or(now, |(_, since)| *since) + 1
         };
         set_before_load(&self.demand, demand);
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for QueueGuard<'_> {
     fn drop(&mut self) {
-        let mut line = self.budget.line.lock();
-        let since = line.waiting.remove(&self.ticket);
+        let mut queue = self.budget.queue.lock();
+        let since = queue.waiting.remove(&self.ticket);
         // Who leaves without a permit passes on what was meant for it.
-        line.granted = line.granted.saturating_sub(self.served.into()).min(line.waiting.len());
-        line.coming = line.coming.min(line.wanted());
-        self.budget.settle(&line, since.unwrap_or_default());
+        queue.granted = queue.granted.saturating_sub(self.served.into()).min(queue.waiting.len());
+        queue.evictions_in_flight = queue.evictions_in_flight.min(queue.deficit());
+        self.budget.update_demand(&queue, since.unwrap_or_default());
     }
 }
 
@@ -343,7 +343,10 @@ mod tests {
         assert!(pending.await);
         assert_eq!(budget.pressure(200), Pressure::Pressed);
         assert_eq!(budget.pressure(5000), Pressure::Urgent);
-        assert!(budget.reserve(200) && !budget.reserve(200), "one waits, one gives way");
+        assert!(
+            budget.claim_eviction(200) && !budget.claim_eviction(200),
+            "one waits, one gives way"
+        );
         assert_eq!(budget.pressure(5000), Pressure::Calm);
         budget.put_back(300);
         take.await;
@@ -357,19 +360,19 @@ mod tests {
         let mut take = std::pin::pin!(budget.take(100, || ()));
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         assert!(take.as_mut().poll(&mut context).is_pending());
-        assert!(budget.reserve(5000));
+        assert!(budget.claim_eviction(5000));
         budget.put_back(5001);
         assert_eq!(budget.pressure(5002), Pressure::Calm);
-        assert!(!budget.reserve(5002), "nobody else has to go");
+        assert!(!budget.claim_eviction(5002), "nobody else has to go");
         assert!(take.as_mut().poll(&mut context).is_ready());
         assert!(!budget.try_take());
     }
 
     #[tokio::test]
-    async fn a_permit_that_was_granted_to_somebody_in_line_is_taken_by_nobody_else() {
+    async fn a_permit_that_was_granted_to_a_waiting_dial_is_taken_by_nobody_else() {
         let budget = budget(1);
         assert!(budget.try_take());
-        // It comes back while the one in line still looks for an idle connection.
+        // It comes back while the waiting dial still looks for an idle connection.
         let looks = || {
             budget.put_back(200);
             assert!(!budget.try_take(), "it is meant for somebody");
@@ -405,12 +408,12 @@ mod tests {
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         let mut leaves = Box::pin(budget.take(100, || ()));
         assert!(leaves.as_mut().poll(&mut context).is_pending());
-        assert!(budget.reserve(100));
+        assert!(budget.claim_eviction(100));
         drop(leaves);
         let mut stays = std::pin::pin!(budget.take(200, || ()));
         assert!(stays.as_mut().poll(&mut context).is_pending());
         assert_eq!(budget.pressure(200), Pressure::Pressed);
-        assert!(budget.reserve(200));
+        assert!(budget.claim_eviction(200));
     }
 
     #[tokio::test]

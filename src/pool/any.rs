@@ -105,7 +105,7 @@ impl<M: Manager> Pool<M> {
     fn may_be_dialled_at_once(&self, account: &Account<M>) -> bool {
         let context = self.context();
         let inner = account.inner();
-        let is_cold = !inner.pool.has_connections() && !inner.pool.has_line();
+        let is_cold = !inner.pool.has_connections() && !inner.pool.has_waiters();
         is_cold && !context.budget.is_full() && context.lane(&inner.egress).is_free()
     }
 

@@ -98,7 +98,7 @@ impl<M: Manager> Command<M> {
             Self::Look(..) | Self::Probe(..) | Self::Recheck(..) => Effects::none(),
             // Nobody is left to dial, or to tell a waiter that its time is up.
             Self::Watch(inner, _) => {
-                inner.upgrade().map_or_else(Effects::none, |inner| inner.pool.refuse_line())
+                inner.upgrade().map_or_else(Effects::none, |inner| inner.pool.refuse_waiters())
             }
         }
     }

@@ -68,6 +68,6 @@ impl<M: Manager> Runtime<M> {
             }
             None => false,
         };
-        self.context.budget.relieve(now, evict, || registry.has_idle())
+        self.context.budget.evict_idle(now, evict, || registry.has_idle())
     }
 }

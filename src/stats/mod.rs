@@ -38,7 +38,7 @@ pub struct PoolStats {
     pub acquires_cancelled: u64,
     /// Leases held now.
     pub leases: u64,
-    /// Acquires in line now.
+    /// Acquires that wait now.
     pub waiting: u64,
     /// Dials that failed so far, without those that were called off.
     pub dials_failed: u64,
@@ -76,7 +76,7 @@ pub struct AccountStats {
     pub max_connections: u32,
     /// Leases held now.
     pub leases: u64,
-    /// Acquires in line now.
+    /// Acquires that wait now.
     pub waiting: u64,
     /// Connections opened so far.
     pub total_connections_created: u64,
@@ -126,7 +126,7 @@ pub(crate) struct Totals {
     pub(crate) uses: u64,
     pub(crate) shared_uses: u64,
     pub(crate) new_uses: u64,
-    /// Accounts at their cap with somebody in line.
+    /// Accounts at their cap for which somebody waits.
     pub(crate) saturated: u64,
     /// Accounts that have connections now.
     pub(crate) peopled: u64,

@@ -17,7 +17,7 @@ pub(super) enum Action {
         through_slots: bool,
         thread: u64,
     },
-    /// An acquire stands in line, and looks for its answer at once or later.
+    /// An acquire waits, and looks for its answer at once or later.
     Join {
         fresh: bool,
         patience: Option<u16>,

@@ -6,7 +6,7 @@ use crate::stats::Totals;
 impl Machine {
     pub(super) fn check(&self) {
         let Some(body) = self.engine.body.get() else {
-            assert!(self.records.is_empty() && self.dials.is_empty() && self.line.is_empty());
+            assert!(self.records.is_empty() && self.dials.is_empty() && self.queue.is_empty());
             return;
         };
         self.check_gate();
@@ -20,7 +20,7 @@ impl Machine {
     pub(super) fn check_gate(&self) {
         let gate = self.engine.gate.load(Ordering::Relaxed);
         let unready = (0..self.sessions).all(|slot| self.is_barred(slot)) || self.draining;
-        assert_eq!(gate & WAIT != 0, !self.line.is_empty(), "WAIT says whether somebody waits");
+        assert_eq!(gate & WAIT != 0, !self.queue.is_empty(), "WAIT says whether somebody waits");
         assert_eq!(gate & CLOSED != 0, self.closed, "CLOSED");
         assert_eq!(gate & UNREADY != 0, unready, "UNREADY");
         assert_eq!(gate & SHRINK != 0, self.excess() > 0, "SHRINK says whether some must go");
@@ -41,7 +41,10 @@ impl Machine {
         assert_eq!((core.slots, self.engine.sessions()), (self.slots, self.sessions));
         let vacant = (0..self.slots).filter(|slot| self.is_vacant(*slot));
         assert_eq!(core.vacant, vacant.fold(0, |bits, slot| bits | 1 << slot), "vacant slots");
-        assert_eq!((core.line.fresh(), core.line.plain()), (self.fresh(), self.plain()));
+        assert_eq!(
+            (core.queue.waiting_for_fresh(), core.queue.waiting_for_any()),
+            (self.fresh(), self.any())
+        );
         assert_eq!((core.failures, core.retry_at), (self.failures, self.retry_at));
     }
 
@@ -87,7 +90,7 @@ impl Machine {
         };
         let leases: u64 = self.records.iter().map(|it| u64::from(it.leases)).sum();
         assert_eq!(totals.leases, leases, "I24: leases");
-        assert_eq!(totals.waiting, self.line.len() as u64, "I24: waiting");
+        assert_eq!(totals.waiting, self.queue.len() as u64, "I24: waiting");
         assert_eq!(totals.opened, self.opened, "opened");
         assert_eq!(totals.closed, self.gone, "closed");
         let open = count(Phase::Open) + count(Phase::Retiring) + count(Phase::Final);
@@ -102,7 +105,7 @@ impl Machine {
         assert_eq!(stats.connections.len() as u64, places);
         assert_eq!(stats.max_connections as usize, self.cap().min(self.sessions.into()));
 
-        let nothing = self.taken() == 0 && self.line.is_empty();
+        let nothing = self.taken() == 0 && self.queue.is_empty();
         let barred = (0..self.sessions).any(|slot| self.is_barred(slot));
         let remembered = self.draining || barred || self.retry_at > self.now;
         // What is held without a slot, of a connection that was forced, keeps no closed account.
@@ -114,26 +117,23 @@ impl Machine {
         );
     }
 
-    /// I4, I10: nobody is left in line who could be helped now, and nothing stays too long.
+    /// I4, I10: nobody is left waiting who could be helped now, and nothing stays too long.
     pub(super) fn check_progress(&self) {
         let idle = self.records.iter().any(Record::is_idle);
         assert!(!idle || self.excess() == 0, "idle, and above the cap");
         if self.unready().is_some() {
-            assert!(self.line.is_empty(), "I17: waits for an account out of service");
+            assert!(self.queue.is_empty(), "I17: waits for an account out of service");
             return;
         }
         // What is shared is lent to nobody while it is checked.
         let is_free = |it: &&Record| it.has_room() && !self.is_checked(it.id());
         let mut free = self.records.iter().filter(is_free).map(|it| &it.link).peekable();
         // Whoever waits for a check to end is served then, or by what needs none.
-        let sleeps = self.plain() > self.coming_back();
+        let sleeps = self.any() > self.coming_back();
         assert!(free.peek().is_none() || !sleeps, "I4: a connection is free and a waiter sleeps");
         let is_checked_since = |it: &Link| !it.is_suspect() && it.last_used() >= self.checked_since;
         let proved = free.any(is_checked_since);
-        assert!(
-            !proved || self.plain() == 0,
-            "I4: one that needs no check is free, a waiter sleeps"
-        );
+        assert!(!proved || self.any() == 0, "I4: one that needs no check is free, a waiter sleeps");
         let dials = self.dials.len();
         assert!(!self.can_dial() || dials >= self.wanted_dials(), "I10: nobody dials");
         let coming = dials + self.closing();
@@ -146,7 +146,7 @@ impl Machine {
     pub(super) fn check_timers(&self) {
         let has_lease = |it: &&Asker| it.given().is_some_and(|id| self.has_place(id));
         let given = self.answered.iter().filter(has_lease);
-        for deadline in self.line.iter().chain(given).filter_map(|it| it.deadline) {
+        for deadline in self.queue.iter().chain(given).filter_map(|it| it.deadline) {
             let watched = self
                 .watches
                 .iter()

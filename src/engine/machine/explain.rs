@@ -13,11 +13,11 @@ impl Machine {
         for order in effects.dial {
             self.take_dial(order, wanted);
         }
-        // A connection may serve one in line and then have to retire for the next.
+        // A connection may serve one waiter and then have to retire for the next.
         self.collect_answers(step);
         let coming = self.dials.len() + self.closing();
         let mut room = Room { excess: self.excess(), fresh: self.fresh().saturating_sub(coming) };
-        // One that others hold only retires: not more of them than places are wanted.
+        // One that others hold only retires: not more of them than permits are wanted.
         let retiring = self.records.iter().filter(|it| it.phase == Phase::Retiring).count();
         let mut room_to_come = room.without(retiring);
         for link in effects.close {
@@ -50,8 +50,8 @@ impl Machine {
         assert!(order.not_before >= self.retry_at, "I16: a dial does not wait for its backoff");
         self.dials.push(Attempt { order, begun: None });
         assert!(self.taken() <= self.cap(), "I1: a dial above the cap");
-        if order.purpose == Purpose::Line {
-            assert!(self.dials.len() <= wanted, "more dials than the line asks for");
+        if order.purpose == Purpose::Waiter {
+            assert!(self.dials.len() <= wanted, "more dials than the waiters ask for");
         }
     }
 
@@ -88,10 +88,10 @@ impl Machine {
         *asked_for = asked_for.checked_sub(1).expect("I5: more made room than was asked for");
     }
 
-    /// Finds who was answered by this step: in the order of the line, each once, each woken.
+    /// Finds who was answered by this step: in the order of the queue, each once, each woken.
     pub(super) fn collect_answers(&mut self, step: &Step) {
-        let (mut passed_over, mut passed_over_plain, mut told_of_dial) = (false, false, false);
-        for asker in std::mem::take(&mut self.line) {
+        let (mut passed_over, mut passed_over_any, mut told_of_dial) = (false, false, false);
+        for asker in std::mem::take(&mut self.queue) {
             let answer = asker.waiter.peek(|served| match served {
                 Ok((link, source)) => Ok((Arc::clone(link), *source)),
                 Err(refusal) => Err(self.check_refusal(refusal, &asker, step)),
@@ -100,20 +100,20 @@ impl Machine {
             let Some(answer) = answer else {
                 assert!(!woken, "woken without an answer");
                 passed_over = true;
-                passed_over_plain |= !asker.fresh;
-                self.line.push(asker);
+                passed_over_any |= !asker.fresh;
+                self.queue.push(asker);
                 continue;
             };
             assert!(woken || !asker.polled, "I4: answered, and sleeps on");
             match answer {
                 Ok((link, Source::New)) => {
-                    assert!(!passed_over, "I23: a new connection passed over the first in line");
+                    assert!(!passed_over, "I23: a new connection passed over the first waiter");
                     assert_eq!(Some(link.id), step.opened, "new, but not opened just now");
                     self.lend(&link, Source::New);
                 }
                 Ok((link, source)) => {
                     assert!(!asker.fresh, "an old connection for one who asked for a new one");
-                    assert!(!passed_over_plain, "I23: out of turn");
+                    assert!(!passed_over_any, "I23: out of turn");
                     self.lend(&link, source);
                 }
                 Err(of_dial) => {

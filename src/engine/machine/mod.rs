@@ -4,7 +4,7 @@
 //! Owns the actions, the model and what must hold after each step. The model learns what was
 //! dialled, closed and answered from the effects alone, so a change that the engine made and did
 //! not tell of shows as well. A step is checked for what it may do (no dial above the cap, no
-//! close without a cause), for what it may not leave undone (nobody in line while somebody could
+//! close without a cause), for what it may not leave undone (nobody waits while somebody could
 //! be helped), and against the engine's own books.
 //!
 //! `PROPTEST_CASES=100000 cargo test --no-default-features --lib machine` looks longer.
@@ -82,7 +82,7 @@ enum Phase {
     Retiring,
     /// To be closed.
     Final,
-    /// Its place has come back; a lease may still be out.
+    /// Its slot has come back; a lease may still be out.
     Gone,
 }
 
@@ -180,7 +180,7 @@ struct Machine {
     now: Tick,
     started: Instant,
     records: Vec<Record>,
-    line: Vec<Asker>,
+    queue: Vec<Asker>,
     answered: Vec<Asker>,
     /// The leases of checks under way.
     checks: Vec<Link>,
@@ -229,7 +229,7 @@ impl Machine {
             now: EPOCH,
             started: crate::base::clock::now(),
             records: Vec::new(),
-            line: Vec::new(),
+            queue: Vec::new(),
             answered: Vec::new(),
             checks: Vec::new(),
             checked_since: 0,
@@ -270,7 +270,7 @@ impl Machine {
             }
             self.check();
         }
-        assert!(self.line.is_empty(), "I4: nothing is under way any more and somebody sleeps");
+        assert!(self.queue.is_empty(), "I4: nothing is under way any more and somebody sleeps");
         self.play(&Action::CloseAccount);
         self.check();
         while let Some(index) = self.records.iter().position(Record::is_closing) {

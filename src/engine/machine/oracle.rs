@@ -71,16 +71,16 @@ impl Machine {
     }
 
     pub(super) fn fresh(&self) -> usize {
-        self.line.iter().filter(|it| it.fresh).count()
+        self.queue.iter().filter(|it| it.fresh).count()
     }
 
-    pub(super) fn plain(&self) -> usize {
-        self.line.len() - self.fresh()
+    pub(super) fn any(&self) -> usize {
+        self.queue.len() - self.fresh()
     }
 
-    /// The dials that serve the line as it stands.
+    /// The dials that serve those that wait.
     pub(super) fn wanted_dials(&self) -> usize {
-        let unprovided = self.plain().saturating_sub(self.coming_back());
+        let unprovided = self.any().saturating_sub(self.coming_back());
         let wanted = self.fresh() + unprovided.div_ceil(usize::from(self.leases));
         if self.failures > 0 { wanted.min(1) } else { wanted }
     }
@@ -89,7 +89,7 @@ impl Machine {
         self.checks.iter().any(|link| link.id == id)
     }
 
-    /// The leases that those in line wait for until every check has ended.
+    /// The leases that those in the queue wait for until every check has ended.
     pub(super) fn coming_back(&self) -> usize {
         // Of one that this step retires, no more than its word is known yet.
         let is_told = |it: &Record| it.link.word.snapshot().is_retiring();
@@ -105,7 +105,7 @@ impl Machine {
     }
 
     /// Whether a connection still has its slot. The lease of one that was closed by force is worth
-    /// nothing to the next in line.
+    /// nothing to the next waiter.
     pub(super) fn has_place(&self, id: ConnectionId) -> bool {
         self.records.iter().any(|it| it.id() == id && it.phase != Phase::Gone)
     }

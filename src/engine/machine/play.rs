@@ -10,12 +10,12 @@ impl Machine {
             Action::Join { fresh, patience, polled } => {
                 self.join(fresh, patience, false);
                 // If it was let in, it is the last.
-                if let Some(last) = self.line.len().checked_sub(1).filter(|_| polled) {
+                if let Some(last) = self.queue.len().checked_sub(1).filter(|_| polled) {
                     self.poll(last);
                 }
             }
             Action::Poll(which) => {
-                if let Some(index) = pick(&self.line, which) {
+                if let Some(index) = pick(&self.queue, which) {
                     self.poll(index);
                 }
             }
@@ -84,7 +84,7 @@ impl Machine {
     }
 
     pub(super) fn try_lease(&mut self, through_slots: bool, thread: u64) {
-        let ready = self.unready().is_none() && self.line.is_empty() && self.excess() == 0;
+        let ready = self.unready().is_none() && self.queue.is_empty() && self.excess() == 0;
         let free = self.records.iter().any(Record::has_room);
         let take = match through_slots {
             true => self.engine.try_lease_any(self.now, thread),
@@ -92,7 +92,7 @@ impl Machine {
         };
         match take {
             Take::Leased(link, source) => {
-                assert!(ready, "I23: leased past the line, or out of service");
+                assert!(ready, "I23: leased past the queue, or out of service");
                 self.lend(&link, source);
                 self.accept(link, source);
             }
@@ -120,12 +120,12 @@ impl Machine {
     pub(super) fn join(&mut self, fresh: bool, patience: Option<u16>, front: bool) {
         let deadline = patience.map(|millis| self.instant() + Duration::from_millis(millis.into()));
         let waiter = Waiter::new(fresh, self.instant(), deadline, Location::caller(), None);
-        match self.engine.join_line(&waiter, front, self.now) {
+        match self.engine.enqueue_waiter(&waiter, front, self.now) {
             Ok(effects) => {
-                assert_eq!(self.unready(), None, "let into the line, and out of service");
+                assert_eq!(self.unready(), None, "let into the queue, and out of service");
                 let asker = Asker { waiter, fresh, deadline, alarm: Arc::default(), polled: false };
-                let place = if front { 0 } else { self.line.len() };
-                self.line.insert(place, asker);
+                let index = if front { 0 } else { self.queue.len() };
+                self.queue.insert(index, asker);
                 self.apply(effects.unwrap_or_else(Effects::none), &Step::default());
             }
             Err(refusal) => self.check_unready(&refusal),
@@ -134,7 +134,7 @@ impl Machine {
 
     /// One who has no answer yet looks for it.
     pub(super) fn poll(&mut self, index: usize) {
-        let asker = &mut self.line[index];
+        let asker = &mut self.queue[index];
         let waker = Waker::from(Arc::clone(&asker.alarm));
         let polled = asker.waiter.poll(&mut Context::from_waker(&waker));
         assert!(polled.is_pending(), "the answer came from nowhere");
@@ -198,16 +198,16 @@ impl Machine {
     }
 
     pub(super) fn leave(&mut self, which: u8) {
-        let Some(index) = pick_of(self.line.len() + self.answered.len(), which) else { return };
-        if index < self.line.len() {
-            let asker = self.line.remove(index);
-            let effects = self.engine.leave_line(&asker.waiter);
+        let Some(index) = pick_of(self.queue.len() + self.answered.len(), which) else { return };
+        if index < self.queue.len() {
+            let asker = self.queue.remove(index);
+            let effects = self.engine.cancel_waiter(&asker.waiter);
             assert!(effects.unused.is_empty(), "given in the dark");
             return;
         }
-        let asker = self.answered.swap_remove(index - self.line.len());
+        let asker = self.answered.swap_remove(index - self.queue.len());
         let given = asker.given();
-        let back = self.engine.leave_line(&asker.waiter).unused.pop();
+        let back = self.engine.cancel_waiter(&asker.waiter).unused.pop();
         assert_eq!(back.as_ref().map(|it| it.id), given, "I5: what was given is lost");
         if let Some(link) = back {
             self.check();
@@ -218,7 +218,7 @@ impl Machine {
     pub(super) fn release(&mut self, link: Link, now: Tick, pressure: Pressure) {
         let id = link.id;
         let ends = self.record(id).leases <= 1;
-        let would_idle = self.line.is_empty() && ends;
+        let would_idle = self.queue.is_empty() && ends;
         // Of those that others hold as well, one at a time.
         let may_go = ends || self.records.iter().all(|it| it.phase != Phase::Retiring);
         let gives_way = match pressure {
@@ -283,7 +283,7 @@ impl Machine {
         self.forget_returned();
     }
 
-    /// A connection whose place has come back is remembered for its leases only.
+    /// A connection whose slot has come back is remembered for its leases only.
     pub(super) fn forget_returned(&mut self) {
         self.records.retain(|it| it.phase != Phase::Gone || it.leases > 0);
     }
@@ -327,7 +327,7 @@ impl Machine {
     pub(super) fn begin_dial(&mut self, index: usize, order: DialOrder) {
         let serves = self.unready().is_none() && !self.is_withheld(order.slot);
         let wanted = match order.purpose {
-            Purpose::Line => serves && !self.line.is_empty(),
+            Purpose::Waiter => serves && !self.queue.is_empty(),
             Purpose::WarmUp => serves,
             Purpose::Probe => self.may_probe(order.slot),
         };
@@ -368,7 +368,7 @@ impl Machine {
             failure = Some((error, "refused".to_owned()));
         }
         let dial_failed = failure.is_some();
-        let nobody = self.line.is_empty();
+        let nobody = self.queue.is_empty();
         let (effects, unheard) =
             self.engine.fail_dial(order, begun.as_deref(), lost, failure, self.now);
         assert_eq!(unheard.is_some(), dial_failed && nobody, "the failure went to nobody");
@@ -377,9 +377,9 @@ impl Machine {
             let state = if faulty { ConnectionState::Error } else { ConnectionState::Disconnected };
             assert_eq!(link.word.snapshot().state(), state, "I11: the end of a dial");
         }
-        let waiting = self.line.len();
+        let waiting = self.queue.len();
         self.apply(effects, &Step { dial_failed, ..Step::default() });
-        let told = nobody || self.line.len() < waiting;
+        let told = nobody || self.queue.len() < waiting;
         assert!(told || !dial_failed, "nobody was told of a failed dial");
     }
 

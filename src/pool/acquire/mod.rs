@@ -74,12 +74,12 @@ enum Inspected<M: Manager, A: AccountRef<M>> {
 
 /// A lease in the making. Await it, or drop it at any point.
 ///
-/// Once it has been polled, it must be polled until it is over, or dropped. It stands in line meanwhile,
+/// Once it has been polled, it must be polled until it is over, or dropped. It waits in a queue meanwhile,
 /// first come, first served, and what it is handed waits for it and serves nobody else. So an acquire
 /// that was polled once and left holds others up: one kept beside a `select!` that goes on without it,
 /// or after `now_or_never`, or several in a `buffer_unordered` whose consumer waits for a lease of
 /// the same account in its body. The pool takes back at the acquire's deadline what was not taken by
-/// then, and gives it to the next in line; the acquire ends with [`AcquireError::Timeout`] when it is
+/// then, and gives it to the next waiter; the acquire ends with [`AcquireError::Timeout`] when it is
 /// polled again. Until then an acquire behind it that times out names it
 /// ([`WaitTimeout::oldest_lease_taken`](crate::WaitTimeout::oldest_lease_taken)).
 #[must_use = "futures do nothing unless awaited"]
@@ -90,7 +90,7 @@ pub struct Acquire<M: Manager, A: AccountRef<M> = Account<M>> {
     timeout: Option<Duration>,
     /// When the acquire found that it would take time.
     started: Option<Instant>,
-    /// Whether it has stood in line.
+    /// Whether it has waited.
     waited: bool,
     /// Made when it is first polled, if anybody listens.
     span: Option<Box<Span>>,
@@ -130,7 +130,7 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
                     Inspected::Dead | Inspected::Doubted => {}
                     Inspected::Stale => break,
                 },
-                // Each turn takes one connection out of circulation.
+                // Each iteration takes one connection out of circulation.
                 Take::Outdated(connection) => {
                     self.inner().give_back(connection);
                 }
@@ -150,7 +150,7 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
         began.checked_add(timeout)
     }
 
-    /// Stands in line. `front`: the acquire was served once, by a connection that proved dead.
+    /// Joins the wait queue. `front`: the acquire was served once, by a connection that proved dead.
     fn wait(&mut self, front: bool, context: &Context<'_>) -> Next<M, A> {
         let is_first = self.started.is_none();
         let deadline = self.deadline();
@@ -166,13 +166,13 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
         let waiter =
             Waiter::new(self.fresh, began, deadline, self.site, Some(context.waker().clone()));
         let timer = deadline.and_then(|ends| timer_elsewhere(&inner.context().handle, ends));
-        let effects = match inner.pool.join_line(&waiter, front, tick) {
+        let effects = match inner.pool.enqueue_waiter(&waiter, front, tick) {
             Ok(effects) => effects,
             Err(refusal) => return Next::Over(Err(self.refuse(refusal))),
         };
         // A timer tells only whoever has polled it.
         let is_done = effects.is_none() && timer.is_none();
-        // First of all somebody has to own the place in line.
+        // First of all the acquire has to own the waiter, so that it leaves the queue if it is dropped.
         self.step = match timer {
             Some(timer) => Step::Timed(Box::new(Timed { waiter, timer })),
             None => Step::Waiting(waiter),
@@ -189,7 +189,7 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
         let Step::Timed(timed) = std::mem::replace(&mut self.step, Step::Done) else {
             unreachable!("BUG: only who waits by a timer gives up")
         };
-        self.inner().apply(self.inner().pool.leave_line(&timed.waiter));
+        self.inner().apply(self.inner().pool.cancel_waiter(&timed.waiter));
         Next::Over(Err(self.time_out()))
     }
 
@@ -308,7 +308,7 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
         error
     }
 
-    /// What follows the wait in line.
+    /// What follows the wait.
     fn served(
         &mut self,
         served: Served<M::Connection, M::Error>,
@@ -428,7 +428,7 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
     }
 
     fn poll_plainly(&mut self, context: &mut Context<'_>) -> bool {
-        // Each turn that goes on has changed the step, and none comes twice but for connections that
+        // Each iteration that goes on has changed the step, and none comes twice but for connections that
         // proved dead, which leave the pool.
         loop {
             match self.advance(context) {
@@ -473,7 +473,7 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
 
     fn cancel(&self, waiter: &Arc<Waiter<M::Connection, M::Error>>) {
         self.inner().counters().count_acquire(AcquireEnd::Cancelled);
-        self.inner().apply(self.inner().pool.leave_line(waiter));
+        self.inner().apply(self.inner().pool.cancel_waiter(waiter));
     }
 }
 

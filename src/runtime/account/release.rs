@@ -122,20 +122,20 @@ impl<M: Manager> AccountInner<M> {
         let budget = &self.context().budget;
         let now = self.context().clock.tick();
         let pressure = budget.pressure(now);
-        let reserved = pressure != Pressure::Calm && budget.reserve(now);
-        let pressure = if reserved { pressure } else { Pressure::Calm };
+        let claimed = pressure != Pressure::Calm && budget.claim_eviction(now);
+        let pressure = if claimed { pressure } else { Pressure::Calm };
         let effects = self.pool.release(connection, now, pressure);
         // One that only drains provides for nobody yet.
         let gone = effects.as_ref().is_some_and(|it| !it.close.is_empty());
-        if reserved && !gone {
-            budget.unreserve(now);
+        if claimed && !gone {
+            budget.cancel_eviction(now);
         }
         let ended = effects.as_ref().is_some_and(|effects| effects.ended);
         if let Some(effects) = effects {
             self.apply(effects);
         }
         if !gone {
-            // The demand was hidden while it was reserved: a release in that time saw none.
+            // The demand was hidden while it was claimed: a release in that time saw none.
             self.runtime.evict_idle();
         }
         ended

@@ -107,12 +107,12 @@ mod tests {
             // Before that of the acquire above, too.
             let deadline = began + Duration::from_secs(9) - Duration::from_micros(earlier);
             let waiter = Waiter::new(false, began, Some(deadline), Location::caller(), None);
-            let effects = inner.pool.join_line(&waiter, false, 0).unwrap();
+            let effects = inner.pool.enqueue_waiter(&waiter, false, 0).unwrap();
             if let Some(watch) = effects.and_then(|effects| effects.watch) {
                 timers.push(watch.at, Command::Watch(Arc::downgrade(inner), watch));
                 told += 1;
             }
-            assert!(inner.pool.leave_line(&waiter).unused.is_empty());
+            assert!(inner.pool.cancel_waiter(&waiter).unused.is_empty());
         }
         assert_eq!(told, 20_000);
         assert!(timers.heap.len() <= SWEPT_AT_LEAST, "{}", timers.heap.len());

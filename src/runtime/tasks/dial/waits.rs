@@ -139,7 +139,7 @@ impl<M: Manager> Attempt<M> {
 
     /// Whether nobody waits for what this dial will bring.
     fn is_ahead(&self) -> bool {
-        self.order.purpose != Purpose::Line && !self.inner.pool.has_line()
+        self.order.purpose != Purpose::Waiter && !self.inner.pool.has_waiters()
     }
 
     /// Takes a place under the global cap, unless it has one. Returns whether there was one.
