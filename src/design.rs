@@ -70,7 +70,7 @@
 //! because it is broken, outdated, over its age or over the cap.
 //!
 //! # One expiry
-//! Each connection has one entry in the wheel, with the time of the next look at it. Entries come out
+//! Each connection has one entry in the wheel, with the time of its next visit. Entries come out
 //! in pieces of 64, whose memory is fetched side by side before the first is visited. The reaper
 //! reads when it was last used and re-arms the entry, or claims the connection by the same change
 //! of the word that an acquire makes. Nothing on the way of an acquire knows the wheel.

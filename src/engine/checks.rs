@@ -75,7 +75,7 @@ impl<C, E> AccountPool<C, E> {
 
     /// Connections take no more leases from now on: if a check of one was waited for, its waiters are
     /// provided for otherwise. Under the lock.
-    pub(super) fn settle_retired(
+    pub(super) fn handle_retired(
         &self,
         body: &Body<C, E>,
         core: &mut Core<C, E>,
@@ -85,7 +85,7 @@ impl<C, E> AccountPool<C, E> {
         if core.checking > 0 {
             self.dispatch(body, core, now, effects);
         } else {
-            self.settle_shrink(core);
+            self.sync_shrink_flag(core);
         }
     }
 }
@@ -94,12 +94,12 @@ impl<C, E> Body<C, E> {
     /// How many leases those that wait may hope for until the checks under way have ended, each of which
     /// has them looked at anew. None of a connection that ends with its check, nor those that others
     /// hold meanwhile.
-    pub(super) fn coming_back(&self, core: &Core<C, E>, stamp: u64) -> usize {
+    pub(super) fn coming_back(&self, core: &Core<C, E>, generation: u64) -> usize {
         if core.checking == 0 {
             return 0;
         }
         let comes_back = |it: &Connection<C>| {
-            it.is_checking() && it.stamp == stamp && !it.word.snapshot().is_retiring()
+            it.is_checking() && it.generation == generation && !it.word.snapshot().is_retiring()
         };
         let checked = self.all_slots().filter_map(|slot| slot.clone_if(comes_back));
         let leases = checked.map(|connection| {

@@ -92,15 +92,15 @@ pub(crate) struct Connection<C> {
     notes: AtomicU64,
     /// When it reaches its own age limit, jitter included; the end of time until it is open.
     retire_at: AtomicU64,
-    /// The account's gate as it must read for this connection to be kept: the generation it
-    /// was begun under, and no flag.
-    pub(crate) stamp: u64,
+    /// The account's generation that it was begun under. Compared with the whole gate: equal only if the
+    /// generation is the same and no flag is set.
+    pub(crate) generation: u64,
     pub(crate) slot: u16,
     pub(crate) max_leases: u16,
     /// What it was dialled for.
     pub(crate) purpose: Purpose,
-    /// The tick of the wheel entry that is in force.
-    look: AtomicU64,
+    /// When the reaper visits it next: the tick of its wheel entry.
+    next_visit: AtomicU64,
     live: OnceLock<Live<C>>,
     pub(crate) id: ConnectionId,
     /// The uses that the reaper saw, and since when there were no more; its own memory.
@@ -114,7 +114,7 @@ impl<C> Connection<C> {
         id: ConnectionId,
         slot: u16,
         max_leases: u16,
-        stamp: u64,
+        generation: u64,
         purpose: Purpose,
     ) -> Self {
         Self {
@@ -128,13 +128,13 @@ impl<C> Connection<C> {
             held_at: AtomicU64::new(0),
             handed: Handed::new(),
             last_thread: AtomicU64::new(0),
-            stamp,
+            generation,
             slot,
             max_leases,
             purpose,
             live: OnceLock::new(),
             id,
-            look: AtomicU64::new(0),
+            next_visit: AtomicU64::new(0),
             watched_uses: AtomicU64::new(0),
             watched_since: AtomicU64::new(0),
             last_error: Cell::empty(),
@@ -196,10 +196,9 @@ impl<C> Connection<C> {
         }
     }
 
-    /// Whether it may be lent only after a look at what the matter is: it is in doubt, or is being
-    /// checked.
+    /// Whether it may be lent only after a closer look: it is suspect, or is being checked.
     #[inline]
-    pub(crate) fn needs_look(&self) -> bool {
+    pub(crate) fn needs_inspection(&self) -> bool {
         self.notes.load(Ordering::Relaxed) & (SUSPECT | CHECKING) != 0
     }
 
@@ -222,13 +221,13 @@ impl<C> Connection<C> {
         (before & CHECKING != 0) != checking
     }
 
-    /// When the reaper is to look at it next.
-    pub(crate) fn look(&self) -> Tick {
-        self.look.load(Ordering::Relaxed)
+    /// When the reaper is to visit it next.
+    pub(crate) fn next_visit(&self) -> Tick {
+        self.next_visit.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_look(&self, tick: Tick) {
-        self.look.store(tick, Ordering::Relaxed);
+    pub(crate) fn set_next_visit(&self, tick: Tick) {
+        self.next_visit.store(tick, Ordering::Relaxed);
     }
 
     /// Counts a lease that reached its borrower, and returns the connection's count.
@@ -306,7 +305,7 @@ impl<C> Connection<C> {
         })
     }
 
-    /// The reaper's look at a leased connection. Returns since when it has been leased without a
+    /// The reaper visits a leased connection. Returns since when it has been leased without a
     /// new lease, if that is for `limit` or longer and has not been told yet.
     pub(crate) fn held_too_long(&self, now: Tick, limit: u64) -> Option<Tick> {
         let uses = self.uses();

@@ -45,8 +45,8 @@ pub(crate) struct Core<C, E> {
     pub(super) last_dial_error: Option<String>,
     pub(super) watches: Watches,
     pub(super) health: Health,
-    /// When the pool was told to look again, the end of time if it was not.
-    pub(super) look_at: Tick,
+    /// When the pool was told to dispatch again, the end of time if it was not.
+    pub(super) redispatch_at: Tick,
     /// Failed dials since the last good connection.
     pub(super) failures: u32,
     /// How many slots there are.
@@ -71,7 +71,7 @@ impl<C, E> Core<C, E> {
             last_dial_error: None,
             watches: Watches::default(),
             health: Health::new(slots),
-            look_at: Tick::MAX,
+            redispatch_at: Tick::MAX,
         }
     }
 
@@ -113,9 +113,9 @@ impl<C, E> Core<C, E> {
         self.vacant & !self.health.withheld()
     }
 
-    /// Whether no dial could be ordered, none is under way, and nothing is kept from those that wait for
-    /// a check's sake.
-    pub(super) fn is_settled(&self, permits: &Permits) -> bool {
+    /// Whether one more waiter could only wait: no dial could be ordered, none is under way, and nothing is
+    /// kept from the others for a check's sake.
+    pub(super) fn can_only_wait(&self, permits: &Permits) -> bool {
         let no_room = self.usable() == 0 || permits.free() == 0;
         no_room && self.dialing == 0 && self.checking == 0
     }
@@ -163,7 +163,7 @@ impl<C, E> AccountPool<C, E> {
         self.reconcile_cap(body, core);
         // Marked before idle connections are looked at: a release that does not see the mark is
         // one whose connection is seen here.
-        self.settle_shrink(core);
+        self.sync_shrink_flag(core);
         self.reap_excess(body, core, effects);
         if let Some(unready) = core.unready(self.gate.load(Ordering::Relaxed)) {
             core.queue.refuse_all(|| Refusal::from(unready), &mut effects.wake);
@@ -171,16 +171,18 @@ impl<C, E> AccountPool<C, E> {
             let fresh = core.queue.waiting_for_fresh();
             self.order_dials(body, core, fresh, now, effects);
             self.hand_out(body, core, now, effects);
-            let unprovided =
-                core.queue.waiting_for_any().saturating_sub(body.coming_back(core, self.stamp()));
+            let unprovided = core
+                .queue
+                .waiting_for_any()
+                .saturating_sub(body.coming_back(core, self.generation()));
             let wanted =
                 core.queue.waiting_for_fresh() + unprovided.div_ceil(usize::from(self.leases()));
             self.order_dials(body, core, wanted, now, effects);
             self.make_room_for_fresh(body, core, effects);
-            self.foresee_dials(body, core, wanted, now, effects);
+            self.schedule_redispatch(body, core, wanted, now, effects);
         }
-        self.settle_shrink(core);
-        self.settle_wait(core);
+        self.sync_shrink_flag(core);
+        self.sync_wait_flag(core);
         core.wake_dials(effects);
     }
 
@@ -205,7 +207,7 @@ impl<C, E> AccountPool<C, E> {
         now: Tick,
         effects: &mut Effects<C>,
     ) {
-        let coming_back = body.coming_back(core, self.stamp());
+        let coming_back = body.coming_back(core, self.generation());
         // Every iteration serves a waiter or takes a connection out of circulation.
         while core.queue.waiting_for_any() > 0 {
             let next = if core.checking == 0 {
@@ -215,7 +217,7 @@ impl<C, E> AccountPool<C, E> {
                 self.lease_beside_checks(core, core.queue.waiting_for_any() <= coming_back)
             };
             let Some((connection, source)) = next else { return };
-            if connection.stamp != self.stamp() {
+            if connection.generation != self.generation() {
                 self.discard(core, connection, CloseReason::Drain, effects);
             } else if self.must_yield_to_fresh(body, core, &connection) {
                 self.discard(core, connection, CloseReason::Requested, effects);
@@ -225,7 +227,7 @@ impl<C, E> AccountPool<C, E> {
         }
     }
 
-    /// Effects dials until `wanted` are under way, or permits, slots or the backoff end it.
+    /// Orders dials until `wanted` are under way, or permits, slots or the backoff end it.
     fn order_dials(
         &self,
         body: &Body<C, E>,
@@ -308,7 +310,7 @@ impl<C, E> AccountPool<C, E> {
         pressure: Pressure,
     ) -> Result<Effects<C>, Arc<Connection<C>>> {
         let body = self.body();
-        let only_wait = connection.stamp | WAIT;
+        let only_wait = connection.generation | WAIT;
         if pressure != Pressure::Calm || now >= connection.retire_at() {
             return Err(connection);
         }
@@ -325,7 +327,7 @@ impl<C, E> AccountPool<C, E> {
             }
             let source = Source::of_live(seen.leases() > 1);
             let waiter = core.queue.take_any().note(&connection, source, now);
-            self.settle_wait(&core);
+            self.sync_wait_flag(&core);
             let wake_dials = core.dialing > 0;
             drop(core);
             // After the lock: the waiter is in another thread's cache, as a rule.
@@ -440,7 +442,7 @@ impl<C, E> AccountPool<C, E> {
         core.cap = cap;
     }
 
-    pub(super) fn settle_shrink(&self, core: &Core<C, E>) {
+    pub(super) fn sync_shrink_flag(&self, core: &Core<C, E>) {
         let marked = self.gate.load(Ordering::Relaxed) & SHRINK != 0;
         match (core.excess() > 0, marked) {
             (true, false) => {
@@ -454,7 +456,7 @@ impl<C, E> AccountPool<C, E> {
     }
 
     /// Clears WAIT when the queue is empty, before the lock is given up.
-    pub(super) fn settle_wait(&self, core: &Core<C, E>) {
+    pub(super) fn sync_wait_flag(&self, core: &Core<C, E>) {
         self.counters().waiting.store(core.queue.len() as u64, Ordering::Relaxed);
         if core.queue.is_empty() && self.gate.load(Ordering::Relaxed) & WAIT != 0 {
             self.gate.fetch_and(!WAIT, Ordering::Relaxed);

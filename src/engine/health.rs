@@ -1,5 +1,5 @@
-//! What is known of an account's standing: sessions that must not be dialled, methods that must
-//! rest, and whether the account serves at all.
+//! The health of an account: sessions that must not be dialled, methods that cool down, and whether the
+//! account serves at all.
 //!
 //! Owns the facts, not the reactions. Pure: time comes in as an argument.
 

@@ -108,22 +108,22 @@ impl<C, E> AccountPool<C, E> {
             self.queue();
         }
         self.fast_path.occupied.fetch_or(1 << slot, Ordering::Relaxed);
-        self.line_up(stale);
+        self.enqueue_single(stale);
     }
 
-    /// Has the entry beside the gate join the queue, if there is one. Once more when the second
+    /// Moves the single entry, beside the gate, into the queue, if there is one. Once more when the second
     /// connection is open: a release that was under way as it came may have seen but one.
-    pub(super) fn line_up(&self, stale: &mut Stale<C>) {
+    pub(super) fn enqueue_single(&self, stale: &mut Stale<C>) {
         if self.fast_path.is_single() {
             return;
         }
         if let Some(entry) = self.fast_path.single.take() {
-            self.keep(entry, stale);
+            self.requeue(entry, stale);
         }
     }
 
     /// Puts an entry back at the end, unless it is stale.
-    fn keep(&self, entry: Arc<Connection<C>>, stale: &mut Stale<C>) {
+    fn requeue(&self, entry: Arc<Connection<C>>, stale: &mut Stale<C>) {
         if entry.word.snapshot().is_final() {
             stale.push(entry);
         } else {
@@ -270,7 +270,7 @@ impl<C, E> AccountPool<C, E> {
     /// There were two connections a moment ago, or there will be.
     #[cold]
     fn enqueue_displaced(&self, displaced: Arc<Connection<C>>) {
-        self.keep(displaced, &mut Stale::new());
+        self.requeue(displaced, &mut Stale::new());
     }
 
     fn queue(&self) -> &IdleQueue<Arc<Connection<C>>> {
@@ -296,11 +296,11 @@ impl<C, E> AccountPool<C, E> {
 
     /// Takes the entries of closed connections out. Without this, what the manager made of them would
     /// live until the next acquire came by. The others keep their order.
-    pub(super) fn sort_out(&self, stale: &mut Stale<C>) {
+    pub(super) fn remove_stale(&self, stale: &mut Stale<C>) {
         if let Some(queue) = self.body.get().and_then(|body| body.idle.get()) {
             for _ in 0..queue.len() {
                 let Some(entry) = queue.pop() else { break };
-                self.keep(entry, stale);
+                self.requeue(entry, stale);
             }
         }
         match self.fast_path.single.take() {

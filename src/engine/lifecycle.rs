@@ -2,7 +2,7 @@
 //! connections out of service.
 //!
 //! Owns the steps that end with a slot and a permit given back. Each change of the gate is made
-//! first, then [`AccountPool::sweep`] retires what no longer fits; a connection that is leased
+//! first, then [`AccountPool::retire_mismatched`] retires what does not match; a connection that is leased
 //! or being dialled meets the new gate at its next transition.
 
 use std::sync::Arc;
@@ -32,15 +32,15 @@ impl<C, E> AccountPool<C, E> {
         let mut effects = Effects::none();
         let mut core = body.core.lock();
         self.discard(&mut core, connection, reason, &mut effects);
-        self.settle_retired(body, &mut core, now, &mut effects);
+        self.handle_retired(body, &mut core, now, &mut effects);
         effects
     }
 
     /// After a release found the gate changed under its feet.
     #[cold]
-    pub(super) fn settle(&self, stamp: u64, now: Tick) -> Effects<C> {
-        if self.gate.load(Ordering::Relaxed) & !WAIT != stamp {
-            return self.sweep(CloseReason::Drain, now);
+    pub(super) fn handle_gate_change(&self, generation: u64, now: Tick) -> Effects<C> {
+        if self.gate.load(Ordering::Relaxed) & !WAIT != generation {
+            return self.retire_mismatched(CloseReason::Drain, now);
         }
         let body = self.body();
         let mut effects = Effects::none();
@@ -64,8 +64,8 @@ impl<C, E> AccountPool<C, E> {
         if !is_wanted(&core, gate, order) || core.excess() > 0 {
             return None;
         }
-        let stamp = gate & !FLAGS;
-        let connection = Connection::new(id, order.slot, self.leases(), stamp, order.purpose);
+        let generation = gate & !FLAGS;
+        let connection = Connection::new(id, order.slot, self.leases(), generation, order.purpose);
         let connection = Arc::new(connection);
         body.slot_locked(order.slot).store(Some(Arc::clone(&connection)));
         self.occupy(order.slot, &mut stale);
@@ -106,7 +106,7 @@ impl<C, E> AccountPool<C, E> {
             core.health.clear(connection.slot);
             effects.cleared = true;
             effects.persist = 1 << connection.slot;
-            self.settle_health(core);
+            self.sync_unready_flag(core);
         }
         let gate = self.gate.load(Ordering::Relaxed);
         let is_among = |sessions: u64| sessions & (1 << connection.slot) != 0;
@@ -114,7 +114,7 @@ impl<C, E> AccountPool<C, E> {
             Some(unready) => Some(unready.into()),
             None if is_among(core.health.barred()) => Some(CloseReason::Quarantine),
             None if is_among(core.health.gone()) => Some(CloseReason::Drain),
-            None if connection.stamp != gate & !FLAGS => Some(CloseReason::Drain),
+            None if connection.generation != gate & !FLAGS => Some(CloseReason::Drain),
             None if core.excess() > 0 => Some(CloseReason::Excess),
             None => None,
         };
@@ -133,7 +133,7 @@ impl<C, E> AccountPool<C, E> {
                 effects.close.push(Arc::clone(connection));
             }
             Opened::Open { push } => {
-                self.line_up(&mut effects.stale);
+                self.enqueue_single(&mut effects.stale);
                 if push {
                     self.push(Arc::clone(connection));
                 }
@@ -185,10 +185,10 @@ impl<C, E> AccountPool<C, E> {
             }
         }
         if order.purpose == Purpose::Probe {
-            // The doubt is not resolved: the dial failed for another reason.
+            // It is as suspect as before: the dial failed for another reason.
             effects.probe = 1 << order.slot;
         }
-        self.give_back(body, &mut core, order.slot, &mut effects);
+        self.free_slot(body, &mut core, order.slot, &mut effects);
         self.dispatch(body, &mut core, now, &mut effects);
         let was_deferred = matches!(lost, Lost::Deferred { .. });
         if was_deferred && order.purpose == Purpose::WarmUp && core.has_due_session(now) {
@@ -219,7 +219,7 @@ impl<C, E> AccountPool<C, E> {
             let until = core.backoff.after_break(now, share, age, connection.uses());
             core.retry_at = core.retry_at.max(until);
         }
-        self.give_back(body, &mut core, connection.slot, &mut effects);
+        self.free_slot(body, &mut core, connection.slot, &mut effects);
         counters.past_shared_uses.fetch_add(connection.shared_uses(), Ordering::Relaxed);
         counters.past_uses.fetch_add(connection.uses(), Ordering::Release);
         self.dispatch(body, &mut core, now, &mut effects);
@@ -227,7 +227,7 @@ impl<C, E> AccountPool<C, E> {
     }
 
     /// The only place where a slot and a permit come back.
-    fn give_back(
+    fn free_slot(
         &self,
         body: &Body<C, E>,
         core: &mut Core<C, E>,
@@ -237,7 +237,7 @@ impl<C, E> AccountPool<C, E> {
         effects.vacated = true;
         self.unoccupy(slot);
         body.slot_locked(slot).store(None);
-        self.sort_out(&mut effects.stale);
+        self.remove_stale(&mut effects.stale);
         core.vacant |= 1 << slot;
         if core.debt > 0 {
             core.debt -= 1;
@@ -273,16 +273,16 @@ impl<C, E> AccountPool<C, E> {
         }
     }
 
-    /// The reaper's look at a connection whose entry for the tick `look` is due.
+    /// The reaper visits a connection whose entry for the tick `due` has come up.
     pub(crate) fn reap(
         &self,
         connection: &Arc<Connection<C>>,
-        look: Tick,
+        due: Tick,
         now: Tick,
         max_idle: u64,
         max_held: u64,
     ) -> Reap<C> {
-        if connection.look() != look {
+        if connection.next_visit() != due {
             return Reap::Gone;
         }
         // Whenever a leased one is returned, it will have been used after now. By then it may
@@ -318,12 +318,12 @@ impl<C, E> AccountPool<C, E> {
                 return Reap::Gone;
             }
         };
-        connection.set_look(idle_until);
+        connection.set_next_visit(idle_until);
         held.map_or(Reap::Again(idle_until), |since| Reap::Held(idle_until, since))
     }
 
-    /// Gives up one idle connection, the longest idle first, for another account's sake.
-    pub(crate) fn give_up_idle(&self) -> Option<Effects<C>> {
+    /// Closes one idle connection, the longest idle first, for another account's sake.
+    pub(crate) fn evict_idle(&self) -> Option<Effects<C>> {
         let body = self.body.get()?;
         // A claim that is lost to an acquire leaves one fewer to try.
         for _ in 0..body.all_slots().count() {
@@ -346,7 +346,7 @@ impl<C, E> AccountPool<C, E> {
         let mut effects = Effects::none();
         let mut core = self.body().core.lock();
         core.closing += 1;
-        self.settle_shrink(&core);
+        self.sync_shrink_flag(&core);
         effects.close.push(connection);
         effects
     }
@@ -366,7 +366,7 @@ impl<C, E> AccountPool<C, E> {
                 let mut effects = Effects::none();
                 let mut core = body.core.lock();
                 effects.drain.push(Arc::clone(connection));
-                self.settle_retired(body, &mut core, now, &mut effects);
+                self.handle_retired(body, &mut core, now, &mut effects);
                 effects
             }
             Retired::Draining { first: false } | Retired::Connecting | Retired::Already => {
@@ -392,13 +392,13 @@ impl<C, E> AccountPool<C, E> {
     /// Replaces every connection: what is idle is closed now, what is leased on its return.
     pub(crate) fn raise_generation(&self, reason: CloseReason, now: Tick) -> Effects<C> {
         self.gate.fetch_add(GENERATION, Ordering::Relaxed);
-        self.sweep(reason, now)
+        self.retire_mismatched(reason, now)
     }
 
     /// Fails every acquire from now on, and closes what there is.
     pub(crate) fn close(&self, now: Tick) -> Effects<C> {
         self.gate.fetch_or(CLOSED, Ordering::Relaxed);
-        Effects { wake_dials: true, ..self.sweep(CloseReason::Shutdown, now) }
+        Effects { wake_dials: true, ..self.retire_mismatched(CloseReason::Shutdown, now) }
     }
 
     /// Refuses everybody who waits: there is no runtime left that could serve them.
@@ -408,7 +408,7 @@ impl<C, E> AccountPool<C, E> {
         let mut core = body.core.lock();
         core.queue.refuse_all(|| Refusal::Closed, &mut effects.wake);
         core.watches.clear();
-        self.settle_wait(&core);
+        self.sync_wait_flag(&core);
         core.wake_dials(&mut effects);
         effects
     }
@@ -438,9 +438,9 @@ impl<C, E> AccountPool<C, E> {
         }
         let mut core = body.core.lock();
         self.reconcile_cap(body, &mut core);
-        self.settle_shrink(&core);
+        self.sync_shrink_flag(&core);
         drop(core);
-        self.sweep(CloseReason::Excess, now)
+        self.retire_mismatched(CloseReason::Excess, now)
     }
 
     /// Whether nothing here is worth keeping: no connection, no dial, no waiter, and nothing
@@ -469,11 +469,11 @@ impl<C, E> AccountPool<C, E> {
         (ready || self.is_closed()) && self.is_empty(now) && !self.has_orphans()
     }
 
-    /// Retires every connection that no longer fits the gate, then serves those that wait.
+    /// Retires every connection that does not match the gate any more, then serves those that wait.
     ///
     /// The connections are walked without the lock: each is claimed by its own transition. What
     /// a lowered cap asks for goes under the lock, at the end.
-    pub(super) fn sweep(&self, reason: CloseReason, now: Tick) -> Effects<C> {
+    pub(super) fn retire_mismatched(&self, reason: CloseReason, now: Tick) -> Effects<C> {
         let mut effects = Effects::none();
         let Some(body) = self.body.get() else { return effects };
         let (unready, gone) = {
@@ -487,7 +487,7 @@ impl<C, E> AccountPool<C, E> {
             let probes = connection.purpose == Purpose::Probe
                 && connection.word.snapshot().state() == ConnectionState::Connecting;
             let outdated = !probes
-                && (connection.stamp != gate & !FLAGS || gone & (1 << connection.slot) != 0);
+                && (connection.generation != gate & !FLAGS || gone & (1 << connection.slot) != 0);
             if outdated || !probes && gate & (CLOSED | UNREADY) != 0 {
                 connection.note_reason(unready.map_or(reason, CloseReason::from));
                 match connection.word.transition_to_retired(false) {

@@ -7,8 +7,8 @@
 //! One word per account. Its low bits are flags: WAIT (somebody waits), CLOSED,
 //! UNREADY (quarantined, drained or without a session) and SHRINK (more connections than the
 //! cap allows); its high half is the generation. No flag set means that the account is ready
-//! and nobody waits, so one load tells an acquire everything. A connection carries the gate as
-//! it must read for the connection to be kept, so one comparison tells a release everything.
+//! and nobody waits, so one load tells an acquire everything. A connection carries the generation that
+//! it was begun under, so one comparison with the gate tells a release everything.
 //!
 //! # The word is the truth
 //! The entries order reuse (see `idle`), but a connection may also be leased through its slot: by a
@@ -28,9 +28,9 @@
 //! # Orderings
 //! - WAIT and SHRINK are set before connections are looked at; a release makes its connection
 //!   idle before it looks at the gate: a pair of `sync`. Both change only under the lock.
-//! - CLOSED, UNREADY and the generation are changed relaxed. The sweep that follows changes the
-//!   word of every connection, and takes the lock first: a connection that is released or a
-//!   waiter that comes meets either the sweep or, behind its lock, the new gate.
+//! - CLOSED, UNREADY and the generation are changed relaxed. `retire_mismatched`, which follows, changes
+//!   the word of every connection, and takes the lock first: a connection that is released or a
+//!   waiter that comes meets either that or, behind its lock, the new gate.
 //! - A fast acquire loads the gate relaxed: a stale reading costs nothing, because a waiter
 //!   that was overlooked is found by the release that follows. A flag that is cleared relaxed
 //!   sends a release or an acquire the long way once more.
@@ -45,12 +45,12 @@ mod handed;
 pub(crate) mod health;
 mod idle;
 mod lifecycle;
-mod look;
+mod redispatch;
 mod report;
 mod room;
 mod sessions;
-mod standing;
 pub(crate) mod state;
+mod status;
 mod wait_queue;
 mod waiters;
 mod watches;
@@ -184,7 +184,7 @@ impl<C, E> AccountPool<C, E> {
         leases
     }
 
-    fn stamp(&self) -> u64 {
+    fn generation(&self) -> u64 {
         self.gate.load(Ordering::Relaxed) & !FLAGS
     }
 
@@ -271,7 +271,7 @@ impl<C, E> AccountPool<C, E> {
     /// Whether a lease that was taken is of use.
     #[inline(always)]
     fn classify(gate: u64, connection: Arc<Connection<C>>, source: Source) -> Take<C> {
-        if connection.stamp == gate {
+        if connection.generation == gate {
             Take::Leased(connection, source)
         } else {
             Take::Outdated(connection)
@@ -320,8 +320,8 @@ impl<C, E> AccountPool<C, E> {
         // Those that waited before have looked at everything, and every release since finds the gate
         // marked: one more changes nothing, unless it may have something dialled.
         let is_one_more = gate & FLAGS == WAIT && !front && core.queue.waiting_for_fresh() == 0;
-        if is_one_more && watch.is_none() && core.is_settled(&body.permits) {
-            self.settle_wait(&core);
+        if is_one_more && watch.is_none() && core.can_only_wait(&body.permits) {
+            self.sync_wait_flag(&core);
             return Ok(None);
         }
         let mut effects = Effects { watch, ..Effects::none() };
@@ -346,7 +346,7 @@ impl<C, E> AccountPool<C, E> {
         let body = self.body();
         let mut core = body.core.lock();
         let cancelled = core.queue.cancel(waiter);
-        self.settle_wait(&core);
+        self.sync_wait_flag(&core);
         effects.wake_dials = core.dialing > 0;
         drop(core);
         match cancelled {
@@ -376,7 +376,7 @@ impl<C, E> AccountPool<C, E> {
             });
         }
         effects.watch = core.watches.ask_for(next);
-        self.settle_wait(&core);
+        self.sync_wait_flag(&core);
         core.wake_dials(&mut effects);
         effects
     }
@@ -411,8 +411,8 @@ impl<C, E> AccountPool<C, E> {
         pressure: Pressure,
     ) -> Option<Effects<C>> {
         connection.set_last_used(now);
-        let stamp = connection.stamp;
-        let kept = self.gate.load(Ordering::Relaxed) == stamp
+        let generation = connection.generation;
+        let kept = self.gate.load(Ordering::Relaxed) == generation
             && now < connection.retire_at()
             && pressure == Pressure::Calm;
         if !kept {
@@ -423,25 +423,25 @@ impl<C, E> AccountPool<C, E> {
             Some(false) => {}
             None => return self.release_unusual(connection, now),
         }
-        if load_after_change(&self.gate) == stamp {
+        if load_after_change(&self.gate) == generation {
             return None;
         }
-        Some(self.settle(stamp, now))
+        Some(self.handle_gate_change(generation, now))
     }
 
     /// Returns a lease of a connection that is shared, retires, or has lost its entry just now.
     #[inline(never)]
     fn release_unusual(&self, connection: Arc<Connection<C>>, now: Tick) -> Option<Effects<C>> {
-        let stamp = connection.stamp;
+        let generation = connection.generation;
         match connection.word.transition_to_released() {
             Released::Open { push } => {
                 if push {
                     self.push(connection);
                 }
-                if load_after_change(&self.gate) == stamp {
+                if load_after_change(&self.gate) == generation {
                     return None;
                 }
-                Some(self.settle(stamp, now))
+                Some(self.handle_gate_change(generation, now))
             }
             Released::Close => {
                 let mut effects = self.closing(connection);

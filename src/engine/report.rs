@@ -68,11 +68,11 @@ impl<C, E> AccountPool<C, E> {
             });
             occupied &= occupied - 1;
         }
-        totals.peopled += u64::from(live > 0);
+        totals.connected_accounts += u64::from(live > 0);
         totals.leases += counters.orphans.load(Ordering::Relaxed);
         totals.waiting += counters.waiting.load(Ordering::Relaxed);
         let waits = self.gate.load(Ordering::Relaxed) & WAIT != 0;
-        totals.saturated += u64::from(waits && live >= u32::from(self.reach()));
+        totals.saturated += u64::from(waits && live >= u32::from(self.max_connections()));
     }
 
     /// The account's view.
@@ -90,7 +90,7 @@ impl<C, E> AccountPool<C, E> {
             pool_size,
             active_connections,
             total_connections: pool_size + active_connections,
-            max_connections: self.reach().into(),
+            max_connections: self.max_connections().into(),
             leases: totals.leases,
             waiting: totals.waiting,
             total_connections_created: totals.opened,

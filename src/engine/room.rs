@@ -45,7 +45,7 @@ impl<C, E> AccountPool<C, E> {
         if let Some(unready) = core.unready(gate) {
             return Some(unready.into());
         }
-        if connection.stamp != gate & !FLAGS {
+        if connection.generation != gate & !FLAGS {
             return Some(CloseReason::Drain);
         }
         if now >= connection.retire_at() {

@@ -8,7 +8,7 @@
 //! # Orderings
 //! Later slots are made under the lock. Who looks without it may not see them yet, and finds nothing
 //! there: then it waits, behind the lock. That a session has gone is told as a quarantine is:
-//! under the lock, and by the sweep that follows, which meets the word of every connection.
+//! under the lock, and by the retiring that follows, which meets the word of every connection.
 
 use crate::base::clock::Tick;
 use crate::base::sync::{Cell, OnceLock, Ordering};
@@ -87,7 +87,7 @@ impl<C, E> AccountPool<C, E> {
     }
 
     /// The most connections that the account may have on the sessions that it has.
-    pub(crate) fn reach(&self) -> u16 {
+    pub(crate) fn max_connections(&self) -> u16 {
         self.cap().min(self.sessions())
     }
 
@@ -134,7 +134,7 @@ impl<C, E> AccountPool<C, E> {
             };
             (before, is_out)
         };
-        let swept = self.sweep(CloseReason::Drain, now);
+        let swept = self.retire_mismatched(CloseReason::Drain, now);
         let probe = !bits_of(before);
         Some(Effects { mark_active: is_out, wake_dials: true, probe, ..swept })
     }
@@ -176,6 +176,6 @@ mod tests {
         let ended = engine.complete_dial(&probe, 7, Tick::MAX, EPOCH);
         assert_eq!((ended.close.len(), probe.reason()), (1, CloseReason::Drain));
         assert!(engine.vacate(&probe, EPOCH, 0.0).moves_nothing());
-        assert_eq!((engine.sessions(), engine.reach()), (1, 1));
+        assert_eq!((engine.sessions(), engine.max_connections()), (1, 1));
     }
 }

@@ -137,8 +137,8 @@ fn a_session_that_had_to_wait_is_dialled_when_it_may_be_though_nothing_else_happ
     assert_eq!((effects.dial.len(), effects.look), (0, Some(until)));
     let (_, effects) = join(&engine, false);
     assert_eq!(effects.look, None, "told once");
-    assert!(engine.look(until - 1).dial.is_empty());
-    let effects = engine.look(until);
+    assert!(engine.redispatch(until - 1).dial.is_empty());
+    let effects = engine.redispatch(until);
     let _ = dial(&engine, effects.dial[0], 2).unwrap();
     assert!(served(&second).is_some());
 }
@@ -595,7 +595,7 @@ fn a_connection_that_is_checked_is_neither_lent_nor_held_for_too_long() {
     let (checked, later) = (Arc::clone(&lease), NOW + 1000);
     assert!(engine.has_room());
     assert!(engine.begin_check(&lease, NOW));
-    checked.set_look(later);
+    checked.set_next_visit(later);
     assert!(matches!(engine.reap(&checked, later, later, 100, 100), Reap::Again(_)));
     assert!(!engine.has_room(), "whoever came would have to wait");
     checked.pass_check();

@@ -103,7 +103,7 @@ impl<D> Schedule<D> {
         self.last_run.load(Ordering::Relaxed)
     }
 
-    /// How many looks are scheduled.
+    /// How many entries are scheduled.
     pub(crate) fn scheduled(&self) -> usize {
         self.wheel.lock().len()
     }

@@ -291,7 +291,7 @@ impl<M: Manager> Pool<M> {
             connection.set_retire_at(retire_at);
             let due = (connection.last_used() + context.hot.max_idle_ms()).min(retire_at).max(tick);
             // The old entry no longer matches and is dropped when it comes up.
-            connection.set_look(due);
+            connection.set_next_visit(due);
             self.inner.runtime.schedule.schedule(due, Due::look_at(inner, &connection, due));
         }
     }

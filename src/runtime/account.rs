@@ -77,7 +77,7 @@ impl<M: Manager> Member for AccountInner<M> {
     }
 
     fn evict_idle(&self) -> Option<Effects<M::Connection>> {
-        self.pool.give_up_idle()
+        self.pool.evict_idle()
     }
 
     fn count_removal(&self) {

@@ -129,5 +129,5 @@ pub(crate) struct Totals {
     /// Accounts at their cap for which somebody waits.
     pub(crate) saturated: u64,
     /// Accounts that have connections now.
-    pub(crate) peopled: u64,
+    pub(crate) connected_accounts: u64,
 }

@@ -53,7 +53,7 @@ pub(super) enum Action {
         which: u8,
         reason: CloseReason,
     },
-    GiveUpIdle,
+    EvictIdle,
     /// Threads meet at the account from now on, or no longer.
     Meet(bool),
     Warm,
@@ -131,7 +131,7 @@ pub(super) fn table(comes: usize, passes: usize) -> Vec<Make> {
         (3, |which, more| Action::EndCheck { which, passed: more % 3 > 0 }),
         (2, |which, _| Action::Force(which)),
         (2, |which, more| Action::Retire { which, reason: *of(&REASONS, more % 4) }),
-        (1, |_, _| Action::GiveUpIdle),
+        (1, |_, _| Action::EvictIdle),
         (4, |which, _| Action::Meet(which % 2 == 0)),
         (1, |_, _| Action::Warm),
         (5, |which, more| {

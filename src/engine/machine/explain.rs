@@ -160,8 +160,8 @@ impl Machine {
         assert_eq!(Some(told), self.unready(), "refused for the wrong reason");
     }
 
-    /// Dials that no longer fit end with the reason of the first sweep that met them.
-    pub(super) fn sweep_dials(&mut self, reason: CloseReason) {
+    /// Dials that do not match any more end with the reason for which they were first retired.
+    pub(super) fn retire_dials(&mut self, reason: CloseReason) {
         let (unready, generation) = (self.unready().map(CloseReason::from), self.generation);
         // A probe is judged when it ends: it is dialled because the account is out of service.
         let is_swept =

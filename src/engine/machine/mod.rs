@@ -190,7 +190,7 @@ struct Machine {
     dials: Vec<Attempt>,
     drains: Vec<Link>,
     watches: Vec<Watch>,
-    looks: Vec<(Tick, Weak<Connection<u32>>, ConnectionId)>,
+    visits: Vec<(Tick, Weak<Connection<u32>>, ConnectionId)>,
     /// Whether threads meet at the account.
     meet: bool,
     next_id: u64,
@@ -237,7 +237,7 @@ impl Machine {
             dials: Vec::new(),
             drains: Vec::new(),
             watches: Vec::new(),
-            looks: Vec::new(),
+            visits: Vec::new(),
             meet: false,
             next_id: 0,
             opened: 0,

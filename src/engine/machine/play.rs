@@ -44,7 +44,7 @@ impl Machine {
             Action::Advance(by) => self.now += Tick::from(by),
             Action::Force(which) => self.force(which),
             Action::Retire { which, reason } => self.retire(which, reason),
-            Action::GiveUpIdle => self.give_up_idle(),
+            Action::EvictIdle => self.evict_idle(),
             Action::Meet(meet) => self.meet(meet),
             Action::Warm => self.warm(),
             Action::SetLimits { cap, leases } => self.set_limits(cap, leases),
@@ -53,7 +53,7 @@ impl Machine {
             Action::Drain => {
                 self.draining = true;
                 self.generation += 1;
-                self.sweep_dials(CloseReason::Drain);
+                self.retire_dials(CloseReason::Drain);
                 let effects = self.engine.drain(self.now);
                 self.apply(effects, &Step::default());
             }
@@ -68,7 +68,7 @@ impl Machine {
             }
             Action::CloseAccount => {
                 self.closed = true;
-                self.sweep_dials(CloseReason::Shutdown);
+                self.retire_dials(CloseReason::Shutdown);
                 let effects = self.engine.close(self.now);
                 self.apply(effects, &Step::default());
             }
@@ -78,7 +78,7 @@ impl Machine {
     fn raise_generation(&mut self) {
         self.generation += 1;
         let step = Step { swept: Some(CloseReason::Requested), ..Step::default() };
-        self.sweep_dials(CloseReason::Requested);
+        self.retire_dials(CloseReason::Requested);
         let effects = self.engine.raise_generation(CloseReason::Requested, self.now);
         self.apply(effects, &step);
     }
@@ -153,7 +153,7 @@ impl Machine {
         });
         let closes = places(self.records.len(), &|it| self.records[it].is_closing());
         let watches = places(self.watches.len(), &|it| self.watches[it].at <= instant);
-        let looks = places(self.looks.len(), &|it| self.looks[it].0 <= now);
+        let looks = places(self.visits.len(), &|it| self.visits[it].0 <= now);
         let answers = places(self.answered.len(), &|_| true);
         let kinds = [dials, closes, watches, looks, answers];
         let Some(mut index) = pick_of(kinds.iter().map(Vec::len).sum(), which) else { return };
@@ -310,8 +310,8 @@ impl Machine {
                 let effects = self.engine.complete_dial(&link, 7, retire_at, now);
                 assert_eq!(effects.cleared, cleared, "whether a doubt was resolved");
                 let due = (now + MAX_IDLE).min(retire_at);
-                link.set_look(due);
-                self.looks.push((due, Arc::downgrade(&link), link.id));
+                link.set_next_visit(due);
+                self.visits.push((due, Arc::downgrade(&link), link.id));
                 let step = Step { opened: Some(link.id), ..Step::default() };
                 self.apply(effects, &step);
                 let ended = self.record(link.id).phase == Phase::Final;
@@ -423,7 +423,7 @@ impl Machine {
     }
 
     pub(super) fn reap(&mut self, index: usize) {
-        let (look, link, id) = self.looks.swap_remove(index);
+        let (look, link, id) = self.visits.swap_remove(index);
         let now = self.now;
         let found = self.records.iter().find(|it| it.id() == id);
         let live = found.filter(|it| matches!(it.phase, Phase::Open | Phase::Retiring));
@@ -443,7 +443,7 @@ impl Machine {
             Reap::Again(next) => {
                 assert!(is_live && expired.is_none(), "I14: it has expired, and stays");
                 assert!(next > now, "the reaper spins");
-                self.looks.push((next, link, id));
+                self.visits.push((next, link, id));
             }
             Reap::Gone => assert!(!is_live, "the reaper has forgotten a live connection"),
         }
@@ -474,10 +474,10 @@ impl Machine {
         assert_ne!(self.record(link.id).phase, Phase::Open, "retired, and open");
     }
 
-    pub(super) fn give_up_idle(&mut self) {
+    pub(super) fn evict_idle(&mut self) {
         let idle = self.records.iter().filter(|it| it.is_idle());
         let longest = idle.map(|it| it.last_used).min();
-        let effects = self.engine.give_up_idle();
+        let effects = self.engine.evict_idle();
         assert_eq!(effects.is_some(), longest.is_some(), "an idle connection gives way");
         if let Some(effects) = effects {
             let id = effects.close[0].id;
@@ -502,7 +502,7 @@ impl Machine {
         let leases = if leases == 0 { self.leases } else { leases };
         if self.has_body() && leases != self.leases {
             self.generation += 1;
-            self.sweep_dials(CloseReason::Drain);
+            self.retire_dials(CloseReason::Drain);
         }
         (self.cap, self.leases) = (cap, leases);
         let effects = self.engine.set_limits(cap, leases, self.now);
@@ -535,7 +535,7 @@ impl Machine {
             for (slot, reason) in quarantines.iter().filter(|it| it.0 >= before && sessions > 0) {
                 self.bar(*slot, *reason);
             }
-            self.sweep_dials(CloseReason::Drain);
+            self.retire_dials(CloseReason::Drain);
         }
         let effects = self.engine.set_sessions(sessions, &quarantines, self.now);
         assert_eq!(effects.is_some(), changes, "whether the number of sessions has changed");
@@ -562,7 +562,7 @@ impl Machine {
             news |= u64::from(self.bar(session, reason)) << session;
         }
         if self.unready().is_some() {
-            self.sweep_dials(CloseReason::Quarantine);
+            self.retire_dials(CloseReason::Quarantine);
         } else if let Some(record) = self
             .records
             .iter_mut()

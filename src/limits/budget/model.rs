@@ -14,7 +14,7 @@ use crate::engine::{Connection, Waiter};
 
 /// Looks for an idle connection, as the pool does for a dial that waits.
 fn evict_idle(budget: &Budget, engine: &Engine) {
-    let evict = || match engine.give_up_idle() {
+    let evict = || match engine.evict_idle() {
         Some(effects) => {
             let closed = effects.close.len();
             apply(engine, effects);

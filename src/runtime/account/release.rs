@@ -38,7 +38,7 @@ impl<M: Manager> AccountInner<M> {
         source: Source,
         now: Tick,
     ) -> bool {
-        self.is_stale(connection, source, now) || connection.needs_look()
+        self.is_stale(connection, source, now) || connection.needs_inspection()
     }
 
     /// Whether a connection was idle for so long that the manager must check it.

@@ -281,7 +281,7 @@ impl<M: Manager> Attempt<M> {
         let looks = [config.watch.held_lease, config.health.login_check_every].map(millis);
         let first_look = looks.into_iter().fold(context.hot.max_idle_ms(), u64::min);
         let due = (now + first_look).min(retire_at);
-        connection.set_look(due);
+        connection.set_next_visit(due);
         inner.runtime.schedule.schedule(due, Due::look_at(inner, &connection, due));
         inner.apply(effects);
         // The new connection may lie idle while others wait for its place.

@@ -137,7 +137,7 @@ fn look_at_connection<M: Manager>(
     inner.recheck_if_due(&connection, within);
     inner.reread_profile_if_due(now);
     let next = next.min(now + millis(within).max(1));
-    connection.set_look(next);
+    connection.set_next_visit(next);
     Some(next)
 }
 

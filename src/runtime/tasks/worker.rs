@@ -151,7 +151,7 @@ fn handle_timer<M: Manager>(timer: Timer<M>, now: Instant) {
         }
         Command::Look(inner, _) => {
             if let Some(inner) = inner.upgrade() {
-                let effects = inner.pool.look(inner.context().clock.tick());
+                let effects = inner.pool.redispatch(inner.context().clock.tick());
                 inner.apply(effects);
             }
         }

@@ -1,8 +1,8 @@
-//! How an account stands: drained, quarantined, in doubt, reinstated; which methods rest, and
-//! whether its dials do.
+//! Changes of an account's status: drained, quarantined, suspect, reinstated; the cooldowns of methods,
+//! and the pauses of its dials.
 //!
-//! Owns the steps that change the health and the flag of the gate that tells of it: both under the
-//! lock, so that they never disagree.
+//! Owns the steps that change the health and UNREADY, the flag of the gate that follows it: both under
+//! the lock, so that they never disagree.
 
 use crate::base::clock::{Instant, Tick};
 use crate::base::sync::Ordering;
@@ -23,7 +23,7 @@ impl<C, E> AccountPool<C, E> {
             self.gate.fetch_add(GENERATION, Ordering::Relaxed);
             self.gate.fetch_or(UNREADY, Ordering::Relaxed);
         }
-        let swept = self.sweep(CloseReason::Drain, now);
+        let swept = self.retire_mismatched(CloseReason::Drain, now);
         Effects { mark_active: true, wake_dials: true, ..swept }
     }
 
@@ -48,7 +48,7 @@ impl<C, E> AccountPool<C, E> {
         };
         let concerned = || slot.and_then(|slot| body.slot(usize::from(slot))?.load());
         let effects = match unready {
-            true => self.sweep(CloseReason::Quarantine, now),
+            true => self.retire_mismatched(CloseReason::Quarantine, now),
             false => concerned().map_or_else(Effects::none, |connection| {
                 self.retire(&connection, CloseReason::Quarantine, now)
             }),
@@ -68,13 +68,13 @@ impl<C, E> AccountPool<C, E> {
         core.last_dial_error = None;
         core.retry_at = 0;
         core.backoff.forget();
-        self.settle_health(&core);
+        self.sync_unready_flag(&core);
         self.dispatch(body, &mut core, now, &mut effects);
         (effects, changes && !self.is_closed())
     }
 
     /// Clears UNREADY when the account can serve. The caller holds the lock.
-    pub(super) fn settle_health(&self, core: &Core<C, E>) {
+    pub(super) fn sync_unready_flag(&self, core: &Core<C, E>) {
         if core.health.unready().is_none() {
             self.gate.fetch_and(!UNREADY, Ordering::Relaxed);
         }
@@ -120,7 +120,7 @@ impl<C, E> AccountPool<C, E> {
         self.body().core.lock().unready(gate)
     }
 
-    /// Dials a session in doubt, to learn whether the server knows it. Is there no place for the dial, it
+    /// Dials a suspect session, to learn whether the server knows it. If there is no room for the dial, it
     /// is tried again later.
     pub(crate) fn probe(&self, slot: u16, now: Tick) -> Effects<C> {
         let mut effects = Effects::none();
@@ -159,7 +159,7 @@ impl<C, E> AccountPool<C, E> {
                 || Refusal::Resting { until },
                 &mut effects.wake,
             );
-            self.settle_wait(&core);
+            self.sync_wait_flag(&core);
             core.wake_dials(&mut effects);
         }
         effects

@@ -9,7 +9,7 @@ use crate::engine::{AccountPool, Body, Core, Effects};
 impl<C, E> AccountPool<C, E> {
     /// Has the engine dispatch again when a session may be dialled that somebody wants, and that must
     /// wait. Nothing else may happen until then.
-    pub(super) fn foresee_dials(
+    pub(super) fn schedule_redispatch(
         &self,
         body: &Body<C, E>,
         core: &mut Core<C, E>,
@@ -20,21 +20,20 @@ impl<C, E> AccountPool<C, E> {
         if core.dialing as usize >= wanted || body.permits.free() == 0 {
             return;
         }
-        let look =
-            core.health.first_deferral(core.usable(), now).filter(|look| *look < core.look_at);
-        if let Some(look) = look {
-            core.look_at = look;
-            effects.look = Some(look);
+        let next = core.health.first_deferral(core.usable(), now);
+        if let Some(next) = next.filter(|next| *next < core.redispatch_at) {
+            core.redispatch_at = next;
+            effects.look = Some(next);
         }
     }
 
-    /// The time of a look has come.
-    pub(crate) fn look(&self, now: Tick) -> Effects<C> {
+    /// The time of such a dispatch has come.
+    pub(crate) fn redispatch(&self, now: Tick) -> Effects<C> {
         let body = self.body();
         let mut effects = Effects::none();
         let mut core = body.core.lock();
-        if core.look_at <= now {
-            core.look_at = Tick::MAX;
+        if core.redispatch_at <= now {
+            core.redispatch_at = Tick::MAX;
         }
         self.dispatch(body, &mut core, now, &mut effects);
         effects
