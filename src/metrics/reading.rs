@@ -217,8 +217,8 @@ impl<M: Manager> Readable for PoolSource<M> {
         }
         Some(PoolReading {
             connections_max: cap,
-            breakers: context.lanes.open_breakers(),
-            addresses_down: context.lanes.addresses_down(),
+            breakers: context.dial_limiters.open_breakers(),
+            addresses_down: context.dial_limiters.addresses_down(),
             reaper_runs: runtime.schedule.runs(),
             reaper_last_run: runtime.schedule.last_run(),
             reaper_visits: runtime.schedule.visits(),

@@ -254,7 +254,7 @@ impl<M: Manager> Pool<M> {
         context.hot.set(new);
         let tick = context.clock.tick();
         if old.dial != new.dial {
-            context.lanes.set_limits(&new.dial);
+            context.dial_limiters.set_limits(&new.dial);
         }
         if old.pool.cleanup_interval != new.pool.cleanup_interval {
             self.inner.runtime.schedule.set_interval(new.pool.cleanup_interval);

@@ -106,7 +106,7 @@ impl<M: Manager> Pool<M> {
         let context = self.context();
         let inner = account.inner();
         let is_cold = !inner.pool.has_connections() && !inner.pool.has_waiters();
-        is_cold && !context.budget.is_full() && context.lane(&inner.egress).is_free()
+        is_cold && !context.budget.is_full() && context.dial_limiter(&inner.egress).is_free()
     }
 
     /// The accounts of a group that the pool has met.

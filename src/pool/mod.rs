@@ -240,8 +240,8 @@ impl<M: Manager> Pool<M> {
         stats.max_connections = context.budget.cap() as u64;
         stats.acquires = totals.uses;
         stats.leases = totals.leases;
-        stats.breakers_open = context.lanes.open_breakers().iter().sum();
-        stats.addresses_down = context.lanes.addresses_down();
+        stats.breakers_open = context.dial_limiters.open_breakers().iter().sum();
+        stats.addresses_down = context.dial_limiters.addresses_down();
         stats.reaper_runs = self.inner.runtime.schedule.runs();
         stats.reaper_scheduled = self.inner.runtime.schedule.scheduled() as u64;
         stats.groups_overflowed = context.groups.overflow();

@@ -15,7 +15,7 @@ use crate::base::sync::{AtomicU64, Mutex, Ordering};
 use crate::config::Config;
 use crate::events::Events;
 use crate::limits::budget::Budget;
-use crate::limits::dialing::{Lane, Lanes};
+use crate::limits::dialing::{DialLimiter, DialLimiters};
 use crate::limits::occupancy::Occupancy;
 use crate::manager::{Egress, ErrorKind, Manager, Profile, Reaction};
 use crate::stats::Groups;
@@ -27,7 +27,7 @@ pub(crate) struct PoolContext<M: Manager> {
     pub(crate) config: ArcSwap<Config>,
     pub(crate) hot: HotSettings,
     pub(crate) budget: Budget,
-    pub(crate) lanes: Lanes,
+    pub(crate) dial_limiters: DialLimiters,
     pub(crate) groups: Arc<Groups>,
     pub(crate) events: Events,
     /// Where the tasks of the pool run.
@@ -103,7 +103,7 @@ impl<M: Manager> PoolContext<M> {
             clock: Clock::new(),
             hot: HotSettings::new(&config),
             budget: Budget::new(config.pool.max_connections, config.pool.acquire_timeout),
-            lanes: Lanes::default(),
+            dial_limiters: DialLimiters::default(),
             groups: Arc::new(Groups::new()),
             events: Events::new(),
             handle,
@@ -155,8 +155,8 @@ impl<M: Manager> PoolContext<M> {
     }
 
     /// The way out by this egress, under the limits in force.
-    pub(crate) fn lane(&self, egress: &Egress) -> Arc<Lane> {
-        self.lanes.lane(egress, &self.config.load().dial, self.clock.tick())
+    pub(crate) fn dial_limiter(&self, egress: &Egress) -> Arc<DialLimiter> {
+        self.dial_limiters.get(egress, &self.config.load().dial, self.clock.tick())
     }
 
     /// A random share from zero to one.

@@ -1,6 +1,6 @@
 //! One address as dials by one egress see it: how many are under way, and whether it answers.
 //!
-//! Owns the places of dials under way. A change of their number counts those that are under way; a
+//! Owns the permits of handshakes under way. A change of their number counts those that are under way; a
 //! dial to an address that is down ends before it waits for anything that others wait for.
 
 use std::pin::pin;
@@ -13,41 +13,41 @@ use crate::account_id::AccountId;
 use crate::base::clock::Tick;
 use crate::base::sync::{AtomicU64, Mutex, Ordering, Permits};
 use crate::error::Unreachable;
-use crate::limits::dialing::reach::{Reach, Silence};
+use crate::limits::dialing::reachability::{Outage, Reachability};
 
 #[derive(Debug)]
 pub(super) struct Target {
     /// `None` if the manager names none: then nothing that one dial comes to is held against another.
     address: Option<Arc<str>>,
-    places: Permits,
-    limits: Mutex<Limits>,
-    /// Held by the one dial that is made in advance: it stands in line with those that somebody
-    /// waits for, and all others like it stand behind it.
-    pub(super) advance: AsyncMutex<()>,
-    reach: Mutex<Reach>,
+    handshakes: Permits,
+    limit: Mutex<HandshakeLimit>,
+    /// Held by the one dial in advance that waits with those that somebody waits for: all others like it
+    /// wait for this.
+    pub(super) prewarm: AsyncMutex<()>,
+    reach: Mutex<Reachability>,
     /// Told when the address is down.
-    fell_silent: Notify,
+    went_down: Notify,
     /// When it was last taken.
     used: AtomicU64,
 }
 
 #[derive(Debug)]
-struct Limits {
-    places: usize,
+struct HandshakeLimit {
+    handshakes: usize,
     /// Places beyond the limit that dials under way hold.
     debt: usize,
 }
 
 impl Target {
-    pub(super) fn new(address: Option<Arc<str>>, places: u32) -> Self {
-        let places = places as usize;
+    pub(super) fn new(address: Option<Arc<str>>, handshakes: u32) -> Self {
+        let handshakes = handshakes as usize;
         Self {
             address,
-            places: Permits::new(places),
-            limits: Mutex::new(Limits { places, debt: 0 }),
-            advance: AsyncMutex::new(()),
+            handshakes: Permits::new(handshakes),
+            limit: Mutex::new(HandshakeLimit { handshakes, debt: 0 }),
+            prewarm: AsyncMutex::new(()),
             reach: Mutex::default(),
-            fell_silent: Notify::new(),
+            went_down: Notify::new(),
             used: AtomicU64::new(0),
         }
     }
@@ -60,89 +60,86 @@ impl Target {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Changes how many dials may be under way.
-    pub(super) fn set_places(&self, places: u32) {
-        let places = places as usize;
-        let mut limits = self.limits.lock();
-        if places > limits.places {
-            let more = places - limits.places;
-            let forgiven = more.min(limits.debt);
-            limits.debt -= forgiven;
-            self.places.put_back(more - forgiven);
+    /// Changes how many handshakes may be under way.
+    pub(super) fn set_handshakes(&self, handshakes: u32) {
+        let handshakes = handshakes as usize;
+        let mut limit = self.limit.lock();
+        if handshakes > limit.handshakes {
+            let more = handshakes - limit.handshakes;
+            let forgiven = more.min(limit.debt);
+            limit.debt -= forgiven;
+            self.handshakes.put_back(more - forgiven);
         } else {
-            let fewer = limits.places - places;
-            limits.debt += fewer - self.places.destroy(fewer);
+            let fewer = limit.handshakes - handshakes;
+            limit.debt += fewer - self.handshakes.destroy(fewer);
         }
-        limits.places = places;
+        limit.handshakes = handshakes;
     }
 
-    /// Waits for a place of a dial under way.
-    async fn place(&self) {
-        self.places.take().await;
-    }
-
-    fn give_back(&self) {
-        let mut limits = self.limits.lock();
-        if limits.debt > 0 {
-            limits.debt -= 1;
+    fn release_handshake(&self) {
+        let mut limit = self.limit.lock();
+        if limit.debt > 0 {
+            limit.debt -= 1;
         } else {
-            self.places.put_back(1);
+            self.handshakes.put_back(1);
         }
     }
 
-    /// Lets a dial come near, unless the address is down and it is not the one that looks again.
-    pub(super) fn approach(self: &Arc<Self>, now: Tick) -> Result<Underway, Unreachable> {
-        match self.reach.lock().enter(now) {
-            Ok(looks) => Ok(Underway { target: Arc::clone(self), has_place: false, looks }),
-            Err(silence) => Err(self.unreachable(silence)),
+    /// Admits a dial, unless the address is down and it is not the trial.
+    pub(super) fn admit(self: &Arc<Self>, now: Tick) -> Result<DialPermit, Unreachable> {
+        match self.reach.lock().admit(now) {
+            Ok(is_trial) => {
+                Ok(DialPermit { target: Arc::clone(self), has_handshake: false, is_trial })
+            }
+            Err(outage) => Err(self.unreachable(outage)),
         }
     }
 
-    fn unreachable(&self, silence: Silence) -> Unreachable {
+    fn unreachable(&self, outage: Outage) -> Unreachable {
         let address = self.address.clone().unwrap_or_else(|| Arc::from("the address"));
-        let Silence { failures, error, left } = silence;
+        let Outage { failures, error, left } = outage;
         Unreachable { address, failures, last_error: error, remaining: left }
     }
 
     /// Returns when the address is down.
-    pub(super) async fn until_silent(&self, now: impl Fn() -> Tick) -> Unreachable {
+    pub(super) async fn until_down(&self, now: impl Fn() -> Tick) -> Unreachable {
         loop {
-            let mut fell_silent = pin!(self.fell_silent.notified());
+            let mut went_down = pin!(self.went_down.notified());
             // Registered before it is looked at, so that no change is missed.
-            fell_silent.as_mut().enable();
-            let silence = self.reach.lock().silence(now());
-            if let Some(silence) = silence {
-                return self.unreachable(silence);
+            went_down.as_mut().enable();
+            let outage = self.reach.lock().outage(now());
+            if let Some(outage) = outage {
+                return self.unreachable(outage);
             }
-            fell_silent.await;
+            went_down.await;
         }
     }
 
     /// The address, if it is down.
-    pub(super) fn is_silent(&self) -> bool {
-        self.reach.lock().silence(0).is_some()
+    pub(super) fn is_down(&self) -> bool {
+        self.reach.lock().outage(0).is_some()
     }
 }
 
-/// A dial on its way to an address. Gives its place back when dropped, and if it was to look whether
-/// the address answers and has not said, another may.
+/// A dial's leave to begin. Gives its handshake back when dropped; a trial that has come to no result makes
+/// way for another.
 #[derive(Debug)]
-pub(crate) struct Underway {
+pub(crate) struct DialPermit {
     target: Arc<Target>,
-    has_place: bool,
-    /// It looks whether an address that is down answers again.
-    looks: bool,
+    has_handshake: bool,
+    /// It is the one dial that tries whether an address that is down answers again.
+    is_trial: bool,
 }
 
-impl Underway {
-    pub(super) async fn take_place(&mut self) {
-        self.target.place().await;
-        self.has_place = true;
+impl DialPermit {
+    pub(super) async fn take_handshake(&mut self) {
+        self.target.handshakes.take().await;
+        self.has_handshake = true;
     }
 
-    /// Whether the address is down, and this dial looks whether it answers again.
-    pub(crate) fn looks(&self) -> bool {
-        self.looks
+    /// Whether the address is down, and this dial tries whether it answers again.
+    pub(crate) fn is_trial(&self) -> bool {
+        self.is_trial
     }
 
     /// The address, if the manager names one.
@@ -150,14 +147,14 @@ impl Underway {
         self.target.address.as_ref()
     }
 
-    /// The address has answered. Says whether it had been down.
+    /// The address has answered. Returns whether it had been down.
     pub(crate) fn note_answer(&mut self) -> bool {
-        self.looks = false;
+        self.is_trial = false;
         self.target.reach.lock().note_answer()
     }
 
-    /// The address has not answered the dial of an account. Says whether it is down from now on.
-    pub(crate) fn note_silence(
+    /// The address has not answered the dial of an account. Returns whether it is down from now on.
+    pub(crate) fn note_failure(
         &mut self,
         account: AccountId,
         error: &Arc<str>,
@@ -167,25 +164,25 @@ impl Underway {
         if self.target.address.is_none() {
             return false;
         }
-        let looks = std::mem::take(&mut self.looks);
-        let fell = self.target.reach.lock().note_silence(account, looks, error, now, share);
+        let is_trial = std::mem::take(&mut self.is_trial);
+        let fell = self.target.reach.lock().note_failure(account, is_trial, error, now, share);
         if fell {
-            self.target.fell_silent.notify_waiters();
+            self.target.went_down.notify_waiters();
         }
         fell
     }
 }
 
-impl Drop for Underway {
+impl Drop for DialPermit {
     fn drop(&mut self) {
-        if self.looks {
-            self.target.reach.lock().leave_look();
+        if self.is_trial {
+            self.target.reach.lock().cancel_trial();
         }
-        if self.has_place {
-            self.target.give_back();
+        if self.has_handshake {
+            self.target.release_handshake();
         }
     }
 }
 
-/// At least for so long a session is passed over whose address is down.
-pub(crate) const PASSED_OVER: Duration = Duration::from_secs(1);
+/// At least for so long a session is deferred whose address is down.
+pub(crate) const DEFER_UNREACHABLE_MIN: Duration = Duration::from_secs(1);

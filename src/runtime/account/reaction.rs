@@ -71,8 +71,8 @@ impl<M: Manager> AccountInner<M> {
                 None
             }
             Reaction::TripBreaker => {
-                let lane = context.lane(&self.egress);
-                lane.trip(context.clock.tick());
+                let limiter = context.dial_limiter(&self.egress);
+                limiter.trip(context.clock.tick());
                 let error = text_of(error);
                 tracing::warn!(%account, %error, "dials are slowed down: the server refused one");
                 Some(CloseReason::Broken)

@@ -1,7 +1,7 @@
 //! The release of a lease: back to the idle connections, to the next waiter, or to the closer.
 //!
 //! Owns what is asked before that: whether the connection is broken, in doubt, or due for a check, and
-//! whether another account waits for its place.
+//! whether another account waits for its permit.
 
 use std::sync::Arc;
 
@@ -116,7 +116,7 @@ impl<M: Manager> AccountInner<M> {
         ended
     }
 
-    /// Takes a lease back while another account waits for a place under the global cap.
+    /// Takes a lease back while another account waits for a permit of the global cap.
     #[cold]
     fn give_back_pressed(self: &Arc<Self>, connection: Arc<Connection<M::Connection>>) -> bool {
         let budget = &self.context().budget;

@@ -1,4 +1,4 @@
-//! One dial, from its order to a pooled connection or a place given back.
+//! One dial, from its order to a pooled connection or a slot given back.
 //!
 //! Owns the attempt's guard: however the attempt ends, also by a panic or with the runtime, its
 //! slot and its permits come back, and whoever waited hears of it.
@@ -18,7 +18,7 @@ use crate::connection::ConnectionId;
 use crate::engine::{Connection, DialOrder, Lost, Purpose};
 use crate::error::DialError;
 use crate::events::Event;
-use crate::limits::dialing::{Entered, Lane, PASSED_OVER, Underway};
+use crate::limits::dialing::{Admission, DEFER_UNREACHABLE_MIN, DialLimiter, DialPermit};
 use crate::manager::{ErrorKind, Hold, Manager, QuarantineReason, Reaction};
 use crate::runtime::account::AccountInner;
 use crate::runtime::due::Due;
@@ -32,7 +32,7 @@ const DEFERRED: Duration = Duration::from_secs(5);
 const TRIES_MAX: u32 = 3;
 
 /// Carries out one order to dial. Ends early when the pool closes. The attempt is made at once: a
-/// runtime that ends before it has begun this gives its places back as well.
+/// runtime that ends before it has begun this gives its slot and permits back as well.
 pub(crate) fn dial<M: Manager>(
     inner: Arc<AccountInner<M>>,
     order: DialOrder,
@@ -57,7 +57,7 @@ struct Attempt<M: Manager> {
     /// The class that the dial is counted in.
     class: u8,
     connection: Option<Arc<Connection<M::Connection>>>,
-    /// Whether it holds a place under the global cap.
+    /// Whether it holds a permit of the global cap.
     holds_permit: bool,
     /// What the manager keeps for it from its clearance on.
     hold: Option<Hold>,
@@ -74,7 +74,7 @@ enum Tried<E> {
 
 impl<M: Manager> Attempt<M> {
     async fn run(&mut self) {
-        if !self.rest().await {
+        if !self.wait_backoff().await {
             return self.abandon();
         }
         for tries in 1.. {
@@ -102,20 +102,20 @@ impl<M: Manager> Attempt<M> {
                 return Tried::Over;
             }
         }
-        // The lane before the place under the global cap: whoever waits at a slowed egress keeps
+        // The limiter before the permit of the global cap: whoever waits at a slowed egress keeps
         // nobody at another one from connecting.
-        let lane = context.lane(&inner.egress);
-        let underway = match self.enter_lane(&lane).await {
-            Entered::Begin(underway) => underway,
-            Entered::Unwanted => return self.abandoned(),
-            Entered::Unreachable(unreachable) => {
-                // Until the next look, another session may be at an address that answers.
-                let wait = unreachable.remaining.max(PASSED_OVER);
+        let limiter = context.dial_limiter(&inner.egress);
+        let permit = match self.wait_admission(&limiter).await {
+            Admission::Admitted(permit) => permit,
+            Admission::Unwanted => return self.abandoned(),
+            Admission::Unreachable(unreachable) => {
+                // Until the next trial, another session may be at an address that answers.
+                let wait = unreachable.remaining.max(DEFER_UNREACHABLE_MIN);
                 self.refuse(DialError::Unreachable(unreachable), wait);
                 return Tried::Over;
             }
         };
-        if !self.take_place().await {
+        if !self.take_permit().await {
             return self.abandoned();
         }
         if self.connection.is_none() {
@@ -125,10 +125,10 @@ impl<M: Manager> Attempt<M> {
             };
             self.connection = Some(connection);
         }
-        self.connect(&lane, underway).await
+        self.connect(&limiter, permit).await
     }
 
-    async fn connect(&mut self, lane: &Lane, mut underway: Underway) -> Tried<M::Error> {
+    async fn connect(&mut self, limiter: &DialLimiter, mut permit: DialPermit) -> Tried<M::Error> {
         let inner = Arc::clone(&self.inner);
         let context = inner.context();
         let (account, slot) = (inner.pool.account(), self.order.slot);
@@ -151,17 +151,17 @@ impl<M: Manager> Attempt<M> {
                 self.fail(DialError::BrokenOnArrival, false);
             }
             Ok(opened) => {
-                lane.reset_breaker();
-                self.note_answer(&mut underway);
+                limiter.reset_breaker();
+                self.note_answer(&mut permit);
                 self.succeed(opened, took);
             }
             Err(DialError::Connect(error)) if self.is_exhausted(&error) => {
                 return Tried::Exhausted(error);
             }
             Err(error) => {
-                let is_of_address = self.judge_address(&error, &mut underway);
+                let is_of_address = self.judge_address(&error, &mut permit);
                 // Before anybody is told, and dials again.
-                drop(underway);
+                drop(permit);
                 self.fail(error, is_of_address);
             }
         }
@@ -181,7 +181,7 @@ impl<M: Manager> Attempt<M> {
         }
     }
 
-    /// The machine has no room: the pool is full from now on, and the dial waits for a place that
+    /// The machine has no room: the pool is full from now on, and the dial waits for a permit that
     /// comes free. Returns whether there was one.
     async fn make_room(&mut self, error: &M::Error) -> bool {
         let inner = Arc::clone(&self.inner);
@@ -197,7 +197,7 @@ impl<M: Manager> Attempt<M> {
         }
         inner.pool.note_dial_error(error);
         context.budget.withhold(context.clock.tick(), std::mem::take(&mut self.holds_permit));
-        self.take_place().await
+        self.take_permit().await
     }
 
     /// Whether a failed dial says that its address does not answer, or that it does; `None`: neither.
@@ -221,31 +221,31 @@ impl<M: Manager> Attempt<M> {
     }
 
     /// What a failed dial says of the address. Returns whether it was known to be down.
-    fn judge_address(&self, error: &DialError<M::Error>, underway: &mut Underway) -> bool {
+    fn judge_address(&self, error: &DialError<M::Error>, permit: &mut DialPermit) -> bool {
         let inner = &self.inner;
         let context = inner.context();
         match self.says_silent(error) {
             Some(true) => {}
             Some(false) => {
-                self.note_answer(underway);
+                self.note_answer(permit);
                 return false;
             }
             None => return false,
         }
-        let looks = underway.looks();
+        let is_trial = permit.is_trial();
         let text: Arc<str> = text_of(error).into();
         let (account, now) = (inner.pool.account(), context.clock.tick());
-        if underway.note_silence(account, &text, now, context.share()) {
-            let address = underway.address().cloned().unwrap_or_else(|| Arc::from(""));
+        if permit.note_failure(account, &text, now, context.share()) {
+            let address = permit.address().cloned().unwrap_or_else(|| Arc::from(""));
             tracing::warn!(%address, error = %text, "an address does not answer: it is tried seldom");
             context.events.emit(|| Event::AddressDown { address, error: text });
         }
-        looks
+        is_trial
     }
 
-    fn note_answer(&self, underway: &mut Underway) {
-        if underway.note_answer() {
-            let address = underway.address().cloned().unwrap_or_else(|| Arc::from(""));
+    fn note_answer(&self, permit: &mut DialPermit) {
+        if permit.note_answer() {
+            let address = permit.address().cloned().unwrap_or_else(|| Arc::from(""));
             tracing::info!(%address, "an address answers again");
             self.inner.context().events.emit(|| Event::AddressUp { address });
         }
@@ -284,7 +284,7 @@ impl<M: Manager> Attempt<M> {
         connection.set_next_visit(due);
         inner.runtime.schedule.schedule(due, Due::look_at(inner, &connection, due));
         inner.apply(effects);
-        // The new connection may lie idle while others wait for its place.
+        // The new connection may lie idle while others wait for its permit.
         if connection.word.snapshot().leases() == 0 {
             inner.runtime.evict_idle();
         }

@@ -81,7 +81,7 @@ async fn visit_all<M: Manager>(runtime: &Runtime<M>, registry: &Accounts<M>) {
     let _pruned = guarded("the end of a connection", || registry.prune_evictable(slots));
     registry.prune_accounts();
     registry.prune_active(tick);
-    context.lanes.prune(tick);
+    context.dial_limiters.prune(tick);
     took += now().saturating_duration_since(began);
     runtime.schedule.count_run(visits + visited as u64, took);
 }

@@ -1,5 +1,5 @@
-//! What a dial waits for before it begins: the end of pauses, the manager, its turn at the egress, and
-//! a place under the global cap.
+//! What a dial waits for before it begins: the account's backoff, the manager, the limiter of its egress,
+//! and a permit of the global cap.
 //!
 //! Each wait ends early when nobody wants the dial any more.
 
@@ -15,7 +15,7 @@ use crate::base::caught::{asked, caught, text_of};
 use crate::base::clock::{Tick, millis};
 use crate::engine::Purpose;
 use crate::error::DialError;
-use crate::limits::dialing::{Advance, Entered, Lane};
+use crate::limits::dialing::{Admission, DialLimiter, PrewarmQueue};
 use crate::manager::{Clearance, Manager};
 use crate::runtime::Runtime;
 
@@ -28,9 +28,9 @@ enum SatOut {
 }
 
 impl<M: Manager> Attempt<M> {
-    /// Waits for the end of the account's pause, and refuses whoever has less patience. Returns whether
+    /// Waits for the end of the account's backoff, and refuses whoever has less patience. Returns whether
     /// the dial is still wanted.
-    pub(super) async fn rest(&self) -> bool {
+    pub(super) async fn wait_backoff(&self) -> bool {
         let (inner, clock) = (&self.inner, &self.inner.context().clock);
         loop {
             let until = inner.pool.resting_until(self.order);
@@ -75,7 +75,10 @@ impl<M: Manager> Attempt<M> {
                     let until = now + millis(wait);
                     let goes_on = inner.pool.note_deferred(slot, until, text_of(&error), now);
                     let error = DialError::Connect(error);
-                    if goes_on && self.is_warm_up() && self.is_ahead() && self.is_faultless(&error)
+                    if goes_on
+                        && self.is_warm_up()
+                        && self.is_speculative()
+                        && self.is_faultless(&error)
                     {
                         return Err((error, wait));
                     }
@@ -99,7 +102,7 @@ impl<M: Manager> Attempt<M> {
             }
             let left = Duration::from_millis(until.saturating_sub(clock.tick()));
             let is_too_long =
-                !self.is_ahead() && left > inner.context().config().pool.acquire_timeout;
+                !self.is_speculative() && left > inner.context().config().pool.acquire_timeout;
             is_too_long.then_some(SatOut::TooLong(left))
         };
         match self.unless(tokio::time::sleep_until(clock.instant_of(until)), look).await {
@@ -108,42 +111,45 @@ impl<M: Manager> Attempt<M> {
         }
     }
 
-    /// Waits for the turn of this dial at its egress, and for a place at its address.
-    pub(super) async fn enter_lane(&self, lane: &Lane) -> Entered {
+    /// Waits until the limiter of its egress admits this dial.
+    pub(super) async fn wait_admission(&self, limiter: &DialLimiter) -> Admission {
         let (inner, context) = (&self.inner, self.inner.context());
         let (account, slot) = (inner.pool.account(), self.order.slot);
         let address = asked("address", || context.manager.address(account, slot)).flatten();
         let address = address.as_ref();
-        let advance = lane.in_advance(address, context.clock.tick());
-        let Some(in_advance) = self.in_advance(&advance).await else { return Entered::Unwanted };
+        let queue = limiter.prewarm_queue(address, context.clock.tick());
+        let Some(turn) = self.prewarm_turn(&queue).await else { return Admission::Unwanted };
         let is_wanted = || inner.pool.wants_dial(self.order);
-        let entering = lane.enter(address, &context.clock, is_wanted);
-        let entered = self.while_wanted(entering).await;
-        drop(in_advance);
-        entered.unwrap_or(Entered::Unwanted)
+        let admitting = limiter.admit(address, &context.clock, is_wanted);
+        let admission = self.while_wanted(admitting).await;
+        drop(turn);
+        admission.unwrap_or(Admission::Unwanted)
     }
 
     /// A dial that nobody waits for lets all others of its kind go before it, one by one, and so
     /// everybody who does wait. `None`: nobody wants it any more.
-    async fn in_advance<'a>(&self, advance: &'a Advance) -> Option<Option<MutexGuard<'a, ()>>> {
-        let look = || match (self.inner.pool.wants_dial(self.order), self.is_ahead()) {
+    async fn prewarm_turn<'a>(
+        &self,
+        queue: &'a PrewarmQueue,
+    ) -> Option<Option<MutexGuard<'a, ()>>> {
+        let look = || match (self.inner.pool.wants_dial(self.order), self.is_speculative()) {
             (false, _) => Some(None),
             (true, false) => Some(Some(None)),
             (true, true) => None,
         };
-        match self.unless(advance.turn(), look).await {
+        match self.unless(queue.turn(), look).await {
             Ok(turn) => Some(Some(turn)),
             Err(end) => end,
         }
     }
 
     /// Whether nobody waits for what this dial will bring.
-    fn is_ahead(&self) -> bool {
+    fn is_speculative(&self) -> bool {
         self.order.purpose != Purpose::Waiter && !self.inner.pool.has_waiters()
     }
 
-    /// Takes a place under the global cap, unless it has one. Returns whether there was one.
-    pub(super) async fn take_place(&mut self) -> bool {
+    /// Takes a permit of the global cap, unless it has one. Returns whether there was one.
+    pub(super) async fn take_permit(&mut self) -> bool {
         if self.holds_permit {
             return true;
         }
@@ -151,11 +157,11 @@ impl<M: Manager> Attempt<M> {
         let context = inner.context();
         context.budget.thaw(context.clock.tick());
         if !context.budget.try_take() {
-            if self.is_ahead() {
+            if self.is_speculative() {
                 // Nobody waits for it, so nobody makes room for it.
                 return false;
             }
-            if self.while_wanted(wait_for_place(&inner.runtime)).await.is_none() {
+            if self.while_wanted(wait_for_permit(&inner.runtime)).await.is_none() {
                 return false;
             }
         }
@@ -193,8 +199,8 @@ impl<M: Manager> Attempt<M> {
     }
 }
 
-/// Waits for a place under the global cap, and tries again now and then what the machine has refused.
-async fn wait_for_place<M: Manager>(runtime: &Runtime<M>) {
+/// Waits for a permit of the global cap, and tries again now and then what the machine has refused.
+async fn wait_for_permit<M: Manager>(runtime: &Runtime<M>) {
     let (budget, clock) = (&runtime.context.budget, &runtime.context.clock);
     let relieve = || {
         runtime.evict_idle();

@@ -1,29 +1,30 @@
-//! The pace of one egress: how soon after one dial the next may begin.
+//! The rate limiter of one egress (a generic cell rate algorithm): how soon after one dial the next may
+//! begin.
 //!
-//! Owns what was used of it, which outlasts a change of the pace. Pure: time comes in as an argument.
+//! Owns what was used of the rate, which outlasts a change of it. Pure: time comes in as an argument.
 
 use std::time::Duration;
 
 use crate::base::clock::Instant;
 
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct RateLimiter {
     per_second: u32,
     /// Between two dials, in the long run.
     period: Duration,
-    /// By how much dials may be ahead of that.
+    /// By how much dials may be ahead of that: the tolerance for bursts.
     ahead: Duration,
     /// When the next dial would begin if all before it had kept to the period.
     due: Instant,
 }
 
-impl Pace {
+impl RateLimiter {
     pub(super) fn new(per_second: u32, now: Instant) -> Self {
         let (period, ahead) = steps(per_second);
         Self { per_second, period, ahead, due: now }
     }
 
-    /// Another pace from now on. What was used of the old one stays used. Returns whether it is
+    /// Another rate from now on. What was used of the old one stays used. Returns whether it is
     /// another.
     pub(super) fn set(&mut self, per_second: u32) -> bool {
         if self.per_second == per_second {
@@ -47,7 +48,7 @@ impl Pace {
 
 /// The period, and by how much dials may be ahead of it.
 ///
-/// Timers are good to a millisecond, so that a fast pace needs small bursts; they are taken out of
+/// Timers are good to a millisecond, so that a high rate needs small bursts; they are taken out of
 /// the rate, so that no second sees more than the limit.
 fn steps(per_second: u32) -> (Duration, Duration) {
     let burst = (per_second / 100).max(1);
@@ -61,14 +62,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_of_the_pace_gives_back_nothing_that_was_used() {
+    fn a_change_of_the_rate_gives_back_nothing_that_was_used() {
         let began = crate::base::clock::now();
-        let mut pace = Pace::new(2, began);
+        let mut limiter = RateLimiter::new(2, began);
         let mut begun = Vec::new();
         for step in 0..10_000 {
             let now = began + Duration::from_millis(step);
-            pace.set(if (step / 10) % 2 == 0 { 3 } else { 2 });
-            if pace.begin(now).is_ok() {
+            limiter.set(if (step / 10) % 2 == 0 { 3 } else { 2 });
+            if limiter.begin(now).is_ok() {
                 begun.push(now);
             }
         }
