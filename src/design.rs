@@ -18,7 +18,7 @@
 //!   engine         the engine of one account, without I/O: states, idle queue, waiters
 //!   ──────────────────────────────────────────────────────────────────────────
 //!   account_id, connection, manager, config, error, events, stats: the words
-//!   base           atomics and locks, time, panics of others' code, labels
+//!   base           atomics and locks, time, timers, panics of others' code, labels
 //! ```
 //!
 //! Nothing below the features knows Telegram. Nothing from the engine down spawns, sleeps or reads a

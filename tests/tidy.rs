@@ -107,7 +107,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("Ordering::SeqCst", &["base/sync", "sandbox"]),
     ("Instant::now", &["base/clock"]),
     ("SystemTime::now", &["base/clock"]),
-    ("catch_unwind", &["base/caught", "base/timer", "events"]),
+    ("catch_unwind", &["base/panics", "base/timer", "events"]),
     (
         "tokio::time::",
         &["base/clock", "base/timer", "limits", "runtime", "pool", "telegram", "sandbox", "http"],
@@ -145,7 +145,7 @@ fn the_engine_and_what_it_stands_on_never_wait() {
         if rank(&module).0 > rank("engine").0
             || module == "events"
             || module == "noop"
-            || path == "base/caught.rs"
+            || path == "base/panics.rs"
             || path == "base/timer.rs"
         {
             continue;

@@ -1,4 +1,4 @@
-//! Where a lease was acquired.
+//! Call sites: where a lease was acquired, as one atomic word.
 //!
 //! Owns a process-wide table from the address of a `Location` back to the location, so that a
 //! connection can remember its borrower's call site in one atomic word. The table holds one

@@ -1,4 +1,4 @@
-//! The only module that reads time.
+//! The clock: the only module that reads time.
 //!
 //! Owns the pool's [`Clock`]: milliseconds since the pool was built, once exactly and once as a
 //! coarse word that the hot path reads for the price of a load. Never sleeps and owns no task;
@@ -25,11 +25,11 @@ pub(crate) const EPOCH: Tick = 1 << 40;
 
 /// How often the coarse word is refreshed while it is much asked for.
 pub(crate) const COARSE_STEP: Duration = Duration::from_millis(10);
-/// How often it is looked whether that is so, while it is not.
+/// How often it is checked whether that is so, while it is not.
 const QUIET_STEP: Duration = Duration::from_millis(100);
-/// How many questions in such a time are many: for fewer a timer costs more than exact answers.
+/// How many readings in such a time are many: for fewer a timer costs more than exact readings.
 const MANY: u64 = 256;
-/// For how many steps it is taken to last: then it is looked again, for one step.
+/// For how many steps it is taken to last: then it is checked again, for one step.
 const BUSY_STEPS: u32 = 100;
 
 /// Time as the pool sees it: monotonic, whatever the wall clock does.
@@ -39,15 +39,15 @@ pub(crate) struct Clock {
     coarse: AtomicU64,
     /// One while nobody refreshes the coarse word.
     quiet: AtomicU64,
-    /// Questions since it became quiet, or since that was last looked at.
-    asked: AtomicU64,
+    /// Readings since it became quiet, or since that was last checked.
+    reads: AtomicU64,
     /// Told when they have become many.
-    pub(crate) crowded: Notify,
+    pub(crate) busy: Notify,
 }
 
-/// When the coarse word is to be refreshed: the memory of whoever does it.
+/// When the coarse word is to be refreshed: the state of the task that does it.
 #[derive(Debug, Default)]
-pub(crate) struct Pace {
+pub(crate) struct RefreshPace {
     busy_steps: u32,
 }
 
@@ -57,8 +57,8 @@ impl Clock {
             started: now(),
             coarse: AtomicU64::new(EPOCH),
             quiet: AtomicU64::new(1),
-            asked: AtomicU64::new(0),
-            crowded: Notify::new(),
+            reads: AtomicU64::new(0),
+            busy: Notify::new(),
         }
     }
 
@@ -66,31 +66,31 @@ impl Clock {
     #[inline]
     pub(crate) fn coarse(&self) -> Tick {
         if self.quiet.load(Ordering::Relaxed) != 0 {
-            return self.answer();
+            return self.read_exact();
         }
         self.coarse.load(Ordering::Relaxed)
     }
 
     #[cold]
-    fn answer(&self) -> Tick {
-        if self.asked.fetch_add(1, Ordering::Relaxed) + 1 == MANY {
-            self.crowded.notify_one();
+    fn read_exact(&self) -> Tick {
+        if self.reads.fetch_add(1, Ordering::Relaxed) + 1 == MANY {
+            self.busy.notify_one();
         }
         self.tick()
     }
 
-    /// Refreshes the coarse word, and says when to do so again.
-    pub(crate) fn refresh(&self, pace: &mut Pace) -> Duration {
+    /// Refreshes the coarse word. Returns when to do so again.
+    pub(crate) fn refresh(&self, pace: &mut RefreshPace) -> Duration {
         self.tick();
         if pace.busy_steps > 0 {
             pace.busy_steps -= 1;
             if pace.busy_steps == 0 {
-                self.asked.store(0, Ordering::Relaxed);
+                self.reads.store(0, Ordering::Relaxed);
                 self.quiet.store(1, Ordering::Relaxed);
             }
             return COARSE_STEP;
         }
-        if self.asked.swap(0, Ordering::Relaxed) < MANY {
+        if self.reads.swap(0, Ordering::Relaxed) < MANY {
             return QUIET_STEP;
         }
         self.quiet.store(0, Ordering::Relaxed);
@@ -99,7 +99,7 @@ impl Clock {
     }
 
     /// From now on nobody refreshes the coarse word.
-    pub(crate) fn rest(&self, pace: &mut Pace) {
+    pub(crate) fn stop_refreshing(&self, pace: &mut RefreshPace) {
         pace.busy_steps = 0;
         self.quiet.store(1, Ordering::Relaxed);
     }
@@ -184,7 +184,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_coarse_word_is_kept_while_many_ask_and_exact_while_few_do() {
-        let (clock, mut pace) = (Clock::new(), Pace::default());
+        let (clock, mut pace) = (Clock::new(), RefreshPace::default());
         let ask = |times: u64| (0..times).for_each(|_| assert!(clock.coarse() >= EPOCH));
         ask(MANY - 1);
         assert_eq!(clock.refresh(&mut pace), QUIET_STEP, "few have asked");
@@ -206,7 +206,7 @@ mod tests {
         assert!(clock.coarse() > kept);
         ask(MANY);
         assert_eq!(clock.refresh(&mut pace), COARSE_STEP);
-        clock.rest(&mut pace);
+        clock.stop_refreshing(&mut pace);
         let now = clock.coarse();
         tokio::time::advance(COARSE_STEP).await;
         assert_eq!(clock.coarse(), now + 10, "exact, while nobody refreshes it");

@@ -1,4 +1,4 @@
-//! Times by their length, counted where they end.
+//! Histograms of durations, striped over threads.
 //!
 //! Owns the buckets. A recorder of metrics keeps each sample until somebody asks, for some twenty
 //! bytes and a hundred nanoseconds; whoever waits in a busy pool cannot pay that for each wait.
@@ -39,7 +39,7 @@ pub(crate) const AGES_US: Bounds = &[
 /// The most buckets that a histogram has.
 const BUCKETS: usize = TIMES_US.len() + 1;
 
-/// Threads that count at once, on a line of the cache each; more of them share.
+/// Threads that count at once, on cache lines of their own; more of them share.
 const STRIPES: u64 = 8;
 
 /// Counts and sums, by bucket.
@@ -61,7 +61,7 @@ pub(crate) struct Histogram {
     stripes: OnceLock<Box<[Stripe]>>,
 }
 
-/// Apart from its neighbours by two lines of the cache, which are fetched in pairs.
+/// Aligned to two cache lines, which are prefetched in pairs.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Stripe {

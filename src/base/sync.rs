@@ -1,9 +1,8 @@
-//! The only module that names atomics, mutexes and the shared containers of the engine, so that
-//! loom can stand in for them under `--cfg pool_loom`.
+//! Atomics, mutexes and the shared containers of the engine; under `--cfg pool_loom` those of loom instead.
 //!
 //! Owns thin façades: [`Mutex`] (never poisoned), [`IdleQueue`], [`AtomicOption`], [`Cell`],
 //! [`OnceLock`], [`Permits`].
-//! Holds no policy.
+//! Holds no policy. The only module that names them.
 //!
 //! # Orderings
 //! Sequential consistency is asked for here and nowhere else. A thread changes one word with
@@ -114,7 +113,7 @@ impl<T> Mutex<T> {
     }
 }
 
-/// Places for connections: a permit belongs to a connection, not to an acquire, and whoever takes
+/// Permits of connections: one belongs to a connection, not to an acquire, and whoever takes
 /// one owes one [`Permits::put_back`].
 #[derive(Debug)]
 pub(crate) struct Permits(Semaphore);

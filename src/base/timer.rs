@@ -1,4 +1,4 @@
-//! The runtime around a future, whoever polls it.
+//! Timers for callers on any runtime, or on none.
 //!
 //! The pool's tasks run on one runtime, and its callers may be on another or on none. Owns the ways
 //! to have a timer all the same.
@@ -20,8 +20,8 @@ use crate::base::clock::{Instant, now};
 #[cfg(feature = "telegram")]
 const FAR_AWAY: Duration = Duration::from_secs(365 * 86_400);
 
-/// Runs a future as if on this runtime.
-pub(crate) async fn inside<F: Future>(runtime: &Handle, future: F) -> F::Output {
+/// Polls a future within the context of a runtime, whoever polls it.
+pub(crate) async fn with_runtime_context<F: Future>(runtime: &Handle, future: F) -> F::Output {
     let mut future = pin!(future);
     poll_fn(|context| {
         let _inside = runtime.enter();
@@ -30,9 +30,13 @@ pub(crate) async fn inside<F: Future>(runtime: &Handle, future: F) -> F::Output 
     .await
 }
 
-/// The output of a future, or `None` if there is none by an instant, whatever runtime the caller is on,
+/// Returns the output of a future, or `None` if there is none by an instant, whatever runtime the caller is on,
 /// if any.
-pub(crate) async fn by<F: Future>(pool: &Handle, end: Instant, future: F) -> Option<F::Output> {
+pub(crate) async fn timeout_at<F: Future>(
+    pool: &Handle,
+    end: Instant,
+    future: F,
+) -> Option<F::Output> {
     let (mut future, mut timer) = (pin!(future), pin!(timer(pool, end)));
     poll_fn(|context| match future.as_mut().poll(context) {
         Poll::Ready(output) => Poll::Ready(Some(output)),

@@ -45,8 +45,8 @@ pub use host_locks::{HostLocks, HostLocksOptions};
 use lock_loss::LockLoss;
 pub(crate) use locks::is_at;
 
-use crate::base::caught::text_of;
 use crate::base::clock::unix_time;
+use crate::base::text::display_safely;
 pub use crate::session::KeyId;
 
 /// One answer per key that was to be claimed, in the order of asking.
@@ -247,10 +247,10 @@ impl Holder {
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // What it says of itself.
-        let program = text_of(&self.program);
+        let program = display_safely(&self.program);
         write!(f, "process {} ({program}) since {}", self.pid, date_of(self.since))?;
         if !self.serves.is_empty() {
-            write!(f, ", serving {}", text_of(&self.serves.join(", ")))?;
+            write!(f, ", serving {}", display_safely(&self.serves.join(", ")))?;
         }
         Ok(())
     }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::account_id::AccountId;
-use crate::base::caught::{asked, caught};
 use crate::base::clock::now;
-use crate::base::timer::by;
+use crate::base::panics::{call_manager, catch_future};
+use crate::base::timer::timeout_at;
 use crate::config::{Config, ConfigError};
 use crate::connection::{CloseReason, ConnectionId};
 use crate::engine::health::Unready;
@@ -85,9 +85,9 @@ impl<M: Manager> Pool<M> {
             inner.apply(effects);
         }
         let empty = context.occupancy.until(|| context.occupancy.slots() == 0);
-        by(&context.handle, deadline + MARGIN, empty).await;
-        let settled = caught(async { context.manager.settle().await });
-        if let Some(None) = by(&context.handle, deadline + MARGIN, settled).await {
+        timeout_at(&context.handle, deadline + MARGIN, empty).await;
+        let settled = catch_future(async { context.manager.settle().await });
+        if let Some(None) = timeout_at(&context.handle, deadline + MARGIN, settled).await {
             tracing::warn!("the manager panicked in settle");
         }
         CloseReport { open, still_open: context.occupancy.slots() }
@@ -147,8 +147,8 @@ impl<M: Manager> Pool<M> {
         let context = self.context();
         inner.reread_profile();
         // The manager may keep a quarantine that another process has found since.
-        let quarantines =
-            asked("quarantines", || context.manager.quarantines(account)).unwrap_or_default();
+        let quarantines = call_manager("quarantines", || context.manager.quarantines(account))
+            .unwrap_or_default();
         let (effects, changes) = inner.pool.reinstate(context.clock.tick());
         inner.apply(effects);
         let changes = changes || !quarantines.is_empty();
@@ -329,6 +329,6 @@ impl<M: Manager> AccountInner<M> {
         let config = self.context().config();
         let limit = config.pool.drain_timeout + config.pool.close_timeout;
         let context = self.context();
-        by(&context.handle, now() + limit + MARGIN, context.occupancy.until(is_so)).await;
+        timeout_at(&context.handle, now() + limit + MARGIN, context.occupancy.until(is_so)).await;
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::account_id::AccountId;
-use crate::base::caught::asked;
 use crate::base::clock::Tick;
+use crate::base::panics::call_manager;
 use crate::manager::Manager;
 use crate::pool::{Account, Pool};
 
@@ -33,7 +33,7 @@ impl<M: Manager> Pool<M> {
     /// those that suit best. `method` must not have to rest, if one is named; else none at all.
     pub(super) fn any_member(&self, group: &str, method: Option<u32>) -> Option<Account<M>> {
         let context = self.context();
-        let members = asked("members", || context.manager.members(group)).flatten();
+        let members = call_manager("members", || context.manager.members(group)).flatten();
         let members = members.unwrap_or_else(|| self.known_members(group));
         if members.is_empty() {
             return None;
@@ -69,8 +69,8 @@ impl<M: Manager> Pool<M> {
     fn able(&self, account: AccountId) -> Option<Account<M>> {
         let context = self.context();
         if self.inner.registry.find(account).is_none() {
-            let quarantines =
-                asked("quarantines", || context.manager.quarantines(account)).unwrap_or_default();
+            let quarantines = call_manager("quarantines", || context.manager.quarantines(account))
+                .unwrap_or_default();
             let slots = || context.profile(account).map_or(0, |profile| usize::from(profile.slots));
             if !quarantines.is_empty() && quarantines.len() >= slots() {
                 return None;

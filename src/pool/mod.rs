@@ -23,7 +23,7 @@ pub use builder::Builder;
 pub use lease::{AccountRef, BorrowedLease, Lease, OwnedLease};
 
 use crate::account_id::AccountId;
-use crate::base::caught::asked;
+use crate::base::panics::call_manager;
 use crate::base::sync::{Ordering, thread_number};
 use crate::connection::ConnectionState;
 use crate::engine::Take;
@@ -88,8 +88,8 @@ impl<M: Manager> Pool<M> {
         if profile.slots > SLOTS_MAX {
             tracing::warn!(%account, slots = profile.slots, "only the first 64 sessions are used");
         }
-        let quarantines =
-            asked("quarantines", || context.manager.quarantines(account)).unwrap_or_default();
+        let quarantines = call_manager("quarantines", || context.manager.quarantines(account))
+            .unwrap_or_default();
         let make = || AccountInner::new(account, &profile, &quarantines, &self.inner.runtime);
         let (inner, added) = self.inner.registry.find_or_add(account, make);
         if added {

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::account_id::AccountId;
-use crate::base::caught::asked;
 use crate::base::clock::Tick;
+use crate::base::panics::call_manager;
 use crate::engine::{AccountPool, Connection, Effects};
 use crate::events::Event;
 use crate::manager::{Egress, Manager, Profile, QuarantineReason, SLOTS_MAX};
@@ -202,7 +202,7 @@ impl<M: Manager> AccountInner<M> {
     ) -> bool {
         let Some(live) = connection.live() else { return false };
         let ask = || self.context().manager.needs_check(&live.connection, within);
-        asked("needs_check", ask).unwrap_or(false)
+        call_manager("needs_check", ask).unwrap_or(false)
     }
 }
 

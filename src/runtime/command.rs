@@ -5,8 +5,9 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::base::caught::{guarded, text_of};
 use crate::base::clock::Instant;
+use crate::base::panics::catch_logged;
+use crate::base::text::display_safely;
 use crate::connection::CloseReason;
 use crate::engine::{Connection, DialOrder, Effects, Lost, Watch};
 use crate::error::DialError;
@@ -42,7 +43,7 @@ impl<M: Manager> Command<M> {
         match self {
             Self::Dial(..) | Self::Check(..) | Self::Close(..) => true,
             // The account may be dropped here, which is the manager's code.
-            Self::Watch(inner, watch) => guarded("the end of a connection", || {
+            Self::Watch(inner, watch) => catch_logged("the end of a connection", || {
                 inner.upgrade().is_some_and(|inner| inner.pool.is_watched(*watch))
             })
             .unwrap_or(false),
@@ -85,7 +86,7 @@ impl<M: Manager> Command<M> {
                 let now = inner.context().clock.tick();
                 let lost = Lost::Failed { retry_at: now };
                 let failure = DialError::<M::Error>::Aborted;
-                let text = text_of(&failure);
+                let text = display_safely(&failure);
                 let failure = Some((failure, text));
                 let (effects, _) = inner.pool.fail_dial(order, None, lost, failure, now);
                 inner.context().occupancy.vacate();

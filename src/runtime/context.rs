@@ -9,8 +9,8 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::account_id::AccountId;
-use crate::base::caught::asked;
 use crate::base::clock::{Clock, Tick, millis};
+use crate::base::panics::call_manager;
 use crate::base::sync::{AtomicU64, Mutex, Ordering};
 use crate::config::Config;
 use crate::events::Events;
@@ -141,17 +141,17 @@ impl<M: Manager> PoolContext<M> {
 
     /// What the manager makes of an error; one that panics takes the connection for broken.
     pub(crate) fn react(&self, error: &M::Error) -> Reaction {
-        asked("react", || self.manager.react(error)).unwrap_or(Reaction::Discard)
+        call_manager("react", || self.manager.react(error)).unwrap_or(Reaction::Discard)
     }
 
     /// The kind of an error; of a manager that panics, a breach of its own protocol.
     pub(crate) fn kind(&self, error: &M::Error) -> ErrorKind {
-        asked("kind", || self.manager.kind(error)).unwrap_or(ErrorKind::Protocol)
+        call_manager("kind", || self.manager.kind(error)).unwrap_or(ErrorKind::Protocol)
     }
 
     /// What there is to know of an account. One that the manager panics over is unknown.
     pub(crate) fn profile(&self, account: AccountId) -> Option<Profile> {
-        asked("profile", || self.manager.profile(account)).flatten()
+        call_manager("profile", || self.manager.profile(account)).flatten()
     }
 
     /// The way out by this egress, under the limits in force.

@@ -18,7 +18,7 @@ use super::health::{ConnectionHealth, PendingCall};
 use super::supervisor::SupervisorHandle;
 use super::{Refusal, TelegramError, client, rpc, verdict};
 use crate::account_id::AccountId;
-use crate::base::timer::{after, by};
+use crate::base::timer::{after, timeout_at};
 use crate::ownership::{Epoch, Ownership};
 
 /// The longest body that is sent. From 1,044,433 bytes on the client panics, and a body just
@@ -118,7 +118,7 @@ impl TelegramConnection {
         );
         let answer = rpc::call::<R>(&self.handle, self.data_centre, body).instrument(span);
         // Whoever calls may be on another runtime than the connection, or on none.
-        let answered = by(&self.runtime, after(limit), answer).await;
+        let answered = timeout_at(&self.runtime, after(limit), answer).await;
         let result = answered.unwrap_or(Err(TelegramError::Timeout { after: limit }));
         match &result {
             // It counts as abandoned.

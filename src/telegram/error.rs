@@ -14,7 +14,7 @@ use grammers_mtproto::transport;
 
 use super::one_shot_session::OneShotError;
 use crate::account_id::AccountId;
-use crate::base::caught::text_of;
+use crate::base::text::display_safely;
 use crate::ownership::{ClaimError, Fenced};
 
 /// What went wrong.
@@ -221,7 +221,7 @@ impl From<RpcError> for TelegramError {
     fn from(error: RpcError) -> Self {
         let RpcError { code, name, mut value, caused_by } = error;
         // As the first thing: from here on it is told, kept and compared.
-        let mut name = text_of(&name);
+        let mut name = display_safely(&name);
         if value.is_none()
             && let Some(word) = name.split('_').find(|word| is_number(word))
         {

@@ -15,8 +15,8 @@ use grammers_client::session::updates::UpdatesLike;
 use tokio::sync::{mpsc, watch};
 
 use super::key_lock::KeyGuard;
-use crate::base::caught::harmless;
 use crate::base::clock::{Instant, now};
+use crate::base::panics::catch;
 
 /// How long the socket may outlive the updates of an aborted task. It is closed by the next few
 /// instructions of the same thread; the pause covers that thread being preempted there.
@@ -92,7 +92,7 @@ fn reap(receiver: &Receiver<OpenSockets>) {
         }
         for over in all.extract_if(.., |it| it.is_over()) {
             // Whoever waits for the key is woken by it: others' keys must not be lost to a panic there.
-            harmless(|| drop(over));
+            catch(|| drop(over));
         }
     }
 }

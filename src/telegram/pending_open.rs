@@ -14,7 +14,7 @@ use tokio::task::coop::{Unconstrained, unconstrained};
 use super::login_cache::{LoginCache, PendingCheck};
 use super::parts::ConnectionParts;
 use super::{TelegramError, verdict};
-use crate::base::caught::text_of;
+use crate::base::text::display_safely;
 use crate::manager::Reaction;
 
 /// What the open of a connection came to.
@@ -72,7 +72,7 @@ impl<P: Future<Output = OpenResult>> PendingOpen<P> {
                 // Somebody may have it by now. The next dial waits for its check, and the pool learns
                 // from what becomes of that.
                 if self.dialler.is_none() {
-                    let text = text_of(error);
+                    let text = display_safely(error);
                     tracing::info!(%account, slot, error = %text, "the session was taken for logged in");
                     if verdict(error).reaction != Reaction::Keep {
                         parts.health.mark_broken();

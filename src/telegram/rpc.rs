@@ -8,7 +8,7 @@ use grammers_client::sender::SenderPoolHandle;
 use grammers_client::tl::{Deserializable as _, RemoteCall};
 
 use super::TelegramError;
-use crate::base::caught::text_of;
+use crate::base::text::display_safely;
 
 /// Sends the body of a request and waits for its answer, within a limit. For the connection's own runtime.
 pub(super) async fn call_within<R: RemoteCall>(
@@ -28,5 +28,6 @@ pub(super) async fn call<R: RemoteCall>(
     body: Vec<u8>,
 ) -> Result<R::Return, TelegramError> {
     let answer = handle.raw_invoke_in_dc(data_centre, body).await?;
-    R::Return::from_bytes(&answer).map_err(|error| TelegramError::Answer(text_of(&error).into()))
+    R::Return::from_bytes(&answer)
+        .map_err(|error| TelegramError::Answer(display_safely(&error).into()))
 }

@@ -62,7 +62,7 @@ use super::key_lock::{KeyGuard, mark_ending};
 use super::orphan_reaper::OpenSockets;
 use super::parts::ConnectionParts;
 use super::pending_open::{OpenResult, PendingOpen};
-use crate::base::caught::caught;
+use crate::base::panics::catch_future;
 use crate::ownership::{Epoch, Fence};
 use crate::session::KeyId;
 
@@ -109,7 +109,7 @@ where
     P: Future<Output = OpenResult> + Send + 'static,
 {
     // Boxed inside as well: a future that is moved into another one takes its room twice.
-    let runner = Box::pin(caught(Box::pin(runner.run())));
+    let runner = Box::pin(catch_future(Box::pin(runner.run())));
     supervise_runner(parts, runner, updates, opening, guard)
 }
 

@@ -13,7 +13,7 @@ use grammers_client::session::updates::UpdatesLike;
 use tokio::sync::mpsc;
 
 use crate::account_id::AccountId;
-use crate::base::caught::harmless;
+use crate::base::panics::catch;
 use crate::base::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 
 /// An update and the session that it came by.
@@ -79,7 +79,7 @@ impl Drop for AccountUpdates {
         let last = self.last.map(|(account, slot)| format!("{account} slot {slot}"));
         let last = last.as_deref().unwrap_or("none");
         // A second panic, of whoever listens to the log, would end the process.
-        harmless(|| {
+        catch(|| {
             tracing::error!(
                 last,
                 "whoever reads the updates has panicked: they are dropped until somebody subscribes \

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::error::SendError;
 
 use super::AccountInner;
-use crate::base::caught::harmless;
+use crate::base::panics::catch;
 use crate::engine::{Connection, Effects, Wakers};
 use crate::manager::Manager;
 use crate::runtime::command::Command;
@@ -85,8 +85,8 @@ impl<M: Manager> AccountInner<M> {
             self.give_back_unused(lease);
         }
         wake(effects.wake);
-        if harmless(|| drop(effects.unheard)).is_none() {
-            harmless(|| tracing::warn!("a waker has panicked as it was dropped"));
+        if catch(|| drop(effects.unheard)).is_none() {
+            catch(|| tracing::warn!("a waker has panicked as it was dropped"));
         }
     }
 
@@ -116,9 +116,9 @@ impl<M: Manager> AccountInner<M> {
 /// Wakes each by itself, and after everything else: a waker is somebody else's code.
 fn wake(wakers: Wakers) {
     for waker in wakers {
-        if harmless(|| waker.wake()).is_none() {
+        if catch(|| waker.wake()).is_none() {
             // A subscriber is somebody else's code as well, and others are still to be woken.
-            harmless(|| tracing::warn!("a waker has panicked"));
+            catch(|| tracing::warn!("a waker has panicked"));
         }
     }
 }

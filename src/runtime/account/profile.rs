@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use crate::base::caught::asked;
 use crate::base::clock::Tick;
+use crate::base::panics::call_manager;
 use crate::base::sync::{AtomicU64, Ordering};
 use crate::manager::{Manager, SLOTS_MAX};
 use crate::runtime::account::AccountInner;
@@ -63,14 +63,16 @@ impl<M: Manager> AccountInner<M> {
     fn reread(self: &Arc<Self>, now: Tick) {
         let (account, manager) = (self.pool.account(), &self.context().manager);
         // A manager that panics has said nothing.
-        let profile = asked("profile", || manager.profile(account));
+        let profile = call_manager("profile", || manager.profile(account));
         let before = self.pool.sessions();
         let sessions = profile.map_or(before, |it| it.map_or(0, |it| it.slots.min(SLOTS_MAX)));
         if sessions == before {
             return self.profile_read.end(now);
         }
         let quarantines = match sessions > before {
-            true => asked("quarantines", || manager.quarantines(account)).unwrap_or_default(),
+            true => {
+                call_manager("quarantines", || manager.quarantines(account)).unwrap_or_default()
+            }
             false => Vec::new(),
         };
         let effects = self.pool.set_sessions(sessions, &quarantines, now);

@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use crate::base::caught::harmless;
 use crate::base::clock::now;
 use crate::events::Event;
 use crate::manager::{Manager, QuarantineReason};
@@ -56,7 +55,7 @@ impl<M: Manager> AccountInner<M> {
     fn store_quarantine(&self, session: u16, reason: Option<QuarantineReason>) {
         let account = self.pool.account();
         let store = || self.context().manager.set_quarantine(account, session, reason);
-        if harmless(store).is_none() {
+        if catch(store).is_none() {
             tracing::error!(%account, session, "the manager panicked: a quarantine is not kept");
         }
     }

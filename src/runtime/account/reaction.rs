@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::AccountInner;
-use crate::base::caught::text_of;
+use crate::base::text::display_safely;
 use crate::connection::CloseReason;
 use crate::engine::Connection;
 use crate::events::Event;
@@ -25,7 +25,7 @@ impl<M: Manager> AccountInner<M> {
         let account = self.pool.account();
         let kind = context.kind(error);
         if let Some(connection) = connection {
-            let text = text_of(error);
+            let text = display_safely(error);
             self.counters().count_error(kind);
             context.events.emit(|| Event::ConnectionError {
                 account,
@@ -65,7 +65,7 @@ impl<M: Manager> AccountInner<M> {
                 None
             }
             Reaction::Restricted => {
-                let error: Arc<str> = text_of(error).into();
+                let error: Arc<str> = display_safely(error).into();
                 tracing::warn!(%account, %error, "restricted: no waiting mends this");
                 context.events.emit(|| Event::Restricted { account, error });
                 None
@@ -73,7 +73,7 @@ impl<M: Manager> AccountInner<M> {
             Reaction::TripBreaker => {
                 let limiter = context.dial_limiter(&self.egress);
                 limiter.trip(context.clock.tick());
-                let error = text_of(error);
+                let error = display_safely(error);
                 tracing::warn!(%account, %error, "dials are slowed down: the server refused one");
                 Some(CloseReason::Broken)
             }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use tokio::sync::mpsc::error::SendError;
 
 use super::AccountInner;
-use crate::base::caught::harmless;
 use crate::base::clock::Tick;
+use crate::base::panics::catch;
 use crate::connection::{CloseReason, Source};
 use crate::engine::{Connection, Effects, Pressure};
 use crate::manager::Manager;
@@ -26,7 +26,7 @@ impl<M: Manager> AccountInner<M> {
     #[inline]
     pub(crate) fn says_broken(&self, connection: &M::Connection) -> bool {
         let ask = || self.context().manager.is_broken(connection);
-        harmless(ask).unwrap_or(true)
+        catch(ask).unwrap_or(true)
     }
 
     /// Whether a connection may not be lent as it is: it was idle for long, is in doubt, or is being

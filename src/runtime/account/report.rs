@@ -4,7 +4,7 @@ use std::panic::Location;
 use std::time::Duration;
 
 use super::AccountInner;
-use crate::base::caught::asked;
+use crate::base::panics::call_manager;
 use crate::base::sync::Ordering;
 use crate::connection::CloseReason;
 use crate::engine::Connection;
@@ -27,7 +27,7 @@ impl<M: Manager> AccountInner<M> {
             return;
         }
         let ask = || self.context().manager.is_listened_to(&live.connection);
-        if asked("is_listened_to", ask).unwrap_or(false) {
+        if call_manager("is_listened_to", ask).unwrap_or(false) {
             let account = self.pool.account();
             self.counters().updates_interrupted.fetch_add(1, Ordering::Relaxed);
             tracing::info!(%account, reason = reason.label(), "updates are lost until the next dial");

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use tracing::Instrument as _;
 
-use crate::base::caught::caught;
-use crate::base::timer::inside;
+use crate::base::panics::catch_future;
+use crate::base::timer::with_runtime_context;
 use crate::connection::CloseReason;
 use crate::engine::Connection;
 use crate::manager::Manager;
@@ -84,7 +84,7 @@ async fn ask<M: Manager>(
     let manager = &inner.context().manager;
     let failed = Some(CloseReason::CheckFailed);
     // All of it is the manager's code: the call, its future, and what it makes of the error.
-    let check = caught(async {
+    let check = catch_future(async {
         let Some(live) = record.live() else { return Ok(()) };
         let check = async { manager.check(&live.connection).await };
         match tokio::time::timeout(limit, check).await {
@@ -99,7 +99,7 @@ async fn ask<M: Manager>(
     let (account, slot) = (inner.pool.account(), record.slot);
     let span = tracing::debug_span!("check", %account, slot);
     // The caller may be on another runtime than the connection, or on none.
-    let check = inside(&inner.context().handle, check.instrument(span));
+    let check = with_runtime_context(&inner.context().handle, check.instrument(span));
     let passed = check.await.unwrap_or_else(|| {
         record.count_error("the manager panicked while checking".to_owned());
         Err(failed)

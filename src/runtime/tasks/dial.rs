@@ -12,8 +12,9 @@ use std::time::Duration;
 use tracing::Instrument as _;
 
 use self::waits::within;
-use crate::base::caught::{asked, caught, text_of};
 use crate::base::clock::millis;
+use crate::base::panics::{call_manager, catch_future};
+use crate::base::text::display_safely;
 use crate::connection::ConnectionId;
 use crate::engine::{Connection, DialOrder, Lost, Purpose};
 use crate::error::DialError;
@@ -133,7 +134,7 @@ impl<M: Manager> Attempt<M> {
         let context = inner.context();
         let (account, slot) = (inner.pool.account(), self.order.slot);
         let class = || context.manager.metrics().map(|it| it.dial_class(account, slot));
-        self.class = asked("metrics", class).flatten().unwrap_or_default();
+        self.class = call_manager("metrics", class).flatten().unwrap_or_default();
         let limit = context.config().pool.dial_timeout;
         let started = context.clock.tick();
         // In a block of its own: the call may panic before there is a future.
@@ -146,7 +147,7 @@ impl<M: Manager> Attempt<M> {
             // any pause.
             Ok(opened) if inner.says_broken(&opened) => {
                 let limit = context.config().pool.close_timeout;
-                let close = caught(async { context.manager.close(&opened).await });
+                let close = catch_future(async { context.manager.close(&opened).await });
                 drop(tokio::time::timeout(limit, close).await);
                 self.fail(DialError::BrokenOnArrival, false);
             }
@@ -186,7 +187,7 @@ impl<M: Manager> Attempt<M> {
     async fn make_room(&mut self, error: &M::Error) -> bool {
         let inner = Arc::clone(&self.inner);
         let context = inner.context();
-        let error = text_of(error);
+        let error = display_safely(error);
         if context.may_warn() {
             tracing::warn!(
                 %error,
@@ -233,7 +234,7 @@ impl<M: Manager> Attempt<M> {
             None => return false,
         }
         let is_trial = permit.is_trial();
-        let text: Arc<str> = text_of(error).into();
+        let text: Arc<str> = display_safely(error).into();
         let (account, now) = (inner.pool.account(), context.clock.tick());
         if permit.note_failure(account, &text, now, context.share()) {
             let address = permit.address().cloned().unwrap_or_else(|| Arc::from(""));
@@ -329,7 +330,7 @@ impl<M: Manager> Attempt<M> {
             false => inner.pool.pause_after_failure(now, context.share(), at_least),
         };
         let retry_at = (!self.is_probe()).then(pause);
-        let text = text_of(&error);
+        let text = display_safely(&error);
         inner.counters().count_open(self.class, end);
         let (account, slot) = (inner.pool.account(), self.order.slot);
         tracing::info!(%account, slot, error = %text, "a dial failed");
@@ -356,7 +357,7 @@ impl<M: Manager> Attempt<M> {
             return self.fail(error, false);
         }
         let context = self.inner.context();
-        let text = text_of(&error);
+        let text = display_safely(&error);
         let (account, slot) = (self.inner.pool.account(), self.order.slot);
         // Of an address it is told once, when it goes down.
         if !matches!(error, DialError::Unreachable(_)) {
@@ -425,7 +426,7 @@ impl<M: Manager> Drop for Attempt<M> {
                 return self.end(Lost::Unwanted, None);
             }
             let retry_at = self.inner.context().clock.tick();
-            let text = text_of(&DialError::<M::Error>::Aborted);
+            let text = display_safely(&DialError::<M::Error>::Aborted);
             self.end(Lost::Failed { retry_at }, Some((DialError::Aborted, text)));
         }
     }

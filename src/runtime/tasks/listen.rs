@@ -2,7 +2,7 @@
 
 use tokio::runtime::Handle;
 
-use crate::base::caught::harmless;
+use crate::base::panics::catch;
 use crate::events::{Callback, EventStream};
 
 /// Calls back with every event, on a thread for what blocks: a callback that takes its time keeps
@@ -10,7 +10,7 @@ use crate::events::{Callback, EventStream};
 pub(crate) async fn listen(mut callback: Callback, mut events: EventStream, runtime: Handle) {
     while let Some(event) = events.next().await {
         let call = runtime.spawn_blocking(move || {
-            if harmless(|| callback(&event)).is_none() {
+            if catch(|| callback(&event)).is_none() {
                 tracing::warn!("an event callback has panicked");
             }
             callback

@@ -6,8 +6,8 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::base::caught::guarded;
 use crate::base::clock::{Tick, millis, now};
+use crate::base::panics::catch_logged;
 use crate::engine::{Connection, Reap};
 use crate::manager::Manager;
 use crate::runtime::account::AccountInner;
@@ -78,7 +78,7 @@ async fn visit_all<M: Manager>(runtime: &Runtime<M>, registry: &Accounts<M>) {
     }
     let slots = usize::try_from(context.occupancy.slots()).unwrap_or(usize::MAX);
     // It may let go of accounts that were removed just now.
-    let _pruned = guarded("the end of a connection", || registry.prune_evictable(slots));
+    let _pruned = catch_logged("the end of a connection", || registry.prune_evictable(slots));
     registry.prune_accounts();
     registry.prune_active(tick);
     context.dial_limiters.prune(tick);
@@ -95,7 +95,7 @@ fn visit<M: Manager>(
     now: Tick,
     limits: Limits,
 ) -> Option<(Tick, Due<M>)> {
-    let visited = guarded("the end of a connection", || match &due {
+    let visited = catch_logged("the end of a connection", || match &due {
         Due::Connection { account, connection, look } => {
             let held = (account.upgrade()?, connection.upgrade()?);
             look_at_connection(context, held, *look, now, limits)
@@ -122,7 +122,7 @@ fn look_at_connection<M: Manager>(
         Reap::Held(look, since) => {
             // A listener's code. The next look is at another time than this one.
             let held = now.saturating_sub(since);
-            let _told = guarded("a lease that is held", || inner.tell_held(&connection, held));
+            let _told = catch_logged("a lease that is held", || inner.tell_held(&connection, held));
             look
         }
         Reap::Expired(effects) => {

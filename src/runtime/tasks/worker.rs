@@ -10,8 +10,9 @@ use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
-use crate::base::caught::{caught, guarded, text_of};
 use crate::base::clock::{Instant, now};
+use crate::base::panics::{catch_future, catch_logged};
+use crate::base::text::display_safely;
 use crate::engine::Connection;
 use crate::manager::Manager;
 use crate::runtime::account::AccountInner;
@@ -78,7 +79,7 @@ async fn run<M: Manager>(mut worker: Worker<M>) {
                 while let Some(timer) = timers.pop_due(now) {
                     // What it lets go of may be the last hold on a connection, whose end is the
                     // manager's code.
-                    guarded("the end of a connection", || handle_timer(timer, now));
+                    catch_logged("the end of a connection", || handle_timer(timer, now));
                 }
                 timers.shrink();
             }
@@ -168,7 +169,7 @@ fn handle_timer<M: Manager>(timer: Timer<M>, now: Instant) {
 
 fn report(done: Result<(), tokio::task::JoinError>) {
     if let Err(error) = done {
-        let error = text_of(&error);
+        let error = display_safely(&error);
         tracing::error!(%error, "a task of the pool has failed");
     }
 }
@@ -190,7 +191,7 @@ async fn close<M: Manager>(closing: Closing<M>) {
     let context = closing.inner.context();
     let Some(live) = closing.connection.live() else { return };
     let limit = context.config().pool.close_timeout;
-    match tokio::time::timeout(limit, caught(context.manager.close(&live.connection))).await {
+    match tokio::time::timeout(limit, catch_future(context.manager.close(&live.connection))).await {
         Ok(Some(())) => {}
         Ok(None) => tracing::warn!(id = %closing.connection.id, "the manager panicked in close"),
         Err(_) => tracing::warn!(id = %closing.connection.id, "a close took over {limit:?}"),

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use serde::{Deserialize, Serialize};
 
 use crate::account_id::AccountId;
-use crate::base::caught::text_of;
+use crate::base::text::display_safely;
 use crate::config::{VALUE_LEN_MAX, shown};
 use crate::manager::QuarantineReason;
 use crate::ownership::date_of;
@@ -72,8 +72,8 @@ pub(super) fn read(text: &str) -> Result<Quarantines, ParseFailure> {
         {
             return Err(ParseFailure::Foreign(what));
         }
-        let quarantine =
-            parse(line).map_err(|problem| ParseFailure::Line(index + 1, text_of(&problem)))?;
+        let quarantine = parse(line)
+            .map_err(|problem| ParseFailure::Line(index + 1, display_safely(&problem)))?;
         quarantines.insert(quarantine.key_id, quarantine);
     }
     Ok(quarantines)

@@ -11,8 +11,9 @@ use std::time::Duration;
 use tokio::sync::MutexGuard;
 
 use super::{Attempt, DEFERRED};
-use crate::base::caught::{asked, caught, text_of};
 use crate::base::clock::{Tick, millis};
+use crate::base::panics::{call_manager, catch_future};
+use crate::base::text::display_safely;
 use crate::engine::Purpose;
 use crate::error::DialError;
 use crate::limits::dialing::{Admission, DialLimiter, PrewarmQueue};
@@ -73,7 +74,8 @@ impl<M: Manager> Attempt<M> {
                     // Known to readings at once: a dial in advance may wait here for minutes.
                     let now = context.clock.tick();
                     let until = now + millis(wait);
-                    let goes_on = inner.pool.note_deferred(slot, until, text_of(&error), now);
+                    let goes_on =
+                        inner.pool.note_deferred(slot, until, display_safely(&error), now);
                     let error = DialError::Connect(error);
                     if goes_on
                         && self.is_warm_up()
@@ -115,7 +117,7 @@ impl<M: Manager> Attempt<M> {
     pub(super) async fn wait_admission(&self, limiter: &DialLimiter) -> Admission {
         let (inner, context) = (&self.inner, self.inner.context());
         let (account, slot) = (inner.pool.account(), self.order.slot);
-        let address = asked("address", || context.manager.address(account, slot)).flatten();
+        let address = call_manager("address", || context.manager.address(account, slot)).flatten();
         let address = address.as_ref();
         let queue = limiter.prewarm_queue(address, context.clock.tick());
         let Some(turn) = self.prewarm_turn(&queue).await else { return Admission::Unwanted };
@@ -221,7 +223,7 @@ pub(super) async fn within<T, E>(
     limit: Duration,
     connect: impl Future<Output = Result<T, E>>,
 ) -> Result<T, DialError<E>> {
-    match tokio::time::timeout(limit, caught(connect)).await {
+    match tokio::time::timeout(limit, catch_future(connect)).await {
         Ok(Some(Ok(opened))) => Ok(opened),
         Ok(Some(Err(error))) => Err(DialError::Connect(error)),
         Ok(None) => Err(DialError::Panicked),

@@ -1,11 +1,11 @@
-//! Text of others: what an error says of itself, of a manager, a server or a file.
+//! The display text of others' errors, cut and escaped: of a manager, a server or a file.
 //!
 //! Owns how much of it is kept, and which characters stand in it as they are. Whoever keeps such a text,
 //! tells or logs it, takes it from here.
 
 use std::fmt::{self, Display, Write};
 
-use crate::base::caught::harmless;
+use crate::base::panics::catch;
 
 /// How many characters are kept.
 const KEPT_MAX: usize = 500;
@@ -57,9 +57,9 @@ fn acts(it: char) -> bool {
 
 /// The text of an error: its first 500 characters in one line, and an ellipsis for the rest. To be taken
 /// before any lock is held, and before anything is given back: it is somebody else's code.
-pub(crate) fn text_of(error: &impl Display) -> String {
+pub(crate) fn display_safely(error: &impl Display) -> String {
     let mut kept = Kept { text: String::new(), room: KEPT_MAX, is_cut: false };
-    let shown = harmless(|| write!(kept, "{error}"));
+    let shown = catch(|| write!(kept, "{error}"));
     match shown {
         _ if kept.is_cut => kept.text.push('…'),
         Some(Ok(())) => {}
@@ -74,19 +74,19 @@ mod tests {
 
     #[test]
     fn a_text_of_any_length_is_cut_between_characters() {
-        assert_eq!(text_of(&"Zürich, \"Москва\" 北京"), "Zürich, \"Москва\" 北京");
-        assert_eq!(text_of(&"é".repeat(500)), "é".repeat(500));
-        assert_eq!(text_of(&"é".repeat(501)), "é".repeat(500) + "…");
-        assert_eq!(text_of(&"x".repeat(10_000_000)), "x".repeat(500) + "…");
+        assert_eq!(display_safely(&"Zürich, \"Москва\" 北京"), "Zürich, \"Москва\" 北京");
+        assert_eq!(display_safely(&"é".repeat(500)), "é".repeat(500));
+        assert_eq!(display_safely(&"é".repeat(501)), "é".repeat(500) + "…");
+        assert_eq!(display_safely(&"x".repeat(10_000_000)), "x".repeat(500) + "…");
         let escaped = "x".repeat(497) + "\u{1b}" + "x";
-        assert_eq!(text_of(&escaped), "x".repeat(497) + "…", "no half of an escape is kept");
+        assert_eq!(display_safely(&escaped), "x".repeat(497) + "…", "no half of an escape is kept");
     }
 
     #[test]
     fn what_would_act_is_spelled_out() {
         let forged = "EVIL\n2026-11-28 WARN\r\t\u{1b}[31mred\u{9b}1m\u{202e}abc\u{2028}";
         let told = "EVIL\\n2026-11-28 WARN\\r\\t\\u{1b}[31mred\\u{9b}1m\\u{202e}abc\\u{2028}";
-        assert_eq!(text_of(&forged), told);
+        assert_eq!(display_safely(&forged), told);
     }
 
     /// Shows itself for ever, unless it is told to stop.
@@ -112,8 +112,8 @@ mod tests {
 
     #[test]
     fn one_that_cannot_be_shown_to_its_end_is_cut_as_well() {
-        assert_eq!(text_of(&Endless), "and so on ".repeat(50) + "…");
-        let told = text_of(&Stubborn);
+        assert_eq!(display_safely(&Endless), "and so on ".repeat(50) + "…");
+        let told = display_safely(&Stubborn);
         assert!(told.starts_with("so be it so be it") && told.ends_with('…'), "{told}");
     }
 }
