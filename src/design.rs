@@ -71,9 +71,9 @@
 //!
 //! # One expiry
 //! Each connection has one entry in the wheel, with the time of its next visit. Entries come out
-//! in pieces of 64, whose memory is fetched side by side before the first is visited. The reaper
-//! reads when it was last used and re-arms the entry, or claims the connection by the same change
-//! of the word that an acquire makes. Nothing on the way of an acquire knows the wheel.
+//! in pieces of 64. The reaper reads when the connection was last used and re-arms the entry, or claims
+//! the connection by the same change of the word that an acquire makes. Nothing on the way of an acquire
+//! knows the wheel.
 //!
 //! # One shutdown
 //! Every gate is closed: waiters wake with an error, idle connections go to the closer, leased

@@ -1,4 +1,4 @@
-//! The pauses of an account between dials that fail and connections that break at once.
+//! The backoff of an account: pauses between dials that fail and connections that break at once.
 //!
 //! Owns how many faults there were since the account last did well, and what pause follows the
 //! next one. Pure: time and chance come in as arguments.

@@ -37,7 +37,7 @@ pub(crate) enum Purpose {
     Waiter,
     /// A connection in advance.
     WarmUp,
-    /// A session in doubt: does the server know it?
+    /// A suspect session: does the server know it?
     Probe,
 }
 
@@ -70,8 +70,8 @@ const CHECKING: u64 = 1 << 41;
 
 /// One connection, from the start of its dial to the end of its close.
 ///
-/// What each lease reads or writes comes first: two threads that use the same connection pass as few
-/// lines of the cache to and fro as can be.
+/// What each lease reads or writes comes first, so that two threads that use the same connection move as
+/// few cache lines between them as possible.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Connection<C> {
@@ -88,7 +88,7 @@ pub(crate) struct Connection<C> {
     held_at: AtomicU64,
     /// To whom leases of it were handed that were waited for.
     handed: Handed<C>,
-    /// Errors, the reason of its end, and whether it is in doubt.
+    /// Errors, the reason of its end, and whether it is suspect.
     notes: AtomicU64,
     /// When it reaches its own age limit, jitter included; the end of time until it is open.
     retire_at: AtomicU64,
@@ -176,7 +176,7 @@ impl<C> Connection<C> {
 
     #[inline]
     pub(crate) fn set_last_used(&self, tick: Tick) {
-        // A store takes the line from every other thread that uses the connection.
+        // A store takes the cache line from every other thread that uses the connection.
         if self.last_used.load(Ordering::Relaxed) != tick {
             self.last_used.store(tick, Ordering::Relaxed);
         }

@@ -1,4 +1,4 @@
-//! The part of the engine behind the account's lock: who is served next, and what is dialled.
+//! The dispatch of an account, behind its lock: who is served next, and what is dialled.
 //!
 //! Owns [`Core`]. Everything here runs with the lock held, does a bounded amount of work, and
 //! calls no waker.
@@ -83,7 +83,7 @@ impl<C, E> Core<C, E> {
         (gate & UNREADY != 0).then(|| self.health.unready().unwrap_or(Unready::NoSession))
     }
 
-    /// Whether a session is in doubt, and nothing else keeps it from being dialled.
+    /// Whether a session is suspect, and nothing else keeps it from being dialled.
     pub(super) fn may_probe(&self, gate: u64, slot: u16) -> bool {
         let serves = !matches!(self.unready(gate), Some(Unready::Closed | Unready::Draining));
         serves && self.health.is_suspect(slot)

@@ -1,4 +1,4 @@
-//! What a step of the engine leaves to be done. Whoever holds one of these must apply it.
+//! Effects: what a step of the engine leaves to be done. Whoever holds one must apply it.
 //!
 //! Owns plain values only.
 
@@ -61,13 +61,13 @@ pub(crate) struct Effects<C> {
     pub(crate) mark_active: bool,
     /// Tell the manager of these sessions (as bits) whether they are quarantined.
     pub(crate) persist: u64,
-    /// Dial those of these sessions (as bits) once more after a while that are in doubt.
+    /// Dial those of these sessions (as bits) once more after a while that are suspect.
     pub(crate) probe: u64,
     /// The account may hold nothing any more: see in a while whether it can be forgotten.
     pub(crate) vacated: bool,
     /// Drop this, without a lock: it is the waker of an acquire that has left.
     pub(crate) unheard: Option<Waker>,
-    /// A probe has proved the session good that was in doubt.
+    /// A probe has shown that a suspect session is good.
     pub(crate) cleared: bool,
 }
 

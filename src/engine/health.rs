@@ -103,7 +103,7 @@ impl Health {
     }
 
     /// Bars one session, or all of them, and returns for which this is news, as bits. What only
-    /// puts a session in doubt changes nothing for one that is barred already.
+    /// makes a session suspect changes nothing for one that is barred already.
     pub(crate) fn quarantine(&mut self, slot: Option<u16>, reason: QuarantineReason) -> u64 {
         let mut news = 0;
         for session in 0..64 {

@@ -1,4 +1,4 @@
-//! Which free connection is leased next: the order of reuse.
+//! The idle connections of an account, and the order in which they are reused.
 //!
 //! Owns the ways to an idle connection: by its entry, and through the slots. Decides nothing about
 //! who may have it.
@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn one_whose_entry_made_room_for_a_void_one_is_found_and_queued_again() {
+    fn one_whose_entry_made_room_for_a_stale_one_is_found_and_queued_again() {
         let engine = AccountPool::new(AccountId::bot(1).unwrap(), 2, 0, 2, 1);
         let closed = open(&engine, 1);
         close(&engine, &closed);

@@ -99,8 +99,7 @@ const SHRINK: u64 = 1 << 3;
 const FLAGS: u64 = 0xffff_ffff;
 const GENERATION: u64 = 1 << 32;
 
-/// One account. What each acquire looks at comes first, so that it lies in as few lines of the cache
-/// as can be.
+/// One account. What each acquire reads comes first, so that it lies in as few cache lines as possible.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct AccountPool<C, E> {
@@ -116,7 +115,7 @@ pub(crate) struct AccountPool<C, E> {
     limits: AtomicU64,
 }
 
-/// In this order, so that what each step behind the lock looks at lies side by side.
+/// In this order, so that what each step behind the lock reads lies in adjacent cache lines.
 #[derive(Debug)]
 #[repr(C)]
 struct Body<C, E> {

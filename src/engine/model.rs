@@ -263,7 +263,7 @@ fn model_the_connection_that_is_left_is_found_by_its_entry_when_the_other_one_go
 }
 
 #[test]
-fn model_connections_whose_entries_made_room_for_void_ones_come_back_to_the_queue() {
+fn model_connections_whose_entries_made_room_for_stale_ones_come_back_to_the_queue() {
     forget_entries(false);
     explore(|| {
         let engine = engine(2, 1);

@@ -1,4 +1,4 @@
-//! What can be seen of an account from outside, read without any lock.
+//! The statistics of an account, read without any lock.
 //!
 //! Owns the public views. Each number is right by itself; two of them may be a moment apart.
 

@@ -1,4 +1,4 @@
-//! How many sessions an account has, which may change while it works.
+//! The number of an account's sessions, which may change while it works.
 //!
 //! Owns the slots that come later, and the step that follows the number of sessions. A slot that there
 //! is stays, with its cell and its permit: one whose session has gone is withheld, like one that is
@@ -169,7 +169,7 @@ mod tests {
         assert!(effects.moves_nothing());
         assert_eq!((effects.persist, effects.probe, effects.mark_active), (0b10, 0b10, true));
         let effects = engine.probe(1, EPOCH);
-        assert_eq!((effects.dial.len(), effects.probe), (1, 0), "it is in doubt");
+        assert_eq!((effects.dial.len(), effects.probe), (1, 0), "it is suspect");
         let probe = engine.begin_dial(effects.dial[0], ConnectionId(1)).unwrap();
         assert!(engine.reinstate(EPOCH).1);
         assert!(engine.set_sessions(1, &[], EPOCH).unwrap().moves_nothing());

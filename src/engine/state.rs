@@ -25,8 +25,8 @@
 //! # Orderings
 //! - Opening and releasing release, leasing and closing acquire: a borrower sees what the dialler
 //!   and the borrowers before it did to the connection, and so does whoever closes it. Every
-//!   change reads the one before it, so that a change that does not release passes on what it
-//!   has not acquired itself.
+//!   change is a read-modify-write, so that one that does not release continues the release sequence
+//!   of those before it.
 //! - Retiring releases as well: whoever closes the connection sees the reason noted before. So
 //!   does forcing: a borrower that comes too late sees that it was counted as an orphan.
 //! - Opening and releasing are made before a look at other words, and
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_of_a_connection_leased_in_place_is_void_and_comes_back_with_the_release() {
+    fn an_entry_of_a_connection_leased_in_place_is_stale_and_comes_back_with_the_release() {
         let word = idle();
         assert_eq!(word.transition_to_leased_in_place(1), Some(false));
         assert_eq!(word.transition_to_leased(1), Leased::No, "whoever pops the entry drops it");

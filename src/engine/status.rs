@@ -28,7 +28,7 @@ impl<C, E> AccountPool<C, E> {
     }
 
     /// Bars one session, or every one; the account is out of service when none is left. A session
-    /// that is barred for good is not put in doubt again. For which sessions this is news is what the
+    /// that is barred for good does not become suspect again. For which sessions this is news is what the
     /// manager is told.
     pub(crate) fn quarantine(
         &self,
@@ -170,7 +170,7 @@ impl<C, E> AccountPool<C, E> {
         self.body().core.lock().last_dial_error = Some(text);
     }
 
-    /// A session may not be dialled yet, for the reason that is told: its dial waits. Returns whether
+    /// A session may not be dialled yet, for a reason that is noted: its dial waits. Returns whether
     /// another may be dialled now.
     pub(crate) fn note_deferred(&self, slot: u16, until: Tick, why: String, now: Tick) -> bool {
         let mut core = self.body().core.lock();

@@ -70,7 +70,7 @@ fn an_acquire_on_a_cold_account_dials_once_and_is_served_by_it() {
 }
 
 #[test]
-fn a_release_serves_the_line_in_order_and_the_cap_bounds_the_dials() {
+fn a_release_serves_waiters_in_order_and_the_cap_bounds_the_dials() {
     let engine = engine(1, 3, 1);
     let lease = first_lease(&engine);
     let (first, effects) = join(&engine, false);
@@ -207,7 +207,7 @@ fn in_order_every_free_connection_comes_up_whoever_asks_at_the_same_time() {
     let (mut order, now) = idle_three(&engine);
     engine.fast_path.contention.set_contended(now + 1);
     let mut seen = Vec::new();
-    // As somebody who gives each back because it is in doubt.
+    // As somebody who gives each back because it is suspect.
     for _ in 0..3 {
         let lease = leased(engine.try_lease_in_order());
         seen.push(lease.id);
@@ -347,7 +347,7 @@ fn a_connection_begun_under_an_old_generation_is_not_pooled() {
 }
 
 #[test]
-fn closing_refuses_the_line_and_closes_what_comes_back() {
+fn closing_refuses_waiters_and_closes_what_comes_back() {
     let engine = engine(1, 1, 1);
     let lease = first_lease(&engine);
     let (waiter, _) = join(&engine, false);
@@ -378,7 +378,7 @@ fn a_forced_close_frees_the_slot_while_the_lease_is_still_held() {
 }
 
 #[test]
-fn a_quarantined_session_is_not_dialled_and_the_last_one_refuses_the_line() {
+fn a_quarantined_session_is_not_dialled_and_the_last_one_refuses_waiters() {
     let engine = engine(2, 2, 1);
     let lease = first_lease(&engine);
     let reason = QuarantineReason::KeyDuplicated;
@@ -421,7 +421,7 @@ fn the_reaper_closes_what_was_idle_long_enough_and_asks_again_about_the_rest() {
 }
 
 #[test]
-fn void_entries_never_fill_the_queue() {
+fn stale_entries_never_fill_the_queue() {
     let engine = engine(1, 1, 1);
     for id in 0..100 {
         let (waiter, effects) = join(&engine, false);

@@ -1,4 +1,4 @@
-//! When the pool is to come back to an account, for acquires whose time is up by then.
+//! The deadline timers of an account: when the pool is to come back, for waiters whose time is up by then.
 //!
 //! Owns the times that the pool was told. There is always one no later than the next deadline, and a
 //! few at most: what is told to the pool stays there until its time, also if who asked for it has left.

@@ -197,7 +197,7 @@ impl Budget {
     }
 
     /// Has one idle connection closed for the sake of a waiting dial: `evict` finds and closes one,
-    /// `has_idle` tells whether there is any. Returns whether one was closed.
+    /// `has_idle` returns whether there is any. Returns whether one was closed.
     pub(crate) fn evict_idle(
         &self,
         now: Tick,
@@ -298,7 +298,7 @@ impl Drop for QueueGuard<'_> {
     fn drop(&mut self) {
         let mut queue = self.budget.queue.lock();
         let since = queue.waiting.remove(&self.ticket);
-        // Who leaves without a permit passes on what was meant for it.
+        // Who leaves without a permit leaves the grant to the next.
         queue.granted = queue.granted.saturating_sub(self.served.into()).min(queue.waiting.len());
         queue.evictions_in_flight = queue.evictions_in_flight.min(queue.deficit());
         self.budget.update_demand(&queue, since.unwrap_or_default());

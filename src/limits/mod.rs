@@ -1,4 +1,4 @@
-//! What bounds a pool: the cap on its connections, the pace of its dials, and how many slots are in use.
+//! The limits of a pool: the cap on its connections, the limiters of its dials, and its occupancy.
 //!
 //! Containers that know no account: what they hold permits for is their callers' affair.
 

@@ -1,4 +1,4 @@
-//! How many slots of a pool are in use, and who waits for that to change.
+//! The occupancy of a pool: how many slots are in use, and the wait for that to change.
 //!
 //! Owns the count, from the order of a dial to the end of a close, and the two ways to wait for
 //! it. Knows nothing of accounts.

@@ -199,8 +199,8 @@ impl<M: Manager, A: AccountRef<M>> Deref for Lease<M, A> {
 }
 
 impl<M: Manager, A: AccountRef<M>> Drop for Lease<M, A> {
-    // Takes itself apart, so that the lease need not lie in memory to be given back: moved there in
-    // pieces of other sizes than it is read in, it costs as much as an atomic exchange.
+    // Takes itself apart, so that the lease stays in registers: passed by address, it is stored and then
+    // loaded with other widths, a store-forwarding stall, which costs as much as an atomic exchange.
     #[inline(always)]
     fn drop(&mut self) {
         if let Some(Loan { account_ref, connection }) = self.loan.take() {

@@ -69,7 +69,7 @@ pub(super) enum Action {
     RaiseGeneration,
     Drain,
     Quarantine(Option<u8>, QuarantineReason),
-    /// A session in doubt is to be dialled once more.
+    /// A suspect session is to be dialled once more.
     Probe(u8),
     Reinstate,
     CloseAccount,

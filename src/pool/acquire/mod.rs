@@ -66,7 +66,7 @@ enum Inspected<M: Manager, A: AccountRef<M>> {
     Lent(Next<M, A>),
     /// It was dead, and is gone.
     Dead,
-    /// It is in doubt, and is being checked: another may do.
+    /// It is suspect, and is being checked: another may do.
     Doubted,
     /// It was idle for long, and is being checked: that is waited for.
     Stale,
@@ -368,8 +368,8 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
 impl<M: Manager, A: AccountRef<M>> Future for Acquire<M, A> {
     type Output = Result<Lease<M, A>, AcquireError<M::Error>>;
 
-    // Called and not inlined, the lease would be moved through memory in pieces of other sizes than
-    // it is written in, which costs as much as an atomic exchange.
+    // Not inlined, the lease is returned through memory and read back with loads of other widths than the
+    // stores: a store-forwarding stall, which costs as much as an atomic exchange (rustc 1.95, x86-64).
     #[inline(always)]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
@@ -388,8 +388,8 @@ impl<M: Manager, A: AccountRef<M>> Future for Acquire<M, A> {
                 return Poll::Ready(Ok(Lease::new(account_ref, connection, uses)));
             }
         }
-        // Not handed out by the call itself: what a call writes to, the compiler keeps in memory on
-        // the way of the usual case as well.
+        // Not returned by the call itself: a value whose address escapes to a call gets no scalar
+        // replacement, and would lie in memory on the fast path as well.
         if !this.poll_on(context, is_heard) {
             return Poll::Pending;
         }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use crate::base::clock::now;
+use crate::base::panics::catch;
 use crate::events::Event;
 use crate::manager::{Manager, QuarantineReason};
 use crate::runtime::account::AccountInner;
