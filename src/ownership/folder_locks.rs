@@ -90,8 +90,8 @@ impl FolderLocks {
         // The ticks in a thread of their own: the disk may keep the other one waiting.
         let (weak, ended) = (Arc::downgrade(&shared), Arc::downgrade(&shared));
         let thread = |name: &str| thread::Builder::new().name(name.into());
-        thread("telepool-pause").spawn(move || tick_on(&weak))?;
-        thread("telepool-locks").spawn(move || keep_on(&ended, &woken))?;
+        thread("telepool-pause").spawn(move || tick_loop(&weak))?;
+        thread("telepool-locks").spawn(move || maintain_loop(&ended, &woken))?;
         Ok(shared)
     }
 
@@ -106,7 +106,7 @@ impl FolderLocks {
             return Err(self.failed(LockLoss::Forked.into()));
         }
         let mut held = self.held.lock();
-        let taken: Vec<_> = keys.iter().map(|key| held.take(*key)).collect();
+        let taken: Vec<_> = keys.iter().map(|key| held.claim(*key)).collect();
         // Looked at after the locks are taken: whoever had them until now has left its files by then.
         let others = held.others(timer).map_err(|error| self.failed(error));
         let claims = taken.into_iter().zip(keys).map(|(taken, key)| {
@@ -116,11 +116,11 @@ impl FolderLocks {
                 Err(error) => return Err(self.failed(error)),
             }
             let settled = match &others {
-                Ok(others) => held.settle_claim(*key, others, timer).map_err(ClaimError::Held),
+                Ok(others) => held.check_others(*key, others, timer).map_err(ClaimError::Held),
                 Err(error) => Err(ClaimError::clone(error)),
             };
             if settled.is_err() {
-                held.give_back(*key);
+                held.release(*key);
             }
             settled.map(|rest| Claim { rest })
         });
@@ -146,7 +146,7 @@ impl FolderLocks {
             let folder = self.folder.display();
             tracing::warn!(%folder, %error, "keys stay locked until that can be noted: it is tried again");
         }
-        keys.into_iter().for_each(|key| held.give_back(key));
+        keys.into_iter().for_each(|key| held.release(key));
     }
 
     /// A dial is about to begin.
@@ -200,7 +200,7 @@ impl FolderLocks {
     }
 }
 
-fn tick_on(shared: &Weak<FolderLocks>) {
+fn tick_loop(shared: &Weak<FolderLocks>) {
     while let Some(shared) = shared.upgrade() {
         shared.pauses.tick();
         drop(shared);
@@ -208,10 +208,10 @@ fn tick_on(shared: &Weak<FolderLocks>) {
     }
 }
 
-fn keep_on(shared: &Weak<FolderLocks>, woken: &Receiver<()>) {
+fn maintain_loop(shared: &Weak<FolderLocks>, woken: &Receiver<()>) {
     while !matches!(woken.recv_timeout(LOOK_STEP), Err(RecvTimeoutError::Disconnected)) {
         let Some(shared) = shared.upgrade() else { return };
-        if shared.held.lock().keep() {
+        if shared.held.lock().maintain() {
             shared.pauses.fence_all();
         }
         shared.changes.send_replace(());

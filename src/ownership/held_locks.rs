@@ -102,7 +102,7 @@ impl HeldLocks {
     }
 
     /// Locks the index of a key, or says who has it.
-    pub(super) fn take(&mut self, key: KeyId) -> io::Result<Result<(), Option<Box<Holder>>>> {
+    pub(super) fn claim(&mut self, key: KeyId) -> io::Result<Result<(), Option<Box<Holder>>>> {
         let index = LockIndex::from(key);
         if let Some(count) = self.indices.get_mut(&index) {
             if !self.table.is_current(index) {
@@ -133,7 +133,7 @@ impl HeldLocks {
 
     /// What others mean for a key that has just been locked: for how long it must rest, or who has it
     /// still though its lock is open.
-    pub(super) fn settle_claim(
+    pub(super) fn check_others(
         &mut self,
         key: KeyId,
         others: &[OtherProcess],
@@ -152,7 +152,7 @@ impl HeldLocks {
         Ok(rest)
     }
 
-    pub(super) fn give_back(&mut self, key: KeyId) {
+    pub(super) fn release(&mut self, key: KeyId) {
         let index = LockIndex::from(key);
         let Some(count) = self.indices.get_mut(&index) else { return };
         *count -= 1;
@@ -180,13 +180,13 @@ impl HeldLocks {
     /// Strikes keys from the file of keys that are neither open nor resting.
     pub(super) fn forget(&mut self, keys: &[KeyId]) -> io::Result<()> {
         if keys.iter().any(|key| self.noted.contains(key) && self.is_over(*key)) {
-            self.note_what_is()?;
+            self.rewrite_keys_file()?;
         }
         Ok(())
     }
 
     /// Has the file of keys hold those that are open or rest, and no others.
-    fn note_what_is(&mut self) -> io::Result<()> {
+    fn rewrite_keys_file(&mut self) -> io::Result<()> {
         let now = time_with_sleep();
         self.resting.retain(|_, until| *until > now);
         let keys: HashSet<KeyId> = self.open.keys().chain(self.resting.keys()).copied().collect();
@@ -252,20 +252,22 @@ impl HeldLocks {
     /// whether it was found just now that locks have been removed, so that somebody else may dial the same
     /// keys. Of a thousand files it takes a quarter of a minute to look at each; what is dialled meanwhile
     /// is looked at by itself.
-    pub(super) fn keep(&mut self) -> bool {
+    pub(super) fn maintain(&mut self) -> bool {
         let now = time_with_sleep();
         self.inherited.retain(|_, until| *until > now);
         self.resting.retain(|_, until| *until > now);
         let age = Duration::from_secs(Moment::now().up.saturating_sub(self.record.open.up));
         let written = match (self.record.open != Moment::default(), self.open.is_empty()) {
-            (true, false) if age >= MARK_STEP => self.mark().and_then(|()| self.note_what_is()),
-            (true, true) => self.settle(),
+            (true, false) if age >= MARK_STEP => {
+                self.mark().and_then(|()| self.rewrite_keys_file())
+            }
+            (true, true) => self.record_closed(),
             _ => Ok(()),
         };
         if let Err(error) = written {
             tracing::error!(%error, "the record of this process cannot be kept");
         }
-        self.let_linger();
+        self.unlock_rested();
         if now.saturating_sub(self.touched) >= TOUCH_STEP {
             self.touched = now;
             self.touch();
@@ -283,7 +285,7 @@ impl HeldLocks {
     }
 
     /// Unlocks what has rested, once that is noted.
-    fn let_linger(&mut self) {
+    fn unlock_rested(&mut self) {
         let lingering = self.lingering.iter().map(|(index, key)| (*index, *key));
         let over: Vec<_> = lingering.filter(|(_, key)| self.is_over(*key)).collect();
         let keys: Vec<KeyId> = over.iter().map(|(_, key)| *key).collect();
@@ -306,8 +308,8 @@ impl HeldLocks {
     }
 
     /// Nothing is open: only keys that must rest are left to be told of.
-    fn settle(&mut self) -> io::Result<()> {
-        self.note_what_is()?;
+    fn record_closed(&mut self) -> io::Result<()> {
+        self.rewrite_keys_file()?;
         let now = time_with_sleep();
         let longest = self.resting.values().max().map(|until| until.saturating_sub(now));
         let rest_until = longest.map_or_else(Moment::default, |rest| Moment::now().after(rest));
@@ -325,7 +327,7 @@ impl Drop for HeldLocks {
         if !self.open.is_empty() || self.pid() != std::process::id() {
             return;
         }
-        let settled = self.settle().and_then(|()| {
+        let settled = self.record_closed().and_then(|()| {
             // While it still says whose they are.
             self.table.unlock_all();
             if self.resting.is_empty() { self.processes.leave() } else { Ok(()) }

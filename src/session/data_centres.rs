@@ -1,4 +1,4 @@
-//! Where data centres listen.
+//! Addresses of data centres.
 //!
 //! Owns the table and the public addresses. Never resolves or dials anything.
 

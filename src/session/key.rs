@@ -1,6 +1,6 @@
 //! The authorization key: 256 secret bytes that are wiped when dropped and never printed.
 //!
-//! Owns the secret's custody. Never writes it anywhere by itself.
+//! Owns the secret. Never writes it anywhere by itself.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ impl AuthKey {
     /// How many bytes a key has.
     pub const LEN: usize = 256;
 
-    /// Takes a key into custody.
+    /// Moves a key onto the heap, and wipes what it came from.
     #[must_use]
     pub fn new(mut bytes: [u8; Self::LEN]) -> Self {
         let key = Self(Box::new(bytes));

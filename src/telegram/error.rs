@@ -101,11 +101,11 @@ pub enum TelegramError {
     #[error(
         "the session rests for {} s more: Telegram may not have noticed the end of its last \
          connection, and would void the login at a second one",
-        .left.as_secs() + 1
+        .remaining.as_secs() + 1
     )]
     KeyResting {
         /// For how much longer.
-        left: Duration,
+        remaining: Duration,
     },
     /// The key could not be claimed for this process: another one has it.
     #[error(transparent)]

@@ -127,7 +127,8 @@ pub(super) struct KeyGuard {
 
 impl KeyGuard {
     /// Waits until nobody else may connect with the key, in the order of asking. Dropping the
-    /// future gives up the place in the queue. A key that rests is not waited for: the error says how much longer.
+    /// future gives up the place in the queue. A key that rests is not waited for: the error says how
+    /// much longer.
     pub(super) async fn lock(key: KeyId) -> Result<Self, Duration> {
         let waiting = WaitGuard(key);
         let semaphore = Arc::clone(&KEY_LOCKS.lock().entry(key).semaphore);
@@ -155,7 +156,7 @@ impl KeyGuard {
             None if state_of(key) == KeyState::InUse => return Err(TelegramError::KeyInUse),
             None => taking.await,
         };
-        taken.map_err(|left| TelegramError::KeyResting { left })
+        taken.map_err(|remaining| TelegramError::KeyResting { remaining })
     }
 
     /// A dial begins: the last look at whether it may.

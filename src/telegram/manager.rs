@@ -258,8 +258,8 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
         let (_, key) = self.claim(account, slot).await?;
         match KeyGuard::lock_for_next(key).await {
             Ok(guard) => Ok(Clearance::Holding(Hold::new(self.reserve(account, slot, guard)))),
-            Err(TelegramError::KeyResting { left }) => {
-                Ok(Clearance::After(left, TelegramError::KeyResting { left }))
+            Err(TelegramError::KeyResting { remaining }) => {
+                Ok(Clearance::After(remaining, TelegramError::KeyResting { remaining }))
             }
             Err(error) => Err(error),
         }
@@ -279,7 +279,7 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
             Some(guard) => guard,
             None => {
                 let taken = KeyGuard::lock(key).await;
-                taken.map_err(|left| TelegramError::KeyResting { left })?
+                taken.map_err(|remaining| TelegramError::KeyResting { remaining })?
             }
         };
         // From here on the supervisor sees to the end of it, whatever becomes of this future.

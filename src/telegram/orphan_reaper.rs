@@ -1,10 +1,10 @@
 //! Reaper of orphaned connections: those whose supervisor ended before it could prove that their sockets
 //! are closed.
 //!
-//! Owns the thread that waits for that in its place, and keeps the key locked until then. A runtime that ends drops its tasks in any order, and a
-//! panic drops a supervisor at any point; the client's tasks, which have the sockets, may go on for an
-//! instant then. Never unlocks a key before they have ended: if the thread cannot be started, the
-//! key is not unlocked at all.
+//! Owns the thread that waits for that in its place, and keeps the key locked until then. A runtime
+//! that ends drops its tasks in any order, and a panic drops a supervisor at any point; the client's
+//! tasks, which have the sockets, may go on for an instant then. Never unlocks a key before they have
+//! ended: if the thread cannot be started, the key is not unlocked at all.
 
 use std::sync::LazyLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};

@@ -73,12 +73,12 @@ fn locks_that_were_removed_are_found_out_once_and_end_every_dial() {
         let folder = folder();
         let mut one = held(&folder, Holder::myself(None));
         for number in 1..=2 {
-            one.take(key(number)).unwrap().unwrap();
+            one.claim(key(number)).unwrap().unwrap();
         }
         one.begin(key(1)).unwrap();
-        assert!(!one.keep());
+        assert!(!one.maintain());
         remove(&folder, removed);
-        assert!(one.keep() && !one.keep(), "{removed}");
+        assert!(one.maintain() && !one.maintain(), "{removed}");
         assert!(one.begin(key(2)).is_err(), "{removed}");
     }
 }
@@ -98,7 +98,7 @@ fn only_a_key_that_is_claimed_is_dialled() {
 fn nothing_that_a_living_process_needs_looks_old() {
     let folder = folder();
     let mut one = held(&folder, Holder::myself(None));
-    one.take(key(1)).unwrap().unwrap();
+    one.claim(key(1)).unwrap().unwrap();
     let keys = fs::read_dir(folder.path().join("keys")).unwrap();
     let own =
         ["processes", "process-0.json", "process-0.keys"].map(|name| folder.path().join(name));
@@ -119,7 +119,7 @@ fn a_fork_may_neither_claim_nor_dial_nor_give_back_what_its_parent_holds() {
     let folder = folder();
     let parent = Holder { pid: std::process::id() + 1, ..Holder::myself(None) };
     let mut held = held(&folder, parent);
-    held.take(key(1)).unwrap().unwrap();
+    held.claim(key(1)).unwrap().unwrap();
     let fork = FolderLocks::start(folder.path().to_owned(), held, TIMER).unwrap();
     let refused = claim(&fork, key(2)).unwrap_err().to_string();
     assert!(refused.contains("forked") && refused.contains("after the fork"), "{refused}");
@@ -151,7 +151,7 @@ fn whoever_comes_while_a_process_ends_gets_its_keys_or_is_told_its_name() {
     for _ in 0..20 {
         let mut ends =
             HeldLocks::open(folder.path(), Holder::myself(Some("b.jsonl".into())), TIMER).unwrap();
-        assert!(keys.iter().all(|key| ends.take(*key).unwrap().is_ok()));
+        assert!(keys.iter().all(|key| ends.claim(*key).unwrap().is_ok()));
         let at_once = Barrier::new(2);
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -183,7 +183,7 @@ fn while_a_dead_process_is_cleared_away_nobody_takes_it_for_alive() {
     let [clears, asks] = [process(&folder), process(&folder)];
     for _ in 0..100 {
         let mut dies = held(&folder, Holder::myself(None));
-        dies.take(key(1)).unwrap().unwrap();
+        dies.claim(key(1)).unwrap().unwrap();
         dies.begin(key(1)).unwrap();
         drop(dies);
         // Of so long ago that it is of no use.

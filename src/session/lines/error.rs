@@ -1,4 +1,4 @@
-//! What can be wrong with a line.
+//! The error of a JSON line: what can be wrong with it.
 //!
 //! Owns the errors and their wording: the line, the key, what is wrong and what would do. Never
 //! holds a session string, a proxy URL or a whole phone number.

@@ -1,4 +1,4 @@
-//! The keys of one line, typed but not yet judged together.
+//! Fields of one JSON line, typed but not yet judged together.
 //!
 //! Owns the JSON: which keys there are and which type each takes. Borrows the session string
 //! from the line's buffer, which is wiped, instead of copying it. serde's own messages are not
@@ -53,7 +53,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn slot_of(&mut self, key: &str) -> Option<(&'static str, &mut Option<Scalar<'a>>)> {
+    fn field(&mut self, key: &str) -> Option<(&'static str, &mut Option<Scalar<'a>>)> {
         Some(match key {
             "phone" => ("phone", &mut self.phone),
             "bot_id" => ("bot_id", &mut self.bot_id),
@@ -94,7 +94,7 @@ impl<'de> Visitor<'de> for ObjectVisitor {
         let mut problem = None;
         while let Some(Scalar::Text(key)) = map.next_key()? {
             let value: Scalar<'de> = map.next_value()?;
-            match fields.slot_of(&key) {
+            match fields.field(&key) {
                 // An explicit null reads as an absent key, and so does an empty text unless the key has
                 // to be there: programs that export write every key.
                 Some((key, place @ None)) => *place = Some(value).filter(|it| !it.is_absent(key)),

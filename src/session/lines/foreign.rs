@@ -1,4 +1,4 @@
-//! Files that hold sessions in another form, or something else altogether.
+//! Foreign files: those that hold sessions in another form, or something else altogether.
 //!
 //! Owns how each is recognised by its beginning, and what to do with it. Never reads on: whatever is
 //! said of such a file is said once.

@@ -1,4 +1,4 @@
-//! Reads sessions from lines.
+//! Reader of sessions as JSON lines.
 //!
 //! Owns the bounded line buffer and the rules between lines: no slot and no authorization key
 //! twice. Never holds more than one line, and wipes it.
@@ -79,18 +79,18 @@ impl<R: BufRead> Iterator for LineReader<'_, R> {
         loop {
             let source = self.source.as_mut()?;
             let line = next_line(source, &mut self.buffer, &mut self.is_after_return);
-            if matches!(line, Ok(Line::End)) {
+            if matches!(line, Ok(LineStatus::End)) {
                 return None;
             }
             self.line += 1;
-            let foreign = self.is_foreign(matches!(line, Ok(Line::TooLong)));
+            let foreign = self.is_foreign(matches!(line, Ok(LineStatus::TooLong)));
             if line.is_err() || foreign.is_some() {
                 self.source = None;
             }
             let problem = match (line, foreign) {
                 (Err(error), _) => error.into(),
                 (Ok(_), Some(kind)) => LineProblem::Foreign(kind),
-                (Ok(Line::TooLong), None) => LineProblem::TooLong { limit: LINE_LEN_MAX },
+                (Ok(LineStatus::TooLong), None) => LineProblem::TooLong { limit: LINE_LEN_MAX },
                 (Ok(_), None) if text_of(&self.buffer).is_empty() => continue,
                 (Ok(_), None) => {
                     self.has_begun |= !text_of(&self.buffer).starts_with(b"#");
@@ -172,7 +172,7 @@ fn fingerprint(hasher: &RandomState, key: &AuthKey) -> u64 {
     hasher.hash_one(key.expose())
 }
 
-enum Line {
+enum LineStatus {
     End,
     Whole,
     TooLong,
@@ -184,7 +184,7 @@ fn next_line(
     source: &mut impl BufRead,
     buffer: &mut Vec<u8>,
     is_after_return: &mut bool,
-) -> io::Result<Line> {
+) -> io::Result<LineStatus> {
     buffer.clear();
     let mut too_long = false;
     let mut any = false;
@@ -215,9 +215,9 @@ fn next_line(
         }
     }
     Ok(match (any, too_long) {
-        (false, _) => Line::End,
-        (true, false) => Line::Whole,
-        (true, true) => Line::TooLong,
+        (false, _) => LineStatus::End,
+        (true, false) => LineStatus::Whole,
+        (true, true) => LineStatus::TooLong,
     })
 }
 

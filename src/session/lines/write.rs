@@ -1,4 +1,4 @@
-//! Writes sessions as lines.
+//! Writer of sessions as JSON lines.
 //!
 //! Owns the written form, which is the one that says everything explicitly. Never keeps a copy
 //! of the text: the buffer is wiped.

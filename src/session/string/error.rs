@@ -1,4 +1,4 @@
-//! Why a text is no session string. Never holds any of the text.
+//! The error of a session string: why a text is none. Never holds any of the text.
 
 /// Why a text is no session string. Never holds any of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! The bytes behind a session string, format by format.
+//! Binary layouts of session strings, format by format.
 //!
 //! Owns the layouts. Each format is recognised by all of its parts, so that none is taken for
 //! another: the length, each flag, the address, the port.
@@ -34,7 +34,7 @@ pub(super) fn versioned(bytes: &[u8]) -> Option<Result<SessionString, SessionStr
 }
 
 fn telethon<const IP: usize>(bytes: &[u8]) -> Result<SessionString, SessionStringError> {
-    let mut fields = Fields(bytes);
+    let mut fields = PayloadCursor(bytes);
     let dc = fields.data_centre()?;
     let ip = match fields.take(IP)? {
         &[a, b, c, d] => IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
@@ -82,7 +82,7 @@ fn is_host_name(text: &str) -> bool {
 }
 
 fn gramjs(bytes: &[u8], host: Host) -> Result<SessionString, SessionStringError> {
-    let mut fields = Fields(bytes);
+    let mut fields = PayloadCursor(bytes);
     let dc = fields.data_centre()?;
     let len = u16::from_be_bytes(fields.array()?);
     fields.take(usize::from(len))?;
@@ -98,7 +98,7 @@ pub(super) fn pyrogram(
     format: SessionFormat,
     bytes: &[u8],
 ) -> Result<SessionString, SessionStringError> {
-    let mut fields = Fields(bytes);
+    let mut fields = PayloadCursor(bytes);
     let dc = fields.data_centre()?;
     let api_id = match format {
         SessionFormat::Pyrogram2 => Some(u32::from_be_bytes(fields.array()?)),
@@ -128,9 +128,9 @@ pub(super) fn pyrogram(
 }
 
 /// A cursor over a payload that only moves forward.
-struct Fields<'a>(&'a [u8]);
+struct PayloadCursor<'a>(&'a [u8]);
 
-impl<'a> Fields<'a> {
+impl<'a> PayloadCursor<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], SessionStringError> {
         let (head, tail) = self.0.split_at_checked(count).ok_or(SessionStringError::Damaged)?;
         self.0 = tail;

@@ -1,6 +1,6 @@
-//! What copying and pasting puts around a session string and into it.
+//! Cleaning of pasted session strings: what copying puts around one and into it.
 //!
-//! Owns the list of what may be taken away without a doubt: no format has any of it, and every format
+//! Owns the list of what may safely be taken away: no format has any of it, and every format
 //! is checked in all of its parts afterwards.
 
 use std::ops::RangeInclusive;

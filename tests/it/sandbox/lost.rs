@@ -100,11 +100,12 @@ async fn whoever_cannot_wait_for_a_session_that_rests_is_told_at_once() {
     drop(lease);
     for _ in 0..3 {
         let refused = account.acquire().await.unwrap_err();
-        let AcquireError::Dial(DialError::Connect(TelegramError::KeyResting { left })) = refused
+        let AcquireError::Dial(DialError::Connect(TelegramError::KeyResting { remaining })) =
+            refused
         else {
             panic!("{refused}")
         };
-        assert!(left > 500 * SECOND, "{left:?}");
+        assert!(remaining > 500 * SECOND, "{remaining:?}");
     }
     assert_eq!(data_centre.stats().connections_total, 1);
 }
