@@ -138,10 +138,10 @@ pub trait Manager: Send + Sync + 'static {
         false
     }
 
-    /// Proves with I/O that the connection lives. Asked before reuse after `check_after_idle`.
+    /// Checks with I/O that the connection lives. Asked before reuse after `check_after_idle`.
     ///
     /// # Errors
-    /// The proof that it does not; the connection is then closed.
+    /// What shows that it does not; the connection is then closed.
     fn check(
         &self,
         connection: &Self::Connection,

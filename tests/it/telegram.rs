@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
-use server::{Fate, Server};
+use server::{Reply, Server};
 use telepool::session::{AuthKey, DataCentres, SessionRecord};
 use telepool::telegram::client::tl::{self, RemoteCall, Serializable, enums, functions};
 use telepool::telegram::{

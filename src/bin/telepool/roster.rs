@@ -76,8 +76,8 @@ impl Roster {
             lines.push(format!("and {more} more: telepool state list --state {path}"));
         }
         say!(WARN "telepool: {}", lines.join("\n  "));
-        let in_doubt = |quarantine: &Quarantine| quarantine.reason == QuarantineReason::Suspect;
-        if count < self.sessions || self.quarantined.iter().any(in_doubt) {
+        let is_suspect = |quarantine: &Quarantine| quarantine.reason == QuarantineReason::Suspect;
+        if count < self.sessions || self.quarantined.iter().any(is_suspect) {
             return Ok(());
         }
         Err(Failure::broken(format!(

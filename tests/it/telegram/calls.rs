@@ -14,7 +14,7 @@ async fn transport_codes_of_a_connect_have_their_reactions() {
         (444, Reaction::QuarantineSession(QuarantineReason::Misconfigured)),
     ] {
         let bench = bench(1);
-        bench.server.decide::<functions::updates::GetState>(Fate::Transport(code));
+        bench.server.decide::<functions::updates::GetState>(Reply::Transport(code));
         let error = bench.connect().await.unwrap_err();
         assert_eq!(bench.manager.react(&error), reaction, "{error}");
         bench.quiet().await;
@@ -30,7 +30,7 @@ async fn a_session_that_is_not_logged_in_is_refused_at_connect() {
         (406, "AUTH_KEY_DUPLICATED", Reaction::QuarantineSession(QuarantineReason::KeyDuplicated)),
     ] {
         let bench = bench(1);
-        bench.server.decide::<functions::updates::GetState>(Fate::Error(code, message));
+        bench.server.decide::<functions::updates::GetState>(Reply::Error(code, message));
         let error = bench.connect().await.unwrap_err();
         assert_eq!(bench.manager.react(&error), reaction, "{error}");
         bench.quiet().await;
@@ -40,7 +40,7 @@ async fn a_session_that_is_not_logged_in_is_refused_at_connect() {
 #[tokio::test]
 async fn a_flood_of_the_first_call_still_proves_the_login() {
     let bench = bench(1);
-    bench.server.decide::<functions::updates::GetState>(Fate::Error(420, "FLOOD_WAIT_9"));
+    bench.server.decide::<functions::updates::GetState>(Reply::Error(420, "FLOOD_WAIT_9"));
     let connection = bench.connect().await.unwrap();
     bench.manager.check(&connection).await.unwrap();
 }
@@ -49,7 +49,7 @@ async fn a_flood_of_the_first_call_still_proves_the_login() {
 async fn a_flood_names_its_method_and_costs_nothing_else() {
     let bench = bench(1);
     let connection = bench.connect().await.unwrap();
-    bench.server.decide::<GetNearestDc>(Fate::Error(420, "FLOOD_WAIT_7"));
+    bench.server.decide::<GetNearestDc>(Reply::Error(420, "FLOOD_WAIT_7"));
     let flood = connection.invoke(&GetNearestDc {}).await.unwrap_err();
     let key = <GetNearestDc as tl::Identifiable>::CONSTRUCTOR_ID;
     let wait = Duration::from_secs(7);
@@ -92,7 +92,7 @@ async fn the_longest_body_that_is_sent_arrives() {
 async fn calls_given_up_are_counted_and_many_end_the_connection() {
     let bench = bench(1);
     let connection = bench.connect().await.unwrap();
-    bench.server.decide::<GetNearestDc>(Fate::Silence);
+    bench.server.decide::<GetNearestDc>(Reply::Silence);
     let limit = Duration::from_millis(1);
     let late = connection.invoke_within(&GetNearestDc {}, limit).await.unwrap_err();
     assert!(matches!(late, TelegramError::Timeout { after } if after == limit), "{late}");
@@ -111,7 +111,7 @@ async fn calls_given_up_are_counted_and_many_end_the_connection() {
 async fn a_close_ends_the_calls_that_are_under_way() {
     let bench = bench(1);
     let connection = bench.connect().await.unwrap();
-    bench.server.decide::<GetNearestDc>(Fate::Silence);
+    bench.server.decide::<GetNearestDc>(Reply::Silence);
     let call = connection.invoke(&GetNearestDc {});
     let (called, ()) = tokio::join!(call, async {
         tokio::task::yield_now().await;
@@ -142,7 +142,7 @@ fn whoever_has_no_timers_or_no_runtime_calls_as_well() {
     let pool = Pool::builder(manager).runtime(home.handle().clone()).build().unwrap();
     let pool = &pool;
     let calls = |failure, limit| {
-        server.decide::<functions::help::GetAppConfig>(Fate::Silence);
+        server.decide::<functions::help::GetAppConfig>(Reply::Silence);
         server.decide::<functions::help::GetInviteText>(failure);
         async move {
             let lease = pool.acquire(account()).await.unwrap();
@@ -162,10 +162,10 @@ fn whoever_has_no_timers_or_no_runtime_calls_as_well() {
         }
     };
     let limit = Duration::from_millis(1900);
-    let flood = wait_for(calls(Fate::Error(420, "FLOOD_WAIT_1"), limit));
+    let flood = wait_for(calls(Reply::Error(420, "FLOOD_WAIT_1"), limit));
     assert!(matches!(flood, InvokeError::RetryAfter { .. }), "{flood}");
     let bare = Builder::new_current_thread().enable_io().build().unwrap();
-    let failure = bare.block_on(calls(Fate::Error(500, "INTERNAL"), limit));
+    let failure = bare.block_on(calls(Reply::Error(500, "INTERNAL"), limit));
     assert!(
         matches!(failure, InvokeError::Call(TelegramError::Rpc { code: 500, .. })),
         "{failure}"
@@ -182,7 +182,7 @@ async fn of_an_error_that_is_long_or_would_forge_a_line_little_is_kept() {
         ("X".repeat(900_000), "X".repeat(500) + "…"),
         (forged.to_owned(), forged.replace('\n', "\\n").replace('\u{1b}', "\\u{1b}")),
     ] {
-        bench.server.decide::<GetNearestDc>(Fate::Error(400, sent.leak()));
+        bench.server.decide::<GetNearestDc>(Reply::Error(400, sent.leak()));
         let error = connection.invoke(&GetNearestDc {}).await.unwrap_err();
         let TelegramError::Rpc { name, .. } = &error else {
             panic!("it was {}", bench.manager.kind(&error).label())

@@ -110,11 +110,11 @@ async fn a_client_stuck_in_a_foreign_dial_is_cut_off_without_a_violation() {
 async fn a_lost_connection_is_not_redialled_by_the_client() {
     let bench = bench(1);
     let connection = bench.connect().await.unwrap();
-    bench.server.decide::<GetNearestDc>(Fate::Close);
+    bench.server.decide::<GetNearestDc>(Reply::Close);
     let lost = connection.invoke(&GetNearestDc {}).await.unwrap_err();
     assert!(matches!(lost, TelegramError::Io(_)), "{lost}");
     assert!(bench.manager.is_broken(&connection));
-    bench.server.decide::<GetNearestDc>(Fate::Answer);
+    bench.server.decide::<GetNearestDc>(Reply::Answer);
     for _ in 0..3 {
         let after = connection.invoke(&GetNearestDc {}).await.unwrap_err();
         assert_eq!(bench.manager.react(&after), Reaction::Discard, "{after}");
@@ -164,7 +164,7 @@ async fn an_unknown_key_is_kept_and_becomes_suspect_the_second_time() {
 async fn a_key_that_is_forgotten_later_costs_the_connection_only() {
     let bench = bench(1);
     let connection = bench.connect().await.unwrap();
-    bench.server.decide::<GetNearestDc>(Fate::Transport(404));
+    bench.server.decide::<GetNearestDc>(Reply::Transport(404));
     let error = connection.invoke(&GetNearestDc {}).await.unwrap_err();
     assert!(matches!(error, TelegramError::Transport { code: 404 }), "{error}");
     assert!(bench.manager.is_broken(&connection));
@@ -187,10 +187,10 @@ async fn a_close_that_is_abandoned_still_closes() {
 async fn a_panic_while_dialling_costs_the_attempt() {
     let bench = bench(1);
     for _ in 0..10 {
-        bench.server.decide::<Introduction>(Fate::Nonsense);
+        bench.server.decide::<Introduction>(Reply::Nonsense);
         let lost = bench.connect().await.unwrap_err();
         assert_eq!(bench.manager.react(&lost), Reaction::Discard, "{lost}");
-        bench.server.decide::<Introduction>(Fate::Answer);
+        bench.server.decide::<Introduction>(Reply::Answer);
         drop(bench.connect().await.unwrap());
     }
     bench.quiet().await;
@@ -200,21 +200,21 @@ async fn a_panic_while_dialling_costs_the_attempt() {
 #[tokio::test]
 async fn a_silent_server_holds_nothing_but_the_attempt() {
     let mut settings = settings();
-    // So that each of them waits for the proof as well.
+    // So that each of them waits for the login check as well.
     settings.login_lasts = Duration::ZERO;
     let bench = bench_with(1, settings);
     for silent in 0..10 {
-        let silence = |fate| {
+        let silence = |reply| {
             if silent % 2 == 0 {
-                bench.server.decide::<Introduction>(fate);
+                bench.server.decide::<Introduction>(reply);
             } else {
-                bench.server.decide::<functions::updates::GetState>(fate);
+                bench.server.decide::<functions::updates::GetState>(reply);
             }
         };
-        silence(Fate::Silence);
+        silence(Reply::Silence);
         let limit = Duration::from_millis(20);
         assert!(tokio::time::timeout(limit, bench.connect()).await.is_err());
-        silence(Fate::Answer);
+        silence(Reply::Answer);
         drop(bench.connect().await.unwrap());
     }
     bench.quiet().await;

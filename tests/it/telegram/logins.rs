@@ -1,23 +1,23 @@
-//! Which dials wait for the proof that the session is logged in.
+//! Which dials wait for the login check of their session.
 
 use super::*;
 
 type GetState = functions::updates::GetState;
 
-/// What becomes of the proof, once the session has given one.
-async fn proved_once(fate: Fate, settings: TelegramSettings) -> Bench {
+/// What becomes of the login check, once the session has passed one.
+async fn logged_in_once(reply: Reply, settings: TelegramSettings) -> Bench {
     let bench = bench_with(1, settings);
     let connection = bench.connect().await.unwrap();
     bench.manager.close(&connection).await;
-    bench.server.decide::<GetState>(fate);
+    bench.server.decide::<GetState>(reply);
     bench
 }
 
 #[tokio::test]
-async fn a_session_that_has_proved_its_login_need_not_wait_for_the_next_proof() {
+async fn a_session_that_has_passed_a_login_check_need_not_wait_for_the_next() {
     let mut settings = settings();
     settings.call_timeout = Duration::from_secs(2);
-    let bench = proved_once(Fate::Silence, settings).await;
+    let bench = logged_in_once(Reply::Silence, settings).await;
     let connection = bench.connect().await.unwrap();
     connection.invoke(&GetNearestDc {}).await.unwrap();
     until(|| bench.manager.is_broken(&connection)).await;
@@ -30,7 +30,7 @@ async fn a_session_that_has_proved_its_login_need_not_wait_for_the_next_proof() 
 
 #[tokio::test]
 async fn a_login_that_is_gone_since_its_proof_costs_one_connection_and_shows_in_the_next_dial() {
-    let bench = proved_once(Fate::Error(401, "SESSION_REVOKED"), settings()).await;
+    let bench = logged_in_once(Reply::Error(401, "SESSION_REVOKED"), settings()).await;
     let connection = bench.connect().await.unwrap();
     until(|| bench.manager.is_broken(&connection)).await;
     drop(connection);
@@ -41,8 +41,8 @@ async fn a_login_that_is_gone_since_its_proof_costs_one_connection_and_shows_in_
 }
 
 #[tokio::test]
-async fn a_proof_is_worth_nothing_to_another_session_after_a_quarantine_or_if_told_so() {
-    let revoked = Fate::Error(401, "SESSION_REVOKED");
+async fn a_login_check_counts_for_no_other_session_nor_after_a_quarantine_or_if_told_so() {
+    let revoked = Reply::Error(401, "SESSION_REVOKED");
     let is_revoked = |connected: Result<TelegramConnection, TelegramError>| {
         matches!(connected.unwrap_err(), TelegramError::Rpc { code: 401, .. })
     };
@@ -51,20 +51,20 @@ async fn a_proof_is_worth_nothing_to_another_session_after_a_quarantine_or_if_to
     bench.server.decide::<GetState>(revoked);
     assert!(is_revoked(bench.manager.connect(account(), 1).await));
 
-    let bench = proved_once(revoked, settings()).await;
+    let bench = logged_in_once(revoked, settings()).await;
     bench.manager.set_quarantine(account(), 0, Some(QuarantineReason::Suspect));
     assert!(is_revoked(bench.connect().await));
 
     let mut settings = settings();
     settings.login_lasts = Duration::ZERO;
-    let bench = proved_once(revoked, settings).await;
+    let bench = logged_in_once(revoked, settings).await;
     assert!(is_revoked(bench.connect().await));
 }
 
 #[tokio::test]
 async fn a_refused_introduction_is_an_error_of_every_dial() {
-    let bench = proved_once(Fate::Answer, settings()).await;
-    bench.server.decide::<Introduction>(Fate::Transport(429));
+    let bench = logged_in_once(Reply::Answer, settings()).await;
+    bench.server.decide::<Introduction>(Reply::Transport(429));
     let refused = bench.connect().await.unwrap_err();
     assert_eq!(bench.manager.react(&refused), Reaction::TripBreaker, "{refused}");
     bench.quiet().await;

@@ -84,7 +84,7 @@ async fn a_session_that_was_revoked_while_it_was_idle_ends_in_quarantine() {
     let pool = pool_of(manager);
     drop(pool.acquire(account()).await.unwrap());
     pool.close_account(account()).await;
-    let revoked = Fate::Error(401, "SESSION_REVOKED");
+    let revoked = Reply::Error(401, "SESSION_REVOKED");
     server.decide::<functions::updates::GetState>(revoked);
     server.decide::<GetNearestDc>(revoked);
     // The dial takes it at its word; the call, or else the next dial, learns better.

@@ -28,7 +28,7 @@ const BOOL_FALSE: u32 = 0xbc79_9737;
 
 /// What becomes of a request.
 #[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Fate {
+pub(crate) enum Reply {
     Answer,
     Error(i32, &'static str),
     Silence,
@@ -45,8 +45,8 @@ pub(crate) enum Fate {
 
 #[derive(Default)]
 pub(crate) struct State {
-    /// The fate of requests by constructor; the others are answered.
-    fates: Mutex<HashMap<u32, Fate>>,
+    /// The replies to requests by constructor; the others are answered.
+    replies: Mutex<HashMap<u32, Reply>>,
     keys: Mutex<HashMap<[u8; 8], Key>>,
     /// Connections that have not spoken yet, in the order in which they came, and whether their
     /// first words have been taken from the socket.
@@ -102,8 +102,8 @@ impl Server {
         self.state.keys.lock().unwrap().remove(&key_id(&bytes));
     }
 
-    pub(crate) fn decide<R: Identifiable>(&self, fate: Fate) {
-        self.state.fates.lock().unwrap().insert(R::CONSTRUCTOR_ID, fate);
+    pub(crate) fn decide<R: Identifiable>(&self, reply: Reply) {
+        self.state.replies.lock().unwrap().insert(R::CONSTRUCTOR_ID, reply);
     }
 
     /// Ends every connection, out of the blue.
@@ -266,24 +266,24 @@ impl Peer {
             _ => body,
         };
         let method = word(body, 0);
-        let fate = self.state.fates.lock().unwrap().get(&method).copied();
-        match fate.unwrap_or(Fate::Answer) {
-            Fate::Silence => Ok(()),
-            Fate::Close => Err(ErrorKind::ConnectionAborted.into()),
-            Fate::Transport(code) => self.refuse(code),
-            Fate::Error(code, message) => {
+        let reply = self.state.replies.lock().unwrap().get(&method).copied();
+        match reply.unwrap_or(Reply::Answer) {
+            Reply::Silence => Ok(()),
+            Reply::Close => Err(ErrorKind::ConnectionAborted.into()),
+            Reply::Transport(code) => self.refuse(code),
+            Reply::Error(code, message) => {
                 let error = types::RpcError { error_code: code, error_message: message.into() };
                 self.send(&result(msg_id, &enums::RpcError::Error(error).to_bytes()))
             }
-            Fate::Answer => self.answer(msg_id, body),
-            Fate::Nonsense => self.send(&result(msg_id, &config("nowhere"))),
-            Fate::LastWords => {
+            Reply::Answer => self.answer(msg_id, body),
+            Reply::Nonsense => self.send(&result(msg_id, &config("nowhere"))),
+            Reply::LastWords => {
                 for _ in 0..4 {
                     self.send(&enums::Updates::TooLong.to_bytes())?;
                 }
                 Err(ErrorKind::ConnectionAborted.into())
             }
-            Fate::Update => {
+            Reply::Update => {
                 self.send(&enums::Updates::TooLong.to_bytes())?;
                 self.answer(msg_id, body)
             }

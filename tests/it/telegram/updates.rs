@@ -9,7 +9,7 @@ async fn updates_reach_the_subscriber_and_the_missed_ones_are_counted() {
     let bench = bench(1);
     let mut updates = bench.manager.subscribe(3);
     let connection = bench.connect().await.unwrap();
-    bench.server.decide::<GetNearestDc>(Fate::Update);
+    bench.server.decide::<GetNearestDc>(Reply::Update);
     for _ in 0..5 {
         connection.invoke(&GetNearestDc {}).await.unwrap();
     }
@@ -27,7 +27,7 @@ async fn after_a_panic_of_whoever_reads_updates_they_count_as_missed_until_anoth
     let bench = bench(1);
     let mut updates = bench.manager.subscribe(3);
     let connection = bench.connect().await.unwrap();
-    bench.server.decide::<GetNearestDc>(Fate::Update);
+    bench.server.decide::<GetNearestDc>(Reply::Update);
     let reads = tokio::spawn(async move {
         panic!("over {:?}", updates.recv().await.unwrap().account);
     });
@@ -47,7 +47,7 @@ async fn after_a_panic_of_whoever_reads_updates_they_count_as_missed_until_anoth
 async fn updates_that_nobody_reads_harm_nothing() {
     let bench = bench(1);
     let connection = bench.connect().await.unwrap();
-    bench.server.decide::<GetNearestDc>(Fate::Update);
+    bench.server.decide::<GetNearestDc>(Reply::Update);
     for _ in 0..200 {
         connection.invoke(&GetNearestDc {}).await.unwrap();
     }
@@ -79,7 +79,7 @@ async fn a_connection_from_before_the_subscription_works_and_is_to_be_replaced()
     let before = bench.connect().await.unwrap();
     let mut updates = bench.manager.subscribe(10);
     until(|| bench.manager.is_broken(&before)).await;
-    bench.server.decide::<GetNearestDc>(Fate::Update);
+    bench.server.decide::<GetNearestDc>(Reply::Update);
     before.invoke(&GetNearestDc {}).await.unwrap();
     bench.manager.close(&before).await;
     assert!(updates.try_recv().is_err(), "it brings none");
@@ -99,7 +99,7 @@ async fn a_subscription_while_a_connection_opens_is_in_time() {
     let mut updates = bench.manager.subscribe(10);
     let connection = connecting.await.unwrap();
     assert!(!bench.manager.is_broken(&connection));
-    bench.server.decide::<GetNearestDc>(Fate::Update);
+    bench.server.decide::<GetNearestDc>(Reply::Update);
     connection.invoke(&GetNearestDc {}).await.unwrap();
     assert_eq!(updates.recv().await.unwrap().account, account());
 }
@@ -111,7 +111,7 @@ async fn a_connection_learns_of_its_end_also_if_the_queue_of_its_updates_is_full
     let bench = bench_with(1, settings);
     let _updates = bench.manager.subscribe(1);
     let connection = bench.connect().await.unwrap();
-    bench.server.decide::<GetNearestDc>(Fate::LastWords);
+    bench.server.decide::<GetNearestDc>(Reply::LastWords);
     connection.client().invoke(&GetNearestDc {}).await.unwrap_err();
     until(|| bench.manager.is_broken(&connection)).await;
 }
