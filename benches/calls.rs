@@ -23,8 +23,9 @@ fn sessions() -> Vec<SessionRecord> {
     thread::spawn(move || {
         runtime().block_on(async {
             let data_centre = DataCentre::start(DataCentreOptions::default()).await.unwrap();
-            let enroll = |id| data_centre.enroll(AccountId::bot(id).unwrap(), 1, None);
-            sender.send([enroll(1), enroll(2)].concat()).unwrap();
+            let create_sessions =
+                |id| data_centre.create_sessions(AccountId::bot(id).unwrap(), 1, None);
+            sender.send([create_sessions(1), create_sessions(2)].concat()).unwrap();
             std::future::pending::<()>().await;
         });
     });

@@ -1,4 +1,4 @@
-//! What lies inside a packet: one encrypted message, or many.
+//! Encrypted packets: one message, or a container of many.
 //!
 //! Owns the server's side of the cipher, the reader of containers and compressed messages with
 //! its limits, and the writer of answers. Never knows what a message means.
@@ -24,25 +24,25 @@ const GZIP_PACKED: u32 = 0x3072_cfa1;
 /// The server's side of the cipher of one key.
 ///
 /// The library has the client's side only: it encrypts with one part of the key, and decrypts
-/// with another that begins 8 bytes further on. A key turned by as many bytes swaps the parts.
+/// with another that begins 8 bytes further on. A key rotated by as many bytes swaps the parts.
 pub(super) struct Cipher {
     outgoing: AuthKey,
     incoming: AuthKey,
-    /// The name under which the turned key knows itself, which stands in for the true one.
+    /// The id of the rotated key, which the library expects in place of the true one.
     incoming_id: [u8; 8],
     id: [u8; 8],
 }
 
 impl Cipher {
     pub(super) fn new(key: &[u8; 256]) -> Self {
-        let turned = |turn: fn(&mut [u8], usize)| {
+        let rotated = |rotate: fn(&mut [u8], usize)| {
             let mut bytes = *key;
-            turn(&mut bytes, 8);
+            rotate(&mut bytes, 8);
             AuthKey::from_bytes(bytes)
         };
-        let incoming = turned(<[u8]>::rotate_right);
+        let incoming = rotated(<[u8]>::rotate_right);
         Self {
-            outgoing: turned(<[u8]>::rotate_left),
+            outgoing: rotated(<[u8]>::rotate_left),
             incoming_id: id_of(&incoming),
             incoming,
             id: key_id(key),
@@ -66,13 +66,13 @@ impl Cipher {
     }
 }
 
-/// The name of a key on the wire.
+/// The id of a key on the wire.
 pub(super) fn key_id(key: &[u8; 256]) -> [u8; 8] {
     id_of(&AuthKey::from_bytes(*key))
 }
 
 fn id_of(key: &AuthKey) -> [u8; 8] {
-    // The library shows the name of a key only at the head of what it encrypts.
+    // The library shows the id of a key only at the head of what it encrypts.
     let mut buffer = DequeBuffer::with_capacity(64, 64);
     encrypt_data_v2(&mut buffer, key);
     *buffer[..].first_chunk().expect("BUG: an encrypted message has a head")
@@ -83,7 +83,7 @@ fn id_of(key: &AuthKey) -> [u8; 8] {
 pub(super) struct Envelope<'a> {
     pub(super) salt: i64,
     pub(super) session: i64,
-    /// Of the message or of the container, which is what complaints are about.
+    /// Of the message or of the container, which is what errors refer to.
     pub(super) id: i64,
     pub(super) sequence: u32,
     pub(super) messages: Vec<Message<'a>>,
@@ -188,7 +188,7 @@ fn long(bytes: &[u8], at: usize) -> Result<i64, Malformed> {
 
 /// A message on its way out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Outgoing {
+pub(super) struct OutgoingMessage {
     pub(super) id: i64,
     pub(super) sequence: u32,
     pub(super) body: Vec<u8>,
@@ -200,7 +200,7 @@ pub(super) fn write(
     cipher: &Cipher,
     salt: i64,
     session: i64,
-    messages: &[Outgoing],
+    messages: &[OutgoingMessage],
     container: (i64, u32),
 ) -> DequeBuffer<u8> {
     let bodies: usize = messages.iter().map(|it| it.body.len() + MESSAGE_HEADER_LEN).sum();
@@ -223,7 +223,7 @@ pub(super) fn write(
     plain
 }
 
-fn put(plain: &mut DequeBuffer<u8>, message: &Outgoing) {
+fn put(plain: &mut DequeBuffer<u8>, message: &OutgoingMessage) {
     put_header(plain, message.id, message.sequence, message.body.len());
     plain.extend(&message.body);
 }
@@ -317,7 +317,7 @@ mod tests {
     fn a_client_reads_what_is_sealed_and_its_own_is_opened() {
         let key: [u8; 256] = std::array::from_fn(|at| u8::try_from(at).unwrap() ^ 0x5a);
         let (cipher, client) = (Cipher::new(&key), AuthKey::from_bytes(key));
-        let one = Outgoing { id: 4, sequence: 1, body: vec![8; 12] };
+        let one = OutgoingMessage { id: 4, sequence: 1, body: vec![8; 12] };
         for messages in [vec![one.clone()], vec![one.clone(), one]] {
             let mut sealed = write(&cipher, 1, 2, &messages, (3, 0));
             let plain = decrypt_data_v2(&mut sealed[..], &client).unwrap();

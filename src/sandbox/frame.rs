@@ -1,8 +1,7 @@
-//! The frames that packets travel in, as bytes.
+//! Framing of packets: the four transports of MTProto.
 //!
-//! Owns the four plain transports of MTProto (full, abridged, intermediate, padded intermediate) in
-//! both directions, and the limits on what a stranger may send. Never reads a socket: a reader is
-//! given what has arrived so far.
+//! Owns full, abridged, intermediate and padded intermediate in both directions, and the limits on
+//! what any client may send. Never reads a socket: a reader is given what has arrived so far.
 
 use std::ops::Range;
 
@@ -10,14 +9,14 @@ use crc32fast::hash as crc32;
 
 /// The longest packet taken. Clients send up to 1 MiB and a little more.
 const PAYLOAD_LEN_MAX: usize = 1_100_000;
-/// The shortest packet that can name a key.
+/// The shortest packet: the id of a key.
 const PAYLOAD_LEN_MIN: usize = 8;
 /// Length, number and checksum of a full frame.
 const FULL_LEN: usize = 12;
 /// The most that may follow a padded packet.
 const PADDING_LEN_MAX: usize = 15;
-/// The key's name and the message's key, which stand before the blocks of the cipher.
-const SEALED_HEADER_LEN: usize = 24;
+/// The key's id and the message's key, which stand before the blocks of the cipher.
+const ENCRYPTED_HEADER_LEN: usize = 24;
 const BLOCK_LEN: usize = 16;
 
 /// How one connection frames its packets.
@@ -33,9 +32,10 @@ pub(super) enum Framing {
     PaddedIntermediate,
 }
 
-/// Where a packet lies among the bytes that have arrived.
+/// A frame among the bytes that have arrived.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct Frame {
+    /// Where its packet lies.
     pub(super) payload: Range<usize>,
     /// Where the next frame begins.
     pub(super) next: usize,
@@ -54,7 +54,7 @@ pub(super) enum FrameError {
 
 impl Framing {
     /// Finds the first packet among `bytes`; `None` while it is incomplete.
-    pub(super) fn next(&mut self, bytes: &[u8]) -> Result<Option<Found>, FrameError> {
+    pub(super) fn next(&mut self, bytes: &[u8]) -> Result<Option<Frame>, FrameError> {
         let Some(found) = self.locate(bytes)? else { return Ok(None) };
         if let Self::Full { received, .. } = self {
             let end = found.next - 4;
@@ -77,7 +77,7 @@ impl Framing {
         bytes.get(start..)?.first_chunk().copied()
     }
 
-    fn locate(&self, bytes: &[u8]) -> Result<Option<Found>, FrameError> {
+    fn locate(&self, bytes: &[u8]) -> Result<Option<Frame>, FrameError> {
         let (start, len, trailer) = match self {
             Self::Full { received, .. } => {
                 let Some(total) = word(bytes, 0) else { return Ok(None) };
@@ -118,7 +118,7 @@ impl Framing {
             Self::PaddedIntermediate => padding_len(&bytes[start..next]),
             _ => 0,
         };
-        Ok(Some(Found { payload: start..start + len - padding, next }))
+        Ok(Some(Frame { payload: start..start + len - padding, next }))
     }
 
     /// Frames a packet, whose length is a multiple of 4.
@@ -159,7 +159,7 @@ impl Framing {
     /// A transport error, which goes out instead of a packet. In the full transport the code
     /// stands in the place of the length and is repeated, so that a reader of whole frames gets
     /// to see it. Nothing is padded: a client knows the code by its length.
-    pub(super) fn pack_code(&mut self, code: u16, out: &mut Vec<u8>) {
+    pub(super) fn pack_transport_error(&mut self, code: u16, out: &mut Vec<u8>) {
         let code = (-i32::from(code)).to_le_bytes();
         match self {
             Self::Full { .. } => out.extend(code.repeat(3)),
@@ -169,11 +169,11 @@ impl Framing {
     }
 }
 
-/// How much of a padded packet is padding: what fills no block of the cipher. A packet that no key
-/// has sealed keeps it, since nobody here reads more of one than its beginning.
+/// How much of a padded packet is padding: what fills no block of the cipher. A packet that is not
+/// encrypted keeps it, since nobody here reads more of one than its beginning.
 fn padding_len(packet: &[u8]) -> usize {
-    let is_sealed = packet.first_chunk().is_some_and(|key_id| *key_id != [0; 8]);
-    let blocks = packet.len().checked_sub(SEALED_HEADER_LEN).filter(|_| is_sealed);
+    let is_encrypted = packet.first_chunk().is_some_and(|key_id| *key_id != [0; 8]);
+    let blocks = packet.len().checked_sub(ENCRYPTED_HEADER_LEN).filter(|_| is_encrypted);
     blocks.map_or(0, |len| len % BLOCK_LEN)
 }
 
@@ -230,12 +230,12 @@ mod tests {
             let len = u32::try_from(packet + padding).unwrap();
             let bytes = [&len.to_le_bytes()[..], &vec![7; packet + padding]].concat();
             let found = Framing::PaddedIntermediate.next(&bytes).unwrap().unwrap();
-            assert_eq!(found, Found { payload: 4..4 + packet, next: bytes.len() }, "{padding}");
+            assert_eq!(found, Frame { payload: 4..4 + packet, next: bytes.len() }, "{padding}");
         }
-        // One that asks for a new key is not sealed; what follows it is of no interest.
+        // One that asks for a new key is not encrypted; what follows it is of no interest.
         let bytes = [&43_u32.to_le_bytes()[..], &[0; 43]].concat();
         let found = Framing::PaddedIntermediate.next(&bytes).unwrap().unwrap();
-        assert_eq!(found, Found { payload: 4..47, next: 47 });
+        assert_eq!(found, Frame { payload: 4..47, next: 47 });
     }
 
     #[test]
@@ -250,7 +250,7 @@ mod tests {
             assert_eq!(out[found.payload], payload);
         }
         let mut out = Vec::new();
-        Framing::PaddedIntermediate.pack_code(404, &mut out);
+        Framing::PaddedIntermediate.pack_transport_error(404, &mut out);
         assert_eq!(out, [4, 0, 0, 0, 0x6c, 0xfe, 0xff, 0xff]);
     }
 

@@ -1,36 +1,36 @@
-//! What strangers may send, from any bytes.
+//! Fuzz targets of the sandbox: what any client may send.
 
+use super::codec::PacketCodec;
 use super::envelope::Envelope;
-use super::method::Request;
-use super::transport::{GLANCE_LEN, first_key};
-use super::wire::Wire;
+use super::request::Request;
+use super::transport::{FIRST_BYTES_LEN, first_key};
 
-/// Bytes as they come from a socket: what is found in them is the same in two pieces.
+/// Bytes as they come from a socket: the same packets are found in them when they come in two pieces.
 pub(crate) fn frames(data: &[u8]) {
     let Some((cut, bytes)) = data.split_first() else { return };
     let (first, second) = bytes.split_at(usize::from(*cut).min(bytes.len()));
     let (whole, pieces) = (packets_of(&[bytes]), packets_of(&[first, second]));
     assert_eq!(whole, pieces);
-    // What the judge sees of the key is what is heard of it later.
+    // The key that the detection of duplicates sees is the one of the packet.
     if let Some(packet) = whole.0.first() {
-        let key = first_key(&bytes[..GLANCE_LEN.min(bytes.len())]);
+        let key = first_key(&bytes[..FIRST_BYTES_LEN.min(bytes.len())]);
         assert_eq!(key.as_ref(), packet.first_chunk());
     }
 }
 
-/// Every packet of a connection, and whether it ends with nonsense.
+/// Every packet of a connection, and whether it ends with what is none.
 fn packets_of(pieces: &[&[u8]]) -> (Vec<Vec<u8>>, bool) {
-    let (mut wire, mut packets) = (Wire::default(), vec![]);
+    let (mut codec, mut packets) = (PacketCodec::default(), vec![]);
     for piece in pieces {
-        wire.fill(|inbox| inbox.extend_from_slice(piece));
+        codec.read_with(|inbox| inbox.extend_from_slice(piece));
         loop {
-            match wire.next() {
-                Ok(Some(at)) => packets.push(wire.packet(at).to_vec()),
+            match codec.next_packet() {
+                Ok(Some(at)) => packets.push(codec.packet(at).to_vec()),
                 Ok(None) => break,
                 Err(_) => return (packets, true),
             }
         }
-        wire.settle();
+        codec.shrink();
     }
     (packets, false)
 }

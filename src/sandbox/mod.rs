@@ -1,29 +1,29 @@
-//! A Telegram data centre on the loopback interface: what tests, benchmarks and
-//! `telepool serve --sandbox` connect to instead of the real one.
+//! An MTProto server on the loopback interface that stands in for a Telegram data centre: what tests,
+//! benchmarks and `telepool serve --sandbox` connect to.
 //!
-//! It speaks MTProto 2.0 over TCP to any client whose session it made: the real ones hold the keys
-//! of Telegram's own servers, so that no new key can be agreed on, and sessions come with their
-//! authorization key.
+//! It speaks MTProto 2.0 over TCP to any client whose session it created. There is no key exchange:
+//! clients trust only the keys of Telegram's own servers, so that [`DataCentre::create_sessions`] hands
+//! sessions out with their authorization key.
 //!
 //! Every transport is served: full, abridged, intermediate and padded intermediate, and all but the
-//! first obfuscated as well, whatever number of a data centre the client has in mind. A client that
-//! has the secret of a proxy has no business here, nor has one that speaks HTTP, web sockets or
-//! TLS: whoever is not understood is hung up on, and the log says so with a warning, once a minute
-//! at most ([`DataCentreStats::transports_unknown`] counts them all).
+//! first obfuscated as well, whatever number of a data centre the client asks for. Not served are
+//! clients with the secret of an MTProto proxy, HTTP, web sockets and TLS: a connection of an unknown
+//! protocol is closed, with a warning in the log once a minute at most
+//! ([`DataCentreStats::transports_unknown`] counts them all).
 //!
-//! It keeps the rule that costs accounts: a key is on one main connection at a time. When a
-//! second one speaks while the first still lives, it counts a violation and voids the
+//! It keeps the rule that costs accounts: a key is on one main connection at a time. When the key
+//! is used on a second one while the first is still open, it counts a violation and invalidates the
 //! authorization: every call on either gets 406 `AUTH_KEY_DUPLICATED`, `help.getConfig` included.
 //! Pings and the like, which need no login, go on being answered; what the real servers do then is
-//! not known, so that no client may rely on it. Before it judges, it looks at the first one's
-//! socket, so that a connection that was closed in time is never held against anybody. The socket
-//! at this end is all that counts, whether the client has been stopped, cut off or turned deaf to.
+//! not known, so that no client may rely on it. The verdict goes by the first one's socket, so that a
+//! connection that was closed in time is never held against a client. Only the socket at this end
+//! counts, whether the client was stopped or cut off, or a fault has left it without answers.
 //!
 //! As on the real servers, `ping_delay_disconnect` sets a timer: the connection is closed
-//! `disconnect_delay` seconds after the last such ping that was carried out, whatever else is said
+//! `disconnect_delay` seconds after the last such ping that was carried out, whatever else is sent
 //! and whether or not the client reads. Each such ping sets the timer anew, no other one touches
-//! it, and without one there is no timer. One that a fault strikes sets it only if it gets its
-//! pong, late or damaged. A delay of zero or less has passed at once: the pong goes out, unless
+//! it, and without one there is no timer. One that a fault is injected into sets it only if it gets
+//! its pong, late or damaged. A delay of zero or less has passed at once: the pong goes out, unless
 //! there is latency.
 //!
 //! Updates are sent to connections that have made a call outside of `invokeWithoutUpdates`.
@@ -31,7 +31,7 @@
 //! It serves what a client needs to connect, both pings, `users.getUsers`, `messages.sendMessage`,
 //! `updates.getState` and `updates.getDifference`; anything else gets an RPC error. Salts rotate
 //! and must be right, as on the real servers, so that a connection costs here what it costs
-//! there. Faults come from a seeded [`FaultPlan`].
+//! there. FaultInjector come from a seeded [`FaultPlan`].
 //!
 //! ```
 //! use telepool::sandbox::{DataCentre, DataCentreOptions};
@@ -39,7 +39,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let data_centre = DataCentre::start(DataCentreOptions::default()).await?;
-//! let sessions = data_centre.enroll("+9996620001".parse()?, 3, None);
+//! let sessions = data_centre.create_sessions("+9996620001".parse()?, 3, None);
 //! assert_eq!((sessions.len(), sessions[0].address), (3, data_centre.address()));
 //! assert_eq!(data_centre.stats().key_violations, 0);
 //! data_centre.stop().await;
@@ -47,23 +47,25 @@
 //! # }
 //! ```
 
-mod answer;
-mod conversation;
-mod due;
+mod accounts;
+mod codec;
+mod connection;
+mod duplicate_key;
 mod envelope;
 mod faults;
 mod frame;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
-mod judge;
-mod method;
-mod newcomer;
-mod peer;
-mod population;
+mod reply_queue;
+mod request;
+mod response;
+mod salts;
+mod server_state;
+mod session;
+mod socket;
 mod stats;
-mod stranger;
 mod transport;
-mod wire;
+mod unknown_protocol;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -81,10 +83,11 @@ pub use stats::DataCentreStats;
 use crate::account_id::AccountId;
 use crate::base::sync::Ordering;
 use crate::session::SessionRecord;
-use faults::Faults;
-use newcomer::Newcomer;
-use peer::Peer;
-use population::{Order, World};
+use accounts::ConnectionCommand;
+use connection::ServerConnection;
+use faults::FaultInjector;
+use server_state::ServerState;
+use socket::AcceptedSocket;
 
 /// How long the acceptor rests after a failure, which is a lack of descriptors as a rule.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -97,14 +100,14 @@ pub struct DataCentreOptions {
     pub listen: SocketAddr,
     /// Its number, from 1 to 5.
     pub dc: i32,
-    /// How much later than at once every answer comes.
+    /// The latency of every answer.
     pub latency: Duration,
-    /// What it draws faults and salts from.
+    /// The seed of faults and salts.
     pub seed: u64,
-    /// What goes wrong.
+    /// The faults that are injected.
     pub faults: FaultPlan,
     /// The longest delay of a `ping_delay_disconnect` that it honours: a client that asks for more
-    /// gets this much, so that nobody who wants to see the end has to wait for 75 seconds. `None`,
+    /// gets this much, so that a test of the end need not take 75 seconds. `None`,
     /// the default, grants whatever is asked for, as the real servers do.
     pub disconnect_delay_max: Option<Duration>,
 }
@@ -126,16 +129,17 @@ impl Default for DataCentreOptions {
 /// clone is dropped.
 #[derive(Clone)]
 pub struct DataCentre {
-    inner: Arc<Inner>,
+    running: Arc<StopOnDrop>,
 }
 
-struct Inner {
-    world: Arc<World>,
+/// Stops the server when the last clone of its [`DataCentre`] is dropped.
+struct StopOnDrop {
+    server: Arc<ServerState>,
 }
 
-impl Drop for Inner {
+impl Drop for StopOnDrop {
     fn drop(&mut self) {
-        self.world.stop.send_replace(true);
+        self.server.stop.send_replace(true);
     }
 }
 
@@ -161,100 +165,99 @@ impl DataCentre {
             return refuse(format!("there is no data centre {dc}: choose 1 to 5"));
         }
         let listener = TcpListener::bind(listen).await?;
-        let mut world = World::new(dc, listener.local_addr()?, seed, Faults::new(&faults));
-        world.disconnect_delay_max = disconnect_delay_max;
-        world.set_latency(latency);
-        let world = Arc::new(world);
+        let mut server =
+            ServerState::new(dc, listener.local_addr()?, seed, FaultInjector::new(&faults));
+        server.disconnect_delay_max = disconnect_delay_max;
+        server.set_latency(latency);
+        let server = Arc::new(server);
         let runtime = Handle::current();
-        let stop = world.stop.subscribe();
-        drop(runtime.spawn(accept(listener, Arc::clone(&world), runtime.clone(), stop)));
-        Ok(Self { inner: Arc::new(Inner { world }) })
+        let stop = server.stop.subscribe();
+        drop(runtime.spawn(accept(listener, Arc::clone(&server), runtime.clone(), stop)));
+        Ok(Self { running: Arc::new(StopOnDrop { server }) })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.inner.world.address
+        self.running.server.address
     }
 
-    /// Lets an account in with so many further sessions, each with a new authorization key. The user id of
-    /// a bot is its own number, for which clients take no more than 2^40 - 1; other users get theirs from
+    /// Creates so many further sessions of an account, each with a new authorization key; the account is
+    /// created with its first ones. The user id of a bot is its own number, for which clients take no more than 2^40 - 1; other users get theirs from
     /// 2^39 on, so that bots are told apart if they have smaller ones.
-    pub fn enroll(
+    pub fn create_sessions(
         &self,
         account: AccountId,
         sessions: u16,
         group: Option<Arc<str>>,
     ) -> Vec<SessionRecord> {
-        self.inner.world.enroll(account, sessions, group)
+        self.running.server.create_sessions(account, sessions, group)
     }
 
-    /// Replaces the plan of faults, with all its limits unspent.
+    /// Replaces the plan of faults; the limits of its rules begin anew.
     pub fn set_faults(&self, plan: &FaultPlan) {
-        self.inner.world.faults.store(Arc::new(Faults::new(plan)));
+        self.running.server.faults.store(Arc::new(FaultInjector::new(plan)));
     }
 
-    /// Changes how much later than at once every answer comes.
+    /// Changes the latency of every answer.
     pub fn set_latency(&self, latency: Duration) {
-        self.inner.world.set_latency(latency);
+        self.running.server.set_latency(latency);
     }
 
-    /// From now on, or no longer, every new connection is reset at once: an outage, while
-    /// connections that are open stay.
+    /// Resets every new connection at once from now on (an outage), or no longer. Open connections stay.
     pub fn refuse_connections(&self, refuse: bool) {
-        self.inner.world.refusing.store(refuse, Ordering::Relaxed);
+        self.running.server.refuses_connections.store(refuse, Ordering::Relaxed);
     }
 
-    /// The numbers so far.
+    /// A snapshot of the counters.
     #[must_use]
     pub fn stats(&self) -> DataCentreStats {
-        self.inner.world.counters.read()
+        self.running.server.counters.read()
     }
 
-    /// How long ago a fault last struck a call or a connection of an account.
+    /// How long ago a fault was last injected into a call or a connection of an account.
     #[must_use]
-    pub fn struck_ago(&self, account: AccountId) -> Option<Duration> {
-        let world = &self.inner.world;
-        world.struck_ago(&*world.user(account)?)
+    pub fn since_last_fault(&self, account: AccountId) -> Option<Duration> {
+        let server = &self.running.server;
+        server.since_last_fault(&*server.user(account)?)
     }
 
-    /// How many connections of an account live now.
+    /// How many connections of an account are open now and have used a key of it.
     #[must_use]
     pub fn live_connections(&self, account: AccountId) -> usize {
-        let Some(user) = self.inner.world.user(account) else { return 0 };
+        let Some(user) = self.running.server.user(account) else { return 0 };
         let keys = user.keys.lock().clone();
-        keys.iter().map(|key| key.live.lock().len()).sum()
+        keys.iter().map(|key| key.connections.lock().len()).sum()
     }
 
     /// Sends an update (`updatesTooLong`) to every connection of an account that has subscribed to
-    /// updates, and answers to how many.
+    /// updates. Returns to how many.
     pub fn push_update(&self, account: AccountId) -> usize {
-        let world = &self.inner.world;
-        let Some(user) = world.user(account) else { return 0 };
-        world.push(&user, &enums::Updates::TooLong.to_bytes())
+        let server = &self.running.server;
+        let Some(user) = server.user(account) else { return 0 };
+        server.push(&user, &enums::Updates::TooLong.to_bytes())
     }
 
-    /// Ends every connection of an account: orderly, abruptly (`Reset`) or with a transport
-    /// error. Other faults do nothing here. Returns how many were told.
+    /// Closes every connection of an account: gracefully (`Close`), abruptly (`Reset`) or with a
+    /// transport error (`Transport`). Other faults do nothing here. Returns how many are closed.
     pub fn disconnect(&self, account: AccountId, how: &Fault) -> usize {
-        let Some(user) = self.inner.world.user(account) else { return 0 };
-        let order = || match how {
-            Fault::Close => Some(Order::Close),
-            Fault::Reset => Some(Order::Reset),
-            Fault::Transport { code } => Some(Order::Transport(*code)),
+        let Some(user) = self.running.server.user(account) else { return 0 };
+        let command = || match how {
+            Fault::Close => Some(ConnectionCommand::Close),
+            Fault::Reset => Some(ConnectionCommand::Reset),
+            Fault::Transport { code } => Some(ConnectionCommand::TransportError(*code)),
             _ => None,
         };
         let keys = user.keys.lock().clone();
-        let live: Vec<_> = keys.iter().flat_map(|key| key.live.lock().clone()).collect();
-        let told = live
-            .iter()
-            .filter(|live| order().is_some_and(|order| live.orders.try_send(order).is_ok()));
-        told.count()
+        let connections = keys.iter().flat_map(|key| key.connections.lock().clone());
+        let closed = connections
+            .filter(|it| command().is_some_and(|command| it.commands.try_send(command).is_ok()));
+        closed.count()
     }
 
-    /// Ends every connection and stops listening. Returns once all of them are closed.
+    /// Closes every connection and stops listening. Returns once all of them are closed.
     pub async fn stop(&self) {
-        let stop = &self.inner.world.stop;
+        let stop = &self.running.server.stop;
         stop.send_replace(true);
         stop.closed().await;
     }
@@ -263,12 +266,12 @@ impl DataCentre {
 /// Accepts until told to stop.
 async fn accept(
     listener: TcpListener,
-    world: Arc<World>,
+    server: Arc<ServerState>,
     runtime: Handle,
     mut stop: watch::Receiver<bool>,
 ) {
-    // A failure that lasts, such as too few descriptors, is told once.
-    let mut told = false;
+    // A failure that lasts, such as too few descriptors, is logged once.
+    let mut logged = false;
     loop {
         let accepted = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
@@ -276,11 +279,11 @@ async fn accept(
         };
         match accepted {
             Ok((stream, _)) => {
-                told = false;
-                receive(stream, &world, &runtime, stop.clone());
+                logged = false;
+                serve(stream, &server, &runtime, stop.clone());
             }
             Err(error) => {
-                if !std::mem::replace(&mut told, true) {
+                if !std::mem::replace(&mut logged, true) {
                     tracing::warn!(%error, "the sandbox cannot accept connections");
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -289,16 +292,22 @@ async fn accept(
     }
 }
 
-fn receive(stream: TcpStream, world: &Arc<World>, runtime: &Handle, stop: watch::Receiver<bool>) {
-    let id = world.counters.connections_total.add(1);
-    if world.refusing.load(Ordering::Relaxed) {
+fn serve(
+    stream: TcpStream,
+    server: &Arc<ServerState>,
+    runtime: &Handle,
+    stop: watch::Receiver<bool>,
+) {
+    let id = server.counters.connections_total.add(1);
+    if server.refuses_connections.load(Ordering::Relaxed) {
         stream.set_zero_linger().ok();
         return;
     }
     // Without it small answers would wait for acknowledgements.
     stream.set_nodelay(true).ok();
-    let peer = Peer::new(Arc::clone(world), Arc::new(Newcomer::new(id, stream)));
-    drop(runtime.spawn(peer.serve(stop)));
+    let connection =
+        ServerConnection::new(Arc::clone(server), Arc::new(AcceptedSocket::new(id, stream)));
+    drop(runtime.spawn(connection.serve(stop)));
 }
 
 impl std::fmt::Debug for DataCentre {

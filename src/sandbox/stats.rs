@@ -1,10 +1,10 @@
-//! What the data centre counts.
+//! Statistics of the sandbox server.
 //!
 //! Owns the counters and their public view. They are relaxed: counts guard nothing.
 
 use crate::base::sync::{AtomicU64, Ordering};
 
-/// The data centre's numbers; see [`DataCentre::stats`](super::DataCentre::stats).
+/// A snapshot of the data centre's counters; see [`DataCentre::stats`](super::DataCentre::stats).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct DataCentreStats {
@@ -97,11 +97,11 @@ impl Counter {
 pub(super) struct Gauge(Counter);
 
 impl Gauge {
-    pub(super) fn raise(&self) {
+    pub(super) fn increment(&self) {
         self.0.add(1);
     }
 
-    pub(super) fn lower(&self) {
+    pub(super) fn decrement(&self) {
         self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -1,7 +1,6 @@
-//! The transport of a connection, which its first bytes tell: how packets are framed, and whether
-//! all of it is obfuscated.
+//! Transport of a connection: its framing, and its obfuscation if there is one.
 //!
-//! Owns the recognition and the cipher of obfuscated connections. Never reads a socket: it is given
+//! Owns the recognition by the first bytes, and the cipher of obfuscated connections. Never reads a socket: it is given
 //! what has arrived so far.
 //!
 //! A client that obfuscates begins with 64 random bytes that look like none of the others: they
@@ -11,10 +10,10 @@
 use grammers_crypto::ObfuscatedCipher;
 
 use super::frame::Framing;
-use super::stranger::Stranger;
+use super::unknown_protocol::UnknownProtocol;
 
-/// Enough of a connection's first bytes to see the key of its first packet.
-pub(super) const GLANCE_LEN: usize = HEADER_LEN + 4 + 8;
+/// How many first bytes of a connection are enough to see the key of its first packet.
+pub(super) const FIRST_BYTES_LEN: usize = HEADER_LEN + 4 + 8;
 /// What an obfuscated connection begins with.
 const HEADER_LEN: usize = 64;
 /// Where the header names the transport.
@@ -29,9 +28,9 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    /// Recognises the transport by the first bytes of a connection, and says how many of them only
+    /// Recognises the transport by the first bytes of a connection. Returns also how many of them only
     /// announce it. `None`: too few bytes to tell.
-    pub(super) fn recognise(bytes: &[u8]) -> Result<Option<(Self, usize)>, Stranger> {
+    pub(super) fn recognise(bytes: &[u8]) -> Result<Option<(Self, usize)>, UnknownProtocol> {
         let plain = |framing, announced| Ok(Some((Self { framing, obfuscation: None }, announced)));
         if bytes.first() == Some(&0xef) {
             return plain(Framing::Abridged, 1);
@@ -41,7 +40,7 @@ impl Transport {
             return plain(framing, 4);
         }
         if RESERVED.contains(&word) {
-            return Err(Stranger::guess(bytes, Stranger::Header));
+            return Err(UnknownProtocol::guess(bytes, UnknownProtocol::ObfuscationHeader));
         }
         // The number of the first full frame, which follows its length.
         let Some(number) = bytes.get(4..8) else { return Ok(None) };
@@ -51,7 +50,7 @@ impl Transport {
         let Some(header) = bytes.first_chunk::<HEADER_LEN>() else { return Ok(None) };
         match Self::obfuscated(header) {
             Some(transport) => Ok(Some((transport, HEADER_LEN))),
-            None => Err(Stranger::guess(bytes, Stranger::Header)),
+            None => Err(UnknownProtocol::guess(bytes, UnknownProtocol::ObfuscationHeader)),
         }
     }
 
@@ -67,14 +66,14 @@ impl Transport {
         Some(Self { framing, obfuscation: Some(Box::new(cipher)) })
     }
 
-    /// Undoes the obfuscation of what has arrived. Each byte is to come by once, in order.
-    pub(super) fn reveal(&mut self, arrived: &mut [u8]) {
+    /// Undoes the obfuscation of what has arrived. Each byte has to be given once, in order.
+    pub(super) fn deobfuscate(&mut self, arrived: &mut [u8]) {
         if let Some(cipher) = &mut self.obfuscation {
             cipher.decrypt(arrived);
         }
     }
 
-    /// Obfuscates what goes out. Each byte is to come by once, in order.
+    /// Obfuscates what goes out. Each byte has to be given once, in order.
     pub(super) fn obfuscate(&mut self, outgoing: &mut [u8]) {
         if let Some(cipher) = &mut self.obfuscation {
             cipher.encrypt(outgoing);
@@ -82,7 +81,7 @@ impl Transport {
     }
 }
 
-/// The transport that announces itself by a word, be it in plain sight or in a header.
+/// The transport that announces itself by a word, be it plain or in a header of obfuscation.
 fn tagged(word: [u8; 4]) -> Option<Framing> {
     match word {
         [0xef, 0xef, 0xef, 0xef] => Some(Framing::Abridged),
@@ -92,11 +91,11 @@ fn tagged(word: [u8; 4]) -> Option<Framing> {
     }
 }
 
-/// The key that the first packet of a connection names, by the connection's first bytes.
+/// The key id of the first packet, by the first bytes of a connection.
 pub(super) fn first_key(bytes: &[u8]) -> Option<[u8; 8]> {
     let (mut transport, announced) = Transport::recognise(bytes).ok()??;
     let mut rest = bytes[announced..].to_vec();
-    transport.reveal(&mut rest);
+    transport.deobfuscate(&mut rest);
     transport.framing.first_key(&rest)
 }
 
@@ -112,7 +111,7 @@ pub(super) mod tests {
     }
 
     impl Client {
-        /// One that speaks a transport in plain sight.
+        /// One that does not obfuscate.
         pub(in crate::sandbox) fn plain(framing: Framing) -> Self {
             let announced = match framing {
                 Framing::Full { .. } => vec![],
@@ -149,7 +148,7 @@ pub(super) mod tests {
         }
 
         /// Frames a packet as it goes over the wire.
-        pub(in crate::sandbox) fn say(&mut self, packet: &[u8]) -> Vec<u8> {
+        pub(in crate::sandbox) fn send(&mut self, packet: &[u8]) -> Vec<u8> {
             let mut out = Vec::new();
             self.framing.pack(packet, &mut out);
             if let Some(cipher) = &mut self.cipher {
@@ -158,8 +157,8 @@ pub(super) mod tests {
             out
         }
 
-        /// What the server says, as frames.
-        pub(in crate::sandbox) fn hear(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
+        /// What the server sends, as frames.
+        pub(in crate::sandbox) fn receive(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
             if let Some(cipher) = &mut self.cipher {
                 cipher.decrypt(&mut bytes);
             }
@@ -171,14 +170,14 @@ pub(super) mod tests {
     fn the_first_bytes_tell_the_transport_and_the_key() {
         for mut client in Client::all() {
             let announced = client.announced.clone();
-            let bytes = [announced.clone(), client.say(&[3; 8].repeat(5))].concat();
+            let bytes = [announced.clone(), client.send(&[3; 8].repeat(5))].concat();
             let (recognised, skip) = Transport::recognise(&bytes).unwrap().unwrap();
             assert_eq!(skip, announced.len());
             let fresh = Framing::Full { received: 0, sent: 0 };
             let is_full = matches!(client.framing, Framing::Full { .. });
             assert_eq!(recognised.framing, if is_full { fresh } else { client.framing });
             assert_eq!(recognised.obfuscation.is_some(), skip == HEADER_LEN);
-            assert_eq!(first_key(&bytes[..GLANCE_LEN.min(bytes.len())]), Some([3; 8]));
+            assert_eq!(first_key(&bytes[..FIRST_BYTES_LEN.min(bytes.len())]), Some([3; 8]));
             // The announcement alone is enough; what is shorter is waited for.
             for len in 0..if is_full { 8 } else { skip } {
                 assert!(Transport::recognise(&bytes[..len]).unwrap().is_none(), "{len}");
@@ -200,7 +199,7 @@ pub(super) mod tests {
         assert_eq!(first_key(&bytes), Some([3; 8]));
         let (mut transport, announced) = Transport::recognise(&bytes).unwrap().unwrap();
         assert_eq!((&transport.framing, announced), (&Framing::PaddedIntermediate, 64));
-        transport.reveal(&mut bytes[announced..]);
+        transport.deobfuscate(&mut bytes[announced..]);
         assert_eq!(bytes[announced..], [&[24, 0, 0, 0][..], &[3; 24]].concat());
         let mut answer: [u8; 20] = std::array::from_fn(|at| u8::try_from(at).unwrap());
         transport.obfuscate(&mut answer);
@@ -214,16 +213,16 @@ pub(super) mod tests {
     #[test]
     fn what_is_no_transport_is_told_by_what_it_looks_like() {
         let reason = |bytes: &[u8]| Transport::recognise(bytes).err();
-        assert_eq!(reason(b"GET /bot1"), Some(Stranger::Http));
-        assert_eq!(reason(b"POST"), Some(Stranger::Http));
-        assert_eq!(reason(&[0x16, 3, 1, 2, 0, 1]), Some(Stranger::Tls));
+        assert_eq!(reason(b"GET /bot1"), Some(UnknownProtocol::Http));
+        assert_eq!(reason(b"POST"), Some(UnknownProtocol::Http));
+        assert_eq!(reason(&[0x16, 3, 1, 2, 0, 1]), Some(UnknownProtocol::Tls));
         assert_eq!(reason(&[0x42; 63]), None);
-        assert_eq!(reason(&[0x42; 64]), Some(Stranger::Header));
+        assert_eq!(reason(&[0x42; 64]), Some(UnknownProtocol::ObfuscationHeader));
         let tls = [&[0x16, 3, 1, 0][..], &[7; 60]].concat();
-        assert_eq!(reason(&tls), Some(Stranger::Tls));
+        assert_eq!(reason(&tls), Some(UnknownProtocol::Tls));
         // The header of a client that has the secret of a proxy.
         let mut client = Client::obfuscated(0xef, 2, 1).announced;
         client[56] ^= 1;
-        assert_eq!(reason(&client), Some(Stranger::Header));
+        assert_eq!(reason(&client), Some(UnknownProtocol::ObfuscationHeader));
     }
 }

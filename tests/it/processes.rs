@@ -49,12 +49,12 @@ async fn farm_with(accounts: u64, delay: Option<Duration>) -> Farm {
     options.disconnect_delay_max = delay;
     let data_centre = DataCentre::start(options).await.unwrap();
     let relay = Relay::start(data_centre.address()).await;
-    let enroll = |id| {
-        let mut records = data_centre.enroll(AccountId::bot(id).unwrap(), 1, None);
+    let create_sessions = |id| {
+        let mut records = data_centre.create_sessions(AccountId::bot(id).unwrap(), 1, None);
         records[0].address = relay.address;
         records.remove(0)
     };
-    let records = (1..=accounts).map(enroll).collect();
+    let records = (1..=accounts).map(create_sessions).collect();
     let folder = tempfile::tempdir().unwrap();
     Farm { data_centre, relay, records, folder }
 }

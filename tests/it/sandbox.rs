@@ -43,8 +43,8 @@ async fn bench(rules: impl IntoIterator<Item = FaultRule>) -> Bench {
     let mut options = DataCentreOptions::default();
     options.faults = FaultPlan::new(rules).unwrap();
     let data_centre = DataCentre::start(options).await.unwrap();
-    let mut records = data_centre.enroll(OWN, 2, None);
-    records.extend(data_centre.enroll(OTHER, 1, None));
+    let mut records = data_centre.create_sessions(OWN, 2, None);
+    records.extend(data_centre.create_sessions(OTHER, 1, None));
     let mut settings = TelegramSettings::new(1);
     // Here the data centre notices every end at once.
     settings.redial_after_loss = Duration::from_millis(50);
@@ -166,7 +166,7 @@ async fn a_call_without_updates_is_answered_and_brings_none() {
     let users = bench.connect(OWN).await.invoke(&without()).await.unwrap();
     assert!(matches!(&users[..], [enums::User::User(user)] if user.is_self), "{users:?}");
     let account = AccountId::bot(9).unwrap();
-    let records = bench.data_centre.enroll(account, 1, None);
+    let records = bench.data_centre.create_sessions(account, 1, None);
     let mut client = raw::RawClient::connect(record(&records)).await;
     client.greet().await;
     for wrapped in [true, false] {

@@ -60,7 +60,7 @@ fn bench_with(sessions: u16, settings: TelegramSettings) -> Bench {
 
 /// A session that the server knows.
 fn enrolled(server: &Server, key: [u8; 256]) -> SessionRecord {
-    server.enroll(key);
+    server.create_sessions(key);
     SessionRecord {
         account: account(),
         slot: 0,

@@ -169,7 +169,7 @@ impl SandboxArguments {
             let count = self.sessions_per_account.unwrap_or(count);
             let account = account_of(number);
             let group = if account.is_bot() { &bots } else { &users };
-            sessions.extend(data_centre.enroll(account, count, Some(Arc::clone(group))));
+            sessions.extend(data_centre.create_sessions(account, count, Some(Arc::clone(group))));
         }
         Ok(Sandbox { data_centre, sessions, seed })
     }

@@ -129,7 +129,7 @@ impl Caller {
 
     fn judge(&self, account: AccountId, started: Instant, error: &InvokeError) {
         let tally = &self.work.tally;
-        let struck = self.work.data_centre.as_ref().and_then(|it| it.struck_ago(account));
+        let struck = self.work.data_centre.as_ref().and_then(|it| it.since_last_fault(account));
         if matches!(
             error,
             InvokeError::Acquire(AcquireError::Dial(DialError::Connect(
@@ -209,7 +209,7 @@ mod tests {
     async fn a_lease_that_comes_together_with_the_end_of_a_run_makes_no_call() {
         let data_centre = DataCentre::start(DataCentreOptions::default()).await.unwrap();
         let account = AccountId::bot(1).unwrap();
-        let roster = Roster::new(data_centre.enroll(account, 1, None), None).unwrap();
+        let roster = Roster::new(data_centre.create_sessions(account, 1, None), None).unwrap();
         let manager = GrammersManager::new(roster.source, TelegramSettings::new(1))
             .with_ownership(Arc::new(Unguarded::default()));
         let pool = Pool::builder(manager)

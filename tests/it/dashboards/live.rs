@@ -227,7 +227,7 @@ async fn at_rest() -> (SocketAddr, Pool<GrammersManager<MemorySource>>) {
     let accounts: Vec<_> = (1..=12).map(|id| AccountId::bot(id).unwrap()).collect();
     let records = accounts.iter().flat_map(|id| {
         let group = ["shop", "news"][(id.number() % 2) as usize];
-        data_centre.enroll(*id, 2, Some(group.into()))
+        data_centre.create_sessions(*id, 2, Some(group.into()))
     });
     let source = MemorySource::new(records.collect::<Vec<_>>()).unwrap();
     let manager = GrammersManager::new(source, TelegramSettings::new(1));

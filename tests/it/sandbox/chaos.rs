@@ -425,7 +425,7 @@ async fn run(seed: u64, cast: Cast) {
     let records: Vec<_> = cast
         .accounts
         .iter()
-        .flat_map(|(account, sessions)| data_centre.enroll(*account, *sessions, None))
+        .flat_map(|(account, sessions)| data_centre.create_sessions(*account, *sessions, None))
         .collect();
     secrets::deposit(&records);
     secrets::listen();

@@ -39,7 +39,7 @@ async fn events(lease: &Held) -> i32 {
 async fn a_message_to_oneself_goes_out_once_whether_or_not_the_record_says_who_that_is() {
     for is_told in [true, false] {
         let data_centre = DataCentre::start(DataCentreOptions::default()).await.unwrap();
-        let mut records = data_centre.enroll(OWN, 1, None);
+        let mut records = data_centre.create_sessions(OWN, 1, None);
         let own = PeerId::user(records[0].user_id).unwrap();
         if !is_told {
             records[0].user_id = 0;

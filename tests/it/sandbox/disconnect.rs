@@ -17,7 +17,7 @@ async fn timed(
     options.disconnect_delay_max = longest;
     options.faults = FaultPlan::new(rules).unwrap();
     let data_centre = DataCentre::start(options).await.unwrap();
-    let record = |account| data_centre.enroll(account, 1, None).remove(0);
+    let record = |account| data_centre.create_sessions(account, 1, None).remove(0);
     let records = [record(OWN), record(OTHER)];
     (data_centre, records)
 }

@@ -12,8 +12,8 @@ async fn struck(fault: Fault) -> (Result<(), TelegramError>, bool) {
     let limit = Duration::from_secs(2);
     let outcome = connection.invoke_within(&myself(), limit).await.map(drop);
     assert_eq!(bench.data_centre.stats().faults_injected, 1);
-    assert!(bench.data_centre.struck_ago(OWN).is_some());
-    assert_eq!(bench.data_centre.struck_ago(OTHER), None);
+    assert!(bench.data_centre.since_last_fault(OWN).is_some());
+    assert_eq!(bench.data_centre.since_last_fault(OTHER), None);
     let good = connection.invoke_within(&myself(), limit).await.is_ok();
     bench.manager.close(&connection).await;
     // Whatever happened, the session can be used again.

@@ -55,7 +55,7 @@ fn pool_of(
 /// Loses a connection by a cut line, and acquires again at once. Answers how the account was treated.
 async fn lose_a_line(redial_after_loss: Duration) -> DataCentre {
     let (data_centre, relay) = far_away().await;
-    let mut records = data_centre.enroll(OWN, 1, None);
+    let mut records = data_centre.create_sessions(OWN, 1, None);
     records[0].address = relay.address;
     let pool = pool_of(records, settings(redial_after_loss), |_| ());
     let account = pool.account(OWN).unwrap();
@@ -90,7 +90,7 @@ async fn without_that_rest_it_would_have_cost_the_login() {
 #[tokio::test]
 async fn whoever_cannot_wait_for_a_session_that_rests_is_told_at_once() {
     let (data_centre, relay) = far_away().await;
-    let mut records = data_centre.enroll(OWN, 1, None);
+    let mut records = data_centre.create_sessions(OWN, 1, None);
     records[0].address = relay.address;
     let pool = pool_of(records, settings(600 * SECOND), |_| ());
     let account = pool.account(OWN).unwrap();
@@ -114,8 +114,8 @@ async fn whoever_cannot_wait_for_a_session_that_rests_is_told_at_once() {
 async fn a_key_that_another_pool_uses_is_told_at_once_and_delays_nobody_else() {
     let data_centre = DataCentre::start(DataCentreOptions::default()).await.unwrap();
     let bots = [1, 2, 3, 4].map(|id| AccountId::bot(id).unwrap());
-    let enroll = |id: &AccountId| data_centre.enroll(*id, 1, None);
-    let records: Vec<_> = bots.iter().flat_map(enroll).collect();
+    let create_sessions = |id: &AccountId| data_centre.create_sessions(*id, 1, None);
+    let records: Vec<_> = bots.iter().flat_map(create_sessions).collect();
     let first = pool_of(records.clone(), settings(SECOND), |_| ());
     let mut held = Vec::new();
     for bot in &bots[..3] {
@@ -147,8 +147,8 @@ async fn a_key_that_another_pool_uses_is_told_at_once_and_delays_nobody_else() {
 async fn a_key_that_two_pools_want_at_once_goes_to_one_and_the_other_is_told_at_once() {
     let data_centre = DataCentre::start(DataCentreOptions::default()).await.unwrap();
     let bots = [1, 2, 3, 4].map(|id| AccountId::bot(id).unwrap());
-    let enroll = |id: &AccountId| data_centre.enroll(*id, 1, None);
-    let records: Vec<_> = bots.iter().flat_map(enroll).collect();
+    let create_sessions = |id: &AccountId| data_centre.create_sessions(*id, 1, None);
+    let records: Vec<_> = bots.iter().flat_map(create_sessions).collect();
     let pools = [(); 2].map(|()| pool_of(records.clone(), settings(SECOND), |_| ()));
     let acquire = |pool: &World, bot| {
         let pool = pool.clone();
@@ -179,7 +179,7 @@ async fn a_data_centre_that_accepts_and_never_answers_keeps_nobody_from_another(
     let bot = |id| AccountId::bot(id).unwrap();
     let mut records = Vec::new();
     for id in 1..=40 {
-        let mut session = data_centre.enroll(bot(id), 1, None);
+        let mut session = data_centre.create_sessions(bot(id), 1, None);
         if id <= 20 {
             session[0].address = at;
         }
@@ -226,7 +226,7 @@ async fn quarantined(events: &mut EventStream) -> QuarantineReason {
 async fn a_session_that_was_ended_under_the_pool_is_noticed_though_pings_go_on() {
     for leased in [false, true] {
         let data_centre = DataCentre::start(DataCentreOptions::default()).await.unwrap();
-        let records = data_centre.enroll(OWN, 1, None);
+        let records = data_centre.create_sessions(OWN, 1, None);
         let pool = pool_of(records.clone(), settings(SECOND), |config| {
             config.health.login_check_every = SECOND;
         });
@@ -262,7 +262,7 @@ async fn a_session_that_was_ended_under_the_pool_is_noticed_though_pings_go_on()
 #[tokio::test]
 async fn a_connection_whose_calls_need_the_login_is_not_asked_for_it() {
     let data_centre = DataCentre::start(DataCentreOptions::default()).await.unwrap();
-    let records = data_centre.enroll(OWN, 1, None);
+    let records = data_centre.create_sessions(OWN, 1, None);
     let pool = pool_of(records, settings(SECOND), |config| {
         config.health.login_check_every = SECOND;
         config.pool.check_after_idle = 60 * SECOND;
@@ -309,7 +309,7 @@ impl Ownership for Fencing {
 #[tokio::test]
 async fn nothing_is_written_after_a_pause_that_outlasted_the_timer() {
     let data_centre = DataCentre::start(DataCentreOptions::default()).await.unwrap();
-    let records = data_centre.enroll(OWN, 1, None);
+    let records = data_centre.create_sessions(OWN, 1, None);
     let ownership = Arc::new(Fencing {
         is_stopped: AtomicBool::new(false),
         fence: watch::Sender::default(),

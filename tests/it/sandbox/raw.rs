@@ -181,7 +181,7 @@ async fn clients_of_every_plain_transport_are_served() {
         [|| Box::new(Full::new()), || Box::new(Abridged::new()), || Box::new(Intermediate::new())];
     for (index, transport) in (1..).zip(transports) {
         let account = AccountId::bot(index).unwrap();
-        let records = data_centre.enroll(account, 32, None);
+        let records = data_centre.create_sessions(account, 32, None);
         // The library's abridged transport takes a key whose name looks negative for an error.
         let record = records.iter().find(|record| key_id(record)[3] < 0x80).unwrap();
         let mut client = RawClient::connect_by(record, transport(), transport()).await;
@@ -215,7 +215,7 @@ async fn clients_of_obfuscated_transports_are_served_and_judged() {
     ];
     for (index, transport) in (1..).zip(transports) {
         let account = AccountId::bot(index).unwrap();
-        let records = data_centre.enroll(account, 32, None);
+        let records = data_centre.create_sessions(account, 32, None);
         // The library's abridged transport takes a key whose name looks negative for an error.
         let record = records.iter().find(|record| key_id(record)[3] < 0x80).unwrap();
         let connect = || {
@@ -237,7 +237,7 @@ async fn clients_of_obfuscated_transports_are_served_and_judged() {
 #[tokio::test]
 async fn an_unknown_key_and_a_wish_for_a_new_one_get_404() {
     let data_centre = DataCentre::start(DataCentreOptions::default()).await.unwrap();
-    let mut records = data_centre.enroll(OWN, 1, None);
+    let mut records = data_centre.create_sessions(OWN, 1, None);
     records[0].key = telepool::session::AuthKey::new([3; 256]);
     let mut client = RawClient::connect(record(&records)).await;
     client.ping().await;
@@ -255,7 +255,7 @@ async fn an_unknown_key_and_a_wish_for_a_new_one_get_404() {
 async fn nonsense_is_hung_up_on_and_harms_nobody() {
     let bench = bench([]).await;
     let connection = bench.connect(OWN).await;
-    let records = bench.data_centre.enroll(AccountId::bot(9).unwrap(), 1, None);
+    let records = bench.data_centre.create_sessions(AccountId::bot(9).unwrap(), 1, None);
     let mut random = fastrand::Rng::with_seed(5);
     for round in 0..200_u64 {
         let mut client = RawClient::connect(record(&records)).await;
@@ -277,7 +277,7 @@ async fn nonsense_is_hung_up_on_and_harms_nobody() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_never_says_enough_is_hung_up_on_in_time() {
     let data_centre = DataCentre::start(DataCentreOptions::default()).await.unwrap();
-    let records = data_centre.enroll(OWN, 1, None);
+    let records = data_centre.create_sessions(OWN, 1, None);
     let mut client = RawClient::connect(record(&records)).await;
     // A number that no full frame has, and less than a header of obfuscation.
     client.send(b"SSH-2.0-here\r\n").await;

@@ -10,7 +10,7 @@ use super::*;
 async fn a_second_connection_of_a_key_that_lives_is_a_violation_and_voids_the_key() {
     let bench = bench([]).await;
     let connection = bench.connect(OWN).await;
-    let records = bench.data_centre.enroll(AccountId::bot(9).unwrap(), 1, None);
+    let records = bench.data_centre.create_sessions(AccountId::bot(9).unwrap(), 1, None);
     let mut first = RawClient::connect(record(&records)).await;
     first.ping().await;
     first.hear().await.unwrap();
@@ -26,7 +26,7 @@ async fn a_second_connection_of_a_key_that_lives_is_a_violation_and_voids_the_ke
 #[tokio::test]
 async fn a_void_key_gets_406() {
     let data_centre = DataCentre::start(DataCentreOptions::default()).await.unwrap();
-    let records = data_centre.enroll(OWN, 1, None);
+    let records = data_centre.create_sessions(OWN, 1, None);
     let mut raw = RawClient::connect(record(&records)).await;
     raw.ping().await;
     raw.hear().await.unwrap();
@@ -60,14 +60,14 @@ async fn a_connection_that_nothing_is_heard_on_is_open_to_the_judge() {
     ];
     let bench = bench(rules).await;
     for account in accounts {
-        let records = bench.data_centre.enroll(account, 1, None);
+        let records = bench.data_centre.create_sessions(account, 1, None);
         let mut deaf = RawClient::connect(record(&records)).await;
         deaf.ping().await;
         if account == accounts[1] {
             deaf.hear().await.unwrap();
             deaf.say(&introduction(myself())).await.unwrap();
         }
-        let is_deaf = || bench.data_centre.struck_ago(account).is_some();
+        let is_deaf = || bench.data_centre.since_last_fault(account).is_some();
         wait_until("it is deaf", is_deaf).await;
         assert!(is_violated_by_another(&bench.data_centre, record(&records)).await);
         drop(deaf);
@@ -87,7 +87,7 @@ async fn relay(listener: TcpListener, to: std::net::SocketAddr) -> TcpStream {
 #[tokio::test]
 async fn a_connection_whose_client_is_cut_off_is_open_to_the_judge() {
     let data_centre = DataCentre::start(DataCentreOptions::default()).await.unwrap();
-    let records = data_centre.enroll(OWN, 1, None);
+    let records = data_centre.create_sessions(OWN, 1, None);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut behind = record(&records).clone();
     behind.address = listener.local_addr().unwrap();
@@ -104,7 +104,7 @@ async fn a_connection_whose_client_is_cut_off_is_open_to_the_judge() {
 async fn two_that_overlap_are_counted_once_whichever_came_or_spoke_first() {
     let data_centre = DataCentre::start(DataCentreOptions::default()).await.unwrap();
     for (number, spoken_before) in [(1, true), (2, false)] {
-        let records = data_centre.enroll(AccountId::bot(number).unwrap(), 1, None);
+        let records = data_centre.create_sessions(AccountId::bot(number).unwrap(), 1, None);
         let mut older = RawClient::connect(record(&records)).await;
         if spoken_before {
             older.greet().await;
@@ -146,7 +146,7 @@ fn an_overlap_is_counted_also_when_no_descriptor_is_left() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let data_centre = DataCentre::start(DataCentreOptions::default()).await.unwrap();
-        let records = data_centre.enroll(OWN, 1, None);
+        let records = data_centre.create_sessions(OWN, 1, None);
         let mut first = RawClient::connect(record(&records)).await;
         first.greet().await;
         let mut second = RawClient::connect(record(&records)).await;
@@ -164,7 +164,7 @@ async fn a_connection_closed_before_the_next_is_never_held_against_anybody() {
     let data_centre = DataCentre::start(DataCentreOptions::default()).await.unwrap();
     let clients: Vec<_> = (1..=32)
         .map(|id| {
-            let records = data_centre.enroll(AccountId::bot(id).unwrap(), 1, None);
+            let records = data_centre.create_sessions(AccountId::bot(id).unwrap(), 1, None);
             tokio::spawn(async move {
                 for round in 0..40 {
                     let mut client = RawClient::connect(record(&records)).await;
@@ -190,7 +190,7 @@ async fn an_overlap_is_always_counted() {
     let data_centre = DataCentre::start(DataCentreOptions::default()).await.unwrap();
     let clients: Vec<_> = (1..=32)
         .map(|id| {
-            let records = data_centre.enroll(AccountId::bot(id).unwrap(), 1, None);
+            let records = data_centre.create_sessions(AccountId::bot(id).unwrap(), 1, None);
             tokio::spawn(async move {
                 let mut before = RawClient::connect(record(&records)).await;
                 before.ping().await;

@@ -152,7 +152,7 @@ async fn an_unknown_key_is_kept_and_becomes_suspect_the_second_time() {
         "{second}"
     );
     // It was a passing fault: the same key still serves, and the count starts afresh.
-    bench.server.enroll(bench.keys[0]);
+    bench.server.create_sessions(bench.keys[0]);
     drop(bench.connect().await.unwrap());
     bench.quiet().await;
     bench.server.forget(bench.keys[0]);

@@ -93,7 +93,7 @@ impl Server {
     }
 
     /// Lets sessions with this key in.
-    pub(crate) fn enroll(&self, bytes: [u8; 256]) {
+    pub(crate) fn create_sessions(&self, bytes: [u8; 256]) {
         let key = Key { bytes, live: HashMap::new() };
         self.state.keys.lock().unwrap().insert(key_id(&bytes), key);
     }

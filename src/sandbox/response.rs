@@ -5,8 +5,9 @@
 
 use grammers_tl_types::{Identifiable, RawVec, Serializable, enums, types};
 
-use super::method::{Call, What};
-use super::population::{Key, User, World};
+use super::accounts::{Key, User};
+use super::request::{Method, RpcCall};
+use super::server_state::ServerState;
 use crate::base::clock::unix_time;
 
 const RPC_RESULT: u32 = 0xf35c_6d01;
@@ -21,24 +22,24 @@ const DATA_CENTRES: std::ops::RangeInclusive<i32> = 1..=5;
 
 /// Why a call is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(super) struct RpcError {
     pub(super) code: i32,
     pub(super) message: String,
 }
 
-impl Refusal {
+impl RpcError {
     pub(super) fn new(code: i32, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
 }
 
 /// The outcome of a call, as it goes out.
-pub(super) fn result(to: i64, outcome: Result<Vec<u8>, Refusal>) -> Vec<u8> {
+pub(super) fn result(to: i64, outcome: Result<Vec<u8>, RpcError>) -> Vec<u8> {
     let mut body = RPC_RESULT.to_bytes();
     to.serialize(&mut body);
     match outcome {
         Ok(answer) => body.extend(answer),
-        Err(Refusal { code, message }) => {
+        Err(RpcError { code, message }) => {
             let error = types::RpcError { error_code: code, error_message: message };
             enums::RpcError::Error(error).serialize(&mut body);
         }
@@ -47,55 +48,59 @@ pub(super) fn result(to: i64, outcome: Result<Vec<u8>, Refusal>) -> Vec<u8> {
 }
 
 /// Carries a call out.
-pub(super) fn carry_out(world: &World, user: &User, call: &Call) -> Result<Vec<u8>, Refusal> {
-    match &call.what {
-        What::Config => Ok(config(world)),
-        What::Users(ids) if ids.len() > USERS_MAX => Err(Refusal::new(400, "LIMIT_INVALID")),
-        What::Users(ids) => {
+pub(super) fn execute(
+    server: &ServerState,
+    user: &User,
+    call: &RpcCall,
+) -> Result<Vec<u8>, RpcError> {
+    match &call.method {
+        Method::Config => Ok(config(server)),
+        Method::Users(ids) if ids.len() > USERS_MAX => Err(RpcError::new(400, "LIMIT_INVALID")),
+        Method::Users(ids) => {
             let mut body = VECTOR.to_bytes();
             u32::try_from(ids.len()).unwrap_or(0).serialize(&mut body);
-            ids.iter().for_each(|id| put_user(&mut body, world, user, id));
+            ids.iter().for_each(|id| put_user(&mut body, server, user, id));
             Ok(body)
         }
-        What::Send { peer, message } => send(world, user, peer, message),
-        What::State => {
+        Method::Send { peer, message } => send(server, user, peer, message),
+        Method::State => {
             let pts = user.last_event().saturating_add(1);
             let state =
                 types::updates::State { pts, qts: 0, date: date(), seq: 1, unread_count: 0 };
             Ok(enums::updates::State::State(state).to_bytes())
         }
-        What::Difference => {
+        Method::Difference => {
             let empty = types::updates::DifferenceEmpty { date: date(), seq: 1 };
             Ok(enums::updates::Difference::Empty(empty).to_bytes())
         }
-        What::Unknown => Err(Refusal::new(400, format!("INPUT_METHOD_INVALID_{}", call.id))),
-        What::Malformed => Err(Refusal::new(400, "INPUT_REQUEST_INVALID")),
+        Method::Unknown => Err(RpcError::new(400, format!("INPUT_METHOD_INVALID_{}", call.id))),
+        Method::Malformed => Err(RpcError::new(400, "INPUT_REQUEST_INVALID")),
     }
 }
 
 /// The configuration lists this data centre under every number: whoever looks for another one
 /// stays on this machine.
-fn config(world: &World) -> Vec<u8> {
+fn config(server: &ServerState) -> Vec<u8> {
     let mut body = types::Config::CONSTRUCTOR_ID.to_bytes();
     let flags = 0_u32;
     flags.serialize(&mut body);
     date().serialize(&mut body);
     date().saturating_add(3600).serialize(&mut body);
     BOOL_FALSE.serialize(&mut body);
-    world.dc.serialize(&mut body);
+    server.dc.serialize(&mut body);
     VECTOR.serialize(&mut body);
     5_i32.serialize(&mut body);
     for id in DATA_CENTRES {
         let option = types::DcOption {
-            ipv6: world.address.is_ipv6(),
+            ipv6: server.address.is_ipv6(),
             media_only: false,
             tcpo_only: false,
             cdn: false,
             r#static: true,
             this_port_only: false,
             id,
-            ip_address: world.address.ip().to_string(),
-            port: world.address.port().into(),
+            ip_address: server.address.ip().to_string(),
+            port: server.address.port().into(),
             secret: None,
         };
         enums::DcOption::Option(option).serialize(&mut body);
@@ -106,11 +111,11 @@ fn config(world: &World) -> Vec<u8> {
     body
 }
 
-fn put_user(body: &mut Vec<u8>, world: &World, own: &User, id: &enums::InputUser) {
+fn put_user(body: &mut Vec<u8>, server: &ServerState, own: &User, id: &enums::InputUser) {
     let known = match id {
         enums::InputUser::UserSelf => None,
         enums::InputUser::User(user) if user.user_id == own.id => None,
-        enums::InputUser::User(user) => match world.user_by_id(user.user_id) {
+        enums::InputUser::User(user) => match server.user_by_id(user.user_id) {
             Some(other) => Some(other),
             None => {
                 return enums::User::Empty(types::UserEmpty { id: user.user_id }).serialize(body);
@@ -142,29 +147,29 @@ fn access_hash(user: &User) -> i64 {
 }
 
 fn send(
-    world: &World,
+    server: &ServerState,
     user: &User,
     peer: &enums::InputPeer,
     message: &str,
-) -> Result<Vec<u8>, Refusal> {
+) -> Result<Vec<u8>, RpcError> {
     if message.is_empty() {
-        return Err(Refusal::new(400, "MESSAGE_EMPTY"));
+        return Err(RpcError::new(400, "MESSAGE_EMPTY"));
     }
     if message.chars().count() > MESSAGE_LEN_MAX {
-        return Err(Refusal::new(400, "MESSAGE_TOO_LONG"));
+        return Err(RpcError::new(400, "MESSAGE_TOO_LONG"));
     }
     let receiver = match peer {
         enums::InputPeer::PeerSelf => None,
         enums::InputPeer::User(peer) if peer.user_id == user.id => None,
         enums::InputPeer::User(peer) => {
-            let known = world.user_by_id(peer.user_id);
-            Some(known.ok_or_else(|| Refusal::new(400, "PEER_ID_INVALID"))?)
+            let known = server.user_by_id(peer.user_id);
+            Some(known.ok_or_else(|| RpcError::new(400, "PEER_ID_INVALID"))?)
         }
-        _ => return Err(Refusal::new(400, "PEER_ID_INVALID")),
+        _ => return Err(RpcError::new(400, "PEER_ID_INVALID")),
     };
     let event = user.next_event();
     if let Some(receiver) = receiver {
-        deliver(world, user, &receiver, message);
+        deliver(server, user, &receiver, message);
     }
     let sent = types::UpdateShortSentMessage {
         out: true,
@@ -179,8 +184,8 @@ fn send(
     Ok(enums::Updates::UpdateShortSentMessage(sent).to_bytes())
 }
 
-/// Tells every connection of the receiver that wants updates.
-fn deliver(world: &World, from: &User, to: &User, message: &str) {
+/// Sends an update to every connection of the receiver that has subscribed.
+fn deliver(server: &ServerState, from: &User, to: &User, message: &str) {
     let event = to.next_event();
     let update = types::UpdateShortMessage {
         out: false,
@@ -199,7 +204,7 @@ fn deliver(world: &World, from: &User, to: &User, message: &str) {
         entities: None,
         ttl_period: None,
     };
-    world.push(to, &enums::Updates::UpdateShortMessage(update).to_bytes());
+    server.push(to, &enums::Updates::UpdateShortMessage(update).to_bytes());
 }
 
 pub(super) fn pong(msg_id: i64, ping_id: i64) -> Vec<u8> {
@@ -208,9 +213,14 @@ pub(super) fn pong(msg_id: i64, ping_id: i64) -> Vec<u8> {
 
 /// As many of the salts to come as were asked for, but no fewer than two: a client that is given
 /// one asks at once again.
-pub(super) fn future_salts(world: &World, key: &Key, req_msg_id: i64, count: i32) -> Vec<u8> {
+pub(super) fn future_salts(
+    server: &ServerState,
+    key: &Key,
+    req_msg_id: i64,
+    count: i32,
+) -> Vec<u8> {
     let count = usize::try_from(count.clamp(2, 64)).expect("BUG: it was just made positive");
-    let salts = world.salts(key).take(count).map(|salt| types::FutureSalt {
+    let salts = server.salts(key).take(count).map(|salt| types::FutureSalt {
         valid_since: salt.since,
         valid_until: salt.until,
         salt: salt.value,
@@ -262,24 +272,24 @@ mod tests {
 
     use super::*;
     use crate::account_id::AccountId;
-    use crate::sandbox::faults::Faults;
+    use crate::sandbox::faults::FaultInjector;
 
-    fn world() -> World {
-        World::new(2, "127.0.0.1:4430".parse().unwrap(), 7, Faults::default())
+    fn server() -> ServerState {
+        ServerState::new(2, "127.0.0.1:4430".parse().unwrap(), 7, FaultInjector::default())
     }
 
-    fn call(what: What) -> Call {
-        Call { id: 77, introduces: false, without_updates: false, what }
+    fn call(method: Method) -> RpcCall {
+        RpcCall { id: 77, initialises: false, without_updates: false, method }
     }
 
     #[tokio::test]
     async fn what_is_written_by_hand_is_what_the_schema_reads() {
-        let world = world();
+        let server = server();
         let account: AccountId = "+9996620001".parse().unwrap();
-        world.enroll(account, 1, None);
-        world.enroll(AccountId::bot(5).unwrap(), 1, None);
-        let user = world.user(account).unwrap();
-        let answer = carry_out(&world, &user, &call(What::Config)).unwrap();
+        server.create_sessions(account, 1, None);
+        server.create_sessions(AccountId::bot(5).unwrap(), 1, None);
+        let user = server.user(account).unwrap();
+        let answer = execute(&server, &user, &call(Method::Config)).unwrap();
         let enums::Config::Config(config) = enums::Config::from_bytes(&answer).unwrap();
         assert_eq!((config.this_dc, config.dc_options.len()), (2, 5));
         for enums::DcOption::Option(option) in config.dc_options {
@@ -287,7 +297,7 @@ mod tests {
         }
         let input = |user_id| types::InputUser { user_id, access_hash: 0 }.into();
         let ids = vec![enums::InputUser::UserSelf, input(5), input(6)];
-        let answer = carry_out(&world, &user, &call(What::Users(ids))).unwrap();
+        let answer = execute(&server, &user, &call(Method::Users(ids))).unwrap();
         let users = Vec::<enums::User>::from_bytes(&answer).unwrap();
         let [enums::User::User(own), enums::User::User(bot), enums::User::Empty(_)] = &users[..]
         else {
@@ -299,35 +309,35 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_served_gets_an_error_of_the_servers_kind() {
-        let world = world();
+        let server = server();
         let account = AccountId::bot(5).unwrap();
-        world.enroll(account, 1, None);
-        let user = world.user(account).unwrap();
+        server.create_sessions(account, 1, None);
+        let user = server.user(account).unwrap();
         let nobody = types::InputPeerUser { user_id: 99, access_hash: 0 }.into();
-        let send = |peer, message: &str| What::Send { peer, message: message.to_owned() };
+        let send = |peer, message: &str| Method::Send { peer, message: message.to_owned() };
         for (what, error) in [
-            (What::Unknown, "INPUT_METHOD_INVALID_77"),
-            (What::Malformed, "INPUT_REQUEST_INVALID"),
+            (Method::Unknown, "INPUT_METHOD_INVALID_77"),
+            (Method::Malformed, "INPUT_REQUEST_INVALID"),
             (send(nobody, "x"), "PEER_ID_INVALID"),
             (send(enums::InputPeer::PeerSelf, ""), "MESSAGE_EMPTY"),
             (send(enums::InputPeer::PeerSelf, &"x".repeat(4097)), "MESSAGE_TOO_LONG"),
-            (What::Users(vec![enums::InputUser::UserSelf; 201]), "LIMIT_INVALID"),
+            (Method::Users(vec![enums::InputUser::UserSelf; 201]), "LIMIT_INVALID"),
         ] {
-            let refusal = carry_out(&world, &user, &call(what)).unwrap_err();
-            assert_eq!(refusal, Refusal::new(400, error));
+            let refusal = execute(&server, &user, &call(what)).unwrap_err();
+            assert_eq!(refusal, RpcError::new(400, error));
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_flood_rests_one_method_until_it_has_passed() {
-        let world = world();
-        world.enroll(AccountId::bot(5).unwrap(), 1, None);
-        let user = world.user(AccountId::bot(5).unwrap()).unwrap();
-        user.flood(1, 3);
-        assert_eq!((user.resting(1), user.resting(2)), (Some(3), None));
+        let server = server();
+        server.create_sessions(AccountId::bot(5).unwrap(), 1, None);
+        let user = server.user(AccountId::bot(5).unwrap()).unwrap();
+        user.start_flood_wait(1, 3);
+        assert_eq!((user.flood_wait_remaining(1), user.flood_wait_remaining(2)), (Some(3), None));
         tokio::time::advance(Duration::from_secs(2)).await;
-        assert_eq!(user.resting(1), Some(1));
+        assert_eq!(user.flood_wait_remaining(1), Some(1));
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(user.resting(1), None);
+        assert_eq!(user.flood_wait_remaining(1), None);
     }
 }

@@ -1,7 +1,6 @@
-//! The methods that the data centre serves.
+//! Requests: the methods that the data centre serves, and how they are read.
 //!
-//! Owns their names and the reading of requests, wrappers included. Never answers one: that is
-//! `answer`'s part.
+//! Owns their names and the reading of wrappers. Never answers one: `response` does.
 
 use grammers_tl_types::{Cursor, Deserializable, Identifiable, enums, functions, name_for_id};
 
@@ -26,12 +25,12 @@ pub(super) const METHODS: [&str; 6] = [
     "updates.getDifference",
 ];
 
-/// What a message asks for.
+/// A message of a client.
 #[derive(Debug, PartialEq)]
 pub(super) enum Request {
-    /// Acknowledgements and the like, which want no answer.
-    Nothing,
-    /// Upkeep of the connection, answered without a result around it.
+    /// Acknowledgements and the like, which get no reply.
+    NoReply,
+    /// Answered with a pong, without a result around it.
     Ping(i64),
     /// The same, and has the connection closed if no other one of its kind comes for so many
     /// seconds.
@@ -43,24 +42,23 @@ pub(super) enum Request {
     MessageStates(Vec<i64>),
     DestroySession(i64),
     DropAnswer,
-    /// A call.
-    Call(Call),
+    Call(RpcCall),
 }
 
-/// A call of the application.
+/// A call of a method.
 #[derive(Debug, PartialEq)]
-pub(super) struct Call {
+pub(super) struct RpcCall {
     /// The constructor id of the method.
     pub(super) id: u32,
-    /// Whether it introduces the connection.
-    pub(super) introduces: bool,
-    /// Whether it asks not to subscribe the connection to updates.
+    /// Whether it is wrapped in `initConnection`.
+    pub(super) initialises: bool,
+    /// Whether it is wrapped in `invokeWithoutUpdates`.
     pub(super) without_updates: bool,
-    pub(super) what: What,
+    pub(super) method: Method,
 }
 
 #[derive(Debug, PartialEq)]
-pub(super) enum What {
+pub(super) enum Method {
     Config,
     Users(Vec<enums::InputUser>),
     Send {
@@ -87,7 +85,7 @@ impl Request {
 
     /// Reads a message of at least four bytes.
     pub(super) fn read(body: &[u8]) -> Self {
-        let Some((id, rest)) = split(body) else { return Self::Nothing };
+        let Some((id, rest)) = split(body) else { return Self::NoReply };
         let long = || rest.first_chunk().map(|bytes| i64::from_le_bytes(*bytes));
         let service = match id {
             functions::Ping::CONSTRUCTOR_ID => long().map(Self::Ping),
@@ -104,17 +102,17 @@ impl Request {
             }
             functions::DestroySession::CONSTRUCTOR_ID => long().map(Self::DestroySession),
             functions::RpcDropAnswer::CONSTRUCTOR_ID => Some(Self::DropAnswer),
-            id if is_notice(id) => Some(Self::Nothing),
+            id if is_notice(id) => Some(Self::NoReply),
             grammers_tl_types::types::MsgsStateReq::CONSTRUCTOR_ID => {
                 Vec::<i64>::from_bytes(rest).ok().map(Self::MessageStates)
             }
-            _ => return Self::Call(Call::read(id, rest)),
+            _ => return Self::Call(RpcCall::read(id, rest)),
         };
-        service.unwrap_or(Self::Nothing)
+        service.unwrap_or(Self::NoReply)
     }
 }
 
-/// What clients tell without asking for anything.
+/// Whether a message asks for nothing.
 fn is_notice(id: u32) -> bool {
     use grammers_tl_types::types;
     [
@@ -127,15 +125,15 @@ fn is_notice(id: u32) -> bool {
     .contains(&id)
 }
 
-impl Call {
+impl RpcCall {
     fn read(mut id: u32, mut rest: &[u8]) -> Self {
-        let (mut introduces, mut without_updates) = (false, false);
+        let (mut initialises, mut without_updates) = (false, false);
         for _ in 0..WRAPPERS_MAX {
             let inner = match id {
                 INVOKE_WITH_LAYER => rest.get(4..),
                 INIT_CONNECTION => {
-                    introduces = true;
-                    after_introduction(rest)
+                    initialises = true;
+                    after_init_connection(rest)
                 }
                 INVOKE_WITHOUT_UPDATES => {
                     without_updates = true;
@@ -145,14 +143,16 @@ impl Call {
             };
             match inner.and_then(split) {
                 Some(inner) => (id, rest) = inner,
-                None => return Self { id, introduces, without_updates, what: What::Malformed },
+                None => {
+                    return Self { id, initialises, without_updates, method: Method::Malformed };
+                }
             }
         }
-        Self { id, introduces, without_updates, what: What::read(id, rest) }
+        Self { id, initialises, without_updates, method: Method::read(id, rest) }
     }
 }
 
-impl What {
+impl Method {
     fn read(id: u32, rest: &[u8]) -> Self {
         let read = match id {
             functions::help::GetConfig::CONSTRUCTOR_ID => Some(Self::Config),
@@ -166,8 +166,8 @@ impl What {
     }
 }
 
-/// What follows the client's introduction of itself.
-fn after_introduction(bytes: &[u8]) -> Option<&[u8]> {
+/// What follows the arguments of `initConnection`.
+fn after_init_connection(bytes: &[u8]) -> Option<&[u8]> {
     let (flags, rest) = split(bytes)?;
     let (_api_id, mut rest) = split(rest)?;
     for _ in ["device", "system", "application", "system language", "language pack", "language"] {
@@ -195,14 +195,14 @@ fn users(bytes: &[u8]) -> Option<Vec<enums::InputUser>> {
 }
 
 /// The peer and the text; what else a message may carry changes nothing here.
-fn message(bytes: &[u8]) -> Option<What> {
+fn message(bytes: &[u8]) -> Option<Method> {
     let (flags, rest) = split(bytes)?;
     let (peer, mut rest) = nested(rest)?;
     if flags & 1 != 0 {
         rest = nested::<enums::InputReplyTo>(rest)?.1;
     }
     let message = String::from_bytes(rest).ok()?;
-    Some(What::Send { peer, message })
+    Some(Method::Send { peer, message })
 }
 
 /// Reads a value that may nest, and what follows it.
@@ -224,7 +224,7 @@ mod tests {
 
     use super::*;
 
-    fn introduction<X>(query: X) -> functions::InvokeWithLayer<functions::InitConnection<X>> {
+    fn initialising<X>(query: X) -> functions::InvokeWithLayer<functions::InitConnection<X>> {
         let text = || "x".repeat(300);
         let proxy = types::InputClientProxy { address: text(), port: 1 }.into();
         let params = types::JsonObject { value: Vec::new() }.into();
@@ -243,7 +243,7 @@ mod tests {
         functions::InvokeWithLayer { layer: 1, query }
     }
 
-    fn call(request: &impl Serializable) -> Call {
+    fn call(request: &impl Serializable) -> RpcCall {
         match Request::read(&request.to_bytes()) {
             Request::Call(call) => call,
             other => panic!("{other:?} is no call"),
@@ -252,15 +252,15 @@ mod tests {
 
     #[test]
     fn wrapped_and_bare_calls_are_read() {
-        let config = call(&introduction(functions::help::GetConfig {}));
-        assert_eq!((config.introduces, config.what), (true, What::Config));
+        let config = call(&initialising(functions::help::GetConfig {}));
+        assert_eq!((config.initialises, config.method), (true, Method::Config));
         assert!(!config.without_updates);
         let bare = functions::InvokeWithoutUpdates { query: functions::updates::GetState {} };
-        assert_eq!((call(&bare).introduces, call(&bare).what), (false, What::State));
+        assert_eq!((call(&bare).initialises, call(&bare).method), (false, Method::State));
         let inner = functions::InvokeWithoutUpdates { query: functions::updates::GetState {} };
-        assert!(call(&bare).without_updates && call(&introduction(inner)).without_updates);
+        assert!(call(&bare).without_updates && call(&initialising(inner)).without_updates);
         let users = functions::users::GetUsers { id: vec![enums::InputUser::UserSelf; 3] };
-        assert_eq!(call(&users).what, What::Users(users.id));
+        assert_eq!(call(&users).method, Method::Users(users.id));
         assert_eq!(Request::read(&functions::Ping { ping_id: 7 }.to_bytes()), Request::Ping(7));
     }
 
@@ -271,7 +271,7 @@ mod tests {
         let read = Request::read(&bytes);
         assert_eq!(read, Request::PingDelayDisconnect { ping_id: 7, disconnect_delay: -75 });
         assert_eq!(read.name(), "ping");
-        assert_eq!(Request::read(&bytes[..12]), Request::Nothing, "it says no delay");
+        assert_eq!(Request::read(&bytes[..12]), Request::NoReply, "it says no delay");
     }
 
     #[test]
@@ -297,13 +297,16 @@ mod tests {
         deep.extend([0; 4]);
         deep.extend(from_message.repeat(250_000));
         assert_eq!(Request::read(&deep).name(), "messages.sendMessage");
-        assert!(matches!(Request::read(&deep), Request::Call(Call { what: What::Malformed, .. })));
-        let whole = introduction(functions::help::GetConfig {}).to_bytes();
+        assert!(matches!(
+            Request::read(&deep),
+            Request::Call(RpcCall { method: Method::Malformed, .. })
+        ));
+        let whole = initialising(functions::help::GetConfig {}).to_bytes();
         for len in 0..whole.len() {
             // Any answer will do, so long as there is one.
             drop(Request::read(&whole[..len]));
         }
-        let deep = introduction(introduction(introduction(functions::help::GetConfig {})));
-        assert_eq!(call(&deep).what, What::Unknown, "the wrappers are counted");
+        let deep = initialising(initialising(initialising(functions::help::GetConfig {})));
+        assert_eq!(call(&deep).method, Method::Unknown, "the wrappers are counted");
     }
 }

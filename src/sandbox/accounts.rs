@@ -1,0 +1,117 @@
+//! Accounts of the sandbox: users, their authorization keys, and the open connections of each key.
+//!
+//! Owns the state of each, flood waits included. Never reads a socket.
+//!
+//! The atomics here are relaxed: each stands for itself. What must agree lies behind a lock.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::socket::AcceptedSocket;
+use crate::account_id::AccountId;
+use crate::base::clock::{Instant, now};
+use crate::base::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::session::AuthKey;
+
+/// One account, as a Telegram user.
+pub(super) struct User {
+    pub(super) account: AccountId,
+    pub(super) id: i64,
+    pub(super) keys: Mutex<Vec<Arc<Key>>>,
+    /// The number of its last message, which is also that of its last event.
+    events: AtomicU64,
+    /// Until when each method is refused with `FLOOD_WAIT_X`.
+    flood_waits: Mutex<HashMap<u32, Instant>>,
+    /// When a fault was last injected, in milliseconds since the start, plus one.
+    pub(super) last_fault_ms: AtomicU64,
+}
+
+/// One authorization key.
+pub(super) struct Key {
+    pub(super) secret: AuthKey,
+    pub(super) account: AccountId,
+    pub(super) slot: u16,
+    /// It was used on two connections at once: the authorization is void.
+    pub(super) is_invalidated: AtomicBool,
+    /// The MTProto session that last used it.
+    pub(super) session: AtomicU64,
+    /// The connections that have used it and have not ended.
+    pub(super) connections: Mutex<Vec<ConnectionHandle>>,
+}
+
+/// An authenticated connection, as the rest of the server reaches it.
+#[derive(Clone)]
+pub(super) struct ConnectionHandle {
+    pub(super) socket: Arc<AcceptedSocket>,
+    pub(super) commands: mpsc::Sender<ConnectionCommand>,
+    /// It has made a call outside of `invokeWithoutUpdates`.
+    pub(super) subscribed: Arc<AtomicBool>,
+}
+
+/// What the rest of the server tells a connection to do.
+#[derive(Debug)]
+pub(super) enum ConnectionCommand {
+    Push(Vec<u8>),
+    Close,
+    Reset,
+    TransportError(u16),
+}
+
+impl User {
+    pub(super) fn new(account: AccountId, id: i64) -> Self {
+        Self {
+            account,
+            id,
+            keys: Mutex::default(),
+            events: AtomicU64::new(0),
+            flood_waits: Mutex::default(),
+            last_fault_ms: AtomicU64::new(0),
+        }
+    }
+
+    /// How many events there were. Clients get a state of one more, so that they do not take the
+    /// first event for one that they have.
+    pub(super) fn last_event(&self) -> i32 {
+        // Far fewer than 2^31 messages are ever sent here.
+        i32::try_from(self.events.load(Ordering::Relaxed)).unwrap_or(i32::MAX)
+    }
+
+    /// The number of a new event.
+    pub(super) fn next_event(&self) -> i32 {
+        let last = self.events.fetch_add(1, Ordering::Relaxed);
+        i32::try_from(last + 1).unwrap_or(i32::MAX)
+    }
+
+    /// For how many seconds a method is still refused.
+    pub(super) fn flood_wait_remaining(&self, method: u32) -> Option<u32> {
+        let mut flood_waits = self.flood_waits.lock();
+        let left = flood_waits.get(&method)?.saturating_duration_since(now());
+        if left.is_zero() {
+            flood_waits.remove(&method);
+            return None;
+        }
+        Some(u32::try_from(left.as_millis().div_ceil(1000)).unwrap_or(u32::MAX))
+    }
+
+    /// Refuses a method from now on, for so many seconds.
+    pub(super) fn start_flood_wait(&self, method: u32, seconds: u32) {
+        let until = now() + Duration::from_secs(seconds.into());
+        self.flood_waits.lock().insert(method, until);
+    }
+}
+
+impl Key {
+    pub(super) fn new(secret: AuthKey, account: AccountId, slot: u16) -> Self {
+        Self {
+            secret,
+            account,
+            slot,
+            is_invalidated: AtomicBool::new(false),
+            session: AtomicU64::new(0),
+            connections: Mutex::default(),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Authentication of a connection by the authorization key that its first packet names.
+//!
+//! Owns the count of duplicate keys, and the faults on `connect`. There is no
+//! key exchange: a client that asks for a new key is refused.
+
+use std::sync::Arc;
+
+use super::ServerConnection;
+use super::end::ConnectionEnd;
+use crate::base::sync::{AtomicBool, Ordering};
+use crate::sandbox::accounts::ConnectionHandle;
+use crate::sandbox::duplicate_key;
+use crate::sandbox::envelope::Cipher;
+use crate::sandbox::faults::{CONNECT, Fault};
+use crate::sandbox::session::{MtprotoSession, Reply};
+
+/// The transport error for an unknown key.
+const KEY_UNKNOWN: u16 = 404;
+
+impl ServerConnection {
+    /// Looks up the key that the first packet names, and starts the session. Returns whether the packet
+    /// is to be handled.
+    pub(super) async fn authenticate(&mut self, key_id: [u8; 8]) -> Result<bool, ConnectionEnd> {
+        let known = self.server.key(&key_id);
+        let known = known.and_then(|key| Some((self.server.user(key.account)?, key)));
+        let Some((user, key)) = known else {
+            // An id of zero begins the exchange of a new key.
+            self.server.counters.keys_unknown.add(1);
+            self.reply(Reply::TransportError(KEY_UNKNOWN));
+            return Ok(false);
+        };
+        self.server.counters.handshakes.add(1);
+        let mut random = fastrand::Rng::with_seed(self.server.seed ^ self.socket.id << 20);
+        let subscribed = Arc::new(AtomicBool::new(false));
+        let handle = ConnectionHandle {
+            socket: Arc::clone(&self.socket),
+            commands: self.sender.clone(),
+            subscribed: Arc::clone(&subscribed),
+        };
+        self.key = Some(Arc::clone(&key));
+        if duplicate_key::register(&self.server, handle, &key, &key_id).await {
+            self.server.counters.key_violations.add(1);
+            key.is_invalidated.store(true, Ordering::Relaxed);
+            tracing::warn!(account = %key.account, slot = key.slot, "a key is used twice");
+        }
+        let fault = self.server.faults.load().draw(CONNECT, key.account, &mut random);
+        if fault.is_some() {
+            self.server.record_fault(&user);
+        }
+        let cipher = Cipher::new(key.secret.expose());
+        let server = Arc::clone(&self.server);
+        let mut session = MtprotoSession::new(server, key, user, cipher, random, subscribed);
+        match fault {
+            Some(Fault::Close) => return Err(ConnectionEnd::Graceful),
+            Some(Fault::Reset) => return Err(ConnectionEnd::Reset),
+            Some(Fault::Transport { code }) => {
+                self.reply(Reply::TransportError(code));
+                session.stop_answering();
+            }
+            Some(Fault::Silence | Fault::BlackHole) => session.stop_answering(),
+            // A plan has no other fault on `connect`.
+            Some(_) | None => {}
+        }
+        self.session = Some(session);
+        Ok(true)
+    }
+}

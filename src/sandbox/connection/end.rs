@@ -1,0 +1,78 @@
+//! End of a connection: why it ends, and how its socket is closed.
+
+use std::io;
+use std::net::Shutdown;
+use std::time::Duration;
+
+use socket2::SockRef;
+
+use super::ServerConnection;
+use crate::base::clock::now;
+use crate::sandbox::unknown_protocol::UnknownProtocol;
+
+/// How long a client may take to read what was written before the end.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How a connection ends.
+pub(super) enum ConnectionEnd {
+    /// The client has gone, or has sent what is malformed.
+    ClientGone,
+    /// The client speaks no transport of the server.
+    UnknownProtocol(UnknownProtocol),
+    /// After what was written has been read.
+    Graceful,
+    /// At once.
+    Reset,
+    /// At once, since no further `ping_delay_disconnect` came in time.
+    TimerExpired,
+}
+
+impl From<io::Error> for ConnectionEnd {
+    fn from(_: io::Error) -> Self {
+        Self::ClientGone
+    }
+}
+
+impl ServerConnection {
+    pub(super) async fn close(&self, end: ConnectionEnd) {
+        match end {
+            ConnectionEnd::ClientGone => {}
+            ConnectionEnd::UnknownProtocol(reason) => {
+                self.server.counters.transports_unknown.add(1);
+                self.server.protocol_warnings.warn(&self.socket.first_bytes(), reason);
+            }
+            ConnectionEnd::Graceful => {
+                let last = now() + LINGER;
+                let last = self.closes_at.map_or(last, |at| at.min(last));
+                drop(tokio::time::timeout_at(last, self.linger()).await);
+            }
+            ConnectionEnd::Reset => drop(self.socket.stream.set_zero_linger()),
+            ConnectionEnd::TimerExpired => self.close_by_timer(),
+        }
+    }
+
+    /// Closes the connection after the client has read what was written to it.
+    async fn linger(&self) -> io::Result<()> {
+        let stream = &self.socket.stream;
+        SockRef::from(stream).shutdown(Shutdown::Write)?;
+        let mut ignored = [0; 1024];
+        loop {
+            stream.readable().await?;
+            match stream.try_read(&mut ignored) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Closes the connection, whatever the client may still have to read.
+    fn close_by_timer(&self) {
+        // Unregistered first: whoever sees the end may connect again at once.
+        self.unregister();
+        self.server.counters.closed_by_timer.add(1);
+        // The detection of duplicate keys may be polling the socket, which must not keep it open.
+        SockRef::from(&self.socket.stream).shutdown(Shutdown::Both).ok();
+    }
+}

@@ -1,0 +1,313 @@
+//! A connection of the sandbox server: the task that reads, answers and writes.
+//!
+//! Owns the socket, the queue of replies and the timer that a client has set with
+//! `ping_delay_disconnect`. A slow answer delays no other, and no request costs a task.
+
+mod authenticate;
+mod end;
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::accounts::{ConnectionCommand, Key};
+use super::codec::{PacketCodec, PacketError};
+use super::reply_queue::ReplyQueue;
+use super::server_state::ServerState;
+use super::session::{MtprotoSession, Reply};
+use super::socket::AcceptedSocket;
+use super::unknown_protocol::UnknownProtocol;
+use crate::base::clock::{Instant, now};
+use end::ConnectionEnd;
+
+/// How many commands a connection may leave unread.
+const COMMANDS_MAX: usize = 64;
+/// The most messages of one frame.
+const MESSAGES_MAX: usize = 100;
+/// How long a client may take, from its first byte, to send enough of them to recognise its transport.
+const RECOGNITION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The server's end of a connection.
+pub(super) struct ServerConnection {
+    server: Arc<ServerState>,
+    since: Instant,
+    socket: Arc<AcceptedSocket>,
+    codec: PacketCodec,
+    /// When the connection ends unless its transport is known by then.
+    recognised_by: Option<Instant>,
+    /// Once it is authenticated.
+    session: Option<MtprotoSession>,
+    /// The key that it is registered with.
+    key: Option<Arc<Key>>,
+    replies: ReplyQueue,
+    /// When the connection ends unless another `ping_delay_disconnect` comes: never, until there was
+    /// one.
+    closes_at: Option<Instant>,
+    sender: mpsc::Sender<ConnectionCommand>,
+    commands: mpsc::Receiver<ConnectionCommand>,
+}
+
+impl ServerConnection {
+    pub(super) fn new(server: Arc<ServerState>, socket: Arc<AcceptedSocket>) -> Self {
+        server.counters.connections.increment();
+        server.unauthenticated.lock().insert(socket.id, Arc::clone(&socket));
+        let (sender, commands) = mpsc::channel(COMMANDS_MAX);
+        Self {
+            server,
+            since: now(),
+            socket,
+            codec: PacketCodec::default(),
+            recognised_by: None,
+            session: None,
+            key: None,
+            replies: ReplyQueue::default(),
+            closes_at: None,
+            sender,
+            commands,
+        }
+    }
+
+    /// Serves until one side ends it, or the data centre stops.
+    pub(super) async fn serve(mut self, mut stop: watch::Receiver<bool>) {
+        let end = tokio::select! {
+            end = self.run() => end,
+            _ = stop.wait_for(|stop| *stop) => ConnectionEnd::ClientGone,
+        };
+        self.close(end).await;
+        // The socket first: whoever waits for the end of `stop` finds every socket closed.
+        drop(self);
+        drop(stop);
+    }
+
+    async fn run(&mut self) -> ConnectionEnd {
+        loop {
+            let step = match self.read() {
+                Ok(()) => self.handle_inbox().await,
+                Err(end) => Err(end),
+            };
+            if let Err(end) = step {
+                return end;
+            }
+            if let Err(end) = self.send_due().await {
+                return end;
+            }
+            // After the reading: a ping that has come in time counts, however late this task runs.
+            if self.closes_at.is_some_and(|at| at <= now()) {
+                return ConnectionEnd::TimerExpired;
+            }
+            if self.recognised_by.is_some_and(|at| at <= now()) {
+                return self.end_of_input();
+            }
+            if let Err(end) = self.wait().await {
+                return end;
+            }
+        }
+    }
+
+    /// Waits until there is something to read, to send or to obey, or until a timer expires.
+    async fn wait(&mut self) -> Result<(), ConnectionEnd> {
+        let due = self.replies.next_at();
+        let next = due.into_iter().chain(self.closes_at).chain(self.recognised_by).min();
+        tokio::select! {
+            biased;
+            ready = self.socket.stream.readable() => Ok(ready?),
+            () = until(next) => Ok(()),
+            Some(command) = self.commands.recv() => {
+                match command {
+                    ConnectionCommand::Push(body) => {
+                        self.server.counters.updates_pushed.add(1);
+                        self.reply(Reply::notification(body));
+                    }
+                    ConnectionCommand::TransportError(code) => self.reply(Reply::TransportError(code)),
+                    ConnectionCommand::Close => return Err(ConnectionEnd::Graceful),
+                    ConnectionCommand::Reset => return Err(ConnectionEnd::Reset),
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads what has arrived.
+    fn read(&mut self) -> Result<(), ConnectionEnd> {
+        let socket = &self.socket;
+        let read = match self.session {
+            None => self.codec.read_with(|inbox| socket.read(inbox)),
+            Some(_) => self.codec.read_with(|inbox| socket.stream.try_read_buf(inbox)),
+        };
+        match read {
+            Ok(0) => Err(self.end_of_input()),
+            Ok(count) => {
+                self.server.counters.bytes_received.add(count);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(_) => Err(self.end_of_input()),
+        }
+    }
+
+    /// How a connection ends that nothing more comes from.
+    fn end_of_input(&self) -> ConnectionEnd {
+        let first_bytes = self.socket.first_bytes();
+        if self.codec.is_recognised() || first_bytes.is_empty() {
+            return ConnectionEnd::ClientGone;
+        }
+        let reason = UnknownProtocol::guess(&first_bytes, UnknownProtocol::TooShort);
+        ConnectionEnd::UnknownProtocol(reason)
+    }
+
+    /// Handles every whole packet of the inbox.
+    async fn handle_inbox(&mut self) -> Result<(), ConnectionEnd> {
+        loop {
+            match self.codec.next_packet() {
+                Ok(Some(packet)) => self.handle_packet(packet).await?,
+                Ok(None) => break,
+                Err(PacketError::UnknownProtocol(reason)) => {
+                    return Err(ConnectionEnd::UnknownProtocol(reason));
+                }
+                Err(PacketError::Frame(error)) => {
+                    tracing::debug!(%error, "a client sent no frame");
+                    return Err(ConnectionEnd::ClientGone);
+                }
+            }
+        }
+        self.codec.shrink();
+        self.recognised_by =
+            match self.codec.is_recognised() || self.socket.first_bytes().is_empty() {
+                true => None,
+                false => self.recognised_by.or_else(|| Some(now() + RECOGNITION_TIMEOUT)),
+            };
+        Ok(())
+    }
+
+    async fn handle_packet(&mut self, at: Range<usize>) -> Result<(), ConnectionEnd> {
+        if self.session.is_none() {
+            let key_id =
+                *self.codec.packet(at.clone()).first_chunk().ok_or(ConnectionEnd::ClientGone)?;
+            if !self.authenticate(key_id).await? {
+                return Ok(());
+            }
+        }
+        let Some(session) = &mut self.session else { return Ok(()) };
+        let packet = self.codec.packet(at);
+        session.handle_packet(packet).map_err(|_malformed| ConnectionEnd::ClientGone)?;
+        let now = now();
+        if let Some(delay) = session.take_disconnect_delay()
+            && self.closes_at.replace(now + delay).is_none()
+        {
+            self.server.counters.connections_timed.increment();
+        }
+        let at = now + self.server.latency();
+        for (delay, reply) in session.take_replies() {
+            self.replies.push(at + delay, reply);
+        }
+        Ok(())
+    }
+
+    /// Queues a reply, due after the latency.
+    fn reply(&mut self, reply: Reply) {
+        self.replies.push(now() + self.server.latency(), reply);
+    }
+
+    /// Sends every reply that is due. An error is the end of the connection, which one of them may be.
+    async fn send_due(&mut self) -> Result<(), ConnectionEnd> {
+        if self.replies.is_empty() {
+            return Ok(());
+        }
+        let end = self.write_due(now());
+        self.flush().await?;
+        end
+    }
+
+    fn write_due(&mut self, now: Instant) -> Result<(), ConnectionEnd> {
+        let mut batch = Vec::new();
+        while let Some(reply) = self.replies.pop_due(now) {
+            match reply {
+                Reply::Message { body, is_response, damaged } => {
+                    if damaged || batch.len() == MESSAGES_MAX {
+                        self.write(&mut batch);
+                    }
+                    batch.push((body, is_response));
+                    if damaged {
+                        self.write(&mut batch);
+                        self.codec.corrupt_last_packet();
+                    }
+                }
+                Reply::TransportError(code) => {
+                    self.write(&mut batch);
+                    if let Some((framing, out)) = self.codec.writer() {
+                        framing.pack_transport_error(code, out);
+                    }
+                    return Err(ConnectionEnd::Graceful);
+                }
+                Reply::Close => {
+                    self.write(&mut batch);
+                    return Err(ConnectionEnd::Graceful);
+                }
+                Reply::Reset => return Err(ConnectionEnd::Reset),
+            }
+        }
+        self.write(&mut batch);
+        Ok(())
+    }
+
+    fn write(&mut self, batch: &mut Vec<(Vec<u8>, bool)>) {
+        if let (Some(session), Some((framing, out)), false) =
+            (&mut self.session, self.codec.writer(), batch.is_empty())
+        {
+            session.seal(std::mem::take(batch), framing, out);
+        }
+    }
+
+    /// Writes the outbox to the socket. A client that does not read is not read from meanwhile, and is
+    /// waited for until its own timer expires.
+    async fn flush(&mut self) -> Result<(), ConnectionEnd> {
+        let outgoing = self.codec.outgoing();
+        let mut at = 0;
+        while at < outgoing.len() {
+            match self.socket.stream.try_write(&outgoing[at..]) {
+                Ok(count) => at += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    tokio::select! {
+                        biased;
+                        () = until(self.closes_at) => return Err(ConnectionEnd::TimerExpired),
+                        ready = self.socket.stream.writable() => ready?,
+                    }
+                }
+                Err(_) => return Err(ConnectionEnd::ClientGone),
+            }
+        }
+        self.server.counters.bytes_sent.add(at);
+        self.codec.clear_outgoing();
+        Ok(())
+    }
+
+    /// No longer counts as a connection that is open.
+    fn unregister(&self) {
+        self.server.unauthenticated.lock().remove(&self.socket.id);
+        if let Some(key) = &self.key {
+            key.connections.lock().retain(|it| it.socket.id != self.socket.id);
+        }
+    }
+}
+
+impl Drop for ServerConnection {
+    fn drop(&mut self) {
+        self.unregister();
+        let open = self.since.elapsed().as_micros();
+        self.server.counters.connection_us.add(usize::try_from(open).unwrap_or(usize::MAX));
+        if self.closes_at.is_some() {
+            self.server.counters.connections_timed.decrement();
+        }
+        self.server.counters.connections.decrement();
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,95 @@
+//! Tests of plans, as they are written and as they are drawn from.
+
+use super::*;
+
+fn account() -> AccountId {
+    AccountId::bot(1).unwrap()
+}
+
+fn written(text: &str) -> Result<FaultPlan, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_written_plan_is_understood() {
+    let plan = written(
+        r#"{"rule": [
+            {"on": "messages.sendMessage", "fault": "flood_wait", "seconds": 3, "limit": 2},
+            {"on": "*", "fault": "delay", "time": "250ms", "chance": 0.5},
+            {"on": "connect", "fault": "transport", "code": -429, "account": "+9996621234"},
+            {"on": "*", "fault": "flood_wait", "seconds": 86400},
+            {"on": "*", "fault": "flood_wait", "seconds": 2147483647}
+        ]}"#,
+    );
+    let rules = [
+        FaultRule::new("messages.sendMessage", Fault::FloodWait { seconds: 3 }).limit(2),
+        FaultRule::new("*", Fault::Delay(Duration::from_millis(250))).chance(0.5),
+        FaultRule::new("connect", Fault::Transport { code: 429 })
+            .account("+9996621234".parse().unwrap()),
+        FaultRule::new("*", Fault::FloodWait { seconds: 86_400 }),
+        FaultRule::new("*", Fault::FloodWait { seconds: 2_147_483_647 }),
+    ];
+    let meant = FaultPlan::new(rules).unwrap();
+    let account = "+9996621234".parse().unwrap();
+    assert_eq!(meant.accounts().collect::<Vec<_>>(), [(3, account)]);
+    assert_eq!(plan, Ok(meant));
+    assert_eq!(written("{}"), Ok(FaultPlan::default()));
+}
+
+#[test]
+fn a_plan_that_makes_no_sense_says_which_rule_and_what_would_do() {
+    for (rule, words) in [
+        (r#"{"on": "ping", "fault": "vanish"}"#, "black_hole"),
+        (r#"{"on": "users.getUser", "fault": "close"}"#, "users.getUsers"),
+        (r#"{"on": "ping", "fault": "delay"}"#, "needs time"),
+        (r#"{"on": "ping", "fault": "delay", "time": "soon"}"#, "time = soon"),
+        (r#"{"on": "ping", "fault": "delay", "time": 3601}"#, "an hour at most"),
+        (r#"{"on": "ping", "fault": "close", "code": 3}"#, "code means nothing"),
+        (r#"{"on": "ping", "fault": "close", "chance": 1.5}"#, "from 0 to 1"),
+        (r#"{"on": "ping", "fault": "close", "limit": 0}"#, "limit = 0"),
+        (r#"{"on": "ping", "fault": "close", "limit": -1}"#, "limit = -1: must be 1 or more"),
+        (r#"{"on": "ping", "fault": "flood_wait", "seconds": 0}"#, "seconds = 0: must be from 1"),
+        (r#"{"on": "ping", "fault": "flood_wait", "seconds": -5}"#, "seconds = -5: must be from 1"),
+        (r#"{"on": "ping", "fault": "flood_wait", "seconds": 2147483648}"#, "to 2147483647"),
+        (r#"{"on": "ping", "fault": "flood_wait", "seconds": 5000000000}"#, "to 2147483647"),
+        (
+            r#"{"on": "ping", "fault": "error", "code": 9999999999, "message": "A"}"#,
+            "code = 9999999999: must be an error code",
+        ),
+        (r#"{"on": "ping", "fault": "transport", "code": 70000}"#, "from 1 to 999"),
+        (r#"{"on": "connect", "fault": "bad_crc"}"#, "no call to answer"),
+        (r#"{"on": "ping", "fault": "close", "account": "nobody"}"#, "account:"),
+        (r#"{"on": "ping", "fault": "error", "code": 400, "message": ""}"#, "message is empty"),
+    ] {
+        let text = format!(r#"{{"rule": [{{"on": "*", "fault": "close"}}, {rule}]}}"#);
+        let error = written(&text).unwrap_err();
+        assert!(error.contains("rule 2") && error.contains(words), "{error}");
+    }
+    for text in [r#"{"rules": []}"#, r#"{"rule": {"on": "*"}}"#, r#"{"rule": 3}"#, r#"{"on": "*"}"#]
+    {
+        let error = written(text).unwrap_err();
+        assert!(error.contains("write [[rule]] above each rule"), "{error}");
+    }
+}
+
+#[test]
+fn a_limit_holds_and_chance_is_kept() {
+    let rules = [
+        FaultRule::new("ping", Fault::Close).limit(2),
+        FaultRule::new("*", Fault::Reset).chance(0.25),
+    ];
+    let faults = FaultInjector::new(&FaultPlan::new(rules).unwrap());
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut draw = |place: &str| faults.draw(place, account(), &mut random);
+    assert_eq!((draw("ping"), draw("ping")), (Some(Fault::Close), Some(Fault::Close)));
+    let applied = (0..10_000).filter(|_| draw("ping").is_some()).count();
+    assert!((2_200..2_800).contains(&applied), "{applied}");
+    assert_eq!(draw("connect"), None, "any call is no connect");
+}
+
+#[test]
+fn the_mixed_plan_is_one() {
+    let mixed = FaultPlan::mixed();
+    assert_eq!(FaultPlan::new(mixed.rules.clone()), Ok(mixed));
+    assert!(FaultPlan::default().is_empty());
+}

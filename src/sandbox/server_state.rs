@@ -1,0 +1,207 @@
+//! State of the sandbox server that all its connections share.
+//!
+//! Owns the tables of users and authorization keys, and the creation of sessions. Never reads a socket.
+//!
+//! The atomics here are relaxed: each stands for itself. What must agree lies behind a lock.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use dashmap::DashMap;
+use tokio::sync::watch;
+
+use super::accounts::{ConnectionCommand, Key, User};
+use super::envelope::key_id;
+use super::faults::FaultInjector;
+use super::socket::AcceptedSocket;
+use super::stats::Counters;
+use super::unknown_protocol::UnknownProtocolWarnings;
+use crate::account_id::AccountId;
+use crate::base::clock::{Instant, now};
+use crate::base::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::session::{AuthKey, SessionRecord};
+
+/// Users that are no bots get ids from here on, in the upper half of those that a user can have: the
+/// largest is 2^40 - 1, and clients panic over a larger one. Bots bring their own, which are smaller.
+const FIRST_USER: u64 = 1 << 39;
+const LAST_USER: u64 = (1 << 40) - 1;
+
+/// The state that all connections share.
+pub(super) struct ServerState {
+    pub(super) dc: i32,
+    pub(super) address: SocketAddr,
+    pub(super) counters: Counters,
+    pub(super) protocol_warnings: UnknownProtocolWarnings,
+    pub(super) faults: ArcSwap<FaultInjector>,
+    pub(super) seed: u64,
+    /// The longest that a client may have a connection left open without another ping.
+    pub(super) disconnect_delay_max: Option<Duration>,
+    pub(super) refuses_connections: AtomicBool,
+    pub(super) stop: watch::Sender<bool>,
+    /// Connections whose first packet has not been handled yet, in the order in which they came.
+    pub(super) unauthenticated: Mutex<BTreeMap<u64, Arc<AcceptedSocket>>>,
+    latency_us: AtomicU64,
+    users: DashMap<AccountId, Arc<User>>,
+    users_by_id: DashMap<i64, Arc<User>>,
+    keys: DashMap<[u8; 8], Arc<Key>>,
+    next_user: AtomicU64,
+    started: Instant,
+}
+
+impl ServerState {
+    pub(super) fn new(dc: i32, address: SocketAddr, seed: u64, faults: FaultInjector) -> Self {
+        Self {
+            dc,
+            address,
+            counters: Counters::default(),
+            protocol_warnings: UnknownProtocolWarnings::default(),
+            faults: ArcSwap::from_pointee(faults),
+            seed,
+            disconnect_delay_max: None,
+            refuses_connections: AtomicBool::new(false),
+            stop: watch::Sender::new(false),
+            unauthenticated: Mutex::new(BTreeMap::new()),
+            latency_us: AtomicU64::new(0),
+            users: DashMap::new(),
+            users_by_id: DashMap::new(),
+            keys: DashMap::new(),
+            next_user: AtomicU64::new(FIRST_USER),
+            started: now(),
+        }
+    }
+
+    /// Creates so many further sessions of an account, each with a new key, and the account if need be.
+    pub(super) fn create_sessions(
+        &self,
+        account: AccountId,
+        sessions: u16,
+        group: Option<Arc<str>>,
+    ) -> Vec<SessionRecord> {
+        let user = self.users.entry(account).or_insert_with(|| {
+            let id = match account.is_bot() {
+                true => account.number(),
+                false => self.next_user_id(),
+            };
+            let id = i64::try_from(id).expect("BUG: account numbers have 15 digits at most");
+            Arc::new(User::new(account, id))
+        });
+        let user = Arc::clone(&user);
+        self.users_by_id.entry(user.id).or_insert_with(|| Arc::clone(&user));
+        let mut keys = user.keys.lock();
+        (0..sessions)
+            .map(|_| {
+                let slot = u16::try_from(keys.len()).expect("BUG: over 65,535 sessions");
+                // Nothing of worth hangs on these keys, so that they need not be beyond guessing.
+                let bytes: [u8; 256] = std::array::from_fn(|_| fastrand::u8(..));
+                let key = Arc::new(Key::new(AuthKey::new(bytes), account, slot));
+                self.keys.insert(key_id(&bytes), Arc::clone(&key));
+                keys.push(key);
+                SessionRecord {
+                    account,
+                    slot,
+                    dc: self.dc,
+                    address: self.address,
+                    user_id: user.id,
+                    is_bot: account.is_bot(),
+                    key: AuthKey::new(bytes),
+                    group: group.clone(),
+                    proxy: None,
+                }
+            })
+            .collect()
+    }
+
+    /// The id of a new user, which is nobody's yet: a bot may have brought a large one.
+    fn next_user_id(&self) -> u64 {
+        loop {
+            let id = self.next_user.fetch_add(1, Ordering::Relaxed);
+            assert!(id <= LAST_USER, "BUG: there is no memory for so many users");
+            if i64::try_from(id).is_ok_and(|id| !self.users_by_id.contains_key(&id)) {
+                return id;
+            }
+        }
+    }
+
+    pub(super) fn key(&self, id: &[u8; 8]) -> Option<Arc<Key>> {
+        self.keys.get(id).map(|key| Arc::clone(&key))
+    }
+
+    pub(super) fn user(&self, account: AccountId) -> Option<Arc<User>> {
+        self.users.get(&account).map(|user| Arc::clone(&user))
+    }
+
+    pub(super) fn user_by_id(&self, id: i64) -> Option<Arc<User>> {
+        self.users_by_id.get(&id).map(|user| Arc::clone(&user))
+    }
+
+    pub(super) fn latency(&self) -> Duration {
+        Duration::from_micros(self.latency_us.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn set_latency(&self, latency: Duration) {
+        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+        self.latency_us.store(micros, Ordering::Relaxed);
+    }
+
+    /// Notes that a fault was injected into a call or a connection of an account.
+    pub(super) fn record_fault(&self, user: &User) {
+        self.counters.faults_injected.add(1);
+        user.last_fault_ms.store(self.millis_running() + 1, Ordering::Relaxed);
+    }
+
+    /// How long ago a fault was last injected for an account.
+    pub(super) fn since_last_fault(&self, user: &User) -> Option<Duration> {
+        let at = user.last_fault_ms.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(Duration::from_millis(self.millis_running().saturating_sub(at)))
+    }
+
+    fn millis_running(&self) -> u64 {
+        crate::base::clock::millis(now().saturating_duration_since(self.started))
+    }
+
+    /// Sends a notification to every connection of a user that has subscribed to updates. Returns to
+    /// how many. A connection that is too slow misses it.
+    pub(super) fn push(&self, user: &User, body: &[u8]) -> usize {
+        let keys = user.keys.lock().clone();
+        let connections = keys.iter().flat_map(|key| key.connections.lock().clone());
+        let subscribed = connections.filter(|it| it.subscribed.load(Ordering::Relaxed));
+        let push = || ConnectionCommand::Push(body.to_vec());
+        subscribed.filter(|it| it.commands.try_send(push()).is_ok()).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::faults::FaultInjector;
+
+    /// The most accounts of `serve --sandbox`.
+    const ACCOUNTS_MAX: u64 = 1_000_000;
+
+    fn id_of(server: &ServerState, account: AccountId) -> u64 {
+        server.create_sessions(account, 1, None)[0].user_id.try_into().unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_id_of_every_user_is_one_that_a_user_can_have_and_nobody_elses() {
+        let server =
+            ServerState::new(2, "127.0.0.1:4430".parse().unwrap(), 7, FaultInjector::default());
+        let phone = |number: u64| AccountId::phone(9_996_000_000 + number).unwrap();
+        let bot = AccountId::bot(FIRST_USER + 1).unwrap();
+        assert_eq!(id_of(&server, bot), FIRST_USER + 1);
+        assert_eq!(id_of(&server, phone(0)), FIRST_USER);
+        assert_eq!(id_of(&server, phone(1)), FIRST_USER + 2, "not the bot's");
+        assert_eq!(id_of(&server, phone(0)), FIRST_USER, "the same user");
+        server.next_user.store(FIRST_USER + ACCOUNTS_MAX, Ordering::Relaxed);
+        assert!(id_of(&server, phone(2)) < 1 << 40, "clients panic over a larger one");
+        server.next_user.store(LAST_USER, Ordering::Relaxed);
+        assert_eq!(id_of(&server, phone(3)), (1 << 40) - 1, "the last");
+        // One who comes late takes nobody's id.
+        assert_eq!(id_of(&server, AccountId::bot(FIRST_USER).unwrap()), FIRST_USER);
+        let id = i64::try_from(FIRST_USER).unwrap();
+        assert_eq!(server.user_by_id(id).unwrap().account, phone(0));
+    }
+}
