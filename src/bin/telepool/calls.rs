@@ -2,12 +2,17 @@
 //!
 //! Owns the mix and how each call looks. Who makes it, over what, comes from outside.
 
+use std::time::Duration;
+
 use telepool::Lease;
 use telepool::telegram::client::tl::{RemoteCall, enums, functions};
 use telepool::telegram::client::{Client, InvocationError};
 use telepool::telegram::{InvokeError, TelegramConnection, TelegramError};
 
 use crate::roster::Manager;
+
+/// The longest that a call of the workload may take.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,13 +10,14 @@ use std::time::Duration;
 use clap::Args;
 use telepool::session::{SessionRecord, lines};
 
-use crate::failure::{Failure, tell};
+use crate::clock::now;
+use crate::failure::Failure;
 use crate::progress::Progress;
+use crate::runtime;
 use crate::sandbox::{Sandbox, SandboxArguments};
-use crate::serve::runtime;
 use crate::settings::{address, time};
 use crate::signals::Stop;
-use crate::workload::now;
+use crate::stdout;
 use crate::{logs, signals, status};
 
 #[derive(Debug, Args)]
@@ -47,7 +48,7 @@ pub(crate) fn run(arguments: DatacenterArguments) -> Result<ExitCode, Failure> {
         )));
     }
     logs::start(&status::hidden())?;
-    runtime()?.block_on(async {
+    runtime::multi_thread()?.block_on(async {
         let (stopper, stop) = signals::listen()?;
         if arguments.until_eof {
             signals::at_end_of_input(move || stopper.ask());
@@ -68,7 +69,7 @@ pub(crate) fn run(arguments: DatacenterArguments) -> Result<ExitCode, Failure> {
         data_centre.stop().await;
         let stats = data_centre.stats();
         let json = serde_json::to_string(&stats).expect("BUG: numbers always make JSON");
-        tell(&(json + "\n"))?;
+        stdout::print(&(json + "\n"))?;
         Ok(if stats.key_violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })
 }

@@ -1,7 +1,6 @@
 //! Why a command did not do its work.
 
 use std::fmt;
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::secrets;
@@ -49,17 +48,6 @@ pub(crate) fn misused(error: &clap::Error) -> ExitCode {
     let text = secrets::withheld(error.render().to_string());
     say!(ERROR "{}", text.trim_end());
     ExitCode::from(u8::try_from(code).unwrap_or(2))
-}
-
-/// Writes to standard output. A reader that has gone has seen enough.
-pub(crate) fn tell(text: &str) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::broken(format!("cannot write to standard output: {error}")))
-        }
-        _ => Ok(()),
-    }
 }
 
 impl fmt::Display for Failure {

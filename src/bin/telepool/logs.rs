@@ -1,12 +1,13 @@
 //! The log, on standard error and above the status line.
 //!
-//! Owns its two forms, lines for people and JSON for machines. What is shown is told in
+//! Owns its two formats, lines for people and JSON for machines. What is logged is told in
 //! `directives`, what becomes of text that others have written in `escape`, and what the command says
-//! itself in `own`.
+//! itself in `messages`.
 
 mod directives;
 mod escape;
-mod own;
+mod format;
+mod messages;
 
 use std::io::{self, IsTerminal, Write};
 
@@ -23,60 +24,35 @@ use crate::failure::Failure;
 use crate::secrets::{may_be_secret, shown};
 use directives::Directives;
 pub(crate) use escape::escaped;
+use format::{FORMAT, LogFormat};
 #[cfg(feature = "bench")]
-pub(crate) use own::pass_on;
-pub(crate) use own::{say, tell_panics};
+pub(crate) use messages::forward;
+pub(crate) use messages::{report_panics, say};
 
 /// What is logged.
 const LOG: &str = "TELEPOOL_LOG";
-/// In which form.
-const FORMAT: &str = "TELEPOOL_LOG_FORMAT";
-
-/// How a line of the log looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
-    Text,
-    Json,
-}
-
-impl Form {
-    fn named(text: &str) -> Option<Self> {
-        match text.trim().to_ascii_lowercase().as_str() {
-            "text" => Some(Self::Text),
-            "json" => Some(Self::Json),
-            _ => None,
-        }
-    }
-
-    /// What is asked for, wherever that makes sense: also before the log has started.
-    fn wanted() -> Self {
-        let text = std::env::var(FORMAT).ok();
-        text.and_then(|text| Self::named(&text)).unwrap_or(Self::Text)
-    }
-}
-
-/// What the environment says of the log.
+/// Settings of the log, from the environment.
 #[derive(Debug)]
-pub(crate) struct Wanted {
+pub(crate) struct LogSettings {
     directives: Directives,
-    form: Form,
+    format: LogFormat,
 }
 
-impl Wanted {
+impl LogSettings {
     /// Reads both variables, or says what is wrong with one.
     pub(crate) fn read() -> Result<Self, Failure> {
         let directives = match variable(LOG)? {
             Some(text) => text.parse().map_err(|what| refuse(LOG, &text, what))?,
             None => Directives::default(),
         };
-        let form = match variable(FORMAT)? {
-            None => Form::Text,
-            Some(text) => match Form::named(&text) {
-                Some(form) => form,
+        let format = match variable(FORMAT)? {
+            None => LogFormat::Text,
+            Some(text) => match LogFormat::named(&text) {
+                Some(format) => format,
                 None => return Err(refuse(FORMAT, &text, "must be text or json".into())),
             },
         };
-        Ok(Self { directives, form })
+        Ok(Self { directives, format })
     }
 }
 
@@ -108,10 +84,10 @@ fn refuse(name: &str, text: &str, what: String) -> Failure {
 
 /// Starts the log, as the environment asks for it. Unless that says otherwise, warnings are shown.
 pub(crate) fn start(line: &ProgressBar) -> Result<(), Failure> {
-    let Wanted { directives, form } = Wanted::read()?;
-    let lines = match form {
-        Form::Text => text(line.clone()),
-        Form::Json => json(line.clone()),
+    let LogSettings { directives, format } = LogSettings::read()?;
+    let lines = match format {
+        LogFormat::Text => text(line.clone()),
+        LogFormat::Json => json(line.clone()),
     };
     let subscriber = tracing_subscriber::registry().with(lines.with_filter(directives.filter()));
     // Refused only if there is a log already.
@@ -136,7 +112,7 @@ where
         .fmt_fields(fields.delimited(" "))
         .with_target(false)
         .with_ansi(io::stderr().is_terminal())
-        .with_writer(move || AboveLine { line: line.clone(), form: Form::Text });
+        .with_writer(move || AboveStatusLine { line: line.clone(), format: LogFormat::Text });
     Box::new(lines)
 }
 
@@ -149,22 +125,22 @@ where
         .log_internal_errors(false)
         .json()
         .flatten_event(true)
-        .with_writer(move || AboveLine { line: line.clone(), form: Form::Json });
+        .with_writer(move || AboveStatusLine { line: line.clone(), format: LogFormat::Json });
     Box::new(lines)
 }
 
 /// Standard error, with the status line out of the way.
-struct AboveLine {
+struct AboveStatusLine {
     line: ProgressBar,
-    form: Form,
+    format: LogFormat,
 }
 
-impl Write for AboveLine {
+impl Write for AboveStatusLine {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let told = match self.form {
+        let told = match self.format {
             // Its texts are escaped where they come in; the colours are meant.
-            Form::Text => None,
-            Form::Json => Some(escape::in_json(&String::from_utf8_lossy(bytes))),
+            LogFormat::Text => None,
+            LogFormat::Json => Some(escape::in_json(&String::from_utf8_lossy(bytes))),
         };
         let told = told.as_deref().map_or(bytes, str::as_bytes);
         // One event is one write, here as well: lines of several threads do not mix.

@@ -14,6 +14,7 @@ mod allocator;
 #[cfg(feature = "bench")]
 mod bench;
 mod calls;
+mod clock;
 mod columns;
 mod datacenter;
 mod failure;
@@ -27,6 +28,7 @@ mod ownership;
 mod progress;
 mod report;
 mod roster;
+mod runtime;
 mod sandbox;
 mod secrets;
 mod serve;
@@ -35,15 +37,15 @@ mod settings;
 mod signals;
 mod state;
 mod status;
+mod stdout;
 mod workload;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use failure::Failure;
-use settings::Settings;
+use settings::{Settings, SettingsArguments};
 
 /// What the process ends with.
 const STATUSES: &str = "\
@@ -83,37 +85,18 @@ enum Command {
     Config(SettingsArguments),
 }
 
-#[derive(Debug, Args)]
-struct SettingsArguments {
-    /// A TOML file with settings.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// One setting, as in `--set pool.max_idle_time=5m`; may be given more than once.
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
-}
-
-impl SettingsArguments {
-    /// The settings, on top of `base`.
-    fn load(&self, base: Settings) -> Result<Settings, Failure> {
-        let environment = std::env::vars_os();
-        settings::load(base, self.config.as_deref(), &self.set, environment)
-            .map_err(Failure::refused)
-    }
-}
-
 fn show(arguments: &SettingsArguments) -> Result<ExitCode, Failure> {
     let settings = arguments.load(Settings::default())?;
     // The commands that log would refuse it: whoever tries a configuration out learns of it here.
-    logs::Wanted::read()?;
-    failure::tell(&settings.to_string())?;
+    logs::LogSettings::read()?;
+    stdout::print(&settings.to_string())?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn main() -> ExitCode {
     allocator::keep_no_buffers();
     files::raise_limit();
-    logs::tell_panics();
+    logs::report_panics();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return failure::misused(&error),

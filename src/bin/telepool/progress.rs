@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::clock::now;
 use crate::failure::Failure;
 use crate::signals::Stop;
-use crate::workload::now;
 
 /// When it is told for the first time, and how much later then; after that twice as late each time.
 const FIRST: Duration = Duration::from_secs(1);

@@ -15,11 +15,11 @@ use indicatif::ProgressBar;
 use telepool::Pool;
 use telepool::sandbox::{DataCentre, FaultPlan};
 use telepool::telegram::{GrammersManager, TelegramSettings};
-use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
-use crate::calls::Mix;
-use crate::failure::{Failure, tell};
+use crate::calls::{CALL_TIMEOUT, Mix};
+use crate::clock::now;
+use crate::failure::Failure;
 use crate::heard::Heard;
 use crate::listen::{Place, place};
 use crate::monitor::Monitor;
@@ -27,13 +27,11 @@ use crate::ownership::Claimed;
 use crate::report::{Run, Summary, Tally};
 use crate::roster::{Manager, Roster, keep};
 use crate::sandbox::{Sandbox, SandboxArguments};
-use crate::settings::{Settings, count, time};
+use crate::settings::{Settings, SettingsArguments, count, time};
 use crate::signals::{Stop, Stopper};
-use crate::workload::{self, Accounts, Work, now};
-use crate::{SettingsArguments, files, logs, ownership, sessions, signals, status};
-
-/// The longest that a call of the workload may take.
-pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+use crate::stdout;
+use crate::workload::{self, Accounts, Work};
+use crate::{files, logs, ownership, runtime, sessions, signals, status};
 
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("over").required(true).args(["sandbox", "sessions"])))]
@@ -102,15 +100,6 @@ struct Ground {
     seed: u64,
 }
 
-/// A runtime, if there are files enough for what is to be done on it.
-pub(crate) fn runtime() -> Result<Runtime, Failure> {
-    files::require(0)?;
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::broken(format!("no threads to run on: {error}")))
-}
-
 pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, Failure> {
     let base = if arguments.sandbox { Settings::for_sandbox() } else { Settings::for_serve() };
     let settings = arguments.settings.load(base)?;
@@ -123,7 +112,7 @@ pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, Failure> {
     if arguments.sessions.is_some() && !arguments.without_locks {
         files::require(ownership::files_at_first())?;
     }
-    let runtime = runtime()?;
+    let runtime = runtime::multi_thread()?;
     let plan = runtime.block_on(plan(&arguments, &settings))?;
     let claimed = plan.claimed();
     let served = runtime.block_on(serve(&arguments, &settings, plan, &line));
@@ -136,7 +125,7 @@ pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, Failure> {
         true => serde_json::to_string(&summary).expect("BUG: numbers always make JSON") + "\n",
         false => summary.to_string(),
     };
-    tell(&text)?;
+    stdout::print(&text)?;
     if summary.reached_nobody() && summary.has_rested() {
         say!(
             WARN "telepool: no connection was opened: sessions rested, as was told at the start, and the run \

@@ -147,7 +147,7 @@ impl Signals {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::now;
+    use crate::clock::now;
 
     #[tokio::test(start_paused = true)]
     async fn a_run_lasts_from_its_start_however_late_that_is_looked_at() {

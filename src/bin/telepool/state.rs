@@ -15,7 +15,8 @@ use telepool::telegram::{Quarantine, QuarantineFileError, lift_quarantines, read
 use telepool::{AccountId, QuarantineReason};
 
 use crate::columns::wrapped;
-use crate::failure::{Failure, tell};
+use crate::failure::Failure;
+use crate::stdout;
 
 /// The head of the table. With the longest phone number and reason a row just fits a terminal; what can be
 /// done stands below, once for each reason.
@@ -121,7 +122,7 @@ fn list(arguments: &ListArguments) -> Result<ExitCode, Failure> {
     } else {
         table(&quarantines)
     };
-    tell(&text)?;
+    stdout::print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -135,7 +136,7 @@ fn reinstate(arguments: &ReinstateArguments) -> Result<ExitCode, Failure> {
     if lifted.is_empty() {
         return Err(nothing_lifted(path));
     }
-    tell(&format!("lifted {}:\n{}", lifted.len(), table(&lifted)))?;
+    stdout::print(&format!("lifted {}:\n{}", lifted.len(), table(&lifted)))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::calls::{Call, Mix};
+use crate::clock::now;
 use crate::report::Tally;
 use crate::roster::Manager;
 use crate::signals::Stop;
@@ -188,11 +189,6 @@ fn is_final(error: &InvokeError) -> bool {
         error,
         InvokeError::Acquire(AcquireError::Quarantined { .. } | AcquireError::NoSession { .. })
     )
-}
-
-#[expect(clippy::disallowed_methods, reason = "a run is measured in real time")]
-pub(crate) fn now() -> Instant {
-    Instant::now()
 }
 
 #[cfg(test)]

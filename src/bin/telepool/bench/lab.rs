@@ -10,9 +10,9 @@ use tokio::time::{sleep, timeout};
 use super::order::{Order, Outcome, Task, Way};
 use super::worker::DRAIN;
 use crate::bench::crew::{Crew, DataCentre, Seen, Wanted};
+use crate::clock::now;
 use crate::failure::Failure;
 use crate::status;
-use crate::workload::now;
 
 /// How long a process may take to come up or to end, beyond what its task takes.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -33,11 +33,12 @@ use std::time::Duration;
 use clap::Args;
 use indicatif::ProgressBar;
 
-use crate::failure::{Failure, tell};
+use crate::failure::Failure;
+use crate::runtime;
 use crate::sandbox::{ACCOUNTS, LATENCY, SESSIONS_MAX};
-use crate::serve::runtime;
 use crate::settings::{count, time};
 use crate::signals::{self, Stop};
+use crate::stdout;
 use crate::{logs, status};
 use crew::Crew;
 use lab::{Lab, Measured, World};
@@ -121,7 +122,7 @@ pub(crate) fn run(arguments: BenchArguments) -> Result<ExitCode, Failure> {
     let line = status::bar(millis(arguments.length()));
     logs::start(&line)?;
     files::warn_if_few(arguments.accounts as usize * usize::from(arguments.sessions_per_account));
-    let results = runtime()?.block_on(async {
+    let results = runtime::multi_thread()?.block_on(async {
         let (_stopper, stop) = signals::listen()?;
         measure(&arguments, stop, &line).await
     })?;
@@ -134,7 +135,7 @@ pub(crate) fn run(arguments: BenchArguments) -> Result<ExitCode, Failure> {
             out::write(folder, file, &chart)?;
         }
     }
-    tell(&if arguments.json { json } else { table::plain(&results) })?;
+    stdout::print(&if arguments.json { json } else { table::plain(&results) })?;
     for problem in &results.problems {
         say!(ERROR "telepool: {problem}");
     }

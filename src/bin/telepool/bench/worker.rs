@@ -18,12 +18,14 @@ use super::order::{Choice, Order, Outcome, Response, Sample, Task, Usage, Way};
 use super::schedule::{Popularity, Schedule};
 use super::usage;
 use super::ways::{API_ID, Kept, PerRequest, Pooled, Serve};
+use crate::calls::CALL_TIMEOUT;
 use crate::calls::{Call, Mix};
-use crate::failure::{Failure, tell};
+use crate::clock::now;
+use crate::failure::Failure;
 use crate::report::{Tally, Times};
 use crate::roster::Roster;
-use crate::serve::{CALL_TIMEOUT, runtime};
-use crate::workload::now;
+use crate::runtime;
+use crate::stdout;
 use crate::{logs, sessions, signals, status};
 
 /// How long calls may take to be answered after the last of them has come.
@@ -44,8 +46,10 @@ pub(crate) fn run() -> Result<ExitCode, Failure> {
     })?;
     signals::at_end_of_input(|| exit(1));
     logs::start(&status::hidden())?;
-    let outcome = runtime()?.block_on(carry_out(order))?;
-    tell(&(serde_json::to_string(&outcome).expect("BUG: numbers always make JSON") + "\n"))?;
+    let outcome = runtime::multi_thread()?.block_on(carry_out(order))?;
+    stdout::print(
+        &(serde_json::to_string(&outcome).expect("BUG: numbers always make JSON") + "\n"),
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 

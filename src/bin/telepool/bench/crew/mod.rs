@@ -196,7 +196,7 @@ async fn relay(from: Option<impl AsyncRead + Unpin>, line: ProgressBar) {
                 line.set_message(phase.to_owned());
                 line.tick();
             }
-            None => line.suspend(|| logs::pass_on(&text)),
+            None => line.suspend(|| logs::forward(&text)),
         }
     }
 }

@@ -13,9 +13,9 @@ use super::gauges::{broken, each, render_ms, resident};
 use super::lateness::{Lateness, lateness};
 use super::setup::{numbered, roomy};
 use crate::bench::crew::phase;
+use crate::clock::now;
 use crate::failure::Failure;
-use crate::serve::runtime;
-use crate::workload::now;
+use crate::runtime;
 
 /// Below so many accounts, pages of 4 kB and what the process holds anyway tell nothing of one.
 const TOLD_FROM: u64 = 1_000;
@@ -61,7 +61,7 @@ pub(super) fn measure(count: u64) -> Result<Measured, Failure> {
     let accounts = numbered(count);
     // Before memory is first read, so that it is in no difference.
     let bare = Bare::new(&accounts);
-    runtime()?.block_on(async {
+    runtime::multi_thread()?.block_on(async {
         let pool =
             Pool::builder(NoopManager::new(SLOTS)).config(roomy()).build().map_err(broken)?;
         let (memory, costs, render) = at_work(&pool, &accounts, &bare).await?;

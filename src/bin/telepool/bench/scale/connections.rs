@@ -15,13 +15,13 @@ use telepool::{AccountId, Pool};
 
 use super::gauges::{Spread, Steps, broken, each, render_ms, resident};
 use crate::bench::crew::phase;
+use crate::clock::now;
 use crate::failure::Failure;
 use crate::roster::Manager;
 use crate::roster::Roster;
-use crate::serve::runtime;
+use crate::runtime;
 use crate::sessions;
 use crate::settings::Settings;
-use crate::workload::now;
 
 /// How many acquires are timed.
 const ACQUIRES: usize = 50_000;
@@ -52,7 +52,7 @@ pub(super) fn measure(sessions: &Path) -> Result<Measured, Failure> {
     // The sessions hold the address of the data centre that made them.
     let records = sessions::read(sessions, &DataCentres::new())?;
     let Roster { source, accounts, .. } = Roster::new(records, None)?;
-    runtime()?.block_on(async {
+    runtime::multi_thread()?.block_on(async {
         let manager = GrammersManager::new(source, TelegramSettings::new(1));
         let mut config = Settings::for_sandbox().config().clone();
         config.pool.max_connections = u32::try_from(accounts.len()).map_err(broken)?;

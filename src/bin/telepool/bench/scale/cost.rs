@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use telepool::{AccountId, NoopManager, Pool};
 
 use super::gauges::{Spread, Steps, broken, middle};
+use crate::clock::now;
 use crate::failure::Failure;
-use crate::workload::now;
 
 const ROUNDS: usize = 41;
 /// Of each loop in a round.

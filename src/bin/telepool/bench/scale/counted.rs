@@ -10,12 +10,12 @@ use super::cost::acquire_each;
 use super::gauges::broken;
 use super::setup::{numbered, roomy};
 use crate::failure::Failure;
-use crate::serve::runtime;
+use crate::runtime;
 
 /// Acquires and releases so many times, of random accounts among so many.
 pub(super) fn acquire_often(accounts: u64, turns: u64) -> Result<(), Failure> {
     let accounts = numbered(accounts);
-    let runtime = runtime()?;
+    let runtime = runtime::multi_thread()?;
     let pool = {
         let _runtime = runtime.enter();
         Pool::builder(NoopManager::new(3)).config(roomy()).build().map_err(broken)?

@@ -9,8 +9,8 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use telepool::metrics::Prometheus;
 
+use crate::clock::now;
 use crate::failure::Failure;
-use crate::workload::now;
 
 /// Ten minutes in nanoseconds: longer times are not told apart.
 const LONGEST_NS: u64 = 600_000_000_000;

@@ -10,8 +10,8 @@ use telepool::{AccountId, Pool};
 use super::gauges::{Spread, broken, processor_s};
 use super::setup::roomy;
 use super::timed::Timed;
+use crate::clock::now;
 use crate::failure::Failure;
-use crate::workload::now;
 
 const MAX_IDLE: Duration = Duration::from_secs(1);
 const INTERVAL: Duration = Duration::from_millis(100);

@@ -15,8 +15,8 @@ use super::setup::{numbered, roomy};
 use super::timed::Timed;
 use crate::allocator::give_back;
 use crate::bench::crew::phase;
+use crate::clock::now;
 use crate::failure::Failure;
-use crate::workload::now;
 
 /// How long an account that nobody uses stays known, for each of them: longer than it takes to
 /// make them all, so that the first is not collected before the last has come.

@@ -28,11 +28,12 @@ use clap::Args;
 use indicatif::ProgressBar;
 
 use crate::bench::crew::{Crew, DataCentre, Wanted};
-use crate::failure::{Failure, tell};
-use crate::serve::runtime;
+use crate::failure::Failure;
+use crate::runtime;
 use crate::settings::count;
 use crate::signals::{self, Stop};
 use crate::status;
+use crate::stdout;
 use part::Part;
 use report::Report;
 
@@ -82,7 +83,7 @@ pub(crate) fn run(
         crate::bench::out::make(folder)?;
     }
     let line = status::line();
-    let report = runtime()?.block_on(async {
+    let report = runtime::multi_thread()?.block_on(async {
         let (_stopper, stop) = signals::listen()?;
         let report = measure(arguments, &line, stop).await;
         line.finish_and_clear();
@@ -91,7 +92,7 @@ pub(crate) fn run(
     if let Some(folder) = out {
         report.write(folder)?;
     }
-    tell(&if json { report.json() + "\n" } else { report.to_string() })?;
+    stdout::print(&if json { report.json() + "\n" } else { report.to_string() })?;
     Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

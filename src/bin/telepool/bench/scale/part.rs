@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 
 use super::{accounts, connections, counted, many};
 use crate::bench::crew::Crew;
-use crate::failure::{Failure, tell};
+use crate::failure::Failure;
+use crate::stdout;
 
 /// The command that has the flag `--part`.
 const COMMAND: [&str; 2] = ["bench", "--scale"];
@@ -91,6 +92,6 @@ impl Part {
 }
 
 fn print(result: &impl Serialize) -> Result<ExitCode, Failure> {
-    tell(&serde_json::to_string(result).expect("BUG: numbers always make JSON"))?;
+    stdout::print(&serde_json::to_string(result).expect("BUG: numbers always make JSON"))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -11,7 +11,7 @@ use telepool::{AccountId, Lease, Manager, Profile};
 use tokio::time::Instant;
 
 use super::gauges::{Spread, Steps};
-use crate::workload::now;
+use crate::clock::now;
 
 /// Relaxed throughout: counts and times guard nothing.
 pub(super) struct Timed {

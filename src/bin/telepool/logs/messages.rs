@@ -1,7 +1,7 @@
-//! What the command says itself on standard error: its start, its end, and why it did not do its work.
+//! Messages of the command on standard error: its start, its end, and why it did not do its work.
 //!
-//! Owns the form of it, which is that of the log: whoever has asked for JSON reads every line as such. It
-//! is said whatever `TELEPOOL_LOG` hides.
+//! Owns their format, which is that of the log: whoever has asked for JSON reads every line as such. They
+//! are written whatever `TELEPOOL_LOG` hides.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
@@ -13,39 +13,40 @@ use tracing::Level;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
-use super::{Form, escape};
+use super::escape;
+use super::format::LogFormat;
 
 /// What a line for people begins with. One for machines has a target instead.
 const NAME: &str = "telepool: ";
 
-/// A line of JSON, as the log has them.
+/// A line of the log as JSON.
 #[derive(Serialize)]
-struct Line<'a> {
+struct JsonLine<'a> {
     timestamp: &'a str,
     level: &'a str,
     message: &'a str,
     target: &'a str,
 }
 
-/// Tells something. Whoever has closed standard error does not want to know, and nothing else that is to
+/// Writes a message. Whoever has closed standard error does not want to know, and nothing else that is to
 /// be done depends on it.
 pub(crate) fn say(level: Level, text: impl fmt::Display) {
-    write(&line(Form::wanted(), level, &text.to_string()));
+    write(&line(LogFormat::wanted(), level, &text.to_string()));
 }
 
-/// Passes a line on that another process of the command has told, in its form already.
+/// Passes on a line of another process of the command, which is in the format of the log already.
 #[cfg(feature = "bench")]
-pub(crate) fn pass_on(text: &str) {
-    match Form::wanted() {
+pub(crate) fn forward(text: &str) {
+    match LogFormat::wanted() {
         // What is none yet is of the system's, such as the end of a process that ran out of memory.
-        Form::Json if !text.starts_with('{') => say(Level::ERROR, text),
-        Form::Json | Form::Text => write(&format!("{text}\n")),
+        LogFormat::Json if !text.starts_with('{') => say(Level::ERROR, text),
+        LogFormat::Json | LogFormat::Text => write(&format!("{text}\n")),
     }
 }
 
-/// Has panics told in the form of the log, if that is not the usual one.
-pub(crate) fn tell_panics() {
-    if Form::wanted() == Form::Text {
+/// Has panics written in the format of the log, if that is not text.
+pub(crate) fn report_panics() {
+    if LogFormat::wanted() == LogFormat::Text {
         return;
     }
     panic::set_hook(Box::new(|panic| {
@@ -61,15 +62,15 @@ fn write(line: &str) {
     io::stderr().lock().write_all(line.as_bytes()).ok();
 }
 
-fn line(form: Form, level: Level, text: &str) -> String {
-    if form == Form::Text {
+fn line(format: LogFormat, level: Level, text: &str) -> String {
+    if format == LogFormat::Text {
         return format!("{text}\n");
     }
     let mut timestamp = String::new();
     // By the log's own clock, so that the lines of both can be sorted.
     SystemTime.format_time(&mut Writer::new(&mut timestamp)).ok();
     let message = text.strip_prefix(NAME).unwrap_or(text);
-    let line = Line {
+    let line = JsonLine {
         timestamp: &timestamp,
         level: level.as_str(),
         message,
@@ -88,8 +89,8 @@ mod tests {
     #[test]
     fn a_line_for_machines_is_one_whatever_is_said_and_for_people_it_stays() {
         let text = "telepool: a\n  b \"c\"\u{9b}\u{2028}";
-        assert_eq!(line(Form::Text, Level::WARN, text), format!("{text}\n"));
-        let told = line(Form::Json, Level::WARN, text);
+        assert_eq!(line(LogFormat::Text, Level::WARN, text), format!("{text}\n"));
+        let told = line(LogFormat::Json, Level::WARN, text);
         assert!(told.ends_with("}\n") && told.matches('\n').count() == 1, "{told}");
         assert!(!told.contains(['\u{9b}', '\u{2028}']), "{told}");
         let told: Value = serde_json::from_str(&told).unwrap();
@@ -103,13 +104,13 @@ mod tests {
     const PANICS: &str = "TELEPOOL_TEST_PANICS";
 
     #[test]
-    fn a_panic_is_told_in_the_form_of_the_log() {
+    fn a_panic_is_written_in_the_format_of_the_log() {
         if std::env::var_os(PANICS).is_some() {
-            tell_panics();
+            report_panics();
             std::thread::spawn(|| panic!("a\nb")).join().unwrap_err();
             return;
         }
-        let test = "logs::own::tests::a_panic_is_told_in_the_form_of_the_log";
+        let test = "logs::messages::tests::a_panic_is_written_in_the_format_of_the_log";
         let mut itself = std::process::Command::new(std::env::current_exe().unwrap());
         itself.args(["--exact", test, "--nocapture"]).env(PANICS, "1");
         itself.env("TELEPOOL_LOG_FORMAT", "json").env_remove("RUST_BACKTRACE");
