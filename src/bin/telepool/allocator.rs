@@ -1,4 +1,4 @@
-//! What the process tells its allocator.
+//! Tuning of the allocator (glibc).
 
 /// Has the buffers of closed connections returned to the system.
 ///

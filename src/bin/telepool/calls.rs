@@ -1,6 +1,6 @@
-//! The calls that a run is made of.
+//! Calls of the workload.
 //!
-//! Owns the mix and how each call looks. Who makes it, over what, comes from outside.
+//! Owns the mix and the request of each call. Who makes it, over which client, comes from outside.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use telepool::telegram::client::tl::{RemoteCall, enums, functions};
 use telepool::telegram::client::{Client, InvocationError};
 use telepool::telegram::{InvokeError, TelegramConnection, TelegramError};
 
-use crate::roster::Manager;
+use crate::accounts::PoolManager;
 
 /// The longest that a call of the workload may take.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What is called.
+/// Which calls are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mix {
     /// Half of the calls read the own user, a quarter sends a message to oneself, the rest pings.
@@ -25,14 +25,14 @@ pub(crate) enum Mix {
 
 /// One call; messages and pings bear a number that tells them from each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Call {
+pub(crate) enum WorkloadCall {
     ReadSelf,
     Note(i64),
     Ping(i64),
 }
 
-/// Whatever a call can be made over.
-pub(crate) trait Line: Sync {
+/// A client that a call can be made over.
+pub(crate) trait Invoke: Sync {
     type Error;
 
     fn invoke<R>(&self, request: &R) -> impl Future<Output = Result<(), Self::Error>> + Send
@@ -41,7 +41,7 @@ pub(crate) trait Line: Sync {
         R::Return: Send;
 }
 
-impl Call {
+impl WorkloadCall {
     pub(crate) fn draw(mix: Mix, random: &mut fastrand::Rng) -> Self {
         match (mix, random.u8(..4)) {
             (Mix::Everything, 0 | 1) => Self::ReadSelf,
@@ -50,19 +50,19 @@ impl Call {
         }
     }
 
-    pub(crate) async fn make<L: Line>(self, line: &L) -> Result<(), L::Error> {
+    pub(crate) async fn make<L: Invoke>(self, client: &L) -> Result<(), L::Error> {
         match self {
             Self::ReadSelf => {
                 let myself = vec![enums::InputUser::UserSelf];
-                line.invoke(&functions::users::GetUsers { id: myself }).await
+                client.invoke(&functions::users::GetUsers { id: myself }).await
             }
-            Self::Note(random_id) => line.invoke(&note_to_self(random_id)).await,
-            Self::Ping(ping_id) => line.invoke(&functions::Ping { ping_id }).await,
+            Self::Note(random_id) => client.invoke(&note_to_self(random_id)).await,
+            Self::Ping(ping_id) => client.invoke(&functions::Ping { ping_id }).await,
         }
     }
 }
 
-impl Line for Lease<Manager> {
+impl Invoke for Lease<PoolManager> {
     type Error = InvokeError;
 
     async fn invoke<R>(&self, request: &R) -> Result<(), InvokeError>
@@ -75,7 +75,7 @@ impl Line for Lease<Manager> {
 }
 
 /// The client alone, with nothing of the library around it.
-impl Line for Client {
+impl Invoke for Client {
     type Error = InvocationError;
 
     async fn invoke<R>(&self, request: &R) -> Result<(), InvocationError>
@@ -87,7 +87,7 @@ impl Line for Client {
     }
 }
 
-impl Line for TelegramConnection {
+impl Invoke for TelegramConnection {
     type Error = TelegramError;
 
     async fn invoke<R>(&self, request: &R) -> Result<(), TelegramError>

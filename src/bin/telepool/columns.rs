@@ -1,4 +1,4 @@
-//! Text in lines that a terminal does not break.
+//! Wrapping of text to the width of a terminal.
 //!
 //! Owns the width, and the breaking of a text between its words. A word that is too long for a line stays
 //! whole: it may be a path.
@@ -8,21 +8,21 @@ pub(crate) const COLUMNS: usize = 80;
 
 /// The text in lines of at most that width, each of which but the first begins so.
 pub(crate) fn wrapped(text: &str, begins: &str) -> String {
-    let (mut told, mut column) = (String::new(), 0);
+    let (mut wrapped, mut column) = (String::new(), 0);
     for word in text.split(' ') {
         let length = word.chars().count();
-        if !told.is_empty() && column + 1 + length > COLUMNS {
-            told.push('\n');
-            told.push_str(begins);
+        if !wrapped.is_empty() && column + 1 + length > COLUMNS {
+            wrapped.push('\n');
+            wrapped.push_str(begins);
             column = begins.len();
-        } else if !told.is_empty() {
-            told.push(' ');
+        } else if !wrapped.is_empty() {
+            wrapped.push(' ');
             column += 1;
         }
-        told.push_str(word);
+        wrapped.push_str(word);
         column += length;
     }
-    told
+    wrapped
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ pub(crate) struct DatacenterArguments {
 
 /// Runs until it is told to end; prints the numbers as JSON then.
 pub(crate) fn run(arguments: DatacenterArguments) -> Result<ExitCode, Failure> {
-    let plan = arguments.sandbox.plan()?;
+    let plan = arguments.sandbox.fault_plan()?;
     if arguments.out.exists() {
         let shown = arguments.out.display();
         return Err(Failure::refused(format!(
@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: DatacenterArguments) -> Result<ExitCode, Failure> {
     runtime::multi_thread()?.block_on(async {
         let (stopper, stop) = signals::listen()?;
         if arguments.until_eof {
-            signals::at_end_of_input(move || stopper.ask());
+            signals::at_end_of_input(move || stopper.request());
         }
         let Sandbox { data_centre, sessions, seed } =
             arguments.sandbox.start(arguments.listen, plan, &stop).await?;

@@ -1,4 +1,4 @@
-//! Why a command did not do its work.
+//! Failure of a command, with its exit status.
 
 use std::fmt;
 use std::process::ExitCode;
@@ -45,7 +45,7 @@ pub(crate) fn misused(error: &clap::Error) -> ExitCode {
         error.print().ok();
         return ExitCode::SUCCESS;
     }
-    let text = secrets::withheld(error.render().to_string());
+    let text = secrets::redact(error.render().to_string());
     say!(ERROR "{}", text.trim_end());
     ExitCode::from(u8::try_from(code).unwrap_or(2))
 }

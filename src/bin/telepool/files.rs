@@ -1,4 +1,4 @@
-//! How many files the process may have open, of which each connection is one.
+//! The limit of open files (`RLIMIT_NOFILE`), of which each connection takes one.
 //!
 //! Owns the limit, and how many connections it leaves room for.
 

@@ -1,4 +1,4 @@
-//! The files that the user names to be read.
+//! Reader of the files that the user names.
 //!
 //! Owns which kinds of them are taken, how much of one is read, and for how long it is waited that somebody
 //! writes to a FIFO. What stands in them is the affair of whoever reads them.

@@ -1,4 +1,4 @@
-//! Where the numbers are served: a loopback address, or a socket in the file system.
+//! Listener of the metrics: on a loopback address, or on a Unix socket.
 //!
 //! Owns the socket's file: who may reach it, one that a run has left behind, and its end.
 
@@ -14,21 +14,21 @@ use crate::failure::Failure;
 /// What begins the path of a socket.
 const UNIX: &str = "unix:";
 
-/// Where `--listen` says.
+/// The value of `--listen`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum ListenAddress {
     Tcp(SocketAddr),
     Unix(PathBuf),
 }
 
-/// A place that is taken.
+/// A bound socket.
 pub(crate) enum Listener {
     Tcp(TcpListener),
     #[cfg(unix)]
     Unix(tokio::net::UnixListener, SocketFile),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "{address}"),
@@ -37,26 +37,26 @@ impl fmt::Display for Place {
     }
 }
 
-/// Reads a place of the command line.
-pub(crate) fn place(text: &str) -> Result<Place, String> {
+/// Reads an address or a path of the command line.
+pub(crate) fn listen_address(text: &str) -> Result<ListenAddress, String> {
     match text.strip_prefix(UNIX) {
         Some("") => {
             Err("must name a path after unix:, such as unix:/run/telepool/metrics.sock".into())
         }
-        Some(path) => Ok(Place::Unix(PathBuf::from(path))),
-        None => crate::settings::address(text).map(Place::Tcp).map_err(|error| {
+        Some(path) => Ok(ListenAddress::Unix(PathBuf::from(path))),
+        None => crate::settings::address(text).map(ListenAddress::Tcp).map_err(|error| {
             format!("{error}, or a socket such as unix:/run/telepool/metrics.sock")
         }),
     }
 }
 
-impl Place {
-    /// Takes the place, before anything else is started.
-    pub(crate) async fn take(&self) -> Result<Listener, Failure> {
+impl ListenAddress {
+    /// Binds the socket, before anything else is started.
+    pub(crate) async fn bind(&self) -> Result<Listener, Failure> {
         match self {
             Self::Tcp(address) if address.ip().is_loopback() => {
                 let bound = TcpListener::bind(address).await;
-                bound.map(Listener::Tcp).map_err(|error| refuse_address(*address, &error))
+                bound.map(Listener::Tcp).map_err(|error| bind_failure(*address, &error))
             }
             Self::Tcp(address) => Err(Failure::refused(format!(
                 "--listen {address}: only loopback addresses are served, since whoever can read the \
@@ -64,14 +64,14 @@ impl Place {
                  read from outside of a container, --listen unix:/run/telepool/metrics.sock in a folder \
                  that both sides mount"
             ))),
-            Self::Unix(path) => take_socket(path),
+            Self::Unix(path) => bind_unix(path),
         }
     }
 }
 
 /// Why nobody can listen at an address that was asked for. One that is taken is told from one that will
 /// not do: it may be free later.
-pub(crate) fn refuse_address(address: SocketAddr, error: &io::Error) -> Failure {
+pub(crate) fn bind_failure(address: SocketAddr, error: &io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::AddrInUse => Failure::held(format!(
             "--listen {address}: another process listens there: end it first, or give another port, or \
@@ -85,7 +85,7 @@ pub(crate) fn refuse_address(address: SocketAddr, error: &io::Error) -> Failure 
 }
 
 #[cfg(not(unix))]
-fn take_socket(path: &Path) -> Result<Listener, Failure> {
+fn bind_unix(path: &Path) -> Result<Listener, Failure> {
     Err(Failure::refused(format!(
         "--listen {UNIX}{}: this system has no such sockets here: use 127.0.0.1 and a port",
         path.display()
@@ -93,11 +93,11 @@ fn take_socket(path: &Path) -> Result<Listener, Failure> {
 }
 
 #[cfg(unix)]
-fn take_socket(path: &Path) -> Result<Listener, Failure> {
+fn bind_unix(path: &Path) -> Result<Listener, Failure> {
     use nix::sys::stat::{Mode, umask};
 
     let shown = format!("--listen {UNIX}{}", path.display());
-    clear_away(path, &shown)?;
+    remove_stale(path, &shown)?;
     // Nobody but this user can reach it, from its first moment on: whoever can may read the numbers.
     let before = umask(Mode::from_bits_truncate(0o177));
     let bound = tokio::net::UnixListener::bind(path);
@@ -114,7 +114,7 @@ fn take_socket(path: &Path) -> Result<Listener, Failure> {
 /// Removes a socket that nobody listens on any more, as a run leaves it that was killed. Anything else
 /// stays where it is.
 #[cfg(unix)]
-fn clear_away(path: &Path, shown: &str) -> Result<(), Failure> {
+fn remove_stale(path: &Path, shown: &str) -> Result<(), Failure> {
     use std::io::ErrorKind;
     use std::os::unix::fs::FileTypeExt as _;
 
@@ -145,20 +145,20 @@ fn clear_away(path: &Path, shown: &str) -> Result<(), Failure> {
     }
 }
 
-/// The file of a socket, removed with its owner unless somebody has put another one in its place.
+/// The file of a socket, removed with its owner unless there is another one by then.
 #[cfg(unix)]
 pub(crate) struct SocketFile {
     path: PathBuf,
-    place: Option<(u64, u64)>,
+    inode: Option<(u64, u64)>,
 }
 
 #[cfg(unix)]
 impl SocketFile {
     fn of(path: &Path) -> Self {
-        Self { place: Self::place_of(path), path: path.to_owned() }
+        Self { inode: Self::inode_of(path), path: path.to_owned() }
     }
 
-    fn place_of(path: &Path) -> Option<(u64, u64)> {
+    fn inode_of(path: &Path) -> Option<(u64, u64)> {
         use std::os::unix::fs::MetadataExt as _;
         std::fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
     }
@@ -174,7 +174,7 @@ impl fmt::Display for SocketFile {
 #[cfg(unix)]
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if self.place.is_some() && Self::place_of(&self.path) == self.place {
+        if self.inode.is_some() && Self::inode_of(&self.path) == self.inode {
             // One that stays is cleared away by the next run.
             std::fs::remove_file(&self.path).ok();
         }
@@ -189,11 +189,11 @@ mod tests {
     fn a_place_is_an_address_or_the_path_of_a_socket_and_prints_as_it_was_written() {
         for text in ["127.0.0.1:9464", "[::1]:0", "unix:/run/telepool/metrics.sock", "unix:m.sock"]
         {
-            assert_eq!(place(text).unwrap().to_string(), text);
+            assert_eq!(listen_address(text).unwrap().to_string(), text);
         }
-        assert_eq!(place("localhost:1").unwrap().to_string(), "127.0.0.1:1");
+        assert_eq!(listen_address("localhost:1").unwrap().to_string(), "127.0.0.1:1");
         for text in ["unix:", "9464", "/run/metrics.sock", ""] {
-            assert!(place(text).unwrap_err().contains("unix:/run/telepool"), "{text}");
+            assert!(listen_address(text).unwrap_err().contains("unix:/run/telepool"), "{text}");
         }
     }
 }

@@ -21,7 +21,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::failure::Failure;
-use crate::secrets::{may_be_secret, shown};
+use crate::secrets::{may_be_secret, redact_value};
 use directives::Directives;
 pub(crate) use escape::escaped;
 use format::{FORMAT, LogFormat};
@@ -78,7 +78,7 @@ const VALUE_LEN_MAX: usize = 64;
 
 fn refuse(name: &str, text: &str, what: String) -> Failure {
     let is_hidden = text.chars().count() > VALUE_LEN_MAX || may_be_secret(text);
-    let text = if is_hidden { shown(text) } else { escaped(text).to_string() };
+    let text = if is_hidden { redact_value(text) } else { escaped(text).to_string() };
     Failure::refused(format!("{name} = {text}: {what}"))
 }
 

@@ -10,24 +10,25 @@ macro_rules! say {
     ($($text:tt)*) => { $crate::logs::say(::tracing::Level::INFO, format_args!($($text)*)) };
 }
 
+mod accounts;
 mod allocator;
 #[cfg(feature = "bench")]
 mod bench;
 mod calls;
 mod clock;
 mod columns;
+mod counts;
 mod datacenter;
+mod events;
 mod failure;
 mod files;
-mod heard;
 mod input;
 mod listen;
 mod logs;
-mod monitor;
+mod metrics_server;
 mod ownership;
 mod progress;
 mod report;
-mod roster;
 mod runtime;
 mod sandbox;
 mod secrets;
@@ -112,7 +113,7 @@ fn main() -> ExitCode {
         Command::Config(arguments) => show(&arguments),
     };
     done.unwrap_or_else(|failure| {
-        say!(ERROR "telepool: {}", secrets::withheld(failure.to_string()));
+        say!(ERROR "telepool: {}", secrets::redact(failure.to_string()));
         failure.code()
     })
 }

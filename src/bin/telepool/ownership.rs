@@ -1,4 +1,4 @@
-//! Which sessions this process may dial: those that no other process on the machine holds.
+//! Claim of the sessions that a run dials: those that no other process on the machine holds.
 //!
 //! Owns the claim at the start of a run, and what is said of it.
 

@@ -1,148 +1,12 @@
-//! What a run came to.
-//!
-//! Owns the counts and the times of a run, and their two forms: a table and a JSON object.
+//! Summary of a run, as a table and as a JSON object.
 
 use std::fmt;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use serde::Serialize;
-use telepool::{AccountId, PoolStats};
+use telepool::PoolStats;
 
-/// The longest time that is told apart, in microseconds.
-const LONGEST_US: u64 = 600_000_000;
-/// Over how many places the times of callers are spread, so that those of several threads seldom meet. One
-/// for each caller would be 48 kB each.
-const PLACES: usize = 16;
-/// How many failures are kept to be shown.
-const EXAMPLES_MAX: usize = 5;
-
-/// Times in microseconds, to two significant digits.
-#[derive(Clone, Debug)]
-pub(crate) struct Times(Histogram<u64>);
-
-impl Times {
-    pub(crate) fn new() -> Self {
-        Self(Histogram::new_with_bounds(1, LONGEST_US, 2).expect("BUG: the bounds are fixed"))
-    }
-
-    pub(crate) fn record(&mut self, time: Duration) {
-        let micros = u64::try_from(time.as_micros()).unwrap_or(LONGEST_US);
-        self.0.saturating_record(micros.clamp(1, LONGEST_US));
-    }
-
-    /// The time within which so much of it passed, in milliseconds.
-    #[cfg(feature = "bench")]
-    pub(crate) fn quantile_ms(&self, quantile: f64) -> f64 {
-        self.0.value_at_quantile(quantile) as f64 / 1000.0
-    }
-
-    /// What percentage passed within so many milliseconds, in ascending order.
-    #[cfg(feature = "bench")]
-    pub(crate) fn within_ms(&self) -> Vec<(f64, f64)> {
-        let points = self.0.iter_recorded();
-        let points = points.map(|it| (it.percentile(), it.value_iterated_to() as f64 / 1000.0));
-        points.collect()
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.0.add(&other.0).expect("BUG: all times have the same bounds");
-    }
-}
-
-/// The counts of a run, which all callers share, and their times. Relaxed: counts guard nothing.
-#[derive(Debug)]
-pub(crate) struct Tally {
-    calls: AtomicU64,
-    failed: AtomicU64,
-    faulted: AtomicU64,
-    acquires_failed: AtomicU64,
-    /// How long callers waited for a lease, and how long their calls took.
-    times: Vec<Mutex<(Times, Times)>>,
-    examples: Mutex<Vec<String>>,
-}
-
-impl Tally {
-    pub(crate) fn new() -> Self {
-        Self {
-            calls: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
-            faulted: AtomicU64::new(0),
-            acquires_failed: AtomicU64::new(0),
-            times: (0..PLACES).map(|_| Mutex::new((Times::new(), Times::new()))).collect(),
-            examples: Mutex::new(Vec::new()),
-        }
-    }
-
-    pub(crate) fn calls(&self) -> u64 {
-        self.calls.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn failed(&self) -> u64 {
-        self.failed.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn faulted(&self) -> u64 {
-        self.faulted.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn count_call(&self) {
-        self.calls.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn count_failed_acquire(&self) {
-        self.acquires_failed.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// A call or its acquire failed, because of a fault that was injected.
-    pub(crate) fn count_faulted(&self) {
-        self.faulted.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// A call or its acquire failed for no reason that anybody injected.
-    pub(crate) fn count_failed(&self, account: AccountId, error: &dyn fmt::Display) {
-        self.failed.fetch_add(1, Ordering::Relaxed);
-        let mut examples = self.examples.lock().expect("BUG: nobody panics with this lock");
-        if examples.len() < EXAMPLES_MAX {
-            let example = format!("{account}: {error}");
-            if !examples.contains(&example) {
-                examples.push(example);
-            }
-        }
-    }
-
-    /// A caller, by its number, has waited so long for a lease.
-    pub(crate) fn add_wait(&self, caller: u32, wait: Duration) {
-        self.place_of(caller).lock().expect("BUG: nobody panics with this lock").0.record(wait);
-    }
-
-    /// A call of a caller took so long.
-    pub(crate) fn add_call(&self, caller: u32, took: Duration) {
-        self.place_of(caller).lock().expect("BUG: nobody panics with this lock").1.record(took);
-    }
-
-    fn place_of(&self, caller: u32) -> &Mutex<(Times, Times)> {
-        &self.times[caller as usize % PLACES]
-    }
-
-    /// The waits and the calls of all callers.
-    fn times(&self) -> (Times, Times) {
-        let (mut waits, mut calls) = (Times::new(), Times::new());
-        for place in &self.times {
-            let place = place.lock().expect("BUG: nobody panics with this lock");
-            waits.add(&place.0);
-            calls.add(&place.1);
-        }
-        (waits, calls)
-    }
-
-    /// Some of the failures.
-    pub(crate) fn examples(&self) -> Vec<String> {
-        self.examples.lock().expect("BUG: nobody panics with this lock").clone()
-    }
-}
+use crate::counts::RunCounts;
 
 /// What a run came to.
 #[derive(Debug, Serialize)]
@@ -162,8 +26,8 @@ pub(crate) struct Summary {
     connections_closed: u64,
     connections_left: u64,
     reuse_ratio: f64,
-    acquire_wait_us: Wait,
-    call_ms: Call,
+    acquire_wait_us: WaitTimes,
+    call_ms: CallTimes,
     flood_waits: u64,
     quarantines: u64,
     quarantined_before: u64,
@@ -175,21 +39,21 @@ pub(crate) struct Summary {
 }
 
 #[derive(Debug, Serialize)]
-struct Wait {
+struct WaitTimes {
     p50: u64,
     p99: u64,
     max: u64,
 }
 
 #[derive(Debug, Serialize)]
-struct Call {
+struct CallTimes {
     p50: f64,
     p99: f64,
 }
 
 /// What is not in the pool's own numbers.
 #[derive(Debug)]
-pub(crate) struct Run {
+pub(crate) struct RunFacts {
     pub(crate) accounts: u64,
     pub(crate) sessions: u64,
     /// The sessions that earlier runs have quarantined.
@@ -210,9 +74,8 @@ pub(crate) struct Run {
 }
 
 impl Summary {
-    pub(crate) fn new(run: &Run, stats: &PoolStats, tally: &Tally) -> Self {
-        let (Times(waits), Times(calls)) = tally.times();
-        let millis = |quantile| calls.value_at_quantile(quantile) as f64 / 1000.0;
+    pub(crate) fn new(run: &RunFacts, stats: &PoolStats, counts: &RunCounts) -> Self {
+        let (waits, calls) = counts.latencies();
         let seconds = run.took.as_secs_f64().max(0.001);
         let worked = run.worked.0.as_secs_f64().max(0.001);
         Self {
@@ -221,22 +84,22 @@ impl Summary {
             duration_s: rounded(seconds),
             worked_s: rounded(worked),
             acquires: stats.acquires,
-            acquires_failed: tally.acquires_failed.load(Ordering::Relaxed),
-            calls: tally.calls(),
-            calls_failed: tally.failed(),
-            calls_faulted: tally.faulted(),
+            acquires_failed: counts.failed_acquires(),
+            calls: counts.calls(),
+            calls_failed: counts.failed(),
+            calls_faulted: counts.faulted(),
             calls_per_s: (run.worked.1 as f64 / worked).round(),
             connections_created: stats.total_connections_created,
             connections_reused: stats.total_connections_reused,
             connections_closed: stats.total_connections_closed,
             connections_left: run.left,
             reuse_ratio: stats.total_connections_reused as f64 / stats.acquires.max(1) as f64,
-            acquire_wait_us: Wait {
-                p50: waits.value_at_quantile(0.5),
-                p99: waits.value_at_quantile(0.99),
-                max: waits.max(),
+            acquire_wait_us: WaitTimes {
+                p50: waits.quantile_us(0.5),
+                p99: waits.quantile_us(0.99),
+                max: waits.max_us(),
             },
-            call_ms: Call { p50: millis(0.5), p99: millis(0.99) },
+            call_ms: CallTimes { p50: calls.quantile_ms(0.5), p99: calls.quantile_ms(0.99) },
             flood_waits: stats.flood_waits,
             quarantines: stats.quarantines,
             quarantined_before: run.quarantined_before,
@@ -248,7 +111,7 @@ impl Summary {
         }
     }
 
-    fn sessions_told(&self) -> String {
+    fn sessions_text(&self) -> String {
         match self.resting_before {
             0 => format!("{}, with sessions: {}", self.accounts, self.sessions),
             resting => format!(
@@ -258,7 +121,7 @@ impl Summary {
         }
     }
 
-    fn quarantines_told(&self) -> String {
+    fn quarantines_text(&self) -> String {
         match self.quarantined_before {
             0 => self.quarantines.to_string(),
             before => format!("{}, and {before} sessions from before", self.quarantines),
@@ -267,7 +130,7 @@ impl Summary {
 
     /// How often a key was on two connections. Where nobody has seen that, and sessions were told so
     /// all the same, a fault was injected.
-    fn violations_told(&self) -> String {
+    fn violations_text(&self) -> String {
         match (self.key_violations, self.key_duplicated) {
             (0, told @ 1..) => {
                 format!("0; AUTH_KEY_DUPLICATED was injected, which cost {told} sessions")
@@ -277,7 +140,7 @@ impl Summary {
     }
 
     /// How long it was at work, and how long it took to end after that.
-    fn duration_told(&self) -> String {
+    fn duration_text(&self) -> String {
         let ending = (self.duration_s - self.worked_s).max(0.0);
         format!("{:.1} s of work, {ending:.1} s to end (seed {})", self.worked_s, self.seed)
     }
@@ -310,8 +173,8 @@ impl fmt::Display for Summary {
         let Self { acquire_wait_us: wait, call_ms: call, .. } = self;
         let millis = |micros: u64| micros as f64 / 1000.0;
         for (name, value) in [
-            ("accounts", self.sessions_told()),
-            ("duration", self.duration_told()),
+            ("accounts", self.sessions_text()),
+            ("duration", self.duration_text()),
             ("acquires", format!("{} got a lease, {} failed", self.acquires, self.acquires_failed)),
             ("calls", format!("{} ({:.0}/s at work)", self.calls, self.calls_per_s)),
             (
@@ -350,8 +213,8 @@ impl fmt::Display for Summary {
             ),
             ("call", format!("p50 {:.3} ms, p99 {:.3} ms", call.p50, call.p99)),
             ("flood waits", self.flood_waits.to_string()),
-            ("quarantines", self.quarantines_told()),
-            ("key violations", self.violations_told()),
+            ("quarantines", self.quarantines_text()),
+            ("key violations", self.violations_text()),
         ] {
             writeln!(f, "{name:<15} {value}")?;
         }
@@ -363,8 +226,8 @@ impl fmt::Display for Summary {
 mod tests {
     use super::*;
 
-    fn run() -> Run {
-        Run {
+    fn run() -> RunFacts {
+        RunFacts {
             accounts: 4,
             sessions: 7,
             quarantined_before: 2,
@@ -379,22 +242,22 @@ mod tests {
         }
     }
 
-    fn told(run: &Run) -> String {
-        Summary::new(run, &PoolStats::default(), &Tally::new()).to_string()
+    fn told(run: &RunFacts) -> String {
+        Summary::new(run, &PoolStats::default(), &RunCounts::new()).to_string()
     }
 
     #[test]
-    fn the_times_of_every_caller_are_told() {
-        let tally = Tally::new();
+    fn the_times_of_every_caller_are_text() {
+        let counts = RunCounts::new();
         for caller in 0..100 {
-            tally.add_wait(caller, Duration::from_millis(1));
-            tally.add_call(caller, Duration::from_millis(if caller < 99 { 10 } else { 5_000 }));
+            counts.add_wait(caller, Duration::from_millis(1));
+            counts.add_call(caller, Duration::from_millis(if caller < 99 { 10 } else { 5_000 }));
         }
-        tally.add_wait(100, Duration::from_secs(2));
-        let summary = Summary::new(&run(), &PoolStats::default(), &tally);
-        let Wait { p50, max, .. } = summary.acquire_wait_us;
+        counts.add_wait(100, Duration::from_secs(2));
+        let summary = Summary::new(&run(), &PoolStats::default(), &counts);
+        let WaitTimes { p50, max, .. } = summary.acquire_wait_us;
         assert!((1_000..1_020).contains(&p50) && (2_000_000..2_020_000).contains(&max));
-        let Call { p50, p99 } = summary.call_ms;
+        let CallTimes { p50, p99 } = summary.call_ms;
         assert!((10.0..10.2).contains(&p50) && (10.0..10.2).contains(&p99));
     }
 

@@ -1,4 +1,4 @@
-//! A data centre with accounts in it, as `serve --sandbox` and `datacenter` start one.
+//! Sandbox of `serve --sandbox` and `datacenter`: a data centre with accounts.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,7 +12,7 @@ use telepool::session::SessionRecord;
 
 use crate::failure::Failure;
 use crate::input;
-use crate::listen::refuse_address;
+use crate::listen::bind_failure;
 use crate::progress::Progress;
 use crate::secrets::toml_problem;
 use crate::settings::{count, seed, time};
@@ -81,8 +81,8 @@ impl SandboxArguments {
         self.latency.unwrap_or(LATENCY)
     }
 
-    /// What goes wrong, or why the words say nothing.
-    pub(crate) fn plan(&self) -> Result<FaultPlan, Failure> {
+    /// The faults to inject, or why the words say nothing.
+    pub(crate) fn fault_plan(&self) -> Result<FaultPlan, Failure> {
         match self.faults.as_deref().unwrap_or("none") {
             "none" => Ok(FaultPlan::default()),
             "mixed" => Ok(FaultPlan::mixed()),
@@ -96,13 +96,13 @@ impl SandboxArguments {
                     let problem = toml_problem(&text, &error);
                     Failure::refused(format!("--faults {path}: {problem}"))
                 })?;
-                let stranger = plan.accounts().find(|(_, account)| !self.has(*account));
-                match stranger {
+                let unknown = plan.accounts().find(|(_, account)| !self.has(*account));
+                match unknown {
                     None => Ok(plan),
                     Some((rule, account)) => Err(Failure::refused(format!(
                         "--faults {path}: rule {rule}: the sandbox has no account {}: {}",
                         named(account),
-                        self.population()
+                        self.describe_accounts()
                     ))),
                 }
             }
@@ -121,7 +121,7 @@ impl SandboxArguments {
     }
 
     /// Which accounts there are.
-    fn population(&self) -> String {
+    fn describe_accounts(&self) -> String {
         let last = u64::from(self.accounts()) - 1;
         let name = |number| account_of(number).reveal().to_string();
         let last_bot = last - last % BOTS_APART;
@@ -142,7 +142,7 @@ impl SandboxArguments {
         }
     }
 
-    /// Starts the data centre and lets the accounts in, unless the end is asked for.
+    /// Starts the data centre and creates the sessions of the accounts, unless the end is asked for.
     pub(crate) async fn start(
         &self,
         listen: SocketAddr,
@@ -157,7 +157,7 @@ impl SandboxArguments {
         options.faults = plan;
         options.disconnect_delay_max = self.disconnect_delay_max;
         let started = DataCentre::start(options).await;
-        let data_centre = started.map_err(|error| refuse_address(listen, &error))?;
+        let data_centre = started.map_err(|error| bind_failure(listen, &error))?;
         let mut random = fastrand::Rng::with_seed(seed);
         let (users, bots): (Arc<str>, Arc<str>) = ("users".into(), "bots".into());
         let mut sessions = Vec::new();
@@ -223,7 +223,7 @@ mod tests {
             ),
         ] {
             let sandbox = sandbox(accounts);
-            assert_eq!(sandbox.population(), told);
+            assert_eq!(sandbox.describe_accounts(), told);
             let there: Vec<AccountId> = (0..u64::from(accounts)).map(account_of).collect();
             for number in 0..12 {
                 for account in

@@ -1,4 +1,4 @@
-//! What may be a secret in the wrong place: it is not repeated to a terminal or a log.
+//! Redaction: what may be a secret in the wrong place is not repeated to a terminal or a log.
 //!
 //! Owns the look of such a text. Session strings are long, tokens of bots have a number and a colon in
 //! front, and passwords stand before an `@`.
@@ -11,7 +11,7 @@ const NAME_LEN_MAX: usize = 255;
 const TOKEN_LEN_MIN: usize = 30;
 
 /// A value as an error may repeat it.
-pub(crate) fn shown(value: &str) -> String {
+pub(crate) fn redact_value(value: &str) -> String {
     match value.chars().count() {
         0..=SHOWN_LEN_MAX if !value.contains(|c: char| c.is_control() || c == '@') => {
             value.to_owned()
@@ -56,7 +56,7 @@ fn quotes_shown(text: &str) -> String {
         let inside = part.trim_end_matches(['`', '"']);
         let quote = &part[inside.len()..];
         match open.take() {
-            Some(it) if it == quote || quote.is_empty() => all.push_str(&shown(inside)),
+            Some(it) if it == quote || quote.is_empty() => all.push_str(&redact_value(inside)),
             _ => {
                 all.push_str(inside);
                 open = (!quote.is_empty()).then(|| quote.to_owned());
@@ -68,7 +68,7 @@ fn quotes_shown(text: &str) -> String {
 }
 
 /// Replaces arguments of the process that may be secrets, wherever a text repeats them.
-pub(crate) fn withheld(text: String) -> String {
+pub(crate) fn redact(text: String) -> String {
     let arguments = std::env::args_os().skip(1).filter_map(|argument| argument.into_string().ok());
     arguments.fold(text, |text, argument| {
         let value = argument.split_once('=').map_or(&*argument, |(_, value)| value);
@@ -101,12 +101,12 @@ mod tests {
         let token = format!("5000000000:{}", "A".repeat(35));
         for secret in [&*"B".repeat(353), &token, &format!("/tmp/{}", "C".repeat(300))] {
             assert!(may_be_secret(secret), "{secret}");
-            assert!(!shown(secret).contains("AAA"), "{secret}");
+            assert!(!redact_value(secret).contains("AAA"), "{secret}");
         }
         for other in ["sessions.jsonl", "127.0.0.1:9464", "pool.max_idle_time", "1:2", "a/b/c"] {
-            assert!(!may_be_secret(other) && shown(other) == other, "{other}");
+            assert!(!may_be_secret(other) && redact_value(other) == other, "{other}");
         }
-        assert_eq!(shown("u:PW@127.0.0.1:1"), "(a text of 16 characters)");
+        assert_eq!(redact_value("u:PW@127.0.0.1:1"), "(a text of 16 characters)");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `telepool serve`: a pool at work, over a sandbox of its own or over the sessions of a file.
 //!
-//! Owns the order of things: everything that can be refused is looked at first, then what
+//! Owns the order of things: everything that can be refused is checked first, then what
 //! listens starts, then the pool, then the work; the end comes in the opposite order.
 
 use std::borrow::Cow;
@@ -17,20 +17,21 @@ use telepool::sandbox::{DataCentre, FaultPlan};
 use telepool::telegram::{GrammersManager, TelegramSettings};
 use tokio::task::JoinSet;
 
+use crate::accounts::{PoolManager, ServedAccounts, flush_state};
 use crate::calls::{CALL_TIMEOUT, Mix};
 use crate::clock::now;
+use crate::counts::RunCounts;
+use crate::events::EventRecorder;
 use crate::failure::Failure;
-use crate::heard::Heard;
-use crate::listen::{Place, place};
-use crate::monitor::Monitor;
+use crate::listen::{ListenAddress, listen_address};
+use crate::metrics_server::MetricsServer;
 use crate::ownership::Claimed;
-use crate::report::{Run, Summary, Tally};
-use crate::roster::{Manager, Roster, keep};
+use crate::report::{RunFacts, Summary};
 use crate::sandbox::{Sandbox, SandboxArguments};
 use crate::settings::{Settings, SettingsArguments, count, time};
 use crate::signals::{Stop, Stopper};
 use crate::stdout;
-use crate::workload::{self, Accounts, Work};
+use crate::workload::{self, UsableAccounts, Workload};
 use crate::{files, logs, ownership, runtime, sessions, signals, status};
 
 #[derive(Debug, Args)]
@@ -67,21 +68,21 @@ pub(crate) struct ServeArguments {
     /// Where /metrics, /healthz and /readyz are: a loopback address (port 0 takes a free one), or a
     /// socket that only this user can reach, as in unix:/run/telepool/metrics.sock.
     #[arg(long, value_name = "ADDRESS|unix:PATH", default_value = "127.0.0.1:9464",
-        value_parser = place)]
-    listen: Place,
+        value_parser = listen_address)]
+    listen: ListenAddress,
     #[command(flatten)]
     settings: SettingsArguments,
     #[command(flatten)]
-    world: SandboxArguments,
+    sandbox_options: SandboxArguments,
 }
 
-/// What the user's files say of it.
-enum Plan {
+/// What was read and claimed before anything is started.
+enum Prepared {
     Sandbox(FaultPlan),
-    Sessions(Box<(Roster, TelegramSettings, Claimed)>),
+    Sessions(Box<(ServedAccounts, TelegramSettings, Claimed)>),
 }
 
-impl Plan {
+impl Prepared {
     fn claimed(&self) -> Claimed {
         match self {
             // Nobody else can know of the keys of a sandbox inside this process.
@@ -91,9 +92,9 @@ impl Plan {
     }
 }
 
-/// What the pool runs over.
-struct Ground {
-    roster: Roster,
+/// What the pool connects to, and with whose sessions.
+struct Backend {
+    served: ServedAccounts,
     data_centre: Option<DataCentre>,
     telegram: TelegramSettings,
     claimed: Claimed,
@@ -107,20 +108,20 @@ pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, Failure> {
         say!(WARN "telepool: {doubt}");
     }
     let line = status::line();
-    // Before the first of which something may be told.
+    // Before anything may be logged.
     logs::start(&line)?;
     if arguments.sessions.is_some() && !arguments.without_locks {
         files::require(ownership::files_at_first())?;
     }
     let runtime = runtime::multi_thread()?;
-    let plan = runtime.block_on(plan(&arguments, &settings))?;
-    let claimed = plan.claimed();
-    let served = runtime.block_on(serve(&arguments, &settings, plan, &line));
+    let prepared = runtime.block_on(prepare(&arguments, &settings))?;
+    let claimed = prepared.claimed();
+    let served = runtime.block_on(serve(&arguments, &settings, prepared, &line));
     // With its last task the last key is given back.
     drop(runtime);
     claimed.settle();
-    let (stats, tally, run) = served?;
-    let summary = Summary::new(&run, &stats, &tally);
+    let (stats, counts, run) = served?;
+    let summary = Summary::new(&run, &stats, &counts);
     let text = match arguments.json {
         true => serde_json::to_string(&summary).expect("BUG: numbers always make JSON") + "\n",
         false => summary.to_string(),
@@ -140,7 +141,7 @@ pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, Failure> {
             ERROR "telepool: no connection could be opened: {why} (TELEPOOL_LOG=info tells of each dial)"
         );
     }
-    for example in tally.examples() {
+    for example in counts.examples() {
         say!(ERROR "telepool: a call failed: {}", logs::escaped(&example));
     }
     Ok(if summary.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -149,47 +150,47 @@ pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, Failure> {
 async fn serve(
     arguments: &ServeArguments,
     settings: &Settings,
-    plan: Plan,
+    prepared: Prepared,
     line: &ProgressBar,
-) -> Result<(telepool::PoolStats, Arc<Tally>, Run), Failure> {
-    let listener = arguments.listen.take().await?;
+) -> Result<(telepool::PoolStats, Arc<RunCounts>, RunFacts), Failure> {
+    let listener = arguments.listen.bind().await?;
     let (stopper, stop) = signals::listen()?;
-    let Ground { roster, data_centre, telegram, claimed, seed } =
-        ground(arguments, plan, &stop).await?;
-    let Roster { source, accounts, sessions, groups, state, quarantined } = roster;
+    let Backend { served, data_centre, telegram, claimed, seed } =
+        start_backend(arguments, prepared, &stop).await?;
+    let ServedAccounts { source, accounts, sessions, groups, state, quarantined } = served;
     let (quarantined_before, resting_before) = (quarantined.len() as u64, claimed.resting());
     let mut config = settings.config().clone();
     files::fit(&mut config, sessions, if arguments.sandbox { 2 } else { 1 })?;
     let patience = config.pool.drain_timeout;
     let account_count = accounts.len();
-    let accounts = Arc::new(Accounts::new(accounts));
-    let heard = Arc::new(Heard::new(Arc::clone(&accounts)));
-    let hears = Arc::clone(&heard);
+    let accounts = Arc::new(UsableAccounts::new(accounts));
+    let recorder = Arc::new(EventRecorder::new(Arc::clone(&accounts)));
+    let listening = Arc::clone(&recorder);
     let manager = GrammersManager::new(source, telegram).with_ownership(claimed.ownership());
     let pool = Pool::builder(manager)
         .config(config)
         .seed(seed)
-        .on_event(move |event| hears.hear(event))
+        .on_event(move |event| listening.record(event))
         .build()
         .map_err(|error| Failure::refused(error.to_string()))?;
-    let monitor = Monitor::start(listener, &pool, groups)?;
-    announce(arguments, &data_centre, &monitor, account_count, sessions, seed);
+    let metrics = MetricsServer::start(listener, &pool, groups)?;
+    announce(arguments, &data_centre, &metrics, account_count, sessions, seed);
 
     let started = now();
-    let tally = Arc::new(Tally::new());
+    let counts = Arc::new(RunCounts::new());
     let mix = if arguments.sandbox { Mix::Everything } else { Mix::Pings };
-    let work = Work {
+    let work = Workload {
         pool: pool.clone(),
         accounts,
         mix,
-        tally: Arc::clone(&tally),
+        counts: Arc::clone(&counts),
         data_centre: data_centre.clone(),
         seed,
     };
     let worked = work_until(arguments, work, line, (&stopper, stop), patience).await;
     let left = close(&pool, line).await;
     let took = started.elapsed();
-    let key_duplicated = heard.duplicated();
+    let key_duplicated = recorder.duplicated();
     let mut key_violations = key_duplicated;
     if let Some(data_centre) = data_centre {
         data_centre.stop().await;
@@ -197,11 +198,11 @@ async fn serve(
         key_violations = data_centre.stats().key_violations;
     }
     let stats = pool.stats();
-    monitor.stop().await;
+    metrics.stop().await;
     line.finish_and_clear();
-    keep(state).await?;
+    flush_state(state).await?;
     let (accounts, sessions) = (account_count as u64, sessions as u64);
-    let run = Run {
+    let run = RunFacts {
         accounts,
         sessions,
         quarantined_before,
@@ -211,18 +212,18 @@ async fn serve(
         left,
         key_violations,
         key_duplicated,
-        last_failure: heard.last_failure(),
+        last_failure: recorder.last_failure(),
         seed,
     };
-    Ok((stats, tally, run))
+    Ok((stats, counts, run))
 }
 
 /// Reads what there is to read, before anything is started.
-async fn plan(arguments: &ServeArguments, settings: &Settings) -> Result<Plan, Failure> {
+async fn prepare(arguments: &ServeArguments, settings: &Settings) -> Result<Prepared, Failure> {
     let Some(path) = &arguments.sessions else {
-        return arguments.world.plan().map(Plan::Sandbox);
+        return arguments.sandbox_options.fault_plan().map(Prepared::Sandbox);
     };
-    if let Some(flag) = arguments.world.first_given() {
+    if let Some(flag) = arguments.sandbox_options.first_given() {
         return Err(Failure::refused(format!(
             "{flag} belongs to --sandbox: it says nothing of the sessions of a file"
         )));
@@ -233,37 +234,41 @@ async fn plan(arguments: &ServeArguments, settings: &Settings) -> Result<Plan, F
     telegram.redial_after_loss = settings.redial_after_loss();
     let timer = telegram.redial_after_loss;
     let claimed = ownership::claim(&sessions, path, timer, arguments.without_locks).await?;
-    let roster = Roster::new(sessions, arguments.state.as_deref())?;
+    let served = ServedAccounts::new(sessions, arguments.state.as_deref())?;
     if let Some(state) = &arguments.state {
-        roster.tell_quarantined(state)?;
+        served.warn_quarantined(state)?;
     }
-    Ok(Plan::Sessions(Box::new((roster, telegram, claimed))))
+    Ok(Prepared::Sessions(Box::new((served, telegram, claimed))))
 }
 
-/// Makes the ground that the pool runs over.
-async fn ground(arguments: &ServeArguments, plan: Plan, stop: &Stop) -> Result<Ground, Failure> {
-    let plan = match plan {
-        Plan::Sandbox(plan) => plan,
-        Plan::Sessions(both) => {
-            let (roster, telegram, claimed) = *both;
-            let seed = arguments.world.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
-            return Ok(Ground { roster, data_centre: None, telegram, claimed, seed });
+/// Starts the sandbox, if there is to be one.
+async fn start_backend(
+    arguments: &ServeArguments,
+    prepared: Prepared,
+    stop: &Stop,
+) -> Result<Backend, Failure> {
+    let plan = match prepared {
+        Prepared::Sandbox(plan) => plan,
+        Prepared::Sessions(both) => {
+            let (served, telegram, claimed) = *both;
+            let seed = arguments.sandbox_options.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
+            return Ok(Backend { served, data_centre: None, telegram, claimed, seed });
         }
     };
     let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
     let Sandbox { data_centre, sessions, seed } =
-        arguments.world.start(anywhere, plan, stop).await?;
+        arguments.sandbox_options.start(anywhere, plan, stop).await?;
     let mut telegram = TelegramSettings::new(1);
-    telegram.call_timeout = CALL_TIMEOUT + arguments.world.latency();
-    let roster = Roster::new(sessions, None)?;
+    telegram.call_timeout = CALL_TIMEOUT + arguments.sandbox_options.latency();
+    let served = ServedAccounts::new(sessions, None)?;
     let (data_centre, claimed) = (Some(data_centre), Claimed::Unlocked);
-    Ok(Ground { roster, data_centre, telegram, claimed, seed })
+    Ok(Backend { served, data_centre, telegram, claimed, seed })
 }
 
 fn announce(
     arguments: &ServeArguments,
     data_centre: &Option<DataCentre>,
-    monitor: &Monitor,
+    metrics: &MetricsServer,
     accounts: usize,
     sessions: usize,
     seed: u64,
@@ -273,25 +278,25 @@ fn announce(
             "telepool: sandbox data centre on {}, {} ms of latency, {accounts} accounts, \
              {sessions} sessions, seed {seed}",
             it.address(),
-            arguments.world.latency().as_secs_f64() * 1000.0,
+            arguments.sandbox_options.latency().as_secs_f64() * 1000.0,
         ),
         None => say!("telepool: {accounts} accounts, {sessions} sessions"),
     }
-    say!("telepool: metrics on {}; Ctrl-C ends the run", monitor.address());
+    say!("telepool: metrics on {}; Ctrl-C ends the run", metrics.address());
 }
 
 /// Has the work done until the time is up, and gives the calls under way so long to end. Returns how
 /// long it worked until then, and how many calls were made.
 async fn work_until(
     arguments: &ServeArguments,
-    work: Work,
+    work: Workload,
     line: &ProgressBar,
     (stopper, stop): (&Stopper, Stop),
     patience: Duration,
 ) -> (Duration, u64) {
     let started = now();
-    let (pool, tally) = (work.pool.clone(), Arc::clone(&work.tally));
-    let show = show(&pool, &tally, line);
+    let (pool, counts) = (work.pool.clone(), Arc::clone(&work.counts));
+    let show = show(&pool, &counts, line);
     let works = arguments.sandbox || arguments.rate > 0;
     if !works {
         // The first connection of each account is opened at the pace of the configuration, and
@@ -305,8 +310,8 @@ async fn work_until(
             () = all_ended(&mut callers), if works => {}
             () = signals::time_is_up(started, arguments.duration, stop) => {}
         }
-        stopper.ask();
-        (started.elapsed(), tally.calls())
+        stopper.request();
+        (started.elapsed(), counts.calls())
     };
     let worked = tokio::select! {
         worked = end => worked,
@@ -340,18 +345,18 @@ async fn all_ended(callers: &mut JoinSet<()>) {
 }
 
 /// Keeps the line up to date; never returns.
-async fn show(pool: &Pool<Manager>, tally: &Tally, line: &ProgressBar) {
+async fn show(pool: &Pool<PoolManager>, counts: &RunCounts, line: &ProgressBar) {
     let (mut calls, mut at) = (0, now());
     loop {
         tokio::time::sleep(status::STEP).await;
         let passed = at.elapsed();
-        show_now(line, status::text(&pool.stats(), tally, calls, passed));
-        (calls, at) = (tally.calls(), now());
+        show_now(line, status::text(&pool.stats(), counts, calls, passed));
+        (calls, at) = (counts.calls(), now());
     }
 }
 
 /// Closes the pool, and says how many connections would not close.
-async fn close(pool: &Pool<Manager>, line: &ProgressBar) -> u64 {
+async fn close(pool: &Pool<PoolManager>, line: &ProgressBar) -> u64 {
     let closing = pool.close();
     let mut closing = std::pin::pin!(closing);
     loop {

@@ -1,4 +1,4 @@
-//! The sessions of a file.
+//! Reader of the file of sessions, and of the application id.
 
 use std::io::BufReader;
 use std::path::Path;
@@ -9,8 +9,8 @@ use crate::failure::Failure;
 use crate::input::{self, SESSIONS_LEN_MAX};
 use crate::settings::is_quoted;
 
-/// How many bad lines are told at once.
-const TOLD_MAX: usize = 10;
+/// How many bad lines are listed.
+const LISTED_MAX: usize = 10;
 /// Where the application id comes from.
 const API_ID: &str = "TELEPOOL_API_ID";
 /// What a file of sessions looks like.
@@ -40,8 +40,8 @@ pub(crate) fn read(path: &Path, centres: &DataCentres) -> Result<Vec<SessionReco
         }
     }
     if !problems.is_empty() {
-        let more = problems.len().saturating_sub(TOLD_MAX);
-        problems.truncate(TOLD_MAX);
+        let more = problems.len().saturating_sub(LISTED_MAX);
+        problems.truncate(LISTED_MAX);
         if more > 0 {
             problems.push(format!("and {more} more bad lines"));
         }

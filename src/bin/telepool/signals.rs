@@ -1,4 +1,4 @@
-//! Ctrl-C, SIGTERM and a lost terminal: the first asks for an orderly end, the second ends at once.
+//! Shutdown by signals. Of Ctrl-C, SIGTERM and a lost terminal, the first asks for an orderly end, the second ends at once.
 //! A process that another one started may also end with its standard input.
 
 use std::process::exit;
@@ -15,11 +15,11 @@ use crate::failure::Failure;
 pub(crate) struct Stop(watch::Receiver<bool>);
 
 impl Stop {
-    pub(crate) fn is_asked(&self) -> bool {
+    pub(crate) fn is_requested(&self) -> bool {
         *self.0.borrow()
     }
 
-    pub(crate) async fn asked(&mut self) {
+    pub(crate) async fn requested(&mut self) {
         // An error would mean that nobody can ask any more, which is an end as well.
         self.0.wait_for(|asked| *asked).await.ok();
     }
@@ -30,7 +30,7 @@ impl Stop {
 pub(crate) struct Stopper(watch::Sender<bool>);
 
 impl Stopper {
-    pub(crate) fn ask(&self) {
+    pub(crate) fn request(&self) {
         self.0.send_replace(true);
     }
 }
@@ -39,8 +39,8 @@ impl Stopper {
 pub(crate) async fn time_is_up(started: Instant, duration: Option<Duration>, mut stop: Stop) {
     // What is beyond the clock never comes.
     match duration.and_then(|duration| started.checked_add(duration)) {
-        Some(end) => drop(timeout_at(end, stop.asked()).await),
-        None => stop.asked().await,
+        Some(end) => drop(timeout_at(end, stop.requested()).await),
+        None => stop.requested().await,
     }
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn listen() -> Result<(Stopper, Stop), Failure> {
     drop(entered);
     let wait = async move {
         signals.next().await;
-        first.ask();
+        first.request();
         signals.next().await;
         say!(WARN "telepool: ended at once, without closing its connections");
         exit(130);
@@ -159,7 +159,7 @@ mod tests {
         tokio::time::advance(4 * SECOND).await;
         time_is_up(started, Some(3 * SECOND), stop.clone()).await;
         assert_eq!(started.elapsed(), 5 * SECOND, "it is over");
-        stopper.ask();
+        stopper.request();
         for duration in [None, Some(SECOND * 60), Some(Duration::MAX)] {
             time_is_up(started, duration, stop.clone()).await;
         }

@@ -1,4 +1,4 @@
-//! `telepool state`: what runs keep in the file of `--state`.
+//! `telepool state`: list and lift the quarantines in the file of `--state`.
 //!
 //! Owns the view of an operator on it. Phone numbers are shown in full: whoever asks for them has to
 //! find the account. Never changes a file that a run holds.

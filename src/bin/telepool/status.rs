@@ -1,4 +1,4 @@
-//! The live line on a terminal.
+//! Status line and progress bar on a terminal.
 
 use std::io;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
-use crate::report::Tally;
+use crate::counts::RunCounts;
 
 /// How often the line changes.
 pub(crate) const STEP: Duration = Duration::from_millis(250);
@@ -102,21 +102,21 @@ const FREE: usize = 7 + ECHO as usize;
 /// What the line says: numbers now, and the rate since the last time.
 pub(crate) fn text(
     stats: &telepool::PoolStats,
-    tally: &Tally,
+    counts: &RunCounts,
     calls_before: u64,
     passed: Duration,
 ) -> String {
-    let rate = (tally.calls() - calls_before) as f64 / passed.as_secs_f64().max(0.001);
+    let rate = (counts.calls() - calls_before) as f64 / passed.as_secs_f64().max(0.001);
     let open = stats.current_pool_size + stats.current_active_connections;
-    let mut parts = vec![format!("{rate:.0} calls/s"), format!("{} failed", tally.failed())];
-    if tally.faulted() > 0 {
-        parts.push(format!("{} faulted", tally.faulted()));
+    let mut parts = vec![format!("{rate:.0} calls/s"), format!("{} failed", counts.failed())];
+    if counts.faulted() > 0 {
+        parts.push(format!("{} faulted", counts.faulted()));
     }
     parts.push(format!("{} waiting", stats.waiting));
     parts.push(format!("{open} open"));
     parts.push(format!("{} leased", stats.current_active_connections));
     parts.push(format!("{} opening", stats.current_connecting));
-    parts.push(format!("{} calls", tally.calls()));
+    parts.push(format!("{} calls", counts.calls()));
     let (_, width) = Term::stderr().size();
     fitted(&parts, usize::from(width).saturating_sub(FREE))
 }

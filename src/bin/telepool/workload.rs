@@ -1,6 +1,6 @@
-//! The work that a run does: callers that acquire, call and release.
+//! Workload of a run: callers that acquire, call and release.
 //!
-//! Owns the callers. What they call and how a failure is judged comes from outside.
+//! Owns the callers, and which of their failures an injected fault explains.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -14,24 +14,24 @@ use telepool::{AccountId, AcquireError, DialError, Lease, Pool};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::calls::{Call, Mix};
+use crate::accounts::PoolManager;
+use crate::calls::{Mix, WorkloadCall};
 use crate::clock::now;
-use crate::report::Tally;
-use crate::roster::Manager;
+use crate::counts::RunCounts;
 use crate::signals::Stop;
 
 /// How long a caller rests after a failure, so that a failing pool is not asked in a frenzy.
 const AFTER_FAILURE: Duration = Duration::from_millis(10);
-/// How long before a call began a fault may have struck its account and still be the cause: the
+/// How long before a call began a fault may have been injected and still be the cause: the
 /// client hears of a closed connection a moment later.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// What all callers share.
-pub(crate) struct Work {
-    pub(crate) pool: Pool<Manager>,
-    pub(crate) accounts: Arc<Accounts>,
+pub(crate) struct Workload {
+    pub(crate) pool: Pool<PoolManager>,
+    pub(crate) accounts: Arc<UsableAccounts>,
     pub(crate) mix: Mix,
-    pub(crate) tally: Arc<Tally>,
+    pub(crate) counts: Arc<RunCounts>,
     /// Where faults come from, in a sandbox.
     pub(crate) data_centre: Option<DataCentre>,
     pub(crate) seed: u64,
@@ -39,7 +39,7 @@ pub(crate) struct Work {
 
 /// Starts so many callers, which together make at most `rate` calls a second (0: as many as they
 /// can). They end when told to, or when no account is left that can serve.
-pub(crate) fn start(work: Work, concurrency: u32, rate: u32, stop: &Stop) -> JoinSet<()> {
+pub(crate) fn start(work: Workload, concurrency: u32, rate: u32, stop: &Stop) -> JoinSet<()> {
     let pace = NonZeroU32::new(rate).map(|rate| {
         let burst = NonZeroU32::new(rate.get() / 100).unwrap_or(NonZeroU32::MIN);
         Arc::new(RateLimiter::direct(Quota::per_second(rate).allow_burst(burst)))
@@ -60,17 +60,17 @@ pub(crate) fn start(work: Work, concurrency: u32, rate: u32, stop: &Stop) -> Joi
 /// There may be 100,000 of them: each is as small as can be.
 struct Caller {
     number: u32,
-    work: Arc<Work>,
+    work: Arc<Workload>,
     random: fastrand::Rng,
 }
 
 impl Caller {
     async fn run(mut self, pace: Option<Arc<DefaultDirectRateLimiter>>, mut stop: Stop) {
-        while !stop.is_asked() {
+        while !stop.is_requested() {
             if let Some(pace) = &pace {
                 tokio::select! {
                     () = pace.until_ready() => {}
-                    () = stop.asked() => break,
+                    () = stop.requested() => break,
                 }
             }
             let Some(account) = self.choose() else { break };
@@ -79,19 +79,19 @@ impl Caller {
                 biased;
                 acquired = self.acquire(account, started) => acquired,
                 // Whoever still waits for a lease has begun nothing that must be ended.
-                () = stop.asked() => break,
+                () = stop.requested() => break,
             };
             let done = match acquired {
                 // It came together with the end of the run.
-                Ok(_) if stop.is_asked() => break,
+                Ok(_) if stop.is_requested() => break,
                 Ok(lease) => self.call(lease).await,
                 Err(error) => Err(error),
             };
             if let Err(error) = done {
                 if is_final(&error) {
-                    self.work.accounts.forget(account);
+                    self.work.accounts.remove(account);
                 }
-                self.judge(account, started, &error);
+                self.count_failure(account, started, &error);
                 tokio::time::sleep(AFTER_FAILURE).await;
             }
         }
@@ -107,30 +107,30 @@ impl Caller {
         &self,
         account: AccountId,
         started: Instant,
-    ) -> Result<Lease<Manager>, InvokeError> {
+    ) -> Result<Lease<PoolManager>, InvokeError> {
         match self.work.pool.acquire(account).await {
             Ok(lease) => {
-                self.work.tally.add_wait(self.number, now() - started);
+                self.work.counts.add_wait(self.number, now() - started);
                 Ok(lease)
             }
             Err(error) => {
-                self.work.tally.count_failed_acquire();
+                self.work.counts.count_failed_acquire();
                 Err(error.into())
             }
         }
     }
 
-    async fn call(&mut self, lease: Lease<Manager>) -> Result<(), InvokeError> {
+    async fn call(&mut self, lease: Lease<PoolManager>) -> Result<(), InvokeError> {
         let started = now();
-        self.work.tally.count_call();
-        Call::draw(self.work.mix, &mut self.random).make(&lease).await?;
-        self.work.tally.add_call(self.number, now() - started);
+        self.work.counts.count_call();
+        WorkloadCall::draw(self.work.mix, &mut self.random).make(&lease).await?;
+        self.work.counts.add_call(self.number, now() - started);
         Ok(())
     }
 
-    fn judge(&self, account: AccountId, started: Instant, error: &InvokeError) {
-        let tally = &self.work.tally;
-        let struck = self.work.data_centre.as_ref().and_then(|it| it.since_last_fault(account));
+    fn count_failure(&self, account: AccountId, started: Instant, error: &InvokeError) {
+        let counts = &self.work.counts;
+        let last_fault = self.work.data_centre.as_ref().and_then(|it| it.since_last_fault(account));
         if matches!(
             error,
             InvokeError::Acquire(AcquireError::Dial(DialError::Connect(
@@ -143,22 +143,22 @@ impl Caller {
         let injected = match error {
             // A flood or a lost session shows long after the fault.
             InvokeError::RetryAfter { .. }
-            | InvokeError::Acquire(AcquireError::Quarantined { .. }) => struck.is_some(),
-            _ => struck.is_some_and(|ago| ago <= started.elapsed() + GRACE),
+            | InvokeError::Acquire(AcquireError::Quarantined { .. }) => last_fault.is_some(),
+            _ => last_fault.is_some_and(|ago| ago <= started.elapsed() + GRACE),
         };
         if injected {
-            tally.count_faulted();
+            counts.count_faulted();
         } else {
-            tally.count_failed(account, error);
+            counts.count_failed(account, error);
         }
     }
 }
 
-/// The accounts that can serve.
+/// The accounts that can serve, which callers choose from.
 #[derive(Debug)]
-pub(crate) struct Accounts(ArcSwap<Vec<AccountId>>);
+pub(crate) struct UsableAccounts(ArcSwap<Vec<AccountId>>);
 
-impl Accounts {
+impl UsableAccounts {
     pub(crate) fn new(accounts: Vec<AccountId>) -> Self {
         Self(ArcSwap::from_pointee(accounts))
     }
@@ -167,15 +167,15 @@ impl Accounts {
         self.0.load_full()
     }
 
-    /// An account serves nobody for now.
-    fn forget(&self, account: AccountId) {
+    /// Removes an account that serves nobody for now.
+    fn remove(&self, account: AccountId) {
         self.0.rcu(|accounts| {
             accounts.iter().copied().filter(|other| *other != account).collect::<Vec<_>>()
         });
     }
 
-    /// The account is out of doubt.
-    pub(crate) fn remember(&self, account: AccountId) {
+    /// Adds an account that can serve again.
+    pub(crate) fn add(&self, account: AccountId) {
         self.0.rcu(|accounts| {
             let others = accounts.iter().copied().filter(|other| *other != account);
             others.chain([account]).collect::<Vec<_>>()
@@ -198,15 +198,16 @@ mod tests {
     use telepool::telegram::{GrammersManager, TelegramSettings};
 
     use super::*;
-    use crate::roster::Roster;
+    use crate::accounts::ServedAccounts;
     use crate::signals;
 
     #[tokio::test]
     async fn a_lease_that_comes_together_with_the_end_of_a_run_makes_no_call() {
         let data_centre = DataCentre::start(DataCentreOptions::default()).await.unwrap();
         let account = AccountId::bot(1).unwrap();
-        let roster = Roster::new(data_centre.create_sessions(account, 1, None), None).unwrap();
-        let manager = GrammersManager::new(roster.source, TelegramSettings::new(1))
+        let accounts =
+            ServedAccounts::new(data_centre.create_sessions(account, 1, None), None).unwrap();
+        let manager = GrammersManager::new(accounts.source, TelegramSettings::new(1))
             .with_ownership(Arc::new(Unguarded::default()));
         let pool = Pool::builder(manager)
             .configure(|config| config.pool.max_leases_per_connection = 1)
@@ -214,12 +215,12 @@ mod tests {
             .unwrap();
         let lease = pool.acquire(account).await.unwrap();
         let (stopper, stop) = signals::pair();
-        let tally = Arc::new(Tally::new());
-        let work = Work {
+        let counts = Arc::new(RunCounts::new());
+        let work = Workload {
             pool: pool.clone(),
-            accounts: Arc::new(Accounts::new(vec![account])),
+            accounts: Arc::new(UsableAccounts::new(vec![account])),
             mix: Mix::Pings,
-            tally: Arc::clone(&tally),
+            counts: Arc::clone(&counts),
             data_centre: None,
             seed: 7,
         };
@@ -229,11 +230,11 @@ mod tests {
         }
         // Both before the caller has its turn.
         drop(lease);
-        stopper.ask();
+        stopper.request();
         while let Some(ended) = callers.join_next().await {
             ended.unwrap();
         }
-        assert_eq!((tally.calls(), pool.stats().waiting), (0, 0));
+        assert_eq!((counts.calls(), pool.stats().waiting), (0, 0));
         assert_eq!(pool.close().await.still_open, 0);
         data_centre.stop().await;
     }

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::time::Duration;
 
-use crate::calls::{Call, Mix};
+use crate::calls::{Mix, WorkloadCall};
 
 /// The share of calls that come in bursts.
 const BURST_SHARE: f64 = 0.5;
@@ -32,7 +32,7 @@ pub(super) struct Arrival {
     pub(super) at: Duration,
     /// Which of the accounts.
     pub(super) account: usize,
-    pub(super) call: Call,
+    pub(super) call: WorkloadCall,
 }
 
 /// The calls of so long a time, at so many a second on average, in the order of coming.
@@ -70,7 +70,7 @@ impl Schedule {
         let (times, random) = &mut self.singles;
         let at = times.next()?;
         let account = self.popularity.any(random);
-        Some(Arrival { at, account, call: Call::draw(Mix::Everything, random) })
+        Some(Arrival { at, account, call: WorkloadCall::draw(Mix::Everything, random) })
     }
 
     fn draw_burst(&mut self, mut at: Duration) {
@@ -80,7 +80,7 @@ impl Schedule {
         for _ in 0..random.u32(least..=most) {
             // The tail of a burst that outlasts the end is cut off.
             if at < self.duration {
-                let call = Call::draw(Mix::Everything, random);
+                let call = WorkloadCall::draw(Mix::Everything, random);
                 self.ahead.insert((at, self.drawn), Arrival { at, account, call });
                 self.drawn += 1;
             }

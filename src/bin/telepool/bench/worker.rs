@@ -18,12 +18,12 @@ use super::order::{Choice, Order, Outcome, Response, Sample, Task, Usage, Way};
 use super::schedule::{Popularity, Schedule};
 use super::usage;
 use super::ways::{API_ID, Kept, PerRequest, Pooled, Serve};
+use crate::accounts::ServedAccounts;
 use crate::calls::CALL_TIMEOUT;
-use crate::calls::{Call, Mix};
+use crate::calls::{Mix, WorkloadCall};
 use crate::clock::now;
+use crate::counts::{LatencyHistogram, RunCounts};
 use crate::failure::Failure;
-use crate::report::{Tally, Times};
-use crate::roster::Roster;
 use crate::runtime;
 use crate::stdout;
 use crate::{logs, sessions, signals, status};
@@ -55,7 +55,7 @@ pub(crate) fn run() -> Result<ExitCode, Failure> {
 
 async fn carry_out(order: Order) -> Result<Outcome, Failure> {
     let records = sessions::read(&order.sessions, &DataCentres::new())?;
-    let Roster { source, mut accounts, .. } = Roster::new(records, None)?;
+    let ServedAccounts { source, mut accounts, .. } = ServedAccounts::new(records, None)?;
     // The source has them in no order, and a schedule means the same ones every time.
     accounts.sort_unstable();
     let manager = |source| {
@@ -78,19 +78,19 @@ async fn carry_out(order: Order) -> Result<Outcome, Failure> {
 
 /// What is counted while the calls are made.
 struct Count {
-    tally: Tally,
-    times: Mutex<Times>,
+    counts: RunCounts,
+    times: Mutex<LatencyHistogram>,
 }
 
 impl Count {
     fn answered(&self, account: AccountId, since: Instant, done: Result<(), String>) {
         match done {
             Ok(()) => {
-                self.tally.count_call();
+                self.counts.count_call();
                 let mut times = self.times.lock().expect("BUG: nobody panics with this lock");
                 times.record(now() - since);
             }
-            Err(error) => self.tally.count_failed(account, &error),
+            Err(error) => self.counts.count_failed(account, &error),
         }
     }
 }
@@ -104,7 +104,8 @@ async fn serve<S: Serve>(
     way.prepare().await?;
     let cpu_opened = usage::cpu();
     let way = Arc::new(way);
-    let count = Arc::new(Count { tally: Tally::new(), times: Mutex::new(Times::new()) });
+    let count =
+        Arc::new(Count { counts: RunCounts::new(), times: Mutex::new(LatencyHistogram::new()) });
     let begun = now();
     let mut samples = Vec::new();
     let work = async {
@@ -131,11 +132,11 @@ async fn serve<S: Serve>(
     way.close().await;
     let spent =
         |since: Option<Duration>, until: Option<Duration>| Some((until? - since?).as_secs_f64());
-    let calls = count.tally.calls();
+    let calls = count.counts.calls();
     Ok(Outcome {
         calls,
-        failed: count.tally.failed(),
-        examples: count.tally.examples(),
+        failed: count.counts.failed(),
+        examples: count.counts.examples(),
         opened: way.census().opened,
         calls_per_s: calls as f64 / counted.as_secs_f64().max(0.001),
         response: response(&count.times.lock().expect("BUG: nobody panics with this lock")),
@@ -174,9 +175,9 @@ async fn open_loop<S: Serve>(
     }
     let ended = async { while calls.join_next().await.is_some() {} };
     timeout(DRAIN, ended).await.ok();
-    let told = count.tally.calls() + count.tally.failed();
+    let told = count.counts.calls() + count.counts.failed();
     for _ in told..all {
-        count.tally.count_failed(accounts[0], &format!("no answer within {DRAIN:?} of the end"));
+        count.counts.count_failed(accounts[0], &format!("no answer within {DRAIN:?} of the end"));
     }
 }
 
@@ -213,7 +214,7 @@ async fn closed_loop<S: Serve>(
                     break;
                 }
                 let account = choose(&mut random);
-                let call = Call::draw(Mix::Everything, &mut random);
+                let call = WorkloadCall::draw(Mix::Everything, &mut random);
                 let done = way.call(account, call).await;
                 let failed = done.is_err();
                 if failed || (counted..end).contains(&now()) {
@@ -247,7 +248,7 @@ fn mean(samples: &[Sample]) -> Option<u64> {
     (count > 0).then(|| sum / count)
 }
 
-fn response(times: &Times) -> Response {
+fn response(times: &LatencyHistogram) -> Response {
     Response {
         p50_ms: times.quantile_ms(0.5),
         p99_ms: times.quantile_ms(0.99),

@@ -10,7 +10,7 @@ use telepool::Setting;
 
 use super::values::Settings;
 use crate::input;
-use crate::secrets::{shown, toml_problem};
+use crate::secrets::{redact_value, toml_problem};
 
 const PREFIX: &str = "TELEPOOL_";
 
@@ -45,7 +45,7 @@ pub(super) fn load(
         let Some((key, value)) = flag.split_once('=') else {
             return Err(format!(
                 "--set {}: write it as KEY=VALUE, as in pool.max_idle_time=5m",
-                shown(flag)
+                redact_value(flag)
             ));
         };
         settings.set(key.trim(), value, "--set")?;

@@ -12,7 +12,7 @@ use telepool::telegram::TelegramSettings;
 use telepool::{Config, ConfigError, Setting, parse_time};
 
 use crate::columns::wrapped;
-use crate::secrets::shown;
+use crate::secrets::redact_value;
 
 /// The section of the data centres' addresses, which only the command knows.
 const DATA_CENTRES: &str = "data_centres";
@@ -101,7 +101,7 @@ impl Settings {
             _ => self.config.set(key, value).map_err(|error| match error {
                 // The library does not know what only the command has.
                 ConfigError::UnknownKey { suggestion: None, .. } => match near(key) {
-                    Some(near) => format!("there is no setting {}: {near}", shown(key)),
+                    Some(near) => format!("there is no setting {}: {near}", redact_value(key)),
                     None => format!("{error}, and of the command also telegram and {DATA_CENTRES}"),
                 },
                 error => error.to_string(),
@@ -118,15 +118,16 @@ impl Settings {
             format!(
                 "{REDIAL_AFTER_LOSS} = {}: must be a time from 0 s to 1 h: seconds, or with a unit as \
                  in 250ms, 30s, 5m, 1h",
-                shown(value)
+                redact_value(value)
             )
         })?;
         Ok(())
     }
 
     fn set_data_centre(&mut self, number: &str, value: &str) -> Result<(), String> {
-        let refuse =
-            |what: &str| format!("{DATA_CENTRES}.{} = {}: {what}", shown(number), shown(value));
+        let refuse = |what: &str| {
+            format!("{DATA_CENTRES}.{} = {}: {what}", redact_value(number), redact_value(value))
+        };
         let read = number.parse().ok().filter(|number| (1..=255).contains(number));
         let read: i32 = read.ok_or_else(|| refuse("data centres are numbered from 1 to 255"))?;
         // With two spellings of one number, one of its addresses would be lost without a word.
@@ -160,7 +161,7 @@ fn near(key: &str) -> Option<String> {
         return Some(format!("did you mean {REDIAL_AFTER_LOSS}?"));
     }
     let number = if name.is_empty() { "2" } else { name };
-    is_like("datacentre").then(|| format!("did you mean {DATA_CENTRES}.{}?", shown(number)))
+    is_like("datacentre").then(|| format!("did you mean {DATA_CENTRES}.{}?", redact_value(number)))
 }
 
 impl Settings {

@@ -129,7 +129,7 @@ impl Crew {
         };
         tokio::select! {
             biased;
-            () = stop.asked() => {
+            () = stop.requested() => {
                 Err(Failure::interrupted())
             }
             done = what => Ok(done),

@@ -14,11 +14,11 @@ use telepool::telegram::{GrammersManager, TelegramSettings};
 use telepool::{AccountId, Pool};
 
 use super::gauges::{Spread, Steps, broken, each, render_ms, resident};
+use crate::accounts::PoolManager;
+use crate::accounts::ServedAccounts;
 use crate::bench::crew::phase;
 use crate::clock::now;
 use crate::failure::Failure;
-use crate::roster::Manager;
-use crate::roster::Roster;
 use crate::runtime;
 use crate::sessions;
 use crate::settings::Settings;
@@ -46,12 +46,12 @@ pub(super) struct Measured {
 }
 
 /// The same as everywhere in the command, so that the compiler makes the pool but once.
-type Client = Pool<Manager>;
+type Client = Pool<PoolManager>;
 
 pub(super) fn measure(sessions: &Path) -> Result<Measured, Failure> {
     // The sessions hold the address of the data centre that made them.
     let records = sessions::read(sessions, &DataCentres::new())?;
-    let Roster { source, accounts, .. } = Roster::new(records, None)?;
+    let ServedAccounts { source, accounts, .. } = ServedAccounts::new(records, None)?;
     runtime::multi_thread()?.block_on(async {
         let manager = GrammersManager::new(source, TelegramSettings::new(1));
         let mut config = Settings::for_sandbox().config().clone();

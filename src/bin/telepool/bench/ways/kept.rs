@@ -22,7 +22,7 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinSet;
 
 use super::{API_ID, Census, HANDSHAKES, Serve};
-use crate::calls::Call;
+use crate::calls::WorkloadCall;
 
 pub(in crate::bench) struct Kept {
     accounts: Vec<Clients>,
@@ -79,7 +79,7 @@ impl Serve for Kept {
         Ok(())
     }
 
-    async fn call(&self, account: usize, call: Call) -> Result<(), String> {
+    async fn call(&self, account: usize, call: WorkloadCall) -> Result<(), String> {
         let Clients { clients, turn, .. } = &self.accounts[account];
         let turn = turn.fetch_add(1, Ordering::Relaxed) % clients.len();
         call.make(&clients[turn]).await.map_err(|error| error.to_string())

@@ -9,7 +9,7 @@ pub(super) use kept::Kept;
 pub(super) use per_request::PerRequest;
 pub(super) use pooled::Pooled;
 
-use crate::calls::Call;
+use crate::calls::WorkloadCall;
 
 /// What a client says it is; the sandbox takes any.
 pub(super) const API_ID: i32 = 1;
@@ -23,7 +23,11 @@ pub(super) trait Serve: Send + Sync + 'static {
     fn prepare(&mut self) -> impl Future<Output = Result<(), String>> + Send;
 
     /// Makes a call of an account. Returns with the answer; what follows it does by itself.
-    fn call(&self, account: usize, call: Call) -> impl Future<Output = Result<(), String>> + Send;
+    fn call(
+        &self,
+        account: usize,
+        call: WorkloadCall,
+    ) -> impl Future<Output = Result<(), String>> + Send;
 
     fn census(&self) -> Census;
 

@@ -11,11 +11,11 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::{Census, Serve};
-use crate::calls::Call;
-use crate::roster::Manager;
+use crate::accounts::PoolManager;
+use crate::calls::WorkloadCall;
 
 pub(in crate::bench) struct PerRequest {
-    manager: Arc<Manager>,
+    manager: Arc<PoolManager>,
     accounts: Vec<Arc<Sessions>>,
     counts: Arc<Counts>,
 }
@@ -37,7 +37,7 @@ struct Counts {
 }
 
 impl PerRequest {
-    pub(in crate::bench) fn new(manager: Manager, accounts: &[AccountId]) -> Self {
+    pub(in crate::bench) fn new(manager: PoolManager, accounts: &[AccountId]) -> Self {
         let accounts = accounts.iter().map(|account| {
             let count = manager.profile(*account).map_or(0, |profile| profile.slots);
             Arc::new(Sessions {
@@ -57,7 +57,7 @@ impl Serve for PerRequest {
         Ok(())
     }
 
-    async fn call(&self, account: usize, call: Call) -> Result<(), String> {
+    async fn call(&self, account: usize, call: WorkloadCall) -> Result<(), String> {
         let sessions = &self.accounts[account];
         let turn = Arc::clone(&sessions.turns).acquire_owned().await;
         let turn = turn.expect("BUG: turns are given until the end");

@@ -6,8 +6,8 @@ use std::time::Duration;
 use telepool::{AccountId, Pool};
 
 use super::{Census, HANDSHAKES, Serve};
-use crate::calls::Call;
-use crate::roster::Manager;
+use crate::accounts::PoolManager;
+use crate::calls::WorkloadCall;
 use crate::settings::Settings;
 
 const MAX_IDLE_TIME: Duration = Duration::from_secs(5);
@@ -19,13 +19,13 @@ const CLEANUP_INTERVAL: Duration = Duration::from_secs(2);
 const LEASES_PER_CONNECTION: u16 = 4;
 
 pub(in crate::bench) struct Pooled {
-    pool: Pool<Manager>,
+    pool: Pool<PoolManager>,
     accounts: Vec<AccountId>,
 }
 
 impl Pooled {
     pub(in crate::bench) fn new(
-        manager: Manager,
+        manager: PoolManager,
         accounts: &[AccountId],
         seed: u64,
     ) -> Result<Self, String> {
@@ -45,7 +45,7 @@ impl Serve for Pooled {
         Ok(())
     }
 
-    async fn call(&self, account: usize, call: Call) -> Result<(), String> {
+    async fn call(&self, account: usize, call: WorkloadCall) -> Result<(), String> {
         let lease = self.pool.acquire(self.accounts[account]).await;
         let lease = lease.map_err(|error| error.to_string())?;
         call.make(&lease).await.map_err(|error| error.to_string())

@@ -1,6 +1,6 @@
-//! Whom a run serves: the sessions, their accounts and groups, and where quarantines are kept.
+//! Accounts of a run: their sessions and groups, and the file that quarantines are kept in.
 //!
-//! Owns what is said of the quarantines of earlier runs. Never lifts one.
+//! Owns the warning about the quarantines of earlier runs. Never lifts one.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -20,26 +20,27 @@ use crate::state;
 /// How long the last quarantines may take to reach the disk.
 const STATE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many quarantines of earlier runs are told one by one.
-const TOLD_MAX: usize = 10;
+/// How many quarantines of earlier runs are listed.
+const LISTED_MAX: usize = 10;
 
-/// What the pools of the command are made of.
-pub(crate) type Manager = GrammersManager<Sessions>;
+/// The manager of every pool of the command.
+pub(crate) type PoolManager = GrammersManager<DynSessionSource>;
 
-/// The file of quarantines.
-pub(crate) type State = Option<Arc<QuarantineFile<MemorySource>>>;
+/// The file of quarantines, if there is one.
+pub(crate) type StateFile = Option<Arc<QuarantineFile<MemorySource>>>;
 
-pub(crate) struct Roster {
-    pub(crate) source: Sessions,
+/// Everything that a pool is served from.
+pub(crate) struct ServedAccounts {
+    pub(crate) source: DynSessionSource,
     pub(crate) accounts: Vec<AccountId>,
     pub(crate) sessions: usize,
     pub(crate) groups: BTreeSet<Arc<str>>,
-    pub(crate) state: State,
+    pub(crate) state: StateFile,
     /// The sessions that were quarantined before.
     pub(crate) quarantined: Vec<Quarantine>,
 }
 
-impl Roster {
+impl ServedAccounts {
     pub(crate) fn new(sessions: Vec<SessionRecord>, state: Option<&Path>) -> Result<Self, Failure> {
         let count = sessions.len();
         let groups = sessions.iter().filter_map(|it| it.group.clone()).collect();
@@ -47,19 +48,23 @@ impl Roster {
             MemorySource::new(sessions).map_err(|error| Failure::refused(error.to_string()))?;
         let accounts = source.accounts().collect();
         let (source, state, quarantined) = match state {
-            None => (Sessions(Arc::new(source)), None, Vec::new()),
+            None => (DynSessionSource(Arc::new(source)), None, Vec::new()),
             Some(path) => {
                 let kept = Arc::new(QuarantineFile::open(path, source).map_err(unusable)?);
                 let quarantined = kept.all_quarantines();
-                (Sessions(Arc::clone(&kept) as Arc<dyn SessionSource>), Some(kept), quarantined)
+                (
+                    DynSessionSource(Arc::clone(&kept) as Arc<dyn SessionSource>),
+                    Some(kept),
+                    quarantined,
+                )
             }
         };
         Ok(Self { source, accounts, sessions: count, groups, state, quarantined })
     }
 
-    /// Says which sessions were quarantined before, and refuses a run that could serve none. One in
+    /// Warns of the sessions that were quarantined before, and refuses a run that could serve none. One in
     /// doubt is dialled once more by itself, and may serve.
-    pub(crate) fn tell_quarantined(&self, state: &Path) -> Result<(), Failure> {
+    pub(crate) fn warn_quarantined(&self, state: &Path) -> Result<(), Failure> {
         let (count, path) = (self.quarantined.len(), state.display());
         if count == 0 {
             return Ok(());
@@ -70,9 +75,9 @@ impl Roster {
             format!("{account} slot {slot}: {reason} since {}", quarantine.since_utc())
         };
         let mut lines = vec![head];
-        lines.extend(self.quarantined.iter().take(TOLD_MAX).map(line));
-        if count > TOLD_MAX {
-            let more = count - TOLD_MAX;
+        lines.extend(self.quarantined.iter().take(LISTED_MAX).map(line));
+        if count > LISTED_MAX {
+            let more = count - LISTED_MAX;
             lines.push(format!("and {more} more: telepool state list --state {path}"));
         }
         say!(WARN "telepool: {}", lines.join("\n  "));
@@ -97,7 +102,7 @@ fn unusable(error: QuarantineFileError) -> Failure {
 }
 
 /// Waits until every quarantine is in the file.
-pub(crate) async fn keep(state: State) -> Result<(), Failure> {
+pub(crate) async fn flush_state(state: StateFile) -> Result<(), Failure> {
     let Some(state) = state else { return Ok(()) };
     match tokio::task::spawn_blocking(move || state.flush(STATE_TIMEOUT)).await {
         Ok(true) => Ok(()),
@@ -108,10 +113,10 @@ pub(crate) async fn keep(state: State) -> Result<(), Failure> {
     }
 }
 
-/// Sessions with or without a file of quarantines.
-pub(crate) struct Sessions(Arc<dyn SessionSource>);
+/// A source of sessions, with or without a file of quarantines.
+pub(crate) struct DynSessionSource(Arc<dyn SessionSource>);
 
-impl SessionSource for Sessions {
+impl SessionSource for DynSessionSource {
     fn profile(&self, account: AccountId) -> Option<SessionProfile> {
         self.0.profile(account)
     }

@@ -1,4 +1,4 @@
-//! `/metrics`, `/healthz` and `/readyz` of a running pool.
+//! HTTP server of the metrics and the health of a running pool.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::accounts::PoolManager;
 use crate::failure::Failure;
 use crate::listen::Listener;
-use crate::roster::Manager;
 
 /// The server and what keeps its numbers fresh.
-pub(crate) struct Monitor {
+pub(crate) struct MetricsServer {
     /// How to ask for the numbers.
     address: String,
     stop: oneshot::Sender<()>,
@@ -22,11 +22,11 @@ pub(crate) struct Monitor {
     _upkeep: Upkeep,
 }
 
-impl Monitor {
+impl MetricsServer {
     /// Serves the numbers of a pool; those of its groups are there from the start.
     pub(crate) fn start(
         listener: Listener,
-        pool: &Pool<Manager>,
+        pool: &Pool<PoolManager>,
         groups: impl IntoIterator<Item = Arc<str>>,
     ) -> Result<Self, Failure> {
         let broken =
