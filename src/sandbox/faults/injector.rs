@@ -2,7 +2,7 @@
 //!
 //! Owns how often each rule was applied. Never carries a fault out.
 
-use super::{CONNECT, Fault, FaultPlan, FaultRule};
+use super::plan::{CONNECT, Fault, FaultPlan, FaultRule};
 use crate::account_id::AccountId;
 use crate::base::sync::{AtomicU64, Ordering};
 

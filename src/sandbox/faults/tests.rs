@@ -1,6 +1,9 @@
 //! Tests of plans, as they are written and as they are drawn from.
 
+use std::time::Duration;
+
 use super::*;
+use crate::account_id::AccountId;
 
 fn account() -> AccountId {
     AccountId::bot(1).unwrap()

@@ -8,14 +8,14 @@ use std::time::Duration;
 use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::{FLOOD_SECONDS_MAX, Fault, FaultPlan, FaultPlanError, FaultRule};
+use super::plan::{FLOOD_SECONDS_MAX, Fault, FaultPlan, FaultPlanError, FaultRule};
 use crate::config::parse_time;
 
 /// What is to be done about rules that are written in another way.
 const WRITE_RULES: &str = "write [[rule]] above each rule, in two brackets: there may be several";
 
 #[derive(Default)]
-pub(super) struct RawPlan {
+struct RawPlan {
     rule: Vec<RawRule>,
 }
 
@@ -97,6 +97,12 @@ impl<'de> Visitor<'de> for RulesVisitor {
 enum RawTime {
     Seconds(f64),
     Text(String),
+}
+
+impl<'de> Deserialize<'de> for FaultPlan {
+    fn deserialize<D: Deserializer<'de>>(plan: D) -> Result<Self, D::Error> {
+        RawPlan::deserialize(plan)?.try_into().map_err(D::Error::custom)
+    }
 }
 
 impl TryFrom<RawPlan> for FaultPlan {
