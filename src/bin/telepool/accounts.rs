@@ -27,7 +27,7 @@ const LISTED_MAX: usize = 10;
 pub(crate) type PoolManager = GrammersManager<DynSessionSource>;
 
 /// The file of quarantines, if there is one.
-pub(crate) type StateFile = Option<Arc<QuarantineFile<MemorySource>>>;
+pub(crate) type SavedState = Option<Arc<QuarantineFile<MemorySource>>>;
 
 /// Everything that a pool is served from.
 pub(crate) struct ServedAccounts {
@@ -35,7 +35,7 @@ pub(crate) struct ServedAccounts {
     pub(crate) accounts: Vec<AccountId>,
     pub(crate) sessions: usize,
     pub(crate) groups: BTreeSet<Arc<str>>,
-    pub(crate) state: StateFile,
+    pub(crate) state: SavedState,
     /// The sessions that were quarantined before.
     pub(crate) quarantined: Vec<Quarantine>,
 }
@@ -102,7 +102,7 @@ fn unusable(error: QuarantineFileError) -> Failure {
 }
 
 /// Waits until every quarantine is in the file.
-pub(crate) async fn flush_state(state: StateFile) -> Result<(), Failure> {
+pub(crate) async fn flush_state(state: SavedState) -> Result<(), Failure> {
     let Some(state) = state else { return Ok(()) };
     match tokio::task::spawn_blocking(move || state.flush(STATE_TIMEOUT)).await {
         Ok(true) => Ok(()),

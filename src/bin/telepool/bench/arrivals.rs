@@ -1,4 +1,4 @@
-//! Who is called when: drawn once from the seed, the same for every way.
+//! Arrivals of calls: drawn once from the seed, the same for every strategy.
 //!
 //! Owns the drawing. Never looks at a clock: a call comes when it is due, however late the answers
 //! to those before it are. Never holds more calls than the bursts under way still have to come.
@@ -36,7 +36,7 @@ pub(super) struct Arrival {
 }
 
 /// The calls of so long a time, at so many a second on average, in the order of coming.
-pub(super) struct Schedule {
+pub(super) struct ArrivalSchedule {
     popularity: Popularity,
     duration: Duration,
     singles: (Peekable<Poisson>, fastrand::Rng),
@@ -46,7 +46,7 @@ pub(super) struct Schedule {
     drawn: u64,
 }
 
-impl Schedule {
+impl ArrivalSchedule {
     pub(super) fn new(seed: u64, accounts: usize, rate: f64, duration: Duration) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut singles = random.fork();
@@ -89,7 +89,7 @@ impl Schedule {
     }
 }
 
-impl Iterator for Schedule {
+impl Iterator for ArrivalSchedule {
     type Item = Arrival;
 
     fn next(&mut self) -> Option<Arrival> {
@@ -172,7 +172,7 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn draw(seed: u64, accounts: usize, rate: f64, duration: Duration) -> Vec<Arrival> {
-        Schedule::new(seed, accounts, rate, duration).collect()
+        ArrivalSchedule::new(seed, accounts, rate, duration).collect()
     }
 
     #[test]

@@ -34,7 +34,8 @@ pub(crate) struct LineChart {
     pub(crate) series: Vec<Series>,
 }
 
-type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
+pub(super) type DrawError = DrawingAreaErrorKind<std::io::Error>;
+pub(super) type DrawResult = Result<(), DrawError>;
 
 impl LineChart {
     /// The picture.
@@ -47,7 +48,7 @@ impl LineChart {
         text
     }
 
-    fn draw(&self, root: &DrawingArea<SVGBackend<'_>, Shift>) -> Drawn {
+    fn draw(&self, root: &DrawingArea<SVGBackend<'_>, Shift>) -> DrawResult {
         root.fill(&WHITE)?;
         let points = || self.series.iter().flat_map(|it| &it.points);
         let least = points().map(|it| it.0).fold(f64::INFINITY, f64::min);

@@ -1,4 +1,4 @@
-//! The results as pictures: SVG on a white ground, so that they can be read on a dark page, too.
+//! Charts of the results: SVG on a white ground, so that they can be read on a dark page, too.
 
 use std::ops::Range;
 
@@ -7,8 +7,11 @@ use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
-use super::order::Way;
-use super::results::{CPU, Figures, Measure, OPENED, P50, PEAK, Results, SOCKETS, THROUGHPUT};
+use super::chart::{DrawError, DrawResult};
+use super::job::StrategyKind;
+use super::results::{
+    BenchMetric, CPU, OPENED, P50, PEAK, Results, SOCKETS, StrategyResults, THROUGHPUT,
+};
 
 const FIGURES: (&str, &str) = ("figures.svg", "Three ways to do the same work");
 const RESPONSE: (&str, &str) = ("response.svg", "Response time: calls answered within");
@@ -22,14 +25,12 @@ const INK: RGBColor = RGBColor(36, 41, 46);
 const GRID: RGBColor = RGBColor(225, 228, 232);
 
 /// What the figures chart shows, in two rows.
-const PANELS: [Measure; 6] = [OPENED, P50, THROUGHPUT, CPU, SOCKETS, PEAK];
+const PANELS: [BenchMetric; 6] = [OPENED, P50, THROUGHPUT, CPU, SOCKETS, PEAK];
 const PANELS_IN_A_ROW: usize = 3;
 
 type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Undrawn = DrawingAreaErrorKind<std::io::Error>;
-type Drawn = Result<(), Undrawn>;
 type Axes<'a, X> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, RangedCoordf64>>;
-type Draw = fn(&Results, &Canvas<'_>) -> Drawn;
+type Draw = fn(&Results, &Canvas<'_>) -> DrawResult;
 /// What it is called, and what draws it.
 type Chart = ((&'static str, &'static str), Draw);
 
@@ -52,35 +53,35 @@ fn draw(results: &Results, title: &str, chart: Draw) -> String {
     text
 }
 
-fn colour(way: Way) -> RGBColor {
-    match way {
-        Way::PerRequest => RGBColor(214, 118, 40),
-        Way::Kept => RGBColor(140, 149, 159),
-        Way::Telepool => RGBColor(31, 96, 196),
+fn colour(strategy: StrategyKind) -> RGBColor {
+    match strategy {
+        StrategyKind::PerRequest => RGBColor(214, 118, 40),
+        StrategyKind::Kept => RGBColor(140, 149, 159),
+        StrategyKind::Telepool => RGBColor(31, 96, 196),
     }
 }
 
 /// Bars of the figures that have targets.
-fn figures(results: &Results, canvas: &Canvas<'_>) -> Drawn {
+fn figures(results: &Results, canvas: &Canvas<'_>) -> DrawResult {
     let areas =
         canvas.margin(6, 6, 16, 16).split_evenly((PANELS.len() / PANELS_IN_A_ROW, PANELS_IN_A_ROW));
-    for (measure, area) in PANELS.into_iter().zip(areas) {
-        panel(measure, &results.ways, &area)?;
+    for (metric, area) in PANELS.into_iter().zip(areas) {
+        panel(metric, &results.strategies, &area)?;
     }
     Ok(())
 }
 
-fn panel(measure: Measure, ways: &[Figures], area: &Canvas<'_>) -> Drawn {
+fn panel(metric: BenchMetric, strategies: &[StrategyResults], area: &Canvas<'_>) -> DrawResult {
     let text = |size: u32| ("sans-serif", size, &INK).into_text_style(area);
-    area.draw_text(&measure.title(), &text(14), (4, 10))?;
-    let most = ways.iter().filter_map(measure.of).fold(0.0, f64::max);
+    area.draw_text(&metric.title(), &text(14), (4, 10))?;
+    let most = strategies.iter().filter_map(metric.of).fold(0.0, f64::max);
     // Names stand to the left of the bars, figures to the right.
     let (width, _) = area.dim_in_pixel();
     let (left, room) = (88, f64::from(width) - 88.0 - 70.0);
-    for (row, it) in (0..).zip(ways) {
+    for (row, it) in (0..).zip(strategies) {
         let y = 42 + row * 38;
-        area.draw_text(&it.way.to_string(), &text(12), (4, y + 6))?;
-        let share = (measure.of)(it).filter(|_| most > 0.0).map_or(0.0, |value| value / most);
+        area.draw_text(&it.strategy.to_string(), &text(12), (4, y + 6))?;
+        let share = (metric.of)(it).filter(|_| most > 0.0).map_or(0.0, |value| value / most);
         #[expect(
             clippy::cast_possible_truncation,
             reason = "a bar is as wide as its panel at most"
@@ -88,38 +89,38 @@ fn panel(measure: Measure, ways: &[Figures], area: &Canvas<'_>) -> Drawn {
         let end = left + (share * room).round() as i32;
         area.draw(&Rectangle::new(
             [(left, y), (end.max(left + 1), y + 22)],
-            colour(it.way).filled(),
+            colour(it.strategy).filled(),
         ))?;
-        area.draw_text(&measure.text(it), &text(12), (end + 6, y + 6))?;
+        area.draw_text(&metric.text(it), &text(12), (end + 6, y + 6))?;
     }
     Ok(())
 }
 
 /// Which part of all calls was answered within how long.
-fn response(results: &Results, canvas: &Canvas<'_>) -> Drawn {
-    let times = || results.ways.iter().flat_map(|it| &it.response.within).map(|(_, ms)| *ms);
+fn response(results: &Results, canvas: &Canvas<'_>) -> DrawResult {
+    let times = || results.strategies.iter().flat_map(|it| &it.response.within).map(|(_, ms)| *ms);
     let least = times().fold(f64::INFINITY, f64::min).clamp(0.1, 1e6);
     let most = times().fold(least * 2.0, f64::max);
     let time = (least * 0.8..most * 1.2).log_scale();
     let names = ("milliseconds from the arrival of a call to its answer", "% of calls");
     let mut chart = axes(canvas, time, 0.0..100.0, names)?;
-    for it in &results.ways {
+    for it in &results.strategies {
         let points = it.response.within.iter().map(|(percent, ms)| (*ms, *percent));
         let begin = points.clone().next().map(|(ms, _)| (ms, 0.0));
-        line(&mut chart, it.way, begin.into_iter().chain(points))?;
+        line(&mut chart, it.strategy, begin.into_iter().chain(points))?;
     }
     legend(&mut chart, SeriesLabelPosition::LowerRight)
 }
 
 /// How many connections were open when.
-fn connections(results: &Results, canvas: &Canvas<'_>) -> Drawn {
-    let samples = || results.ways.iter().flat_map(|it| &it.samples);
+fn connections(results: &Results, canvas: &Canvas<'_>) -> DrawResult {
+    let samples = || results.strategies.iter().flat_map(|it| &it.samples);
     let end = samples().map(|it| it.at_s).fold(1.0, f64::max);
     let most = samples().map(|it| it.sockets as f64).fold(1.0, f64::max);
     let mut chart = axes(canvas, 0.0..end, 0.0..most * 1.15, ("seconds", "connections"))?;
-    for it in &results.ways {
+    for it in &results.strategies {
         let points = it.samples.iter().map(|sample| (sample.at_s, sample.sockets as f64));
-        line(&mut chart, it.way, points)?;
+        line(&mut chart, it.strategy, points)?;
     }
     legend(&mut chart, SeriesLabelPosition::MiddleRight)
 }
@@ -130,7 +131,7 @@ fn axes<'a, X>(
     x: X,
     y: Range<f64>,
     (x_name, y_name): (&str, &str),
-) -> Result<Axes<'a, X::CoordDescType>, Undrawn>
+) -> Result<Axes<'a, X::CoordDescType>, DrawError>
 where
     X: AsRangedCoord<Value = f64>,
     X::CoordDescType: ValueFormatter<f64>,
@@ -154,19 +155,23 @@ where
     Ok(chart)
 }
 
-fn line<'a, X>(chart: &mut Axes<'a, X>, way: Way, points: impl Iterator<Item = (f64, f64)>) -> Drawn
+fn line<'a, X>(
+    chart: &mut Axes<'a, X>,
+    strategy: StrategyKind,
+    points: impl Iterator<Item = (f64, f64)>,
+) -> DrawResult
 where
     X: Ranged<ValueType = f64>,
 {
-    let style = colour(way).stroke_width(2);
+    let style = colour(strategy).stroke_width(2);
     chart
         .draw_series(LineSeries::new(points, style))?
-        .label(way.to_string())
+        .label(strategy.to_string())
         .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
     Ok(())
 }
 
-fn legend<'a, X>(chart: &mut Axes<'a, X>, position: SeriesLabelPosition) -> Drawn
+fn legend<'a, X>(chart: &mut Axes<'a, X>, position: SeriesLabelPosition) -> DrawResult
 where
     X: Ranged<ValueType = f64>,
 {

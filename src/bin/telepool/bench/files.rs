@@ -1,4 +1,4 @@
-//! How many files a benchmark needs.
+//! Open files that a benchmark needs.
 //!
 //! Owns the reckoning. Raises nothing: the command has raised the limit as it began.
 

@@ -1,4 +1,4 @@
-//! A measurement: a data centre of its own, and the process of the way that is measured.
+//! Harness of a measurement: a data centre of its own, and a process for the strategy that is measured.
 //!
 //! Owns how long each may take. Leaves neither behind, however it ends.
 
@@ -7,9 +7,9 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 use tokio::time::{sleep, timeout};
 
-use super::order::{Order, Outcome, Task, Way};
+use super::job::{Job, Outcome, StrategyKind, Task};
 use super::worker::DRAIN;
-use crate::bench::crew::{Crew, DataCentre, Seen, Wanted};
+use crate::bench::processes::{DataCentreCounts, DataCentreProcess, DataCentreSpec, ProcessRunner};
 use crate::clock::now;
 use crate::failure::Failure;
 use crate::status;
@@ -17,56 +17,60 @@ use crate::status;
 /// How long a process may take to come up or to end, beyond what its task takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What every measurement is made with.
-pub(super) struct Lab {
-    crew: Crew,
-    world: World,
+/// Makes measurements, one after another.
+pub(super) struct Harness {
+    runner: ProcessRunner,
+    size: SandboxSize,
 }
 
-/// What the data centres are like.
+/// What every data centre is started with.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct World {
+pub(super) struct SandboxSize {
     pub(super) accounts: u32,
     pub(super) sessions_per_account: u16,
     pub(super) latency: Duration,
     pub(super) seed: u64,
 }
 
-/// What a measurement came to, by the way and by the data centre.
+/// The outcome of a job, and what the data centre counted meanwhile.
 #[derive(Debug)]
-pub(super) struct Measured {
+pub(super) struct Measurement {
     pub(super) outcome: Outcome,
-    pub(super) data_centre: Seen,
+    pub(super) data_centre: DataCentreCounts,
 }
 
-impl Lab {
-    pub(super) fn new(world: World, crew: Crew) -> Self {
-        Self { crew, world }
+impl Harness {
+    pub(super) fn new(size: SandboxSize, runner: ProcessRunner) -> Self {
+        Self { runner, size }
     }
 
-    /// Has one way carry out one task, and nothing else meanwhile.
-    pub(super) async fn measure(&self, way: Way, task: Task) -> Result<Measured, Failure> {
-        let World { accounts, sessions_per_account, latency, seed } = self.world;
+    /// Has one strategy carry out one task, and nothing else meanwhile.
+    pub(super) async fn measure(
+        &self,
+        strategy: StrategyKind,
+        task: Task,
+    ) -> Result<Measurement, Failure> {
+        let SandboxSize { accounts, sessions_per_account, latency, seed } = self.size;
         let longest = task.duration() + DRAIN + PATIENCE * 3;
-        let wanted = Wanted { accounts, sessions_per_account, latency, seed, longest };
-        let data_centre = DataCentre::start(&self.crew, wanted).await?;
+        let spec = DataCentreSpec { accounts, sessions_per_account, latency, seed, longest };
+        let data_centre = DataCentreProcess::start(&self.runner, spec).await?;
         let sessions = data_centre.sessions().to_owned();
-        let outcome = self.carry_out(&Order { way, task, sessions, latency, seed }).await;
+        let outcome = self.run_job(&Job { strategy, task, sessions, latency, seed }).await;
         // Before anything else is done about a failure: the data centre must not be left behind.
-        let seen = data_centre.end().await;
-        Ok(Measured { outcome: outcome?, data_centre: seen? })
+        let counts = data_centre.end().await;
+        Ok(Measurement { outcome: outcome?, data_centre: counts? })
     }
 
-    async fn carry_out(&self, order: &Order) -> Result<Outcome, Failure> {
-        let line = serde_json::to_string(order).expect("BUG: an order always makes JSON") + "\n";
-        let (name, duration) = (order.way.to_string(), order.task.duration());
+    async fn run_job(&self, job: &Job) -> Result<Outcome, Failure> {
+        let line = serde_json::to_string(job).expect("BUG: a job always makes JSON") + "\n";
+        let (name, duration) = (job.strategy.to_string(), job.task.duration());
         let limit = duration + DRAIN + PATIENCE;
-        let outcome = timeout(limit, self.crew.ask(["bench-way".to_owned()], &line, &name));
+        let outcome = timeout(limit, self.runner.run_json(["bench-way".to_owned()], &line, &name));
         tokio::select! {
             outcome = outcome => outcome.unwrap_or_else(|_| {
                 Err(Failure::broken(format!("{name} has not ended within {limit:?}")))
             }),
-            () = show(self.crew.line(), duration) => unreachable!("BUG: the line is shown for ever"),
+            () = show(self.runner.line(), duration) => unreachable!("BUG: the line is shown for ever"),
         }
     }
 }

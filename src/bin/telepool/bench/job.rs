@@ -1,4 +1,5 @@
-//! What the command and the process of a way tell each other: one line of JSON each.
+//! Job of a measuring process and its outcome: what the command and the process send each other, as one
+//! line of JSON each.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,10 +7,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// How an account's sessions are put to use.
+/// How an account's sessions are put to use: by which strategy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Way {
+pub(crate) enum StrategyKind {
     /// A connection for each request.
     PerRequest,
     /// A client for each session, kept for ever.
@@ -17,11 +18,11 @@ pub(crate) enum Way {
     Telepool,
 }
 
-impl Way {
+impl StrategyKind {
     pub(super) const ALL: [Self; 3] = [Self::PerRequest, Self::Kept, Self::Telepool];
 }
 
-impl fmt::Display for Way {
+impl fmt::Display for StrategyKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::PerRequest => "per request",
@@ -33,8 +34,8 @@ impl fmt::Display for Way {
 
 /// What is to be done, and over what.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Order {
-    pub(super) way: Way,
+pub(super) struct Job {
+    pub(super) strategy: StrategyKind,
     pub(super) task: Task,
     /// The file of sessions.
     pub(super) sessions: PathBuf,
@@ -48,16 +49,16 @@ pub(super) enum Task {
     Open { rate: f64, duration: Duration },
     /// So many callers, each of which calls again once it is answered. What they do in the
     /// warm-up is not counted.
-    Closed { callers: u32, choice: Choice, warm_up: Duration, duration: Duration },
+    Closed { callers: u32, choice: AccountChoice, warm_up: Duration, duration: Duration },
 }
 
-/// Whom a caller of the closed loop calls.
+/// Which account a caller of the closed loop calls.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(super) enum Choice {
-    /// Everybody alike, so that no way is held up by a hot account.
-    Everybody,
+pub(super) enum AccountChoice {
+    /// All alike, so that no strategy is held up by a hot account.
+    Uniform,
     /// As the open loop has it, bursts included.
-    AsTheWork,
+    AsOpenLoop,
 }
 
 impl Task {
@@ -77,7 +78,7 @@ pub(super) struct Outcome {
     pub(super) failed: u64,
     /// Some of the failures.
     pub(super) examples: Vec<String>,
-    /// By the way's own count.
+    /// By the strategy's own count.
     pub(super) opened: u64,
     pub(super) calls_per_s: f64,
     pub(super) response: Response,
@@ -114,7 +115,7 @@ pub(super) struct Usage {
     pub(super) mean_resident_kb: Option<u64>,
 }
 
-/// A look at the process.
+/// A sample of the process.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Sample {
     /// Since the beginning of the work.

@@ -1,8 +1,8 @@
-//! `telepool bench`: the same work, three ways.
+//! `telepool bench`: the same work by three strategies.
 //!
 //! Owns the order of measurements and where the results go. Every measurement has a data centre and a
-//! process of its own, so that what one way leaves behind (sockets, memory, processor time) is no
-//! other's. The work is told in `schedule`, the ways in `ways`.
+//! process of its own, so that what one strategy leaves behind (sockets, memory, processor time) is no
+//! other's. The work is described in `arrivals`, the strategies in `strategies`.
 //!
 //! First the rate is found: so many callers (the `--callers`) make calls over a connection per
 //! request, to whom the work makes them, each as soon as the one before is answered; half of what comes
@@ -10,20 +10,20 @@
 //! to all accounts alike, in rounds whose median counts. Then the open loop, in rounds too: calls come
 //! when they are due, and a response time counts from then on.
 
+mod arrivals;
 mod chart;
 mod charts;
-mod claims;
-mod crew;
 mod files;
-mod lab;
-mod order;
-mod out;
+mod harness;
+mod job;
+mod output_folder;
+mod processes;
+mod report;
 mod results;
 mod scale;
-mod schedule;
-mod table;
+mod strategies;
+mod targets;
 mod usage;
-mod ways;
 mod worker;
 
 use std::path::PathBuf;
@@ -40,18 +40,18 @@ use crate::settings::{count, time};
 use crate::signals::{self, Stop};
 use crate::stdout;
 use crate::{logs, status};
-use crew::Crew;
-use lab::{Lab, Measured, World};
-use order::{Choice, Task, Way};
-use results::{Figures, Results, Setting};
+use harness::{Harness, Measurement, SandboxSize};
+use job::{AccountChoice, StrategyKind, Task};
+use processes::ProcessRunner;
+use results::{BenchSetup, Results, StrategyResults};
 use scale::ScaleArguments;
-use ways::HANDSHAKES;
+use strategies::HANDSHAKES;
 
 pub(crate) use worker::run as run_way;
 
 /// An open loop that is shorter says little; it is for trying whether everything works.
 const SHORT: Duration = Duration::from_secs(10);
-/// How often each loop is run for each way, of which the median counts.
+/// How often each loop is run for each strategy, of which the median counts.
 const ROUNDS: usize = 3;
 /// No phase can be shorter: a connection has to come up in it.
 const PHASE_MIN: Duration = Duration::from_millis(500);
@@ -116,7 +116,7 @@ pub(crate) fn run(arguments: BenchArguments) -> Result<ExitCode, Failure> {
         return scale::run(&arguments.curve, arguments.out.as_deref(), arguments.json);
     }
     if let Some(folder) = &arguments.out {
-        out::make(folder)?;
+        output_folder::create(folder)?;
     }
     say!("telepool: this takes {} s, and a little more", arguments.length().as_secs());
     let line = status::bar(millis(arguments.length()));
@@ -129,13 +129,13 @@ pub(crate) fn run(arguments: BenchArguments) -> Result<ExitCode, Failure> {
     line.finish_and_clear();
     let json = serde_json::to_string(&results).expect("BUG: numbers always make JSON") + "\n";
     if let Some(folder) = &arguments.out {
-        out::write(folder, "results.json", &json)?;
-        out::write(folder, "results.md", &table::markdown(&results))?;
+        output_folder::write(folder, "results.json", &json)?;
+        output_folder::write(folder, "results.md", &report::markdown(&results))?;
         for (file, chart) in charts::all(&results) {
-            out::write(folder, file, &chart)?;
+            output_folder::write(folder, file, &chart)?;
         }
     }
-    stdout::print(&if arguments.json { json } else { table::plain(&results) })?;
+    stdout::print(&if arguments.json { json } else { report::plain(&results) })?;
     for problem in &results.problems {
         say!(ERROR "telepool: {problem}");
     }
@@ -154,22 +154,22 @@ impl BenchArguments {
     /// Finds what a connection per request sustains.
     fn calibration(&self) -> Task {
         let phase = (self.duration / 8).clamp(PHASE_MIN * 2, PHASE_MAX);
-        let (callers, choice) = (self.callers, Choice::AsTheWork);
+        let (callers, choice) = (self.callers, AccountChoice::AsOpenLoop);
         Task::Closed { callers, choice, warm_up: phase, duration: phase }
     }
 
     fn closed_loop(&self) -> Task {
         let duration = (self.duration / 12).clamp(PHASE_MIN, PHASE_MAX);
-        // Every account has a connection by then, whichever way opens it, and half of that time is
+        // Every account has a connection by then, whichever strategy opens it, and half of that time is
         // left to come into step.
         let opening = self.latency() * CONNECT * self.accounts.div_ceil(HANDSHAKES);
         let warm_up = (duration / 2).max(opening * 3 / 2).max(PHASE_MIN);
-        Task::Closed { callers: self.callers, choice: Choice::Everybody, warm_up, duration }
+        Task::Closed { callers: self.callers, choice: AccountChoice::Uniform, warm_up, duration }
     }
 
     /// How long all tasks take together.
     fn length(&self) -> Duration {
-        let rounds = u32::try_from(Way::ALL.len() * self.rounds()).unwrap_or(1);
+        let rounds = u32::try_from(StrategyKind::ALL.len() * self.rounds()).unwrap_or(1);
         let each = self.closed_loop().duration() + self.duration;
         self.calibration().duration() + each * rounds
     }
@@ -182,11 +182,12 @@ async fn measure(
 ) -> Result<Results, Failure> {
     let BenchArguments { duration, seed, accounts, sessions_per_account, callers, .. } = *arguments;
     let latency = arguments.latency();
-    let world = World { accounts, sessions_per_account, latency, seed };
-    let lab = Lab::new(world, Crew::new(line.clone(), stop)?);
-    let mut bench = Bench { lab, line, problems: Vec::new() };
+    let size = SandboxSize { accounts, sessions_per_account, latency, seed };
+    let harness = Harness::new(size, ProcessRunner::new(line.clone(), stop)?);
+    let mut bench = Bench { harness, line, problems: Vec::new() };
 
-    let found = bench.one("finding the rate", Way::PerRequest, arguments.calibration()).await?;
+    let found =
+        bench.one("finding the rate", StrategyKind::PerRequest, arguments.calibration()).await?;
     let capacity = found.outcome.calls_per_s;
     let half = (capacity / 2.0).floor().max(1.0);
     let rate = arguments.rate.map_or(half, f64::from);
@@ -196,37 +197,39 @@ async fn measure(
              per request sustains: its response times are those of a queue"
         );
     }
-    let mut closed: [Vec<Measured>; 3] = Default::default();
+    let mut closed: [Vec<Measurement>; 3] = Default::default();
     let rounds = arguments.rounds();
     for round in 1..=rounds {
-        for (way, measured) in Way::ALL.into_iter().zip(&mut closed) {
+        for (strategy, measured) in StrategyKind::ALL.into_iter().zip(&mut closed) {
             let phase = format!("closed loop, round {round} of {rounds}");
-            measured.push(bench.one(&phase, way, arguments.closed_loop()).await?);
+            measured.push(bench.one(&phase, strategy, arguments.closed_loop()).await?);
         }
     }
-    let mut open: [Vec<Measured>; 3] = Default::default();
+    let mut open: [Vec<Measurement>; 3] = Default::default();
     for round in 1..=rounds {
-        for (way, measured) in Way::ALL.into_iter().zip(&mut open) {
+        for (strategy, measured) in StrategyKind::ALL.into_iter().zip(&mut open) {
             let phase = format!("open loop, round {round} of {rounds}");
-            measured.push(bench.one(&phase, way, Task::Open { rate, duration }).await?);
+            measured.push(bench.one(&phase, strategy, Task::Open { rate, duration }).await?);
         }
     }
     let loops = open.into_iter().zip(&closed);
-    let ways = Way::ALL.into_iter().zip(loops);
-    let ways: Vec<_> = ways.map(|(way, (open, closed))| Figures::new(way, open, closed)).collect();
-    if let [first, others @ ..] = &ways[..]
+    let strategies = StrategyKind::ALL.into_iter().zip(loops);
+    let strategies: Vec<_> = strategies
+        .map(|(strategy, (open, closed))| StrategyResults::new(strategy, open, closed))
+        .collect();
+    if let [first, others @ ..] = &strategies[..]
         && let Some(other) = others.iter().find(|it| it.calls != first.calls)
     {
         bench.problems.push(format!(
             "{} made {} calls and {} {}: they have not done the same work",
-            first.way, first.calls, other.way, other.calls
+            first.strategy, first.calls, other.strategy, other.calls
         ));
     }
-    let claims = match &ways[..] {
-        [per_request, kept, pool] => claims::judge(per_request, kept, pool),
-        _ => unreachable!("BUG: there are three ways"),
+    let comparisons = match &strategies[..] {
+        [per_request, kept, pool] => targets::compare(per_request, kept, pool),
+        _ => unreachable!("BUG: there are three strategies"),
     };
-    let setting = Setting {
+    let setup = BenchSetup {
         version: env!("CARGO_PKG_VERSION"),
         processors: std::thread::available_parallelism().map_or(0, usize::from),
         accounts,
@@ -238,33 +241,38 @@ async fn measure(
         callers,
         seed,
     };
-    Ok(Results { setting, ways, claims, problems: bench.problems })
+    Ok(Results { setup, strategies, comparisons, problems: bench.problems })
 }
 
 /// The measurements, one after another.
 struct Bench<'a> {
-    lab: Lab,
+    harness: Harness,
     line: &'a ProgressBar,
     problems: Vec<String>,
 }
 
 impl Bench<'_> {
-    async fn one(&mut self, phase: &str, way: Way, task: Task) -> Result<Measured, Failure> {
-        self.line.set_message(format!("{phase}: {way}"));
+    async fn one(
+        &mut self,
+        phase: &str,
+        strategy: StrategyKind,
+        task: Task,
+    ) -> Result<Measurement, Failure> {
+        self.line.set_message(format!("{phase}: {strategy}"));
         let before = self.line.position();
-        let measured = self.lab.measure(way, task).await?;
+        let measured = self.harness.measure(strategy, task).await?;
         self.line.set_position(before + millis(task.duration()));
-        let Measured { outcome, data_centre } = &measured;
+        let Measurement { outcome, data_centre } = &measured;
         if outcome.failed > 0 {
             self.problems.push(format!(
-                "{phase}, {way}: {} calls failed, for example: {}",
+                "{phase}, {strategy}: {} calls failed, for example: {}",
                 outcome.failed,
                 outcome.examples.join("; ")
             ));
         }
         if data_centre.key_violations > 0 {
             self.problems.push(format!(
-                "{phase}, {way}: a key was on two connections, {} times",
+                "{phase}, {strategy}: a key was on two connections, {} times",
                 data_centre.key_violations
             ));
         }
@@ -272,7 +280,7 @@ impl Bench<'_> {
         let (seen, counted) = (data_centre.connections_total, outcome.opened);
         if seen.abs_diff(counted) > counted / 50 {
             tracing::warn!(
-                "{phase}: {way} counts {counted} connections, and its data centre {seen}"
+                "{phase}: {strategy} counts {counted} connections, and its data centre {seen}"
             );
         }
         Ok(measured)

@@ -1,13 +1,13 @@
 //! The folder that results are written into.
 //!
-//! Owns its making, before anything is measured, and each file of it.
+//! Owns its creation, before anything is measured, and each file of it.
 
 use std::path::Path;
 
 use crate::failure::Failure;
 
-/// Makes the folder, unless it is there.
-pub(crate) fn make(folder: &Path) -> Result<(), Failure> {
+/// Creates the folder, unless it is there.
+pub(crate) fn create(folder: &Path) -> Result<(), Failure> {
     let shown = folder.display();
     if folder.exists() && !folder.is_dir() {
         return Err(Failure::refused(format!("--out {shown}: it is a file: give a folder")));

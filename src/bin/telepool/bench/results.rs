@@ -1,38 +1,41 @@
-//! What all measurements came to.
+//! Results of the benchmark, as `--json` prints them.
 //!
-//! Owns the figures of each way, their names and units, and the form of what is judged of them. The judge
-//! is `claims`.
+//! Owns the figures of each strategy, their names and units, and the form of their comparison with the
+//! targets, which is made in `targets`.
 
 use std::cmp::Ordering;
 
 use serde::Serialize;
 
-use super::lab::Measured;
-use super::order::{Response, Sample, Way};
+use super::harness::Measurement;
+use super::job::{Response, Sample, StrategyKind};
 
 /// Everything, as `--json` prints it.
 #[derive(Debug, Serialize)]
 pub(super) struct Results {
-    pub(super) setting: Setting,
-    /// One for each way, in the order of [`Way::ALL`].
-    pub(super) ways: Vec<Figures>,
-    pub(super) claims: Vec<Claim>,
+    #[serde(rename = "setting")]
+    pub(super) setup: BenchSetup,
+    /// One for each strategy, in the order of [`StrategyKind::ALL`].
+    #[serde(rename = "ways")]
+    pub(super) strategies: Vec<StrategyResults>,
+    #[serde(rename = "claims")]
+    pub(super) comparisons: Vec<TargetComparison>,
     /// What went wrong. Empty, or the figures are worth nothing.
     pub(super) problems: Vec<String>,
 }
 
-/// A claim, judged.
+/// A target, and how the pool compares with it.
 #[derive(Debug, Serialize)]
-pub(super) struct Claim {
+pub(super) struct TargetComparison {
     /// As the replaced class made it; empty for a second figure of the claim before.
     pub(super) claim: &'static str,
     pub(super) measured: String,
-    pub(super) against_per_request: Verdict,
-    pub(super) against_kept: Verdict,
+    pub(super) against_per_request: TargetVerdict,
+    pub(super) against_kept: TargetVerdict,
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct Verdict {
+pub(super) struct TargetVerdict {
     /// The pool's figure, divided by the other's.
     pub(super) quotient: Option<f64>,
     pub(super) target: &'static str,
@@ -40,7 +43,7 @@ pub(super) struct Verdict {
     pub(super) reached: Option<bool>,
 }
 
-impl Verdict {
+impl TargetVerdict {
     /// The difference in per cent, or a factor where it is large.
     pub(super) fn change(&self) -> String {
         match self.quotient {
@@ -59,9 +62,9 @@ impl Verdict {
     }
 }
 
-/// What the figures hold for.
+/// The setup that the figures hold for.
 #[derive(Debug, Serialize)]
-pub(super) struct Setting {
+pub(super) struct BenchSetup {
     pub(super) version: &'static str,
     /// Processors of the machine, which the data centre works on, too.
     pub(super) processors: usize,
@@ -77,16 +80,17 @@ pub(super) struct Setting {
     pub(super) seed: u64,
 }
 
-/// What one way came to.
+/// The figures of one strategy.
 #[derive(Debug, Serialize)]
-pub(super) struct Figures {
-    pub(super) way: Way,
+pub(super) struct StrategyResults {
+    #[serde(rename = "way")]
+    pub(super) strategy: StrategyKind,
     /// Of the open loop.
     pub(super) calls: u64,
     /// Of all measurements.
     pub(super) failed: u64,
     pub(super) key_violations: u64,
-    /// Of the open loop: by the data centre's count, and by the way's own.
+    /// Of the open loop: by the data centre's count, and by the strategy's own.
     pub(super) connections_opened: u64,
     pub(super) connections_opened_own_count: u64,
     pub(super) socket_seconds: f64,
@@ -104,21 +108,25 @@ pub(super) struct Figures {
     pub(super) samples: Vec<Sample>,
 }
 
-impl Figures {
+impl StrategyResults {
     /// What the rounds of both loops came to. Of the open loop the round counts, with all its
     /// figures, that has the median of the processor time: on a machine with neighbours that varies
     /// by a tenth and more, and nothing else does.
-    pub(super) fn new(way: Way, mut open: Vec<Measured>, closed: &[Measured]) -> Self {
-        let cpu = |it: &Measured| it.outcome.per_1000_calls(it.outcome.usage.cpu_s);
+    pub(super) fn new(
+        strategy: StrategyKind,
+        mut open: Vec<Measurement>,
+        closed: &[Measurement],
+    ) -> Self {
+        let cpu = |it: &Measurement| it.outcome.per_1000_calls(it.outcome.usage.cpu_s);
         let cpu_rounds = open.iter().filter_map(cpu).collect();
         let all = || open.iter().chain(closed);
         let failed = all().map(|it| it.outcome.failed).sum();
         let key_violations = all().map(|it| it.data_centre.key_violations).sum();
         let rounds: Vec<_> = closed.iter().map(|it| it.outcome.calls_per_s).collect();
         open.sort_by(|one, other| cpu(one).partial_cmp(&cpu(other)).unwrap_or(Ordering::Equal));
-        let Measured { outcome, data_centre } = open.swap_remove(open.len() / 2);
+        let Measurement { outcome, data_centre } = open.swap_remove(open.len() / 2);
         Self {
-            way,
+            strategy,
             calls: outcome.calls,
             failed,
             key_violations,
@@ -143,17 +151,17 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
-/// One figure of a way.
+/// One figure of a strategy.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Measure {
+pub(super) struct BenchMetric {
     pub(super) name: &'static str,
     pub(super) unit: &'static str,
     pub(super) decimals: usize,
-    pub(super) of: fn(&Figures) -> Option<f64>,
+    pub(super) of: fn(&StrategyResults) -> Option<f64>,
 }
 
-impl Measure {
-    pub(super) fn text(&self, figures: &Figures) -> String {
+impl BenchMetric {
+    pub(super) fn text(&self, figures: &StrategyResults) -> String {
         match (self.of)(figures) {
             Some(value) => format!("{value:.*}", self.decimals),
             None => "not measured".into(),
@@ -169,39 +177,40 @@ impl Measure {
     }
 }
 
-const fn measure(
+const fn metric(
     name: &'static str,
     unit: &'static str,
     decimals: usize,
-    of: fn(&Figures) -> Option<f64>,
-) -> Measure {
-    Measure { name, unit, decimals, of }
+    of: fn(&StrategyResults) -> Option<f64>,
+) -> BenchMetric {
+    BenchMetric { name, unit, decimals, of }
 }
 
-pub(super) const CALLS: Measure = measure("calls", "", 0, |it| Some(it.calls as f64));
-pub(super) const FAILED: Measure = measure("failures", "", 0, |it| Some(it.failed as f64));
-pub(super) const VIOLATIONS: Measure =
-    measure("key violations", "", 0, |it| Some(it.key_violations as f64));
-pub(super) const OPENED: Measure =
-    measure("connections opened", "", 0, |it| Some(it.connections_opened as f64));
-pub(super) const P50: Measure =
-    measure("response time, p50", "ms", 1, |it| Some(it.response.p50_ms));
-pub(super) const P99: Measure =
-    measure("response time, p99", "ms", 1, |it| Some(it.response.p99_ms));
-pub(super) const THROUGHPUT: Measure =
-    measure("calls a second at fixed callers", "", 0, |it| Some(it.calls_per_s));
-pub(super) const CPU: Measure =
-    measure("CPU per 1,000 calls", "s", 3, |it| it.cpu_s_per_1000_calls);
-pub(super) const CPU_OPENING: Measure =
-    measure("of it before the first call", "s", 3, |it| it.cpu_s_per_1000_calls_opening);
-pub(super) const SOCKETS: Measure = measure("socket-seconds", "s", 0, |it| Some(it.socket_seconds));
-pub(super) const PEAK: Measure =
-    measure("peak resident memory", "MB", 1, |it| it.peak_resident_kb.map(megabytes));
-pub(super) const MEAN: Measure =
-    measure("mean resident memory", "MB", 1, |it| it.mean_resident_kb.map(megabytes));
+pub(super) const CALLS: BenchMetric = metric("calls", "", 0, |it| Some(it.calls as f64));
+pub(super) const FAILED: BenchMetric = metric("failures", "", 0, |it| Some(it.failed as f64));
+pub(super) const VIOLATIONS: BenchMetric =
+    metric("key violations", "", 0, |it| Some(it.key_violations as f64));
+pub(super) const OPENED: BenchMetric =
+    metric("connections opened", "", 0, |it| Some(it.connections_opened as f64));
+pub(super) const P50: BenchMetric =
+    metric("response time, p50", "ms", 1, |it| Some(it.response.p50_ms));
+pub(super) const P99: BenchMetric =
+    metric("response time, p99", "ms", 1, |it| Some(it.response.p99_ms));
+pub(super) const THROUGHPUT: BenchMetric =
+    metric("calls a second at fixed callers", "", 0, |it| Some(it.calls_per_s));
+pub(super) const CPU: BenchMetric =
+    metric("CPU per 1,000 calls", "s", 3, |it| it.cpu_s_per_1000_calls);
+pub(super) const CPU_OPENING: BenchMetric =
+    metric("of it before the first call", "s", 3, |it| it.cpu_s_per_1000_calls_opening);
+pub(super) const SOCKETS: BenchMetric =
+    metric("socket-seconds", "s", 0, |it| Some(it.socket_seconds));
+pub(super) const PEAK: BenchMetric =
+    metric("peak resident memory", "MB", 1, |it| it.peak_resident_kb.map(megabytes));
+pub(super) const MEAN: BenchMetric =
+    metric("mean resident memory", "MB", 1, |it| it.mean_resident_kb.map(megabytes));
 
 /// All of them, in the order of telling.
-pub(super) const MEASURES: [Measure; 12] = [
+pub(super) const METRICS: [BenchMetric; 12] = [
     CALLS,
     FAILED,
     VIOLATIONS,

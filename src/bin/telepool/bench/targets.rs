@@ -1,95 +1,102 @@
-//! What the pool is held against: the claims of the class it replaces, and the targets of its own.
+//! Targets of the pool: the claims of the class that it replaces, and stricter ones of its own.
 //!
-//! Owns the judgement. A figure that the system does not tell is neither reached nor missed.
+//! Owns the comparison. A figure that the system does not report is neither reached nor missed.
 
 use super::results::{
-    CPU, Claim, Figures, MEAN, Measure, OPENED, P50, P99, PEAK, SOCKETS, THROUGHPUT, Verdict,
+    BenchMetric, CPU, MEAN, OPENED, P50, P99, PEAK, SOCKETS, StrategyResults, THROUGHPUT,
+    TargetComparison, TargetVerdict,
 };
 
-/// What the quotient of the pool's figure and another way's has to be.
+/// What the quotient of the pool's figure and another strategy's has to be.
 #[derive(Clone, Copy, Debug)]
-enum Target {
+enum Bound {
     Shown,
     AtMost(f64),
     AtLeast(f64),
 }
 
-/// One line of what is claimed.
-struct Line {
+/// The targets of one figure.
+struct TargetRow {
     claim: &'static str,
-    measure: Measure,
-    per_request: (Target, &'static str),
-    kept: (Target, &'static str),
+    metric: BenchMetric,
+    per_request: (Bound, &'static str),
+    kept: (Bound, &'static str),
 }
 
-const SHOWN: (Target, &str) = (Target::Shown, "shown");
+const SHOWN: (Bound, &str) = (Bound::Shown, "shown");
 
-const LINES: [Line; 8] = [
-    Line {
+const TARGETS: [TargetRow; 8] = [
+    TargetRow {
         claim: "creation cost -60..80 %, network connections -50..70 %",
-        measure: OPENED,
-        per_request: (Target::AtMost(0.2), "-80 %"),
-        kept: (Target::AtMost(1.0), "no more"),
+        metric: OPENED,
+        per_request: (Bound::AtMost(0.2), "-80 %"),
+        kept: (Bound::AtMost(1.0), "no more"),
     },
-    Line {
+    TargetRow {
         claim: "response time -50..70 %",
-        measure: P50,
-        per_request: (Target::AtMost(0.3), "-70 %"),
-        kept: (Target::AtMost(1.05), "within 5 %"),
+        metric: P50,
+        per_request: (Bound::AtMost(0.3), "-70 %"),
+        kept: (Bound::AtMost(1.05), "within 5 %"),
     },
-    Line { claim: "", measure: P99, per_request: SHOWN, kept: SHOWN },
-    Line {
+    TargetRow { claim: "", metric: P99, per_request: SHOWN, kept: SHOWN },
+    TargetRow {
         claim: "concurrency x2..3",
-        measure: THROUGHPUT,
-        per_request: (Target::AtLeast(3.0), "x3"),
-        kept: (Target::AtLeast(0.95), "x0.95"),
+        metric: THROUGHPUT,
+        per_request: (Bound::AtLeast(3.0), "x3"),
+        kept: (Bound::AtLeast(0.95), "x0.95"),
     },
-    Line {
+    TargetRow {
         claim: "CPU -20..40 %",
-        measure: CPU,
-        per_request: (Target::AtMost(0.6), "-40 %"),
-        kept: (Target::AtMost(1.1), "within 10 %"),
+        metric: CPU,
+        per_request: (Bound::AtMost(0.6), "-40 %"),
+        kept: (Bound::AtMost(1.1), "within 10 %"),
     },
-    Line {
+    TargetRow {
         claim: "resources -40..60 %",
-        measure: SOCKETS,
+        metric: SOCKETS,
         per_request: SHOWN,
-        kept: (Target::AtMost(0.4), "-60 %"),
+        kept: (Bound::AtMost(0.4), "-60 %"),
     },
-    Line {
+    TargetRow {
         claim: "memory -30..50 %",
-        measure: PEAK,
+        metric: PEAK,
         per_request: SHOWN,
-        kept: (Target::AtMost(0.5), "-50 %"),
+        kept: (Bound::AtMost(0.5), "-50 %"),
     },
-    Line { claim: "", measure: MEAN, per_request: SHOWN, kept: SHOWN },
+    TargetRow { claim: "", metric: MEAN, per_request: SHOWN, kept: SHOWN },
 ];
 
-/// Judges the pool beside both other ways.
-pub(super) fn judge(per_request: &Figures, kept: &Figures, pool: &Figures) -> Vec<Claim> {
-    let judged = LINES.map(|Line { claim, measure, per_request: first, kept: second }| Claim {
-        claim,
-        measured: measure.title(),
-        against_per_request: Verdict::new(measure, pool, per_request, first),
-        against_kept: Verdict::new(measure, pool, kept, second),
+/// Compares the pool with both other strategies.
+pub(super) fn compare(
+    per_request: &StrategyResults,
+    kept: &StrategyResults,
+    pool: &StrategyResults,
+) -> Vec<TargetComparison> {
+    let compared = TARGETS.map(|TargetRow { claim, metric, per_request: first, kept: second }| {
+        TargetComparison {
+            claim,
+            measured: metric.title(),
+            against_per_request: TargetVerdict::new(metric, pool, per_request, first),
+            against_kept: TargetVerdict::new(metric, pool, kept, second),
+        }
     });
-    judged.into()
+    compared.into()
 }
 
-impl Verdict {
+impl TargetVerdict {
     fn new(
-        measure: Measure,
-        pool: &Figures,
-        other: &Figures,
-        (target, text): (Target, &'static str),
+        metric: BenchMetric,
+        pool: &StrategyResults,
+        other: &StrategyResults,
+        (target, text): (Bound, &'static str),
     ) -> Self {
-        let figures = (measure.of)(pool).zip((measure.of)(other));
+        let figures = (metric.of)(pool).zip((metric.of)(other));
         let quotient = figures.filter(|(_, other)| *other > 0.0).map(|(pool, other)| pool / other);
         Self { quotient, target: text, reached: quotient.and_then(|it| target.is_reached(it)) }
     }
 }
 
-impl Target {
+impl Bound {
     fn is_reached(self, quotient: f64) -> Option<bool> {
         match self {
             Self::Shown => None,
@@ -102,12 +109,17 @@ impl Target {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::bench::order::{Response, Way};
+    use crate::bench::job::{Response, StrategyKind};
 
-    pub(crate) fn figures(way: Way, opened: u64, calls_per_s: f64, peak: Option<u64>) -> Figures {
+    pub(crate) fn figures(
+        strategy: StrategyKind,
+        opened: u64,
+        calls_per_s: f64,
+        peak: Option<u64>,
+    ) -> StrategyResults {
         let response = Response { p50_ms: 50.0, p99_ms: 99.0, max_ms: 99.0, within: Vec::new() };
-        Figures {
-            way,
+        StrategyResults {
+            strategy,
             calls: 1000,
             failed: 0,
             key_violations: 0,
@@ -128,12 +140,12 @@ pub(super) mod tests {
 
     #[test]
     fn a_target_is_reached_at_its_bound_and_missed_beyond_it() {
-        let per_request = figures(Way::PerRequest, 1000, 100.0, Some(10));
-        let kept = figures(Way::Kept, 200, 320.0, Some(100));
-        let pool = figures(Way::Telepool, 201, 300.0, Some(50));
-        let claims = judge(&per_request, &kept, &pool);
-        let of = |measure: Measure| {
-            let claim = claims.iter().find(|claim| claim.measured == measure.title()).unwrap();
+        let per_request = figures(StrategyKind::PerRequest, 1000, 100.0, Some(10));
+        let kept = figures(StrategyKind::Kept, 200, 320.0, Some(100));
+        let pool = figures(StrategyKind::Telepool, 201, 300.0, Some(50));
+        let comparisons = compare(&per_request, &kept, &pool);
+        let of = |metric: BenchMetric| {
+            let claim = comparisons.iter().find(|it| it.measured == metric.title()).unwrap();
             (claim.against_per_request.reached, claim.against_kept.reached)
         };
         assert_eq!(of(OPENED), (Some(false), Some(false)));
@@ -143,7 +155,7 @@ pub(super) mod tests {
         assert_eq!(of(CPU), (None, None), "what is not measured is neither");
         assert_eq!(of(SOCKETS), (None, None), "nothing can be divided by zero");
         assert!(
-            claims
+            comparisons
                 .iter()
                 .all(|it| it.against_kept.reached.is_none() || it.against_kept.target != "shown")
         );
@@ -151,7 +163,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_change_is_told_in_per_cent_or_as_a_factor() {
-        let of = |quotient| Verdict { quotient, target: "", reached: None }.change();
+        let of = |quotient| TargetVerdict { quotient, target: "", reached: None }.change();
         assert_eq!(of(Some(0.2)), "-80.0 %");
         assert_eq!(of(Some(1.034)), "+3.4 %");
         assert_eq!(of(Some(40.0)), "x40.0");

@@ -1,4 +1,4 @@
-//! What this process has used so far, as far as the system tells.
+//! Resource usage of this process, as far as the system reports it.
 
 use std::time::Duration;
 

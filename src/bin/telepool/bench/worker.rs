@@ -1,7 +1,7 @@
-//! The process of one way: reads its order, carries it out, says what it came to.
+//! Measuring process of one strategy: reads its job, runs it, prints the outcome.
 //!
-//! Owns the two loops and the looks at the process meanwhile. Ends at once when its standard input
-//! does, since whoever gave the order has gone then.
+//! Owns the open loop, the closed loop and the samples of the process. Ends at once when its standard
+//! input does, since the command that gave the job has gone then.
 
 use std::io::BufRead;
 use std::process::{ExitCode, exit};
@@ -14,10 +14,10 @@ use telepool::telegram::{GrammersManager, TelegramSettings};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::order::{Choice, Order, Outcome, Response, Sample, Task, Usage, Way};
-use super::schedule::{Popularity, Schedule};
+use super::arrivals::{ArrivalSchedule, Popularity};
+use super::job::{AccountChoice, Job, Outcome, Response, Sample, StrategyKind, Task, Usage};
+use super::strategies::{API_ID, KeptClients, PerRequest, Pooled, Strategy};
 use super::usage;
-use super::ways::{API_ID, Kept, PerRequest, Pooled, Serve};
 use crate::accounts::ServedAccounts;
 use crate::calls::CALL_TIMEOUT;
 use crate::calls::{Mix, WorkloadCall};
@@ -30,59 +30,61 @@ use crate::{logs, sessions, signals, status};
 
 /// How long calls may take to be answered after the last of them has come.
 pub(super) const DRAIN: Duration = Duration::from_secs(60);
-/// How often the process is looked at, at most, and how often at all.
-const LOOK: Duration = Duration::from_secs(1);
-const LOOKS_MAX: u32 = 1_000;
+/// How long apart samples of the process are, at least, and how many there are at most.
+const SAMPLE_INTERVAL_MIN: Duration = Duration::from_secs(1);
+const SAMPLES_MAX: u32 = 1_000;
 
-/// Carries out the order on standard input.
+/// Runs the job on standard input.
 pub(crate) fn run() -> Result<ExitCode, Failure> {
     let mut line = String::new();
     std::io::stdin()
         .lock()
         .read_line(&mut line)
         .map_err(|error| Failure::broken(format!("cannot read the order: {error}")))?;
-    let order = serde_json::from_str(&line).map_err(|error| {
+    let job = serde_json::from_str(&line).map_err(|error| {
         Failure::refused(format!("the order makes no sense ({error}): `telepool bench` gives it"))
     })?;
     signals::at_end_of_input(|| exit(1));
     logs::start(&status::hidden())?;
-    let outcome = runtime::multi_thread()?.block_on(carry_out(order))?;
+    let outcome = runtime::multi_thread()?.block_on(run_job(job))?;
     stdout::print(
         &(serde_json::to_string(&outcome).expect("BUG: numbers always make JSON") + "\n"),
     )?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn carry_out(order: Order) -> Result<Outcome, Failure> {
-    let records = sessions::read(&order.sessions, &DataCentres::new())?;
+async fn run_job(job: Job) -> Result<Outcome, Failure> {
+    let records = sessions::read(&job.sessions, &DataCentres::new())?;
     let ServedAccounts { source, mut accounts, .. } = ServedAccounts::new(records, None)?;
     // The source has them in no order, and a schedule means the same ones every time.
     accounts.sort_unstable();
     let manager = |source| {
         let mut telegram = TelegramSettings::new(API_ID);
-        telegram.call_timeout = CALL_TIMEOUT + order.latency;
+        telegram.call_timeout = CALL_TIMEOUT + job.latency;
         GrammersManager::new(source, telegram)
     };
-    let outcome = match order.way {
-        Way::PerRequest => {
-            serve(PerRequest::new(manager(source), &accounts), &order, &accounts).await
+    let outcome = match job.strategy {
+        StrategyKind::PerRequest => {
+            run_strategy(PerRequest::new(manager(source), &accounts), &job, &accounts).await
         }
-        Way::Kept => serve(Kept::new(&source, &accounts), &order, &accounts).await,
-        Way::Telepool => match Pooled::new(manager(source), &accounts, order.seed) {
-            Ok(pooled) => serve(pooled, &order, &accounts).await,
+        StrategyKind::Kept => {
+            run_strategy(KeptClients::new(&source, &accounts), &job, &accounts).await
+        }
+        StrategyKind::Telepool => match Pooled::new(manager(source), &accounts, job.seed) {
+            Ok(pooled) => run_strategy(pooled, &job, &accounts).await,
             Err(error) => Err(error),
         },
     };
     outcome.map_err(Failure::broken)
 }
 
-/// What is counted while the calls are made.
-struct Count {
+/// What is recorded while the calls are made.
+struct Recorder {
     counts: RunCounts,
     times: Mutex<LatencyHistogram>,
 }
 
-impl Count {
+impl Recorder {
     fn answered(&self, account: AccountId, since: Instant, done: Result<(), String>) {
         match done {
             Ok(()) => {
@@ -95,51 +97,51 @@ impl Count {
     }
 }
 
-async fn serve<S: Serve>(
-    mut way: S,
-    order: &Order,
+async fn run_strategy<S: Strategy>(
+    mut strategy: S,
+    job: &Job,
     accounts: &[AccountId],
 ) -> Result<Outcome, String> {
     let cpu_before = usage::cpu();
-    way.prepare().await?;
+    strategy.prepare().await?;
     let cpu_opened = usage::cpu();
-    let way = Arc::new(way);
-    let count =
-        Arc::new(Count { counts: RunCounts::new(), times: Mutex::new(LatencyHistogram::new()) });
+    let strategy = Arc::new(strategy);
+    let recorder =
+        Arc::new(Recorder { counts: RunCounts::new(), times: Mutex::new(LatencyHistogram::new()) });
     let begun = now();
     let mut samples = Vec::new();
     let work = async {
-        match order.task {
+        match job.task {
             Task::Open { rate, duration } => {
-                let schedule = Schedule::new(order.seed, accounts.len(), rate, duration);
-                open_loop(&way, schedule, accounts, &count).await;
+                let schedule = ArrivalSchedule::new(job.seed, accounts.len(), rate, duration);
+                open_loop(&strategy, schedule, accounts, &recorder).await;
                 begun.elapsed()
             }
             Task::Closed { callers, choice, warm_up, duration } => {
                 let counted = begun + warm_up;
                 let span = (counted, counted + duration);
-                let choose = Arc::new(chooser(order.seed, accounts.len(), choice));
-                closed_loop(&way, callers, order.seed, &choose, span, accounts, &count).await;
+                let choose = Arc::new(chooser(job.seed, accounts.len(), choice));
+                closed_loop(&strategy, callers, job.seed, &choose, span, accounts, &recorder).await;
                 duration
             }
         }
     };
     let counted = tokio::select! {
         counted = work => counted,
-        () = look(&*way, begun, order.task.duration(), &mut samples) => unreachable!("BUG: it looks on"),
+        () = sample(&*strategy, begun, job.task.duration(), &mut samples) => unreachable!("BUG: it samples on"),
     };
     let peak_resident_kb = usage::peak_resident_kb();
-    way.close().await;
+    strategy.close().await;
     let spent =
         |since: Option<Duration>, until: Option<Duration>| Some((until? - since?).as_secs_f64());
-    let calls = count.counts.calls();
+    let calls = recorder.counts.calls();
     Ok(Outcome {
         calls,
-        failed: count.counts.failed(),
-        examples: count.counts.examples(),
-        opened: way.census().opened,
+        failed: recorder.counts.failed(),
+        examples: recorder.counts.examples(),
+        opened: strategy.connections().opened,
         calls_per_s: calls as f64 / counted.as_secs_f64().max(0.001),
-        response: response(&count.times.lock().expect("BUG: nobody panics with this lock")),
+        response: response(&recorder.times.lock().expect("BUG: nobody panics with this lock")),
         usage: Usage {
             cpu_s: spent(cpu_before, usage::cpu()),
             cpu_opening_s: spent(cpu_before, cpu_opened),
@@ -151,11 +153,11 @@ async fn serve<S: Serve>(
 }
 
 /// Makes each call when it is due, however many are unanswered.
-async fn open_loop<S: Serve>(
-    way: &Arc<S>,
-    schedule: Schedule,
+async fn open_loop<S: Strategy>(
+    strategy: &Arc<S>,
+    schedule: ArrivalSchedule,
     accounts: &[AccountId],
-    count: &Arc<Count>,
+    recorder: &Arc<Recorder>,
 ) {
     let begun = now();
     let mut calls = JoinSet::new();
@@ -164,47 +166,50 @@ async fn open_loop<S: Serve>(
         all += 1;
         let due = begun + arrival.at;
         sleep_until(due).await;
-        let (way, count) = (Arc::clone(way), Arc::clone(count));
+        let (strategy, recorder) = (Arc::clone(strategy), Arc::clone(recorder));
         let account = accounts[arrival.account];
         calls.spawn(async move {
-            let done = way.call(arrival.account, arrival.call).await;
+            let done = strategy.call(arrival.account, arrival.call).await;
             // Since it was due, so that a late beginning counts as well.
-            count.answered(account, due, done);
+            recorder.answered(account, due, done);
         });
         while calls.try_join_next().is_some() {}
     }
     let ended = async { while calls.join_next().await.is_some() {} };
     timeout(DRAIN, ended).await.ok();
-    let told = count.counts.calls() + count.counts.failed();
-    for _ in told..all {
-        count.counts.count_failed(accounts[0], &format!("no answer within {DRAIN:?} of the end"));
+    let recorded = recorder.counts.calls() + recorder.counts.failed();
+    for _ in recorded..all {
+        recorder
+            .counts
+            .count_failed(accounts[0], &format!("no answer within {DRAIN:?} of the end"));
     }
 }
 
-type Choose = dyn Fn(&mut fastrand::Rng) -> usize + Send + Sync;
+type ChooseAccount = dyn Fn(&mut fastrand::Rng) -> usize + Send + Sync;
 
-fn chooser(seed: u64, accounts: usize, choice: Choice) -> Box<Choose> {
+fn chooser(seed: u64, accounts: usize, choice: AccountChoice) -> Box<ChooseAccount> {
     let popularity = Popularity::new(seed, accounts);
     match choice {
-        Choice::Everybody => Box::new(move |random| random.usize(..accounts)),
-        Choice::AsTheWork => Box::new(move |random| popularity.next(random)),
+        AccountChoice::Uniform => Box::new(move |random| random.usize(..accounts)),
+        AccountChoice::AsOpenLoop => Box::new(move |random| popularity.next(random)),
     }
 }
 
 /// Has each caller call again once it is answered, and counts what is answered within the span.
-async fn closed_loop<S: Serve>(
-    way: &Arc<S>,
+async fn closed_loop<S: Strategy>(
+    strategy: &Arc<S>,
     callers: u32,
     seed: u64,
-    choose: &Arc<Box<Choose>>,
+    choose: &Arc<Box<ChooseAccount>>,
     (counted, end): (Instant, Instant),
     accounts: &[AccountId],
-    count: &Arc<Count>,
+    recorder: &Arc<Recorder>,
 ) {
     let accounts: Arc<[AccountId]> = accounts.into();
     let mut running = JoinSet::new();
     for caller in 0..callers {
-        let (way, count, choose) = (Arc::clone(way), Arc::clone(count), Arc::clone(choose));
+        let (strategy, recorder, choose) =
+            (Arc::clone(strategy), Arc::clone(recorder), Arc::clone(choose));
         let accounts = Arc::clone(&accounts);
         let mut random = fastrand::Rng::with_seed(seed ^ u64::from(caller) << 32);
         running.spawn(async move {
@@ -215,10 +220,10 @@ async fn closed_loop<S: Serve>(
                 }
                 let account = choose(&mut random);
                 let call = WorkloadCall::draw(Mix::Everything, &mut random);
-                let done = way.call(account, call).await;
+                let done = strategy.call(account, call).await;
                 let failed = done.is_err();
                 if failed || (counted..end).contains(&now()) {
-                    count.answered(accounts[account], begun, done);
+                    recorder.answered(accounts[account], begun, done);
                 }
                 if failed {
                     // Whoever fails at once would fail in a frenzy.
@@ -231,11 +236,16 @@ async fn closed_loop<S: Serve>(
     while running.join_next().await.is_some() {}
 }
 
-/// Looks at the process now and then; never returns.
-async fn look<S: Serve>(way: &S, begun: Instant, duration: Duration, samples: &mut Vec<Sample>) {
-    let step = LOOK.max(duration / LOOKS_MAX);
+/// Samples the process now and then; never returns.
+async fn sample<S: Strategy>(
+    strategy: &S,
+    begun: Instant,
+    duration: Duration,
+    samples: &mut Vec<Sample>,
+) {
+    let step = SAMPLE_INTERVAL_MIN.max(duration / SAMPLES_MAX);
     loop {
-        let sockets = way.census().open;
+        let sockets = strategy.connections().open;
         let resident_kb = usage::resident_kb();
         samples.push(Sample { at_s: begun.elapsed().as_secs_f64(), sockets, resident_kb });
         sleep(step).await;

@@ -1,6 +1,6 @@
-//! A data centre for a measurement, as a process of its own.
+//! A data centre for a measurement, as a child process.
 //!
-//! Owns that process and the folder with its sessions; both go when this goes.
+//! Owns that process and the folder with its sessions; both go when this is dropped.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,15 +10,17 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Command;
 
-use super::{Crew, Process, folder, relay};
+use super::child::{ChildProcess, temporary_folder};
+use super::progress::relay;
+use super::runner::ProcessRunner;
 use crate::failure::Failure;
 
 /// How long it may take to begin, and to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What it is to be like.
+/// What a data centre is started with.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wanted {
+pub(crate) struct DataCentreSpec {
     pub(crate) accounts: u32,
     pub(crate) sessions_per_account: u16,
     pub(crate) latency: Duration,
@@ -27,28 +29,31 @@ pub(crate) struct Wanted {
     pub(crate) longest: Duration,
 }
 
-pub(crate) struct DataCentre {
-    process: Process,
+pub(crate) struct DataCentreProcess {
+    process: ChildProcess,
     folder: TempDir,
     sessions: PathBuf,
 }
 
-/// What a data centre says of itself at its end.
+/// The counters that a data centre prints at its end.
 #[derive(Clone, Copy, Debug, Deserialize)]
-pub(crate) struct Seen {
+pub(crate) struct DataCentreCounts {
     pub(crate) connections_total: u64,
     pub(crate) connection_ms: u64,
     /// How often a key was on two connections.
     pub(crate) key_violations: u64,
 }
 
-impl DataCentre {
+impl DataCentreProcess {
     /// Starts a data centre and waits until it listens.
-    pub(crate) async fn start(crew: &Crew, wanted: Wanted) -> Result<Self, Failure> {
-        let Wanted { accounts, sessions_per_account, latency, seed, longest } = wanted;
-        let folder = folder()?;
+    pub(crate) async fn start(
+        runner: &ProcessRunner,
+        spec: DataCentreSpec,
+    ) -> Result<Self, Failure> {
+        let DataCentreSpec { accounts, sessions_per_account, latency, seed, longest } = spec;
+        let folder = temporary_folder()?;
         let sessions = folder.path().join("sessions.jsonl");
-        let mut command = Command::new(crew.program());
+        let mut command = Command::new(runner.program());
         command
             .args(["datacenter", "--until-eof"])
             .arg(format!("--duration={}s", longest.as_secs()))
@@ -58,13 +63,13 @@ impl DataCentre {
             .arg(format!("--seed={seed}"))
             .arg("--out")
             .arg(&sessions);
-        let mut process = Process::start(command, "the data centre")?;
-        let mut told = process.child().stderr.take().map(BufReader::new);
+        let mut process = ChildProcess::start(command, "the data centre")?;
+        let mut stderr = process.child().stderr.take().map(BufReader::new);
         let listens = async {
             let mut all = String::new();
-            while let Some(told) = &mut told {
+            while let Some(stderr) = &mut stderr {
                 let from = all.len();
-                if told.read_line(&mut all).await.unwrap_or(0) == 0 {
+                if stderr.read_line(&mut all).await.unwrap_or(0) == 0 {
                     break;
                 }
                 if all[from..].contains("listens on") {
@@ -73,10 +78,10 @@ impl DataCentre {
             }
             Err(Failure::broken(format!("the data centre did not start: {}", all.trim())))
         };
-        let listens = crew.unless_stopped(tokio::time::timeout(PATIENCE, listens)).await;
+        let listens = runner.unless_stopped(tokio::time::timeout(PATIENCE, listens)).await;
         match listens {
             Ok(Ok(Ok(()))) => {
-                tokio::runtime::Handle::current().spawn(relay(told, crew.line().clone()));
+                tokio::runtime::Handle::current().spawn(relay(stderr, runner.line().clone()));
                 Ok(Self { process, folder, sessions })
             }
             failed => {
@@ -97,7 +102,7 @@ impl DataCentre {
     }
 
     /// Ends it, and returns what it saw.
-    pub(crate) async fn end(self) -> Result<Seen, Failure> {
+    pub(crate) async fn end(self) -> Result<DataCentreCounts, Failure> {
         let Self { mut process, folder, .. } = self;
         process.release();
         let out = process.child().stdout.take();

@@ -1,4 +1,4 @@
-//! A pool by the number of accounts that it knows.
+//! Measurement of a pool with so many accounts.
 //!
 //! Owns the measurement of one number, in a fresh process: memory, what an acquire costs, the
 //! numbers' text, the shutdown, and how late the reaper is. Connections are nothing here: what is
@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use telepool::metrics::Prometheus;
 use telepool::{AccountId, NoopManager, Pool};
 
-use super::cost::{Bare, Costs, acquire_each, compare};
+use super::cost::{BareMap, Costs, acquire_each, compare};
 use super::gauges::{broken, each, render_ms, resident};
 use super::lateness::{Lateness, lateness};
-use super::setup::{numbered, roomy};
-use crate::bench::crew::phase;
+use super::setup::{account_ids, unlimited_config};
+use crate::bench::processes::report_phase;
 use crate::clock::now;
 use crate::failure::Failure;
 use crate::runtime;
@@ -25,9 +25,9 @@ const CAP: usize = 10_000;
 const SLOTS: u16 = 3;
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Measured {
+pub(super) struct AccountsResult {
     pub(super) accounts: u64,
-    pub(super) memory: Memory,
+    pub(super) memory: AccountMemory,
     pub(super) costs: Costs,
     /// Of an acquire with lookup and release, if something is there that counts them.
     pub(super) instructions: Option<f64>,
@@ -39,7 +39,7 @@ pub(super) struct Measured {
 
 /// Resident bytes of one account; nothing for small numbers.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Memory {
+pub(super) struct AccountMemory {
     /// It is known, and no more.
     pub(super) cold: Option<f64>,
     pub(super) with_one_connection: Option<f64>,
@@ -57,23 +57,25 @@ pub(super) struct Render {
     pub(super) all_ms: f64,
 }
 
-pub(super) fn measure(count: u64) -> Result<Measured, Failure> {
-    let accounts = numbered(count);
+pub(super) fn measure(count: u64) -> Result<AccountsResult, Failure> {
+    let accounts = account_ids(count);
     // Before memory is first read, so that it is in no difference.
-    let bare = Bare::new(&accounts);
+    let bare = BareMap::new(&accounts);
     runtime::multi_thread()?.block_on(async {
-        let pool =
-            Pool::builder(NoopManager::new(SLOTS)).config(roomy()).build().map_err(broken)?;
+        let pool = Pool::builder(NoopManager::new(SLOTS))
+            .config(unlimited_config())
+            .build()
+            .map_err(broken)?;
         let (memory, costs, render) = at_work(&pool, &accounts, &bare).await?;
         let close_connections = pool.stats().current_pool_size;
-        phase(&format!("{count} accounts: shutdown"));
+        report_phase(&format!("{count} accounts: shutdown"));
         let began = now();
         pool.close().await;
         let close_s = began.elapsed().as_secs_f64();
         drop((pool, bare));
-        phase(&format!("{count} accounts: how late the reaper is"));
+        report_phase(&format!("{count} accounts: how late the reaper is"));
         let reaper = lateness(&accounts).await?;
-        Ok(Measured {
+        Ok(AccountsResult {
             accounts: count,
             memory,
             costs,
@@ -90,40 +92,40 @@ pub(super) fn measure(count: u64) -> Result<Measured, Failure> {
 async fn at_work(
     pool: &Pool<NoopManager>,
     accounts: &[AccountId],
-    bare: &Bare,
-) -> Result<(Memory, Costs, Render), Failure> {
+    bare: &BareMap,
+) -> Result<(AccountMemory, Costs, Render), Failure> {
     let count = accounts.len() as u64;
-    let told =
+    let bytes_each =
         |from: Option<u64>, to| (count >= TOLD_FROM).then(|| each(from, to, count)).flatten();
     let exporter = Prometheus::new(pool).map_err(broken)?;
     exporter.run_upkeep();
-    phase(&format!("{count} accounts: memory"));
+    report_phase(&format!("{count} accounts: memory"));
     let empty = resident();
     for account in accounts {
         drop(pool.account(*account).map_err(broken)?);
     }
-    let cold = told(empty, resident());
+    let cold = bytes_each(empty, resident());
     let cold_ms = render_ms(&exporter);
 
     let some = &accounts[..accounts.len().min(CAP)];
     acquire_each(pool, some).await?;
     let connected_ms = render_ms(&exporter);
     acquire_each(pool, accounts).await?;
-    let with_one_connection = told(empty, resident());
+    let with_one_connection = bytes_each(empty, resident());
     let all_ms = render_ms(&exporter);
 
-    phase(&format!("{count} accounts: acquires"));
+    report_phase(&format!("{count} accounts: acquires"));
     let costs = compare(pool, accounts, bare).await?;
 
-    phase(&format!("{count} accounts: three connections each"));
+    report_phase(&format!("{count} accounts: three connections each"));
     for account in accounts {
         let mut leases = Vec::with_capacity(usize::from(SLOTS));
         for _ in 0..SLOTS {
             leases.push(pool.acquire(*account).await.map_err(broken)?);
         }
     }
-    let with_three_connections = told(empty, resident());
+    let with_three_connections = bytes_each(empty, resident());
     let connected = some.len() as u64;
-    let memory = Memory { cold, with_one_connection, with_three_connections };
+    let memory = AccountMemory { cold, with_one_connection, with_three_connections };
     Ok((memory, costs, Render { cold_ms, connected, connected_ms, all_ms }))
 }

@@ -1,4 +1,4 @@
-//! The acquires whose instructions are counted.
+//! The loop of acquires whose instructions are counted.
 //!
 //! Owns the loop. Who counts is `instructions`, which starts a process with nothing else in it.
 
@@ -8,17 +8,17 @@ use tokio::task::unconstrained;
 
 use super::cost::acquire_each;
 use super::gauges::broken;
-use super::setup::{numbered, roomy};
+use super::setup::{account_ids, unlimited_config};
 use crate::failure::Failure;
 use crate::runtime;
 
 /// Acquires and releases so many times, of random accounts among so many.
 pub(super) fn acquire_often(accounts: u64, turns: u64) -> Result<(), Failure> {
-    let accounts = numbered(accounts);
+    let accounts = account_ids(accounts);
     let runtime = runtime::multi_thread()?;
     let pool = {
         let _runtime = runtime.enter();
-        Pool::builder(NoopManager::new(3)).config(roomy()).build().map_err(broken)?
+        Pool::builder(NoopManager::new(3)).config(unlimited_config()).build().map_err(broken)?
     };
     for account in &accounts {
         drop(pool.account(*account).map_err(broken)?);

@@ -1,13 +1,13 @@
-//! The charts of the results: curves over the number of accounts.
+//! Charts of the results: curves over the number of accounts.
 //!
 //! Owns which curves stand in which chart, and the names of the files.
 
-use super::accounts::Measured;
+use super::accounts::AccountsResult;
 use crate::bench::chart::{LineChart, Series};
 
 /// The charts with the names of their files.
-pub(super) fn charts(all: &[Measured]) -> [(&'static str, LineChart); 3] {
-    let curve = |name: &str, of: &dyn Fn(&Measured) -> Option<f64>| Series {
+pub(super) fn charts(all: &[AccountsResult]) -> [(&'static str, LineChart); 3] {
+    let curve = |name: &str, of: &dyn Fn(&AccountsResult) -> Option<f64>| Series {
         name: name.to_owned(),
         points: all.iter().filter_map(|it| Some((it.accounts as f64, of(it)?))).collect(),
     };

@@ -1,4 +1,4 @@
-//! Many connections of the real client, all open at once.
+//! Measurement of many connections of the real client, all open at once.
 //!
 //! Owns the measurement: opening them at the pace of a sandbox, holding them, finding one among
 //! them, telling their numbers, and closing them all. Makes no call beside the one that the
@@ -13,10 +13,10 @@ use telepool::session::DataCentres;
 use telepool::telegram::{GrammersManager, TelegramSettings};
 use telepool::{AccountId, Pool};
 
-use super::gauges::{Spread, Steps, broken, each, render_ms, resident};
+use super::gauges::{Percentiles, Steps, broken, each, render_ms, resident};
 use crate::accounts::PoolManager;
 use crate::accounts::ServedAccounts;
-use crate::bench::crew::phase;
+use crate::bench::processes::report_phase;
 use crate::clock::now;
 use crate::failure::Failure;
 use crate::runtime;
@@ -31,14 +31,14 @@ const HOUR: Duration = Duration::from_secs(3600);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Measured {
+pub(super) struct ConnectionsResult {
     pub(super) connections: u64,
     pub(super) warm_up_s: f64,
     /// What `dial.per_second` asks for.
     pub(super) warm_up_least_s: f64,
     pub(super) dials_per_s: f64,
     pub(super) resident_bytes_each: Option<f64>,
-    pub(super) acquire_ns: Spread,
+    pub(super) acquire_ns: Percentiles,
     pub(super) render_ms: f64,
     pub(super) close_s: f64,
     /// Still open when the deadline of the close had passed.
@@ -48,7 +48,7 @@ pub(super) struct Measured {
 /// The same as everywhere in the command, so that the compiler makes the pool but once.
 type Client = Pool<PoolManager>;
 
-pub(super) fn measure(sessions: &Path) -> Result<Measured, Failure> {
+pub(super) fn measure(sessions: &Path) -> Result<ConnectionsResult, Failure> {
     // The sessions hold the address of the data centre that made them.
     let records = sessions::read(sessions, &DataCentres::new())?;
     let ServedAccounts { source, accounts, .. } = ServedAccounts::new(records, None)?;
@@ -70,23 +70,23 @@ async fn measure_on(
     pool: &Client,
     accounts: &[AccountId],
     per_second: u32,
-) -> Result<Measured, Failure> {
+) -> Result<ConnectionsResult, Failure> {
     let exporter = Prometheus::new(pool).map_err(broken)?;
     let connections = accounts.len() as u64;
     let warm_up_least_s = connections as f64 / f64::from(per_second);
     let before = resident();
     let warm_up_s = warm_up(pool, accounts, Duration::from_secs_f64(warm_up_least_s)).await?;
     let resident_bytes_each = each(before, resident(), connections);
-    phase(&format!("acquires among {connections} real connections"));
+    report_phase(&format!("acquires among {connections} real connections"));
     let acquire_ns = acquire(pool, accounts).await?;
     exporter.run_upkeep();
     let render_ms = render_ms(&exporter);
-    phase(&format!("closing {connections} real connections"));
+    report_phase(&format!("closing {connections} real connections"));
     let began = now();
     let left = pool.close().await.still_open;
     let close_s = began.elapsed().as_secs_f64();
     let dials_per_s = connections as f64 / warm_up_s;
-    Ok(Measured {
+    Ok(ConnectionsResult {
         connections,
         warm_up_s,
         warm_up_least_s,
@@ -118,11 +118,11 @@ async fn warm_up(pool: &Client, accounts: &[AccountId], least: Duration) -> Resu
                 stats.dials_failed
             )));
         }
-        phase(&format!("real connections: {open} of {wanted} are open"));
+        report_phase(&format!("real connections: {open} of {wanted} are open"));
     }
 }
 
-async fn acquire(pool: &Client, accounts: &[AccountId]) -> Result<Spread, Failure> {
+async fn acquire(pool: &Client, accounts: &[AccountId]) -> Result<Percentiles, Failure> {
     let mut random = fastrand::Rng::with_seed(7);
     let mut steps = Steps::new();
     for _ in 0..ACQUIRES {
@@ -131,5 +131,5 @@ async fn acquire(pool: &Client, accounts: &[AccountId]) -> Result<Spread, Failur
         drop(pool.acquire(account).await.map_err(broken)?);
         steps.record(began.elapsed());
     }
-    Ok(steps.spread())
+    Ok(steps.percentiles())
 }

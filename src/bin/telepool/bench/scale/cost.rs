@@ -1,4 +1,4 @@
-//! What an acquire costs, beside the least that any pool keyed by account could do.
+//! Measurement of an acquire's cost, beside the least that any pool keyed by account could do.
 //!
 //! Owns both loops and their order: a round of one, a round of the other, over the same random
 //! accounts, so that whatever else the machine does strikes both.
@@ -12,7 +12,7 @@ use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 use telepool::{AccountId, NoopManager, Pool};
 
-use super::gauges::{Spread, Steps, broken, middle};
+use super::gauges::{Percentiles, Steps, broken, median};
 use crate::clock::now;
 use crate::failure::Failure;
 
@@ -22,22 +22,22 @@ const TURNS: usize = 8_192;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Costs {
-    /// A turn in a loop, in nanoseconds: the middle of the rounds.
+    /// A turn in a loop, in nanoseconds: the median of the rounds.
     pub(super) acquire_mean_ns: f64,
     pub(super) bare_mean_ns: f64,
-    /// How many times as long an acquire takes: the middle of the rounds' own ratios.
+    /// How many times as long an acquire takes: the median of the rounds' own ratios.
     pub(super) ratio: f64,
     /// Single turns, each with two readings of the clock in it.
-    pub(super) acquire_ns: Spread,
-    pub(super) bare_ns: Spread,
+    pub(super) acquire_ns: Percentiles,
+    pub(super) bare_ns: Percentiles,
     /// Two readings of the clock and nothing between them.
-    pub(super) clock_ns: Spread,
+    pub(super) clock_ns: Percentiles,
 }
 
 /// A lookup, a clone of the `Arc` that is found, and one change of an atomic in it.
-pub(super) struct Bare(DashMap<AccountId, Arc<AtomicU64>, RandomState>);
+pub(super) struct BareMap(DashMap<AccountId, Arc<AtomicU64>, RandomState>);
 
-impl Bare {
+impl BareMap {
     pub(super) fn new(accounts: &[AccountId]) -> Self {
         let map = DashMap::with_hasher(RandomState::default());
         for account in accounts {
@@ -60,7 +60,7 @@ impl Bare {
 pub(super) async fn compare(
     pool: &Pool<NoopManager>,
     accounts: &[AccountId],
-    bare: &Bare,
+    bare: &BareMap,
 ) -> Result<Costs, Failure> {
     let mut random = fastrand::Rng::with_seed(7);
     let mut draw = || {
@@ -94,11 +94,11 @@ pub(super) async fn compare(
         bare.turn(account);
         steps[1].record(began.elapsed());
     }
-    let [acquire_ns, bare_ns, clock_ns] = steps.map(|steps| steps.spread());
+    let [acquire_ns, bare_ns, clock_ns] = steps.map(|steps| steps.percentiles());
     Ok(Costs {
-        acquire_mean_ns: middle(acquires),
-        bare_mean_ns: middle(bares),
-        ratio: middle(ratios),
+        acquire_mean_ns: median(acquires),
+        bare_mean_ns: median(bares),
+        ratio: median(ratios),
         acquire_ns,
         bare_ns,
         clock_ns,

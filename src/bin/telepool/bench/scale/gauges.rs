@@ -1,4 +1,4 @@
-//! What is read of a process: memory, processor time, times of many steps.
+//! Readings of a process: memory, processor time, latencies, exported numbers.
 //!
 //! Owns no measurement; the parts do.
 
@@ -12,7 +12,7 @@ use telepool::metrics::Prometheus;
 use crate::clock::now;
 use crate::failure::Failure;
 
-/// Ten minutes in nanoseconds: longer times are not told apart.
+/// Ten minutes in nanoseconds: longer times count as this.
 const LONGEST_NS: u64 = 600_000_000_000;
 /// How many texts are made to tell how long one takes.
 const RENDERS: usize = 15;
@@ -37,7 +37,7 @@ pub(super) struct Steps(Histogram<u64>);
 
 /// What they come to, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Spread {
+pub(super) struct Percentiles {
     pub(super) p50: u64,
     pub(super) p99: u64,
     pub(super) max: u64,
@@ -53,26 +53,30 @@ impl Steps {
         self.0.saturating_record(nanos.clamp(1, LONGEST_NS));
     }
 
-    pub(super) fn spread(&self) -> Spread {
+    pub(super) fn percentiles(&self) -> Percentiles {
         let Self(it) = self;
-        Spread { p50: it.value_at_quantile(0.5), p99: it.value_at_quantile(0.99), max: it.max() }
+        Percentiles {
+            p50: it.value_at_quantile(0.5),
+            p99: it.value_at_quantile(0.99),
+            max: it.max(),
+        }
     }
 }
 
-/// The middle of some numbers.
-pub(super) fn middle(mut numbers: Vec<f64>) -> f64 {
+/// The median of some numbers.
+pub(super) fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.sort_by(f64::total_cmp);
     numbers.get(numbers.len() / 2).copied().unwrap_or_default()
 }
 
-/// How long the text of `/metrics` takes to make, in milliseconds: the middle of some.
+/// How long the text of `/metrics` takes to make, in milliseconds: the median of some.
 pub(super) fn render_ms(exporter: &Prometheus) -> f64 {
     let times = (0..RENDERS).map(|_| {
         let began = now();
         std::hint::black_box(exporter.render());
         began.elapsed().as_secs_f64() * 1000.0
     });
-    middle(times.collect())
+    median(times.collect())
 }
 
 /// One number of `/metrics` that has no label.

@@ -1,6 +1,6 @@
-//! How many instructions an acquire takes, by the number of accounts.
+//! Measurement of an acquire's instructions (callgrind), by the number of accounts.
 //!
-//! Owns the run of valgrind that counts the loop of `counted`. Counts are the same on every run of a build,
+//! Owns the run of valgrind that counts the loop of `acquire_loop`. Counts are the same on every run of a build,
 //! whatever else the machine does: what an acquire does by time, which valgrind stretches, is taken off them.
 
 use std::io;
@@ -9,7 +9,7 @@ use std::process::Stdio;
 use tokio::process::Command;
 
 use super::part::Part;
-use crate::bench::crew::{Crew, folder};
+use crate::bench::processes::{ProcessRunner, temporary_folder};
 use crate::failure::Failure;
 
 /// Instructions are counted in the function whose name has this in it, and in all that it calls.
@@ -19,20 +19,23 @@ const BY_TIME: &str = "coop::must_yield";
 const TURNS: u64 = 5_000;
 
 /// The instructions of an acquire with lookup and its release, or `None` without valgrind.
-pub(super) async fn per_acquire(crew: &Crew, accounts: u64) -> Result<Option<f64>, Failure> {
+pub(super) async fn per_acquire(
+    runner: &ProcessRunner,
+    accounts: u64,
+) -> Result<Option<f64>, Failure> {
     if !is_there().await? {
         return Ok(None);
     }
-    let folder = folder()?;
+    let folder = temporary_folder()?;
     let out = folder.path().join("callgrind");
     let mut command = Command::new("valgrind");
     command
         .args(["--tool=callgrind", "--quiet", "--collect-atstart=no"])
         .arg(format!("--toggle-collect={COUNTED}"))
         .arg(format!("--callgrind-out-file={}", out.display()))
-        .arg(crew.program())
+        .arg(runner.program())
         .args(Part::Acquires { accounts, turns: TURNS }.arguments());
-    let (status, _) = crew.run(command, "", "valgrind").await?;
+    let (status, _) = runner.run(command, "", "valgrind").await?;
     if !status.success() {
         return Err(Failure::broken(format!("valgrind failed: {status}")));
     }

@@ -1,4 +1,4 @@
-//! How late the reaper is, with so many accounts.
+//! Measurement of the reaper's lateness, with so many accounts.
 //!
 //! Owns the measurement: connections are used one after the other, left alone, and seen to close.
 
@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use telepool::{AccountId, Pool};
 
-use super::gauges::{Spread, broken, processor_s};
-use super::setup::roomy;
-use super::timed::Timed;
+use super::gauges::{Percentiles, broken, processor_s};
+use super::setup::unlimited_config;
+use super::timed_manager::TimedManager;
 use crate::clock::now;
 use crate::failure::Failure;
 
@@ -29,7 +29,7 @@ pub(super) struct Lateness {
     /// `pool.cleanup_interval`, within which an expiry has to come.
     pub(super) interval_ms: f64,
     /// From the end of its idle time to the manager's `close` of a connection.
-    pub(super) late_ns: Spread,
+    pub(super) late_ns: Percentiles,
     /// Processor time of the whole process for each connection, from when it falls due until it is
     /// closed and its slot is vacant; nothing if there were too few.
     pub(super) processor_ns_each: Option<f64>,
@@ -37,10 +37,12 @@ pub(super) struct Lateness {
 
 pub(super) async fn lateness(accounts: &[AccountId]) -> Result<Lateness, Failure> {
     let count = accounts.len() as u64;
-    let mut config = roomy();
+    let mut config = unlimited_config();
     config.pool.cleanup_interval = INTERVAL;
-    let pool =
-        Pool::builder(Timed::new(MAX_IDLE)).config(config.clone()).build().map_err(broken)?;
+    let pool = Pool::builder(TimedManager::new(MAX_IDLE))
+        .config(config.clone())
+        .build()
+        .map_err(broken)?;
     for account in accounts {
         drop(pool.acquire(*account).await.map_err(broken)?);
     }
@@ -65,7 +67,7 @@ pub(super) async fn lateness(accounts: &[AccountId]) -> Result<Lateness, Failure
 }
 
 /// Waits until so many connections were closed.
-async fn until_closed(pool: &Pool<Timed>, count: u64) -> Result<(), Failure> {
+async fn until_closed(pool: &Pool<TimedManager>, count: u64) -> Result<(), Failure> {
     let began = now();
     while pool.manager().closed() < count {
         tokio::time::sleep(POLL).await;

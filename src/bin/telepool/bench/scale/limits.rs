@@ -1,6 +1,6 @@
-//! Whether this machine lets so many connections be open at once.
+//! Limits of the machine: whether it lets so many connections be open at once.
 //!
-//! Owns the look at its limits, before anything is started. Raises none but its own of open files.
+//! Owns the check of them, before anything is started. Raises none.
 
 use crate::bench::files;
 use crate::failure::Failure;
@@ -11,7 +11,7 @@ const PORTS_BESIDE: u64 = 1_000;
 const PORT_RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
 /// Refuses a number of connections that this machine would not let be opened.
-pub(super) fn look(connections: u64) -> Result<(), Failure> {
+pub(super) fn check(connections: u64) -> Result<(), Failure> {
     // The data centre has the other end of each in a process of its own, under the same limit.
     if let Some((limit, needed)) = files::lacking(connections) {
         return Err(Failure::refused(format!(

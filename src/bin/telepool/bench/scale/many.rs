@@ -1,4 +1,4 @@
-//! A million accounts, and a million connections that expire at once.
+//! Measurement of a million accounts, and of a million connections that expire at once.
 //!
 //! Owns both measurements. They run on one thread, so that a time is the time of the work and of
 //! nobody's waking up.
@@ -10,11 +10,11 @@ use telepool::metrics::Prometheus;
 use telepool::{AccountId, NoopManager, Pool};
 use tokio::runtime::Builder;
 
-use super::gauges::{broken, each, exported, middle, resident};
-use super::setup::{numbered, roomy};
-use super::timed::Timed;
+use super::gauges::{broken, each, exported, median, resident};
+use super::setup::{account_ids, unlimited_config};
+use super::timed_manager::TimedManager;
 use crate::allocator::give_back;
-use crate::bench::crew::phase;
+use crate::bench::processes::report_phase;
 use crate::clock::now;
 use crate::failure::Failure;
 
@@ -36,13 +36,13 @@ const EMPTY_TICKS: usize = 7;
 const EMPTY_INTERVAL: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Measured {
-    pub(super) accounts: Accounts,
-    pub(super) connections: Connections,
+pub(super) struct ManyResult {
+    pub(super) accounts: ManyAccounts,
+    pub(super) connections: ManyConnections,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Accounts {
+pub(super) struct ManyAccounts {
     pub(super) count: u64,
     pub(super) create_s: f64,
     pub(super) resident_before: Option<u64>,
@@ -53,7 +53,7 @@ pub(super) struct Accounts {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Connections {
+pub(super) struct ManyConnections {
     pub(super) count: u64,
     pub(super) open_s: f64,
     pub(super) bytes_each: Option<f64>,
@@ -65,19 +65,19 @@ pub(super) struct Connections {
     pub(super) reap_ns_each: f64,
 }
 
-pub(super) fn measure(count: u64) -> Result<Measured, Failure> {
+pub(super) fn measure(count: u64) -> Result<ManyResult, Failure> {
     let runtime = Builder::new_current_thread().enable_all().build().map_err(broken)?;
-    let ids = numbered(count);
+    let ids = account_ids(count);
     runtime.block_on(async {
-        Ok(Measured { accounts: accounts(&ids).await?, connections: connections(&ids).await? })
+        Ok(ManyResult { accounts: accounts(&ids).await?, connections: connections(&ids).await? })
     })
 }
 
 /// Makes accounts known, and sees them forgotten.
-async fn accounts(ids: &[AccountId]) -> Result<Accounts, Failure> {
+async fn accounts(ids: &[AccountId]) -> Result<ManyAccounts, Failure> {
     let count = ids.len() as u64;
-    phase(&format!("{count} accounts at once"));
-    let mut config = roomy();
+    report_phase(&format!("{count} accounts at once"));
+    let mut config = unlimited_config();
     let stay = STAY_EACH * u32::try_from(count).map_err(broken)?;
     config.pool.max_idle_time = stay.max(STAY_LEAST);
     config.pool.cleanup_interval = Duration::from_millis(250);
@@ -100,24 +100,26 @@ async fn accounts(ids: &[AccountId]) -> Result<Accounts, Failure> {
     let resident_after = resident();
     pool.close().await;
     let bytes_each = each(resident_before, resident_with, count);
-    Ok(Accounts { count, create_s, resident_before, resident_with, resident_after, bytes_each })
+    Ok(ManyAccounts { count, create_s, resident_before, resident_with, resident_after, bytes_each })
 }
 
 /// Opens connections, lets the reaper look past them, and then sees it close them all.
-async fn connections(ids: &[AccountId]) -> Result<Connections, Failure> {
+async fn connections(ids: &[AccountId]) -> Result<ManyConnections, Failure> {
     let count = ids.len() as u64;
-    let mut config = roomy();
+    let mut config = unlimited_config();
     let max_idle = IDLE_LEAST + IDLE_EACH * u32::try_from(count).map_err(broken)?;
     config.pool.cleanup_interval = EMPTY_INTERVAL;
     config.pool.max_idle_time = max_idle;
-    let pool =
-        Pool::builder(Timed::new(max_idle)).config(config.clone()).build().map_err(broken)?;
+    let pool = Pool::builder(TimedManager::new(max_idle))
+        .config(config.clone())
+        .build()
+        .map_err(broken)?;
     let exporter = Prometheus::new(&pool).map_err(broken)?;
     let before = resident();
     let open_s = open(&pool, ids).await?;
     let bytes_each = each(before, resident(), count);
 
-    phase(&format!("{count} connections: ticks with nothing due"));
+    report_phase(&format!("{count} connections: ticks with nothing due"));
     let mut empty = Vec::new();
     for _ in 0..EMPTY_TICKS {
         tokio::time::sleep(EMPTY_INTERVAL).await;
@@ -131,24 +133,28 @@ async fn connections(ids: &[AccountId]) -> Result<Connections, Failure> {
     }
     let empty_tick_ms_max = empty.iter().copied().fold(0.0, f64::max);
 
-    phase(&format!("{count} connections expire"));
+    report_phase(&format!("{count} connections expire"));
     // Longer than a run takes, so that each run is read before the next one comes.
     config.pool.cleanup_interval = (max_idle / 4).max(EMPTY_INTERVAL);
     pool.reconfigure(config).map_err(broken)?;
     let seconds = reaped(&pool, &exporter, count).await?;
     pool.close().await;
-    Ok(Connections {
+    Ok(ManyConnections {
         count,
         open_s,
         bytes_each,
-        empty_tick_ms: middle(empty),
+        empty_tick_ms: median(empty),
         empty_tick_ms_max,
         reap_ns_each: seconds * 1e9 / count as f64,
     })
 }
 
 /// Waits until all are closed, and sums the seconds of the reaper's runs up as they come.
-async fn reaped(pool: &Pool<Timed>, exporter: &Prometheus, count: u64) -> Result<f64, Failure> {
+async fn reaped(
+    pool: &Pool<TimedManager>,
+    exporter: &Prometheus,
+    count: u64,
+) -> Result<f64, Failure> {
     let (mut seconds, mut seen) = (0.0, 0.0);
     let (began, mut closed) = (now(), 0);
     while closed < count {
@@ -173,7 +179,7 @@ async fn reaped(pool: &Pool<Timed>, exporter: &Prometheus, count: u64) -> Result
     Ok(seconds)
 }
 
-async fn open(pool: &Pool<Timed>, ids: &[AccountId]) -> Result<f64, Failure> {
+async fn open(pool: &Pool<TimedManager>, ids: &[AccountId]) -> Result<f64, Failure> {
     let began = now();
     let mut wanted = 0;
     for batch in ids.chunks(BATCH) {
@@ -182,7 +188,7 @@ async fn open(pool: &Pool<Timed>, ids: &[AccountId]) -> Result<f64, Failure> {
         while pool.manager().opened() < wanted {
             tokio::task::yield_now().await;
         }
-        phase(&format!("{wanted} of {} connections are open", ids.len()));
+        report_phase(&format!("{wanted} of {} connections are open", ids.len()));
     }
     Ok(began.elapsed().as_secs_f64())
 }

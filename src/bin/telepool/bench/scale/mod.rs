@@ -6,10 +6,10 @@
 //! far they are, and tells what they came to. Whatever it has started ends with it.
 
 mod accounts;
+mod acquire_loop;
+mod charts;
 mod connections;
 mod cost;
-mod counted;
-mod drawing;
 mod gauges;
 mod instructions;
 mod lateness;
@@ -18,7 +18,7 @@ mod many;
 mod part;
 mod report;
 mod setup;
-mod timed;
+mod timed_manager;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -27,7 +27,7 @@ use std::time::Duration;
 use clap::Args;
 use indicatif::ProgressBar;
 
-use crate::bench::crew::{Crew, DataCentre, Wanted};
+use crate::bench::processes::{DataCentreProcess, DataCentreSpec, ProcessRunner};
 use crate::failure::Failure;
 use crate::runtime;
 use crate::settings::count;
@@ -78,9 +78,9 @@ pub(crate) fn run(
         signals::at_end_of_input(|| std::process::exit(1));
         return part.measure();
     }
-    limits::look(u64::from(arguments.connections))?;
+    limits::check(u64::from(arguments.connections))?;
     if let Some(folder) = out {
-        crate::bench::out::make(folder)?;
+        crate::bench::output_folder::create(folder)?;
     }
     let line = status::line();
     let report = runtime::multi_thread()?.block_on(async {
@@ -101,37 +101,37 @@ async fn measure(
     line: &ProgressBar,
     stop: Stop,
 ) -> Result<Report, Failure> {
-    let crew = Crew::new(line.clone(), stop)?;
+    let runner = ProcessRunner::new(line.clone(), stop)?;
     let mut sizes = arguments.sizes.clone();
     sizes.sort_unstable();
     sizes.dedup();
 
-    crew.show(&format!("{} real connections", arguments.connections));
-    let wanted = Wanted {
+    runner.show(&format!("{} real connections", arguments.connections));
+    let spec = DataCentreSpec {
         accounts: arguments.connections,
         sessions_per_account: 1,
         latency: Duration::ZERO,
         seed: 1,
         longest: HOUR,
     };
-    let data_centre = DataCentre::start(&crew, wanted).await?;
+    let data_centre = DataCentreProcess::start(&runner, spec).await?;
     let part = Part::Connections(data_centre.sessions().to_owned());
-    let connections = part.measure_apart(&crew).await;
+    let connections = part.measure_apart(&runner).await;
     // Before anything else is done about a failure: the data centre must not be left behind.
-    let seen = data_centre.end().await;
-    let (connections, key_violations) = (connections?, seen?.key_violations);
+    let counts = data_centre.end().await;
+    let (connections, key_violations) = (connections?, counts?.key_violations);
 
     let mut by_size = Vec::new();
     for accounts in sizes {
-        crew.show(&format!("{accounts} accounts"));
+        runner.show(&format!("{accounts} accounts"));
         let part = Part::Accounts(accounts);
-        let mut measured: accounts::Measured = part.measure_apart(&crew).await?;
-        crew.show(&format!("instructions of an acquire among {accounts} accounts"));
-        measured.instructions = instructions::per_acquire(&crew, accounts).await?;
+        let mut measured: accounts::AccountsResult = part.measure_apart(&runner).await?;
+        runner.show(&format!("instructions of an acquire among {accounts} accounts"));
+        measured.instructions = instructions::per_acquire(&runner, accounts).await?;
         by_size.push(measured);
     }
     let million = u64::from(arguments.million);
-    crew.show(&format!("{million} accounts and connections"));
-    let many = Part::Many(million).measure_apart(&crew).await?;
+    runner.show(&format!("{million} accounts and connections"));
+    let many = Part::Many(million).measure_apart(&runner).await?;
     Ok(Report { connections, key_violations, accounts: by_size, many })
 }

@@ -1,4 +1,4 @@
-//! The parts of the measurement, and how one is told to a process of its own.
+//! Parts of the measurement, each of which a child process measures.
 //!
 //! Owns their names on the command line, which nobody but this program writes.
 
@@ -10,8 +10,8 @@ use std::str::FromStr;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{accounts, connections, counted, many};
-use crate::bench::crew::Crew;
+use super::{accounts, acquire_loop, connections, many};
+use crate::bench::processes::ProcessRunner;
 use crate::failure::Failure;
 use crate::stdout;
 
@@ -72,9 +72,9 @@ impl Part {
     /// Has it measured by a process of its own.
     pub(super) async fn measure_apart<T: DeserializeOwned>(
         &self,
-        crew: &Crew,
+        runner: &ProcessRunner,
     ) -> Result<T, Failure> {
-        crew.ask(self.arguments(), "", &format!("a measurement ({self})")).await
+        runner.run_json(self.arguments(), "", &format!("a measurement ({self})")).await
     }
 
     /// Measures, and prints the result as JSON.
@@ -84,7 +84,7 @@ impl Part {
             Self::Accounts(count) => print(&accounts::measure(*count)?),
             Self::Many(count) => print(&many::measure(*count)?),
             Self::Acquires { accounts, turns } => {
-                counted::acquire_often(*accounts, *turns)?;
+                acquire_loop::acquire_often(*accounts, *turns)?;
                 Ok(ExitCode::SUCCESS)
             }
         }

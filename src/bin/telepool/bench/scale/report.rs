@@ -1,6 +1,6 @@
-//! What the measurements came to: a table, JSON, Markdown, and charts.
+//! Report of the measurements: a table, JSON, Markdown, and charts.
 //!
-//! Owns the targets and the judgement of each. A target that is missed is said to be missed, and
+//! Owns the targets and the comparison with each. A target that is missed is said to be missed, and
 //! is no failure of the run: what makes it one are keys on two connections and connections that
 //! would not close.
 
@@ -9,20 +9,20 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::accounts::Measured;
-use super::{connections, drawing, many};
-use crate::bench::out;
+use super::accounts::AccountsResult;
+use super::{charts, connections, many};
+use crate::bench::output_folder;
 use crate::failure::Failure;
 
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
-    pub(super) connections: connections::Measured,
+    pub(super) connections: connections::ConnectionsResult,
     pub(super) key_violations: u64,
-    pub(super) accounts: Vec<Measured>,
-    pub(super) many: many::Measured,
+    pub(super) accounts: Vec<AccountsResult>,
+    pub(super) many: many::ManyResult,
 }
 
-/// One measure, as it is told.
+/// One row of the table.
 struct Row {
     what: String,
     measured: String,
@@ -37,7 +37,7 @@ struct Limit {
 }
 
 /// Below so many accounts, what the process touches for the first time is charged to them.
-const JUDGED_FROM: u64 = 10_000;
+const TARGETS_FROM: u64 = 10_000;
 
 const COLD_BYTES: Limit = Limit { most: 256.0, text: "<= 256 B" };
 const RATIO: Limit = Limit { most: 5.0, text: "<= 5" };
@@ -56,7 +56,7 @@ impl Row {
     }
 
     /// A measure with a target; without a number it is not measured, and has none.
-    fn judged(
+    fn with_target(
         what: impl Into<String>,
         value: Option<f64>,
         show: impl Fn(f64) -> String,
@@ -80,10 +80,10 @@ impl Report {
 
     /// Writes everything into a folder.
     pub(super) fn write(&self, folder: &Path) -> Result<(), Failure> {
-        out::write(folder, "scale.json", &(self.json() + "\n"))?;
-        out::write(folder, "scale.md", &self.markdown())?;
-        for (name, chart) in drawing::charts(&self.accounts) {
-            out::write(folder, name, &chart.svg())?;
+        output_folder::write(folder, "scale.json", &(self.json() + "\n"))?;
+        output_folder::write(folder, "scale.md", &self.markdown())?;
+        for (name, chart) in charts::charts(&self.accounts) {
+            output_folder::write(folder, name, &chart.svg())?;
         }
         Ok(())
     }
@@ -109,7 +109,7 @@ impl Report {
             }
             text.push('\n');
         }
-        for (name, chart) in drawing::charts(&self.accounts) {
+        for (name, chart) in charts::charts(&self.accounts) {
             text += &format!("![{}]({name})\n", chart.title);
         }
         text
@@ -159,7 +159,7 @@ fn in_bytes(value: Option<f64>) -> String {
     value.map_or_else(|| "not measured".into(), |it| format!("{it:.0} B"))
 }
 
-fn of_connections(it: &connections::Measured, key_violations: u64) -> Vec<Row> {
+fn of_connections(it: &connections::ConnectionsResult, key_violations: u64) -> Vec<Row> {
     let count = it.connections;
     let kilobytes = it.resident_bytes_each.map(|it| format!("{:.1} kB", it / 1024.0));
     vec![
@@ -173,14 +173,14 @@ fn of_connections(it: &connections::Measured, key_violations: u64) -> Vec<Row> {
             format!("{} ns, {} ns", it.acquire_ns.p50, it.acquire_ns.p99),
         ),
         Row::plain("text of /metrics", in_ms(it.render_ms)),
-        Row::judged(format!("shutdown of {count}"), Some(it.close_s), in_seconds, &CLOSE_S),
-        Row::judged(
+        Row::with_target(format!("shutdown of {count}"), Some(it.close_s), in_seconds, &CLOSE_S),
+        Row::with_target(
             "left open",
             Some(it.left as f64),
             |left| format!("{left}"),
             &Limit { most: 0.0, text: "0" },
         ),
-        Row::judged(
+        Row::with_target(
             "keys on two connections",
             Some(key_violations as f64),
             |count| format!("{count}"),
@@ -189,14 +189,14 @@ fn of_connections(it: &connections::Measured, key_violations: u64) -> Vec<Row> {
     ]
 }
 
-fn of_accounts(it: &Measured) -> Vec<Row> {
+fn of_accounts(it: &AccountsResult) -> Vec<Row> {
     let count = it.accounts;
     let (costs, memory, late) = (&it.costs, &it.memory, &it.reaper.late_ns);
     let mut rows = Vec::new();
     if memory.cold.is_some() {
         let what = format!("{count}: memory of a cold account");
-        rows.push(match count >= JUDGED_FROM {
-            true => Row::judged(what, memory.cold, |it| in_bytes(Some(it)), &COLD_BYTES),
+        rows.push(match count >= TARGETS_FROM {
+            true => Row::with_target(what, memory.cold, |it| in_bytes(Some(it)), &COLD_BYTES),
             false => Row::plain(what, in_bytes(memory.cold)),
         });
         rows.push(Row::plain(
@@ -213,7 +213,7 @@ fn of_accounts(it: &Measured) -> Vec<Row> {
         format!("{:.0} ns, {:.0} ns", costs.acquire_mean_ns, costs.bare_mean_ns),
     ));
     let ratio = |it| format!("{it:.2}");
-    rows.push(Row::judged(
+    rows.push(Row::with_target(
         format!("{count}: how many times as long"),
         Some(costs.ratio),
         ratio,
@@ -227,7 +227,7 @@ fn of_accounts(it: &Measured) -> Vec<Row> {
         format!("{count}: single bare lookups, p50 and p99"),
         format!("{} ns, {} ns", costs.bare_ns.p50, costs.bare_ns.p99),
     ));
-    rows.push(Row::judged(
+    rows.push(Row::with_target(
         format!("{count}: text of /metrics, {} connected", it.render.connected),
         Some(it.render.connected_ms),
         in_ms,
@@ -251,7 +251,7 @@ fn of_accounts(it: &Measured) -> Vec<Row> {
 }
 
 /// How the instructions of an acquire grow from the smallest number of accounts to the largest.
-fn growth(all: &[Measured]) -> Option<Row> {
+fn growth(all: &[AccountsResult]) -> Option<Row> {
     let (first, last) = (all.first()?, all.last()?);
     let what = format!("instructions of an acquire, {} to {}", first.accounts, last.accounts);
     let (Some(from), Some(to)) = (first.instructions, last.instructions) else {
@@ -259,10 +259,10 @@ fn growth(all: &[Measured]) -> Option<Row> {
         return Some(Row::plain(what, why.into()));
     };
     let show = |growth| format!("{from:.0} to {to:.0}: {growth:.3}");
-    Some(Row::judged(what, Some(to / from), show, &GROWTH))
+    Some(Row::with_target(what, Some(to / from), show, &GROWTH))
 }
 
-fn of_many(it: &many::Measured) -> Vec<Row> {
+fn of_many(it: &many::ManyResult) -> Vec<Row> {
     let (accounts, connections) = (&it.accounts, &it.connections);
     let count = accounts.count;
     let mb = |bytes: Option<u64>| bytes.map(|it| it as f64 / 1024.0 / 1024.0).unwrap_or_default();
@@ -273,12 +273,12 @@ fn of_many(it: &many::Measured) -> Vec<Row> {
     let what = "memory that stays when they are collected";
     let kept = kept.map(|it| it.max(0.0));
     let show = |kept| format!("{before:.0}, {with:.0}, {after:.0} MB: {:.1} %", kept * 100.0);
-    let collected = match count >= JUDGED_FROM * 10 {
-        true => Row::judged(what, kept, show, &KEPT),
+    let collected = match count >= TARGETS_FROM * 10 {
+        true => Row::with_target(what, kept, show, &KEPT),
         false => Row::plain(what, kept.map_or_else(|| "not measured".into(), show)),
     };
     vec![
-        Row::judged(
+        Row::with_target(
             format!("{count} accounts created"),
             Some(accounts.create_s),
             in_seconds,
@@ -289,13 +289,13 @@ fn of_many(it: &many::Measured) -> Vec<Row> {
             format!("{} connections opened, account and connection", connections.count),
             format!("{:.2} s, {opened}", connections.open_s),
         ),
-        Row::judged(
+        Row::with_target(
             "a tick of the reaper with nothing due",
             Some(connections.empty_tick_ms),
             |it| format!("{it:.3} ms (most {:.3})", connections.empty_tick_ms_max),
             &EMPTY_TICK_MS,
         ),
-        Row::judged(
+        Row::with_target(
             "the reaper, per connection that expires",
             Some(connections.reap_ns_each),
             in_ns,

@@ -1,6 +1,4 @@
-//! What the pools that are measured have in common.
-//!
-//! Owns their configuration, and the ids of their accounts.
+//! Configuration and account ids of the pools that are measured.
 
 use std::time::Duration;
 
@@ -9,7 +7,7 @@ use telepool::{AccountId, Config};
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// A configuration under which nothing is in the way, and nothing expires by itself.
-pub(super) fn roomy() -> Config {
+pub(super) fn unlimited_config() -> Config {
     let mut config = Config::default();
     config.pool.max_connections = 1_000_000;
     config.pool.max_idle_time = HOUR;
@@ -20,6 +18,6 @@ pub(super) fn roomy() -> Config {
 }
 
 /// So many different accounts.
-pub(super) fn numbered(count: u64) -> Vec<AccountId> {
+pub(super) fn account_ids(count: u64) -> Vec<AccountId> {
     (1..=count).map(|it| AccountId::bot(it).expect("BUG: small numbers are valid")).collect()
 }

@@ -1,4 +1,4 @@
-//! A manager whose connections are nothing but the time of their last use.
+//! A manager that times closes: its connections are nothing but the time of their last use.
 //!
 //! Owns the count of what was opened and closed, and how late each close of the reaper's was.
 
@@ -10,11 +10,11 @@ use std::time::Duration;
 use telepool::{AccountId, Lease, Manager, Profile};
 use tokio::time::Instant;
 
-use super::gauges::{Spread, Steps};
+use super::gauges::{Percentiles, Steps};
 use crate::clock::now;
 
 /// Relaxed throughout: counts and times guard nothing.
-pub(super) struct Timed {
+pub(super) struct TimedManager {
     began: Instant,
     max_idle: Duration,
     opened: AtomicU64,
@@ -27,7 +27,7 @@ pub(super) struct Timed {
 /// In nanoseconds since the beginning.
 pub(super) struct LastUse(AtomicU64);
 
-impl Timed {
+impl TimedManager {
     /// Closes are judged by this idle time, from when it is [armed](Self::arm).
     pub(super) fn new(max_idle: Duration) -> Self {
         Self {
@@ -63,12 +63,12 @@ impl Timed {
     }
 
     /// How long after they were due the connections were closed.
-    pub(super) fn late(&self) -> Spread {
-        self.late.lock().expect("BUG: nobody panics with this lock").spread()
+    pub(super) fn late(&self) -> Percentiles {
+        self.late.lock().expect("BUG: nobody panics with this lock").percentiles()
     }
 }
 
-impl Manager for Timed {
+impl Manager for TimedManager {
     type Connection = LastUse;
     type Error = Infallible;
 

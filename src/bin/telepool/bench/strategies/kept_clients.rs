@@ -21,10 +21,10 @@ use telepool::telegram::client::{Client, InvocationError, SenderPool};
 use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinSet;
 
-use super::{API_ID, Census, HANDSHAKES, Serve};
+use super::strategy::{API_ID, ConnectionCounts, HANDSHAKES, Strategy};
 use crate::calls::WorkloadCall;
 
-pub(in crate::bench) struct Kept {
+pub(in crate::bench) struct KeptClients {
     accounts: Vec<Clients>,
     /// What runs each client: it ends when all sockets of its client are closed.
     runners: Mutex<JoinSet<()>>,
@@ -38,7 +38,7 @@ struct Clients {
     turn: AtomicUsize,
 }
 
-impl Kept {
+impl KeptClients {
     pub(in crate::bench) fn new(source: &impl SessionSource, accounts: &[AccountId]) -> Self {
         let known = |account: &AccountId| {
             let sessions = source.profile(*account).map_or(0, |profile| profile.sessions);
@@ -50,7 +50,7 @@ impl Kept {
     }
 }
 
-impl Serve for Kept {
+impl Strategy for KeptClients {
     async fn prepare(&mut self) -> Result<(), String> {
         let handshakes = Arc::new(Semaphore::new(HANDSHAKES as usize));
         let runners = self.runners.get_mut();
@@ -85,9 +85,9 @@ impl Serve for Kept {
         call.make(&clients[turn]).await.map_err(|error| error.to_string())
     }
 
-    fn census(&self) -> Census {
+    fn connections(&self) -> ConnectionCounts {
         let clients = self.accounts.iter().map(|it| it.clients.len() as u64).sum();
-        Census { open: clients, opened: clients }
+        ConnectionCounts { open: clients, opened: clients }
     }
 
     async fn close(&self) {

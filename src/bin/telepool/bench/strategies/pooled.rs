@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use telepool::{AccountId, Pool};
 
-use super::{Census, HANDSHAKES, Serve};
+use super::strategy::{ConnectionCounts, HANDSHAKES, Strategy};
 use crate::accounts::PoolManager;
 use crate::calls::WorkloadCall;
 use crate::settings::Settings;
@@ -40,7 +40,7 @@ impl Pooled {
     }
 }
 
-impl Serve for Pooled {
+impl Strategy for Pooled {
     async fn prepare(&mut self) -> Result<(), String> {
         Ok(())
     }
@@ -51,10 +51,10 @@ impl Serve for Pooled {
         call.make(&lease).await.map_err(|error| error.to_string())
     }
 
-    fn census(&self) -> Census {
+    fn connections(&self) -> ConnectionCounts {
         let stats = self.pool.stats();
         let live = stats.current_pool_size + stats.current_active_connections;
-        Census {
+        ConnectionCounts {
             open: live + stats.current_connecting,
             opened: stats.total_connections_created + stats.dials_failed,
         }
