@@ -16,6 +16,7 @@
 #[allow(dead_code, reason = "the pool needs more of it")]
 mod wheel;
 
+mod allocator;
 mod base {
     //! What the wheel takes from the library.
     pub(crate) mod clock {
@@ -27,14 +28,7 @@ mod reaper;
 mod table;
 mod timers;
 
-use std::alloc::System;
-
-use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
-
 use crate::table::Table;
-
-#[global_allocator]
-static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 // Time is virtual: it jumps to the next timer whenever no task has anything to do.
 #[tokio::main(flavor = "current_thread", start_paused = true)]

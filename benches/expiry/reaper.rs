@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use telepool::{AccountId, Config, NoopManager, Pool};
 
-use crate::table::{Row, Way};
+use crate::table::{Contender, Row};
 
 const PER_ACCOUNT: u16 = 3;
 const MINUTE: Duration = Duration::from_secs(60);
@@ -67,7 +67,7 @@ pub(crate) async fn expire_a_pool(connections: u32) -> [Row; 6] {
     let each = |took: Duration, items: u32| took.as_secs_f64() * 1e9 / f64::from(items);
     let row = |title, unit, value| {
         let mut row = Row::new(title, unit, None);
-        row.add(Way::Wheel, value);
+        row.add(Contender::Wheel, value);
         row
     };
     [

@@ -4,15 +4,15 @@
 
 use std::fmt;
 
-/// The ways to expire connections, in the order of the columns.
+/// What expires connections, in the order of the columns.
 #[derive(Clone, Copy)]
-pub(crate) enum Way {
+pub(crate) enum Contender {
     Wheel,
     DelayQueue,
     Scan,
 }
 
-/// A line of the table: of each way what each round came to.
+/// A line of the table: of each contender what each round came to.
 pub(crate) struct Row {
     title: &'static str,
     unit: &'static str,
@@ -26,8 +26,8 @@ impl Row {
         Self { title, unit, target, rounds: Default::default() }
     }
 
-    pub(crate) fn add(&mut self, way: Way, value: f64) {
-        self.rounds[way as usize].push(value);
+    pub(crate) fn add(&mut self, contender: Contender, value: f64) {
+        self.rounds[contender as usize].push(value);
     }
 }
 

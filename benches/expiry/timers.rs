@@ -12,8 +12,8 @@ use tokio::time::Instant as Virtual;
 use tokio_util::time::DelayQueue;
 use tokio_util::time::delay_queue::Key;
 
-use crate::ALLOCATOR;
-use crate::table::{Row, Table, Way};
+use crate::allocator::ALLOCATOR;
+use crate::table::{Contender, Row, Table};
 use crate::wheel::Wheel;
 
 const ROUNDS: usize = 5;
@@ -100,11 +100,11 @@ fn each(took: Duration, items: usize) -> f64 {
 }
 
 /// Puts the median and the longest of ticks with nothing due, in milliseconds.
-fn put_empty(work: &mut Work, way: Way, mut ticks: Vec<Duration>) {
+fn put_empty(work: &mut Work, contender: Contender, mut ticks: Vec<Duration>) {
     ticks.sort_unstable();
     let ms = |tick: Duration| tick.as_secs_f64() * 1000.0;
-    work.empty.add(way, ms(ticks[ticks.len() / 2]));
-    work.worst.add(way, ms(ticks[ticks.len() - 1]));
+    work.empty.add(contender, ms(ticks[ticks.len() / 2]));
+    work.worst.add(contender, ms(ticks[ticks.len() - 1]));
 }
 
 fn numbered(dues: &[u64]) -> impl Iterator<Item = (u32, u64)> {
@@ -118,8 +118,8 @@ fn of_the_wheel(dues: &[u64], work: &mut Work) {
     for (number, due) in numbered(dues) {
         wheel.insert(due, Entry::new(number, due));
     }
-    work.insert.add(Way::Wheel, each(began.elapsed(), dues.len()));
-    work.bytes.add(Way::Wheel, (in_use() - before) as f64 / dues.len() as f64);
+    work.insert.add(Contender::Wheel, each(began.elapsed(), dues.len()));
+    work.bytes.add(Contender::Wheel, (in_use() - before) as f64 / dues.len() as f64);
 
     let began = Instant::now();
     for tick in 1..=TICKS {
@@ -128,7 +128,7 @@ fn of_the_wheel(dues: &[u64], work: &mut Work) {
             wheel.insert(look, Entry { look, ..entry });
         }
     }
-    work.rearm.add(Way::Wheel, each(began.elapsed(), dues.len()));
+    work.rearm.add(Contender::Wheel, each(began.elapsed(), dues.len()));
 
     let (began, mut out) = (Instant::now(), 0);
     for tick in TICKS + 1..=3 * TICKS {
@@ -137,7 +137,7 @@ fn of_the_wheel(dues: &[u64], work: &mut Work) {
             out += 1;
         }
     }
-    work.expire.add(Way::Wheel, each(began.elapsed(), dues.len()));
+    work.expire.add(Contender::Wheel, each(began.elapsed(), dues.len()));
     assert_eq!((out, wheel.len()), (dues.len(), 0), "everything came out");
 
     let mut wheel = Wheel::new(INTERVAL, 0);
@@ -149,7 +149,7 @@ fn of_the_wheel(dues: &[u64], work: &mut Work) {
         assert!(wheel.advance(tick * INTERVAL).is_empty());
         began.elapsed()
     });
-    put_empty(work, Way::Wheel, ticks.collect());
+    put_empty(work, Contender::Wheel, ticks.collect());
 }
 
 /// Takes out what is due now.
@@ -174,15 +174,15 @@ async fn of_the_queue(dues: &[u64], work: &mut Work) {
     for (number, due) in numbered(dues) {
         keys.push(queue.insert_at(Entry::new(number, due), start + ms(due)));
     }
-    work.insert.add(Way::DelayQueue, each(began.elapsed(), dues.len()));
+    work.insert.add(Contender::DelayQueue, each(began.elapsed(), dues.len()));
     let bytes = (in_use() - before - of_keys) as f64 / dues.len() as f64;
-    work.bytes.add(Way::DelayQueue, bytes);
+    work.bytes.add(Contender::DelayQueue, bytes);
 
     let began = Instant::now();
     for (key, due) in keys.iter().zip(dues) {
         queue.reset_at(key, start + ms(INTERVAL + due));
     }
-    work.reset.add(Way::DelayQueue, each(began.elapsed(), dues.len()));
+    work.reset.add(Contender::DelayQueue, each(began.elapsed(), dues.len()));
 
     let mut took = Duration::ZERO;
     for _ in 0..=TICKS {
@@ -194,7 +194,7 @@ async fn of_the_queue(dues: &[u64], work: &mut Work) {
         }
         took += began.elapsed();
     }
-    work.rearm.add(Way::DelayQueue, each(took, dues.len()));
+    work.rearm.add(Contender::DelayQueue, each(took, dues.len()));
 
     let (mut took, mut out) = (Duration::ZERO, 0);
     for _ in 0..2 * TICKS {
@@ -206,7 +206,7 @@ async fn of_the_queue(dues: &[u64], work: &mut Work) {
         }
         took += began.elapsed();
     }
-    work.expire.add(Way::DelayQueue, each(took, dues.len()));
+    work.expire.add(Contender::DelayQueue, each(took, dues.len()));
     assert_eq!((out, queue.len()), (dues.len(), 0), "everything came out");
 
     let (mut queue, start) = (DelayQueue::new(), Virtual::now());
@@ -220,7 +220,7 @@ async fn of_the_queue(dues: &[u64], work: &mut Work) {
         assert!(next_due(&mut queue).await.is_none());
         ticks.push(began.elapsed());
     }
-    put_empty(work, Way::DelayQueue, ticks);
+    put_empty(work, Contender::DelayQueue, ticks);
 }
 
 fn of_a_scan(dues: &[u64], work: &mut Work) {
@@ -231,8 +231,8 @@ fn of_a_scan(dues: &[u64], work: &mut Work) {
         let record = Record { id: number.into(), created: due, last_used: due };
         pools.entry(account(number / PER_ACCOUNT)).or_default().push(record);
     }
-    work.insert.add(Way::Scan, each(began.elapsed(), dues.len()));
-    work.bytes.add(Way::Scan, (in_use() - before) as f64 / dues.len() as f64);
+    work.insert.add(Contender::Scan, each(began.elapsed(), dues.len()));
+    work.bytes.add(Contender::Scan, (in_use() - before) as f64 / dues.len() as f64);
 
     let is_due = |record: &Record, now: u64| now - record.last_used >= 2 * SPAN;
     let ticks = (0..3).map(|tick| {
@@ -242,7 +242,7 @@ fn of_a_scan(dues: &[u64], work: &mut Work) {
         assert_eq!(due.sum::<usize>(), 0);
         began.elapsed()
     });
-    put_empty(work, Way::Scan, ticks.collect());
+    put_empty(work, Contender::Scan, ticks.collect());
 
     let (began, mut out) = (Instant::now(), 0);
     pools.retain(|_, pool| {
@@ -254,6 +254,6 @@ fn of_a_scan(dues: &[u64], work: &mut Work) {
         });
         !pool.is_empty()
     });
-    work.expire.add(Way::Scan, each(began.elapsed(), dues.len()));
+    work.expire.add(Contender::Scan, each(began.elapsed(), dues.len()));
     assert_eq!((out, pools.len()), (dues.len(), 0), "everything came out");
 }

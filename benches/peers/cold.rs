@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-use crate::Effort;
+use crate::effort::Effort;
 use crate::pools::{self, Nothing};
 use crate::report::Report;
 

@@ -16,6 +16,7 @@
 )]
 
 mod cold;
+mod effort;
 mod many;
 mod pools;
 mod report;
@@ -26,21 +27,8 @@ mod work;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use effort::Effort;
 use report::Report;
-
-/// How long and how often everything is run.
-#[derive(Clone, Copy, Debug)]
-struct Effort {
-    slice: Duration,
-    rounds: usize,
-    bursts: u64,
-}
-
-/// Lets the workers work. Blocks the thread of `main`, which is none of them: some pools never give
-/// way, so that a timer of the runtime would never come to fire.
-fn rest(time: Duration) {
-    std::thread::sleep(time);
-}
 
 fn main() {
     let mut arguments = std::env::args().skip(1);

@@ -9,7 +9,7 @@ use telepool::AccountId;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-use crate::Effort;
+use crate::effort::Effort;
 use crate::pools::{self, Nothing};
 use crate::report::{Report, Row};
 use crate::slice::Slice;

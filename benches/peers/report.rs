@@ -1,4 +1,4 @@
-//! What is told of the results: a table, and a chart.
+//! Report of the results: a table, and a chart.
 
 use std::fmt;
 use std::path::Path;

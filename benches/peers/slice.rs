@@ -1,8 +1,8 @@
-//! What came of one turn of a pool.
+//! Measurement of one slice: a pool at work for a short time.
 
 use std::time::Duration;
 
-/// What came of one slice.
+/// What one slice came to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Slice {
     /// Nanoseconds for each acquire and release.

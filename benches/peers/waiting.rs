@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-use crate::Effort;
+use crate::effort::Effort;
 use crate::pools;
 use crate::report::{Report, Row};
 use crate::slice::Slice;
@@ -45,7 +45,7 @@ macro_rules! with_greedy {
         }
         begin.wait().await;
         let began = Instant::now();
-        crate::rest($time);
+        crate::effort::rest($time);
         over.store(true, Ordering::Relaxed);
         let ended = polite.join_all().await;
         greedy.abort_all();
@@ -90,7 +90,7 @@ macro_rules! starved {
                 }
             });
         }
-        crate::rest($time);
+        crate::effort::rest($time);
         running.abort_all();
         while running.join_next().await.is_some() {}
         served.iter().filter(|served| served.load(Ordering::Relaxed) == 0).count()

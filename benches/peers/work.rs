@@ -10,7 +10,7 @@ use telepool::{Account, Pool};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-use crate::Effort;
+use crate::effort::Effort;
 use crate::pools::{self, Nothing};
 use crate::report::{Report, Row};
 use crate::slice::Slice;
@@ -63,7 +63,7 @@ macro_rules! contend {
         }
         begin.wait().await;
         let began = Instant::now();
-        crate::rest($time);
+        crate::effort::rest($time);
         over.store(true, Ordering::Relaxed);
         let ended = running.join_all().await;
         Slice::of(&ended, began.elapsed())
@@ -162,7 +162,7 @@ pub(crate) async fn one_account(effort: Effort, report: &mut Report) {
 
 /// 64 tasks on 32 leases: of one connection, of 32, and of deadpool's 32.
 pub(crate) async fn shared(effort: Effort, report: &mut Report) {
-    const WAYS: [&str; 3] = [
+    const CASES: [&str; 3] = [
         "telepool, 1 connection x 32 leases",
         "telepool, 32 connections x 1 lease",
         "deadpool, 32",
@@ -177,13 +177,13 @@ pub(crate) async fn shared(effort: Effort, report: &mut Report) {
         if !report.wants(title) {
             continue;
         }
-        let slices = rounds(effort, &WAYS, async |which, time| match which {
+        let slices = rounds(effort, &CASES, async |which, time| match which {
             0 => contend!(shared, 64, hold, time, false, |it| it.acquire()),
             1 => contend!(exclusive, 64, hold, time, false, |it| it.acquire()),
             _ => contend!(deadpool, 64, hold, time, false, |it| it.get()),
         })
         .await;
-        report.add(Row::new(title, &WAYS, &slices, WAYS[2], false));
+        report.add(Row::new(title, &CASES, &slices, CASES[2], false));
     }
 }
 
