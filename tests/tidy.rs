@@ -48,7 +48,7 @@ fn sources() -> Vec<(String, String, String)> {
             let module = relative.split(['/', '.']).next()?.to_owned();
             let text = fs::read_to_string(&path).ok()?;
             let is_test = ["/tests.rs", "/model.rs"].iter().any(|name| relative.ends_with(name))
-                || relative.contains("/machine");
+                || ["/machine", "/tests/", "/model/"].iter().any(|it| relative.contains(it));
             let code = text.split("\n#[cfg(all(test").next()?.split("\n#[cfg(test)]").next()?;
             let library =
                 !matches!(module.as_str(), "lib" | "bin" | "design" | "fuzzing") && !is_test;

@@ -36,9 +36,11 @@
 //!   sends a release or an acquire the long way once more.
 //! - Everything behind the lock needs no ordering of its own. The counters are relaxed.
 
+mod acquire;
 mod backoff;
 mod checks;
 mod connection;
+mod dials;
 mod dispatch;
 mod effects;
 mod handed;
@@ -46,6 +48,7 @@ pub(crate) mod health;
 mod idle;
 mod lifecycle;
 mod redispatch;
+mod release;
 mod report;
 mod room;
 mod sessions;
@@ -53,6 +56,7 @@ pub(crate) mod state;
 mod status;
 mod wait_queue;
 mod waiters;
+mod waiting;
 mod watches;
 
 #[cfg(all(any(test, fuzzing), not(pool_loom)))]
@@ -62,7 +66,6 @@ pub(crate) mod model;
 #[cfg(all(test, not(pool_loom)))]
 mod tests;
 
-use std::panic::Location;
 use std::sync::{Arc, OnceLock};
 
 #[cfg(fuzzing)]
@@ -74,18 +77,11 @@ pub(crate) use effects::{DialOrder, Effects, Lost, Reap, Take};
 use idle::FastPath;
 pub(crate) use room::Pressure;
 use sessions::LaterSlots;
-use wait_queue::Queued;
-use waiters::Cancelled;
 pub(crate) use waiters::{Refusal, Served, Waiter, Wakers};
 pub(crate) use watches::Watch;
 
 use crate::account_id::AccountId;
-use crate::base::clock::{Instant, Tick};
-use crate::base::sync::{
-    AtomicU64, Cell, IdleQueue, Mutex, Ordering, Permits, load_after_change, set_bits_before_load,
-};
-use crate::connection::{ConnectionState, Source};
-use crate::engine::state::Released;
+use crate::base::sync::{AtomicU64, Cell, IdleQueue, Mutex, Ordering, Permits};
 use crate::manager::SLOTS_MAX;
 
 /// Somebody waits.
@@ -216,243 +212,6 @@ impl<C, E> AccountPool<C, E> {
                 core: Mutex::new(Core::new(slots, cap)),
             })
         })
-    }
-
-    /// A free connection, if there is one and nobody waits. Waits for no lock, and touches no semaphore.
-    /// `thread` tells whoever asks from others who ask at the same time.
-    #[inline(always)]
-    pub(crate) fn try_lease(&self, now: Tick, thread: u64) -> Take<C> {
-        let gate = self.gate.load(Ordering::Relaxed);
-        if gate & FLAGS != 0 {
-            return Take::NotReady;
-        }
-        if self.fast_path.contention.is_contended(now)
-            && let Some((connection, source)) = self.lease_affine(thread)
-        {
-            return Self::classify(gate, connection, source);
-        }
-        match self.pop_for_thread(now, thread) {
-            Some((connection, source)) => Self::classify(gate, connection, source),
-            None => Take::Empty,
-        }
-    }
-
-    /// The same, looking through the slots as well: there may be no entry although a
-    /// connection is free, while somebody is between two steps.
-    #[inline(never)]
-    pub(crate) fn try_lease_any(&self, now: Tick, thread: u64) -> Take<C> {
-        match self.try_lease(now, thread) {
-            Take::Empty => self.take_from(Self::lease_through_slots),
-            other => other,
-        }
-    }
-
-    /// The same, in the order of reuse whoever asks at the same time: after a lease that was given
-    /// back, the next is of another connection, if there is one.
-    pub(crate) fn try_lease_in_order(&self) -> Take<C> {
-        self.take_from(|pool| pool.pop().or_else(|| pool.lease_through_slots()))
-    }
-
-    fn take_from(
-        &self,
-        lease: impl FnOnce(&Self) -> Option<(Arc<Connection<C>>, Source)>,
-    ) -> Take<C> {
-        let gate = self.gate.load(Ordering::Relaxed);
-        if gate & FLAGS != 0 {
-            return Take::NotReady;
-        }
-        match lease(self) {
-            Some((connection, source)) => Self::classify(gate, connection, source),
-            None => Take::Empty,
-        }
-    }
-
-    /// Whether a lease that was taken is of use.
-    #[inline(always)]
-    fn classify(gate: u64, connection: Arc<Connection<C>>, source: Source) -> Take<C> {
-        if connection.generation == gate {
-            Take::Leased(connection, source)
-        } else {
-            Take::Outdated(connection)
-        }
-    }
-
-    /// Whether somebody waits.
-    pub(crate) fn has_waiters(&self) -> bool {
-        self.body.get().is_some_and(|body| body.counters.waiting.load(Ordering::Relaxed) > 0)
-    }
-
-    /// Whether some connection could be leased right now.
-    pub(crate) fn has_room(&self) -> bool {
-        if self.gate.load(Ordering::Relaxed) & FLAGS != 0 {
-            return false;
-        }
-        self.connections().any(|connection| {
-            let now = connection.word.snapshot();
-            let is_open = matches!(now.state(), ConnectionState::Idle | ConnectionState::Active);
-            let has_room = now.leases() < u32::from(connection.max_leases);
-            is_open && has_room && !connection.is_checking() && !now.is_retiring()
-        })
-    }
-
-    /// Puts a waiter into the queue. The effects serve or dial for whoever can be helped, this one
-    /// included; `None` if nothing is left to do but wait.
-    pub(crate) fn enqueue_waiter(
-        &self,
-        waiter: &Arc<Waiter<C, E>>,
-        front: bool,
-        now: Tick,
-    ) -> Result<Option<Effects<C>>, Refusal<E>>
-    where
-        C: Send + Sync + 'static,
-        E: Send + 'static,
-    {
-        let queued = Queued::new(waiter);
-        let body = self.body();
-        let mut core = body.core.lock();
-        let gate = self.gate.load(Ordering::Relaxed);
-        if let Some(refusal) = core.refusal(gate) {
-            return Err(refusal);
-        }
-        core.queue.push(queued, front);
-        let watch = core.watches.ask_for(waiter.deadline());
-        // Those that waited before have looked at everything, and every release since finds the gate
-        // marked: one more changes nothing, unless it may have something dialled.
-        let is_one_more = gate & FLAGS == WAIT && !front && core.queue.waiting_for_fresh() == 0;
-        if is_one_more && watch.is_none() && core.can_only_wait(&body.permits) {
-            self.sync_wait_flag(&core);
-            return Ok(None);
-        }
-        let mut effects = Effects { watch, ..Effects::none() };
-        // Announced before any connection is looked at: a release that does not see this is
-        // one whose connection the dispatch sees.
-        set_bits_before_load(&self.gate, WAIT);
-        self.dispatch(body, &mut core, now, &mut effects);
-        // A dial that was begun in advance is now waited for.
-        effects.wake_dials |= core.dialing > 0 && effects.dial.is_empty();
-        Ok(Some(effects))
-    }
-
-    /// What is to be done once the pool knows the account.
-    pub(crate) fn admit(&self) -> Effects<C> {
-        let is_out = self.gate.load(Ordering::Relaxed) & UNREADY != 0;
-        Effects { mark_active: is_out, probe: u64::MAX, vacated: true, ..Effects::none() }
-    }
-
-    /// A waiter gives up. What it had been given meanwhile is released unused.
-    pub(crate) fn cancel_waiter(&self, waiter: &Arc<Waiter<C, E>>) -> Effects<C> {
-        let mut effects = Effects::none();
-        let body = self.body();
-        let mut core = body.core.lock();
-        let cancelled = core.queue.cancel(waiter);
-        self.sync_wait_flag(&core);
-        effects.wake_dials = core.dialing > 0;
-        drop(core);
-        match cancelled {
-            Cancelled::Served(served) => effects.unused.extend(served.ok().map(|(lease, _)| lease)),
-            Cancelled::Waiting(waker) => effects.unheard = waker,
-        }
-        effects
-    }
-
-    /// Refuses the waiters that are due, and says through `watch` when to come back. What was handed
-    /// to one that is due, and that it has not taken, is released unused.
-    pub(crate) fn expire_waiters(&self, now: Instant) -> Effects<C> {
-        let mut effects = Effects::none();
-        let Some(body) = self.body.get() else { return effects };
-        let mut core = body.core.lock();
-        if !core.watches.end(now) {
-            return effects;
-        }
-        let mut next = core.queue.expire(now, &mut effects.wake);
-        for slot in body.all_slots() {
-            slot.inspect(|connection| {
-                let handed = connection.handed().expire(now, |lease, waker| {
-                    effects.unused.extend(lease);
-                    effects.wake.extend(waker);
-                });
-                next = [next, handed].into_iter().flatten().min();
-            });
-        }
-        effects.watch = core.watches.ask_for(next);
-        self.sync_wait_flag(&core);
-        core.wake_dials(&mut effects);
-        effects
-    }
-
-    /// Whether anything would come of a watch that the pool was told.
-    pub(crate) fn is_watched(&self, watch: Watch) -> bool {
-        self.body.get().is_some_and(|body| body.core.lock().watches.is_told(watch))
-    }
-
-    /// Counts a lease that reached its borrower, and returns the connection's count.
-    #[inline]
-    pub(crate) fn accept(
-        &self,
-        connection: &Connection<C>,
-        source: Source,
-        now: Tick,
-        site: &'static Location<'static>,
-    ) -> u64 {
-        if source == Source::New {
-            self.counters().new_uses.fetch_add(1, Ordering::Relaxed);
-        }
-        connection.count_use(source, now, site)
-    }
-
-    /// Returns a lease. `pressure` tells whether another account waits for a permit of the
-    /// global cap. `None`: nothing is left to do.
-    #[inline(always)]
-    pub(crate) fn release(
-        &self,
-        connection: Arc<Connection<C>>,
-        now: Tick,
-        pressure: Pressure,
-    ) -> Option<Effects<C>> {
-        connection.set_last_used(now);
-        let generation = connection.generation;
-        let kept = self.gate.load(Ordering::Relaxed) == generation
-            && now < connection.retire_at()
-            && pressure == Pressure::Calm;
-        if !kept {
-            return Some(self.release_slowly(connection, now, pressure));
-        }
-        match connection.word.transition_to_idle() {
-            Some(true) => self.push(connection),
-            Some(false) => {}
-            None => return self.release_unusual(connection, now),
-        }
-        if load_after_change(&self.gate) == generation {
-            return None;
-        }
-        Some(self.handle_gate_change(generation, now))
-    }
-
-    /// Returns a lease of a connection that is shared, retires, or has lost its entry just now.
-    #[inline(never)]
-    fn release_unusual(&self, connection: Arc<Connection<C>>, now: Tick) -> Option<Effects<C>> {
-        let generation = connection.generation;
-        match connection.word.transition_to_released() {
-            Released::Open { push } => {
-                if push {
-                    self.push(connection);
-                }
-                if load_after_change(&self.gate) == generation {
-                    return None;
-                }
-                Some(self.handle_gate_change(generation, now))
-            }
-            Released::Close => {
-                let mut effects = self.closing(connection);
-                effects.ended = true;
-                Some(effects)
-            }
-            Released::Draining => Some(Effects::ended()),
-            Released::Orphan => {
-                self.counters().orphans.fetch_sub(1, Ordering::Relaxed);
-                Some(Effects::ended())
-            }
-        }
     }
 }
 

@@ -4,17 +4,22 @@
 //! Owns the steps that change the health and UNREADY, the flag of the gate that follows it: both under
 //! the lock, so that they never disagree.
 
-use crate::base::clock::{Instant, Tick};
+use crate::base::clock::Tick;
 use crate::base::sync::Ordering;
 use crate::connection::{CloseReason, ConnectionState};
 use crate::engine::connection::Purpose;
 use crate::engine::effects::Effects;
 use crate::engine::health::Unready;
-use crate::engine::waiters::Refusal;
 use crate::engine::{AccountPool, CLOSED, Core, GENERATION, UNREADY};
 use crate::manager::QuarantineReason;
 
 impl<C, E> AccountPool<C, E> {
+    /// What is to be done once the pool knows the account.
+    pub(crate) fn admit(&self) -> Effects<C> {
+        let is_out = self.gate.load(Ordering::Relaxed) & UNREADY != 0;
+        Effects { mark_active: is_out, probe: u64::MAX, vacated: true, ..Effects::none() }
+    }
+
     /// Takes the account out of service until it is reinstated.
     pub(crate) fn drain(&self, now: Tick) -> Effects<C> {
         {
@@ -138,45 +143,6 @@ impl<C, E> AccountPool<C, E> {
             None => effects.probe = 1 << slot,
         }
         effects
-    }
-
-    /// Refuses everybody whose patience ends before the account's pause does, unless a connection that
-    /// there is may serve them.
-    pub(crate) fn refuse_impatient(&self, ends: Instant, until: Tick) -> Effects<C> {
-        let body = self.body();
-        let mut effects = Effects::none();
-        let mut core = body.core.lock();
-        let states = self.connections().map(|connection| connection.word.snapshot().state());
-        let (mut serves, mut opens) = (false, false);
-        for state in states {
-            serves |= matches!(state, ConnectionState::Idle | ConnectionState::Active);
-            opens |= state == ConnectionState::Connecting;
-        }
-        if !opens {
-            core.queue.refuse_impatient(
-                ends,
-                serves,
-                || Refusal::Resting { until },
-                &mut effects.wake,
-            );
-            self.sync_wait_flag(&core);
-            core.wake_dials(&mut effects);
-        }
-        effects
-    }
-
-    /// What the account's last dial failed with.
-    pub(crate) fn note_dial_error(&self, text: String) {
-        self.body().core.lock().last_dial_error = Some(text);
-    }
-
-    /// A session may not be dialled yet, for a reason that is noted: its dial waits. Returns whether
-    /// another may be dialled now.
-    pub(crate) fn note_deferred(&self, slot: u16, until: Tick, why: String, now: Tick) -> bool {
-        let mut core = self.body().core.lock();
-        core.health.defer(slot, until);
-        core.last_dial_error = Some(why);
-        core.has_due_session(now)
     }
 
     /// Until when the account is not dialled, or none of its sessions may be, if it has no connection that

@@ -1,7 +1,6 @@
 //! What can happen to an account, and random sequences of it.
 
 #[cfg(test)]
-use crate::connection::CloseReason;
 use proptest::collection::vec;
 #[cfg(test)]
 use proptest::prelude::*;

@@ -1,7 +1,6 @@
 //! What a step leaves to be done, and whether the step had a right to it.
 
 use super::*;
-use crate::connection::CloseReason;
 
 impl Machine {
     /// Takes over the effects of a step, and the answers that it gave.

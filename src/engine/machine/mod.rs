@@ -12,10 +12,10 @@
 mod action;
 mod check;
 mod explain;
+mod lifecycle;
 mod oracle;
 mod play;
 
-use crate::connection::{CloseReason, ConnectionId};
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering as AtomicOrdering};
 use std::sync::{Arc, Weak};
@@ -33,8 +33,8 @@ use self::action::{LEASES, actions};
 #[cfg(fuzzing)]
 use self::action::{LEASES, table};
 use super::*;
-use crate::base::clock::EPOCH;
-use crate::connection::ConnectionState;
+use crate::base::clock::{EPOCH, Instant, Tick};
+use crate::connection::{CloseReason, ConnectionId, ConnectionState, Source};
 use crate::engine::health::Unready;
 use crate::error::DialError;
 use crate::manager::QuarantineReason;

@@ -1,7 +1,6 @@
 //! What the model knows of the account, without asking the engine.
 
 use super::*;
-use crate::connection::ConnectionId;
 
 impl Machine {
     pub(super) fn instant(&self) -> Instant {
