@@ -71,7 +71,7 @@
 //!
 //! # One expiry
 //! Each connection has one entry in the wheel, with the time of its next visit. Entries come out
-//! in pieces of 64. The reaper reads when the connection was last used and re-arms the entry, or claims
+//! in chunks of 64. The reaper reads when the connection was last used and re-arms the entry, or claims
 //! the connection by the same change of the word that an acquire makes. Nothing on the way of an acquire
 //! knows the wheel.
 //!

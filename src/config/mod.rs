@@ -144,7 +144,7 @@ impl Config {
     /// configuration is then unchanged.
     pub fn set(&mut self, key: &str, text: &str) -> Result<(), ConfigError> {
         let setting = Setting::find(key)?;
-        let value = setting.limits.parse(text.trim()).ok_or_else(|| setting.refuse(text))?;
+        let value = setting.range.parse(text.trim()).ok_or_else(|| setting.refuse(text))?;
         (setting.write)(self, value);
         Ok(())
     }
@@ -164,7 +164,7 @@ impl Config {
     pub fn validate(&self) -> Result<(), ConfigError> {
         for setting in SETTINGS {
             let value = (setting.read)(self);
-            if !setting.limits.allow(value) {
+            if !setting.range.allow(value) {
                 return Err(setting.refuse(&value.to_string()));
             }
         }

@@ -14,9 +14,9 @@ pub struct Setting {
     pub key: &'static str,
     /// What it is for, in a few words.
     pub about: &'static str,
-    pub(super) limits: Limits,
-    pub(super) read: fn(&Config) -> Value,
-    pub(super) write: fn(&mut Config, Value),
+    pub(super) range: SettingRange,
+    pub(super) read: fn(&Config) -> SettingValue,
+    pub(super) write: fn(&mut Config, SettingValue),
 }
 
 impl Setting {
@@ -29,7 +29,7 @@ impl Setting {
     /// What the setting accepts, in words.
     #[must_use]
     pub fn accepts(&self) -> String {
-        self.limits.to_string()
+        self.range.to_string()
     }
 
     pub(super) fn find(key: &str) -> Result<&'static Self, ConfigError> {
@@ -52,23 +52,23 @@ impl Setting {
 }
 
 macro_rules! setting {
-    ($group:ident . $field:ident, $kind:ident as $take:ident, $limits:expr, $about:literal) => {
+    ($group:ident . $field:ident, $kind:ident as $take:ident, $range:expr, $about:literal) => {
         Setting {
             key: concat!(stringify!($group), ".", stringify!($field)),
             about: $about,
-            limits: $limits,
-            read: |config| Value::$kind(config.$group.$field.into()),
+            range: $range,
+            read: |config| SettingValue::$kind(config.$group.$field.into()),
             write: |config, value| config.$group.$field = value.$take(),
         }
     };
 }
 
-const fn count(max: u64) -> Limits {
-    Limits::Count { min: 1, max }
+const fn count(max: u64) -> SettingRange {
+    SettingRange::Count { min: 1, max }
 }
 
-const fn time(min_ms: u64, max_days: u64) -> Limits {
-    Limits::Time { min_ms, max_days }
+const fn time(min_ms: u64, max_days: u64) -> SettingRange {
+    SettingRange::Time { min_ms, max_days }
 }
 
 pub(super) const SETTINGS: &[Setting] = &[
@@ -99,7 +99,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting!(
         pool.age_jitter,
         Fraction as fraction,
-        Limits::Fraction { max: 0.9 },
+        SettingRange::Fraction { max: 0.9 },
         "fraction by which each connection's age limit is drawn lower"
     ),
     setting!(pool.cleanup_interval, Time as time, time(1, 1), "tick of the expiry wheel"),
@@ -170,13 +170,13 @@ pub(super) const SETTINGS: &[Setting] = &[
 ];
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Value {
+pub(super) enum SettingValue {
     Count(u64),
     Time(Duration),
     Fraction(f64),
 }
 
-impl Value {
+impl SettingValue {
     fn count(self) -> u64 {
         match self {
             Self::Count(count) => count,
@@ -203,7 +203,7 @@ impl Value {
     }
 }
 
-impl fmt::Display for Value {
+impl fmt::Display for SettingValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Count(count) => count.fmt(f),
@@ -214,36 +214,38 @@ impl fmt::Display for Value {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Limits {
+pub(super) enum SettingRange {
     Count { min: u64, max: u64 },
     Time { min_ms: u64, max_days: u64 },
     Fraction { max: f64 },
 }
 
-impl Limits {
-    pub(super) fn parse(self, text: &str) -> Option<Value> {
+impl SettingRange {
+    pub(super) fn parse(self, text: &str) -> Option<SettingValue> {
         let value = match self {
-            Self::Count { .. } => Value::Count(text.replace('_', "").parse().ok()?),
-            Self::Time { .. } => Value::Time(parse_time(text)?),
-            Self::Fraction { .. } => Value::Fraction(text.parse().ok()?),
+            Self::Count { .. } => SettingValue::Count(text.replace('_', "").parse().ok()?),
+            Self::Time { .. } => SettingValue::Time(parse_time(text)?),
+            Self::Fraction { .. } => SettingValue::Fraction(text.parse().ok()?),
         };
         self.allow(value).then_some(value)
     }
 
-    pub(super) fn allow(self, value: Value) -> bool {
+    pub(super) fn allow(self, value: SettingValue) -> bool {
         match (self, value) {
-            (Self::Count { min, max }, Value::Count(count)) => (min..=max).contains(&count),
-            (Self::Time { min_ms, max_days }, Value::Time(time)) => {
+            (Self::Count { min, max }, SettingValue::Count(count)) => (min..=max).contains(&count),
+            (Self::Time { min_ms, max_days }, SettingValue::Time(time)) => {
                 let max = Duration::from_secs(max_days * 86_400);
                 (Duration::from_millis(min_ms)..=max).contains(&time)
             }
-            (Self::Fraction { max }, Value::Fraction(fraction)) => (0.0..=max).contains(&fraction),
+            (Self::Fraction { max }, SettingValue::Fraction(fraction)) => {
+                (0.0..=max).contains(&fraction)
+            }
             _ => false,
         }
     }
 }
 
-impl fmt::Display for Limits {
+impl fmt::Display for SettingRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Count { min, max } => write!(f, "a whole number from {min} to {max}"),

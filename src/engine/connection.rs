@@ -43,14 +43,14 @@ pub(crate) enum Purpose {
 
 /// What exists once the connection is open.
 #[derive(Debug)]
-pub(crate) struct Live<C> {
+pub(crate) struct OpenConnection<C> {
     pub(crate) connection: C,
     pub(crate) created: Tick,
 }
 
 /// The lease that began a connection's time in use.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Held {
+pub(crate) struct HeldLease {
     pub(crate) since: Tick,
     /// Where it was acquired.
     pub(crate) site: Option<&'static Location<'static>>,
@@ -101,7 +101,7 @@ pub(crate) struct Connection<C> {
     pub(crate) purpose: Purpose,
     /// When the reaper visits it next: the tick of its wheel entry.
     next_visit: AtomicU64,
-    live: OnceLock<Live<C>>,
+    live: OnceLock<OpenConnection<C>>,
     pub(crate) id: ConnectionId,
     /// The uses that the reaper saw, and since when there were no more; its own memory.
     watched_uses: AtomicU64,
@@ -144,18 +144,18 @@ impl<C> Connection<C> {
     pub(crate) fn open(&self, connection: C, created: Tick, retire_at: Tick) {
         self.last_used.store(created, Ordering::Relaxed);
         self.retire_at.store(retire_at, Ordering::Relaxed);
-        let live = Live { connection, created };
+        let live = OpenConnection { connection, created };
         assert!(self.live.set(live).is_ok(), "BUG: a connection was opened twice");
     }
 
     /// What exists since the connection opened; `None` while it is being opened.
-    pub(crate) fn live(&self) -> Option<&Live<C>> {
+    pub(crate) fn live(&self) -> Option<&OpenConnection<C>> {
         self.live.get()
     }
 
     /// The connection itself, for whoever holds a lease of it.
     #[inline]
-    pub(crate) fn leased(&self) -> &Live<C> {
+    pub(crate) fn leased(&self) -> &OpenConnection<C> {
         self.live.get().expect("BUG: a lease of a connection that never opened")
     }
 
@@ -295,13 +295,13 @@ impl<C> Connection<C> {
 
     /// Since when it has been leased without a break, and to whom; `None` if it is not, or to the pool,
     /// which checks it.
-    pub(crate) fn held(&self) -> Option<Held> {
+    pub(crate) fn held(&self) -> Option<HeldLease> {
         let word = self.held_at.load(Ordering::Relaxed);
         let leased = self.word.snapshot().leases() > 0 && word != 0 && !self.is_checking();
         leased.then(|| {
             let site = call_site::location_of(word);
             let is_taken = !site.is_some_and(|site| self.handed.waits_for(site));
-            Held { since: self.held_since.load(Ordering::Relaxed), site, is_taken }
+            HeldLease { since: self.held_since.load(Ordering::Relaxed), site, is_taken }
         })
     }
 

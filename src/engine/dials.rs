@@ -9,7 +9,7 @@ use crate::base::clock::Tick;
 use crate::base::sync::Ordering;
 use crate::connection::{CloseReason, ConnectionId};
 use crate::engine::connection::{Connection, Purpose};
-use crate::engine::effects::{DialOrder, Effects, Lost, Stale};
+use crate::engine::effects::{DialLoss, DialOrder, Effects, Stale};
 use crate::engine::state::Opened;
 use crate::engine::waiters::Refusal;
 use crate::engine::{AccountPool, Body, Core, FLAGS};
@@ -17,7 +17,7 @@ use crate::error::DialError;
 
 impl<C, E> AccountPool<C, E> {
     /// Publishes the connection of a dial that begins now. `None`: nobody wants it any more, or
-    /// the account is out of service; the order is then to be given back as [`Lost::Unwanted`].
+    /// the account is out of service; the order is then to be given back as [`DialLoss::Unwanted`].
     pub(crate) fn begin_dial(
         &self,
         order: DialOrder,
@@ -119,7 +119,7 @@ impl<C, E> AccountPool<C, E> {
         &self,
         order: DialOrder,
         connection: Option<&Connection<C>>,
-        lost: Lost,
+        lost: DialLoss,
         failure: Option<(DialError<E>, String)>,
         now: Tick,
     ) -> (Effects<C>, Option<DialError<E>>) {
@@ -129,18 +129,18 @@ impl<C, E> AccountPool<C, E> {
         let mut core = body.core.lock();
         core.dialing -= 1;
         if let Some(connection) = connection {
-            connection.word.transition_to_not_opened(lost != Lost::Unwanted);
+            connection.word.transition_to_not_opened(lost != DialLoss::Unwanted);
         }
-        if let Lost::Failed { retry_at } = lost {
+        if let DialLoss::Failed { retry_at } = lost {
             core.failures = core.failures.saturating_add(1);
             core.retry_at = retry_at;
         }
         let goes_on = match lost {
-            Lost::Deferred { until } => {
+            DialLoss::Deferred { until } => {
                 core.health.defer(order.slot, until);
                 self.has_another(&core, order.slot, now)
             }
-            Lost::Failed { .. } | Lost::Unwanted => false,
+            DialLoss::Failed { .. } | DialLoss::Unwanted => false,
         };
         // Whoever waits may be served by another session yet.
         if let Some((failure, text)) = failure.filter(|_| !goes_on) {
@@ -157,7 +157,7 @@ impl<C, E> AccountPool<C, E> {
         }
         self.free_slot(body, &mut core, order.slot, &mut effects);
         self.dispatch(body, &mut core, now, &mut effects);
-        let was_deferred = matches!(lost, Lost::Deferred { .. });
+        let was_deferred = matches!(lost, DialLoss::Deferred { .. });
         if was_deferred && order.purpose == Purpose::WarmUp && core.has_due_session(now) {
             // Another session may be dialled in its place. Each that is tried is one fewer.
             self.warm_locked(body, &mut core, now, &mut effects);

@@ -138,7 +138,7 @@ pub(crate) struct DialOrder {
 
 /// How a dial was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lost {
+pub(crate) enum DialLoss {
     /// It failed; the account's next dial waits until this tick.
     Failed { retry_at: Tick },
     /// Its session may not be dialled before this tick, for no fault of the account's.

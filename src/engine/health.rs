@@ -24,12 +24,12 @@ pub(crate) enum Unready {
 pub(crate) struct Health {
     sessions: u64,
     barred: u64,
-    /// Made with the first incident: most accounts have none.
-    record: Option<Box<Record>>,
+    /// Made with the first: most accounts have none.
+    incidents: Option<Box<Incidents>>,
 }
 
 #[derive(Debug, Default)]
-struct Record {
+struct Incidents {
     /// Why each barred session is; the last reason stands for the account.
     reasons: Vec<(u16, QuarantineReason)>,
     draining: bool,
@@ -40,7 +40,7 @@ struct Record {
 
 impl Health {
     pub(crate) fn new(sessions: u16) -> Self {
-        let mut health = Self { sessions: 0, barred: 0, record: None };
+        let mut health = Self { sessions: 0, barred: 0, incidents: None };
         health.set_sessions(sessions);
         health
     }
@@ -51,20 +51,20 @@ impl Health {
         self.sessions = if sessions >= 64 { u64::MAX } else { (1 << sessions) - 1 };
     }
 
-    fn record(&mut self) -> &mut Record {
-        self.record.get_or_insert_default()
+    fn incidents(&mut self) -> &mut Incidents {
+        self.incidents.get_or_insert_default()
     }
 
     fn reasons(&self) -> &[(u16, QuarantineReason)] {
-        self.record.as_ref().map_or(&[], |record| &record.reasons)
+        self.incidents.as_ref().map_or(&[], |incidents| &incidents.reasons)
     }
 
     fn all_cooldowns(&self) -> &[(u32, Tick)] {
-        self.record.as_ref().map_or(&[], |record| &record.cooldowns)
+        self.incidents.as_ref().map_or(&[], |incidents| &incidents.cooldowns)
     }
 
     fn is_draining(&self) -> bool {
-        self.record.as_ref().is_some_and(|record| record.draining)
+        self.incidents.as_ref().is_some_and(|incidents| incidents.draining)
     }
 
     /// The sessions that are quarantined, as bits.
@@ -99,7 +99,7 @@ impl Health {
     }
 
     pub(crate) fn drain(&mut self) {
-        self.record().draining = true;
+        self.incidents().draining = true;
     }
 
     /// Bars one session, or all of them, and returns for which this is news, as bits. What only
@@ -115,7 +115,7 @@ impl Health {
                     || self.reasons().contains(&(session, reason)));
             if !known && slot.is_none_or(|slot| slot == session) {
                 self.barred |= 1 << session;
-                let reasons = &mut self.record().reasons;
+                let reasons = &mut self.incidents().reasons;
                 reasons.retain(|(barred, _)| *barred != session);
                 reasons.push((session, reason));
                 news |= 1 << session;
@@ -132,7 +132,7 @@ impl Health {
     /// Ends the quarantine of one session.
     pub(crate) fn clear(&mut self, slot: u16) {
         self.barred &= !(1 << slot);
-        self.record().reasons.retain(|(barred, _)| *barred != slot);
+        self.incidents().reasons.retain(|(barred, _)| *barred != slot);
     }
 
     /// Each barred session, and why it is.
@@ -144,23 +144,23 @@ impl Health {
     pub(crate) fn reinstate(&mut self) -> bool {
         let changes = self.barred != 0 || self.is_draining();
         self.barred = 0;
-        if let Some(record) = &mut self.record {
-            record.reasons.clear();
-            record.draining = false;
+        if let Some(incidents) = &mut self.incidents {
+            incidents.reasons.clear();
+            incidents.draining = false;
         }
         changes
     }
 
     /// A session may not be dialled before this tick.
     pub(crate) fn defer(&mut self, slot: u16, until: Tick) {
-        let deferred = &mut self.record().deferred;
+        let deferred = &mut self.incidents().deferred;
         deferred.retain(|(session, _)| *session != slot);
         deferred.push((slot, until));
     }
 
     /// The sessions that may not be dialled yet, as bits.
     pub(crate) fn deferred(&self, now: Tick) -> u64 {
-        let deferred = self.record.as_ref().map_or(&[][..], |record| &record.deferred);
+        let deferred = self.incidents.as_ref().map_or(&[][..], |incidents| &incidents.deferred);
         let waiting = deferred.iter().filter(|(_, until)| *until > now);
         waiting.fold(0, |bits, (slot, _)| bits | 1 << slot)
     }
@@ -174,7 +174,7 @@ impl Health {
 
     /// When the first of these sessions (as bits) may be dialled that may not yet.
     pub(crate) fn first_deferral(&self, slots: u64, now: Tick) -> Option<Tick> {
-        let deferred = self.record.as_ref().map_or(&[][..], |record| &record.deferred);
+        let deferred = self.incidents.as_ref().map_or(&[][..], |incidents| &incidents.deferred);
         let meant =
             deferred.iter().filter(|(slot, until)| slots & (1 << slot) != 0 && *until > now);
         meant.map(|(_, until)| *until).min()
@@ -182,7 +182,7 @@ impl Health {
 
     /// Lets a method rest. A shorter rest never shortens a longer one.
     pub(crate) fn cool_down(&mut self, key: u32, until: Tick, now: Tick) {
-        let cooldowns = &mut self.record().cooldowns;
+        let cooldowns = &mut self.incidents().cooldowns;
         cooldowns.retain(|(_, until)| *until > now);
         if let Some((_, known)) = cooldowns.iter_mut().find(|(known, _)| *known == key) {
             *known = until.max(*known);

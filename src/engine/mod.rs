@@ -47,10 +47,10 @@ mod handed;
 pub(crate) mod health;
 mod idle;
 mod lifecycle;
+mod pressure;
 mod redispatch;
 mod release;
 mod report;
-mod room;
 mod sessions;
 pub(crate) mod state;
 mod status;
@@ -73,9 +73,9 @@ pub(crate) use machine::run_bytes;
 
 pub(crate) use connection::{Connection, Purpose};
 use dispatch::Core;
-pub(crate) use effects::{DialOrder, Effects, Lost, Reap, Take};
+pub(crate) use effects::{DialLoss, DialOrder, Effects, Reap, Take};
 use idle::FastPath;
-pub(crate) use room::Pressure;
+pub(crate) use pressure::Pressure;
 use sessions::LaterSlots;
 pub(crate) use waiters::{Refusal, Served, Waiter, Wakers};
 pub(crate) use watches::Watch;
@@ -120,7 +120,7 @@ struct Body<C, E> {
     slots: Box<[Cell<Connection<C>>]>,
     /// The slots beyond those.
     later_slots: LaterSlots<C>,
-    counters: Counters,
+    counters: AccountCounters,
     permits: Permits,
     core: Mutex<Core<C, E>>,
 }
@@ -130,7 +130,7 @@ struct Body<C, E> {
 /// the uses before the leases: whatever happens meanwhile, no use or release is seen twice, or
 /// before it was one.
 #[derive(Debug, Default)]
-struct Counters {
+struct AccountCounters {
     opened: AtomicU64,
     closed: AtomicU64,
     /// Leases that were served by the connection dialled for them.
@@ -191,7 +191,7 @@ impl<C, E> AccountPool<C, E> {
         }
     }
 
-    fn counters(&self) -> &Counters {
+    fn counters(&self) -> &AccountCounters {
         &self.body().counters
     }
 
@@ -208,7 +208,7 @@ impl<C, E> AccountPool<C, E> {
                 slots: (0..slots.max(1)).map(|_| Cell::empty()).collect(),
                 later_slots: LaterSlots::new(),
                 permits: Permits::new(usize::from(cap)),
-                counters: Counters::default(),
+                counters: AccountCounters::default(),
                 core: Mutex::new(Core::new(slots, cap)),
             })
         })

@@ -1,7 +1,7 @@
 //! Releases of leases: the fast path, and the long way behind the lock.
 //!
 //! Owns the end of each lease, be it with its connection. Why a connection is not kept is judged in
-//! `room`.
+//! `pressure`.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::base::sync::{Ordering, load_after_change};
 use crate::connection::{CloseReason, Source};
 use crate::engine::connection::Connection;
 use crate::engine::effects::Effects;
-use crate::engine::room::Pressure;
+use crate::engine::pressure::Pressure;
 use crate::engine::state::{Released, Retired};
 use crate::engine::{AccountPool, Core, WAIT};
 

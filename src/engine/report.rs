@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::base::clock::Tick;
 use crate::base::sync::Ordering;
 use crate::connection::ConnectionState;
-use crate::engine::connection::{Connection, Held};
+use crate::engine::connection::{Connection, HeldLease};
 use crate::engine::{AccountPool, WAIT};
 use crate::stats::{AccountStats, ConnectionStats, Totals};
 
@@ -123,7 +123,7 @@ impl<C, E> AccountPool<C, E> {
     }
 
     /// The lease that has been held longest.
-    pub(crate) fn oldest_lease(&self) -> Option<Held> {
+    pub(crate) fn oldest_lease(&self) -> Option<HeldLease> {
         self.connections().filter_map(|it| it.held()).min_by_key(|held| held.since)
     }
 

@@ -52,12 +52,12 @@ impl<D> Schedule<D> {
         }
     }
 
-    /// Takes out everything that is due at `now`, in pieces of at most 64 entries.
+    /// Takes out everything that is due at `now`, in chunks of at most 64 entries.
     pub(crate) fn take_due(&self, now: Tick) -> Vec<Vec<D>> {
         self.wheel.lock().advance(now)
     }
 
-    /// When the next turn is due.
+    /// When the next interval is due.
     pub(crate) fn next_tick(&self) -> Tick {
         self.wheel.lock().next_tick()
     }

@@ -1,46 +1,46 @@
 //! A hashed timing wheel: entries that fall due at a tick, found without looking at the rest.
 //!
 //! Owns the entries until they are due. Pure: time comes in as an argument, and nothing is
-//! called back. Entries of one turn lie together, so that none carries its time, a turn is taken
-//! out whole, and one that is not due costs a comparison however many entries it has. They lie in
-//! pieces: no insert copies what is there already, and little room is kept for what never comes.
+//! called back. Entries of one interval lie together in a batch, so that none carries its time, a batch
+//! is taken out whole, and one that is not due costs a comparison however many entries it has. A batch
+//! lies in chunks: no insert copies what is there already, and little room is kept for what never comes.
 
 use crate::base::clock::Tick;
 
-/// Buckets of the wheel. A turn further ahead than all of them waits in its bucket for its time.
+/// Buckets of the wheel. A batch further ahead than one round of them waits in its bucket for its time.
 const BUCKETS: usize = 512;
 
-/// The most entries in one piece.
-const PIECE: usize = 64;
+/// The most entries in one chunk.
+const CHUNK: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct Wheel<T> {
-    /// Milliseconds per turn.
+    /// Milliseconds per interval.
     interval: u64,
-    /// Every turn up to and including this one has been taken out.
+    /// Every interval up to and including this one has been taken out.
     done: u64,
-    /// The turns with entries, each in the bucket of its number's remainder, soonest first.
-    buckets: Box<[Vec<Turn<T>>]>,
+    /// The batches, each in the bucket of its number's remainder, soonest first.
+    buckets: Box<[Vec<Batch<T>>]>,
     len: usize,
 }
 
-/// What is due in one turn of the wheel.
+/// What is due in one interval, and the interval's number.
 #[derive(Debug)]
-struct Turn<T> {
+struct Batch<T> {
     number: u64,
     full: Vec<Vec<T>>,
     open: Vec<T>,
 }
 
-impl<T> Turn<T> {
+impl<T> Batch<T> {
     fn new(number: u64) -> Self {
         Self { number, full: Vec::new(), open: Vec::new() }
     }
 
     fn push(&mut self, entry: T) {
-        if self.open.len() == PIECE {
-            // Whoever filled one piece will need a good part of the next one.
-            let full = std::mem::replace(&mut self.open, Vec::with_capacity(PIECE));
+        if self.open.len() == CHUNK {
+            // Whoever filled one chunk will need a good part of the next one.
+            let full = std::mem::replace(&mut self.open, Vec::with_capacity(CHUNK));
             self.full.push(full);
         }
         self.open.push(entry);
@@ -63,7 +63,7 @@ impl<T> Wheel<T> {
         self.len
     }
 
-    /// The tick at which the next turn is due.
+    /// The tick at which the next interval is due.
     pub(crate) fn next_tick(&self) -> Tick {
         (self.done + 1) * self.interval
     }
@@ -72,15 +72,15 @@ impl<T> Wheel<T> {
     pub(crate) fn insert(&mut self, due: Tick, entry: T) {
         let number = due.div_ceil(self.interval).max(self.done + 1);
         let bucket = self.bucket(number);
-        let at = bucket.partition_point(|turn| turn.number < number);
-        if bucket.get(at).is_none_or(|turn| turn.number != number) {
-            bucket.insert(at, Turn::new(number));
+        let at = bucket.partition_point(|batch| batch.number < number);
+        if bucket.get(at).is_none_or(|batch| batch.number != number) {
+            bucket.insert(at, Batch::new(number));
         }
         bucket[at].push(entry);
         self.len += 1;
     }
 
-    /// Takes out everything that is due at `now`, in pieces of at most 64 entries.
+    /// Takes out everything that is due at `now`, in chunks of at most 64 entries.
     pub(crate) fn advance(&mut self, now: Tick) -> Vec<Vec<T>> {
         let until = now / self.interval;
         let mut due = Vec::new();
@@ -88,10 +88,10 @@ impl<T> Wheel<T> {
         let first = (self.done + 1).max(until.saturating_sub(BUCKETS as u64 - 1));
         for number in first..=until {
             let bucket = self.bucket(number);
-            let over = bucket.partition_point(|turn| turn.number <= until);
-            for mut turn in bucket.drain(..over) {
-                due.append(&mut turn.full);
-                due.push(turn.open);
+            let over = bucket.partition_point(|batch| batch.number <= until);
+            for mut batch in bucket.drain(..over) {
+                due.append(&mut batch.full);
+                due.push(batch.open);
             }
             if bucket.is_empty() {
                 *bucket = Vec::new();
@@ -106,15 +106,15 @@ impl<T> Wheel<T> {
     pub(crate) fn set_interval(&mut self, interval: u64) {
         // From where the old wheel stands, so that what is due already comes out next.
         let mut wheel = Self::new(interval, self.done * self.interval);
-        for turn in self.buckets.iter_mut().flat_map(std::mem::take) {
-            for entry in turn.full.into_iter().flatten().chain(turn.open) {
-                wheel.insert(turn.number * self.interval, entry);
+        for batch in self.buckets.iter_mut().flat_map(std::mem::take) {
+            for entry in batch.full.into_iter().flatten().chain(batch.open) {
+                wheel.insert(batch.number * self.interval, entry);
             }
         }
         *self = wheel;
     }
 
-    fn bucket(&mut self, number: u64) -> &mut Vec<Turn<T>> {
+    fn bucket(&mut self, number: u64) -> &mut Vec<Batch<T>> {
         let index = usize::try_from(number % BUCKETS as u64).expect("BUG: a remainder of 512 fits");
         &mut self.buckets[index]
     }
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_beyond_one_turn_waits_for_its_own() {
+    fn an_entry_beyond_one_round_waits_for_its_own() {
         let mut wheel = Wheel::new(1, 0);
         wheel.insert(10, "soon");
         wheel.insert(10 + 512, "later");
@@ -169,16 +169,16 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_of_many_entries_comes_out_whole_in_pieces_and_leaves_no_room_behind() {
+    fn a_batch_of_many_entries_comes_out_whole_in_chunks_and_leaves_no_room_behind() {
         let mut wheel = Wheel::new(10, 0);
         for number in 0..1000 {
             wheel.insert(10, number);
             wheel.insert(10 + 512 * 10, number);
         }
-        let pieces = wheel.advance(10);
-        assert!(pieces.iter().all(|piece| piece.len() <= PIECE && piece.capacity() <= PIECE));
-        assert_eq!(pieces.concat(), (0..1000).collect::<Vec<_>>());
-        assert_eq!(wheel.len(), 1000, "another round's turn in the same bucket stays");
+        let chunks = wheel.advance(10);
+        assert!(chunks.iter().all(|chunk| chunk.len() <= CHUNK && chunk.capacity() <= CHUNK));
+        assert_eq!(chunks.concat(), (0..1000).collect::<Vec<_>>());
+        assert_eq!(wheel.len(), 1000, "another round's batch in the same bucket stays");
         assert_eq!(out(&mut wheel, 10 + 512 * 10).len(), 1000);
         assert!(wheel.buckets.iter().all(|bucket| bucket.capacity() == 0));
     }
@@ -204,9 +204,9 @@ mod tests {
                 wheel.insert(*due, *due);
             }
             let (mut now, mut width) = (0, interval);
-            for (turn, step) in steps.into_iter().enumerate() {
+            for (index, step) in steps.into_iter().enumerate() {
                 now += step;
-                if turn == 3 {
+                if index == 3 {
                     wheel.set_interval(new_interval);
                     width += new_interval;
                 }

@@ -9,7 +9,7 @@ use crate::base::clock::Instant;
 use crate::base::panics::catch_logged;
 use crate::base::text::display_safely;
 use crate::connection::CloseReason;
-use crate::engine::{Connection, DialOrder, Effects, Lost, Watch};
+use crate::engine::{Connection, DialLoss, DialOrder, Effects, Watch};
 use crate::error::DialError;
 use crate::manager::Manager;
 use crate::runtime::account::AccountInner;
@@ -84,7 +84,7 @@ impl<M: Manager> Command<M> {
             ),
             Self::Dial(inner, order) => {
                 let now = inner.context().clock.tick();
-                let lost = Lost::Failed { retry_at: now };
+                let lost = DialLoss::Failed { retry_at: now };
                 let failure = DialError::<M::Error>::Aborted;
                 let text = display_safely(&failure);
                 let failure = Some((failure, text));

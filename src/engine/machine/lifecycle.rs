@@ -8,7 +8,7 @@ impl Machine {
         let Attempt { order, begun } = &self.dials[index];
         let order = *order;
         match (begun.clone(), end) {
-            (begun, DialEnd::Abandoned) => self.lose_dial(index, begun, Lost::Unwanted),
+            (begun, DialEnd::Abandoned) => self.lose_dial(index, begun, DialLoss::Unwanted),
             (None, _) => self.begin_dial(index, order),
             (Some(link), DialEnd::Opens { age }) => {
                 self.dials.swap_remove(index);
@@ -35,7 +35,7 @@ impl Machine {
             }
             (Some(link), DialEnd::Fails { pause }) => {
                 let retry_at = self.now + Tick::from(pause);
-                self.lose_dial(index, Some(link), Lost::Failed { retry_at });
+                self.lose_dial(index, Some(link), DialLoss::Failed { retry_at });
             }
         }
     }
@@ -52,7 +52,7 @@ impl Machine {
         let id = ConnectionId(self.next_id);
         let Some(link) = self.engine.begin_dial(order, id) else {
             assert!(!wanted || !may, "a dial that is wanted was not begun");
-            return self.lose_dial(index, None, Lost::Unwanted);
+            return self.lose_dial(index, None, DialLoss::Unwanted);
         };
         assert!(wanted && may, "a dial that nobody wants was begun");
         self.next_id += 1;
@@ -71,13 +71,13 @@ impl Machine {
         });
     }
 
-    pub(super) fn lose_dial(&mut self, index: usize, begun: Option<Link>, lost: Lost) {
+    pub(super) fn lose_dial(&mut self, index: usize, begun: Option<Link>, lost: DialLoss) {
         let Attempt { order, .. } = self.dials.swap_remove(index);
         let is_it = |it: &Record| begun.as_ref().is_some_and(|link| link.id == it.id());
         let faulty = self.records.iter().any(|it| is_it(it) && it.faulty);
         self.records.retain(|it| !is_it(it));
         let mut failure = None;
-        if let Lost::Failed { retry_at } = lost {
+        if let DialLoss::Failed { retry_at } = lost {
             self.failures += 1;
             self.retry_at = retry_at;
             let error = DialError::Connect(Failure::other("refused"));
@@ -89,7 +89,7 @@ impl Machine {
             self.engine.fail_dial(order, begun.as_deref(), lost, failure, self.now);
         assert_eq!(unheard.is_some(), dial_failed && nobody, "the failure went to nobody");
         if let Some(link) = begun {
-            let faulty = faulty || matches!(lost, Lost::Failed { .. });
+            let faulty = faulty || matches!(lost, DialLoss::Failed { .. });
             let state = if faulty { ConnectionState::Error } else { ConnectionState::Disconnected };
             assert_eq!(link.word.snapshot().state(), state, "I11: the end of a dial");
         }

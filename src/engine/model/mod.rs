@@ -56,7 +56,7 @@ fn dial(engine: &Engine, order: DialOrder) -> Effects<u32> {
     let id = ConnectionId(u64::from(order.slot));
     match engine.begin_dial(order, id) {
         Some(connection) => engine.complete_dial(&connection, 7, Tick::MAX, NOW),
-        None => engine.fail_dial(order, None, Lost::Unwanted, None, NOW).0,
+        None => engine.fail_dial(order, None, DialLoss::Unwanted, None, NOW).0,
     }
 }
 

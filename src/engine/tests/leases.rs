@@ -207,7 +207,7 @@ fn an_old_failure_does_not_keep_an_acquire_from_its_new_connection() {
     let connection = engine.begin_dial(order, ConnectionId(2)).unwrap();
     // As it goes when the server refuses a session: the account has one less to dial with.
     let _ = engine.quarantine(Some(order.slot), QuarantineReason::KeyDuplicated, NOW);
-    let lost = Lost::Failed { retry_at: NOW };
+    let lost = DialLoss::Failed { retry_at: NOW };
     let failure = DialError::Connect(std::io::Error::other("refused"));
     let failure = Some((failure, "no".to_owned()));
     let _ = engine.fail_dial(order, Some(&connection), lost, failure, NOW);
@@ -232,7 +232,7 @@ fn after_a_failure_fresh_acquires_take_one_connection_at_a_time_out_of_service()
     let order = effects.dial[0];
     let connection = engine.begin_dial(order, ConnectionId(4)).unwrap();
     let _ = engine.quarantine(Some(order.slot), QuarantineReason::KeyDuplicated, NOW);
-    let lost = Lost::Failed { retry_at: NOW };
+    let lost = DialLoss::Failed { retry_at: NOW };
     let failure = DialError::Connect(std::io::Error::other("refused"));
     let failure = Some((failure, "no".to_owned()));
     let _ = engine.fail_dial(order, Some(&connection), lost, failure, NOW);

@@ -8,7 +8,7 @@ fn a_session_that_had_to_wait_is_dialled_when_it_may_be_though_nothing_else_happ
     let (waiter, effects) = join(&engine, false);
     let until = NOW + 1000;
     let failure = Some((DialError::Aborted, String::new()));
-    let lost = Lost::Deferred { until };
+    let lost = DialLoss::Deferred { until };
     let (effects, _) = engine.fail_dial(effects.dial[0], None, lost, failure, NOW);
     // The other session serves, and its only lease is not given back.
     let [order] = effects.dial[..] else { panic!("the other session") };
@@ -51,7 +51,7 @@ fn a_failed_dial_tells_one_waiter_and_the_next_dial_waits_for_its_backoff() {
     assert!(more.dial.is_empty());
     let order = effects.dial[0];
     let connection = engine.begin_dial(order, ConnectionId(1)).unwrap();
-    let lost = Lost::Failed { retry_at: NOW + 500 };
+    let lost = DialLoss::Failed { retry_at: NOW + 500 };
     let failure = DialError::Connect(std::io::Error::other("refused"));
     let failure = Some((failure, "no".to_owned()));
     let (effects, unheard) = engine.fail_dial(order, Some(&connection), lost, failure, NOW);
@@ -105,7 +105,7 @@ fn a_dial_that_nobody_wants_any_more_is_not_begun() {
     let (waiter, effects) = join(&engine, false);
     assert!(engine.cancel_waiter(&waiter).unused.is_empty());
     assert!(engine.begin_dial(effects.dial[0], ConnectionId(1)).is_none());
-    let (effects, _) = engine.fail_dial(effects.dial[0], None, Lost::Unwanted, None, NOW);
+    let (effects, _) = engine.fail_dial(effects.dial[0], None, DialLoss::Unwanted, None, NOW);
     assert!(effects.is_empty());
     assert!(engine.is_empty(NOW));
 }

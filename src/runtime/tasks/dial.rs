@@ -16,7 +16,7 @@ use crate::base::clock::millis;
 use crate::base::panics::{call_manager, catch_future};
 use crate::base::text::display_safely;
 use crate::connection::ConnectionId;
-use crate::engine::{Connection, DialOrder, Lost, Purpose};
+use crate::engine::{Connection, DialLoss, DialOrder, Purpose};
 use crate::error::DialError;
 use crate::events::Event;
 use crate::limits::dialing::{Admission, DEFER_UNREACHABLE_MIN, DialLimiter, DialPermit};
@@ -344,9 +344,9 @@ impl<M: Manager> Attempt<M> {
             ),
         });
         match retry_at {
-            Some(retry_at) => self.end(Lost::Failed { retry_at }, Some((error, text))),
+            Some(retry_at) => self.end(DialLoss::Failed { retry_at }, Some((error, text))),
             // Nobody waits for a probe.
-            None => self.end(Lost::Unwanted, None),
+            None => self.end(DialLoss::Unwanted, None),
         }
     }
 
@@ -372,8 +372,8 @@ impl<M: Manager> Attempt<M> {
         }
         let until = context.clock.tick() + millis(wait);
         match self.is_probe() {
-            false => self.end(Lost::Deferred { until }, Some((error, text))),
-            true => self.end(Lost::Unwanted, None),
+            false => self.end(DialLoss::Deferred { until }, Some((error, text))),
+            true => self.end(DialLoss::Unwanted, None),
         }
     }
 
@@ -388,7 +388,7 @@ impl<M: Manager> Attempt<M> {
     /// Nobody wants the connection any more.
     fn abandon(&mut self) {
         self.count_cancelled();
-        self.end(Lost::Unwanted, None);
+        self.end(DialLoss::Unwanted, None);
     }
 
     /// Counts the attempt if it came as far as to dial.
@@ -398,7 +398,7 @@ impl<M: Manager> Attempt<M> {
         }
     }
 
-    fn end(&mut self, lost: Lost, failure: Option<(DialError<M::Error>, String)>) {
+    fn end(&mut self, lost: DialLoss, failure: Option<(DialError<M::Error>, String)>) {
         self.finished = true;
         // Before its slot comes back, and is dialled again.
         drop(self.hold.take());
@@ -423,11 +423,11 @@ impl<M: Manager> Drop for Attempt<M> {
             }
             self.count_cancelled();
             if self.is_probe() {
-                return self.end(Lost::Unwanted, None);
+                return self.end(DialLoss::Unwanted, None);
             }
             let retry_at = self.inner.context().clock.tick();
             let text = display_safely(&DialError::<M::Error>::Aborted);
-            self.end(Lost::Failed { retry_at }, Some((DialError::Aborted, text)));
+            self.end(DialLoss::Failed { retry_at }, Some((DialError::Aborted, text)));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which connections are closed as they are returned.
+//! The pressure of the global cap, and the other reasons to close a connection as it is returned.
 //!
 //! Owns the reasons for which a leased connection is not kept. Each is judged behind the account's lock,
 //! and as many go as somebody waits for, no more.
