@@ -5,11 +5,11 @@
 mod chaos;
 mod client;
 mod disconnect;
+mod duplicate_key;
 mod faults;
 mod invoke;
 mod lost;
 mod raw;
-mod rule;
 mod signals;
 #[cfg(feature = "cli")]
 mod spans;
@@ -168,13 +168,13 @@ async fn a_call_without_updates_is_answered_and_brings_none() {
     let account = AccountId::bot(9).unwrap();
     let records = bench.data_centre.create_sessions(account, 1, None);
     let mut client = raw::RawClient::connect(record(&records)).await;
-    client.greet().await;
+    client.learn_salt().await;
     for wrapped in [true, false] {
         match wrapped {
-            true => client.say(&raw::introduction(without())).await.unwrap(),
-            false => client.say(&myself()).await.unwrap(),
+            true => client.send(&raw::init_connection(without())).await.unwrap(),
+            false => client.send(&myself()).await.unwrap(),
         }
-        client.hear().await.unwrap();
+        client.receive().await.unwrap();
         assert_eq!(bench.data_centre.push_update(account), usize::from(!wrapped));
     }
 }

@@ -16,6 +16,7 @@ use telepool::sandbox::{DataCentre, DataCentreOptions};
 use telepool::telegram::{GrammersManager, MemorySource, TelegramSettings};
 use telepool::{AccountId, Pool, http};
 
+use super::picture::Series;
 use super::promtool::promtool;
 use super::{boards, folder, metric_of, panels, picture, queries, text_of, types, variables};
 
@@ -55,15 +56,6 @@ const LAWS: &[(&str, &str)] = &[
          - sum by (group) (telepool_acquire_wait_seconds_count)",
     ),
 ];
-
-/// What a query answered over time.
-#[derive(Clone, Debug)]
-pub(super) struct Series {
-    /// As the legend says.
-    pub(super) name: String,
-    /// By seconds; what was no number is none.
-    pub(super) points: Vec<(f64, f64)>,
-}
 
 /// A process that ends with the test.
 struct Running(Child);

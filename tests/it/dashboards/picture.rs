@@ -10,7 +10,14 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use serde_json::Value;
 
-use super::live::Series;
+/// What a query answered over time.
+#[derive(Clone, Debug)]
+pub(super) struct Series {
+    /// As the legend says.
+    pub(super) name: String,
+    /// By seconds; what was no number is none.
+    pub(super) points: Vec<(f64, f64)>,
+}
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 use super::*;
 
-type World = Pool<GrammersManager<MemorySource>>;
+type TestPool = Pool<GrammersManager<MemorySource>>;
 
 /// How long a run takes unless the environment says otherwise.
 const SECONDS: u64 = 30;
@@ -35,12 +35,12 @@ const SLACK_OF_ACCOUNT: usize = 600;
 
 /// Who takes part: phones and bots, with one to three sessions each.
 #[derive(Clone, Debug)]
-struct Cast {
+struct TestAccounts {
     accounts: Arc<[(AccountId, u16)]>,
     callers: u64,
 }
 
-impl Cast {
+impl TestAccounts {
     fn of(accounts: u64) -> Self {
         let name = |id: u64| match id % 2 {
             0 => AccountId::bot(id).unwrap(),
@@ -95,7 +95,7 @@ fn random_faults(random: &mut fastrand::Rng) -> FaultPlan {
     FaultPlan::new(rules).unwrap()
 }
 
-fn random_config(random: &mut fastrand::Rng, cast: &Cast) -> Config {
+fn random_config(random: &mut fastrand::Rng, cast: &TestAccounts) -> Config {
     let sessions: u32 = cast.accounts.iter().map(|(_, sessions)| u32::from(*sessions)).sum();
     let mut config = Config::default();
     config.pool.max_connections_per_account = random.u16(1..=3);
@@ -128,7 +128,12 @@ fn calm_config() -> Config {
 }
 
 /// One caller: takes leases in every way there is, calls, and gives them back in every way.
-async fn call_at_random(pool: World, cast: Cast, mut random: fastrand::Rng, until: Instant) {
+async fn call_at_random(
+    pool: TestPool,
+    cast: TestAccounts,
+    mut random: fastrand::Rng,
+    until: Instant,
+) {
     let mut kept: Option<Account<GrammersManager<MemorySource>>> = None;
     while Instant::now() < until {
         let account = cast.any(&mut random);
@@ -221,9 +226,9 @@ fn expected(error: &InvokeError) {
 
 /// One operator: turns every knob.
 async fn operate_at_random(
-    pool: World,
+    pool: TestPool,
     data_centre: DataCentre,
-    cast: Cast,
+    cast: TestAccounts,
     mut random: fastrand::Rng,
     until: Instant,
 ) {
@@ -253,7 +258,7 @@ async fn operate_at_random(
 }
 
 /// Waits until nobody waits, dials or holds a lease.
-async fn settled(pool: &World, cast: &Cast) {
+async fn settled(pool: &TestPool, cast: &TestAccounts) {
     let mut stats = pool.stats();
     for _ in 0..10_000 {
         stats = pool.stats();
@@ -270,7 +275,7 @@ async fn settled(pool: &World, cast: &Cast) {
 }
 
 /// What is out of service for good costs nothing: it refuses at once, and is not dialled.
-async fn quarantined_cost_nothing(pool: &World, cast: &Cast) {
+async fn quarantined_cost_nothing(pool: &TestPool, cast: &TestAccounts) {
     let mut events = pool.events();
     let is_out = |(account, _): &&(AccountId, u16)| {
         matches!(pool.account_health(*account), Some(AccountHealth::Quarantined(_)))
@@ -282,7 +287,7 @@ async fn quarantined_cost_nothing(pool: &World, cast: &Cast) {
             assert!(matches!(refused, AcquireError::Quarantined { .. }), "{refused}");
         }
     }
-    // A last event, to know that all before it have been heard.
+    // A last event, to know that all before it have been handled.
     pool.reconfigure((*pool.config()).clone()).unwrap();
     loop {
         match events.next().await.unwrap() {
@@ -305,7 +310,7 @@ fn is_unreachable(error: &AcquireError<TelegramError>) -> bool {
 }
 
 /// Every session of every account can be leased at once: no slot and no permit was lost.
-async fn everything_serves(pool: &World, cast: &Cast) {
+async fn everything_serves(pool: &TestPool, cast: &TestAccounts) {
     pool.reconfigure(calm_config()).unwrap();
     for (account, slots) in cast.accounts.iter().copied() {
         // A dial that was under way when the account was removed still keeps it.
@@ -344,7 +349,7 @@ async fn everything_serves(pool: &World, cast: &Cast) {
 async fn round(
     data_centre: &DataCentre,
     records: &[SessionRecord],
-    cast: &Cast,
+    cast: &TestAccounts,
     random: &mut fastrand::Rng,
     is_first: bool,
 ) {
@@ -416,7 +421,7 @@ fn from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
-async fn run(seed: u64, cast: Cast) {
+async fn run(seed: u64, cast: TestAccounts) {
     let seconds = from_environment("CHAOS_SECONDS").unwrap_or(SECONDS);
     let mut random = fastrand::Rng::with_seed(seed);
     let mut options = DataCentreOptions::default();
@@ -458,7 +463,7 @@ fn in_a_process(test: &str, accounts: u64) {
     if let Some(seed) = from_environment("CHAOS_PROCESS") {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-        return runtime.unwrap().block_on(run(seed, Cast::of(accounts)));
+        return runtime.unwrap().block_on(run(seed, TestAccounts::of(accounts)));
     }
     let seed = from_environment("SEED").unwrap_or_else(|| fastrand::u64(..1 << 32));
     println!("SEED={seed} repeats this run");

@@ -93,7 +93,7 @@ impl Listening {
 
     /// Has the user write until the bot hears of it: the stream begins by asking for the state, and
     /// what comes before is none of its news.
-    async fn hear(&mut self) -> Message {
+    async fn receive(&mut self) -> Message {
         let bot = types::InputPeerUser { user_id: 77, access_hash: 0 };
         for _ in 0..1000 {
             self.user.invoke(&message_to(bot.clone().into())).await.unwrap();
@@ -113,7 +113,7 @@ async fn the_ids_of_the_sandbox_are_ids_to_the_client_and_its_stream_of_updates_
     let me = listening.user.get_me().await.unwrap();
     assert!(!me.is_bot());
     for _ in 0..2 {
-        assert_eq!(listening.hear().await.peer_id(), me.id());
+        assert_eq!(listening.receive().await.peer_id(), me.id());
     }
     let bot = listening.bot.get_me().await.unwrap();
     assert_eq!(bot.id(), PeerId::user(77).unwrap());
@@ -123,7 +123,7 @@ async fn the_ids_of_the_sandbox_are_ids_to_the_client_and_its_stream_of_updates_
 async fn what_the_client_gives_up_by_itself_is_told_in_its_words_and_costs_no_connection() {
     let mut listening = Listening::start().await;
     let mut told = listening.pool.events();
-    let message = listening.hear().await;
+    let message = listening.receive().await;
     let Listening { bot, pool, _data_centre, .. } = listening;
     // An update of the short kind brings no access hash of whoever wrote.
     let error = TelegramError::from(message.respond("echo").await.unwrap_err());

@@ -2,7 +2,7 @@
 
 use telepool::telegram::client::tl::Serializable;
 
-use super::raw::{RawClient, introduction};
+use super::raw::{RawClient, init_connection};
 use super::*;
 
 /// Longer than any test.
@@ -30,7 +30,7 @@ fn closing_in(disconnect_delay: i32) -> functions::PingDelayDisconnect {
 /// A client that has greeted the data centre.
 async fn client(record: &SessionRecord) -> RawClient {
     let mut client = RawClient::connect(record).await;
-    client.greet().await;
+    client.learn_salt().await;
     client
 }
 
@@ -43,7 +43,7 @@ async fn until_closed(data_centre: &DataCentre, count: u64) {
 async fn a_connection_that_falls_silent_is_closed_in_time_and_its_key_is_free_again() {
     let (data_centre, [record, _]) = timed(None, []).await;
     let mut first = client(&record).await;
-    first.say(&closing_in(1)).await.unwrap();
+    first.send(&closing_in(1)).await.unwrap();
     until_closed(&data_centre, 1).await;
     assert_eq!(data_centre.live_connections(OWN), 0);
     // Its socket is open at the client's end still, and what was sent to it lies there unread.
@@ -51,14 +51,14 @@ async fn a_connection_that_falls_silent_is_closed_in_time_and_its_key_is_free_ag
     assert!(second.is_served().await);
     let stats = data_centre.stats();
     assert_eq!((stats.closed_by_timer, stats.key_violations), (1, 0));
-    assert!(first.until_hung_up().await > 0, "the pong, and then the end");
+    assert!(first.until_closed().await > 0, "the pong, and then the end");
 }
 
 #[tokio::test]
 async fn a_second_connection_before_the_time_is_up_is_a_violation() {
     let (data_centre, [record, _]) = timed(None, []).await;
     let mut first = client(&record).await;
-    first.say(&closing_in(LONG)).await.unwrap();
+    first.send(&closing_in(LONG)).await.unwrap();
     let mut second = client(&record).await;
     assert!(second.is_served().await && first.is_served().await);
     let stats = data_centre.stats();
@@ -69,11 +69,11 @@ async fn a_second_connection_before_the_time_is_up_is_a_violation() {
 async fn a_plain_ping_buys_no_time() {
     let (data_centre, [record, _]) = timed(None, []).await;
     let mut client = client(&record).await;
-    client.say(&closing_in(1)).await.unwrap();
+    client.send(&closing_in(1)).await.unwrap();
     let pings = async {
         loop {
             // The last ones meet a closed socket.
-            client.say(&functions::Ping { ping_id: 1 }).await.ok();
+            client.send(&functions::Ping { ping_id: 1 }).await.ok();
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
@@ -81,7 +81,7 @@ async fn a_plain_ping_buys_no_time() {
         () = pings => {}
         () = until_closed(&data_centre, 1) => {}
     }
-    assert!(data_centre.stats().calls > 1, "pings were heard");
+    assert!(data_centre.stats().calls > 1, "pings were received");
 }
 
 #[tokio::test]
@@ -90,12 +90,12 @@ async fn the_last_ping_of_the_kind_replaces_the_timer() {
     let mut longer = client(&record).await;
     let mut shorter = client(&other).await;
     for delay in [2, LONG] {
-        longer.say(&closing_in(delay)).await.unwrap();
+        longer.send(&closing_in(delay)).await.unwrap();
     }
     for delay in [LONG, 2] {
-        shorter.say(&closing_in(delay)).await.unwrap();
+        shorter.send(&closing_in(delay)).await.unwrap();
     }
-    assert!(shorter.until_hung_up().await > 0);
+    assert!(shorter.until_closed().await > 0);
     assert_eq!((data_centre.live_connections(OWN), data_centre.live_connections(OTHER)), (1, 0));
     assert!(longer.is_served().await);
     assert_eq!(data_centre.stats().closed_by_timer, 1);
@@ -109,7 +109,7 @@ async fn a_connection_that_has_never_asked_is_never_closed_by_the_timer() {
     assert!(quiet.is_served().await);
     for count in 1..=10 {
         let mut asked = client(&other).await;
-        asked.say(&closing_in(LONG)).await.unwrap();
+        asked.send(&closing_in(LONG)).await.unwrap();
         until_closed(&data_centre, count).await;
     }
     assert!(quiet.is_served().await);
@@ -120,8 +120,8 @@ async fn a_connection_that_has_never_asked_is_never_closed_by_the_timer() {
 async fn the_longest_delay_caps_what_is_asked_for() {
     let (data_centre, [record, _]) = timed(Some(Duration::from_millis(100)), []).await;
     let mut client = client(&record).await;
-    client.say(&closing_in(i32::MAX)).await.unwrap();
-    assert!(client.until_hung_up().await > 0);
+    client.send(&closing_in(i32::MAX)).await.unwrap();
+    assert!(client.until_closed().await > 0);
     assert_eq!(data_centre.stats().closed_by_timer, 1);
 }
 
@@ -130,9 +130,9 @@ async fn a_delay_that_has_passed_already_closes_after_the_pong() {
     for delay in [0, -1] {
         let (data_centre, [record, _]) = timed(None, []).await;
         let mut client = client(&record).await;
-        client.say(&closing_in(delay)).await.unwrap();
-        client.hear().await.unwrap();
-        client.until_hung_up().await;
+        client.send(&closing_in(delay)).await.unwrap();
+        client.receive().await.unwrap();
+        client.until_closed().await;
         assert_eq!(data_centre.stats().closed_by_timer, 1);
     }
 }
@@ -141,14 +141,14 @@ async fn a_delay_that_has_passed_already_closes_after_the_pong() {
 async fn output_that_nobody_reads_keeps_no_connection_open() {
     let (data_centre, [record, _]) = timed(None, []).await;
     let mut first = RawClient::connect_narrowly(&record).await;
-    first.greet().await;
-    first.say(&introduction(functions::help::GetConfig {})).await.unwrap();
-    first.hear().await.unwrap();
+    first.learn_salt().await;
+    first.send(&init_connection(functions::help::GetConfig {})).await.unwrap();
+    first.receive().await.unwrap();
     // Answers of 8 MB: more than the two sockets hold.
     let many = functions::users::GetUsers { id: vec![enums::InputUser::UserSelf; 200] };
     let mut requests = vec![many.to_bytes(); 1000];
     requests.push(closing_in(1).to_bytes());
-    first.say_all(&requests).await.unwrap();
+    first.send_all(&requests).await.unwrap();
     until_closed(&data_centre, 1).await;
     let stats = data_centre.stats();
     assert!(stats.calls >= 1001 && stats.bytes_sent < 100_000, "it went out: {stats:?}");
@@ -161,18 +161,18 @@ async fn in_a_black_hole_a_timer_fires_and_none_is_set() {
     let black_hole = FaultRule::new("users.getUsers", Fault::BlackHole).account(OWN);
     let (data_centre, [record, other]) = timed(None, [black_hole]).await;
     let mut armed = client(&record).await;
-    armed.say(&closing_in(2)).await.unwrap();
-    armed.say(&introduction(myself())).await.unwrap();
-    armed.say(&closing_in(LONG)).await.unwrap();
+    armed.send(&closing_in(2)).await.unwrap();
+    armed.send(&init_connection(myself())).await.unwrap();
+    armed.send(&closing_in(LONG)).await.unwrap();
     until_closed(&data_centre, 1).await;
-    assert_eq!(data_centre.stats().faults_injected, 2, "the ping has not been heard");
+    assert_eq!(data_centre.stats().faults_injected, 2, "the ping was not carried out");
     drop(armed);
-    let mut deaf = client(&record).await;
-    deaf.say(&introduction(myself())).await.unwrap();
-    deaf.say(&closing_in(1)).await.unwrap();
+    let mut unanswered = client(&record).await;
+    unanswered.send(&init_connection(myself())).await.unwrap();
+    unanswered.send(&closing_in(1)).await.unwrap();
     let mut counterpart = client(&other).await;
-    counterpart.say(&closing_in(2)).await.unwrap();
-    assert!(counterpart.until_hung_up().await > 0);
+    counterpart.send(&closing_in(2)).await.unwrap();
+    assert!(counterpart.until_closed().await > 0);
     assert_eq!((data_centre.stats().faults_injected, data_centre.live_connections(OWN)), (4, 1));
 }
 
@@ -200,8 +200,8 @@ async fn the_command_caps_delays_and_tells_what_the_timer_has_closed() {
     let data_centres = telepool::session::DataCentres::production();
     let record = telepool::session::lines::read(file, &data_centres).next().unwrap().unwrap();
     let mut client = client(&record).await;
-    client.say(&closing_in(75)).await.unwrap();
-    assert!(client.until_hung_up().await > 0);
+    client.send(&closing_in(75)).await.unwrap();
+    assert!(client.until_closed().await > 0);
     drop(process.stdin.take());
     let mut told = String::new();
     process.stdout.take().unwrap().read_to_string(&mut told).unwrap();

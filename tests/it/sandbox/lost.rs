@@ -236,7 +236,7 @@ async fn a_session_that_was_ended_under_the_pool_is_noticed_though_pings_go_on()
         // Another client uses the key.
         let mut rival = RawClient::connect(record(&records)).await;
         rival.ping().await;
-        rival.hear().await.unwrap();
+        rival.receive().await.unwrap();
         assert_eq!(data_centre.stats().key_violations, 1);
         lease.invoke(&functions::Ping { ping_id: 1 }).await.expect("pings need no login");
         if held.is_none() {

@@ -1,4 +1,4 @@
-//! A client that speaks just enough to break rules.
+//! A client of raw packets, which can break every rule.
 
 use std::sync::{Arc, Mutex};
 
@@ -59,16 +59,16 @@ impl RawClient {
 
     /// Sends a ping and waits for nothing.
     pub(super) async fn ping(&mut self) {
-        self.say(&functions::Ping { ping_id: 1 }).await.unwrap();
+        self.send(&functions::Ping { ping_id: 1 }).await.unwrap();
     }
 
     /// Sends a request, and waits for nothing.
-    pub(super) async fn say(&mut self, request: &impl Serializable) -> std::io::Result<()> {
-        self.say_all(&[request.to_bytes()]).await
+    pub(super) async fn send(&mut self, request: &impl Serializable) -> std::io::Result<()> {
+        self.send_all(&[request.to_bytes()]).await
     }
 
     /// Sends requests in one container, and waits for nothing.
-    pub(super) async fn say_all(&mut self, requests: &[Vec<u8>]) -> std::io::Result<()> {
+    pub(super) async fn send_all(&mut self, requests: &[Vec<u8>]) -> std::io::Result<()> {
         let mut body = Vec::new();
         if let [request] = requests {
             enclose(request, &mut body);
@@ -87,21 +87,21 @@ impl RawClient {
         self.stream.write_all(&packet[..]).await
     }
 
-    /// Learns the salt, so that what is said from now on is heard.
-    pub(super) async fn greet(&mut self) {
+    /// Learns the salt, so that requests are carried out from now on.
+    pub(super) async fn learn_salt(&mut self) {
         self.ping().await;
-        assert_eq!(self.hear().await, Ok(BAD_SERVER_SALT));
+        assert_eq!(self.receive().await, Ok(BAD_SERVER_SALT));
     }
 
     /// Whether a ping is answered.
     pub(super) async fn is_served(&mut self) -> bool {
         self.ping().await;
-        let heard = tokio::time::timeout(PATIENCE, self.hear()).await;
+        let heard = tokio::time::timeout(PATIENCE, self.receive()).await;
         heard.is_ok_and(|heard| heard.is_ok())
     }
 
     /// The constructor of the next message, or what came instead of one.
-    pub(super) async fn hear(&mut self) -> Result<u32, Error> {
+    pub(super) async fn receive(&mut self) -> Result<u32, Error> {
         loop {
             match self.incoming.unpack(&mut self.received) {
                 Err(Error::MissingBytes) => {
@@ -124,14 +124,14 @@ impl RawClient {
     }
 
     /// Waits until the server has hung up, and counts what it said before.
-    pub(super) async fn until_hung_up(&mut self) -> usize {
+    pub(super) async fn until_closed(&mut self) -> usize {
         let mut said = Vec::new();
         let end = self.stream.read_to_end(&mut said);
         drop(tokio::time::timeout(PATIENCE, end).await.expect("the server hangs up"));
         said.len()
     }
 
-    pub(super) async fn send(&mut self, bytes: &[u8]) {
+    pub(super) async fn send_bytes(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
     }
 }
@@ -145,8 +145,8 @@ fn enclose(body: &[u8], out: &mut Vec<u8>) {
     out.extend(body);
 }
 
-/// A request of a client that introduces itself with it.
-pub(super) fn introduction<X>(
+/// A request wrapped in `initConnection`.
+pub(super) fn init_connection<X>(
     query: X,
 ) -> functions::InvokeWithLayer<functions::InitConnection<X>> {
     let text = String::new;
@@ -186,9 +186,9 @@ async fn clients_of_every_plain_transport_are_served() {
         let record = records.iter().find(|record| key_id(record)[3] < 0x80).unwrap();
         let mut client = RawClient::connect_by(record, transport(), transport()).await;
         client.ping().await;
-        assert_eq!(client.hear().await, Ok(BAD_SERVER_SALT));
+        assert_eq!(client.receive().await, Ok(BAD_SERVER_SALT));
         client.ping().await;
-        assert_eq!(client.hear().await, Ok(CONTAINER), "the new session, and the pong");
+        assert_eq!(client.receive().await, Ok(CONTAINER), "the new session, and the pong");
     }
 }
 
@@ -207,7 +207,7 @@ impl Transport for Shared {
 }
 
 #[tokio::test]
-async fn clients_of_obfuscated_transports_are_served_and_judged() {
+async fn clients_of_obfuscated_transports_are_served_and_their_duplicates_seen() {
     let data_centre = DataCentre::start(DataCentreOptions::default()).await.unwrap();
     let transports: [fn() -> Shared; 2] = [
         || Shared(Arc::new(Mutex::new(Obfuscated::new(Abridged::new())))),
@@ -223,12 +223,12 @@ async fn clients_of_obfuscated_transports_are_served_and_judged() {
             RawClient::connect_by(record, Box::new(transport.clone()), Box::new(transport))
         };
         let mut client = connect().await;
-        client.greet().await;
+        client.learn_salt().await;
         client.ping().await;
-        assert_eq!(client.hear().await, Ok(CONTAINER), "the new session, and the pong");
+        assert_eq!(client.receive().await, Ok(CONTAINER), "the new session, and the pong");
         assert_eq!(data_centre.stats().key_violations, index - 1);
         let mut second = connect().await;
-        second.greet().await;
+        second.learn_salt().await;
         assert_eq!(data_centre.stats().key_violations, index, "the first one lives");
     }
     assert_eq!(data_centre.stats().transports_unknown, 0);
@@ -241,18 +241,18 @@ async fn an_unknown_key_and_a_wish_for_a_new_one_get_404() {
     records[0].key = telepool::session::AuthKey::new([3; 256]);
     let mut client = RawClient::connect(record(&records)).await;
     client.ping().await;
-    assert_eq!(client.hear().await, Err(Error::BadStatus { status: 404 }));
+    assert_eq!(client.receive().await, Err(Error::BadStatus { status: 404 }));
     let mut client = RawClient::connect(record(&records)).await;
     let mut plain = DequeBuffer::with_capacity(64, 64);
     plain.extend([0; 40]);
     Full::new().pack(&mut plain);
-    client.send(&plain[..]).await;
-    assert_eq!(client.hear().await, Err(Error::BadStatus { status: 404 }));
+    client.send_bytes(&plain[..]).await;
+    assert_eq!(client.receive().await, Err(Error::BadStatus { status: 404 }));
     assert_eq!(data_centre.stats().keys_unknown, 2);
 }
 
 #[tokio::test]
-async fn nonsense_is_hung_up_on_and_harms_nobody() {
+async fn an_unknown_protocol_is_closed_and_harms_nobody() {
     let bench = bench([]).await;
     let connection = bench.connect(OWN).await;
     let records = bench.data_centre.create_sessions(AccountId::bot(9).unwrap(), 1, None);
@@ -266,8 +266,8 @@ async fn nonsense_is_hung_up_on_and_harms_nobody() {
             1 => [&[0x42; 64], &bytes[..]].concat(),
             _ => [b"GET ", &bytes[..]].concat(),
         };
-        client.send(&bytes).await;
-        assert_eq!(client.until_hung_up().await, 0);
+        client.send_bytes(&bytes).await;
+        assert_eq!(client.until_closed().await, 0);
         let stats = bench.data_centre.stats();
         assert_eq!((stats.transports_unknown, stats.keys_unknown), (round + 1, 0));
     }
@@ -275,15 +275,15 @@ async fn nonsense_is_hung_up_on_and_harms_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_never_says_enough_is_hung_up_on_in_time() {
+async fn a_client_that_never_sends_enough_is_closed_in_time() {
     let data_centre = DataCentre::start(DataCentreOptions::default()).await.unwrap();
     let records = data_centre.create_sessions(OWN, 1, None);
     let mut client = RawClient::connect(record(&records)).await;
     // A number that no full frame has, and less than a header of obfuscation.
-    client.send(b"SSH-2.0-here\r\n").await;
-    assert_eq!(client.until_hung_up().await, 0);
+    client.send_bytes(b"SSH-2.0-here\r\n").await;
+    assert_eq!(client.until_closed().await, 0);
     assert_eq!(data_centre.stats().transports_unknown, 1);
-    // Who says nothing at all, or has gone again, is no stranger.
+    // Who says nothing at all, or has gone again, speaks no unknown protocol.
     drop(RawClient::connect(record(&records)).await);
     let mut silent = RawClient::connect(record(&records)).await;
     tokio::time::sleep(PATIENCE).await;

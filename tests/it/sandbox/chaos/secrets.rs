@@ -12,7 +12,7 @@ use telepool::metrics::Prometheus;
 use telepool::session::{DataCentres, SessionRecord, lines};
 use tracing_subscriber::layer::SubscriberExt;
 
-use super::{Cast, World};
+use super::{TestAccounts, TestPool};
 
 /// How much of the end of a run is shown.
 const END_LEN: i64 = 20_000;
@@ -35,12 +35,12 @@ pub(super) fn listen() {
 
 /// Prints the numbers. Once is enough for their names and labels; and an exporter leaves a buffer
 /// behind that its library frees only when there are many.
-pub(super) fn show_metrics(pool: &World) {
+pub(super) fn show_metrics(pool: &TestPool) {
     println!("{}", Prometheus::new(pool).unwrap().render());
 }
 
 /// Prints everything else that can be printed.
-pub(super) fn show(pool: &World, cast: &Cast) {
+pub(super) fn show(pool: &TestPool, cast: &TestAccounts) {
     println!("{pool:?} {:?} {:?} {:?}", pool.stats(), pool.config(), pool.manager());
     println!("{:?}", pool.manager().source());
     for (account, _) in cast.accounts.iter().copied() {

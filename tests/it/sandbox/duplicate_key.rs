@@ -1,9 +1,9 @@
-//! The rule of one main connection per key, as the data centre judges it.
+//! Duplicate keys: the rule of one main connection per key, as the data centre holds it.
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::raw::{RawClient, introduction};
+use super::raw::{RawClient, init_connection};
 use super::*;
 
 #[tokio::test]
@@ -13,11 +13,11 @@ async fn a_second_connection_of_a_key_that_lives_is_a_violation_and_voids_the_ke
     let records = bench.data_centre.create_sessions(AccountId::bot(9).unwrap(), 1, None);
     let mut first = RawClient::connect(record(&records)).await;
     first.ping().await;
-    first.hear().await.unwrap();
+    first.receive().await.unwrap();
     let mut second = RawClient::connect(record(&records)).await;
     assert_eq!(bench.data_centre.stats().key_violations, 0, "it has not spoken yet");
     second.ping().await;
-    second.hear().await.unwrap();
+    second.receive().await.unwrap();
     assert_eq!(bench.data_centre.stats().key_violations, 1);
     // Other keys have nothing to do with it.
     connection.invoke(&myself()).await.unwrap();
@@ -29,7 +29,7 @@ async fn a_void_key_gets_406() {
     let records = data_centre.create_sessions(OWN, 1, None);
     let mut raw = RawClient::connect(record(&records)).await;
     raw.ping().await;
-    raw.hear().await.unwrap();
+    raw.receive().await.unwrap();
     let source = MemorySource::new(records).unwrap();
     let manager = GrammersManager::new(source, TelegramSettings::new(1));
     let error = manager.connect(OWN, 0).await.unwrap_err();
@@ -46,31 +46,31 @@ async fn is_violated_by_another(data_centre: &DataCentre, record: &SessionRecord
     let before = data_centre.stats().key_violations;
     let mut second = RawClient::connect(record).await;
     second.ping().await;
-    second.hear().await.unwrap();
+    second.receive().await.unwrap();
     data_centre.stats().key_violations == before + 1
 }
 
 #[tokio::test]
-async fn a_connection_that_nothing_is_heard_on_is_open_to_the_judge() {
+async fn a_connection_without_answers_counts_as_open() {
     let accounts = [1, 2].map(|number| AccountId::bot(number).unwrap());
-    let deaf_from = |account, place| FaultRule::new(place, Fault::BlackHole).account(account);
+    let black_hole_from = |account, place| FaultRule::new(place, Fault::BlackHole).account(account);
     let rules = [
-        deaf_from(accounts[0], "connect").limit(1),
-        deaf_from(accounts[1], "users.getUsers").limit(1),
+        black_hole_from(accounts[0], "connect").limit(1),
+        black_hole_from(accounts[1], "users.getUsers").limit(1),
     ];
     let bench = bench(rules).await;
     for account in accounts {
         let records = bench.data_centre.create_sessions(account, 1, None);
-        let mut deaf = RawClient::connect(record(&records)).await;
-        deaf.ping().await;
+        let mut unanswered = RawClient::connect(record(&records)).await;
+        unanswered.ping().await;
         if account == accounts[1] {
-            deaf.hear().await.unwrap();
-            deaf.say(&introduction(myself())).await.unwrap();
+            unanswered.receive().await.unwrap();
+            unanswered.send(&init_connection(myself())).await.unwrap();
         }
-        let is_deaf = || bench.data_centre.since_last_fault(account).is_some();
-        wait_until("it is deaf", is_deaf).await;
+        let is_unanswered = || bench.data_centre.since_last_fault(account).is_some();
+        wait_until("it is unanswered", is_unanswered).await;
         assert!(is_violated_by_another(&bench.data_centre, record(&records)).await);
-        drop(deaf);
+        drop(unanswered);
     }
 }
 
@@ -85,7 +85,7 @@ async fn relay(listener: TcpListener, to: std::net::SocketAddr) -> TcpStream {
 }
 
 #[tokio::test]
-async fn a_connection_whose_client_is_cut_off_is_open_to_the_judge() {
+async fn a_connection_whose_client_is_cut_off_counts_as_open() {
     let data_centre = DataCentre::start(DataCentreOptions::default()).await.unwrap();
     let records = data_centre.create_sessions(OWN, 1, None);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -107,12 +107,12 @@ async fn two_that_overlap_are_counted_once_whichever_came_or_spoke_first() {
         let records = data_centre.create_sessions(AccountId::bot(number).unwrap(), 1, None);
         let mut older = RawClient::connect(record(&records)).await;
         if spoken_before {
-            older.greet().await;
+            older.learn_salt().await;
         }
         let mut newer = RawClient::connect(record(&records)).await;
-        newer.greet().await;
+        newer.learn_salt().await;
         if !spoken_before {
-            older.greet().await;
+            older.learn_salt().await;
         }
         assert_eq!(data_centre.stats().key_violations, number, "they overlap");
         for _ in 0..3 {
@@ -135,7 +135,7 @@ fn exhaust_descriptors() -> Vec<std::fs::File> {
 #[test]
 fn an_overlap_is_counted_also_when_no_descriptor_is_left() {
     const PROCESS: &str = "RULE_PROCESS";
-    let name = "sandbox::rule::an_overlap_is_counted_also_when_no_descriptor_is_left";
+    let name = "sandbox::duplicate_key::an_overlap_is_counted_also_when_no_descriptor_is_left";
     if std::env::var_os(PROCESS).is_none() {
         let mut command = std::process::Command::new(std::env::current_exe().unwrap());
         let ended = command.args(["--exact", name]).env(PROCESS, "1").output().unwrap();
@@ -148,11 +148,11 @@ fn an_overlap_is_counted_also_when_no_descriptor_is_left() {
         let data_centre = DataCentre::start(DataCentreOptions::default()).await.unwrap();
         let records = data_centre.create_sessions(OWN, 1, None);
         let mut first = RawClient::connect(record(&records)).await;
-        first.greet().await;
+        first.learn_salt().await;
         let mut second = RawClient::connect(record(&records)).await;
         wait_until("both are accepted", || data_centre.stats().connections == 2).await;
         let held = exhaust_descriptors();
-        second.greet().await;
+        second.learn_salt().await;
         assert_eq!((data_centre.stats().key_violations, held.is_empty()), (1, false));
     });
 }
@@ -170,7 +170,7 @@ async fn a_connection_closed_before_the_next_is_never_held_against_anybody() {
                     let mut client = RawClient::connect(record(&records)).await;
                     client.ping().await;
                     if round % 3 == 0 {
-                        client.hear().await.unwrap();
+                        client.receive().await.unwrap();
                     }
                 }
             })
@@ -197,7 +197,7 @@ async fn an_overlap_is_always_counted() {
                 for _ in 0..10 {
                     let mut next = RawClient::connect(record(&records)).await;
                     next.ping().await;
-                    next.hear().await.unwrap();
+                    next.receive().await.unwrap();
                     before = next;
                 }
                 drop(before);
