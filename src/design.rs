@@ -17,7 +17,7 @@
 //!   limits, expiry budget, dial limiter, occupancy; timing wheel and schedule
 //!   engine         the engine of one account, without I/O: states, idle queue, waiters
 //!   ──────────────────────────────────────────────────────────────────────────
-//!   account_id, connection, manager, config, error, events, stats: the words
+//!   account_id, account_health, connection, manager, config, error, events, stats: the words
 //!   base           atomics and locks, time, timers, panics of others' code, labels
 //! ```
 //!

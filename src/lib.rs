@@ -44,6 +44,7 @@
 #![cfg_attr(feature = "metrics", doc = "For Prometheus and other collectors: [`metrics`].")]
 #![forbid(unsafe_code)]
 
+mod account_health;
 mod account_id;
 mod base;
 mod config;
@@ -76,6 +77,7 @@ pub mod session;
 #[cfg(feature = "telegram")]
 pub mod telegram;
 
+pub use account_health::{AccountHealth, Cooldown};
 pub use account_id::{AccountId, ParseAccountError, RevealedAccount};
 pub use connection::{CloseReason, ConnectionId, ConnectionState, Source};
 
@@ -90,8 +92,7 @@ pub use manager::{
 };
 pub use noop::NoopManager;
 pub use pool::{
-    Account, AccountHealth, AccountRef, Acquire, BorrowedLease, Builder, CloseReport, Cooldown,
-    Lease, OwnedLease, Pool,
+    Account, AccountRef, Acquire, BorrowedLease, Builder, CloseReport, Lease, OwnedLease, Pool,
 };
 pub use stats::{AccountStats, ConnectionStats, PoolStats};
 

@@ -9,7 +9,17 @@ use std::path::{Path, PathBuf};
 /// its own.
 const FLOORS: &[&[&str]] = &[
     &["base"],
-    &["account_id", "connection", "manager", "config", "error", "events", "noop", "stats"],
+    &[
+        "account_id",
+        "connection",
+        "manager",
+        "account_health",
+        "config",
+        "error",
+        "events",
+        "noop",
+        "stats",
+    ],
     &["engine"],
     &["limits", "expiry"],
     &["registry"],

@@ -45,7 +45,7 @@ const STRIPES: u64 = 8;
 /// Counts and sums, by bucket.
 #[cfg(any(feature = "metrics", all(test, not(pool_loom))))]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
+pub(crate) struct BucketCounts {
     /// How many times fell into each bucket; beyond the histogram's own, none.
     pub(crate) counts: [u64; BUCKETS],
     /// What they add up to, in nanoseconds.
@@ -99,8 +99,8 @@ impl Histogram {
     }
 
     #[cfg(any(feature = "metrics", all(test, not(pool_loom))))]
-    pub(crate) fn read(&self) -> Counts {
-        let mut all = Counts::default();
+    pub(crate) fn read(&self) -> BucketCounts {
+        let mut all = BucketCounts::default();
         for stripe in self.stripes.get().into_iter().flatten() {
             for bucket in 0..=self.bounds.len() {
                 all.counts[bucket] += stripe.counts[bucket].load(Ordering::Relaxed);
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn each_time_is_counted_in_the_bucket_below_whose_bound_it_lies() {
         let histogram = Histogram::often(TIMES_US);
-        assert_eq!(histogram.read(), Counts::default());
+        assert_eq!(histogram.read(), BucketCounts::default());
         for (time, bucket) in [
             (Duration::ZERO, 0),
             (Duration::from_micros(100), 0),

@@ -1,13 +1,13 @@
-//! The pool over HTTP: `/metrics`, `/healthz` and `/readyz`.
+//! HTTP endpoints of a pool: `/metrics`, `/healthz` and `/readyz`.
 //!
-//! Owns the routes, the server's graceful end and the upkeep of the histograms. Never changes
-//! anything in the pool.
+//! Owns the routes, a server with a graceful shutdown, and the upkeep of the exporter's histograms. Never
+//! changes anything in the pool.
 //!
 //! An application that has a router of its own mounts the exporter there:
 //!
 //! ```
 //! use telepool::metrics::Prometheus;
-//! use telepool::http::{self, Upkeep};
+//! use telepool::http::{self, HistogramUpkeep};
 //! # use telepool::{NoopManager, Pool};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -15,7 +15,7 @@
 //! # let pool = Pool::builder(NoopManager::new(3)).build()?;
 //! # let application = axum::Router::<()>::new();
 //! let exporter = Prometheus::new(&pool)?;
-//! let _upkeep = Upkeep::start(&exporter, &tokio::runtime::Handle::current());
+//! let _upkeep = HistogramUpkeep::start(&exporter, &tokio::runtime::Handle::current());
 //! let application = application.route("/metrics", http::metrics(&exporter));
 //! # drop(application);
 //! # Ok(())
@@ -44,4 +44,4 @@ mod upkeep;
 
 pub use routes::{metrics, router};
 pub use serve::serve;
-pub use upkeep::Upkeep;
+pub use upkeep::HistogramUpkeep;

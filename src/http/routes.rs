@@ -1,4 +1,4 @@
-//! What is answered to whom asks.
+//! HTTP routes.
 //!
 //! Owns the paths and the status codes. Everything here only reads.
 

@@ -1,4 +1,4 @@
-//! The regular upkeep of the histograms.
+//! Histogram upkeep: a task that has the exporter drain the samples of its recorder.
 //!
 //! Owns one task. It ends with its owner.
 
@@ -12,13 +12,13 @@ use crate::metrics::Prometheus;
 /// How often samples are taken in: what Prometheus' own exporter would do.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Takes the samples of the histograms in every 5 seconds, so that they do not pile up while
-/// nobody scrapes. Dropping it ends that.
+/// Has the exporter take in the samples of the application's own histograms every 5 seconds, so that they
+/// do not pile up while nobody scrapes. Dropping it ends that.
 #[derive(Debug)]
 #[must_use = "dropping it ends the upkeep"]
-pub struct Upkeep(AbortHandle);
+pub struct HistogramUpkeep(AbortHandle);
 
-impl Upkeep {
+impl HistogramUpkeep {
     /// Starts the upkeep on a runtime that has time enabled.
     pub fn start(exporter: &Prometheus, runtime: &Handle) -> Self {
         let exporter = exporter.clone();
@@ -36,7 +36,7 @@ impl Upkeep {
     }
 }
 
-impl Drop for Upkeep {
+impl Drop for HistogramUpkeep {
     fn drop(&mut self) {
         self.0.abort();
     }

@@ -1,4 +1,4 @@
-//! What is exported: the name, the kind, the unit and the meaning of every metric.
+//! The catalogue of metrics: name, kind, unit and meaning of each.
 //!
 //! Owns the names and the bounds of the buckets. Never holds a value.
 
@@ -20,6 +20,17 @@ pub(super) struct Metric {
     pub(super) meaning: &'static str,
 }
 
+impl Metric {
+    /// The type, as Prometheus calls it.
+    pub(super) fn type_name(self) -> &'static str {
+        match self.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        }
+    }
+}
+
 const fn counter(name: &'static str, meaning: &'static str) -> Metric {
     Metric { name, kind: Kind::Counter, unit: Unit::Count, meaning }
 }
@@ -38,6 +49,8 @@ const fn in_seconds(metric: Metric) -> Metric {
 
 pub(super) const BUILD_INFO: Metric =
     gauge("telepool_build_info", "Always 1; the labels say what is running.");
+/// By the state of `AccountHealth::state`: an account without a session counts as `quarantined`, and one that
+/// is being closed as `draining`.
 pub(super) const ACCOUNTS: Metric = gauge(
     "telepool_accounts",
     "Accounts that the pool knows. resting: not dialled for a while, and without a connection: \
@@ -161,7 +174,7 @@ pub(super) const LABEL_OVERFLOW: Metric = gauge(
     "telepool_label_overflow_groups",
     "Accounts met so far whose group is counted as `other`, because 64 groups have a name.",
 );
-#[cfg(feature = "metrics")]
+/// Of Prometheus' text alone.
 pub(super) const RENDER_SECONDS: Metric = in_seconds(gauge(
     "telepool_metrics_render_seconds",
     "How long it took to make the text of the last scrape; 0 in the first.",
@@ -204,9 +217,11 @@ const ALL: &[Metric] = &[
     LEASE_USE,
     CONNECTION_AGE,
     LABEL_OVERFLOW,
-    #[cfg(feature = "metrics")]
-    RENDER_SECONDS,
 ];
+
+/// The histograms, in the order of `stats::Measure`.
+pub(super) const HISTOGRAMS: [Metric; 4] =
+    [ACQUIRE_WAIT, CONNECTION_OPEN, LEASE_USE, CONNECTION_AGE];
 
 /// From a tenth of a millisecond, which is a handover, to the longest `acquire_timeout` in use.
 const TIMES: &[f64] = &[
@@ -237,6 +252,22 @@ pub(super) fn describe(recorder: &dyn Recorder) {
             Kind::Counter => recorder.describe_counter(name, unit, meaning),
             Kind::Gauge => recorder.describe_gauge(name, unit, meaning),
             Kind::Histogram => recorder.describe_histogram(name, unit, meaning),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bounds_that_recorders_are_told_are_those_that_are_counted_by() {
+        let all = buckets();
+        let counters = crate::stats::GroupCounters::default();
+        for (histogram, metric) in counters.timings().iter().zip(HISTOGRAMS) {
+            let told = all.iter().find(|(name, _)| *name == metric.name).unwrap();
+            let counted = histogram.bounds().iter().map(|bound| *bound as f64 / 1e6);
+            assert_eq!(told.1, counted.collect::<Vec<_>>(), "{}", metric.name);
         }
     }
 }

@@ -1,30 +1,32 @@
-//! The pool's numbers, for whatever collects them.
+//! Metrics of a pool: for recorders of the `metrics` facade, and in Prometheus' text format.
 //!
 //! Owns the names, the labels and the copying. Never counts anything itself, never installs a
 //! recorder, and has no series per account: labels come from closed sets, and of groups 64 have
 //! a name (the rest is counted as `other`).
 //!
 //! [`PoolMetrics`] works with any recorder of the `metrics` facade, which is passed
-//! as an argument.
-#![cfg_attr(
-    feature = "metrics",
-    doc = "[`Prometheus`] is one that makes Prometheus' text, to be served by any HTTP library:",
-    doc = "",
-    doc = "```",
-    doc = "use telepool::metrics::Prometheus;",
-    doc = "use telepool::{AccountId, NoopManager, Pool};",
-    doc = "",
-    doc = "# #[tokio::main(flavor = \"current_thread\")]",
-    doc = "# async fn main() -> Result<(), Box<dyn std::error::Error>> {",
-    doc = "let pool = Pool::builder(NoopManager::new(3)).build()?;",
-    doc = "let exporter = Prometheus::new(&pool)?;",
-    doc = "drop(pool.acquire(AccountId::bot(1)?).await?);",
-    doc = "let text = exporter.scrape().await?;",
-    doc = "assert!(text.contains(r#\"telepool_acquires_total{group=\"default\",result=\"ok\"} 1\"#));",
-    doc = "# Ok(())",
-    doc = "# }",
-    doc = "```"
-)]
+//! as an argument. [`Prometheus`] makes Prometheus' text, to be served by any HTTP library:
+//!
+//! ```
+//! use telepool::metrics::Prometheus;
+//! use telepool::{AccountId, NoopManager, Pool};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let pool = Pool::builder(NoopManager::new(3)).build()?;
+//! let exporter = Prometheus::new(&pool)?;
+//! drop(pool.acquire(AccountId::bot(1)?).await?);
+//! let text = exporter.scrape().await?;
+//! assert!(text.contains(r#"telepool_acquires_total{group="default",result="ok"} 1"#));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Two exporters, one list
+//! `series` lists every series once, and each exporter takes all of them in the same way. There are two,
+//! because neither can stand in for the other: a recorder of the facade takes the samples of a histogram one
+//! by one, so that it is told the mean of each bucket as often as that was counted, while the text has the
+//! counts themselves, exactly and without a cost for each sample.
 //!
 //! # What adds up
 //! While nothing is under way, for each group:
@@ -41,15 +43,17 @@
 //! the next one; no counter ever goes back.
 
 mod catalogue;
-mod export;
-mod handles;
-#[cfg(feature = "metrics")]
+mod histograms;
 mod prometheus;
-mod reading;
-mod timings;
+mod readiness;
+mod recorder;
+mod sample;
+mod series;
+mod source;
+mod text;
 
 pub use catalogue::buckets;
-pub use export::{ExportError, PoolMetrics, SharedRecorder};
-#[cfg(feature = "metrics")]
 pub use prometheus::Prometheus;
-pub use reading::Readiness;
+pub use readiness::Readiness;
+pub use recorder::{PoolMetrics, SharedRecorder};
+pub use source::ExportError;

@@ -1,41 +1,46 @@
-//! The numbers in Prometheus' text format.
+//! Prometheus exporter: the page of a scrape.
 //!
-//! Owns a recorder of its own, and the numbers of the process beside those of the pool. Never
-//! listens on anything: `http` does, or the router of whoever uses the library.
+//! Owns the text of the pool's numbers, and beside it a recorder for those of the process and of the
+//! application. Never listens on anything: `http` does, or the router of whoever uses the library.
 
 use std::fmt;
 use std::sync::Arc;
 
-use metrics::Gauge;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use metrics_process::Collector;
 
 use crate::base::clock::now;
+use crate::base::sync::Mutex;
 use crate::manager::Manager;
 use crate::metrics::catalogue::{self, buckets};
-use crate::metrics::export::{ExportError, PoolMetrics, SharedRecorder};
-use crate::metrics::handles::Registrar;
-use crate::metrics::reading::Readiness;
+use crate::metrics::readiness::Readiness;
+use crate::metrics::recorder::SharedRecorder;
+use crate::metrics::series::{Sink as _, put_group, put_pool};
+use crate::metrics::source::{ExportError, ExportedPool};
+use crate::metrics::text::Text;
 use crate::pool::Pool;
 
 /// Renders the numbers of one pool and of the process. A cheap clone: keep one.
 ///
 /// The pool's own histograms are counts, and need no care. Those that an application adds by way of
 /// [`recorder`](Self::recorder) keep every sample until [`run_upkeep`](Self::run_upkeep) or a scrape
-/// takes them in: call either every few seconds (`http::Upkeep` does).
+/// takes them in: call either every few seconds (`http::HistogramUpkeep` does).
 #[derive(Clone)]
 pub struct Prometheus {
-    inner: Arc<Inner>,
+    inner: Arc<PrometheusInner>,
 }
 
-struct Inner {
+struct PrometheusInner {
     recorder: Arc<PrometheusRecorder>,
     handle: PrometheusHandle,
-    pool: PoolMetrics,
+    pool: ExportedPool,
+    /// Of the pool's numbers, as of the last scrape: those of a pool that is gone stay.
+    text: Mutex<String>,
+    /// How long the last scrape took.
+    render_seconds: Mutex<f64>,
     process: Collector,
-    render_seconds: Gauge,
     /// Held by the one scrape that is at work.
-    turn: Arc<tokio::sync::Mutex<()>>,
+    scrape_lock: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Prometheus {
@@ -47,14 +52,20 @@ impl Prometheus {
     /// # Errors
     /// The pool is exported already: one exporter per pool.
     pub fn new<M: Manager>(pool: &Pool<M>) -> Result<Self, ExportError> {
+        let pool = ExportedPool::new(pool)?;
         let recorder = Arc::new(recorder());
-        let shared: SharedRecorder = Arc::clone(&recorder) as SharedRecorder;
-        let pool = PoolMetrics::without_times(pool, shared)?;
         let process = Collector::default();
         metrics::with_local_recorder(&*recorder, || process.describe());
-        let render_seconds = Registrar::of_pool(&*recorder).gauge(catalogue::RENDER_SECONDS, &[]);
-        let (handle, turn) = (recorder.handle(), Arc::default());
-        let inner = Inner { recorder, handle, pool, process, render_seconds, turn };
+        let inner = PrometheusInner {
+            handle: recorder.handle(),
+            recorder,
+            pool,
+            text: Mutex::new(String::new()),
+            render_seconds: Mutex::new(0.0),
+            process,
+            scrape_lock: Arc::default(),
+        };
+        inner.add_pool(&mut String::new());
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -71,13 +82,15 @@ impl Prometheus {
     pub fn render(&self) -> String {
         let inner = &*self.inner;
         let began = now();
-        inner.pool.update();
         // The collector knows only the recorder of the thread or of the process.
         metrics::with_local_recorder(&*inner.recorder, || inner.process.collect());
         inner.handle.run_upkeep();
         let mut text = inner.handle.render();
-        inner.pool.write_times(&mut text);
-        inner.render_seconds.set(now().saturating_duration_since(began).as_secs_f64());
+        inner.add_pool(&mut text);
+        let mut own = Text::default();
+        own.pool().gauge(&catalogue::RENDER_SECONDS, *inner.render_seconds.lock());
+        text.push_str(&own.finish());
+        *inner.render_seconds.lock() = now().saturating_duration_since(began).as_secs_f64();
         text
     }
 
@@ -87,11 +100,11 @@ impl Prometheus {
     /// # Errors
     /// The runtime shuts down, or something panicked on the way.
     pub async fn scrape(&self) -> Result<String, ExportError> {
-        let turn = Arc::clone(&self.inner.turn).lock_owned().await;
+        let guard = Arc::clone(&self.inner.scrape_lock).lock_owned().await;
         let exporter = self.clone();
         let render = move || {
             // It ends with the work, also if nobody waits for the answer any more.
-            let _turn = turn;
+            let _guard = guard;
             exporter.render()
         };
         tokio::task::spawn_blocking(render).await.map_err(|_| ExportError::Interrupted)
@@ -107,6 +120,7 @@ impl Prometheus {
     /// group's first acquire. Takes one of the 64 names.
     pub fn expect_group(&self, name: &str) {
         self.inner.pool.expect_group(name);
+        self.inner.add_pool(&mut String::new());
     }
 
     /// Whether anybody could be served. Takes up to a millisecond with 10,000 accounts at work.
@@ -122,6 +136,23 @@ impl Prometheus {
     }
 }
 
+impl PrometheusInner {
+    /// Adds the numbers of the pool, or the last ones that it had.
+    fn add_pool(&self, page: &mut String) {
+        // Held throughout, so that an older reading never follows a newer one.
+        let mut known = self.text.lock();
+        let mut text = Text::default();
+        let whole = self.pool.read(|group, last| {
+            put_group(&mut text.group(group.name), group, last);
+        });
+        if let Some(whole) = whole {
+            put_pool(&mut text.pool(), &whole);
+            *known = text.finish();
+        }
+        page.push_str(&known);
+    }
+}
+
 /// A recorder without a server and without a timeout: a handle that was forgotten would write
 /// nowhere for ever. A histogram of the application's own that has no buckets would become a summary.
 fn recorder() -> PrometheusRecorder {
@@ -132,6 +163,6 @@ fn recorder() -> PrometheusRecorder {
 
 impl fmt::Debug for Prometheus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Prometheus").field("pool", &self.inner.pool).finish_non_exhaustive()
+        f.debug_struct("Prometheus").field("closing", &self.is_closing()).finish_non_exhaustive()
     }
 }

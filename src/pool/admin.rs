@@ -3,59 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::account_health::AccountHealth;
 use crate::account_id::AccountId;
 use crate::base::clock::now;
 use crate::base::panics::{call_manager, catch_future};
 use crate::base::timer::timeout_at;
 use crate::config::{Config, ConfigError};
 use crate::connection::{CloseReason, ConnectionId};
-use crate::engine::health::Unready;
 use crate::events::Event;
-use crate::manager::{Manager, QuarantineReason};
+use crate::manager::Manager;
 use crate::pool::Pool;
 use crate::runtime::account::AccountInner;
 use crate::runtime::due::Due;
 
 /// How far beyond its bound a wait for an end goes, for the worker to notice what has just ended.
 const MARGIN: Duration = Duration::from_millis(100);
-
-/// How an account stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum AccountHealth {
-    /// It serves.
-    Ready,
-    /// It serves, but these methods must rest.
-    Cooling(Vec<Cooldown>),
-    /// It is not dialled for a while, as the server asked for that or its dials have failed, or none of its
-    /// sessions may be dialled yet, as after a process that ended without closing their connections. It has
-    /// no connection: whoever has less patience is refused at once
-    /// ([`AcquireError::Resting`](crate::AcquireError::Resting), or
-    /// [`AcquireError::Dial`](crate::AcquireError::Dial) with the manager's reason).
-    Resting {
-        /// For how much longer.
-        remaining: Duration,
-    },
-    /// The server did not know its sessions. They are dialled once more `health.probe_after`
-    /// later, and serve or are [`Dead`](QuarantineReason::Dead) then.
-    Suspect,
-    /// Every session of it is quarantined, the last for this reason.
-    Quarantined(QuarantineReason),
-    /// An operator took it out of service.
-    Draining,
-    /// It has no session, or is being removed.
-    Closed,
-}
-
-/// A method that an account may not call for a while.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Cooldown {
-    /// The method, by the manager's number for it (Telegram: the constructor id).
-    pub key: u32,
-    /// How much longer.
-    pub remaining: Duration,
-}
 
 /// What closing a pool came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -192,29 +154,11 @@ impl<M: Manager> Pool<M> {
         gone.is_some()
     }
 
-    /// How an account stands, or `None` if the pool does not know it.
+    /// The health of an account, or `None` if the pool does not know it.
     #[must_use]
     pub fn account_health(&self, account: AccountId) -> Option<AccountHealth> {
         let inner = self.inner.registry.find(account)?;
-        let now = self.context().clock.tick();
-        Some(match inner.pool.unready() {
-            None => {
-                if let Some(until) = inner.pool.rests_until(now) {
-                    let left = Duration::from_millis(until - now);
-                    return Some(AccountHealth::Resting { remaining: left });
-                }
-                let rests = inner.pool.cooldowns(now).into_iter().map(|(key, until)| Cooldown {
-                    key,
-                    remaining: Duration::from_millis(until.saturating_sub(now)),
-                });
-                let rests: Vec<_> = rests.collect();
-                if rests.is_empty() { AccountHealth::Ready } else { AccountHealth::Cooling(rests) }
-            }
-            Some(Unready::Draining) => AccountHealth::Draining,
-            Some(Unready::Quarantined(QuarantineReason::Suspect)) => AccountHealth::Suspect,
-            Some(Unready::Quarantined(reason)) => AccountHealth::Quarantined(reason),
-            Some(Unready::Closed | Unready::NoSession) => AccountHealth::Closed,
-        })
+        Some(inner.health(self.context().clock.tick()))
     }
 
     /// The configuration in force.

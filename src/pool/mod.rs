@@ -18,22 +18,22 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 
 pub use acquire::Acquire;
-pub use admin::{AccountHealth, CloseReport, Cooldown};
+pub use admin::CloseReport;
 pub use builder::Builder;
 pub use lease::{AccountRef, BorrowedLease, Lease, OwnedLease};
 
 use crate::account_id::AccountId;
 use crate::base::panics::call_manager;
 use crate::base::sync::{Ordering, thread_number};
-use crate::connection::ConnectionState;
 use crate::engine::Take;
 use crate::error::{AcquireError, Stage};
 use crate::events::{Event, EventStream};
 use crate::manager::{Manager, SLOTS_MAX};
 use crate::runtime::account::AccountInner;
 use crate::runtime::context::PoolContext;
+use crate::runtime::reading::Reading;
 use crate::runtime::{Accounts, Runtime};
-use crate::stats::{AccountStats, AcquireEnd, PoolStats, Totals};
+use crate::stats::{AccountStats, PoolStats};
 
 /// A pool of connections of many accounts. A cheap clone: keep one.
 ///
@@ -205,47 +205,23 @@ impl<M: Manager> Pool<M> {
     #[must_use]
     pub fn stats(&self) -> PoolStats {
         let context = self.context();
-        let groups = context.groups.all();
-        let mut totals = Totals::default();
-        for (index, _) in &groups {
-            context.groups.counters(*index).add_past(&mut totals);
-        }
         let tick = context.clock.tick();
-        self.inner.registry.for_each_active(tick, |inner| inner.pool.add_present_to(&mut totals));
+        let reading = Reading::new(context, &self.inner.registry, tick, |_| {});
+        let schedule = &self.inner.runtime.schedule;
         let mut stats = PoolStats {
             accounts: self.inner.registry.len() as u64,
+            max_connections: reading.connections_max,
             acquires_failed: context.lookups_failed.load(Ordering::Relaxed),
+            breakers_open: reading.breakers.iter().sum(),
+            addresses_down: reading.addresses_down,
+            reaper_runs: schedule.runs(),
+            reaper_scheduled: schedule.scheduled() as u64,
+            groups_overflowed: reading.overflow,
             ..Default::default()
         };
-        for (index, _) in groups {
-            let group = context.groups.counters(index);
-            group.add_counted(&mut totals);
-            let acquires = group.acquires.read();
-            stats.acquires_timed_out += acquires[AcquireEnd::Timeout as usize];
-            stats.acquires_cancelled += acquires[AcquireEnd::Cancelled as usize];
-            stats.acquires_failed += acquires[AcquireEnd::Rejected as usize]
-                + acquires[AcquireEnd::Closed as usize]
-                + acquires[AcquireEnd::Error as usize];
-            stats.dials_failed += group.opens_failed();
-            stats.connection_errors += group.errors.read().iter().sum::<u64>();
-            stats.flood_waits += group.flood_waits.load(Ordering::Relaxed);
-            stats.quarantines += group.quarantines.read().iter().sum::<u64>();
+        for group in reading.groups {
+            stats.add(&group.totals, group.counters);
         }
-        stats.total_connections_created = totals.opened;
-        stats.total_connections_reused = totals.uses.saturating_sub(totals.new_uses);
-        stats.total_connections_closed = totals.closed;
-        stats.current_pool_size = totals.states[ConnectionState::Idle as usize];
-        stats.current_active_connections = totals.states[ConnectionState::Active as usize];
-        stats.current_connecting = totals.states[ConnectionState::Connecting as usize];
-        stats.max_connections = context.budget.cap() as u64;
-        stats.acquires = totals.uses;
-        stats.leases = totals.leases;
-        stats.breakers_open = context.dial_limiters.open_breakers().iter().sum();
-        stats.addresses_down = context.dial_limiters.addresses_down();
-        stats.reaper_runs = self.inner.runtime.schedule.runs();
-        stats.reaper_scheduled = self.inner.runtime.schedule.scheduled() as u64;
-        stats.groups_overflowed = context.groups.overflow();
-        stats.waiting = totals.waiting;
         stats
     }
 

@@ -5,6 +5,7 @@
 
 mod apply;
 mod dial_notify;
+mod health;
 mod profile;
 mod quarantine;
 mod reaction;

@@ -6,6 +6,7 @@
 //!   account    one account: its engine, and the one way in which effects are applied
 //!   command    what an account sends to the worker     due      what it has in the schedule
 //!   Runtime    context + registry + schedule + the way to the worker
+//!   reading    what the groups have and have done
 //!   context    manager, clock, configuration, limits, counters  (knows no account)
 //! ```
 
@@ -13,6 +14,7 @@ pub(crate) mod account;
 pub(crate) mod command;
 pub(crate) mod context;
 pub(crate) mod due;
+pub(crate) mod reading;
 pub(crate) mod tasks;
 
 use std::sync::Weak;

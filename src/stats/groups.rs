@@ -132,22 +132,22 @@ pub(crate) struct GroupCounters {
     pub(crate) accounts_opened: AtomicU64,
     pub(crate) accounts_closed: Family<{ AccountEnd::ALL.len() }>,
     /// The accounts that the pool knows, by how many sessions they have.
-    sessions: Sessions,
+    sessions: AccountsBySessions,
     /// Leases that were served by the connection dialled for them.
     new_uses: AtomicU64,
     /// Uses of connections that are gone.
     past_uses: AtomicU64,
     past_shared_uses: AtomicU64,
     /// Whose turn it is when any member will do.
-    pub(crate) turn: Turn,
+    pub(crate) turn: RoundRobin,
 }
 
 /// A count of turns that members of a group have had, or were passed over for. Relaxed: two who take
 /// the same turn at once take the same member, which harms nobody.
 #[derive(Debug, Default)]
-pub(crate) struct Turn(AtomicU64);
+pub(crate) struct RoundRobin(AtomicU64);
 
-impl Turn {
+impl RoundRobin {
     /// Takes so many turns, and returns the first of them.
     pub(crate) fn take(&self, turns: usize) -> usize {
         // Beyond the width of a word the turns begin anew.
@@ -171,11 +171,11 @@ impl Default for Timings {
     }
 }
 
-/// Counts by a number of sessions.
+/// How many accounts have how many sessions.
 #[derive(Debug)]
-struct Sessions([AtomicU64; SLOTS_MAX as usize + 1]);
+struct AccountsBySessions([AtomicU64; SLOTS_MAX as usize + 1]);
 
-impl Default for Sessions {
+impl Default for AccountsBySessions {
     fn default() -> Self {
         Self(std::array::from_fn(|_| AtomicU64::new(0)))
     }
@@ -354,13 +354,19 @@ impl Groups {
         self.counters[usize::from(index)].get_or_init(Box::default)
     }
 
-    /// Adds the uses of connections that are gone, as [`GroupCounters::add_past`] does. Of a group
-    /// that nothing was counted of there are none.
-    #[cfg(feature = "metrics")]
-    pub(crate) fn add_past(&self, index: u16, totals: &mut Totals) {
-        if let Some(counters) = self.counters[usize::from(index)].get() {
-            counters.add_past(totals);
-        }
+    /// The uses of connections that are gone, as [`GroupCounters::add_past`] adds them, by the index of the
+    /// group. Of one that nothing was counted of there are none.
+    pub(crate) fn past(&self) -> Vec<Totals> {
+        let others = self.others.load(Ordering::Relaxed) > 0;
+        let in_use = if others { NAMED + 1 } else { self.names.lock().len() };
+        let past = self.counters[..in_use].iter().map(|counters| {
+            let mut totals = Totals::default();
+            if let Some(counters) = counters.get() {
+                counters.add_past(&mut totals);
+            }
+            totals
+        });
+        past.collect()
     }
 
     /// Every group that has a name so far, and `other` if it is in use.

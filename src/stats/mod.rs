@@ -5,6 +5,7 @@ mod groups;
 use std::time::Duration;
 
 use crate::account_id::AccountId;
+use crate::base::sync::Ordering;
 use crate::connection::{ConnectionId, ConnectionState};
 pub(crate) use crate::stats::groups::*;
 
@@ -58,6 +59,31 @@ pub struct PoolStats {
     pub reaper_scheduled: u64,
     /// Accounts whose group found no name left and is counted as `other`.
     pub groups_overflowed: u64,
+}
+
+impl PoolStats {
+    /// Adds what a group has and has done.
+    pub(crate) fn add(&mut self, totals: &Totals, group: &GroupCounters) {
+        self.total_connections_created += totals.opened;
+        self.total_connections_reused += totals.uses.saturating_sub(totals.new_uses);
+        self.total_connections_closed += totals.closed;
+        self.current_pool_size += totals.states[ConnectionState::Idle as usize];
+        self.current_active_connections += totals.states[ConnectionState::Active as usize];
+        self.current_connecting += totals.states[ConnectionState::Connecting as usize];
+        self.acquires += totals.uses;
+        self.leases += totals.leases;
+        self.waiting += totals.waiting;
+        let acquires = group.acquires.read();
+        self.acquires_timed_out += acquires[AcquireEnd::Timeout as usize];
+        self.acquires_cancelled += acquires[AcquireEnd::Cancelled as usize];
+        self.acquires_failed += acquires[AcquireEnd::Rejected as usize]
+            + acquires[AcquireEnd::Closed as usize]
+            + acquires[AcquireEnd::Error as usize];
+        self.dials_failed += group.opens_failed();
+        self.connection_errors += group.errors.read().iter().sum::<u64>();
+        self.flood_waits += group.flood_waits.load(Ordering::Relaxed);
+        self.quarantines += group.quarantines.read().iter().sum::<u64>();
+    }
 }
 
 /// One account, as `Pool::account_stats` sees it.

@@ -36,6 +36,7 @@ async fn an_account_without_a_session_serves_soon_after_it_has_got_one_whoever_h
     let pool = pool(&manager);
     let handle = pool.account(account(1)).unwrap();
     assert!(has_no_session(handle.acquire().await));
+    assert_eq!(pool.account_health(account(1)), Some(AccountHealth::NoSession));
     give(&manager, 1);
     sleep(LASTS - Duration::from_millis(1)).await;
     assert!(has_no_session(handle.acquire().await), "the profile is not read that often");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use telepool::Pool;
-use telepool::http::{self, Upkeep};
+use telepool::http::{self, HistogramUpkeep};
 use telepool::metrics::Prometheus;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -19,7 +19,7 @@ pub(crate) struct MetricsServer {
     address: String,
     stop: oneshot::Sender<()>,
     server: JoinHandle<()>,
-    _upkeep: Upkeep,
+    _upkeep: HistogramUpkeep,
 }
 
 impl MetricsServer {
@@ -43,7 +43,7 @@ impl MetricsServer {
         let exporter = Prometheus::new(pool).map_err(|error| broken(&error))?;
         groups.into_iter().for_each(|group| exporter.expect_group(&group));
         let runtime = Handle::current();
-        let upkeep = Upkeep::start(&exporter, &runtime);
+        let upkeep = HistogramUpkeep::start(&exporter, &runtime);
         let (stop, stopped) = oneshot::channel::<()>();
         let router = http::router(&exporter);
         let server = runtime.spawn(async move {

@@ -95,9 +95,14 @@ async fn any_recorder_will_do_and_that_of_the_host_is_left_alone() {
     let exporter = PoolMetrics::new(&pool, Arc::new(own)).unwrap();
     drop(pool.acquire(account(1)).await.unwrap());
     exporter.update();
+    let lease_use = "telepool_lease_use_seconds group=default";
+    assert!(!seen.lock().unwrap().contains_key(lease_use), "it was counted before anybody asked");
+    drop(pool.acquire(account(2)).await.unwrap());
+    exporter.update();
+    assert!(seen.lock().unwrap()[lease_use] < 10.0, "the mean of a bucket");
     let value = |series: &str| seen.lock().unwrap().get(series).copied();
-    assert_eq!(value("telepool_acquires_total group=default result=ok"), Some(2.0));
-    assert_eq!(value("telepool_connections group=default state=idle"), Some(1.0));
+    assert_eq!(value("telepool_acquires_total group=default result=ok"), Some(3.0));
+    assert_eq!(value("telepool_connections group=default state=idle"), Some(2.0));
     assert_eq!(value("telepool_reaper_runs_total "), Some(0.0));
     let from_pool = |series: &String| series.starts_with("telepool_");
     assert_eq!(seen_by_host.lock().unwrap().keys().filter(|it| from_pool(it)).count(), 0);

@@ -1,0 +1,118 @@
+//! One scrape of a pool: what is exported of it, by group.
+//!
+//! Owns what is added to a [`Reading`] for that: how many accounts are in which state, and for how long
+//! somebody has waited. Takes the lock of an active account to learn whether it rests, why it is out of
+//! service, or since when somebody waits for it. Never counts anything itself.
+
+use std::sync::Arc;
+
+use crate::account_health::AccountState;
+use crate::base::clock::{Instant, Tick, now};
+use crate::manager::{Manager, MetricsSource};
+use crate::runtime::account::AccountInner;
+use crate::runtime::reading::Reading;
+use crate::runtime::{Accounts, Runtime};
+use crate::stats::{GroupCounters, Totals};
+
+/// What is exported of one group.
+pub(super) struct GroupSample<'a> {
+    pub(super) index: u16,
+    pub(super) name: &'a Arc<str>,
+    pub(super) totals: &'a Totals,
+    pub(super) counters: &'a GroupCounters,
+    /// Accounts by state.
+    pub(super) accounts: [u64; AccountState::ALL.len()],
+    pub(super) connections_max: u64,
+    /// In seconds.
+    pub(super) oldest_wait: f64,
+    pub(super) updates_dropped: u64,
+}
+
+/// What is exported of the pool as a whole.
+pub(super) struct PoolSample {
+    pub(super) connections_max: u64,
+    /// Open ones: of the machine's own address, and of proxies.
+    pub(super) breakers: [u64; 2],
+    pub(super) addresses_down: u64,
+    pub(super) reaper_runs: u64,
+    /// In milliseconds since 1970.
+    pub(super) reaper_last_run: u64,
+    pub(super) reaper_visits: u64,
+    /// The last run, in nanoseconds.
+    pub(super) reaper_took: u64,
+    pub(super) overflow: u64,
+}
+
+/// What the active accounts of a group add to its counters.
+#[derive(Clone, Default)]
+struct ActiveAccounts {
+    by_state: [u64; AccountState::ALL.len()],
+    oldest_wait: f64,
+}
+
+impl ActiveAccounts {
+    fn add<M: Manager>(&mut self, account: &AccountInner<M>, now: Instant, tick: Tick) {
+        if is_counted(account, tick) {
+            self.by_state[account.health_in_short(tick).state() as usize] += 1;
+        }
+        if let Some(since) = account.pool.waited_since() {
+            let waited = now.saturating_duration_since(since).as_secs_f64();
+            self.oldest_wait = self.oldest_wait.max(waited);
+        }
+    }
+}
+
+/// Whether an account is one of those that the pool knows: one that was removed may still be held.
+pub(super) fn is_counted<M: Manager>(account: &AccountInner<M>, now: Tick) -> bool {
+    !account.pool.is_closed() || !account.pool.is_empty(now)
+}
+
+/// Reads a pool, group by group and then as a whole.
+pub(super) fn read<M: Manager>(
+    runtime: &Runtime<M>,
+    accounts: &Accounts<M>,
+    each: &mut dyn FnMut(&GroupSample<'_>),
+) -> PoolSample {
+    let context = &runtime.context;
+    let mut updates_dropped = vec![0; context.groups.capacity()];
+    let source = context.manager.metrics();
+    for (name, dropped) in source.map_or_else(Vec::new, MetricsSource::updates_dropped) {
+        updates_dropped[usize::from(context.groups.expect(&name))] += dropped;
+    }
+    let mut active = vec![ActiveAccounts::default(); context.groups.capacity()];
+    let now = now();
+    let tick = context.clock.tick_at(now);
+    let reading = Reading::new(context, accounts, tick, |account| {
+        active[usize::from(account.pool.group())].add(account, now, tick);
+    });
+    let cap_of_account = context.config.load().pool.max_connections_per_account;
+    let all_others =
+        if context.is_closing() { AccountState::Draining } else { AccountState::Ready };
+    for group in &reading.groups {
+        let index = usize::from(group.index);
+        let mut by_state = active[index].by_state;
+        let (known, connections_max) = group.counters.accounts(cap_of_account);
+        let seen: u64 = by_state.iter().sum();
+        by_state[all_others as usize] += known.saturating_sub(seen);
+        each(&GroupSample {
+            index: group.index,
+            name: &group.name,
+            totals: &group.totals,
+            counters: group.counters,
+            accounts: by_state,
+            connections_max: connections_max.min(reading.connections_max),
+            oldest_wait: active[index].oldest_wait,
+            updates_dropped: updates_dropped[index],
+        });
+    }
+    PoolSample {
+        connections_max: reading.connections_max,
+        breakers: reading.breakers,
+        addresses_down: reading.addresses_down,
+        reaper_runs: runtime.schedule.runs(),
+        reaper_last_run: runtime.schedule.last_run(),
+        reaper_visits: runtime.schedule.visits(),
+        reaper_took: runtime.schedule.last_took(),
+        overflow: reading.overflow,
+    }
+}
