@@ -37,6 +37,8 @@ impl fmt::Display for Stage {
 }
 
 /// Why an acquire got no lease. `E` is the manager's error.
+///
+/// What keeps an account from serving has the same name here and in [`AccountHealth`](crate::AccountHealth).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcquireError<E> {

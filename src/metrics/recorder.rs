@@ -69,22 +69,22 @@ impl PoolMetrics {
                 groups.resize_with(index + 1, Vec::new);
             }
             let label = Some(Label::new("group", Arc::clone(group.name)));
-            let mut copying = self.copying(label, &mut groups[index], !*is_first);
-            put_group(&mut copying, group, last);
+            let mut sink = self.sink(label, &mut groups[index], !*is_first);
+            put_group(&mut sink, group, last);
         });
         *is_first = false;
         if let Some(sample) = sample {
-            put_pool(&mut self.copying(None, whole, false), &sample);
+            put_pool(&mut self.sink(None, whole, false), &sample);
         }
     }
 
-    fn copying<'a>(
+    fn sink<'a>(
         &'a self,
         label: Option<Label>,
         handles: &'a mut Vec<Handle>,
         records_histograms: bool,
-    ) -> Copying<'a> {
-        Copying { recorder: &*self.recorder, label, handles, next: 0, records_histograms }
+    ) -> RecorderSink<'a> {
+        RecorderSink { recorder: &*self.recorder, label, handles, next: 0, records_histograms }
     }
 
     /// Exports a group, all at 0, before the pool meets an account of it: a rate then sees the
@@ -122,7 +122,7 @@ enum Handle {
 }
 
 /// Copies the series of a group, or of the pool, into their handles, which the first copy registers.
-struct Copying<'a> {
+struct RecorderSink<'a> {
     recorder: &'a dyn Recorder,
     label: Option<Label>,
     /// In the order of the series.
@@ -131,7 +131,7 @@ struct Copying<'a> {
     records_histograms: bool,
 }
 
-impl Copying<'_> {
+impl RecorderSink<'_> {
     fn register(&self, metric: &Metric, labels: &[LabelPair], value: &SeriesValue<'_>) -> Handle {
         let labels = labels.iter().map(|(name, value)| Label::from_static_parts(name, value));
         let labels: Vec<_> = self.label.iter().cloned().chain(labels).collect();
@@ -148,7 +148,7 @@ impl Copying<'_> {
     }
 }
 
-impl Sink for Copying<'_> {
+impl Sink for RecorderSink<'_> {
     fn put(&mut self, metric: &Metric, labels: &[LabelPair], value: SeriesValue<'_>) {
         if self.next == self.handles.len() {
             let handle = self.register(metric, labels, &value);

@@ -86,13 +86,13 @@ pub(super) struct LastExport {
 }
 
 /// Keeps counters from going back, as one may seem to when its reading raced with a change.
-struct Rising<'a, S> {
+struct MonotonicSink<'a, S> {
     sink: &'a mut S,
     counters: &'a mut Vec<u64>,
     next: usize,
 }
 
-impl<S: Sink> Sink for Rising<'_, S> {
+impl<S: Sink> Sink for MonotonicSink<'_, S> {
     fn put(&mut self, metric: &Metric, labels: &[LabelPair], value: SeriesValue<'_>) {
         let SeriesValue::Counter(count) = value else {
             return self.sink.put(metric, labels, value);
@@ -110,7 +110,7 @@ impl<S: Sink> Sink for Rising<'_, S> {
 /// Every series of one group.
 pub(super) fn put_group(sink: &mut impl Sink, group: &GroupSample<'_>, last: &mut LastExport) {
     let LastExport { histograms, counters } = last;
-    let sink = &mut Rising { sink, counters, next: 0 };
+    let sink = &mut MonotonicSink { sink, counters, next: 0 };
     let (totals, counters) = (group.totals, group.counters);
     let states = AccountState::ALL.map(AccountState::label);
     sink.gauges(&catalogue::ACCOUNTS, "state", states, group.accounts);

@@ -26,13 +26,13 @@ struct MetricFamily {
 
 impl Text {
     /// For the series of a group.
-    pub(super) fn group(&mut self, name: &str) -> Section<'_> {
-        Section { families: &mut self.0, next: 0, group: Some(sanitize_label_value(name)) }
+    pub(super) fn group(&mut self, name: &str) -> TextSink<'_> {
+        TextSink { families: &mut self.0, next: 0, group: Some(sanitize_label_value(name)) }
     }
 
     /// For the series of the pool as a whole.
-    pub(super) fn pool(&mut self) -> Section<'_> {
-        Section { families: &mut self.0, next: 0, group: None }
+    pub(super) fn pool(&mut self) -> TextSink<'_> {
+        TextSink { families: &mut self.0, next: 0, group: None }
     }
 
     pub(super) fn finish(self) -> String {
@@ -48,14 +48,14 @@ impl Text {
 }
 
 /// The part of a text that comes from one group, or from the pool.
-pub(super) struct Section<'a> {
+pub(super) struct TextSink<'a> {
     families: &'a mut Vec<MetricFamily>,
     /// Where the last series went: the next is of that metric or of a later one.
     next: usize,
     group: Option<String>,
 }
 
-impl Section<'_> {
+impl TextSink<'_> {
     fn family(&mut self, metric: &Metric) -> (&mut String, Option<&str>) {
         let later = self.families[self.next..].iter().position(|it| it.metric.name == metric.name);
         self.next = later.map_or(self.families.len(), |later| self.next + later);
@@ -66,7 +66,7 @@ impl Section<'_> {
     }
 }
 
-impl Sink for Section<'_> {
+impl Sink for TextSink<'_> {
     fn put(&mut self, metric: &Metric, labels: &[LabelPair], value: SeriesValue<'_>) {
         let (lines, group) = self.family(metric);
         let mut writer = SeriesWriter { lines, name: metric.name, group, labels };
@@ -160,9 +160,9 @@ mod tests {
     fn the_series_of_a_metric_stand_together_whatever_group_they_are_of() {
         let mut text = Text::default();
         for group in ["a", "b"] {
-            let mut section = text.group(group);
-            section.counters(&catalogue::RELEASES, "outcome", ["idle", "closed"], [1, 2]);
-            section.gauge(&catalogue::LEASES, 0.5);
+            let mut sink = text.group(group);
+            sink.counters(&catalogue::RELEASES, "outcome", ["idle", "closed"], [1, 2]);
+            sink.gauge(&catalogue::LEASES, 0.5);
         }
         text.pool().gauge(&catalogue::ADDRESSES_DOWN, 3.0);
         let text = text.finish();

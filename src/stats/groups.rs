@@ -194,7 +194,7 @@ impl GroupCounters {
 
     /// Dials that failed. One that nobody wanted any more did not.
     pub(crate) fn opens_failed(&self) -> u64 {
-        let failed = |ends: &Family<7>| {
+        let failed = |ends: &Family<{ OpenEnd::ALL.len() }>| {
             let [_ok, failed @ .., _cancelled] = ends.read();
             failed.iter().sum::<u64>()
         };

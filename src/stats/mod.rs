@@ -144,7 +144,7 @@ pub struct ConnectionStats {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
     /// By state, in the order of `ConnectionState::ALL`.
-    pub(crate) states: [u64; 5],
+    pub(crate) states: [u64; ConnectionState::ALL.len()],
     pub(crate) leases: u64,
     pub(crate) waiting: u64,
     pub(crate) opened: u64,
