@@ -1,6 +1,7 @@
 //! The engine of one account: who gets which connection, and what has to be done for it.
 //!
-//! Owns the account's gate, its slots, its entries of idle connections, its permits and its wait queue. It is sans-IO: it never dials, closes, sleeps, wakes or reads a clock. Every step returns
+//! Owns the account's gate, its slots, its entries of idle connections, its permits and its wait queue.
+//! It is sans-IO: it never dials, closes, sleeps, wakes or reads a clock. Every step returns
 //! [`Effects`] that the pool carries out, so the whole engine runs in a test without a runtime.
 //!
 //! # The gate

@@ -201,7 +201,7 @@ impl<M: Manager> Pool<M> {
     }
 
     /// The numbers of the whole pool. Takes as long as there are accounts with a connection or
-    /// with somebody in line: a fraction of a microsecond for each.
+    /// with somebody who waits: a fraction of a microsecond for each.
     #[must_use]
     pub fn stats(&self) -> PoolStats {
         let context = self.context();

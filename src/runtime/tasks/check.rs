@@ -1,7 +1,7 @@
 //! The check of a connection that was idle for long, or is in doubt, before it is lent again.
 //!
 //! Owns the question, its answer, and what becomes of the connection. The worker runs it, like a dial;
-//! whoever found the connection waits in line meanwhile.
+//! whoever found the connection waits meanwhile.
 
 use std::future::Future;
 use std::sync::Arc;
