@@ -70,7 +70,7 @@ impl fmt::Display for ConnectionState {
 
 labelled! {
     /// Where a lease's connection came from.
-    pub enum Source {
+    pub(crate) enum Source {
         /// Nobody else held it.
         Idle = "idle",
         /// Others hold leases of it as well.

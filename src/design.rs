@@ -81,6 +81,35 @@
 //! ends the wait. A connection is vacant only when the manager's `close` has returned, and the
 //! grammers manager returns when the socket is gone: that is why no key is ever on two.
 //!
+//! # Words
+//! Each means one thing, here and in the code; the words of the field are used where there are any.
+//!
+//! | word | what it means |
+//! |---|---|
+//! | account | what a caller asks for: a user or a bot, with one session or more |
+//! | session, slot | an authorization of an account; its place in the account, from 0 |
+//! | connection | an open link of one slot; at most one exists for a slot at any time |
+//! | lease | the right to use a connection, until it is dropped; several may share one connection |
+//! | acquire | the future that becomes a lease |
+//! | waiter, wait queue | an acquire that found no free connection; those of an account, first come, first served |
+//! | permit | a unit of a cap: of an account, of the pool, of dials under way to an address |
+//! | gate | the word of an account that says whether an acquire or a release may take the short way |
+//! | generation | counts the configurations of an account; a connection of an older one is retired |
+//! | retire, drain | to take no new leases and close on the last release; to do so for a whole account |
+//! | check, suspect | to ask the server whether a connection or a session is still good; what has to be checked |
+//! | probe | the dial that tells whether a suspect session is known to the server |
+//! | quarantine | a session or an account that is not dialled until an operator reinstates it |
+//! | cooldown | the time in which a method of an account must rest; a flood wait of the server's |
+//! | rest, backoff | an account that is not dialled for a while, after dials that failed |
+//! | evict | to close an idle connection so that another account may have its permit |
+//! | egress | the way by which a dial leaves: the machine's address or a proxy; a dial limiter for each |
+//! | breaker, trial | dials to what refuses or does not answer are held back; one now and then is let through |
+//! | effects | what a step of the engine leaves to be done; applying them is the only way out |
+//! | command | what an account sends to the worker, since it takes time |
+//! | active set | the accounts that a scrape has to visit; all others have nothing to show |
+//! | reading | one pass over a pool's counters, for `Pool::stats` and for metrics |
+//! | key lock | keeps an authorization key from being used by two connections, within a process or on a host |
+//!
 //! # What is limited
 //! Connections by two caps; dials by pace, handshakes and a breaker per egress; waits by a
 //! deadline; closes by `close_timeout`; drains by `drain_timeout`; events by a backlog of 1,024;

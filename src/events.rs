@@ -72,7 +72,7 @@ pub enum Event {
         slot: u16,
         /// What went wrong.
         error: Arc<str>,
-        /// The earliest next try; of a session in doubt, [`probe_after`](crate::HealthConfig).
+        /// The earliest next try; of a suspect session, [`probe_after`](crate::HealthConfig).
         retry_in: Duration,
     },
     /// An address does not answer: the dials of several accounts have failed. One at a time tries it
@@ -147,7 +147,7 @@ pub enum Event {
         /// Why.
         reason: QuarantineReason,
     },
-    /// The server knows a session again that was in doubt: it serves.
+    /// The server knows a suspect session again: it serves.
     Cleared {
         /// Whose.
         account: AccountId,

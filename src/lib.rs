@@ -35,6 +35,12 @@
 //! outcome. [`Config`] holds every setting with its default and limits, [`Event`] what happens,
 //! [`PoolStats`] and [`AccountStats`] the numbers. [`design`] tells how it works inside.
 //!
+//! # Features
+//! The bare pool needs none. `session` reads session strings and JSON lines; `metrics` has the numbers,
+//! also as Prometheus' text; `telegram` opens connections to Telegram; `sandbox` is the data centre for
+//! tests; `http` serves the numbers. `cli`, the default, is all of these and the command, and `bench`
+//! adds its benchmark.
+//!
 //! # Logs and spans
 //! With a subscriber of `tracing`: spans `acquire`, `dial`, `check` and `call` at the level DEBUG,
 //! and warnings of quarantines, restrictions, tripped breakers, slow acquires and leases that are
@@ -47,7 +53,7 @@
 mod account_health;
 mod account_id;
 mod base;
-mod config;
+pub mod config;
 mod connection;
 pub mod design;
 mod engine;
@@ -79,11 +85,10 @@ pub mod telegram;
 
 pub use account_health::{AccountHealth, Cooldown};
 pub use account_id::{AccountId, ParseAccountError, RevealedAccount};
-pub use connection::{CloseReason, ConnectionId, ConnectionState, Source};
+pub use connection::{CloseReason, ConnectionId, ConnectionState};
 
 pub use config::{
-    Config, ConfigError, DialConfig, FloodConfig, HealthConfig, PoolConfig, Setting, WatchConfig,
-    parse_time,
+    Config, ConfigError, DialConfig, FloodConfig, HealthConfig, PoolConfig, WatchConfig,
 };
 pub use error::{AcquireError, BuildError, DialError, Stage, Unreachable, WaitTimeout};
 pub use events::{Event, EventStream};

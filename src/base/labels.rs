@@ -17,15 +17,15 @@ macro_rules! labelled {
             $($(#[$value_meta])* $value,)+
         }
 
+        #[cfg_attr(
+            not(feature = "metrics"),
+            allow(dead_code, reason = "without metrics some labels are asked for by nobody")
+        )]
         impl $name {
             /// Every value, in the order of declaration.
             $vis const ALL: [Self; [$($label),+].len()] = [$(Self::$value),+];
 
             /// The value as a metric label.
-            #[cfg_attr(
-                not(feature = "metrics"),
-                allow(dead_code, reason = "without metrics some labels are asked for by nobody")
-            )]
             #[must_use]
             $vis const fn label(self) -> &'static str {
                 match self {

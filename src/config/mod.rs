@@ -30,7 +30,7 @@ pub struct Config {
     pub dial: DialConfig,
     /// Flood waits.
     pub flood: FloodConfig,
-    /// Sessions in doubt.
+    /// Suspect sessions.
     pub health: HealthConfig,
     /// What is worth a warning.
     pub watch: WatchConfig,

@@ -11,7 +11,7 @@ use crate::connection::{CloseReason, ConnectionId};
 use crate::engine::connection::{Connection, Purpose};
 use crate::engine::effects::{DialLoss, DialOrder, Effects, Stale};
 use crate::engine::state::Opened;
-use crate::engine::waiters::Refusal;
+use crate::engine::waiters::WaitRefusal;
 use crate::engine::{AccountPool, Body, Core, FLAGS};
 use crate::error::DialError;
 
@@ -145,9 +145,9 @@ impl<C, E> AccountPool<C, E> {
         // Whoever waits may be served by another session yet.
         if let Some((failure, text)) = failure.filter(|_| !goes_on) {
             core.last_dial_error = Some(text);
-            match core.queue.refuse_first(Refusal::Dial(failure)) {
+            match core.queue.refuse_first(WaitRefusal::Dial(failure)) {
                 Ok(waker) => effects.wake.extend(waker),
-                Err(Refusal::Dial(failure)) => unheard = Some(failure),
+                Err(WaitRefusal::Dial(failure)) => unheard = Some(failure),
                 Err(_) => unreachable!("BUG: a refusal changed its kind"),
             }
         }

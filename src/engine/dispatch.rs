@@ -14,7 +14,7 @@ use crate::engine::effects::{DialOrder, Effects};
 use crate::engine::health::{Health, Unready};
 use crate::engine::sessions::bits_of;
 use crate::engine::wait_queue::WaitQueue;
-use crate::engine::waiters::Refusal;
+use crate::engine::waiters::WaitRefusal;
 use crate::engine::watches::Watches;
 use crate::engine::{AccountPool, Body, CLOSED, SHRINK, UNREADY, WAIT};
 
@@ -87,8 +87,8 @@ impl<C, E> Core<C, E> {
         serves && self.health.is_suspect(slot)
     }
 
-    pub(super) fn refusal(&self, gate: u64) -> Option<Refusal<E>> {
-        self.unready(gate).map(Refusal::from)
+    pub(super) fn refusal(&self, gate: u64) -> Option<WaitRefusal<E>> {
+        self.unready(gate).map(WaitRefusal::from)
     }
 
     /// Has the dials under way looked at again, if anybody has left the queue: fewer may be wanted.
@@ -164,7 +164,7 @@ impl<C, E> AccountPool<C, E> {
         self.sync_shrink_flag(core);
         self.reap_excess(body, core, effects);
         if let Some(unready) = core.unready(self.gate.load(Ordering::Relaxed)) {
-            core.queue.refuse_all(|| Refusal::from(unready), &mut effects.wake);
+            core.queue.refuse_all(|| WaitRefusal::from(unready), &mut effects.wake);
         } else {
             let fresh = core.queue.waiting_for_fresh();
             self.order_dials(body, core, fresh, now, effects);

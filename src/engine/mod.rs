@@ -78,7 +78,7 @@ pub(crate) use effects::{DialLoss, DialOrder, Effects, Reap, Take};
 use idle::FastPath;
 pub(crate) use pressure::Pressure;
 use sessions::LaterSlots;
-pub(crate) use waiters::{Refusal, Served, Waiter, Wakers};
+pub(crate) use waiters::{Served, WaitRefusal, Waiter, Wakers};
 pub(crate) use watches::Watch;
 
 use crate::account_id::AccountId;

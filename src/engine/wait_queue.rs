@@ -13,7 +13,7 @@ use crate::base::sync::Ordering;
 use crate::connection::Source;
 use crate::engine::connection::Connection;
 use crate::engine::handed::Recipient;
-use crate::engine::waiters::{Cancelled, Refusal, Waiter, Wakers};
+use crate::engine::waiters::{Cancelled, WaitRefusal, Waiter, Wakers};
 
 /// A waiter as the queue holds it, twice: to be answered, and to be remembered by the connection whose
 /// lease it is handed. Both are made, and the site is copied, while the waiter is in the cache of its own
@@ -161,8 +161,8 @@ impl<C, E> WaitQueue<C, E> {
     /// Refuses the first waiter; gives the refusal back if nobody waits.
     pub(crate) fn refuse_first(
         &mut self,
-        refusal: Refusal<E>,
-    ) -> Result<Option<Waker>, Refusal<E>> {
+        refusal: WaitRefusal<E>,
+    ) -> Result<Option<Waker>, WaitRefusal<E>> {
         match self.take_first(|_| true) {
             Some(first) => Ok(first.waiter.answer_queued(Err(refusal))),
             None => Err(refusal),
@@ -170,7 +170,7 @@ impl<C, E> WaitQueue<C, E> {
     }
 
     /// Refuses every waiter.
-    pub(crate) fn refuse_all(&mut self, refusal: impl Fn() -> Refusal<E>, wake: &mut Wakers) {
+    pub(crate) fn refuse_all(&mut self, refusal: impl Fn() -> WaitRefusal<E>, wake: &mut Wakers) {
         while let Some(first) = self.take_first(|_| true) {
             wake.extend(first.waiter.answer_queued(Err(refusal())));
         }
@@ -183,7 +183,7 @@ impl<C, E> WaitQueue<C, E> {
         &mut self,
         ends: Instant,
         only_fresh: bool,
-        refusal: impl Fn() -> Refusal<E>,
+        refusal: impl Fn() -> WaitRefusal<E>,
         wake: &mut Wakers,
     ) {
         self.dismiss(
@@ -206,7 +206,7 @@ impl<C, E> WaitQueue<C, E> {
             }
             is_due
         };
-        self.dismiss(is_due, || Refusal::Timeout, wake);
+        self.dismiss(is_due, || WaitRefusal::Timeout, wake);
         next
     }
 
@@ -214,7 +214,7 @@ impl<C, E> WaitQueue<C, E> {
     fn dismiss(
         &mut self,
         mut is_meant: impl FnMut(&Waiter<C, E>) -> bool,
-        refusal: impl Fn() -> Refusal<E>,
+        refusal: impl Fn() -> WaitRefusal<E>,
         wake: &mut Wakers,
     ) {
         let (mut any, mut fresh) = (0, 0);

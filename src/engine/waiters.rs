@@ -25,7 +25,7 @@ use crate::manager::QuarantineReason;
 
 /// Why a waiter leaves without a connection.
 #[derive(Debug)]
-pub(crate) enum Refusal<E> {
+pub(crate) enum WaitRefusal<E> {
     Closed,
     Draining,
     NoSession,
@@ -38,7 +38,7 @@ pub(crate) enum Refusal<E> {
     Dial(DialError<E>),
 }
 
-impl<E> From<Unready> for Refusal<E> {
+impl<E> From<Unready> for WaitRefusal<E> {
     fn from(unready: Unready) -> Self {
         match unready {
             Unready::Closed => Self::Closed,
@@ -53,7 +53,7 @@ impl<E> From<Unready> for Refusal<E> {
 pub(crate) type Wakers = SmallVec<[Waker; 1]>;
 
 /// What a waiter gets.
-pub(crate) type Served<C, E> = Result<(Arc<Connection<C>>, Source), Refusal<E>>;
+pub(crate) type Served<C, E> = Result<(Arc<Connection<C>>, Source), WaitRefusal<E>>;
 
 #[derive(Debug)]
 enum WaitState<C, E> {
@@ -137,7 +137,7 @@ impl<C, E> Waiter<C, E> {
             WaitState::Served(_) | WaitState::Expired => {
                 match std::mem::replace(&mut *state, WaitState::Over) {
                     WaitState::Served(served) => Some(Poll::Ready(served)),
-                    WaitState::Expired => Some(Poll::Ready(Err(Refusal::Timeout))),
+                    WaitState::Expired => Some(Poll::Ready(Err(WaitRefusal::Timeout))),
                     WaitState::Waiting(_) | WaitState::Over => {
                         unreachable!("BUG: the state was just read")
                     }

@@ -9,7 +9,7 @@ use crate::base::sync::{Ordering, set_bits_before_load};
 use crate::connection::ConnectionState;
 use crate::engine::effects::Effects;
 use crate::engine::wait_queue::Queued;
-use crate::engine::waiters::{Cancelled, Refusal, Waiter};
+use crate::engine::waiters::{Cancelled, WaitRefusal, Waiter};
 use crate::engine::watches::Watch;
 use crate::engine::{AccountPool, FLAGS, WAIT};
 
@@ -26,7 +26,7 @@ impl<C, E> AccountPool<C, E> {
         waiter: &Arc<Waiter<C, E>>,
         front: bool,
         now: Tick,
-    ) -> Result<Option<Effects<C>>, Refusal<E>>
+    ) -> Result<Option<Effects<C>>, WaitRefusal<E>>
     where
         C: Send + Sync + 'static,
         E: Send + 'static,
@@ -119,7 +119,7 @@ impl<C, E> AccountPool<C, E> {
             core.queue.refuse_impatient(
                 ends,
                 serves,
-                || Refusal::Resting { until },
+                || WaitRefusal::Resting { until },
                 &mut effects.wake,
             );
             self.sync_wait_flag(&core);
@@ -133,7 +133,7 @@ impl<C, E> AccountPool<C, E> {
         let mut effects = Effects::none();
         let Some(body) = self.body.get() else { return effects };
         let mut core = body.core.lock();
-        core.queue.refuse_all(|| Refusal::Closed, &mut effects.wake);
+        core.queue.refuse_all(|| WaitRefusal::Closed, &mut effects.wake);
         core.watches.clear();
         self.sync_wait_flag(&core);
         core.wake_dials(&mut effects);

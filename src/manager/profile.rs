@@ -10,7 +10,10 @@ use std::time::Duration;
 pub(crate) const SLOTS_MAX: u16 = 64;
 
 /// What the pool must know of an account before it dials.
+///
+/// Made by [`Profile::new`], and its fields are set by name: more may come.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Profile {
     /// How many connections the account may have: one per authorized session. The pool opens
     /// the smaller of this and `max_connections_per_account`. At most 64. If it changes, it is the last
@@ -36,6 +39,7 @@ impl Profile {
 
 /// The way by which a dial leaves: the machine's own address, or a proxy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Egress {
     /// The machine's own address.
     #[default]

@@ -36,7 +36,7 @@
 //! - `connection_opens_total{result="ok"}` less all `connection_closes_total` are the
 //!   `connections` in any state but `connecting`;
 //! - the count of `acquire_wait_seconds` is the number of acquires that got a lease after they
-//!   had stood in line, be it for a dial;
+//!   had waited, be it for a dial;
 //! - `account_pools_opened_total` less all `account_pools_closed_total` are the `accounts`.
 //!
 //! A reading that races with a change may come a little short of the truth and is made good by

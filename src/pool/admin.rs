@@ -149,7 +149,7 @@ impl<M: Manager> Pool<M> {
         let context = self.context();
         let gone = self.inner.registry.remove_closed(account, context.clock.tick());
         if let Some(inner) = &gone {
-            inner.tell_forgotten();
+            inner.report_forgotten();
         }
         gone.is_some()
     }

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::error::BuildError;
 use crate::events::{Callback, Event};
 use crate::manager::Manager;
-use crate::pool::{Inner, Pool};
+use crate::pool::{Pool, PoolInner};
 use crate::registry::Registry;
 use crate::runtime::context::PoolContext;
 use crate::runtime::{Runtime, tasks};
@@ -102,7 +102,7 @@ impl<M: Manager> Builder<M> {
             let events = runtime.context.events.stream();
             handle.spawn(tasks::listen(callback, events, handle.clone()));
         }
-        Ok(Pool { inner: Arc::new(Inner { runtime, registry, tasks }) })
+        Ok(Pool { inner: Arc::new(PoolInner { runtime, registry, tasks }) })
     }
 }
 

@@ -159,7 +159,7 @@ impl<M: Manager, A: AccountRef<M>> Lease<M, A> {
         let Some(Loan { account_ref, connection }) = self.loan.take() else { return };
         let inner = account_ref.account().inner();
         if let Some(started) = self.measured {
-            tell_used(inner, started);
+            record_use(inner, started);
         }
         inner.counters().count_release_closed();
         inner.discard(connection, CloseReason::Requested);
@@ -185,8 +185,8 @@ impl<M: Manager, A: AccountRef<M>> Lease<M, A> {
         &self.inner().context().manager
     }
 
-    pub(crate) fn tell_waited(&self, waited: Duration, site: &'static Location<'static>) {
-        self.inner().tell_waited(waited, site);
+    pub(crate) fn report_waited(&self, waited: Duration, site: &'static Location<'static>) {
+        self.inner().report_waited(waited, site);
     }
 }
 
@@ -204,29 +204,29 @@ impl<M: Manager, A: AccountRef<M>> Drop for Lease<M, A> {
     #[inline(always)]
     fn drop(&mut self) {
         if let Some(Loan { account_ref, connection }) = self.loan.take() {
-            give_back(account_ref, connection, self.measured);
+            release(account_ref, connection, self.measured);
         }
     }
 }
 
 #[inline(never)]
 #[expect(clippy::needless_pass_by_value, reason = "a reference would lead to the lease in memory")]
-fn give_back<M: Manager, A: AccountRef<M>>(
+fn release<M: Manager, A: AccountRef<M>>(
     account_ref: A,
     connection: Arc<Connection<M::Connection>>,
     measured: Option<Instant>,
 ) {
     let inner = account_ref.account().inner();
     if let Some(started) = measured {
-        tell_used(inner, started);
+        record_use(inner, started);
     }
-    if inner.give_back(connection) {
+    if inner.release(connection) {
         inner.counters().count_release_closed();
     }
 }
 
 #[cold]
-fn tell_used<M: Manager>(inner: &AccountInner<M>, since: Instant) {
+fn record_use<M: Manager>(inner: &AccountInner<M>, since: Instant) {
     let used = now().saturating_duration_since(since);
     inner.counters().observe(Measure::LeaseUse, used);
 }

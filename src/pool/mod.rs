@@ -22,9 +22,11 @@ pub use admin::CloseReport;
 pub use builder::Builder;
 pub use lease::{AccountRef, BorrowedLease, Lease, OwnedLease};
 
+use self::acquire::unready_error;
 use crate::account_id::AccountId;
 use crate::base::panics::call_manager;
 use crate::base::sync::{Ordering, thread_number};
+use crate::connection::CloseReason;
 use crate::engine::Take;
 use crate::error::{AcquireError, Stage};
 use crate::events::{Event, EventStream};
@@ -40,10 +42,10 @@ use crate::stats::{AccountStats, PoolStats};
 /// Dropping the last clone closes idle connections in the background, as does returning the
 /// last leases; [`Pool::close`] does it in the open.
 pub struct Pool<M: Manager> {
-    inner: Arc<Inner<M>>,
+    inner: Arc<PoolInner<M>>,
 }
 
-struct Inner<M: Manager> {
+struct PoolInner<M: Manager> {
     runtime: Arc<Runtime<M>>,
     registry: Arc<Accounts<M>>,
     tasks: Vec<AbortHandle>,
@@ -128,14 +130,14 @@ impl<M: Manager> Pool<M> {
     /// check one that was idle for long.
     ///
     /// # Errors
-    /// The manager knows no such account, or the pool is closed.
+    /// The manager knows no such account, it is out of service, or the pool is closed.
     #[track_caller]
     pub fn try_acquire(
         &self,
         account: AccountId,
     ) -> Result<Option<Lease<M>>, AcquireError<M::Error>> {
         let account = self.account(account)?;
-        Ok(try_lease(account, Location::caller()))
+        try_lease(account, Location::caller())
     }
 
     /// Acquires a lease of any account of a group. Those take turns that have a free connection, or
@@ -292,8 +294,11 @@ impl<M: Manager> Account<M> {
     }
 
     /// A lease, if a connection is free right now; see [`Pool::try_acquire`].
+    ///
+    /// # Errors
+    /// The account is out of service, or the pool is closed.
     #[track_caller]
-    pub fn try_acquire(&self) -> Option<BorrowedLease<'_, M>> {
+    pub fn try_acquire(&self) -> Result<Option<BorrowedLease<'_, M>>, AcquireError<M::Error>> {
         try_lease(self, Location::caller())
     }
 }
@@ -301,7 +306,7 @@ impl<M: Manager> Account<M> {
 fn try_lease<M: Manager, A: AccountRef<M>>(
     account_ref: A,
     site: &'static Location<'static>,
-) -> Option<Lease<M, A>> {
+) -> Result<Option<Lease<M, A>>, AcquireError<M::Error>> {
     let inner = Arc::clone(account_ref.account().inner());
     let mut doubted = 0;
     while doubted < SLOTS_MAX {
@@ -314,26 +319,30 @@ fn try_lease<M: Manager, A: AccountRef<M>>(
         };
         match take {
             Take::Leased(connection, _) if inner.is_broken(&connection) => {
-                inner.discard(connection, crate::CloseReason::Broken);
+                inner.discard(connection, CloseReason::Broken);
             }
             Take::Leased(connection, _) if connection.is_suspect() => {
-                inner.give_back(connection);
+                inner.release(connection);
                 doubted += 1;
             }
             Take::Leased(connection, source) => {
                 let uses = inner.pool.accept(&connection, source, now, site);
-                return Some(Lease::new(account_ref, connection, uses));
+                return Ok(Some(Lease::new(account_ref, connection, uses)));
             }
             Take::Outdated(connection) => {
-                inner.give_back(connection);
+                inner.release(connection);
             }
-            Take::Empty | Take::NotReady => return None,
+            Take::Empty | Take::NotReady => break,
         }
     }
-    None
+    // Whoever waits already may be the only reason; else the account cannot serve at all.
+    match inner.pool.unready() {
+        None => Ok(None),
+        Some(unready) => Err(unready_error(&inner, unready)),
+    }
 }
 
-impl<M: Manager> Drop for Inner<M> {
+impl<M: Manager> Drop for PoolInner<M> {
     fn drop(&mut self) {
         for task in &self.tasks {
             task.abort();

@@ -174,7 +174,7 @@ impl<M: Manager> AccountInner<M> {
         let id = connection.id;
         context.events.emit(|| Event::ConnectionClosed { account, id, reason, uses });
         let effects = self.pool.vacate(connection, now, context.share());
-        self.tell_unheard(connection, reason);
+        self.report_unheard_updates(connection, reason);
         self.counters().keep_uses(connection.uses(), connection.shared_uses());
         context.budget.put_back(now);
         context.occupancy.vacate();

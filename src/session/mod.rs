@@ -23,7 +23,10 @@ pub use string::{SessionFormat, SessionString, SessionStringError, telethon_stri
 use crate::account_id::AccountId;
 
 /// One authorized session: enough to open its main connection.
+///
+/// Made by [`SessionRecord::new`], and its fields are set by name: more may come.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct SessionRecord {
     /// Whose session this is.
     pub account: AccountId,
@@ -43,6 +46,24 @@ pub struct SessionRecord {
     pub group: Option<Arc<str>>,
     /// The proxy to dial by (a `socks5://` URL).
     pub proxy: Option<Arc<str>>,
+}
+
+impl SessionRecord {
+    /// A session of an account, in its first slot, of a user that nobody has named.
+    #[must_use]
+    pub fn new(account: AccountId, dc: i32, address: SocketAddr, key: AuthKey) -> Self {
+        Self {
+            account,
+            slot: 0,
+            dc,
+            address,
+            user_id: 0,
+            is_bot: account.is_bot(),
+            key,
+            group: None,
+            proxy: None,
+        }
+    }
 }
 
 impl fmt::Debug for SessionRecord {

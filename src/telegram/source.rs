@@ -81,7 +81,10 @@ impl<S: SessionSource> SessionSource for Arc<S> {
 }
 
 /// What a source knows of an account.
+///
+/// Made by [`SessionProfile::new`], and its fields are set by name: more may come.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SessionProfile {
     /// How many sessions the account has. If that changes, the last ones come and go: a slot stays the
     /// same session.
@@ -90,6 +93,14 @@ pub struct SessionProfile {
     pub group: Arc<str>,
     /// The way by which its dials leave.
     pub egress: Egress,
+}
+
+impl SessionProfile {
+    /// An account with so many sessions, in the group `default`, dialled directly.
+    #[must_use]
+    pub fn new(sessions: u16) -> Self {
+        Self { sessions, group: Arc::from("default"), egress: Egress::Direct }
+    }
 }
 
 /// Sessions in memory, fixed when made. Remembers quarantines for as long as it lives.

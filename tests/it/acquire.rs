@@ -34,7 +34,7 @@ async fn an_acquire_never_exceeds_the_sessions_of_an_account() {
     let handle = pool.account(account(1)).unwrap();
     let _first = handle.acquire().await.unwrap();
     let _second = handle.acquire().await.unwrap();
-    assert!(handle.try_acquire().is_none());
+    assert!(handle.try_acquire().unwrap().is_none());
     let third = handle.acquire_timeout(Duration::from_millis(20)).await;
     assert!(matches!(third, Err(AcquireError::Timeout(_))));
     assert_eq!(manager.tally(|tally| tally.live_max[&account(1)]), 2);
@@ -229,4 +229,29 @@ async fn any_account_of_a_group_serves_a_broadcaster() {
     accounts.dedup();
     assert_eq!(accounts.len(), 3);
     assert!(matches!(pool.acquire_any("nobody").await, Err(AcquireError::NoMember)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_try_tells_an_account_that_is_busy_from_one_that_is_out_of_service() {
+    let manager = Scripted::new(1, 1);
+    let pool = manager.pool(|_| ());
+    let handle = pool.account(account(1)).unwrap();
+    assert!(handle.try_acquire().unwrap().is_none(), "nothing is open yet");
+    let lease = handle.acquire().await.unwrap();
+    assert!(handle.try_acquire().unwrap().is_none(), "its connection is leased");
+    let waiting = handle.acquire();
+    let mut waiting = std::pin::pin!(waiting);
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(waiting.as_mut().poll(&mut context).is_pending());
+    assert!(handle.try_acquire().unwrap().is_none(), "somebody waits");
+    drop(lease);
+    drop(waiting.await.unwrap());
+    drop(handle.try_acquire().unwrap().expect("a free connection"));
+    assert!(pool.drain_account(account(1)).await);
+    assert!(matches!(handle.try_acquire(), Err(AcquireError::Draining { .. })));
+    assert!(matches!(pool.try_acquire(account(1)), Err(AcquireError::Draining { .. })));
+    assert!(pool.reinstate(account(1)));
+    assert!(handle.try_acquire().unwrap().is_none());
+    pool.close().await;
+    assert!(matches!(handle.try_acquire(), Err(AcquireError::Closed { .. })));
 }

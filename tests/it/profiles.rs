@@ -72,7 +72,7 @@ async fn sessions_that_come_are_dialled_and_serve_whoever_waits() {
         held.push(handle.acquire().await.unwrap());
     }
     drop(held);
-    let all: Vec<_> = (0..8).map_while(|_| handle.try_acquire()).collect();
+    let all: Vec<_> = (0..8).map_while(|_| handle.try_acquire().unwrap()).collect();
     assert_eq!(all.len(), 8);
     drop(all);
     assert_eq!(manager.tally(|tally| (tally.dials, tally.doubled)), (8, 0));

@@ -1,6 +1,7 @@
 //! What the README says of the settings is true.
 
-use telepool::{Config, Setting};
+use telepool::Config;
+use telepool::config::Setting;
 
 #[test]
 fn the_table_of_settings_is_complete_and_its_defaults_are_right() {

@@ -38,17 +38,10 @@ impl Files {
         };
         let mut text = Vec::new();
         for slot in 0..sessions {
-            let mut record = SessionRecord {
-                account: AccountId::phone(NUMBER).unwrap(),
-                slot,
-                dc: 2,
-                address: "127.0.0.1:1".parse().unwrap(),
-                user_id: 1,
-                is_bot: false,
-                key: key(slot),
-                group: None,
-                proxy: None,
-            };
+            let account = AccountId::phone(NUMBER).unwrap();
+            let address = "127.0.0.1:1".parse().unwrap();
+            let mut record = SessionRecord::new(account, 2, address, key(slot));
+            (record.slot, record.user_id, record.is_bot) = (slot, 1, false);
             change(&mut record);
             lines::write_line(&mut text, &record).unwrap();
         }

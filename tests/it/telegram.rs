@@ -52,8 +52,11 @@ fn bench_with(sessions: u16, settings: TelegramSettings) -> Bench {
     let server = Server::start();
     let keys: Vec<[u8; 256]> =
         (0..sessions).map(|_| std::array::from_fn(|_| fastrand::u8(..))).collect();
-    let records =
-        keys.iter().zip(0..).map(|(key, slot)| SessionRecord { slot, ..enrolled(&server, *key) });
+    let records = keys.iter().zip(0..).map(|(key, slot)| {
+        let mut record = enrolled(&server, *key);
+        record.slot = slot;
+        record
+    });
     let source = MemorySource::new(records).unwrap();
     Bench { manager: GrammersManager::new(source, settings), server, keys }
 }
@@ -61,17 +64,9 @@ fn bench_with(sessions: u16, settings: TelegramSettings) -> Bench {
 /// A session that the server knows.
 fn enrolled(server: &Server, key: [u8; 256]) -> SessionRecord {
     server.create_sessions(key);
-    SessionRecord {
-        account: account(),
-        slot: 0,
-        dc: DC,
-        address: server.address,
-        user_id: 1,
-        is_bot: false,
-        key: AuthKey::new(key),
-        group: None,
-        proxy: None,
-    }
+    let mut record = SessionRecord::new(account(), DC, server.address, AuthKey::new(key));
+    (record.user_id, record.is_bot) = (1, false);
+    record
 }
 
 impl Bench {

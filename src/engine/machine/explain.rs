@@ -127,16 +127,16 @@ impl Machine {
     /// Whether the refusal tells of a failed dial.
     pub(super) fn check_refusal(
         &self,
-        refusal: &Refusal<Failure>,
+        refusal: &WaitRefusal<Failure>,
         asker: &Asker,
         step: &Step,
     ) -> bool {
         match refusal {
-            Refusal::Dial(_) => {
+            WaitRefusal::Dial(_) => {
                 assert!(step.dial_failed, "no dial failed");
                 return true;
             }
-            Refusal::Timeout => {
+            WaitRefusal::Timeout => {
                 assert!(step.timers_fired, "nobody asked for expired waiters");
                 let due = asker.deadline.is_some_and(|deadline| deadline <= self.instant());
                 assert!(due, "timed out before its time");
@@ -146,13 +146,13 @@ impl Machine {
         false
     }
 
-    pub(super) fn check_unready(&self, refusal: &Refusal<Failure>) {
+    pub(super) fn check_unready(&self, refusal: &WaitRefusal<Failure>) {
         let told = match refusal {
-            Refusal::Closed => Unready::Closed,
-            Refusal::Draining => Unready::Draining,
-            Refusal::NoSession => Unready::NoSession,
-            Refusal::Quarantined(reason) => Unready::Quarantined(*reason),
-            Refusal::Resting { .. } | Refusal::Timeout | Refusal::Dial(_) => {
+            WaitRefusal::Closed => Unready::Closed,
+            WaitRefusal::Draining => Unready::Draining,
+            WaitRefusal::NoSession => Unready::NoSession,
+            WaitRefusal::Quarantined(reason) => Unready::Quarantined(*reason),
+            WaitRefusal::Resting { .. } | WaitRefusal::Timeout | WaitRefusal::Dial(_) => {
                 panic!("{refusal:?} is no standing")
             }
         };

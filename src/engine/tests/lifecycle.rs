@@ -58,7 +58,7 @@ fn a_failed_dial_tells_one_waiter_and_the_next_dial_waits_for_its_backoff() {
     assert!(unheard.is_none());
     assert_eq!(effects.dial[0].not_before, NOW + 500);
     let poll = first.poll(&mut Context::from_waker(Waker::noop()));
-    assert!(matches!(poll, Poll::Ready(Err(Refusal::Dial(_)))));
+    assert!(matches!(poll, Poll::Ready(Err(WaitRefusal::Dial(_)))));
     assert!(served(&second).is_none());
 }
 
@@ -106,7 +106,7 @@ fn a_dial_that_nobody_wants_any_more_is_not_begun() {
     assert!(engine.cancel_waiter(&waiter).unused.is_empty());
     assert!(engine.begin_dial(effects.dial[0], ConnectionId(1)).is_none());
     let (effects, _) = engine.fail_dial(effects.dial[0], None, DialLoss::Unwanted, None, NOW);
-    assert!(effects.is_empty());
+    assert!(effects.moves_nothing());
     assert!(engine.is_empty(NOW));
 }
 
@@ -132,12 +132,12 @@ fn closing_refuses_waiters_and_closes_what_comes_back() {
     let effects = engine.close(NOW);
     assert_eq!((effects.close.len(), effects.drain.len()), (0, 1));
     let poll = waiter.poll(&mut Context::from_waker(Waker::noop()));
-    assert!(matches!(poll, Poll::Ready(Err(Refusal::Closed))));
+    assert!(matches!(poll, Poll::Ready(Err(WaitRefusal::Closed))));
     let effects = engine.release(lease, NOW, Pressure::Calm).unwrap();
     assert!(engine.vacate(&effects.close[0], NOW, 0.0).moves_nothing());
     assert!(engine.is_empty(NOW));
     let late = Waiter::new(false, crate::base::clock::now(), None, Location::caller(), None);
-    assert!(matches!(engine.enqueue_waiter(&late, false, NOW), Err(Refusal::Closed)));
+    assert!(matches!(engine.enqueue_waiter(&late, false, NOW), Err(WaitRefusal::Closed)));
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn a_quarantined_session_is_not_dialled_and_the_last_one_refuses_waiters() {
     let connection = engine.begin_dial(effects.dial[0], ConnectionId(2)).unwrap();
     let _ = engine.quarantine(Some(1), reason, NOW);
     let poll = waiter.poll(&mut Context::from_waker(Waker::noop()));
-    assert!(matches!(poll, Poll::Ready(Err(Refusal::Quarantined(_)))));
+    assert!(matches!(poll, Poll::Ready(Err(WaitRefusal::Quarantined(_)))));
     let effects = engine.complete_dial(&connection, 7, Tick::MAX, NOW);
     assert_eq!(effects.close.len(), 1);
     assert!(matches!(engine.try_lease(NOW, 0), Take::NotReady));

@@ -4,6 +4,7 @@
 //! what it held by then goes back, and a connection that was being dialled for it is pooled.
 
 mod coop;
+mod poll;
 mod report;
 
 use std::fmt;
@@ -16,15 +17,14 @@ use std::time::Duration;
 
 use tokio::time::Sleep;
 use tracing::Span;
-use tracing::level_filters::LevelFilter;
 
-use self::coop::{must_yield, should_check_budget};
 use self::report::timeout_report;
+pub(super) use self::report::unready_error;
 use crate::base::clock::{Instant, now};
 use crate::base::sync::thread_number;
 use crate::base::timer::timer_elsewhere;
 use crate::connection::{CloseReason, Source};
-use crate::engine::{Connection, Refusal, Served, Take, Waiter};
+use crate::engine::{Connection, Served, Take, WaitRefusal, Waiter};
 use crate::error::{AcquireError, DialError, Stage};
 use crate::manager::Manager;
 use crate::pool::Account;
@@ -132,7 +132,7 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
                 },
                 // Each iteration takes one connection out of circulation.
                 Take::Outdated(connection) => {
-                    self.inner().give_back(connection);
+                    self.inner().release(connection);
                 }
                 Take::Empty | Take::NotReady => break,
             }
@@ -160,7 +160,7 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
         let began = self.started.expect("BUG: a deadline has a beginning");
         let tick = if is_first { clock.tick_at(began) } else { clock.tick() };
         if inner.runtime.commands.is_closed() {
-            return Next::Over(Err(self.refuse(Refusal::Closed)));
+            return Next::Over(Err(self.refuse(WaitRefusal::Closed)));
         }
         inner.reread_profile_if_due(tick);
         let waiter =
@@ -209,7 +209,7 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
             }
             // It bears a lease, like any other that was taken.
             Take::Outdated(connection) => {
-                inner.give_back(connection);
+                inner.release(connection);
                 None
             }
             Take::Empty | Take::NotReady => None,
@@ -229,7 +229,7 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
             return Inspected::Dead;
         }
         if connection.is_checking() {
-            inner.give_back(connection);
+            inner.release(connection);
             return Inspected::Stale;
         }
         let clock = &inner.context().clock;
@@ -268,31 +268,31 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
         let account_ref = self.account_ref.take().expect("BUG: an acquire lends once");
         let lease = Lease::new(account_ref, connection, uses);
         if let (Some(started), true) = (self.started, self.waited) {
-            lease.tell_waited(now().saturating_duration_since(started), self.site);
+            lease.report_waited(now().saturating_duration_since(started), self.site);
         }
         Next::Over(Ok(lease))
     }
 
-    fn refuse(&self, refusal: Refusal<M::Error>) -> AcquireError<M::Error> {
+    fn refuse(&self, refusal: WaitRefusal<M::Error>) -> AcquireError<M::Error> {
         let inner = self.inner();
         let account = inner.pool.account();
         let (end, error) = match refusal {
-            Refusal::Closed if inner.has_outlived_its_runtime() => {
+            WaitRefusal::Closed if inner.has_outlived_its_runtime() => {
                 (AcquireEnd::Closed, AcquireError::RuntimeEnded)
             }
-            Refusal::Dial(DialError::Aborted) if inner.has_outlived_its_runtime() => {
+            WaitRefusal::Dial(DialError::Aborted) if inner.has_outlived_its_runtime() => {
                 (AcquireEnd::Closed, AcquireError::RuntimeEnded)
             }
-            Refusal::Closed => {
+            WaitRefusal::Closed => {
                 let stage = if self.waited { Stage::Wait } else { Stage::Lookup };
                 (AcquireEnd::Closed, AcquireError::Closed { stage })
             }
-            Refusal::Draining => (AcquireEnd::Rejected, AcquireError::Draining { account }),
-            Refusal::NoSession => (AcquireEnd::Rejected, AcquireError::NoSession { account }),
-            Refusal::Quarantined(reason) => {
+            WaitRefusal::Draining => (AcquireEnd::Rejected, AcquireError::Draining { account }),
+            WaitRefusal::NoSession => (AcquireEnd::Rejected, AcquireError::NoSession { account }),
+            WaitRefusal::Quarantined(reason) => {
                 (AcquireEnd::Rejected, AcquireError::Quarantined { account, reason })
             }
-            Refusal::Resting { until } => {
+            WaitRefusal::Resting { until } => {
                 let left = until.saturating_sub(inner.context().clock.tick());
                 let left = Duration::from_millis(left);
                 let last_dial_error = inner.pool.last_dial_error();
@@ -301,8 +301,8 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
                     AcquireError::Resting { account, remaining: left, last_dial_error },
                 )
             }
-            Refusal::Timeout => return self.time_out(),
-            Refusal::Dial(error) => (AcquireEnd::Error, AcquireError::Dial(error)),
+            WaitRefusal::Timeout => return self.time_out(),
+            WaitRefusal::Dial(error) => (AcquireEnd::Error, AcquireError::Dial(error)),
         };
         inner.counters().count_acquire(end);
         error
@@ -362,118 +362,6 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
                 panic!("an acquire was polled after it had ended")
             }
         }
-    }
-}
-
-impl<M: Manager, A: AccountRef<M>> Future for Acquire<M, A> {
-    type Output = Result<Lease<M, A>, AcquireError<M::Error>>;
-
-    // Not inlined, the lease is returned through memory and read back with loads of other widths than the
-    // stores: a store-forwarding stall, which costs as much as an atomic exchange (rustc 1.95, x86-64).
-    #[inline(always)]
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        // One load, if nobody listens.
-        let is_heard = LevelFilter::current() >= LevelFilter::DEBUG;
-        if matches!(this.step, Step::Start) {
-            if should_check_budget() && must_yield(context) {
-                return Poll::Pending;
-            }
-            // The usual case, before the step is touched: moving it costs as much as the lease.
-            if !is_heard
-                && !this.fresh
-                && let Some((connection, uses)) = this.take_at_once()
-            {
-                let account_ref = this.account_ref.take().expect("BUG: an acquire lends once");
-                return Poll::Ready(Ok(Lease::new(account_ref, connection, uses)));
-            }
-        }
-        // Not returned by the call itself: a value whose address escapes to a call gets no scalar
-        // replacement, and would lie in memory on the fast path as well.
-        if !this.poll_on(context, is_heard) {
-            return Poll::Pending;
-        }
-        match std::mem::replace(&mut this.step, Step::Done) {
-            Step::Over(done) => Poll::Ready(done),
-            _ => unreachable!("BUG: what is over has an outcome"),
-        }
-    }
-}
-
-impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
-    /// Returns whether it is over.
-    #[inline(never)]
-    fn poll_on(&mut self, context: &mut Context<'_>, is_heard: bool) -> bool {
-        if is_heard { self.poll_in_span(context) } else { self.poll_plainly(context) }
-    }
-
-    fn poll_in_span(&mut self, context: &mut Context<'_>) -> bool {
-        let span = self.span.take().unwrap_or_else(|| {
-            let account = self.account_ref.as_ref().map(|account_ref| account_ref.account().id());
-            Box::new(tracing::debug_span!(
-                "acquire",
-                account = account.map(tracing::field::display)
-            ))
-        });
-        let entered = span.enter();
-        // Leaving the span is a listener's code: if that panics, the lease is still here, and goes back.
-        let is_over = self.poll_plainly(context);
-        drop(entered);
-        if is_over {
-            drop(span);
-        } else {
-            self.span = Some(span);
-        }
-        is_over
-    }
-
-    fn poll_plainly(&mut self, context: &mut Context<'_>) -> bool {
-        // Each iteration that goes on has changed the step, and none comes twice but for connections that
-        // proved dead, which leave the pool.
-        loop {
-            match self.advance(context) {
-                Next::Over(done) => {
-                    self.step = Step::Over(done);
-                    return true;
-                }
-                Next::On => {}
-                Next::Later => return false,
-            }
-        }
-    }
-}
-
-// Nothing in it is pinned by it: the timer is boxed.
-impl<M: Manager, A: AccountRef<M>> Unpin for Acquire<M, A> {}
-
-impl<M: Manager, A: AccountRef<M>> Drop for Acquire<M, A> {
-    #[inline]
-    fn drop(&mut self) {
-        if !matches!(self.step, Step::Start | Step::Done) {
-            self.leave();
-        }
-    }
-}
-
-impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
-    /// Gives up what was begun.
-    #[cold]
-    fn leave(&mut self) {
-        match std::mem::replace(&mut self.step, Step::Done) {
-            Step::Waiting(waiter) => self.cancel(&waiter),
-            Step::Timed(timed) => self.cancel(&timed.waiter),
-            Step::Found(connection, _) => {
-                let inner = self.inner();
-                inner.counters().count_acquire(AcquireEnd::Cancelled);
-                inner.give_back_unused(connection);
-            }
-            Step::Start | Step::Over(_) | Step::Done => {}
-        }
-    }
-
-    fn cancel(&self, waiter: &Arc<Waiter<M::Connection, M::Error>>) {
-        self.inner().counters().count_acquire(AcquireEnd::Cancelled);
-        self.inner().apply(self.inner().pool.cancel_waiter(waiter));
     }
 }
 

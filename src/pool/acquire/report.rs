@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::base::clock::{Instant, now};
 use crate::connection::ConnectionState;
-use crate::error::{Stage, WaitTimeout};
+use crate::engine::health::Unready;
+use crate::error::{AcquireError, Stage, WaitTimeout};
 use crate::manager::Manager;
 use crate::runtime::account::AccountInner;
 
@@ -51,5 +52,20 @@ pub(super) fn timeout_report<M: Manager>(
             .budget
             .is_full()
             .then(|| u32::try_from(context.budget.cap()).unwrap_or(u32::MAX)),
+    }
+}
+
+/// Why an account that is out of service serves nobody.
+pub(in crate::pool) fn unready_error<M: Manager>(
+    inner: &AccountInner<M>,
+    unready: Unready,
+) -> AcquireError<M::Error> {
+    let account = inner.pool.account();
+    match unready {
+        Unready::Closed if inner.has_outlived_its_runtime() => AcquireError::RuntimeEnded,
+        Unready::Closed => AcquireError::Closed { stage: Stage::Lookup },
+        Unready::Draining => AcquireError::Draining { account },
+        Unready::NoSession => AcquireError::NoSession { account },
+        Unready::Quarantined(reason) => AcquireError::Quarantined { account, reason },
     }
 }

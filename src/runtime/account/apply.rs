@@ -82,7 +82,7 @@ impl<M: Manager> AccountInner<M> {
             self.dials.notify_waiters();
         }
         for lease in effects.unused {
-            self.give_back_unused(lease);
+            self.release_unused(lease);
         }
         wake(effects.wake);
         if catch(|| drop(effects.unheard)).is_none() {

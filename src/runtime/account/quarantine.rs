@@ -61,7 +61,7 @@ impl<M: Manager> AccountInner<M> {
         }
     }
 
-    /// Has those of these sessions (as bits) that are in doubt dialled once more after a while. To be
+    /// Has those of these sessions (as bits) that are suspect dialled once more after a while. To be
     /// called once for each doubt, and once after each look at it that did not resolve it.
     pub(super) fn schedule_probes(self: &Arc<Self>, sessions: u64) {
         let at = now() + self.context().config().health.probe_after;

@@ -91,11 +91,11 @@ impl<M: Manager> AccountInner<M> {
     fn cool_down(self: &Arc<Self>, key: u32, wait: Duration) {
         let now = self.context().clock.tick();
         self.apply(self.pool.cool_down(key, now + crate::base::clock::millis(wait), now));
-        self.tell_flood(key, wait);
+        self.report_flood(key, wait);
     }
 
     /// The server would have a method rest, or with it every dial of the account.
-    pub(crate) fn tell_flood(&self, key: u32, wait: Duration) {
+    pub(crate) fn report_flood(&self, key: u32, wait: Duration) {
         self.counters().count_flood(wait);
         let account = self.pool.account();
         tracing::info!(%account, method = format_args!("{key:#010x}"), ?wait, "a method rests: flood");

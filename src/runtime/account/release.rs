@@ -1,6 +1,6 @@
 //! The release of a lease: back to the idle connections, to the next waiter, or to the closer.
 //!
-//! Owns what is asked before that: whether the connection is broken, in doubt, or due for a check, and
+//! Owns what is asked before that: whether the connection is broken, suspect, or due for a check, and
 //! whether another account waits for its permit.
 
 use std::sync::Arc;
@@ -29,7 +29,7 @@ impl<M: Manager> AccountInner<M> {
         catch(ask).unwrap_or(true)
     }
 
-    /// Whether a connection may not be lent as it is: it was idle for long, is in doubt, or is being
+    /// Whether a connection may not be lent as it is: it was idle for long, is suspect, or is being
     /// checked.
     #[inline]
     pub(crate) fn needs_look(
@@ -55,33 +55,33 @@ impl<M: Manager> AccountInner<M> {
 
     /// Takes a lease back. Returns whether its connection takes no more leases.
     #[inline(always)]
-    pub(crate) fn give_back(self: &Arc<Self>, connection: Arc<Connection<M::Connection>>) -> bool {
+    pub(crate) fn release(self: &Arc<Self>, connection: Arc<Connection<M::Connection>>) -> bool {
         let now = self.context().clock.coarse();
-        self.give_back_at(connection, now)
+        self.release_at(connection, now)
     }
 
     /// Takes a lease back that nobody has used. That it comes back shows nothing of its connection: one
     /// that was to be checked still is.
     #[cold]
-    pub(crate) fn give_back_unused(self: &Arc<Self>, connection: Arc<Connection<M::Connection>>) {
+    pub(crate) fn release_unused(self: &Arc<Self>, connection: Arc<Connection<M::Connection>>) {
         let context = self.context();
         let unused = context.clock.coarse().saturating_sub(connection.last_used());
         let is_sole = connection.word.snapshot().leases() == 1;
         if is_sole && unused > context.hot.check_after_ms() {
             connection.set_suspect(true);
         }
-        self.give_back(connection);
+        self.release(connection);
     }
 
     /// The same, used until a tick.
     #[inline(always)]
-    pub(crate) fn give_back_at(
+    pub(crate) fn release_at(
         self: &Arc<Self>,
         connection: Arc<Connection<M::Connection>>,
         now: Tick,
     ) -> bool {
         if self.is_broken(&connection) {
-            return self.give_back_broken(connection);
+            return self.release_broken(connection);
         }
         let context = self.context();
         // A borrower that panicked may have left the connection in the middle of something: the
@@ -90,7 +90,7 @@ impl<M: Manager> AccountInner<M> {
             connection.set_suspect(true);
         }
         if context.budget.is_pressed() {
-            return self.give_back_pressed(connection);
+            return self.release_pressed(connection);
         }
         let effects = self.pool.release(connection, now, Pressure::Calm);
         let ended = effects.is_some_and(|effects| self.apply_release(effects));
@@ -103,7 +103,7 @@ impl<M: Manager> AccountInner<M> {
     }
 
     #[cold]
-    fn give_back_broken(self: &Arc<Self>, connection: Arc<Connection<M::Connection>>) -> bool {
+    fn release_broken(self: &Arc<Self>, connection: Arc<Connection<M::Connection>>) -> bool {
         self.discard(connection, CloseReason::Broken);
         true
     }
@@ -118,7 +118,7 @@ impl<M: Manager> AccountInner<M> {
 
     /// Takes a lease back while another account waits for a permit of the global cap.
     #[cold]
-    fn give_back_pressed(self: &Arc<Self>, connection: Arc<Connection<M::Connection>>) -> bool {
+    fn release_pressed(self: &Arc<Self>, connection: Arc<Connection<M::Connection>>) -> bool {
         let budget = &self.context().budget;
         let now = self.context().clock.tick();
         let pressure = budget.pressure(now);
@@ -147,7 +147,7 @@ impl<M: Manager> AccountInner<M> {
         let context = self.context();
         let checked_since = context.clock.coarse().saturating_sub(context.hot.check_after_ms());
         if !self.pool.begin_check(&connection, checked_since) {
-            self.give_back(connection);
+            self.release(connection);
             return;
         }
         let command = Command::Check(Arc::clone(self), connection);

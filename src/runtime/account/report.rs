@@ -14,14 +14,18 @@ use crate::stats::Measure;
 
 impl<M: Manager> AccountInner<M> {
     /// Tells that the account has left the registry, which has kept its totals.
-    pub(crate) fn tell_forgotten(&self) {
+    pub(crate) fn report_forgotten(&self) {
         let account = self.pool.account();
         self.context().events.emit(|| Event::AccountClosed { account });
     }
 
     /// If somebody reads what comes unasked, and this was the account's last connection, that is missed
     /// from now on. Not told where the end is meant: of an account that was removed, or of the pool.
-    pub(super) fn tell_unheard(&self, connection: &Connection<M::Connection>, reason: CloseReason) {
+    pub(super) fn report_unheard_updates(
+        &self,
+        connection: &Connection<M::Connection>,
+        reason: CloseReason,
+    ) {
         let Some(live) = connection.live() else { return };
         if reason == CloseReason::Shutdown || self.pool.is_open() {
             return;
@@ -36,7 +40,7 @@ impl<M: Manager> AccountInner<M> {
     }
 
     /// A lease has been held for so many milliseconds that it may have been forgotten.
-    pub(crate) fn tell_held(&self, connection: &Connection<M::Connection>, held: u64) {
+    pub(crate) fn report_held(&self, connection: &Connection<M::Connection>, held: u64) {
         let (account, id) = (self.pool.account(), connection.id);
         let held = Duration::from_millis(held);
         let site = connection.held().and_then(|held| held.site);
@@ -47,15 +51,15 @@ impl<M: Manager> AccountInner<M> {
     }
 
     /// An acquire got its lease after a wait.
-    pub(crate) fn tell_waited(&self, waited: Duration, site: &'static Location<'static>) {
+    pub(crate) fn report_waited(&self, waited: Duration, site: &'static Location<'static>) {
         self.counters().observe(Measure::AcquireWait, waited);
         if waited > Duration::from_millis(self.context().hot.slow_acquire_ms()) {
-            self.tell_slow(waited, site);
+            self.report_slow(waited, site);
         }
     }
 
     #[cold]
-    fn tell_slow(&self, waited: Duration, site: &'static Location<'static>) {
+    fn report_slow(&self, waited: Duration, site: &'static Location<'static>) {
         let account = self.pool.account();
         self.counters().slow_acquires.fetch_add(1, Ordering::Relaxed);
         if self.context().may_warn() {

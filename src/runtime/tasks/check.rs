@@ -1,4 +1,4 @@
-//! The check of a connection that was idle for long, or is in doubt, before it is lent again.
+//! The check of a connection that was idle for long, or is suspect, before it is lent again.
 //!
 //! Owns the question, its answer, and what becomes of the connection. The worker runs it, like a dial;
 //! whoever found the connection waits meanwhile.
@@ -34,7 +34,7 @@ impl<M: Manager> Drop for Checking<M> {
             Some(true) => {
                 connection.pass_check();
                 // To the tick, by which whoever waits for it knows that it has been checked since.
-                inner.give_back_at(connection, now);
+                inner.release_at(connection, now);
                 inner.pool.end_check(now)
             }
             Some(false) => inner.pool.fail_check(connection, CloseReason::CheckFailed, now),
@@ -45,7 +45,7 @@ impl<M: Manager> Drop for Checking<M> {
     }
 }
 
-/// Has the manager check that a connection lives that was idle for long, or is in doubt. It takes its time
+/// Has the manager check that a connection lives that was idle for long, or is suspect. It takes its time
 /// whatever becomes of the acquire that asked for it: what a caller cuts short would tell nothing.
 pub(crate) fn check<M: Manager>(
     inner: Arc<AccountInner<M>>,

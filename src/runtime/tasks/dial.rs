@@ -3,6 +3,7 @@
 //! Owns the attempt's guard: however the attempt ends, also by a panic or with the runtime, its
 //! slot and its permits come back, and whoever waited hears of it.
 
+mod address;
 mod waits;
 
 use std::future::Future;
@@ -20,7 +21,7 @@ use crate::engine::{Connection, DialLoss, DialOrder, Purpose};
 use crate::error::DialError;
 use crate::events::Event;
 use crate::limits::dialing::{Admission, DEFER_UNREACHABLE_MIN, DialLimiter, DialPermit};
-use crate::manager::{ErrorKind, Hold, Manager, QuarantineReason, Reaction};
+use crate::manager::{Hold, Manager, QuarantineReason, Reaction};
 use crate::runtime::account::AccountInner;
 use crate::runtime::due::Due;
 use crate::stats::{Measure, OpenEnd};
@@ -201,57 +202,6 @@ impl<M: Manager> Attempt<M> {
         self.take_permit().await
     }
 
-    /// Whether a failed dial says that its address does not answer, or that it does; `None`: neither.
-    fn says_silent(&self, error: &DialError<M::Error>) -> Option<bool> {
-        let context = self.inner.context();
-        let error = match error {
-            DialError::Timeout(_) => return Some(true),
-            DialError::Connect(error) => error,
-            _ => return None,
-        };
-        match (context.react(error), context.kind(error)) {
-            (
-                Reaction::Discard | Reaction::Check,
-                ErrorKind::Io | ErrorKind::Refused | ErrorKind::Timeout,
-            ) => Some(true),
-            // The manager may not have come so far as to dial, or somebody else is there.
-            (Reaction::Discard | Reaction::Check | Reaction::Keep, ErrorKind::Protocol) => None,
-            // What the server says proves that it is there, also if it is a refusal.
-            _ => Some(false),
-        }
-    }
-
-    /// What a failed dial says of the address. Returns whether it was known to be down.
-    fn judge_address(&self, error: &DialError<M::Error>, permit: &mut DialPermit) -> bool {
-        let inner = &self.inner;
-        let context = inner.context();
-        match self.says_silent(error) {
-            Some(true) => {}
-            Some(false) => {
-                self.note_answer(permit);
-                return false;
-            }
-            None => return false,
-        }
-        let is_trial = permit.is_trial();
-        let text: Arc<str> = display_safely(error).into();
-        let (account, now) = (inner.pool.account(), context.clock.tick());
-        if permit.note_failure(account, &text, now, context.share()) {
-            let address = permit.address().cloned().unwrap_or_else(|| Arc::from(""));
-            tracing::warn!(%address, error = %text, "an address does not answer: it is tried seldom");
-            context.events.emit(|| Event::AddressDown { address, error: text });
-        }
-        is_trial
-    }
-
-    fn note_answer(&self, permit: &mut DialPermit) {
-        if permit.note_answer() {
-            let address = permit.address().cloned().unwrap_or_else(|| Arc::from(""));
-            tracing::info!(%address, "an address answers again");
-            self.inner.context().events.emit(|| Event::AddressUp { address });
-        }
-    }
-
     fn abandoned(&mut self) -> Tried<M::Error> {
         self.abandon();
         Tried::Over
@@ -304,7 +254,7 @@ impl<M: Manager> Attempt<M> {
                     Reaction::CoolDown { key, wait } => {
                         let (key, wait) = (*key, *wait);
                         at_least = wait;
-                        inner.tell_flood(key, wait);
+                        inner.report_flood(key, wait);
                     }
                     // It did not know it the last time either.
                     Reaction::QuarantineSession(QuarantineReason::Suspect) if self.is_probe() => {

@@ -122,7 +122,8 @@ fn look_at_connection<M: Manager>(
         Reap::Held(look, since) => {
             // A listener's code. The next look is at another time than this one.
             let held = now.saturating_sub(since);
-            let _told = catch_logged("a lease that is held", || inner.tell_held(&connection, held));
+            let _told =
+                catch_logged("a lease that is held", || inner.report_held(&connection, held));
             look
         }
         Reap::Expired(effects) => {
@@ -167,7 +168,7 @@ fn look_at_account<M: Manager>(
     drop(inner);
     match registry.remove_idle(id, account, now) {
         Some(inner) => {
-            inner.tell_forgotten();
+            inner.report_forgotten();
             None
         }
         None => Some(now + limits.max_idle),

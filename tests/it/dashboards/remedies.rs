@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use telepool::Setting;
+use telepool::config::Setting;
 
 use super::{exported_text, folder, text_of};
 

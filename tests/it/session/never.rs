@@ -32,16 +32,12 @@ fn any_record() -> impl Strategy<Value = SessionRecord> {
     ];
     let group = proptest::option::of("[a-z\"\\\\é]{1,20}");
     (account, 0u16..64, 1i32..256, any_address(), 0i64..1 << 40, any_key(), group, any::<bool>())
-        .prop_map(|(account, slot, dc, address, user_id, key, group, proxied)| SessionRecord {
-            account,
-            slot,
-            dc,
-            address,
-            user_id,
-            is_bot: account.is_bot(),
-            key,
-            group: group.map(Into::into),
-            proxy: proxied.then(|| "socks5://us\"er:pass@127.0.0.1:1080".into()),
+        .prop_map(|(account, slot, dc, address, user_id, key, group, proxied)| {
+            let mut record = SessionRecord::new(account, dc, address, key);
+            (record.slot, record.user_id) = (slot, user_id);
+            record.group = group.map(Into::into);
+            record.proxy = proxied.then(|| "socks5://us\"er:pass@127.0.0.1:1080".into());
+            record
         })
 }
 

@@ -126,8 +126,8 @@ async fn a_close_ends_the_calls_that_are_under_way() {
 async fn a_session_with_a_proxy_is_not_dialled_without_it() {
     let server = Server::start();
     let key = [9; 256];
-    let record =
-        SessionRecord { proxy: Some("socks5://127.0.0.1:9".into()), ..enrolled(&server, key) };
+    let mut record = enrolled(&server, key);
+    record.proxy = Some("socks5://127.0.0.1:9".into());
     let manager = GrammersManager::new(MemorySource::new([record]).unwrap(), settings());
     let error = manager.connect(account(), 0).await.unwrap_err();
     assert!(matches!(error, TelegramError::ProxyUnsupported), "{error}");

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use telepool::telegram::{QuarantineFile, SessionProfile, SessionSource};
-use telepool::{AcquireError, Egress, Pool};
+use telepool::{AcquireError, Pool};
 
 use super::*;
 
@@ -114,13 +114,13 @@ impl Changing {
 impl SessionSource for Changing {
     fn profile(&self, _: AccountId) -> Option<SessionProfile> {
         let sessions = u16::try_from(self.0.lock().unwrap().len()).unwrap();
-        let group = Arc::from("default");
-        (sessions > 0).then_some(SessionProfile { sessions, group, egress: Egress::Direct })
+        (sessions > 0).then(|| SessionProfile::new(sessions))
     }
 
     fn session(&self, _: AccountId, slot: u16) -> Option<SessionRecord> {
-        let record = self.0.lock().unwrap().get(usize::from(slot)).cloned()?;
-        Some(SessionRecord { slot, ..record })
+        let mut record = self.0.lock().unwrap().get(usize::from(slot)).cloned()?;
+        record.slot = slot;
+        Some(record)
     }
 }
 
@@ -172,8 +172,8 @@ async fn a_session_serves_as_soon_as_its_proxy_is_gone_also_with_a_state_file() 
     let key = [7; 256];
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state.jsonl");
-    let mut record =
-        SessionRecord { proxy: Some("socks5://127.0.0.1:9".into()), ..enrolled(&server, key) };
+    let mut record = enrolled(&server, key);
+    record.proxy = Some("socks5://127.0.0.1:9".into());
     let source = MemorySource::new([record.clone()]).unwrap();
     let kept = Arc::new(QuarantineFile::open(&state, source).unwrap());
     let pool = pool_of(GrammersManager::new(Arc::clone(&kept), settings()));

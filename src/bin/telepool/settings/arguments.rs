@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use telepool::parse_time;
+use telepool::config::parse_time;
 
 use super::merge::load;
 use super::values::Settings;

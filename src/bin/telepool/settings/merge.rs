@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
-use telepool::Setting;
+use telepool::config::Setting;
 
 use super::values::Settings;
 use crate::input;

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use telepool::config::{Setting, parse_time};
 use telepool::session::DataCentres;
 use telepool::telegram::TelegramSettings;
-use telepool::{Config, ConfigError, Setting, parse_time};
+use telepool::{Config, ConfigError};
 
 use crate::columns::wrapped;
 use crate::secrets::redact_value;

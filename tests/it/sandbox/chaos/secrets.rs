@@ -48,7 +48,8 @@ pub(super) fn show(pool: &TestPool, cast: &TestAccounts) {
         println!("{:?}", pool.account_stats(account));
         let Ok(handle) = pool.account(account) else { continue };
         let lease = handle.try_acquire();
-        println!("{handle:?} {lease:?} {:?}", lease.as_deref());
+        println!("{handle:?} {lease:?}");
+        println!("{:?}", lease.ok().flatten().as_deref());
     }
 }
 
