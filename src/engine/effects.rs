@@ -49,7 +49,7 @@ pub(crate) struct Effects<C> {
     /// Ask for expired waiters at this time.
     pub(crate) watch: Option<Watch>,
     /// Look again at this tick who can be served: a session may be dialled then.
-    pub(crate) look: Option<Tick>,
+    pub(crate) redispatch: Option<Tick>,
     /// The lease that this step gave back was of a connection that takes no more leases. To be
     /// counted; nothing is left to do for it.
     pub(crate) ended: bool,
@@ -80,7 +80,7 @@ impl<C> Effects<C> {
             drain: Vec::new(),
             stale: Stale::new(),
             watch: None,
-            look: None,
+            redispatch: None,
             ended: false,
             wake_dials: false,
             unused: SmallVec::new(),
@@ -108,7 +108,7 @@ impl<C> Effects<C> {
             && self.close.is_empty()
             && self.drain.is_empty()
             && self.watch.is_none()
-            && self.look.is_none()
+            && self.redispatch.is_none()
             && !self.wake_dials
             && self.unused.is_empty()
             && !self.mark_active

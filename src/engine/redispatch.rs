@@ -23,7 +23,7 @@ impl<C, E> AccountPool<C, E> {
         let next = core.health.first_deferral(core.usable(), now);
         if let Some(next) = next.filter(|next| *next < core.redispatch_at) {
             core.redispatch_at = next;
-            effects.look = Some(next);
+            effects.redispatch = Some(next);
         }
     }
 

@@ -1,4 +1,4 @@
-//! What operators do to a pool while it works: close, drain, reinstate, resize, warm up.
+//! Administration of a pool while it works: close, drain, reinstate, resize, warm up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -236,7 +236,7 @@ impl<M: Manager> Pool<M> {
             let due = (connection.last_used() + context.hot.max_idle_ms()).min(retire_at).max(tick);
             // The old entry no longer matches and is dropped when it comes up.
             connection.set_next_visit(due);
-            self.inner.runtime.schedule.schedule(due, Due::look_at(inner, &connection, due));
+            self.inner.runtime.schedule.schedule(due, Due::visit(inner, &connection, due));
         }
     }
 

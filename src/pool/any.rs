@@ -1,4 +1,4 @@
-//! Which account of a group serves, when any will do.
+//! Acquires of any account of a group: which member serves.
 //!
 //! Owns the choice. It takes nothing: the acquire that follows takes its own chance.
 
@@ -13,9 +13,9 @@ use crate::pool::{Account, Pool};
 
 /// How many members that can serve are compared before one of them is chosen.
 const CANDIDATES: usize = 64;
-/// How many members are looked at in one call for such: the next call goes on behind them. A look
+/// How many members are looked at in one call for such: the next call goes on behind them. A index
 /// takes a fraction of a microsecond.
-const LOOKS_MAX: usize = 1024;
+const MEMBERS_MAX: usize = 1024;
 
 /// How well a member suits, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,21 +43,21 @@ impl<M: Manager> Pool<M> {
         let start = turn.take(1);
         let mut best: Option<(Fit, usize, Account<M>)> = None;
         let mut candidates = 0;
-        for look in 0..members.len().min(LOOKS_MAX) {
-            let account = members[start.wrapping_add(look) % members.len()];
+        for index in 0..members.len().min(MEMBERS_MAX) {
+            let account = members[start.wrapping_add(index) % members.len()];
             let Some(account) = self.able(account) else { continue };
             candidates += 1;
             let fit = self.fit(&account, method, now);
             if best.as_ref().is_none_or(|(least, ..)| fit < *least) {
-                best = Some((fit, look, account));
+                best = Some((fit, index, account));
             }
             if fit == Fit::Now || candidates == CANDIDATES {
                 break;
             }
         }
         let passed_over = match &best {
-            Some((_, look, _)) => *look,
-            None => members.len().min(LOOKS_MAX) - 1,
+            Some((_, index, _)) => *index,
+            None => members.len().min(MEMBERS_MAX) - 1,
         };
         // Those that cannot serve do not give their turns to whoever stands behind them.
         turn.take(passed_over);

@@ -1,4 +1,4 @@
-//! The public face: [`Pool`], [`Account`] and the builder.
+//! The pool and its accounts, as users hold them: [`Pool`], [`Account`] and the builder.
 //!
 //! Owns the tasks of a pool. Everything an acquire needs is in `acquire` and `account_pool`.
 

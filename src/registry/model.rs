@@ -61,22 +61,26 @@ impl Member for Model {
     fn count_removal(&self) {}
 }
 
+/// An account that stands in a queue from before, has lost its connection since, and opens one meanwhile.
+fn opens_meanwhile() -> (Arc<Model>, Arc<EvictionQueue<Model>>, loom::thread::JoinHandle<()>) {
+    let (account, queue) = (Model::new(), Arc::new(EvictionQueue::new()));
+    queue.add(&account);
+    let opener = {
+        let (account, queue) = (Arc::clone(&account), Arc::clone(&queue));
+        loom::thread::spawn(move || {
+            account.has_connection.store(1, Ordering::Relaxed);
+            // A change of another bit continues the release sequence.
+            assert!(account.membership.active().list());
+            queue.add(&account);
+        })
+    };
+    (account, queue, opener)
+}
+
 #[test]
 fn model_an_account_that_opens_a_connection_is_not_lost_from_the_eviction_queue() {
     loom::model(|| {
-        let account = Model::new();
-        let queue = Arc::new(EvictionQueue::new());
-        // It stands there from before, and has lost its connection since.
-        queue.add(&account);
-        let opener = {
-            let (account, queue) = (Arc::clone(&account), Arc::clone(&queue));
-            loom::thread::spawn(move || {
-                account.has_connection.store(1, Ordering::Relaxed);
-                // A change of another bit continues the release sequence.
-                assert!(account.membership.active().list());
-                queue.add(&account);
-            })
-        };
+        let (_account, queue, opener) = opens_meanwhile();
         let evicted = queue.evict_idle().is_some();
         drop(opener.join());
         assert!(evicted || queue.evict_idle().is_some(), "nobody will find the connection");
@@ -87,16 +91,7 @@ fn model_an_account_that_opens_a_connection_is_not_lost_from_the_eviction_queue(
 #[test]
 fn model_a_prune_leaves_an_account_that_opens_a_connection() {
     loom::model(|| {
-        let account = Model::new();
-        let queue = Arc::new(EvictionQueue::new());
-        queue.add(&account);
-        let opener = {
-            let (account, queue) = (Arc::clone(&account), Arc::clone(&queue));
-            loom::thread::spawn(move || {
-                account.has_connection.store(1, Ordering::Relaxed);
-                queue.add(&account);
-            })
-        };
+        let (_account, queue, opener) = opens_meanwhile();
         queue.prune();
         drop(opener.join());
         assert_eq!(queue.len(), 1, "lost, or there twice");

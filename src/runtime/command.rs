@@ -30,7 +30,7 @@ pub(crate) enum Command<M: Manager> {
     /// Ask an account for expired waiters.
     Watch(Weak<AccountInner<M>>, Watch),
     /// Look again who of an account can be served.
-    Look(Weak<AccountInner<M>>, Instant),
+    Redispatch(Weak<AccountInner<M>>, Instant),
     /// Dial a session that the server did not know, to see whether it does now.
     Probe(Weak<AccountInner<M>>, u16, Instant),
     /// Ask whether the session of a connection is still any good, unless that has shown within a time.
@@ -47,7 +47,7 @@ impl<M: Manager> Command<M> {
                 inner.upgrade().is_some_and(|inner| inner.pool.is_watched(*watch))
             })
             .unwrap_or(false),
-            Self::Look(inner, _) | Self::Probe(inner, ..) => inner.strong_count() > 0,
+            Self::Redispatch(inner, _) | Self::Probe(inner, ..) => inner.strong_count() > 0,
             Self::Drain(_, connection) | Self::Recheck(_, connection, _) => {
                 connection.strong_count() > 0
             }
@@ -61,7 +61,7 @@ impl<M: Manager> Command<M> {
                 Some(Arc::clone(inner))
             }
             Self::Watch(inner, _)
-            | Self::Look(inner, _)
+            | Self::Redispatch(inner, _)
             | Self::Probe(inner, ..)
             | Self::Drain(inner, _)
             | Self::Recheck(inner, ..) => inner.upgrade(),
@@ -96,7 +96,7 @@ impl<M: Manager> Command<M> {
                 (Some(inner), Some(connection)) => inner.pool.force(&connection),
                 _ => Effects::none(),
             },
-            Self::Look(..) | Self::Probe(..) | Self::Recheck(..) => Effects::none(),
+            Self::Redispatch(..) | Self::Probe(..) | Self::Recheck(..) => Effects::none(),
             // Nobody is left to dial, or to tell a waiter that its time is up.
             Self::Watch(inner, _) => {
                 inner.upgrade().map_or_else(Effects::none, |inner| inner.pool.refuse_waiters())

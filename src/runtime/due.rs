@@ -1,4 +1,4 @@
-//! What an entry of the schedule is about.
+//! Entries of the schedule: what is due is a visit to a connection or to an account.
 //!
 //! Owns the way from an entry to its account and connection, which holds neither. An entry of a
 //! connection that was closed for another reason stays until it is due (at most `max_idle_time` after
@@ -19,19 +19,19 @@ pub(crate) enum Due<M: Manager> {
         account: Weak<AccountInner<M>>,
         connection: Weak<Connection<M::Connection>>,
         /// The tick of this entry: one that the connection does not expect is out of date.
-        look: Tick,
+        visit_at: Tick,
     },
     Account(Weak<AccountInner<M>>),
 }
 
 impl<M: Manager> Due<M> {
-    /// A look at a connection, at the tick `look`.
-    pub(crate) fn look_at(
+    /// A visit to a connection, at a tick.
+    pub(crate) fn visit(
         account: &Arc<AccountInner<M>>,
         connection: &Arc<Connection<M::Connection>>,
-        look: Tick,
+        visit_at: Tick,
     ) -> Self {
         let (account, connection) = (Arc::downgrade(account), Arc::downgrade(connection));
-        Self::Connection { account, connection, look }
+        Self::Connection { account, connection, visit_at }
     }
 }

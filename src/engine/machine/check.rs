@@ -155,13 +155,13 @@ impl Machine {
         }
         let live = |it: &&Record| matches!(it.phase, Phase::Open | Phase::Retiring);
         for record in self.records.iter().filter(live) {
-            let look = record.link.next_visit();
-            let is_it = |entry: &(_, _, _)| (entry.0, entry.2) == (look, record.id());
+            let visit = record.link.next_visit();
+            let is_it = |entry: &(_, _, _)| (entry.0, entry.2) == (visit, record.id());
             assert!(self.visits.iter().any(is_it), "I14: {} is never looked at", record.id());
             // A borrower that panicked returns its connection as one last used in the far past.
             if record.is_idle() && record.last_used > 0 {
                 let due = (record.last_used + MAX_IDLE).min(record.retire_at);
-                assert!(look <= due, "I14: {} is looked at too late", record.id());
+                assert!(visit <= due, "I14: {} is looked at too late", record.id());
             }
         }
     }

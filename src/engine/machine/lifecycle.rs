@@ -120,7 +120,7 @@ impl Machine {
     }
 
     pub(super) fn reap(&mut self, index: usize) {
-        let (look, link, id) = self.visits.swap_remove(index);
+        let (due, link, id) = self.visits.swap_remove(index);
         let now = self.now;
         let found = self.records.iter().find(|it| it.id() == id);
         let live = found.filter(|it| matches!(it.phase, Phase::Open | Phase::Retiring));
@@ -129,7 +129,7 @@ impl Machine {
             (now >= it.retire_at.min(it.last_used + MAX_IDLE)).then_some(reason)
         });
         let is_live = live.is_some();
-        let reap = |it| self.engine.reap(&it, look, now, MAX_IDLE, Tick::MAX);
+        let reap = |it| self.engine.reap(&it, due, now, MAX_IDLE, Tick::MAX);
         match link.upgrade().map_or(Reap::Gone, reap) {
             Reap::Expired(effects) => {
                 let reason = expired.expect("I14: reaped, and neither idle for long nor old");

@@ -12,13 +12,13 @@ fn a_session_that_had_to_wait_is_dialled_when_it_may_be_though_nothing_else_happ
     let (effects, _) = engine.fail_dial(effects.dial[0], None, lost, failure, NOW);
     // The other session serves, and its only lease is not given back.
     let [order] = effects.dial[..] else { panic!("the other session") };
-    assert_eq!((order.slot, effects.look), (1, None), "whoever waits is provided for");
+    assert_eq!((order.slot, effects.redispatch), (1, None), "whoever waits is provided for");
     let _ = dial(&engine, order, 1).unwrap();
     assert!(served(&waiter).is_some());
     let (second, effects) = join(&engine, false);
-    assert_eq!((effects.dial.len(), effects.look), (0, Some(until)));
+    assert_eq!((effects.dial.len(), effects.redispatch), (0, Some(until)));
     let (_, effects) = join(&engine, false);
-    assert_eq!(effects.look, None, "told once");
+    assert_eq!(effects.redispatch, None, "told once");
     assert!(engine.redispatch(until - 1).dial.is_empty());
     let effects = engine.redispatch(until);
     let _ = dial(&engine, effects.dial[0], 2).unwrap();
@@ -183,12 +183,12 @@ fn the_reaper_closes_what_was_idle_long_enough_and_asks_again_about_the_rest() {
         "it is leased"
     );
     let _ = engine.release(lease, NOW + 50, Pressure::Calm);
-    let look = NOW + 110;
-    let Reap::Again(tick) = engine.reap(&record, look, NOW + 110, 100, Tick::MAX) else {
+    let due = NOW + 110;
+    let Reap::Again(tick) = engine.reap(&record, due, NOW + 110, 100, Tick::MAX) else {
         panic!("used at 50")
     };
     assert_eq!(tick, NOW + 150);
-    assert!(matches!(engine.reap(&record, look, tick, 100, Tick::MAX), Reap::Gone), "an old entry");
+    assert!(matches!(engine.reap(&record, due, tick, 100, Tick::MAX), Reap::Gone), "an old entry");
     let Reap::Expired(effects) = engine.reap(&record, tick, tick, 100, Tick::MAX) else {
         panic!("idle for 100")
     };
@@ -245,12 +245,12 @@ fn the_reaper_comes_back_for_the_age_of_a_connection_that_it_found_leased() {
     let connection = engine.begin_dial(effects.dial[0], ConnectionId(1)).unwrap();
     let _ = engine.complete_dial(&connection, 7, NOW + 150, NOW);
     let lease = served(&waiter).unwrap();
-    let Reap::Again(look) = engine.reap(&connection, 0, NOW + 100, 100, Tick::MAX) else {
+    let Reap::Again(due) = engine.reap(&connection, 0, NOW + 100, 100, Tick::MAX) else {
         panic!("it is leased")
     };
-    assert_eq!(look, NOW + 150, "idle again by then, it has idle time left and no age");
+    assert_eq!(due, NOW + 150, "idle again by then, it has idle time left and no age");
     assert!(engine.release(lease, NOW + 110, Pressure::Calm).is_none());
-    let Reap::Expired(effects) = engine.reap(&connection, look, look, 100, Tick::MAX) else {
+    let Reap::Expired(effects) = engine.reap(&connection, due, due, 100, Tick::MAX) else {
         panic!("its age is over")
     };
     assert_eq!(effects.close[0].reason(), CloseReason::Age);

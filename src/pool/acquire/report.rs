@@ -1,4 +1,4 @@
-//! What an acquire that waited in vain has to tell.
+//! Report of a timeout: what an acquire that waited in vain can tell.
 //!
 //! Owns the look at the account as it stands at the deadline.
 

@@ -53,20 +53,19 @@ impl<M: Manager> AccountInner<M> {
         if effects.persist != 0 {
             self.store_quarantines(effects.persist);
         }
-        let commands =
-            effects
-                .close
-                .into_iter()
-                .map(|it| Command::Close(Arc::clone(self), it))
-                .chain(effects.drain.into_iter().map(|it| self.drain_command(&it)))
-                .chain(effects.watch.map(|watch| Command::Watch(Arc::downgrade(self), watch)))
-                .chain(effects.look.map(|at| {
-                    Command::Look(Arc::downgrade(self), self.context().clock.instant_of(at))
-                }))
-                .chain(effects.dial.into_iter().map(|order| {
-                    self.context().occupancy.occupy();
-                    Command::Dial(Arc::clone(self), order)
-                }));
+        let commands = effects
+            .close
+            .into_iter()
+            .map(|it| Command::Close(Arc::clone(self), it))
+            .chain(effects.drain.into_iter().map(|it| self.drain_command(&it)))
+            .chain(effects.watch.map(|watch| Command::Watch(Arc::downgrade(self), watch)))
+            .chain(effects.redispatch.map(|at| {
+                Command::Redispatch(Arc::downgrade(self), self.context().clock.instant_of(at))
+            }))
+            .chain(effects.dial.into_iter().map(|order| {
+                self.context().occupancy.occupy();
+                Command::Dial(Arc::clone(self), order)
+            }));
         for command in commands {
             if let Err(SendError(command)) = self.runtime.commands.send(command) {
                 left.push(command.end_without_worker());

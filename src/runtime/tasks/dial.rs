@@ -233,7 +233,7 @@ impl<M: Manager> Attempt<M> {
         let first_look = looks.into_iter().fold(context.hot.max_idle_ms(), u64::min);
         let due = (now + first_look).min(retire_at);
         connection.set_next_visit(due);
-        inner.runtime.schedule.schedule(due, Due::look_at(inner, &connection, due));
+        inner.runtime.schedule.schedule(due, Due::visit(inner, &connection, due));
         inner.apply(effects);
         // The new connection may lie idle while others wait for its permit.
         if connection.word.snapshot().leases() == 0 {

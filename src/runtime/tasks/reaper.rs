@@ -96,35 +96,35 @@ fn visit<M: Manager>(
     limits: Limits,
 ) -> Option<(Tick, Due<M>)> {
     let visited = catch_logged("the end of a connection", || match &due {
-        Due::Connection { account, connection, look } => {
+        Due::Connection { account, connection, visit_at } => {
             let held = (account.upgrade()?, connection.upgrade()?);
-            look_at_connection(context, held, *look, now, limits)
+            visit_connection(context, held, *visit_at, now, limits)
         }
-        Due::Account(account) => look_at_account(registry, account, now, limits),
+        Due::Account(account) => visit_account(registry, account, now, limits),
     });
     let Some(next) = visited else { return Some((now + 1, due)) };
     let next = next?;
-    if let Due::Connection { look, .. } = &mut due {
-        *look = next;
+    if let Due::Connection { visit_at, .. } = &mut due {
+        *visit_at = next;
     }
     Some((next, due))
 }
 
-fn look_at_connection<M: Manager>(
+fn visit_connection<M: Manager>(
     context: &PoolContext<M>,
     (inner, connection): Held<M>,
-    look: Tick,
+    visit_at: Tick,
     now: Tick,
     Limits { max_idle, max_held, max_unchecked }: Limits,
 ) -> Option<Tick> {
-    let next = match inner.pool.reap(&connection, look, now, max_idle, max_held) {
-        Reap::Again(look) => look,
-        Reap::Held(look, since) => {
+    let next = match inner.pool.reap(&connection, visit_at, now, max_idle, max_held) {
+        Reap::Again(next) => next,
+        Reap::Held(next, since) => {
             // A listener's code. The next look is at another time than this one.
             let held = now.saturating_sub(since);
             let _told =
                 catch_logged("a lease that is held", || inner.report_held(&connection, held));
-            look
+            next
         }
         Reap::Expired(effects) => {
             inner.apply(effects);
@@ -142,7 +142,7 @@ fn look_at_connection<M: Manager>(
     Some(next)
 }
 
-fn look_at_account<M: Manager>(
+fn visit_account<M: Manager>(
     registry: &Accounts<M>,
     account: &Weak<AccountInner<M>>,
     now: Tick,

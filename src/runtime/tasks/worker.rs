@@ -133,7 +133,7 @@ fn handle_command<M: Manager>(
             timers.push(at, command);
         }
         Command::Watch(_, watch) => timers.push(watch.at, command),
-        Command::Look(_, at) | Command::Probe(_, _, at) => timers.push(at, command),
+        Command::Redispatch(_, at) | Command::Probe(_, _, at) => timers.push(at, command),
     }
 }
 
@@ -150,7 +150,7 @@ fn handle_timer<M: Manager>(timer: Timer<M>, now: Instant) {
                 inner.apply(inner.pool.expire_waiters(now));
             }
         }
-        Command::Look(inner, _) => {
+        Command::Redispatch(inner, _) => {
             if let Some(inner) = inner.upgrade() {
                 let effects = inner.pool.redispatch(inner.context().clock.tick());
                 inner.apply(effects);
