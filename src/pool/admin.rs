@@ -42,10 +42,7 @@ impl<M: Manager> Pool<M> {
         let config = context.config();
         let deadline = now() + config.pool.drain_timeout + config.pool.close_timeout;
         let open = context.occupancy.slots();
-        for inner in self.inner.registry.all() {
-            let effects = inner.pool.close(context.clock.tick());
-            inner.apply(effects);
-        }
+        self.inner.close_accounts();
         let empty = context.occupancy.until(|| context.occupancy.slots() == 0);
         timeout_at(&context.handle, deadline + MARGIN, empty).await;
         let settled = catch_future(async { context.manager.settle().await });

@@ -237,6 +237,16 @@ impl<M: Manager> Pool<M> {
     }
 }
 
+impl<M: Manager> PoolInner<M> {
+    /// Closes every account that there is now; those that come later find the pool closing.
+    fn close_accounts(&self) {
+        let now = self.runtime.context.clock.tick();
+        for inner in self.registry.all() {
+            inner.apply(inner.pool.close(now));
+        }
+    }
+}
+
 impl<M: Manager> Pool<M> {
     pub(crate) fn context(&self) -> &PoolContext<M> {
         &self.inner.runtime.context
@@ -347,13 +357,8 @@ impl<M: Manager> Drop for PoolInner<M> {
         for task in &self.tasks {
             task.abort();
         }
-        let context = &self.runtime.context;
-        context.closing.send_replace(true);
-        let now = context.clock.tick();
-        for inner in self.registry.all() {
-            let effects = inner.pool.close(now);
-            inner.apply(effects);
-        }
+        self.runtime.context.closing.send_replace(true);
+        self.close_accounts();
     }
 }
 

@@ -22,7 +22,7 @@ use crate::registry::eviction::EvictionQueue;
 pub(crate) use crate::registry::membership::Membership;
 
 /// The map keeps room for so many accounts more than four times those that it knows.
-const ROOM_MIN: usize = 4_096;
+pub(crate) const ROOM_MIN: usize = 4_096;
 
 /// How many accounts that are gone may hold memory through the active set, or through the eviction queue
 /// besides one for each two connections.
@@ -194,6 +194,12 @@ impl<T: Member> Registry<T> {
         if self.accounts.capacity() > 4 * self.accounts.len() + ROOM_MIN {
             self.accounts.shrink_to_fit();
         }
+    }
+
+    /// How many accounts the map has room for, and how many stand in the eviction queue.
+    #[cfg(all(test, not(pool_loom)))]
+    pub(crate) fn room(&self) -> (usize, usize) {
+        (self.accounts.capacity(), self.evictable.len())
     }
 
     /// Drops what the eviction queue no longer needs, once that is much beside the number of connections

@@ -17,11 +17,10 @@ pub(crate) mod due;
 pub(crate) mod reading;
 pub(crate) mod tasks;
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::base::clock::Tick;
 use crate::expiry::Schedule;
 use crate::manager::Manager;
 use crate::registry::Registry;
@@ -54,14 +53,14 @@ impl<M: Manager> Runtime<M> {
     }
 
     /// The pool's accounts, as long as the pool itself is there.
-    pub(crate) fn registry(&self) -> Option<std::sync::Arc<Accounts<M>>> {
+    pub(crate) fn registry(&self) -> Option<Arc<Accounts<M>>> {
         self.registry.upgrade()
     }
 
     /// Claims one idle connection of any account for whoever waits under the global cap.
     /// Returns whether there was one.
     pub(crate) fn evict_idle(&self) -> bool {
-        let now: Tick = self.context.clock.tick();
+        let now = self.context.clock.tick();
         let Some(registry) = self.registry() else { return false };
         let evict = || match registry.evict_idle() {
             Some((account, effects)) => {

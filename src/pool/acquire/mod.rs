@@ -67,9 +67,9 @@ enum Inspected<M: Manager, A: AccountRef<M>> {
     /// It was dead, and is gone.
     Dead,
     /// It is suspect, and is being checked: another may do.
-    Doubted,
+    Suspect,
     /// It was idle for long, and is being checked: that is waited for.
-    Stale,
+    CheckDue,
 }
 
 /// A lease in the making. Await it, or drop it at any point.
@@ -127,8 +127,8 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
             match self.inner().pool.try_lease_any(now, thread_number()) {
                 Take::Leased(connection, source) => match self.inspect(connection, source) {
                     Inspected::Lent(next) => return next,
-                    Inspected::Dead | Inspected::Doubted => {}
-                    Inspected::Stale => break,
+                    Inspected::Dead | Inspected::Suspect => {}
+                    Inspected::CheckDue => break,
                 },
                 // Each iteration takes one connection out of circulation.
                 Take::Outdated(connection) => {
@@ -200,7 +200,8 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
         let now = inner.context().clock.coarse();
         match inner.pool.try_lease(now, thread_number()) {
             Take::Leased(connection, source) => {
-                if inner.is_broken(&connection) || inner.needs_look(&connection, source, now) {
+                if inner.is_broken(&connection) || inner.needs_inspection(&connection, source, now)
+                {
                     self.step = Step::Found(connection, source);
                     return None;
                 }
@@ -230,7 +231,7 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
         }
         if connection.is_checking() {
             inner.release(connection);
-            return Inspected::Stale;
+            return Inspected::CheckDue;
         }
         let clock = &inner.context().clock;
         // What was used or checked since this acquire began is good enough for it, however long it had to
@@ -239,15 +240,16 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
             let used = connection.last_used();
             self.started.is_some_and(|began| used >= clock.tick_at(began))
         };
-        let is_stale = inner.is_stale(&connection, source, clock.coarse()) && !is_checked_since();
+        let is_check_due =
+            inner.is_check_due(&connection, source, clock.coarse()) && !is_checked_since();
         let is_suspect = connection.is_suspect();
-        if !is_stale && !is_suspect {
+        if !is_check_due && !is_suspect {
             return Inspected::Lent(self.lend(connection, source));
         }
         // The wait begins here.
         self.deadline();
         self.inner().check(connection);
-        if is_stale { Inspected::Stale } else { Inspected::Doubted }
+        if is_check_due { Inspected::CheckDue } else { Inspected::Suspect }
     }
 
     /// The deadline has passed.
@@ -318,8 +320,8 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
         match served {
             Ok((connection, source)) => match self.inspect(connection, source) {
                 Inspected::Lent(next) => next,
-                Inspected::Dead | Inspected::Stale => self.wait(true, context),
-                Inspected::Doubted => self.start(context),
+                Inspected::Dead | Inspected::CheckDue => self.wait(true, context),
+                Inspected::Suspect => self.start(context),
             },
             Err(refusal) => Next::Over(Err(self.refuse(refusal))),
         }
@@ -344,8 +346,8 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
                 };
                 match self.inspect(connection, source) {
                     Inspected::Lent(next) => next,
-                    Inspected::Dead | Inspected::Doubted => self.start(context),
-                    Inspected::Stale => self.wait(self.waited, context),
+                    Inspected::Dead | Inspected::Suspect => self.start(context),
+                    Inspected::CheckDue => self.wait(self.waited, context),
                 }
             }
             Step::Start if self.account_ref.is_some() => {

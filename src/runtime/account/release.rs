@@ -32,25 +32,29 @@ impl<M: Manager> AccountInner<M> {
     /// Whether a connection may not be lent as it is: it was idle for long, is suspect, or is being
     /// checked.
     #[inline]
-    pub(crate) fn needs_look(
+    pub(crate) fn needs_inspection(
         &self,
         connection: &Connection<M::Connection>,
         source: Source,
         now: Tick,
     ) -> bool {
-        self.is_stale(connection, source, now) || connection.needs_inspection()
+        self.is_check_due(connection, source, now) || connection.needs_inspection()
     }
 
     /// Whether a connection was idle for so long that the manager must check it.
     #[inline]
-    pub(crate) fn is_stale(
+    pub(crate) fn is_check_due(
         &self,
         connection: &Connection<M::Connection>,
         source: Source,
         now: Tick,
     ) -> bool {
-        let unused = now.saturating_sub(connection.last_used());
-        source == Source::Idle && unused > self.context().hot.check_after_ms()
+        source == Source::Idle && self.is_unused_for_long(connection, now)
+    }
+
+    #[inline]
+    fn is_unused_for_long(&self, connection: &Connection<M::Connection>, now: Tick) -> bool {
+        now.saturating_sub(connection.last_used()) > self.context().hot.check_after_ms()
     }
 
     /// Takes a lease back. Returns whether its connection takes no more leases.
@@ -64,10 +68,8 @@ impl<M: Manager> AccountInner<M> {
     /// that was to be checked still is.
     #[cold]
     pub(crate) fn release_unused(self: &Arc<Self>, connection: Arc<Connection<M::Connection>>) {
-        let context = self.context();
-        let unused = context.clock.coarse().saturating_sub(connection.last_used());
-        let is_sole = connection.word.snapshot().leases() == 1;
-        if is_sole && unused > context.hot.check_after_ms() {
+        let is_only_lease = connection.word.snapshot().leases() == 1;
+        if is_only_lease && self.is_unused_for_long(&connection, self.context().clock.coarse()) {
             connection.set_suspect(true);
         }
         self.release(connection);
