@@ -38,10 +38,12 @@
 //! # }
 //! ```
 
+mod access;
 mod routes;
 mod serve;
 mod upkeep;
 
+pub use access::{Access, Scope};
 pub use routes::{metrics, router};
 pub use serve::serve;
 pub use upkeep::HistogramUpkeep;
