@@ -34,7 +34,6 @@ impl<C, E> AccountPool<C, E> {
 
     /// The same, looking through the slots as well: there may be no entry although a
     /// connection is free, while somebody is between two steps.
-    #[inline(never)]
     pub(crate) fn try_lease_any(&self, now: Tick, thread: u64) -> Take<C> {
         match self.try_lease(now, thread) {
             Take::Empty => self.take_from(Self::lease_through_slots),

@@ -83,7 +83,6 @@ impl Contention {
 
     /// A connection has passed from one thread to another. A change that is lost to another thread
     /// at the same time is not missed.
-    #[inline(never)]
     fn note_change(&self, now: Tick) {
         let changes = self.changes.load(Ordering::Relaxed);
         let is_same_step = changes >> COUNT_BITS == now;
@@ -154,7 +153,6 @@ impl<C, E> AccountPool<C, E> {
     /// While threads contend: the connection that this thread has affinity to, by its number, if it has
     /// room. Its entry stays where it is, so that the threads share neither the ends of the queue nor a
     /// connection, as long as there are enough of these.
-    #[inline(never)]
     pub(super) fn lease_affine(&self, thread: u64) -> Option<(Arc<Connection<C>>, Source)> {
         let body = self.body.get()?;
         let mut occupied = self.fast_path.occupied();
@@ -175,7 +173,6 @@ impl<C, E> AccountPool<C, E> {
         self.pop_past(connection)
     }
 
-    #[inline(never)]
     fn pop_past(&self, connection: Arc<Connection<C>>) -> Option<(Arc<Connection<C>>, Source)> {
         self.pop_from(connection, &mut Stale::new())
     }
@@ -259,7 +256,6 @@ impl<C, E> AccountPool<C, E> {
         }
     }
 
-    #[inline(never)]
     fn push_further(&self, connection: Arc<Connection<C>>, is_live: bool) {
         // If not, it was closed, and its slot vacated, since it was made idle.
         if is_live {

@@ -44,7 +44,6 @@ impl<C, E> AccountPool<C, E> {
     }
 
     /// Returns a lease of a connection that is shared, retires, or has lost its entry just now.
-    #[inline(never)]
     fn release_unusual(&self, connection: Arc<Connection<C>>, now: Tick) -> Option<Effects<C>> {
         let generation = connection.generation;
         match connection.word.transition_to_released() {
@@ -144,7 +143,6 @@ impl<C, E> AccountPool<C, E> {
 
     /// A release for which the gate, the age or the pressure asks more than a push: as a rule somebody
     /// waits.
-    #[inline(never)]
     pub(crate) fn release_slowly(
         &self,
         connection: Arc<Connection<C>>,

@@ -209,7 +209,6 @@ impl<M: Manager, A: AccountRef<M>> Drop for Lease<M, A> {
     }
 }
 
-#[inline(never)]
 #[expect(clippy::needless_pass_by_value, reason = "a reference would lead to the lease in memory")]
 fn release<M: Manager, A: AccountRef<M>>(
     account_ref: A,

@@ -55,7 +55,6 @@ impl<M: Manager, A: AccountRef<M>> Future for Acquire<M, A> {
 
 impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
     /// Returns whether it is over.
-    #[inline(never)]
     fn poll_on(&mut self, context: &mut Context<'_>, is_heard: bool) -> bool {
         if is_heard { self.poll_in_span(context) } else { self.poll_plainly(context) }
     }
