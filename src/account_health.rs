@@ -21,6 +21,7 @@ use crate::manager::QuarantineReason;
 /// | `Suspect` | [`AcquireError::Quarantined`](crate::AcquireError::Quarantined) with [`Suspect`](QuarantineReason::Suspect) | `suspect` |
 /// | `Quarantined` | [`AcquireError::Quarantined`](crate::AcquireError::Quarantined) | `quarantined` |
 /// | `NoSession` | [`AcquireError::NoSession`](crate::AcquireError::NoSession) | `quarantined`, as only a session brings it back |
+/// | `Paused` | a lease once it is resumed, or [`AcquireError::Timeout`](crate::AcquireError::Timeout) | `paused` |
 /// | `Draining` | [`AcquireError::Draining`](crate::AcquireError::Draining) | `draining` |
 /// | `Closed` | [`AcquireError::Closed`](crate::AcquireError::Closed) | `draining`, until it holds nothing any more |
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub enum AccountHealth {
     Quarantined(QuarantineReason),
     /// It has no session. One that is added is found within five seconds.
     NoSession,
+    /// An operator has paused it: acquires wait until it is resumed or their deadline passes.
+    Paused,
     /// An operator took it out of service.
     Draining,
     /// It was removed, or the pool is closed; what it still holds is being closed.
@@ -78,6 +81,7 @@ labelled! {
         Suspect = "suspect",
         Quarantined = "quarantined",
         Draining = "draining",
+        Paused = "paused",
     }
 }
 
@@ -92,6 +96,7 @@ impl AccountHealth {
             Self::Suspect => AccountState::Suspect,
             Self::Quarantined(_) | Self::NoSession => AccountState::Quarantined,
             Self::Draining | Self::Closed => AccountState::Draining,
+            Self::Paused => AccountState::Paused,
         }
     }
 }
@@ -112,6 +117,7 @@ mod tests {
             (AccountHealth::NoSession, "quarantined"),
             (AccountHealth::Draining, "draining"),
             (AccountHealth::Closed, "draining"),
+            (AccountHealth::Paused, "paused"),
         ] {
             assert_eq!(health.state().label(), label, "{health:?}");
         }

@@ -85,7 +85,7 @@ pub enum AcquireError<E> {
         reason: QuarantineReason,
     },
     /// The account is not dialled before the acquire's patience ends, and has no connection: the server
-    /// asked for a pause, or its dials have failed.
+    /// asked for a rest, or its dials have failed.
     #[error(
         "dial: account {account} is not dialled for {:?} more{}: wait for so long, or reinstate it if \
          the reason is gone", rounded(*.remaining), shown_dial(.last_dial_error)
@@ -157,6 +157,8 @@ pub struct WaitTimeout {
     pub machine_full: bool,
     /// The cap of the pool, if every connection under it was in use.
     pub pool_cap: Option<u32>,
+    /// Whether the account was paused: nobody was served until it would be resumed.
+    pub paused: bool,
 }
 
 /// What is said of a machine that has no room for another connection.
@@ -167,6 +169,14 @@ const NO_ROOM: &str = "this machine has no file descriptor, port or buffer left 
 impl fmt::Display for WaitTimeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (stage, account, waited) = (self.stage, self.account, rounded(self.waited));
+        if self.paused {
+            return write!(
+                f,
+                "{stage}: account {account} is paused, and was not resumed within {waited:?} ({} waiting): \
+                 resume it, or raise pool.acquire_timeout if pauses are longer than that",
+                self.waiting
+            );
+        }
         if self.leases == 0 && stage != Stage::Wait {
             let what = if stage == Stage::Check { "proved alive" } else { "opened" };
             write!(f, "{stage}: no connection of {account} was {what} within {waited:?}")?;

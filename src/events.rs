@@ -159,6 +159,16 @@ pub enum Event {
         /// Whose.
         account: AccountId,
     },
+    /// An operator has the account's acquires wait.
+    Paused {
+        /// Whose.
+        account: AccountId,
+    },
+    /// An operator has ended the account's pause.
+    Resumed {
+        /// Whose.
+        account: AccountId,
+    },
     /// An operator has put the account back into service.
     Reinstated {
         /// Whose.

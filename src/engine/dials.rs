@@ -12,7 +12,7 @@ use crate::engine::connection::{Connection, Purpose};
 use crate::engine::effects::{DialLoss, DialOrder, Effects, Stale};
 use crate::engine::state::Opened;
 use crate::engine::waiters::WaitRefusal;
-use crate::engine::{AccountPool, Body, Core, FLAGS};
+use crate::engine::{AccountPool, Body, Core, FLAGS, PAUSED};
 use crate::error::DialError;
 
 impl<C, E> AccountPool<C, E> {
@@ -44,7 +44,7 @@ impl<C, E> AccountPool<C, E> {
         is_wanted(&self.body().core.lock(), self.gate.load(Ordering::Relaxed), order)
     }
 
-    /// When an ordered dial may begin: as the order says, or earlier if the account's pause has
+    /// When an ordered dial may begin: as the order says, or earlier if the account's rest has
     /// been ended meanwhile.
     pub(crate) fn resting_until(&self, order: DialOrder) -> Tick {
         order.not_before.min(self.body().core.lock().retry_at)
@@ -85,7 +85,7 @@ impl<C, E> AccountPool<C, E> {
             None if core.excess() > 0 => Some(CloseReason::Excess),
             None => None,
         };
-        let waited_for = !core.queue.is_empty();
+        let waited_for = !core.queue.is_empty() && !self.is_paused();
         let opened = if let Some(reason) = reason {
             connection.note_reason(reason);
             connection.word.transition_to_not_opened(false);
@@ -145,7 +145,13 @@ impl<C, E> AccountPool<C, E> {
         // Whoever waits may be served by another session yet.
         if let Some((failure, text)) = failure.filter(|_| !goes_on) {
             core.last_dial_error = Some(text);
-            match core.queue.refuse_first(WaitRefusal::Dial(failure)) {
+            let refusal = WaitRefusal::Dial(failure);
+            // Who waits for the account to be resumed does not wait for this dial.
+            let told = match self.is_paused() {
+                true => Err(refusal),
+                false => core.queue.refuse_first(refusal),
+            };
+            match told {
                 Ok(waker) => effects.wake.extend(waker),
                 Err(WaitRefusal::Dial(failure)) => unheard = Some(failure),
                 Err(_) => unreachable!("BUG: a refusal changed its kind"),
@@ -174,7 +180,7 @@ impl<C, E> AccountPool<C, E> {
 
     /// A dial has failed: until when the account's dials are to wait, at least for what the server
     /// asks for.
-    pub(crate) fn pause_after_failure(&self, now: Tick, share: f64, at_least: Duration) -> Tick {
+    pub(crate) fn rest_after_failure(&self, now: Tick, share: f64, at_least: Duration) -> Tick {
         self.body().core.lock().backoff.after_failure(now, share, at_least)
     }
 
@@ -194,7 +200,8 @@ impl<C, E> AccountPool<C, E> {
         now: Tick,
         effects: &mut Effects<C>,
     ) {
-        if core.taken() == 0 && core.unready(self.gate.load(Ordering::Relaxed)).is_none() {
+        let gate = self.gate.load(Ordering::Relaxed);
+        if core.taken() == 0 && core.unready(gate).is_none() && gate & PAUSED == 0 {
             effects.dial.extend(self.take_slot(body, core, now, Purpose::WarmUp));
         }
     }
@@ -214,12 +221,12 @@ impl<C, E> AccountPool<C, E> {
     }
 }
 
-/// Whether somebody waits for a dial, and the account may be dialled.
+/// Whether somebody waits for a dial, and the account may be dialled: not while it is paused.
 fn is_wanted<C, E>(core: &Core<C, E>, gate: u64, order: DialOrder) -> bool {
     if order.purpose == Purpose::Probe {
         return core.may_probe(gate, order.slot);
     }
     let is_asked_for = order.purpose == Purpose::WarmUp || !core.queue.is_empty();
     let is_withheld = core.health.withheld() & (1 << order.slot) != 0;
-    is_asked_for && !is_withheld && core.unready(gate).is_none()
+    is_asked_for && !is_withheld && core.unready(gate).is_none() && gate & PAUSED == 0
 }

@@ -165,7 +165,7 @@ impl<C, E> AccountPool<C, E> {
         self.reap_excess(body, core, effects);
         if let Some(unready) = core.unready(self.gate.load(Ordering::Relaxed)) {
             core.queue.refuse_all(|| WaitRefusal::from(unready), &mut effects.wake);
-        } else {
+        } else if !self.is_paused() {
             let fresh = core.queue.waiting_for_fresh();
             self.order_dials(body, core, fresh, now, effects);
             self.hand_out(body, core, now, effects);

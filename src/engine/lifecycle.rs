@@ -208,14 +208,18 @@ impl<C, E> AccountPool<C, E> {
     }
 
     /// Whether nothing here is worth keeping: no connection, no dial, no waiter, and nothing
-    /// that must be remembered of the account's health. A closed account remembers nothing: it
-    /// was removed, and one that comes in its place starts afresh. Nor do leases keep it whose
-    /// connection was closed by force: they may have been forgotten, and hold no slot.
+    /// that must be remembered of the account's health, nor that it is paused. A closed account
+    /// remembers nothing: it was removed, and one that comes in its place starts afresh. Nor do
+    /// leases keep it whose connection was closed by force: they may have been forgotten, and hold no
+    /// slot.
     pub(crate) fn is_empty(&self, now: Tick) -> bool {
         let Some(body) = self.body.get() else { return true };
         let core = body.core.lock();
         let is_forgettable = self.is_closed()
-            || (core.retry_at <= now && core.health.is_clean(now) && !self.has_orphans());
+            || (core.retry_at <= now
+                && core.health.is_clean(now)
+                && !self.is_paused()
+                && !self.has_orphans());
         core.taken() == 0 && core.queue.is_empty() && is_forgettable
     }
 

@@ -6,10 +6,11 @@
 //!
 //! # The gate
 //! One word per account. Its low bits are flags: WAIT (somebody waits), CLOSED,
-//! UNREADY (quarantined, drained or without a session) and SHRINK (more connections than the
-//! cap allows); its high half is the generation. No flag set means that the account is ready
-//! and nobody waits, so one load tells an acquire everything. A connection carries the generation that
-//! it was begun under, so one comparison with the gate tells a release everything.
+//! UNREADY (quarantined, drained or without a session), SHRINK (more connections than the
+//! cap allows) and PAUSED (nobody is served until it is resumed); its high half is the generation. No
+//! flag set means that the account is ready and nobody waits, so one load tells an acquire everything. A
+//! connection carries the generation that it was begun under, so one comparison with the gate tells a
+//! release everything.
 //!
 //! # The word is the truth
 //! The entries order reuse (see `idle`), but a connection may also be leased through its slot: by a
@@ -17,6 +18,8 @@
 //! at the gate; a waiter announces itself in the gate and *then* looks at the words. At least one of
 //! them sees the other, so no wake-up is lost whatever the entries show at that moment. A waiter that
 //! joins others need not look: those before it have, and every release since finds the gate marked.
+//! While the account is paused nobody looks for those that wait. Whoever resumes it announces them once
+//! more, and then looks for all of them.
 //!
 //! # Permits and slots
 //! A dial takes a permit and a vacant slot together, under the lock; both come back together in
@@ -29,6 +32,8 @@
 //! # Orderings
 //! - WAIT and SHRINK are set before connections are looked at; a release makes its connection
 //!   idle before it looks at the gate: a pair of `sync`. Both change only under the lock.
+//! - PAUSED is changed relaxed, under the lock: an acquire that overlooks it came before the pause, and
+//!   a release that finds it goes the long way, to the lock.
 //! - CLOSED, UNREADY and the generation are changed relaxed. `retire_mismatched`, which follows, changes
 //!   the word of every connection, and takes the lock first: a connection that is released or a
 //!   waiter that comes meets either that or, behind its lock, the new gate.
@@ -48,6 +53,7 @@ mod handed;
 pub(crate) mod health;
 mod idle;
 mod lifecycle;
+mod pause;
 mod pressure;
 mod redispatch;
 mod release;
@@ -93,6 +99,8 @@ const CLOSED: u64 = 1 << 1;
 const UNREADY: u64 = 1 << 2;
 /// More connections than the cap allows.
 const SHRINK: u64 = 1 << 3;
+/// Acquires wait until the account is resumed. The flag is all that says so.
+const PAUSED: u64 = 1 << 4;
 const FLAGS: u64 = 0xffff_ffff;
 const GENERATION: u64 = 1 << 32;
 

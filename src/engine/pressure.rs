@@ -56,7 +56,8 @@ impl<C, E> AccountPool<C, E> {
         {
             return Some(CloseReason::Excess);
         }
-        self.must_yield_to_fresh(body, core, connection).then_some(CloseReason::Requested)
+        let yields = !self.is_paused() && self.must_yield_to_fresh(body, core, connection);
+        yields.then_some(CloseReason::Requested)
     }
 
     /// Whether a leased connection is among the `wanted` that have to go. One that others hold
@@ -88,7 +89,7 @@ impl<C, E> AccountPool<C, E> {
     ) -> bool {
         let live = core.taken().saturating_sub(core.dialing + core.closing);
         let ends = connection.word.snapshot().leases() <= 1;
-        let would_idle = core.queue.is_empty() && ends;
+        let would_idle = (core.queue.is_empty() || self.is_paused()) && ends;
         // One that others hold as well comes free much later, and provides for nobody until
         // then: at most one at a time.
         let may_go = ends || body.retiring() == 0;

@@ -164,6 +164,7 @@ impl<C, E> AccountPool<C, E> {
         } else if core.queue.waiting_for_any() > 0
             && !seen.is_retiring()
             && !connection.is_checking()
+            && !self.is_paused()
         {
             let source = Source::of_live(seen.leases() > 1);
             effects.wake.extend(core.queue.serve_any(connection, source, now));

@@ -9,7 +9,7 @@ use crate::base::clock::Tick;
 use crate::base::sync::Ordering;
 use crate::connection::ConnectionState;
 use crate::engine::connection::{Connection, HeldLease};
-use crate::engine::{AccountPool, WAIT};
+use crate::engine::{AccountPool, PAUSED, WAIT};
 use crate::stats::{AccountStats, ConnectionStats, Totals};
 
 impl<C, E> AccountPool<C, E> {
@@ -71,7 +71,7 @@ impl<C, E> AccountPool<C, E> {
         totals.connected_accounts += u64::from(live > 0);
         totals.leases += counters.orphans.load(Ordering::Relaxed);
         totals.waiting += counters.waiting.load(Ordering::Relaxed);
-        let waits = self.gate.load(Ordering::Relaxed) & WAIT != 0;
+        let waits = self.gate.load(Ordering::Relaxed) & (WAIT | PAUSED) == WAIT;
         totals.saturated += u64::from(waits && live >= u32::from(self.max_connections()));
     }
 

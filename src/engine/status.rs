@@ -1,5 +1,5 @@
 //! Changes of an account's status: drained, quarantined, suspect, reinstated; the cooldowns of methods,
-//! and the pauses of its dials.
+//! and the rest of its dials.
 //!
 //! Owns the steps that change the health and UNREADY, the flag of the gate that follows it: both under
 //! the lock, so that they never disagree.
@@ -61,14 +61,15 @@ impl<C, E> AccountPool<C, E> {
         Effects { mark_active: true, wake_dials: true, persist: news, probe: news, ..effects }
     }
 
-    /// Puts the account back into service. Returns whether anything kept it from serving that does so
-    /// no more: not if it was closed.
+    /// Puts the account back into service, and resumes it. Returns whether anything kept it from serving
+    /// that does so no more: not if it was closed.
     pub(crate) fn reinstate(&self, now: Tick) -> (Effects<C>, bool) {
         let body = self.body();
         let mut effects = Effects { wake_dials: true, persist: u64::MAX, ..Effects::none() };
         let mut core = body.core.lock();
         let rests = core.retry_at > now;
-        let changes = core.health.reinstate() || rests;
+        let was_paused = self.end_pause(&core);
+        let changes = core.health.reinstate() || rests || was_paused;
         core.failures = 0;
         core.last_dial_error = None;
         core.retry_at = 0;

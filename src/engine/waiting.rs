@@ -103,12 +103,16 @@ impl<C, E> AccountPool<C, E> {
         self.body.get().is_some_and(|body| body.core.lock().watches.is_told(watch))
     }
 
-    /// Refuses everybody whose patience ends before the account's pause does, unless a connection that
+    /// Refuses everybody whose patience ends before the account's rest does, unless a connection that
     /// there is may serve them.
     pub(crate) fn refuse_impatient(&self, ends: Instant, until: Tick) -> Effects<C> {
         let body = self.body();
         let mut effects = Effects::none();
         let mut core = body.core.lock();
+        if self.is_paused() {
+            // They wait for more than a dial.
+            return effects;
+        }
         let states = self.connections().map(|connection| connection.word.snapshot().state());
         let (mut serves, mut opens) = (false, false);
         for state in states {

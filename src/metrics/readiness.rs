@@ -22,10 +22,13 @@ pub enum Readiness {
     Ready,
     /// The pool is being closed, or gone.
     Closing,
-    /// Every account that the pool knows is out of service: quarantined, without a session or drained.
+    /// Every account that the pool knows is out of service: quarantined, without a session or drained; or
+    /// an operator has paused it.
     NobodyServes {
         /// How many it knows.
         accounts: u64,
+        /// How many of them are paused.
+        paused: u64,
     },
     /// The same, but that some of them only rest, as [`AccountHealth::Resting`](crate::AccountHealth) has
     /// it: that ends by itself.
@@ -34,6 +37,8 @@ pub enum Readiness {
         accounts: u64,
         /// How many of them rest.
         resting: u64,
+        /// How many of them are paused.
+        paused: u64,
         /// How long it is until the first of them may be dialled.
         remaining: Duration,
         /// Why that one rests: what its last dial failed with, or waits for.
@@ -46,14 +51,28 @@ impl fmt::Display for Readiness {
         match self {
             Self::Ready => f.write_str("ready"),
             Self::Closing => f.write_str("closing"),
-            Self::NobodyServes { accounts } => {
-                write!(f, "nobody serves: all {accounts} accounts are out of service")
+            Self::NobodyServes { accounts, paused } => {
+                f.write_str("nobody serves: ")?;
+                match (*paused, accounts - paused) {
+                    (0, lost) => write!(f, "all {lost} accounts are out of service"),
+                    (paused, 0) => write!(f, "all {paused} accounts are paused"),
+                    (paused, lost) => {
+                        write!(f, "{paused} accounts are paused and {lost} are out of service")
+                    }
+                }
             }
-            Self::EverybodyRests { accounts, resting, remaining: left, why } => {
+            Self::EverybodyRests { accounts, resting, paused, remaining: left, why } => {
                 f.write_str("nobody serves now: ")?;
-                match accounts - resting {
-                    0 => write!(f, "all {accounts} accounts rest")?,
-                    lost => write!(f, "{resting} accounts rest and {lost} are out of service")?,
+                match (*paused, accounts - resting - paused) {
+                    (0, 0) => write!(f, "all {accounts} accounts rest")?,
+                    (0, lost) => {
+                        write!(f, "{resting} accounts rest and {lost} are out of service")?
+                    }
+                    (paused, 0) => write!(f, "{resting} accounts rest and {paused} are paused")?,
+                    (paused, lost) => write!(
+                        f,
+                        "{resting} accounts rest, {paused} are paused and {lost} are out of service"
+                    )?,
                 }
                 let seconds = left.as_millis().div_ceil(1000);
                 write!(f, "; the first is dialled again in {seconds} s")?;
@@ -87,6 +106,7 @@ impl Readiness {
 struct Unavailable {
     out_of_service: u64,
     resting: u64,
+    paused: u64,
     /// How long the first of those that rest still does so, and why.
     first: Option<(Duration, Option<String>)>,
 }
@@ -99,21 +119,30 @@ impl Unavailable {
             if self.first.as_ref().is_none_or(|(first, _)| remaining < *first) {
                 self.first = Some((remaining, account.pool.last_dial_error()));
             }
-        } else if !matches!(health.state(), AccountState::Ready | AccountState::Cooling) {
-            self.out_of_service += 1;
+            return;
+        }
+        match health.state() {
+            AccountState::Ready | AccountState::Cooling => {}
+            AccountState::Paused => self.paused += 1,
+            AccountState::Resting
+            | AccountState::Suspect
+            | AccountState::Quarantined
+            | AccountState::Draining => self.out_of_service += 1,
         }
     }
 
     fn readiness(self, accounts: u64) -> Readiness {
-        let unavailable = self.out_of_service + self.resting;
+        let unavailable = self.out_of_service + self.resting + self.paused;
         if accounts == 0 || unavailable < accounts {
             return Readiness::Ready;
         }
+        let paused = self.paused;
         match self.first {
-            None => Readiness::NobodyServes { accounts },
+            None => Readiness::NobodyServes { accounts: unavailable, paused },
             Some((remaining, why)) => Readiness::EverybodyRests {
                 accounts: unavailable,
                 resting: self.resting,
+                paused,
                 remaining,
                 why: why.map(Arc::from),
             },

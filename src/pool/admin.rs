@@ -1,4 +1,4 @@
-//! Administration of a pool while it works: close, drain, reinstate, resize, warm up.
+//! Administration of a pool while it works: close, drain, pause, reinstate, resize, warm up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,10 +93,62 @@ impl<M: Manager> Pool<M> {
         true
     }
 
-    /// Puts a drained or quarantined account back into service, also one that was quarantined
-    /// before this pool began, and ends the pause after dials that failed. Its sessions are looked for
-    /// at once. Returns whether anything has changed by that: not for an account that serves, is
+    /// Has acquires of an account wait: until it is [resumed](Pool::resume) or
+    /// [reinstated](Pool::reinstate), or their deadline passes, which the error then tells
+    /// ([`WaitTimeout::paused`](crate::WaitTimeout::paused)). `try_acquire` gets `None`, and
+    /// [`Pool::acquire_any`] passes the account over as long as its group has others.
+    ///
+    /// Leases that are held go on and come back as usual, and connections stay until they are idle for long
+    /// or old. No dial is begun, but to look at a suspect session; those under way may end. What takes the
+    /// account out of service does so while it is paused as well, and refuses those that wait at once.
+    /// The pause lasts until it is ended, also over [`Pool::close_account`] and
+    /// [`Pool::reconfigure`]; it ends with the pool, or when the account is removed.
+    ///
+    /// Returns whether anything has changed by that: not for an account that is paused already, is
     /// unknown, or is being removed.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = telepool::Pool::builder(telepool::NoopManager::new(1)).build()?;
+    /// let account = "+442079460958".parse()?;
+    /// assert!(pool.pause(account));
+    /// assert!(pool.try_acquire(account)?.is_none());
+    /// assert!(pool.resume(account));
+    /// let lease = pool.acquire(account).await?;
+    /// # drop(lease);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn pause(&self, account: AccountId) -> bool {
+        let Ok(handle) = self.account(account) else { return false };
+        let (effects, changes) = handle.inner().pool.pause();
+        handle.inner().apply(effects);
+        if changes {
+            tracing::info!(%account, "the account is paused: acquires wait");
+            self.context().events.emit(|| Event::Paused { account });
+        }
+        changes
+    }
+
+    /// Ends the pause of an account, and serves those that wait, in the order in which they came. One that
+    /// is drained or quarantined as well stays so. Returns whether the account was paused.
+    pub fn resume(&self, account: AccountId) -> bool {
+        let Some(inner) = self.inner.registry.find(account) else { return false };
+        let context = self.context();
+        let (effects, changes) = inner.pool.resume(context.clock.tick());
+        inner.apply(effects);
+        if changes {
+            tracing::info!(%account, "the account is resumed");
+            context.events.emit(|| Event::Resumed { account });
+        }
+        changes
+    }
+
+    /// Puts a drained or quarantined account back into service, also one that was quarantined
+    /// before this pool began, resumes one that is paused, and ends the rest after dials that failed. Its
+    /// sessions are looked for at once. Returns whether anything has changed by that: not for an
+    /// account that serves, is unknown, or is being removed.
     pub fn reinstate(&self, account: AccountId) -> bool {
         let Ok(account_handle) = self.account(account) else { return false };
         let inner = account_handle.inner();

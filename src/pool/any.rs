@@ -26,6 +26,8 @@ enum Fit {
     Later(u64),
     /// What it is wanted for must rest, for so many milliseconds.
     Rests(u64),
+    /// It is paused.
+    Paused,
 }
 
 impl<M: Manager> Pool<M> {
@@ -46,8 +48,8 @@ impl<M: Manager> Pool<M> {
         for index in 0..members.len().min(MEMBERS_MAX) {
             let account = members[start.wrapping_add(index) % members.len()];
             let Some(account) = self.able(account) else { continue };
-            candidates += 1;
             let fit = self.fit(&account, method, now);
+            candidates += usize::from(fit != Fit::Paused);
             if best.as_ref().is_none_or(|(least, ..)| fit < *least) {
                 best = Some((fit, index, account));
             }
@@ -56,8 +58,8 @@ impl<M: Manager> Pool<M> {
             }
         }
         let passed_over = match &best {
-            Some((_, index, _)) => *index,
-            None => members.len().min(MEMBERS_MAX) - 1,
+            Some((fit, index, _)) if *fit != Fit::Paused => *index,
+            _ => members.len().min(MEMBERS_MAX) - 1,
         };
         // Those that cannot serve do not give their turns to whoever stands behind them.
         turn.take(passed_over);
@@ -87,6 +89,9 @@ impl<M: Manager> Pool<M> {
 
     fn fit(&self, account: &Account<M>, method: Option<u32>, now: Tick) -> Fit {
         let pool = &account.inner().pool;
+        if pool.is_paused() {
+            return Fit::Paused;
+        }
         let rests_until = match method {
             Some(method) => pool.cooling_until(method, now),
             None => pool.cooling_for_any(now),

@@ -143,7 +143,7 @@ impl<M: Manager> Pool<M> {
     /// Acquires a lease of any account of a group. Those take turns that have a free connection, or
     /// none and may be dialled at once; if there is none such, the one with the shortest line
     /// serves. Members that are out of service are passed over, and as long as there are others, those
-    /// of which any method must rest or whose dials do.
+    /// of which any method must rest or whose dials do, and those that are paused.
     ///
     /// Looks at 1,024 members at most, and the next call goes on behind them.
     #[track_caller]

@@ -39,6 +39,8 @@ enum Scene {
     Breaking,
     /// An idle connection, and a caller who wants another.
     Fresh,
+    /// Every place taken in an account that is paused; it is resumed as one lease comes back.
+    Paused,
 }
 
 /// How the caller leaves.
@@ -65,8 +67,15 @@ struct Case {
     polls: usize,
 }
 
-const SCENES: [Scene; 6] =
-    [Scene::Cold, Scene::Stale, Scene::Full, Scene::Discarded, Scene::Breaking, Scene::Fresh];
+const SCENES: [Scene; 7] = [
+    Scene::Cold,
+    Scene::Stale,
+    Scene::Full,
+    Scene::Discarded,
+    Scene::Breaking,
+    Scene::Fresh,
+    Scene::Paused,
+];
 const PLAYS: [Play; 5] = [Play::Good, Play::Slow(SLOW), Play::Fail, Play::Never, Play::Panic];
 const LEAVES: [Leave; 5] =
     [Leave::AtOnce, Leave::WhenWoken, Leave::Elsewhere, Leave::WhileClosing, Leave::WhileRemoving];
@@ -102,10 +111,11 @@ impl Stage {
                 drop(pool.acquire(account(1)).await.unwrap());
                 tokio::time::sleep(Duration::from_secs(2)).await;
             }
-            Scene::Full | Scene::Discarded | Scene::Breaking => {
+            Scene::Full | Scene::Discarded | Scene::Breaking | Scene::Paused => {
                 for _ in 0..SLOTS {
                     held.push(pool.acquire(account(1)).await.unwrap());
                 }
+                assert!(case.scene != Scene::Paused || pool.pause(account(1)));
             }
             Scene::Fresh => drop(pool.acquire(account(1)).await.unwrap()),
         }
@@ -131,6 +141,11 @@ impl Stage {
             Scene::Breaking => {
                 lease.broken.store(true, Ordering::SeqCst);
                 drop(lease);
+            }
+            Scene::Paused => {
+                drop(lease);
+                tokio::time::sleep(SLOW).await;
+                self.pool.resume(account(1));
             }
             _ => drop(lease),
         }
@@ -176,7 +191,7 @@ impl Stage {
 /// Nothing that happens in this case is a reason to close a connection.
 fn healthy_all_along(case: &Case) -> bool {
     let is_sound = match case.scene {
-        Scene::Cold | Scene::Full | Scene::Fresh => true,
+        Scene::Cold | Scene::Full | Scene::Fresh | Scene::Paused => true,
         // A check that its caller leaves goes on.
         Scene::Stale => matches!(case.check, Play::Good | Play::Slow(_)),
         Scene::Discarded | Scene::Breaking => false,

@@ -39,6 +39,7 @@ mod logs;
 mod metrics;
 mod outage;
 mod panics;
+mod pause;
 #[cfg(feature = "cli")]
 mod processes;
 mod profiles;

@@ -359,10 +359,10 @@ async fn accounts_are_counted_by_how_they_stand_whatever_they_do() {
     let standing = || {
         let samples = Samples::parse(&exporter.render());
         let of = |state: &str| samples.sum("accounts", &[&format!("{state:?}")]).to_string();
-        ["ready", "cooling", "suspect", "quarantined", "draining"].map(of).join(" ")
+        ["ready", "cooling", "suspect", "quarantined", "draining", "paused"].map(of).join(" ")
     };
     let known: Vec<_> = (1..=10).map(|number| pool.account(account(number)).unwrap()).collect();
-    assert_eq!(standing(), "9 0 0 1 0", "one was quarantined before this pool began");
+    assert_eq!(standing(), "9 0 0 1 0 0", "one was quarantined before this pool began");
     let samples = Samples::parse(&exporter.render());
     assert_eq!(samples.sum("connections_max", &[]), 20.0, "two sessions each");
 
@@ -375,23 +375,27 @@ async fn accounts_are_counted_by_how_they_stand_whatever_they_do() {
     known[2].acquire().await.unwrap_err();
     manager.on_connect(Play::Good);
     assert!(pool.drain_account(account(4)).await);
-    assert_eq!(standing(), "6 1 1 1 1");
+    assert_eq!(standing(), "6 1 1 1 1 0");
     tokio::time::sleep(Duration::from_secs(31)).await;
-    assert_eq!(standing(), "7 0 1 1 1", "it has rested");
+    assert_eq!(standing(), "7 0 1 1 1 0", "it has rested");
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!(standing(), "8 0 0 1 1", "its sessions are known again");
+    assert_eq!(standing(), "8 0 0 1 1 0", "its sessions are known again");
 
     // An old handle of an account that was removed counts for nothing beside the new one.
     assert!(pool.remove_account(account(4)).await);
-    assert_eq!(standing(), "8 0 0 1 0");
+    assert_eq!(standing(), "8 0 0 1 0 0");
     drop(pool.acquire(account(4)).await.unwrap());
-    assert_eq!(standing(), "9 0 0 1 0");
+    assert_eq!(standing(), "9 0 0 1 0 0");
     assert!(pool.reinstate(account(1)));
-    assert_eq!(standing(), "10 0 0 0 0");
+    assert_eq!(standing(), "10 0 0 0 0 0");
+    assert!(pool.pause(account(1)) && pool.pause(account(2)));
+    assert_eq!(standing(), "8 0 0 0 0 2", "whether it has a connection or not");
+    assert!(pool.resume(account(1)) && pool.reinstate(account(2)));
+    assert_eq!(standing(), "10 0 0 0 0 0");
     assert_eq!(Samples::parse(&exporter.render()).sum("connections", &["idle"]), 4.0);
     drop(known);
     tokio::time::sleep(Duration::from_secs(1000)).await;
-    assert_eq!(standing(), "0 0 0 0 0", "nobody holds them, and they have nothing left");
+    assert_eq!(standing(), "0 0 0 0 0 0", "nobody holds them, and they have nothing left");
 }
 
 #[tokio::test(start_paused = true)]
@@ -693,7 +697,7 @@ async fn a_pool_in_which_nobody_serves_lives_and_is_not_ready() {
         drop(lease);
         assert_eq!(ready().await.1, status, "after {number} of two");
     }
-    assert_eq!(exporter.readiness(), Readiness::NobodyServes { accounts: 2 });
+    assert_eq!(exporter.readiness(), Readiness::NobodyServes { accounts: 2, paused: 0 });
     let why = "nobody serves: all 2 accounts are out of service\n";
     assert_eq!(ready().await, (200, 503, why.into()));
     assert!(pool.reinstate(account(2)));

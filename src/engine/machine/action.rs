@@ -66,6 +66,8 @@ pub(super) enum Action {
         last: Option<QuarantineReason>,
     },
     RaiseGeneration,
+    Pause,
+    Resume,
     Drain,
     Quarantine(Option<u8>, QuarantineReason),
     /// A suspect session is to be dialled once more.
@@ -104,7 +106,7 @@ pub(super) fn action(comes: usize, passes: usize) -> impl Strategy<Value = Actio
 
 /// Every kind of action, as often as its weight says.
 pub(super) fn table(comes: usize, passes: usize) -> Vec<Make> {
-    let kinds: [(usize, Make); 24] = [
+    let kinds: [(usize, Make); 26] = [
         (8, |_, _| Action::Reinstate),
         (60, |which, more| Action::Proceed(which, dial_end(more))),
         (comes, |which, more| Action::Join {
@@ -150,6 +152,8 @@ pub(super) fn table(comes: usize, passes: usize) -> Vec<Make> {
             Action::Quarantine((more / 4 % 8 < 7).then_some(which), reason)
         }),
         (4, |which, _| Action::Probe(which)),
+        (3, |_, _| Action::Pause),
+        (12, |_, _| Action::Resume),
         // Out of service nothing much happens, so that it should be rare and not last.
         (1, |which, _| if which % 4 == 3 { Action::Drain } else { Action::Reinstate }),
         (1, |which, _| if which % 16 == 15 { Action::CloseAccount } else { Action::Reinstate }),

@@ -23,6 +23,7 @@ impl Machine {
         assert_eq!(gate & WAIT != 0, !self.queue.is_empty(), "WAIT says whether somebody waits");
         assert_eq!(gate & CLOSED != 0, self.closed, "CLOSED");
         assert_eq!(gate & UNREADY != 0, unready, "UNREADY");
+        assert_eq!(gate & PAUSED != 0, self.paused, "PAUSED");
         assert_eq!(gate & SHRINK != 0, self.excess() > 0, "SHRINK says whether some must go");
         assert_eq!(gate / GENERATION, self.generation, "the generation");
         assert_eq!(self.engine.unready(), self.unready(), "the standing");
@@ -107,7 +108,7 @@ impl Machine {
 
         let nothing = self.taken() == 0 && self.queue.is_empty();
         let barred = (0..self.sessions).any(|slot| self.is_barred(slot));
-        let remembered = self.draining || barred || self.retry_at > self.now;
+        let remembered = self.draining || self.paused || barred || self.retry_at > self.now;
         // What is held without a slot, of a connection that was forced, keeps no closed account.
         let clean = !remembered && leases == 0;
         assert_eq!(
@@ -123,6 +124,10 @@ impl Machine {
         assert!(!idle || self.excess() == 0, "idle, and above the cap");
         if self.unready().is_some() {
             assert!(self.queue.is_empty(), "I17: waits for an account out of service");
+            return;
+        }
+        if self.paused {
+            // Nobody is to be helped before its end; whoever was all the same is found by the step.
             return;
         }
         // What is shared is lent to nobody while it is checked.

@@ -43,7 +43,7 @@ impl Machine {
         if order.purpose == Purpose::Probe {
             assert!(self.may_probe(order.slot), "slot {} is in no doubt", order.slot);
         } else {
-            assert!(self.unready().is_none(), "T3: an account out of service dials");
+            assert!(self.serves(), "T3: an account out of service, or paused, dials");
             assert!(!self.is_withheld(order.slot), "T3: slot {} is quarantined", order.slot);
         }
         assert!(order.not_before >= self.retry_at, "I16: a dial does not wait for its backoff");
@@ -104,6 +104,7 @@ impl Machine {
                 continue;
             };
             assert!(woken || !asker.polled, "I4: answered, and sleeps on");
+            assert!(answer.is_err() || !self.paused, "I23: served, and paused");
             match answer {
                 Ok((link, Source::New)) => {
                     assert!(!passed_over, "I23: a new connection passed over the first waiter");
@@ -133,7 +134,7 @@ impl Machine {
     ) -> bool {
         match refusal {
             WaitRefusal::Dial(_) => {
-                assert!(step.dial_failed, "no dial failed");
+                assert!(step.dial_failed && !self.paused, "no dial failed that was waited for");
                 return true;
             }
             WaitRefusal::Timeout => {

@@ -41,7 +41,7 @@ impl Machine {
     }
 
     pub(super) fn begin_dial(&mut self, index: usize, order: DialOrder) {
-        let serves = self.unready().is_none() && !self.is_withheld(order.slot);
+        let serves = self.serves() && !self.is_withheld(order.slot);
         let wanted = match order.purpose {
             Purpose::Waiter => serves && !self.queue.is_empty(),
             Purpose::WarmUp => serves,
@@ -84,7 +84,7 @@ impl Machine {
             failure = Some((error, "refused".to_owned()));
         }
         let dial_failed = failure.is_some();
-        let nobody = self.queue.is_empty();
+        let nobody = self.queue.is_empty() || self.paused;
         let (effects, unheard) =
             self.engine.fail_dial(order, begun.as_deref(), lost, failure, self.now);
         assert_eq!(unheard.is_some(), dial_failed && nobody, "the failure went to nobody");
@@ -184,7 +184,7 @@ impl Machine {
     }
 
     pub(super) fn warm(&mut self) {
-        let cold = self.taken() == 0 && self.unready().is_none() && self.can_dial();
+        let cold = self.taken() == 0 && self.serves() && self.can_dial();
         let effects = self.engine.warm(self.now);
         assert_eq!(effects.dial.len(), usize::from(cold), "warm dials for the cold only");
         self.apply(effects, &Step::default());
@@ -263,6 +263,22 @@ impl Machine {
         }
         let effects = self.engine.quarantine(slot, reason, self.now);
         assert_eq!(effects.persist, news, "for which sessions a quarantine is news");
+        self.apply(effects, &Step::default());
+    }
+
+    pub(super) fn pause(&mut self) {
+        let changes = !self.paused && !self.closed;
+        let (effects, has_changed) = self.engine.pause();
+        assert_eq!((has_changed, effects.wake_dials), (changes, changes), "whether it was paused");
+        assert!(effects.moves_nothing(), "a pause does nothing by itself");
+        self.paused = true;
+        self.apply(effects, &Step::default());
+    }
+
+    pub(super) fn resume(&mut self) {
+        let changes = std::mem::take(&mut self.paused) && !self.closed;
+        let (effects, has_changed) = self.engine.resume(self.now);
+        assert_eq!(has_changed, changes, "whether it was resumed");
         self.apply(effects, &Step::default());
     }
 

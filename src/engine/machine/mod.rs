@@ -172,6 +172,7 @@ struct Machine {
     generation: u64,
     closed: bool,
     draining: bool,
+    paused: bool,
     barred: Vec<(u16, QuarantineReason)>,
     failures: u32,
     retry_at: Tick,
@@ -222,6 +223,7 @@ impl Machine {
             generation: 0,
             closed: false,
             draining: false,
+            paused: false,
             barred: Vec::new(),
             failures: 0,
             retry_at: 0,
@@ -252,6 +254,8 @@ impl Machine {
 /// The end of a sequence: everything comes back.
 impl Machine {
     fn finish(&mut self) {
+        self.play(&Action::Resume);
+        self.check();
         // Every turn ends a dial, a close, a wait or a lease.
         for _ in 0..10_000 {
             if let Some(attempt) = self.dials.first() {

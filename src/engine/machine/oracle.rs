@@ -45,6 +45,11 @@ impl Machine {
         }
     }
 
+    /// Whether those that wait can be served, or dialled for.
+    pub(super) fn serves(&self) -> bool {
+        self.unready().is_none() && !self.paused
+    }
+
     pub(super) fn closing(&self) -> usize {
         self.records.iter().filter(|it| it.is_closing()).count()
     }

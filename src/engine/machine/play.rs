@@ -49,6 +49,8 @@ impl Machine {
             Action::SetLimits { cap, leases } => self.set_limits(cap, leases),
             Action::SetSessions { sessions, last } => self.set_sessions(sessions, last),
             Action::RaiseGeneration => self.raise_generation(),
+            Action::Pause => self.pause(),
+            Action::Resume => self.resume(),
             Action::Drain => {
                 self.draining = true;
                 self.generation += 1;
@@ -59,7 +61,7 @@ impl Machine {
             Action::Quarantine(slot, reason) => self.quarantine(slot, reason),
             Action::Probe(which) => self.probe(which),
             Action::Reinstate => {
-                self.draining = false;
+                (self.draining, self.paused) = (false, false);
                 self.barred.clear();
                 (self.failures, self.retry_at, self.breaks) = (0, 0, 0);
                 let (effects, _) = self.engine.reinstate(self.now);
@@ -75,7 +77,7 @@ impl Machine {
     }
 
     pub(super) fn try_lease(&mut self, through_slots: bool, thread: u64) {
-        let ready = self.unready().is_none() && self.queue.is_empty() && self.excess() == 0;
+        let ready = self.serves() && self.queue.is_empty() && self.excess() == 0;
         let free = self.records.iter().any(Record::has_room);
         let take = match through_slots {
             true => self.engine.try_lease_any(self.now, thread),
@@ -209,7 +211,7 @@ impl Machine {
     pub(super) fn release(&mut self, link: Link, now: Tick, pressure: Pressure) {
         let id = link.id;
         let ends = self.record(id).leases <= 1;
-        let would_idle = self.queue.is_empty() && ends;
+        let would_idle = (self.queue.is_empty() || self.paused) && ends;
         // Of those that others hold as well, one at a time.
         let may_go = ends || self.records.iter().all(|it| it.phase != Phase::Retiring);
         let gives_way = match pressure {

@@ -10,6 +10,7 @@
 #![expect(clippy::unwrap_used, reason = "a model may panic")]
 
 mod changes;
+mod pause;
 mod reuse;
 mod waiting;
 

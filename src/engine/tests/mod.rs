@@ -8,6 +8,7 @@
 
 mod leases;
 mod lifecycle;
+mod pause;
 
 use std::panic::Location;
 use std::sync::Arc;

@@ -25,6 +25,7 @@ pub(super) fn timeout_report<M: Manager>(
     let leases = small(stats.leases).saturating_sub(checking);
     let last_dial_error = inner.pool.last_dial_error();
     // A dial that has begun, and to which nothing has happened yet, does not wait for room.
+    let paused = inner.pool.is_paused();
     let is_dialled = || {
         let mut states = stats.connections.iter().map(|it| it.state);
         last_dial_error.is_none() && states.any(|state| state == ConnectionState::Connecting)
@@ -35,6 +36,7 @@ pub(super) fn timeout_report<M: Manager>(
     WaitTimeout {
         account: inner.pool.account(),
         stage: match stats.total_connections {
+            _ if paused => Stage::Wait,
             0 => Stage::Dial,
             _ if leases == 0 && checking > 0 => Stage::Check,
             _ => Stage::Wait,
@@ -52,6 +54,7 @@ pub(super) fn timeout_report<M: Manager>(
             .budget
             .is_full()
             .then(|| u32::try_from(context.budget.cap()).unwrap_or(u32::MAX)),
+        paused,
     }
 }
 

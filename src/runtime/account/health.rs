@@ -29,6 +29,7 @@ impl<M: Manager> AccountInner<M> {
 
     fn health_with(&self, now: Tick, cooldowns: impl FnOnce() -> Vec<Cooldown>) -> AccountHealth {
         match self.pool.unready() {
+            None if self.pool.is_paused() => AccountHealth::Paused,
             None => match self.pool.rests_until(now) {
                 Some(until) => {
                     AccountHealth::Resting { remaining: Duration::from_millis(until - now) }

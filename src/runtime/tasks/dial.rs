@@ -275,11 +275,11 @@ impl<M: Manager> Attempt<M> {
         };
         let now = context.clock.tick();
         // A probe has a pace of its own, and says nothing of the account's other sessions.
-        let pause = || match is_of_address {
+        let rest = || match is_of_address {
             true => now,
-            false => inner.pool.pause_after_failure(now, context.share(), at_least),
+            false => inner.pool.rest_after_failure(now, context.share(), at_least),
         };
-        let retry_at = (!self.is_probe()).then(pause);
+        let retry_at = (!self.is_probe()).then(rest);
         let text = display_safely(&error);
         inner.counters().count_open(self.class, end);
         let (account, slot) = (inner.pool.account(), self.order.slot);

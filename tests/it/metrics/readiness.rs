@@ -27,7 +27,7 @@ fn readiness(exporter: &Prometheus) -> Readiness {
 
 fn rest(accounts: u64, resting: u64, left: Duration) -> Readiness {
     let why = Some("scripted failure".into());
-    Readiness::EverybodyRests { accounts, resting, remaining: left, why }
+    Readiness::EverybodyRests { accounts, resting, paused: 0, remaining: left, why }
 }
 
 fn exported(manager: &Scripted) -> (Pool<Scripted>, Prometheus) {
@@ -94,6 +94,30 @@ async fn a_pool_none_of_whose_sessions_may_be_dialled_yet_is_not_ready_whoever_a
         assert_eq!(readiness(&exporter), Readiness::Ready);
         drop(pool.acquire(account(1)).await.unwrap());
     }
+}
+
+/// A pause is an operator's, who is told apart what is paused from what has failed.
+#[tokio::test(start_paused = true)]
+async fn a_pool_whose_accounts_are_paused_is_not_ready_and_says_so() {
+    let manager = Scripted::new(1, 1);
+    let (pool, exporter) = exported(&manager);
+    let told = |text: &str| assert_eq!(exporter.readiness().to_string(), text);
+    assert!(pool.pause(account(1)));
+    told("nobody serves: all 1 accounts are paused");
+    drop(pool.acquire(account(2)).await.unwrap());
+    told("ready");
+    assert!(pool.drain_account(account(2)).await);
+    assert_eq!(exporter.readiness(), Readiness::NobodyServes { accounts: 2, paused: 1 });
+    told("nobody serves: 1 accounts are paused and 1 are out of service");
+    manager.on_connect(Play::Rest(HOUR));
+    pool.acquire(account(3)).await.unwrap_err();
+    let rests = "; the first is dialled again in 3600 s, for the reason: scripted failure";
+    let all = "nobody serves now: 1 accounts rest, 1 are paused and 1 are out of service";
+    told(&format!("{all}{rests}"));
+    assert!(pool.remove_account(account(2)).await);
+    told(&format!("nobody serves now: 1 accounts rest and 1 are paused{rests}"));
+    assert!(pool.resume(account(1)));
+    told("ready");
 }
 
 #[tokio::test]
