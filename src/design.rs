@@ -98,6 +98,7 @@
 //! | retire, drain | to take no new leases and close on the last release; to do so for a whole account |
 //! | check, suspect | to ask the server whether a connection or a session is still good; what has to be checked |
 //! | probe | the dial that tells whether a suspect session is known to the server |
+//! | pause | acquires of an account wait until an operator resumes it; everything else goes on |
 //! | quarantine | a session or an account that is not dialled until an operator reinstates it |
 //! | cooldown | the time in which a method of an account must rest; a flood wait of the server's |
 //! | rest, backoff | an account that is not dialled for a while, after dials that failed |

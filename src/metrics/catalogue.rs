@@ -55,7 +55,8 @@ pub(super) const ACCOUNTS: Metric = gauge(
     "telepool_accounts",
     "Accounts that the pool knows. resting: not dialled for a while, and without a connection: \
      flooded on the login, its dials have failed, or none of its sessions may be dialled yet; suspect: quarantined, but a probe may clear it; quarantined: \
-     no session may be used, or there is none; draining: taken out of service or being closed.",
+     no session may be used, or there is none; draining: taken out of service or being closed; paused: acquires wait \
+     until it is resumed.",
 );
 pub(super) const ACCOUNTS_SATURATED: Metric =
     gauge("telepool_accounts_saturated", "Accounts at their cap with somebody in line.");

@@ -91,7 +91,7 @@ const OPENS: &str = "ok timeout refused auth handshake io cancelled";
 /// Every metric, with its labels and all their values.
 const EXPECTED: &[(&str, &[(&str, &str)])] = &[
     ("build_info", &[("version", env!("CARGO_PKG_VERSION")), ("revision", "unknown")]),
-    ("accounts", &[("state", "ready cooling resting suspect quarantined draining")]),
+    ("accounts", &[("state", "ready cooling resting suspect quarantined draining paused")]),
     ("accounts_saturated", &[]),
     ("connections", &[("state", "idle active connecting disconnected error")]),
     ("connections_max", &[]),
