@@ -103,7 +103,8 @@ impl Health {
     }
 
     /// Bars one session, or all of them, and returns for which this is news, as bits. What only
-    /// makes a session suspect changes nothing for one that is barred already.
+    /// makes a session suspect changes nothing for one that is barred already; nor does an operator's wish
+    /// for one that is more than suspect, whose reason tells more.
     pub(crate) fn quarantine(&mut self, slot: Option<u16>, reason: QuarantineReason) -> u64 {
         let mut news = 0;
         for session in 0..64 {
@@ -112,6 +113,7 @@ impl Health {
             }
             let known = self.barred & (1 << session) != 0
                 && (reason == QuarantineReason::Suspect
+                    || reason == QuarantineReason::Operator && !self.is_suspect(session)
                     || self.reasons().contains(&(session, reason)));
             if !known && slot.is_none_or(|slot| slot == session) {
                 self.barred |= 1 << session;
@@ -250,6 +252,22 @@ mod tests {
         health.clear(1);
         assert_eq!((health.unready(), health.barred()), (None, 0b01));
         assert_eq!(quarantines(&health), [duplicated]);
+    }
+
+    #[test]
+    fn an_operator_bars_what_serves_or_is_suspect_and_hides_no_other_reason() {
+        let mut health = Health::new(3);
+        assert_eq!(health.quarantine(Some(0), QuarantineReason::Dead), 0b001);
+        assert_eq!(health.quarantine(Some(1), QuarantineReason::Suspect), 0b010);
+        assert_eq!(health.quarantine(None, QuarantineReason::Operator), 0b110);
+        assert_eq!(health.quarantine(None, QuarantineReason::Operator), 0);
+        let barred =
+            [QuarantineReason::Dead, QuarantineReason::Operator].map(|it| (it, it.remedy()));
+        let known: Vec<_> =
+            health.quarantines().map(|(slot, it)| (slot, it, it.remedy())).collect();
+        let [(dead, voided), (operator, wish)] = barred;
+        assert_eq!(known, [(0, dead, voided), (1, operator, wish), (2, operator, wish)]);
+        assert!(!health.is_suspect(1), "nothing is to be found out");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Administration of a pool while it works: close, drain, pause, reinstate, resize, warm up.
+//! Administration of a pool while it works: close, drain, pause, quarantine, reinstate, resize, warm up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::base::timer::timeout_at;
 use crate::config::{Config, ConfigError};
 use crate::connection::{CloseReason, ConnectionId};
 use crate::events::Event;
-use crate::manager::Manager;
+use crate::manager::{Manager, QuarantineReason};
 use crate::pool::Pool;
 use crate::runtime::account::AccountInner;
 use crate::runtime::due::Due;
@@ -143,6 +143,20 @@ impl<M: Manager> Pool<M> {
             context.events.emit(|| Event::Resumed { account });
         }
         changes
+    }
+
+    /// Quarantines every session that an account has, for the reason
+    /// [`Operator`](crate::QuarantineReason::Operator): acquires fail at once, and connections close as in
+    /// [`Pool::drain_account`], which is not waited for. Unlike a drain it is kept past the process, if the
+    /// manager [keeps](Manager::set_quarantine) quarantines. A session that is out of service already keeps
+    /// its reason, unless it is only suspect. [`Pool::reinstate`] ends it.
+    ///
+    /// Returns whether anything has changed by that: not for an account all of whose sessions are
+    /// quarantined, that has none, is unknown, or is being removed.
+    pub fn quarantine(&self, account: AccountId) -> bool {
+        let Ok(handle) = self.account(account) else { return false };
+        let inner = handle.inner();
+        !inner.pool.is_closed() && inner.quarantine(None, QuarantineReason::Operator)
     }
 
     /// Puts a drained or quarantined account back into service, also one that was quarantined

@@ -37,6 +37,7 @@ mod listening;
 mod logs;
 #[cfg(feature = "http")]
 mod metrics;
+mod operations;
 mod outage;
 mod panics;
 mod pause;

@@ -204,7 +204,12 @@ impl Machine {
     /// Returns whether that is news.
     fn bar(&mut self, session: u16, reason: QuarantineReason) -> bool {
         let is_known = self.barred.contains(&(session, reason));
-        if is_known || reason == QuarantineReason::Suspect && self.is_barred(session) {
+        let is_surely =
+            |it: &(u16, QuarantineReason)| it.0 == session && it.1 != QuarantineReason::Suspect;
+        if is_known
+            || reason == QuarantineReason::Suspect && self.is_barred(session)
+            || reason == QuarantineReason::Operator && self.barred.iter().any(is_surely)
+        {
             return false;
         }
         self.barred.retain(|(barred, _)| *barred != session);

@@ -15,15 +15,19 @@ use crate::runtime::command::Command;
 const STORES_MAX: usize = 16;
 
 impl<M: Manager> AccountInner<M> {
-    /// Puts one session, or all of them, out of service.
-    pub(crate) fn quarantine(self: &Arc<Self>, slot: Option<u16>, reason: QuarantineReason) {
+    /// Puts one session, or all of them, out of service. Returns whether that is news of any.
+    pub(crate) fn quarantine(
+        self: &Arc<Self>,
+        slot: Option<u16>,
+        reason: QuarantineReason,
+    ) -> bool {
         let account = self.pool.account();
         let effects = self.pool.quarantine(slot, reason, self.context().clock.tick());
         let is_news = effects.persist != 0;
         self.apply(effects);
         // Each call under way on a lost session reports the same.
         if !is_news {
-            return;
+            return false;
         }
         self.counters().count_quarantine(reason);
         let remedy = reason.remedy();
@@ -32,6 +36,7 @@ impl<M: Manager> AccountInner<M> {
             None => tracing::warn!(%account, %reason, remedy, "every session is quarantined"),
         }
         self.context().events.emit(|| Event::Quarantined { account, slot, reason });
+        true
     }
 
     /// Tells the manager how these sessions stand now (as bits).
