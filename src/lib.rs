@@ -99,7 +99,7 @@ pub use noop::NoopManager;
 pub use pool::{
     Account, AccountRef, Acquire, BorrowedLease, Builder, CloseReport, Lease, OwnedLease, Pool,
 };
-pub use stats::{AccountStats, ConnectionStats, PoolStats};
+pub use stats::{AccountStats, AccountSummary, ConnectionStats, PoolStats};
 
 /// The README's example, compiled with the tests.
 #[cfg(all(doctest, feature = "telegram", feature = "http"))]

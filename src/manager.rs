@@ -232,7 +232,8 @@ pub trait Manager: Send + Sync + 'static {
 pub trait MetricsSource {
     /// Returns the class that the dials of a slot are counted in, such as the region of its server
     /// (the label `dc` of `telepool_connection_opens_total`): 1 to 5 are counted apart, any other number
-    /// together. Asked once per dial; it must be quick.
+    /// together. Asked once per dial, and for each connection of an account whose
+    /// [statistics](crate::Pool::account_stats) are asked for; it must be quick.
     fn dial_class(&self, account: AccountId, slot: u16) -> u8 {
         let _ = (account, slot);
         0

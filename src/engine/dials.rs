@@ -144,7 +144,7 @@ impl<C, E> AccountPool<C, E> {
         };
         // Whoever waits may be served by another session yet.
         if let Some((failure, text)) = failure.filter(|_| !goes_on) {
-            core.last_dial_error = Some(text);
+            core.last_dial_error = Some(text.into());
             let refusal = WaitRefusal::Dial(failure);
             // Who waits for the account to be resumed does not wait for this dial.
             let told = match self.is_paused() {
@@ -208,7 +208,7 @@ impl<C, E> AccountPool<C, E> {
 
     /// What the account's last dial failed with.
     pub(crate) fn note_dial_error(&self, text: String) {
-        self.body().core.lock().last_dial_error = Some(text);
+        self.body().core.lock().last_dial_error = Some(text.into());
     }
 
     /// A session may not be dialled yet, for a reason that is noted: its dial waits. Returns whether
@@ -216,7 +216,7 @@ impl<C, E> AccountPool<C, E> {
     pub(crate) fn note_deferred(&self, slot: u16, until: Tick, why: String, now: Tick) -> bool {
         let mut core = self.body().core.lock();
         core.health.defer(slot, until);
-        core.last_dial_error = Some(why);
+        core.last_dial_error = Some(why.into());
         core.has_due_session(now)
     }
 }

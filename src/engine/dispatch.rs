@@ -40,7 +40,7 @@ pub(crate) struct Core<C, E> {
     /// No dial before this tick.
     pub(super) retry_at: Tick,
     pub(super) backoff: Backoff,
-    pub(super) last_dial_error: Option<String>,
+    pub(super) last_dial_error: Option<Box<str>>,
     pub(super) watches: Watches,
     pub(super) health: Health,
     /// When the pool was told to dispatch again, the end of time if it was not.

@@ -31,6 +31,7 @@ impl<C, E> AccountPool<C, E> {
             let until = core.backoff.after_break(now, share, age, connection.uses());
             core.retry_at = core.retry_at.max(until);
         }
+        body.note_gone(connection);
         self.free_slot(body, &mut core, connection.slot, &mut effects);
         counters.past_shared_uses.fetch_add(connection.shared_uses(), Ordering::Relaxed);
         counters.past_uses.fetch_add(connection.uses(), Ordering::Release);

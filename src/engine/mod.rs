@@ -53,6 +53,7 @@ mod handed;
 pub(crate) mod health;
 mod idle;
 mod lifecycle;
+mod past;
 mod pause;
 mod pressure;
 mod redispatch;
@@ -82,6 +83,7 @@ pub(crate) use connection::{Connection, Purpose};
 use dispatch::Core;
 pub(crate) use effects::{DialLoss, DialOrder, Effects, Reap, Take};
 use idle::FastPath;
+use past::Past;
 pub(crate) use pressure::Pressure;
 use sessions::LaterSlots;
 pub(crate) use waiters::{Served, WaitRefusal, Waiter, Wakers};
@@ -130,6 +132,8 @@ struct Body<C, E> {
     /// The slots beyond those.
     later_slots: LaterSlots<C>,
     counters: AccountCounters,
+    /// Changed under the lock.
+    past: Cell<Past>,
     permits: Permits,
     core: Mutex<Core<C, E>>,
 }
@@ -218,6 +222,7 @@ impl<C, E> AccountPool<C, E> {
                 later_slots: LaterSlots::new(),
                 permits: Permits::new(usize::from(cap)),
                 counters: AccountCounters::default(),
+                past: Cell::empty(),
                 core: Mutex::new(Core::new(slots, cap)),
             })
         })

@@ -75,7 +75,7 @@ impl<C, E> AccountPool<C, E> {
         totals.saturated += u64::from(waits && live >= u32::from(self.max_connections()));
     }
 
-    /// The account's view.
+    /// The account's view, as far as neither its health nor the manager is asked.
     pub(crate) fn stats(&self, now: Tick, idle_timeout: Duration) -> AccountStats {
         let mut totals = Totals::default();
         self.add_to(&mut totals);
@@ -97,6 +97,8 @@ impl<C, E> AccountPool<C, E> {
             total_connections_reused: totals.uses.saturating_sub(totals.new_uses),
             total_connections_closed: totals.closed,
             connections,
+            quarantines: Vec::new(),
+            cooldowns: Vec::new(),
         }
     }
 
@@ -119,6 +121,7 @@ impl<C, E> AccountPool<C, E> {
             error_count: connection.errors(),
             last_error: connection.last_error().map(|text| text.as_ref().clone()),
             idle_timeout,
+            dial_class: 0,
         }
     }
 
@@ -129,6 +132,6 @@ impl<C, E> AccountPool<C, E> {
 
     /// Why the last dial failed or could not be made, if one did since the last good connection.
     pub(crate) fn last_dial_error(&self) -> Option<String> {
-        self.body.get()?.core.lock().last_dial_error.clone()
+        self.body.get()?.core.lock().last_dial_error.as_deref().map(str::to_owned)
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::base::clock::Tick;
 use crate::base::sync::Ordering;
-use crate::connection::{CloseReason, ConnectionState};
+use crate::connection::CloseReason;
 use crate::engine::connection::Purpose;
 use crate::engine::effects::Effects;
 use crate::engine::health::Unready;
@@ -150,12 +150,11 @@ impl<C, E> AccountPool<C, E> {
     /// serves meanwhile.
     pub(crate) fn rests_until(&self, now: Tick) -> Option<Tick> {
         let body = self.body.get()?;
-        let until = {
-            let core = body.core.lock();
-            core.retry_at.max(core.health.all_deferred_until(now).unwrap_or_default())
-        };
-        let serves = |state| matches!(state, ConnectionState::Idle | ConnectionState::Active);
-        let is_served = || self.connections().any(|it| serves(it.word.snapshot().state()));
-        (until > now && !is_served()).then_some(until)
+        if self.is_open() {
+            return None;
+        }
+        let core = body.core.lock();
+        let until = core.retry_at.max(core.health.all_deferred_until(now).unwrap_or_default());
+        (until > now).then_some(until)
     }
 }

@@ -105,7 +105,6 @@ impl<C, E> WaitQueue<C, E> {
 
     /// Since when the first in the queue has waited. Only one that was served a dead connection, and
     /// so was put at the front again, may have come before another.
-    #[cfg(feature = "metrics")]
     pub(crate) fn first_since(&self) -> Option<Instant> {
         self.tickets.iter().find_map(|ticket| ticket.queued.as_ref()).map(|it| it.waiter.since)
     }

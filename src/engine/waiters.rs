@@ -79,7 +79,6 @@ pub(crate) struct Waiter<C, E> {
     /// Takes nothing but a connection that was dialled after it came.
     pub(super) fresh: bool,
     /// When it began to wait.
-    #[cfg_attr(not(feature = "metrics"), expect(dead_code, reason = "only exported"))]
     pub(super) since: Instant,
     pub(super) deadline: Option<Instant>,
     /// Where the acquire was begun.

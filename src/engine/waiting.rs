@@ -145,7 +145,6 @@ impl<C, E> AccountPool<C, E> {
     }
 
     /// Since when the first waiter has waited.
-    #[cfg(feature = "metrics")]
     pub(crate) fn waited_since(&self) -> Option<Instant> {
         if self.gate.load(Ordering::Relaxed) & WAIT == 0 {
             return None;

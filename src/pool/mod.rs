@@ -7,6 +7,7 @@ mod admin;
 mod any;
 mod builder;
 pub(crate) mod lease;
+mod listing;
 #[cfg(all(test, not(pool_loom)))]
 mod tests;
 
@@ -35,7 +36,7 @@ use crate::runtime::account::AccountInner;
 use crate::runtime::context::PoolContext;
 use crate::runtime::reading::Reading;
 use crate::runtime::{Accounts, Runtime};
-use crate::stats::{AccountStats, PoolStats};
+use crate::stats::PoolStats;
 
 /// A pool of connections of many accounts. A cheap clone: keep one.
 ///
@@ -225,15 +226,6 @@ impl<M: Manager> Pool<M> {
             stats.add(&group.totals, group.counters);
         }
         stats
-    }
-
-    /// The numbers of one account, or `None` if the pool does not know it (any more).
-    #[must_use]
-    pub fn account_stats(&self, account: AccountId) -> Option<AccountStats> {
-        let context = self.context();
-        let idle_timeout = Duration::from_millis(context.hot.max_idle_ms());
-        let inner = self.inner.registry.find(account)?;
-        Some(inner.pool.stats(context.clock.tick(), idle_timeout))
     }
 }
 

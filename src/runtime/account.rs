@@ -11,6 +11,7 @@ mod quarantine;
 mod reaction;
 mod release;
 mod report;
+mod summary;
 
 use std::sync::Arc;
 use std::time::Duration;

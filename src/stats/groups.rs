@@ -345,6 +345,12 @@ impl Groups {
         u16::try_from(found.unwrap_or(NAMED)).expect("BUG: there are 65 groups at most")
     }
 
+    /// The name of a group.
+    pub(crate) fn name(&self, index: u16) -> Arc<str> {
+        let named = self.names.lock().get(usize::from(index)).cloned();
+        named.unwrap_or_else(|| Arc::from(OTHER))
+    }
+
     /// Whether this is the index of all groups that have no name.
     pub(crate) fn is_other(&self, index: u16) -> bool {
         usize::from(index) == NAMED

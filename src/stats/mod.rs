@@ -1,13 +1,17 @@
 //! The numbers of a pool and of an account, as a caller sees them, and what is counted by group.
 
 mod groups;
+mod summary;
 
 use std::time::Duration;
 
+use crate::account_health::Cooldown;
 use crate::account_id::AccountId;
 use crate::base::sync::Ordering;
 use crate::connection::{ConnectionId, ConnectionState};
+use crate::manager::QuarantineReason;
 pub(crate) use crate::stats::groups::*;
+pub use crate::stats::summary::AccountSummary;
 
 /// The pool as a whole, as `Pool::stats` sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -112,6 +116,10 @@ pub struct AccountStats {
     pub total_connections_closed: u64,
     /// Each connection.
     pub connections: Vec<ConnectionStats>,
+    /// Each session that is out of service, by its slot, and why.
+    pub quarantines: Vec<(u16, QuarantineReason)>,
+    /// Each method that must rest.
+    pub cooldowns: Vec<Cooldown>,
 }
 
 /// One connection, as `Pool::account_stats` sees it.
@@ -138,6 +146,9 @@ pub struct ConnectionStats {
     pub last_error: Option<String>,
     /// After how much idle time it is closed.
     pub idle_timeout: Duration,
+    /// The class of its dial ([`MetricsSource::dial_class`](crate::MetricsSource::dial_class); Telegram: the
+    /// data centre of its session), 0 if the manager has none.
+    pub dial_class: u8,
 }
 
 /// Sums over accounts, read without a lock.

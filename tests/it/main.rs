@@ -33,6 +33,7 @@ mod inputs;
 mod limits;
 mod listeners;
 mod listening;
+mod listing;
 #[cfg(feature = "cli")]
 mod logs;
 #[cfg(feature = "http")]

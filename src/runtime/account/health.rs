@@ -21,8 +21,7 @@ impl<M: Manager> AccountInner<M> {
         })
     }
 
-    /// The same without the list of those methods, which a scrape does not need: nothing is allocated.
-    #[cfg(feature = "metrics")]
+    /// The same without the list of those methods, which a listing does not need: nothing is allocated.
     pub(crate) fn health_in_short(&self, now: Tick) -> AccountHealth {
         self.health_with(now, Vec::new)
     }

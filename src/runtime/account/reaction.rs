@@ -33,6 +33,7 @@ impl<M: Manager> AccountInner<M> {
                 kind,
                 error: Arc::from(text.as_str()),
             });
+            self.pool.note_error(&text, context.clock.tick());
             connection.count_error(text);
         }
         let reaction = context.react(error);

@@ -283,6 +283,7 @@ impl<M: Manager> Attempt<M> {
         let text = display_safely(&error);
         inner.counters().count_open(self.class, end);
         let (account, slot) = (inner.pool.account(), self.order.slot);
+        inner.pool.note_error(&text, now);
         tracing::info!(%account, slot, error = %text, "a dial failed");
         context.events.emit(|| Event::DialFailed {
             account,
@@ -311,6 +312,7 @@ impl<M: Manager> Attempt<M> {
         let (account, slot) = (self.inner.pool.account(), self.order.slot);
         // Of an address it is told once, when it goes down.
         if !matches!(error, DialError::Unreachable(_)) {
+            self.inner.pool.note_error(&text, context.clock.tick());
             tracing::info!(%account, slot, error = %text, "a session may not be dialled");
             let told: Arc<str> = Arc::from(text.as_str());
             context.events.emit(|| Event::DialFailed {
