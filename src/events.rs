@@ -4,12 +4,15 @@
 //! how many; one that panics loses that event. Neither ever delays the pool. Acquires and
 //! releases are no events: they are counted.
 
+mod describe;
+
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::broadcast;
 
+pub use self::describe::EventLevel;
 use crate::account_id::AccountId;
 use crate::connection::{CloseReason, ConnectionId};
 use crate::manager::{ErrorKind, QuarantineReason};
@@ -174,13 +177,27 @@ pub enum Event {
         /// Whose.
         account: AccountId,
     },
+    /// Somebody operated the pool: who, and what was asked for. What came of it is told by the events
+    /// beside this one.
+    Operation {
+        /// What: `pause`, `close_connection`, and so on.
+        operation: &'static str,
+        /// The account that it concerns.
+        account: Option<AccountId>,
+        /// The connection that it concerns.
+        connection: Option<ConnectionId>,
+        /// Who, as the interface by which they came names them.
+        by: Arc<str>,
+        /// Why, or what else belongs to it.
+        detail: Option<Arc<str>>,
+    },
     /// The configuration was swapped.
     Reconfigured,
     /// The pool closes.
     Closing,
 }
 
-/// The broadcast. Its backlog takes 72 kB, which nobody pays who does not listen.
+/// The broadcast. Its backlog takes about 100 kB, which nobody pays who does not listen.
 #[derive(Debug)]
 pub(crate) struct Events(OnceLock<broadcast::Sender<Event>>);
 

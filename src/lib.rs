@@ -91,7 +91,7 @@ pub use config::{
     Config, ConfigError, DialConfig, FloodConfig, HealthConfig, PoolConfig, WatchConfig,
 };
 pub use error::{AcquireError, BuildError, DialError, Stage, Unreachable, WaitTimeout};
-pub use events::{Event, EventStream};
+pub use events::{Event, EventLevel, EventStream};
 pub use manager::{
     Clearance, Egress, ErrorKind, Hold, Manager, MetricsSource, Profile, QuarantineReason, Reaction,
 };

@@ -217,6 +217,21 @@ impl<M: Manager> Pool<M> {
         gone.is_some()
     }
 
+    /// Tells all who listen that somebody operated the pool: an [`Event::Operation`], and a line of the
+    /// log with the target `telepool::audit`. For interfaces by which operators come: to be
+    /// called with each operation, which it does not carry out. `by` names whoever asked for it, and
+    /// `detail` says why, or what else belongs to it; neither may hold a secret.
+    pub fn audit(
+        &self,
+        operation: &'static str,
+        account: Option<AccountId>,
+        connection: Option<ConnectionId>,
+        by: &str,
+        detail: Option<&str>,
+    ) {
+        self.context().audit(operation, account, connection, by, detail);
+    }
+
     /// The health of an account, or `None` if the pool does not know it.
     #[must_use]
     pub fn account_health(&self, account: AccountId) -> Option<AccountHealth> {

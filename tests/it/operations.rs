@@ -48,3 +48,26 @@ async fn an_operator_quarantines_an_account_until_it_is_reinstated_also_over_a_r
     next.close().await;
     assert!(!next.quarantine(account(1)) && !next.quarantine(account(3)));
 }
+
+#[tokio::test]
+async fn who_did_what_is_told_to_all_who_listen() {
+    let pool = Scripted::new(1, 1).pool(|_| ());
+    let mut events = pool.events();
+    let lease = pool.acquire(account(1)).await.unwrap();
+    let id = lease.connection_id();
+    pool.audit("close_connection", Some(account(1)), Some(id), "ops\u{1b}[31m", Some("too old"));
+    pool.audit("reconfigure", None, None, "ops", None);
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        let event = events.next().await.unwrap();
+        if event.kind() == "operation" {
+            told.push(event);
+        }
+    }
+    let of_connection = (told[0].account(), told[0].connection());
+    assert_eq!(of_connection, (Some(account(1)), Some(id)));
+    assert_eq!(told[1].by(), Some("ops"));
+    let texts = [told[0].to_string(), told[1].text()];
+    let escaped = format!("bot:1: close_connection {id} by ops\\u{{1b}}[31m: too old");
+    assert_eq!(texts, [escaped, "reconfigure by ops".to_owned()]);
+}
