@@ -93,7 +93,8 @@ pub use config::{
 pub use error::{AcquireError, BuildError, DialError, Stage, Unreachable, WaitTimeout};
 pub use events::{Event, EventLevel, EventStream};
 pub use manager::{
-    Clearance, Egress, ErrorKind, Hold, Manager, MetricsSource, Profile, QuarantineReason, Reaction,
+    CallOutcome, CallTimer, Clearance, Egress, ErrorKind, Hold, Manager, MetricsSource, Profile,
+    QuarantineReason, Reaction, TrafficCounters, TrafficGroups,
 };
 pub use noop::NoopManager;
 pub use pool::{

@@ -5,6 +5,7 @@
 
 mod profile;
 mod reaction;
+mod traffic;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,8 +14,14 @@ use std::time::Duration;
 pub(crate) use profile::SLOTS_MAX;
 pub use profile::{Clearance, Egress, Hold, Profile};
 pub use reaction::{ErrorKind, QuarantineReason, Reaction};
+#[cfg(all(test, feature = "telegram"))]
+pub(crate) use traffic::ERROR_NAMES_MAX;
+pub use traffic::{CallOutcome, CallTimer, TrafficCounters, TrafficGroups};
 
 use crate::account_id::AccountId;
+
+/// The most classes of floods that a manager has counted apart; all others are counted together.
+pub(crate) const FLOOD_CLASSES_MAX: usize = 14;
 
 /// Opens, judges and closes the connections of a pool. The core knows nothing else of the world.
 ///
@@ -222,6 +229,7 @@ pub trait Manager: Send + Sync + 'static {
         let _ = group;
         None
     }
+
     /// Returns what the manager counts itself, for the metrics. Most have nothing of the kind.
     fn metrics(&self) -> Option<&dyn MetricsSource> {
         None
@@ -243,5 +251,32 @@ pub trait MetricsSource {
     /// (`telepool_updates_dropped_total`). Asked once per reading.
     fn updates_dropped(&self) -> Vec<(Arc<str>, u64)> {
         Vec::new()
+    }
+
+    /// Takes the counters of what goes over the connections, for a manager that counts its calls and updates.
+    /// Called once, when the pool is built.
+    fn attach_traffic(&self, groups: TrafficGroups) {
+        drop(groups);
+    }
+
+    /// Returns the names of the errors that a server answers calls with, which are counted apart (the label
+    /// `error` of `telepool_rpc_errors_total`): at most 63, always the same. All others are counted as
+    /// `other`.
+    fn error_names(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Returns the classes that floods are counted in (the label `class` of
+    /// `telepool_flood_waits_total`): at most 14, always the same. Floods on a dial are counted as `dial`,
+    /// and those of no class as `other`.
+    fn flood_classes(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Returns the class of a method that has to rest, by its place among the
+    /// [classes](Self::flood_classes); any other number counts as `other`. Asked once per flood.
+    fn flood_class(&self, key: u32) -> usize {
+        let _ = key;
+        usize::MAX
     }
 }

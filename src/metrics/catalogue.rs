@@ -111,8 +111,11 @@ pub(super) const LEASE_LEAKS: Metric = counter(
     "telepool_lease_leaks_total",
     "Leases that were held for longer than `watch.held_lease`: they may have been forgotten.",
 );
-pub(super) const FLOOD_WAITS: Metric =
-    counter("telepool_flood_waits_total", "Times that the server told an account to wait.");
+pub(super) const FLOOD_WAITS: Metric = counter(
+    "telepool_flood_waits_total",
+    "Times that the server told an account to wait, by what it may not do meanwhile. dial: log in, by a new \
+     connection; other: a method of no known class.",
+);
 pub(super) const FLOOD_WAIT_SECONDS: Metric = in_seconds(counter(
     "telepool_flood_wait_imposed_seconds_total",
     "How long the server told accounts to wait, in whole seconds of the sum.",
@@ -131,6 +134,30 @@ pub(super) const ADDRESSES_DOWN: Metric = gauge(
     "Addresses that have not answered the dials of several accounts, and that one dial at a time tries \
      again. Of an address behind several ways out, each counts.",
 );
+pub(super) const CALLS: Metric = counter(
+    "telepool_calls_total",
+    "Calls over connections, each time that one was made, by how it ended. flood: the server would have the \
+     account wait; not_sent: nothing was sent; lost: the connection ended before the answer; client_error: \
+     it failed on this side; cancelled: the caller left.",
+);
+pub(super) const CALL_SECONDS: Metric = histogram(
+    "telepool_call_seconds",
+    "How long calls took, but for those that were not sent or whose caller left.",
+);
+/// Of a group once it has made a call: there are more names than a group without any should be exported with.
+pub(super) const RPC_ERRORS: Metric = counter(
+    "telepool_rpc_errors_total",
+    "Errors that the server answered calls with, by name and without the number in it. other: any name that \
+     is not counted apart. Of a group from its first call on.",
+);
+pub(super) const UPDATES_RECEIVED: Metric = counter(
+    "telepool_updates_received_total",
+    "Updates that came by connections whose updates are read, as the server packs them.",
+);
+pub(super) const LAST_UPDATE: Metric = in_seconds(gauge(
+    "telepool_last_update_timestamp_seconds",
+    "When the last of these updates came, since 1970; 0 if none has.",
+));
 pub(super) const UPDATES_DROPPED: Metric =
     counter("telepool_updates_dropped_total", "Updates that nobody took in time.");
 pub(super) const UPDATES_INTERRUPTED: Metric = counter(
@@ -205,6 +232,10 @@ const ALL: &[Metric] = &[
     QUARANTINES,
     BREAKER_OPEN,
     ADDRESSES_DOWN,
+    CALLS,
+    RPC_ERRORS,
+    UPDATES_RECEIVED,
+    LAST_UPDATE,
     UPDATES_DROPPED,
     UPDATES_INTERRUPTED,
     ACCOUNT_POOLS_OPENED,
@@ -217,12 +248,13 @@ const ALL: &[Metric] = &[
     CONNECTION_OPEN,
     LEASE_USE,
     CONNECTION_AGE,
+    CALL_SECONDS,
     LABEL_OVERFLOW,
 ];
 
-/// The histograms, in the order of `stats::Measure`.
-pub(super) const HISTOGRAMS: [Metric; 4] =
-    [ACQUIRE_WAIT, CONNECTION_OPEN, LEASE_USE, CONNECTION_AGE];
+/// The histograms of a group, in the order in which they are read.
+pub(super) const HISTOGRAMS: [Metric; 5] =
+    [ACQUIRE_WAIT, CONNECTION_OPEN, LEASE_USE, CONNECTION_AGE, CALL_SECONDS];
 
 /// From a tenth of a millisecond, which is a handover, to the longest `acquire_timeout` in use.
 const TIMES: &[f64] = &[
@@ -236,12 +268,13 @@ const AGES: &[f64] = &[1.0, 10.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 14_400.0, 
 /// The upper bounds in seconds of the buckets of each histogram, by the histogram's name, for
 /// recorders that must be told. The largest bound is not infinite.
 #[must_use]
-pub fn buckets() -> [(&'static str, &'static [f64]); 4] {
+pub fn buckets() -> [(&'static str, &'static [f64]); 5] {
     [
         (ACQUIRE_WAIT.name, TIMES),
         (CONNECTION_OPEN.name, TIMES),
         (LEASE_USE.name, TIMES),
         (CONNECTION_AGE.name, AGES),
+        (CALL_SECONDS.name, TIMES),
     ]
 }
 
@@ -265,7 +298,7 @@ mod tests {
     fn the_bounds_that_recorders_are_told_are_those_that_are_counted_by() {
         let all = buckets();
         let counters = crate::stats::GroupCounters::default();
-        for (histogram, metric) in counters.timings().iter().zip(HISTOGRAMS) {
+        for (histogram, metric) in counters.histograms().into_iter().zip(HISTOGRAMS) {
             let told = all.iter().find(|(name, _)| *name == metric.name).unwrap();
             let counted = histogram.bounds().iter().map(|bound| *bound as f64 / 1e6);
             assert_eq!(told.1, counted.collect::<Vec<_>>(), "{}", metric.name);

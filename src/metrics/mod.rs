@@ -37,7 +37,16 @@
 //!   `connections` in any state but `connecting`;
 //! - the count of `acquire_wait_seconds` is the number of acquires that got a lease after they
 //!   had waited, be it for a dial;
-//! - `account_pools_opened_total` less all `account_pools_closed_total` are the `accounts`.
+//! - `account_pools_opened_total` less all `account_pools_closed_total` are the `accounts`;
+//! - the count of `call_seconds` are the `calls_total` of all outcomes but `not_sent` and `cancelled`;
+//! - `calls_total{outcome="rpc_error"}` and `calls_total{outcome="flood"}` are all `rpc_errors_total`.
+//!
+//! # How many series there are
+//! Those of the pool, about a dozen, and for each of at most 65 groups some 125 counters and gauges, five
+//! histograms of up to 20 lines each, and from its first call on one for each name of an error that the manager
+//! counts apart (that of Telegram: 60) and one for all others: fewer than 300 for each group.
+//! So a rate sees the first error of a group, unless that was the first call as well, and groups that make no
+//! calls have none of these.
 //!
 //! A reading that races with a change may come a little short of the truth and is made good by
 //! the next one; no counter ever goes back.

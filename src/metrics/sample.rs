@@ -14,6 +14,9 @@ use crate::runtime::reading::Reading;
 use crate::runtime::{Accounts, Runtime};
 use crate::stats::{GroupCounters, Totals};
 
+/// Of a manager that has none.
+const NONE: &[&str] = &[];
+
 /// What is exported of one group.
 pub(super) struct GroupSample<'a> {
     pub(super) index: u16,
@@ -26,6 +29,9 @@ pub(super) struct GroupSample<'a> {
     /// In seconds.
     pub(super) oldest_wait: f64,
     pub(super) updates_dropped: u64,
+    /// The names of the errors that the manager counts apart, and its classes of floods.
+    pub(super) error_names: &'static [&'static str],
+    pub(super) flood_classes: &'static [&'static str],
 }
 
 /// What is exported of the pool as a whole.
@@ -79,6 +85,8 @@ pub(super) fn read<M: Manager>(
     for (name, dropped) in source.map_or_else(Vec::new, MetricsSource::updates_dropped) {
         updates_dropped[usize::from(context.groups.expect(&name))] += dropped;
     }
+    let error_names = source.map_or(NONE, MetricsSource::error_names);
+    let flood_classes = source.map_or(NONE, MetricsSource::flood_classes);
     let mut active = vec![ActiveAccounts::default(); context.groups.capacity()];
     let now = now();
     let tick = context.clock.tick_at(now);
@@ -103,6 +111,8 @@ pub(super) fn read<M: Manager>(
             connections_max: connections_max.min(reading.connections_max),
             oldest_wait: active[index].oldest_wait,
             updates_dropped: updates_dropped[index],
+            error_names,
+            flood_classes,
         });
     }
     PoolSample {

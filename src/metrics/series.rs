@@ -9,7 +9,7 @@
 use crate::account_health::AccountState;
 use crate::base::sync::{AtomicU64, Ordering};
 use crate::connection::{CloseReason, ConnectionState, Source};
-use crate::manager::{ErrorKind, QuarantineReason};
+use crate::manager::{CallOutcome, ErrorKind, QuarantineReason};
 use crate::metrics::catalogue::{self, Metric};
 use crate::metrics::histograms::HistogramSample;
 use crate::metrics::sample::{GroupSample, PoolSample};
@@ -33,8 +33,8 @@ pub(super) enum SeriesValue<'a> {
 
 /// Where series go: of one group, or of the pool as a whole.
 pub(super) trait Sink {
-    /// Takes one series. Their number and order are the same for each group and at every time, and those of
-    /// a metric follow each other.
+    /// Takes one series. Their order is the same for each group and at every time, and those of a metric
+    /// follow each other. Those that a group has only later come last.
     fn put(&mut self, metric: &Metric, labels: &[LabelPair], value: SeriesValue<'_>);
 
     fn counter(&mut self, metric: &Metric, count: u64) {
@@ -62,6 +62,27 @@ pub(super) trait Sink {
         }
     }
 
+    /// One counter for each name that the manager has, and one for each of `others`, of which the last takes
+    /// what has no name. The counts have room for the most names that there can be, and end with those of the
+    /// others.
+    fn named_counters(
+        &mut self,
+        metric: &Metric,
+        label: &'static str,
+        (names, others): (&[&'static str], &[&'static str]),
+        counts: &[u64],
+    ) {
+        let (of_names, of_others) = counts.split_at(counts.len() - others.len());
+        let named = names.len().min(of_names.len());
+        let (of_names, nameless) = of_names.split_at(named);
+        let all = names.iter().zip(of_names).chain(others.iter().zip(of_others));
+        for (place, (name, count)) in all.enumerate() {
+            let is_last = place + 1 == named + others.len();
+            let nameless: u64 = if is_last { nameless.iter().sum() } else { 0 };
+            self.put(metric, &[(label, name)], SeriesValue::Counter(count + nameless));
+        }
+    }
+
     /// One gauge for each value of a label.
     fn gauges<const N: usize>(
         &mut self,
@@ -79,8 +100,8 @@ pub(super) trait Sink {
 /// What was last exported of a group.
 #[derive(Default)]
 pub(super) struct LastExport {
-    /// In the order of `stats::Measure`.
-    histograms: [HistogramSample; 4],
+    /// In the order of `catalogue::HISTOGRAMS`.
+    histograms: [HistogramSample; 5],
     /// In the order of the series.
     counters: Vec<u64>,
 }
@@ -125,11 +146,10 @@ pub(super) fn put_group(sink: &mut impl Sink, group: &GroupSample<'_>, last: &mu
     put_connections(sink, group);
     sink.load(&catalogue::SLOW_ACQUIRES, &counters.slow_acquires);
     sink.load(&catalogue::LEASE_LEAKS, &counters.lease_leaks);
-    sink.load(&catalogue::FLOOD_WAITS, &counters.flood_waits);
-    let imposed = counters.flood_wait_ms.load(Ordering::Relaxed) / 1000;
-    sink.counter(&catalogue::FLOOD_WAIT_SECONDS, imposed);
+    put_floods(sink, group);
     let reasons = QuarantineReason::ALL.map(QuarantineReason::label);
     sink.counters(&catalogue::QUARANTINES, "reason", reasons, counters.quarantines.read());
+    put_traffic(sink, group);
     sink.counter(&catalogue::UPDATES_DROPPED, group.updates_dropped);
     sink.load(&catalogue::UPDATES_INTERRUPTED, &counters.updates_interrupted);
     sink.load(&catalogue::ACCOUNT_POOLS_OPENED, &counters.accounts_opened);
@@ -140,11 +160,41 @@ pub(super) fn put_group(sink: &mut impl Sink, group: &GroupSample<'_>, last: &mu
         ends,
         counters.accounts_closed.read(),
     );
-    let histograms = histograms.iter_mut().zip(counters.timings());
+    let histograms = histograms.iter_mut().zip(counters.histograms());
     for (metric, (sample, histogram)) in catalogue::HISTOGRAMS.iter().zip(histograms) {
         sample.update(histogram);
         sink.put(metric, &[], SeriesValue::Histogram(sample));
     }
+    put_rpc_errors(sink, group);
+}
+
+/// What became of calls, and what came unasked.
+fn put_traffic(sink: &mut impl Sink, group: &GroupSample<'_>) {
+    let traffic = &group.counters.traffic;
+    let outcomes = CallOutcome::ALL.map(CallOutcome::label);
+    sink.counters(&catalogue::CALLS, "outcome", outcomes, traffic.calls());
+    sink.counter(&catalogue::UPDATES_RECEIVED, traffic.updates());
+    sink.gauge(&catalogue::LAST_UPDATE, traffic.last_update() as f64 / 1000.0);
+}
+
+/// Of a group that has made a call: 64 series for each of 65 groups that never will are too many, while a
+/// rate sees the first error of one only if its series was there before.
+fn put_rpc_errors(sink: &mut impl Sink, group: &GroupSample<'_>) {
+    let traffic = &group.counters.traffic;
+    if traffic.calls().iter().any(|count| *count > 0) {
+        let names = (group.error_names, &["other"][..]);
+        sink.named_counters(&catalogue::RPC_ERRORS, "error", names, &traffic.errors());
+    }
+}
+
+/// What the server would have accounts wait for.
+fn put_floods(sink: &mut impl Sink, group: &GroupSample<'_>) {
+    let counters = group.counters;
+    let classes = (group.flood_classes, &["dial", "other"][..]);
+    let floods = counters.flood_waits.read();
+    sink.named_counters(&catalogue::FLOOD_WAITS, "class", classes, &floods);
+    let imposed = counters.flood_wait_ms.load(Ordering::Relaxed) / 1000;
+    sink.counter(&catalogue::FLOOD_WAIT_SECONDS, imposed);
 }
 
 /// What became of acquires and leases.

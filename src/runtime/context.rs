@@ -128,13 +128,16 @@ impl<M: Manager> PoolContext<M> {
     }
 
     pub(crate) fn new(manager: M, config: Config, seed: u64, handle: Handle) -> Self {
+        let groups = Arc::new(Groups::new());
+        let traffic = Groups::traffic(&groups);
+        call_manager("attach_traffic", || manager.metrics().map(|it| it.attach_traffic(traffic)));
         Self {
             manager,
             clock: Clock::new(),
             hot: HotSettings::new(&config),
             budget: Budget::new(config.pool.max_connections, config.pool.acquire_timeout),
             dial_limiters: DialLimiters::default(),
-            groups: Arc::new(Groups::new()),
+            groups,
             events: Events::new(),
             handle,
             closing: watch::Sender::new(false),

@@ -12,65 +12,19 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::base::histogram::{AGES_US, Histogram, TIMES_US};
-use crate::base::labels::labelled;
 use crate::base::sync::{AtomicU64, Mutex, Ordering};
 use crate::connection::CloseReason;
-use crate::manager::{ErrorKind, QuarantineReason, SLOTS_MAX};
+use crate::manager::{
+    ErrorKind, FLOOD_CLASSES_MAX, QuarantineReason, SLOTS_MAX, TrafficCounters, TrafficGroups,
+};
 use crate::stats::Totals;
+use crate::stats::ends::{AccountEnd, AcquireEnd, OpenEnd};
 
 /// Named groups; accounts of any further group are counted together as [`OTHER`].
 const NAMED: usize = 64;
 
 /// The label of all groups that found no name left, and of a group that calls itself so.
 const OTHER: &str = "other";
-
-labelled! {
-    /// How an acquire ended, other than well.
-    pub(crate) enum AcquireEnd {
-        Timeout = "timeout",
-        Cancelled = "cancelled",
-        Rejected = "rejected",
-        Closed = "closed",
-        Error = "error",
-    }
-}
-
-labelled! {
-    /// How a dial ended.
-    pub(crate) enum OpenEnd {
-        Ok = "ok",
-        Timeout = "timeout",
-        Refused = "refused",
-        Auth = "auth",
-        Handshake = "handshake",
-        Io = "io",
-        Cancelled = "cancelled",
-    }
-}
-
-impl OpenEnd {
-    pub(crate) fn of(kind: ErrorKind) -> Self {
-        match kind {
-            ErrorKind::Io => Self::Io,
-            ErrorKind::Refused => Self::Refused,
-            ErrorKind::Protocol | ErrorKind::Rpc => Self::Handshake,
-            ErrorKind::Timeout => Self::Timeout,
-            ErrorKind::Auth => Self::Auth,
-        }
-    }
-}
-
-labelled! {
-    /// Why the pool forgot an account.
-    pub(crate) enum AccountEnd {
-        /// It had nothing left, and nobody held a handle of it.
-        Idle = "idle",
-        /// An operator removed it.
-        Removed = "removed",
-        /// The pool closes.
-        Shutdown = "shutdown",
-    }
-}
 
 /// What is measured in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +42,12 @@ pub(crate) const DIAL_CLASSES: usize = 6;
 /// The classes of dials as metric labels.
 #[cfg(feature = "metrics")]
 pub(crate) const DIAL_CLASS_LABELS: [&str; DIAL_CLASSES] = ["1", "2", "3", "4", "5", OTHER];
+
+/// Where floods on a dial are counted, after the classes of the manager.
+pub(crate) const DIAL_FLOOD: usize = FLOOD_CLASSES_MAX;
+
+/// Where floods of no class are counted, last.
+const OTHER_FLOOD: usize = DIAL_FLOOD + 1;
 
 /// A family of counters with one label.
 #[derive(Debug)]
@@ -125,10 +85,13 @@ pub(crate) struct GroupCounters {
     timings: Timings,
     pub(crate) slow_acquires: AtomicU64,
     pub(crate) lease_leaks: AtomicU64,
-    pub(crate) flood_waits: AtomicU64,
+    /// By class: those of the manager, [`DIAL_FLOOD`] and all others.
+    pub(crate) flood_waits: Family<{ OTHER_FLOOD + 1 }>,
     pub(crate) flood_wait_ms: AtomicU64,
     /// Times that an account whose updates are read was left without a connection.
     pub(crate) updates_interrupted: AtomicU64,
+    /// Counted by the manager.
+    pub(crate) traffic: Arc<TrafficCounters>,
     pub(crate) accounts_opened: AtomicU64,
     pub(crate) accounts_closed: Family<{ AccountEnd::ALL.len() }>,
     /// The accounts that the pool knows, by how many sessions they have.
@@ -205,10 +168,11 @@ impl GroupCounters {
         self.timings.0[measure as usize].record(time);
     }
 
-    /// The histogram of each [`Measure`], in the order of declaration.
+    /// The histogram of each [`Measure`], in the order of declaration, and that of the calls.
     #[cfg(feature = "metrics")]
-    pub(crate) fn timings(&self) -> &[Histogram; 4] {
-        &self.timings.0
+    pub(crate) fn histograms(&self) -> [&Histogram; 5] {
+        let [wait, open, lease, age] = &self.timings.0;
+        [wait, open, lease, age, self.traffic.call_times()]
     }
 
     #[cold]
@@ -232,8 +196,9 @@ impl GroupCounters {
         self.quarantines.add(reason as usize);
     }
 
-    pub(crate) fn count_flood(&self, wait: Duration) {
-        self.flood_waits.fetch_add(1, Ordering::Relaxed);
+    /// Counts a flood of a class of the manager's, or [`DIAL_FLOOD`].
+    pub(crate) fn count_flood(&self, class: usize, wait: Duration) {
+        self.flood_waits.add(class.min(OTHER_FLOOD));
         self.flood_wait_ms.fetch_add(crate::base::clock::millis(wait), Ordering::Relaxed);
     }
 
@@ -358,6 +323,13 @@ impl Groups {
 
     pub(crate) fn counters(&self, index: u16) -> &GroupCounters {
         self.counters[usize::from(index)].get_or_init(Box::default)
+    }
+
+    /// The traffic counters of every group, for the manager. It may ask for one before any account of it has
+    /// come, and keep them for longer than there is a pool.
+    pub(crate) fn traffic(groups: &Arc<Self>) -> TrafficGroups {
+        let groups = Arc::clone(groups);
+        TrafficGroups::new(move |name| Arc::clone(&groups.counters(groups.expect(name)).traffic))
     }
 
     /// The uses of connections that are gone, as [`GroupCounters::add_past`] adds them, by the index of the

@@ -1,5 +1,6 @@
 //! The numbers of a pool and of an account, as a caller sees them, and what is counted by group.
 
+mod ends;
 mod groups;
 mod summary;
 
@@ -7,9 +8,9 @@ use std::time::Duration;
 
 use crate::account_health::Cooldown;
 use crate::account_id::AccountId;
-use crate::base::sync::Ordering;
 use crate::connection::{ConnectionId, ConnectionState};
 use crate::manager::QuarantineReason;
+pub(crate) use crate::stats::ends::{AccountEnd, AcquireEnd, OpenEnd};
 pub(crate) use crate::stats::groups::*;
 pub use crate::stats::summary::AccountSummary;
 
@@ -85,7 +86,7 @@ impl PoolStats {
             + acquires[AcquireEnd::Error as usize];
         self.dials_failed += group.opens_failed();
         self.connection_errors += group.errors.read().iter().sum::<u64>();
-        self.flood_waits += group.flood_waits.load(Ordering::Relaxed);
+        self.flood_waits += group.flood_waits.read().iter().sum::<u64>();
         self.quarantines += group.quarantines.read().iter().sum::<u64>();
     }
 }

@@ -16,9 +16,10 @@ use tracing::Instrument as _;
 
 use super::health::{ConnectionHealth, PendingCall};
 use super::supervisor::SupervisorHandle;
-use super::{Refusal, TelegramError, client, rpc, verdict};
+use super::{Refusal, TelegramError, client, error_names, rpc, verdict};
 use crate::account_id::AccountId;
 use crate::base::timer::{after, timeout_at};
+use crate::manager::{CallOutcome, TrafficCounters};
 use crate::ownership::{Epoch, Ownership};
 
 /// The longest body that is sent. From 1,044,433 bytes on the client panics, and a body just
@@ -30,9 +31,9 @@ const BODY_LEN_MIN: usize = 4;
 /// The live connection of one authorized session, shared by its borrowers.
 ///
 /// It derefs to the plain client, for everything that the client can do. Calls made there know
-/// no deadline and are not checked before they are sent; report their errors to the lease. A
-/// clone of the client outlives its lease: it works until the connection closes, the pool does
-/// not count it, and every call fails afterwards.
+/// no deadline, are not checked before they are sent and are counted in no metric; report their
+/// errors to the lease. A clone of the client outlives its lease: it works until the connection
+/// closes, the pool does not count it, and every call fails afterwards.
 pub struct TelegramConnection {
     pub(super) account: AccountId,
     pub(super) slot: u16,
@@ -46,6 +47,8 @@ pub struct TelegramConnection {
     pub(super) call_timeout: Duration,
     pub(super) ownership: Arc<dyn Ownership>,
     pub(super) epoch: Epoch,
+    /// Of the account's group.
+    pub(super) traffic: Arc<TrafficCounters>,
 }
 
 impl TelegramConnection {
@@ -95,6 +98,22 @@ impl TelegramConnection {
     /// # Errors
     /// Those of [`invoke`](Self::invoke).
     pub async fn invoke_within<R: RemoteCall>(
+        &self,
+        request: &R,
+        limit: Duration,
+    ) -> Result<R::Return, TelegramError> {
+        // Dropped on the way, it counts as cancelled.
+        let call = self.traffic.begin_call();
+        let result = self.send(request, limit).await;
+        call.end(result.as_ref().err().map_or(CallOutcome::Ok, |error| verdict(error).outcome));
+        if let Err(TelegramError::Rpc { name, .. }) = &result {
+            self.traffic.count_error(error_names::index_of(name));
+        }
+        result
+    }
+
+    /// The same for a call of our own, which is none of the traffic.
+    async fn send<R: RemoteCall>(
         &self,
         request: &R,
         limit: Duration,
@@ -150,7 +169,8 @@ impl TelegramConnection {
     /// call would subscribe the connection to.
     pub(super) async fn check(&self) -> Result<(), TelegramError> {
         let query = functions::users::GetUsers { id: vec![enums::InputUser::UserSelf] };
-        match self.invoke(&functions::InvokeWithoutUpdates { query }).await {
+        let query = functions::InvokeWithoutUpdates { query };
+        match self.send(&query, self.call_timeout).await {
             // Only a session that is logged in has a limit to exceed.
             Ok(_) | Err(TelegramError::Rpc { code: 420, .. }) => {
                 self.health.note_login();

@@ -17,16 +17,20 @@ use super::health::ConnectionHealth;
 use super::key_lock::{self, KeyGuard};
 use super::login_cache::LoginCache;
 use super::login_check::{UserCache, check_login};
+use super::method_class::MethodClass;
 use super::one_shot_session::OneShotSession;
 use super::parts::ConnectionParts;
 use super::pending_open::{OpenResult, PendingOpen};
 use super::supervisor::supervise;
 use super::updates::{AccountUpdates, UpdateChannel};
-use super::{SessionSource, TelegramConnection, TelegramError, TelegramSettings, verdict};
+use super::{
+    SessionSource, TelegramConnection, TelegramError, TelegramSettings, error_names, verdict,
+};
 use crate::account_id::AccountId;
 use crate::base::sync::Mutex;
 use crate::manager::{
     Clearance, ErrorKind, Hold, Manager, MetricsSource, Profile, QuarantineReason, Reaction,
+    TrafficGroups,
 };
 use crate::ownership::{ClaimError, HostLocks, HostLocksOptions, Ownership};
 use crate::session::{KeyId, SessionRecord};
@@ -41,6 +45,8 @@ pub struct GrammersManager<S> {
     updates: Arc<UpdateChannel>,
     logins: Arc<LoginCache>,
     users: Arc<UserCache>,
+    /// Where the pool has calls and updates counted; nowhere, before it is built.
+    traffic: OnceLock<TrafficGroups>,
     /// Who keeps other processes from dialling the same keys; the machine's locks, unless another was
     /// named before the first dial.
     ownership: OnceLock<Arc<dyn Ownership>>,
@@ -72,8 +78,8 @@ impl<S: SessionSource> GrammersManager<S> {
     pub fn new(source: S, settings: TelegramSettings) -> Self {
         let (updates, strikes, reserved) = (Arc::default(), Mutex::default(), Arc::default());
         let logins = Arc::new(LoginCache::new(settings.login_lasts));
-        let (users, ownership) = (Arc::default(), OnceLock::new());
-        Self { source, settings, updates, logins, users, ownership, strikes, reserved }
+        let (users, traffic, ownership) = (Arc::default(), OnceLock::new(), OnceLock::new());
+        Self { source, settings, updates, logins, users, traffic, ownership, strikes, reserved }
     }
 
     /// Names who keeps other processes from dialling the same keys. Without it these are the locks of
@@ -175,10 +181,13 @@ impl<S: SessionSource> GrammersManager<S> {
         let client = Client::with_configuration(handle, configuration);
         let health = Arc::<ConnectionHealth>::default();
         let profile = self.source.profile(record.account);
+        let group = profile.map_or_else(|| Arc::from("default"), |profile| profile.group);
+        let traffic = self.traffic.get().cloned().unwrap_or_default().counters(&group);
         let parts = ConnectionParts {
             account: record.account,
             slot: record.slot,
-            group: profile.map_or_else(|| Arc::from("default"), |profile| profile.group),
+            group,
+            traffic: Arc::clone(&traffic),
             data_centre: record.dc,
             handle: thin.clone(),
             session,
@@ -206,6 +215,7 @@ impl<S: SessionSource> GrammersManager<S> {
             call_timeout: self.settings.call_timeout,
             ownership: Arc::clone(ownership),
             epoch,
+            traffic,
         };
         Ok((connection, opened))
     }
@@ -364,5 +374,22 @@ impl<S: SessionSource> MetricsSource for GrammersManager<S> {
 
     fn updates_dropped(&self) -> Vec<(Arc<str>, u64)> {
         self.updates.dropped_by_group()
+    }
+
+    fn attach_traffic(&self, groups: TrafficGroups) {
+        // A manager has one pool.
+        drop(self.traffic.set(groups));
+    }
+
+    fn error_names(&self) -> &'static [&'static str] {
+        &error_names::ALL
+    }
+
+    fn flood_classes(&self) -> &'static [&'static str] {
+        &MethodClass::LABELS
+    }
+
+    fn flood_class(&self, key: u32) -> usize {
+        MethodClass::of(key).map_or(usize::MAX, |class| class as usize)
     }
 }

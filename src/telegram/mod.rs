@@ -64,6 +64,7 @@
 
 mod connection;
 mod error;
+mod error_names;
 mod health;
 mod heartbeat;
 mod invoke;
@@ -71,6 +72,7 @@ mod key_lock;
 mod login_cache;
 mod login_check;
 mod manager;
+mod method_class;
 mod one_shot_session;
 mod orphan_reaper;
 mod parts;

@@ -12,6 +12,7 @@ use super::health::ConnectionHealth;
 use super::one_shot_session::OneShotSession;
 use super::updates::UpdateChannel;
 use crate::account_id::AccountId;
+use crate::manager::TrafficCounters;
 use crate::ownership::{Epoch, Fence};
 
 /// What a supervisor takes parts of.
@@ -20,6 +21,8 @@ pub(super) struct ConnectionParts {
     pub(super) slot: u16,
     /// The account's group, which what it misses is counted by.
     pub(super) group: Arc<str>,
+    /// Of that group.
+    pub(super) traffic: Arc<TrafficCounters>,
     pub(super) data_centre: i32,
     pub(super) handle: SenderPoolHandle,
     pub(super) session: Arc<OneShotSession>,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use grammers_client::tl::{Identifiable as _, functions};
 
 use super::TelegramError;
-use crate::manager::{ErrorKind, QuarantineReason, Reaction};
+use crate::manager::{CallOutcome, ErrorKind, QuarantineReason, Reaction};
 use crate::ownership::{ClaimError, is_lack_of_files};
 
 /// After how many refusals of a key in a row it is not dialled again.
@@ -26,6 +26,8 @@ pub struct Verdict {
     pub ends_connection: bool,
     /// Whether the call may be sent again.
     pub resend: Resend,
+    /// How a call ended that came back with it.
+    pub outcome: CallOutcome,
 }
 
 /// Whether a call that has failed may be sent again.
@@ -43,8 +45,8 @@ pub enum Resend {
 }
 
 impl Verdict {
-    const fn new(reaction: Reaction, kind: ErrorKind) -> Self {
-        Self { reaction, kind, ends_connection: false, resend: Resend::Never }
+    const fn new(outcome: CallOutcome, reaction: Reaction, kind: ErrorKind) -> Self {
+        Self { reaction, kind, ends_connection: false, resend: Resend::Never, outcome }
     }
 
     const fn ending(self) -> Self {
@@ -73,6 +75,7 @@ impl Verdict {
 /// ```
 #[must_use]
 pub fn verdict(error: &TelegramError) -> Verdict {
+    use CallOutcome::{ClientError, Lost, NotSent, Timeout as LateAnswer};
     use ErrorKind::{Auth, Io, Protocol, Refused, Timeout};
     use QuarantineReason::{Misconfigured, Suspect, Unsupported};
     use Reaction::{Check, Discard, Exhausted, Keep, QuarantineSession, TripBreaker};
@@ -86,46 +89,55 @@ pub fn verdict(error: &TelegramError) -> Verdict {
                 io::ErrorKind::TimedOut => Timeout,
                 _ => Io,
             };
-            Verdict::new(reaction, kind).ending().resend(Resend::IfIdempotent)
+            Verdict::new(Lost, reaction, kind).ending().resend(Resend::IfIdempotent)
         }
         TelegramError::Transport { code } => {
             let verdict = match code {
-                404 => Verdict::new(Discard, Auth),
-                429 => Verdict::new(TripBreaker, Refused),
-                444 => Verdict::new(QuarantineSession(Misconfigured), Protocol),
-                _ => Verdict::new(Discard, Protocol),
+                404 => Verdict::new(Lost, Discard, Auth),
+                429 => Verdict::new(Lost, TripBreaker, Refused),
+                444 => Verdict::new(Lost, QuarantineSession(Misconfigured), Protocol),
+                _ => Verdict::new(Lost, Discard, Protocol),
             };
             verdict.ending().resend(Resend::IfIdempotent)
         }
         TelegramError::Protocol(_) => {
-            Verdict::new(Discard, Protocol).ending().resend(Resend::IfIdempotent)
+            Verdict::new(Lost, Discard, Protocol).ending().resend(Resend::IfIdempotent)
         }
-        TelegramError::Dropped => Verdict::new(Discard, Io).ending().resend(Resend::IfIdempotent),
-        TelegramError::NotSent => Verdict::new(Discard, Io).ending().resend(Resend::AtOnce),
-        TelegramError::Fenced(_) => Verdict::new(Discard, Io).ending(),
+        TelegramError::Dropped => {
+            Verdict::new(Lost, Discard, Io).ending().resend(Resend::IfIdempotent)
+        }
+        TelegramError::NotSent => {
+            Verdict::new(NotSent, Discard, Io).ending().resend(Resend::AtOnce)
+        }
+        TelegramError::Fenced(_) => Verdict::new(NotSent, Discard, Io).ending(),
         // The peer may be gone without a word. The call given up counts against its connection by
         // itself.
-        TelegramError::Timeout { .. } => Verdict::new(Check, Timeout).resend(Resend::IfIdempotent),
-        TelegramError::KeyUnknown { strikes } if *strikes < STRIKES_MAX => {
-            Verdict::new(Discard, Auth)
+        TelegramError::Timeout { .. } => {
+            Verdict::new(LateAnswer, Check, Timeout).resend(Resend::IfIdempotent)
         }
-        TelegramError::KeyUnknown { .. } => Verdict::new(QuarantineSession(Suspect), Auth),
-        TelegramError::KeyChanged => Verdict::new(QuarantineSession(Suspect), Auth).ending(),
-        TelegramError::KeyExchange(_) => Verdict::new(Discard, Protocol),
-        TelegramError::NoSession { .. } => Verdict::new(Discard, Auth),
-        TelegramError::ProxyUnsupported => Verdict::new(QuarantineSession(Unsupported), Protocol),
+        TelegramError::KeyUnknown { strikes } if *strikes < STRIKES_MAX => {
+            Verdict::new(NotSent, Discard, Auth)
+        }
+        TelegramError::KeyUnknown { .. } => Verdict::new(NotSent, QuarantineSession(Suspect), Auth),
+        TelegramError::KeyChanged => Verdict::new(Lost, QuarantineSession(Suspect), Auth).ending(),
+        TelegramError::KeyExchange(_) => Verdict::new(NotSent, Discard, Protocol),
+        TelegramError::NoSession { .. } => Verdict::new(NotSent, Discard, Auth),
+        TelegramError::ProxyUnsupported => {
+            Verdict::new(NotSent, QuarantineSession(Unsupported), Protocol)
+        }
         // Nothing was dialled, and no pause of the account's makes it succeed.
         TelegramError::Claim(ClaimError::Folder { error, .. }) if is_exhausted(error) => {
-            Verdict::new(Exhausted, Protocol)
+            Verdict::new(NotSent, Exhausted, Protocol)
         }
         TelegramError::Claim(_)
         | TelegramError::KeyInUse
         | TelegramError::KeyResting { .. }
         | TelegramError::Refused(_)
-        | TelegramError::UnknownDataCentre
-        | TelegramError::Answer(_)
-        | TelegramError::Client(_) => Verdict::new(Keep, Protocol),
-        TelegramError::File(_) => Verdict::new(Keep, Io),
+        | TelegramError::UnknownDataCentre => Verdict::new(NotSent, Keep, Protocol),
+        TelegramError::Answer(_) | TelegramError::Client(_) => {
+            Verdict::new(ClientError, Keep, Protocol)
+        }
+        TelegramError::File(_) => Verdict::new(ClientError, Keep, Io),
     }
 }
 
@@ -176,8 +188,12 @@ fn rpc(code: i32, name: &str, value: Option<u32>, method: Option<u32>) -> Verdic
         (401, _) | (_, "AUTH_KEY_DUPLICATED") => ErrorKind::Auth,
         _ => ErrorKind::Rpc,
     };
+    let outcome = match (code, name) {
+        (420, "FLOOD_WAIT" | "FLOOD_TEST_PHONE_WAIT" | "FLOOD_PREMIUM_WAIT") => CallOutcome::Flood,
+        _ => CallOutcome::RpcError,
+    };
     let resend = if matches!(code, 500 | -503) { Resend::Later } else { Resend::Never };
-    Verdict::new(reaction, kind).resend(resend)
+    Verdict::new(outcome, reaction, kind).resend(resend)
 }
 
 /// A flood belongs to one method of one account. A premium flood needs no row of its own: only

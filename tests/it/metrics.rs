@@ -2,6 +2,7 @@
 
 mod readiness;
 mod recorder;
+mod traffic;
 mod visitors;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -88,7 +89,9 @@ const QUARANTINES: &str =
     "key_duplicated needs_login deactivated suspect dead misconfigured unsupported operator";
 const OPENS: &str = "ok timeout refused auth handshake io cancelled";
 
-/// Every metric, with its labels and all their values.
+const OUTCOMES: &str = "ok rpc_error flood not_sent lost timeout client_error cancelled";
+
+/// Every metric that each group has, with its labels and all their values.
 const EXPECTED: &[(&str, &[(&str, &str)])] = &[
     ("build_info", &[("version", env!("CARGO_PKG_VERSION")), ("revision", "unknown")]),
     ("accounts", &[("state", "ready cooling resting suspect quarantined draining paused")]),
@@ -108,11 +111,14 @@ const EXPECTED: &[(&str, &[(&str, &str)])] = &[
     ("connection_checks_total", &[("result", "ok failed")]),
     ("slow_acquires_total", &[]),
     ("lease_leaks_total", &[]),
-    ("flood_waits_total", &[]),
+    ("flood_waits_total", &[("class", "dial other")]),
     ("flood_wait_imposed_seconds_total", &[]),
     ("quarantines_total", &[("reason", QUARANTINES)]),
     ("dial_breaker_open", &[("egress", "direct proxy")]),
     ("addresses_down", &[]),
+    ("calls_total", &[("outcome", OUTCOMES)]),
+    ("updates_received_total", &[]),
+    ("last_update_timestamp_seconds", &[]),
     ("updates_dropped_total", &[]),
     ("updates_interrupted_total", &[]),
     ("account_pools_opened_total", &[]),
@@ -125,6 +131,7 @@ const EXPECTED: &[(&str, &[(&str, &str)])] = &[
     ("connection_open_seconds_count", &[]),
     ("lease_use_seconds_count", &[]),
     ("connection_age_seconds_count", &[]),
+    ("call_seconds_count", &[]),
     ("label_overflow_groups", &[]),
     ("metrics_render_seconds", &[]),
 ];
@@ -190,6 +197,11 @@ fn assert_conserved(samples: &Samples) {
         let waited = sum("acquire_wait_seconds_count", "");
         assert!(waited >= sum("acquired_connections_total", "source=\"new\""), "{group}");
         assert!(waited <= acquired, "waits in {group}");
+        let calls = |outcome: &str| sum("calls_total", &format!("outcome=\"{outcome}\""));
+        let timed = sum("calls_total", "") - calls("not_sent") - calls("cancelled");
+        assert_eq!(timed, sum("call_seconds_count", ""), "calls in {group}");
+        let errors = calls("rpc_error") + calls("flood");
+        assert_eq!(errors, sum("rpc_errors_total", ""), "errors in {group}");
     }
 }
 
@@ -619,7 +631,7 @@ async fn no_series_names_an_account() {
     let text = get(server, "/metrics").await.body;
     let open = [
         "group", "state", "result", "source", "outcome", "dc", "reason", "kind", "egress",
-        "version", "revision", "le",
+        "version", "revision", "le", "class", "error",
     ];
     for series in Samples::parse(&text).0.keys() {
         assert!(!series.contains(&number.to_string()) && !series.contains("7946"), "{series}");

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::future::pending;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use telepool::{
     AccountId, Clearance, ErrorKind, Manager, MetricsSource, Pool, Profile, QuarantineReason,
-    Reaction,
+    Reaction, TrafficGroups,
 };
 
 /// How the next call ends.
@@ -76,6 +76,8 @@ pub(crate) struct State {
     pub(crate) room: AtomicU64,
     /// Until when no session may be dialled.
     pub(crate) rests_until: Mutex<Option<tokio::time::Instant>>,
+    /// Where its pool has calls and updates counted.
+    pub(crate) traffic: OnceLock<TrafficGroups>,
 }
 
 #[derive(Debug)]
@@ -115,6 +117,7 @@ impl Scripted {
                 connect_at: Mutex::new(HashMap::new()),
                 room: AtomicU64::new(u64::MAX),
                 rests_until: Mutex::new(None),
+                traffic: OnceLock::new(),
             }),
         }
     }
@@ -348,5 +351,22 @@ impl Manager for Scripted {
 impl MetricsSource for Scripted {
     fn dial_class(&self, account: AccountId, _slot: u16) -> u8 {
         u8::try_from(account.number() % 7).unwrap()
+    }
+    fn attach_traffic(&self, groups: TrafficGroups) {
+        // Some tests make two pools of it.
+        self.state.traffic.set(groups).ok();
+    }
+
+    fn error_names(&self) -> &'static [&'static str] {
+        &["GONE", "TIRED"]
+    }
+
+    fn flood_classes(&self) -> &'static [&'static str] {
+        &["talk", "walk"]
+    }
+
+    /// Every third key is of no class.
+    fn flood_class(&self, key: u32) -> usize {
+        usize::try_from(key % 3).unwrap()
     }
 }

@@ -7,6 +7,8 @@ mod keys;
 mod logins;
 mod pooled;
 mod server;
+#[cfg(feature = "metrics")]
+mod traffic;
 mod updates;
 
 use std::future::Future;

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::AccountInner;
+use crate::base::panics::call_manager;
 use crate::base::text::display_safely;
 use crate::connection::CloseReason;
 use crate::engine::Connection;
 use crate::events::Event;
-use crate::manager::{Manager, Reaction};
+use crate::manager::{FLOOD_CLASSES_MAX, Manager, Reaction};
 
 impl<M: Manager> AccountInner<M> {
     /// Learns from an error of a connect, a check or a call. Returns how, and whether the connection,
@@ -92,12 +93,16 @@ impl<M: Manager> AccountInner<M> {
     fn cool_down(self: &Arc<Self>, key: u32, wait: Duration) {
         let now = self.context().clock.tick();
         self.apply(self.pool.cool_down(key, now + crate::base::clock::millis(wait), now));
-        self.report_flood(key, wait);
+        let class = || self.context().manager.metrics().map(|it| it.flood_class(key));
+        let class = call_manager("flood_class", class).flatten().unwrap_or(usize::MAX);
+        // Whatever number it is: it names no dial.
+        let class = if class < FLOOD_CLASSES_MAX { class } else { usize::MAX };
+        self.report_flood(class, key, wait);
     }
 
     /// The server would have a method rest, or with it every dial of the account.
-    pub(crate) fn report_flood(&self, key: u32, wait: Duration) {
-        self.counters().count_flood(wait);
+    pub(crate) fn report_flood(&self, class: usize, key: u32, wait: Duration) {
+        self.counters().count_flood(class, wait);
         let account = self.pool.account();
         tracing::info!(%account, method = format_args!("{key:#010x}"), ?wait, "a method rests: flood");
         self.context().events.emit(|| Event::FloodWait { account, key, wait });

@@ -24,7 +24,7 @@ use crate::limits::dialing::{Admission, DEFER_UNREACHABLE_MIN, DialLimiter, Dial
 use crate::manager::{Hold, Manager, QuarantineReason, Reaction};
 use crate::runtime::account::AccountInner;
 use crate::runtime::due::Due;
-use crate::stats::{Measure, OpenEnd};
+use crate::stats::{DIAL_FLOOD, Measure, OpenEnd};
 
 /// For how long a session is not tried again that may not be dialled for a reason without an end, unless
 /// the account has no other.
@@ -254,7 +254,7 @@ impl<M: Manager> Attempt<M> {
                     Reaction::CoolDown { key, wait } => {
                         let (key, wait) = (*key, *wait);
                         at_least = wait;
-                        inner.report_flood(key, wait);
+                        inner.report_flood(DIAL_FLOOD, key, wait);
                     }
                     // It did not know it the last time either.
                     Reaction::QuarantineSession(QuarantineReason::Suspect) if self.is_probe() => {

@@ -44,6 +44,7 @@ pub(super) fn forward(
 pub(super) fn deliver(parts: &ConnectionParts, update: UpdatesLike) {
     if !matches!(update, UpdatesLike::ConnectionClosed) {
         parts.health.note_answer();
+        parts.traffic.count_update();
     }
     let (account, slot) = (parts.account, parts.slot);
     parts.channel.deliver(AccountUpdate { account, slot, update }, &parts.group);

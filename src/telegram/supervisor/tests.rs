@@ -67,6 +67,7 @@ fn bench() -> Bench {
     let (task, updates) = mpsc::channel(10);
     let health = Arc::<ConnectionHealth>::default();
     let parts = ConnectionParts {
+        traffic: Arc::default(),
         account,
         slot: 0,
         group: Arc::from("bots"),

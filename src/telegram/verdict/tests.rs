@@ -205,36 +205,41 @@ fn what_the_client_gives_up_by_itself_keeps_its_text_and_the_connection() {
 }
 
 #[test]
-fn every_error_says_whether_its_connection_ends_and_whether_its_call_may_be_sent_again() {
+fn every_error_says_how_its_call_ended_and_whether_it_may_be_sent_again() {
+    use CallOutcome::{ClientError, Flood, Lost, NotSent, RpcError, Timeout};
     use Resend::{AtOnce, IfIdempotent, Later, Never};
 
     let account = crate::AccountId::bot(1).unwrap();
     let other = || Box::from("other");
-    for (error, ends, resend) in [
-        (told(500, "INTERNAL", METHOD), false, Later),
-        (told(-503, "Timeout", METHOD), false, Later),
-        (told(400, "CHAT_INVALID", METHOD), false, Never),
-        (told(420, "FLOOD_WAIT_3", METHOD), false, Never),
-        (told(406, "AUTH_KEY_DUPLICATED", METHOD), false, Never),
-        (TelegramError::Io(io::ErrorKind::ConnectionReset.into()), true, IfIdempotent),
-        (TelegramError::Transport { code: 404 }, true, IfIdempotent),
-        (TelegramError::Transport { code: 429 }, true, IfIdempotent),
-        (TelegramError::Protocol(other()), true, IfIdempotent),
-        (TelegramError::Dropped, true, IfIdempotent),
-        (TelegramError::NotSent, true, AtOnce),
-        (TelegramError::KeyChanged, true, Never),
-        (TelegramError::Timeout { after: Duration::ZERO }, false, IfIdempotent),
-        (TelegramError::KeyUnknown { strikes: 1 }, false, Never),
-        (TelegramError::KeyExchange(other()), false, Never),
-        (TelegramError::Answer(other()), false, Never),
-        (TelegramError::Client("lacks a peer".into()), false, Never),
-        (TelegramError::File(io::ErrorKind::NotFound.into()), false, Never),
-        (TelegramError::KeyInUse, false, Never),
-        (TelegramError::UnknownDataCentre, false, Never),
-        (TelegramError::NoSession { account, slot: 0 }, false, Never),
-        (TelegramError::ProxyUnsupported, false, Never),
+    for (error, ends, resend, outcome) in [
+        (told(500, "INTERNAL", METHOD), false, Later, RpcError),
+        (told(-503, "Timeout", METHOD), false, Later, RpcError),
+        (told(400, "CHAT_INVALID", METHOD), false, Never, RpcError),
+        (told(420, "FLOOD_WAIT_3", METHOD), false, Never, Flood),
+        (told(420, "FLOOD_PREMIUM_WAIT_3", METHOD), false, Never, Flood),
+        (told(420, "SLOWMODE_WAIT_3", METHOD), false, Never, RpcError),
+        (told(400, "PEER_FLOOD", METHOD), false, Never, RpcError),
+        (told(406, "AUTH_KEY_DUPLICATED", METHOD), false, Never, RpcError),
+        (TelegramError::Io(io::ErrorKind::ConnectionReset.into()), true, IfIdempotent, Lost),
+        (TelegramError::Transport { code: 404 }, true, IfIdempotent, Lost),
+        (TelegramError::Transport { code: 429 }, true, IfIdempotent, Lost),
+        (TelegramError::Protocol(other()), true, IfIdempotent, Lost),
+        (TelegramError::Dropped, true, IfIdempotent, Lost),
+        (TelegramError::NotSent, true, AtOnce, NotSent),
+        (TelegramError::KeyChanged, true, Never, Lost),
+        (TelegramError::Timeout { after: Duration::ZERO }, false, IfIdempotent, Timeout),
+        (TelegramError::KeyUnknown { strikes: 1 }, false, Never, NotSent),
+        (TelegramError::KeyExchange(other()), false, Never, NotSent),
+        (TelegramError::Answer(other()), false, Never, ClientError),
+        (TelegramError::Client("lacks a peer".into()), false, Never, ClientError),
+        (TelegramError::File(io::ErrorKind::NotFound.into()), false, Never, ClientError),
+        (TelegramError::KeyInUse, false, Never, NotSent),
+        (TelegramError::UnknownDataCentre, false, Never, NotSent),
+        (TelegramError::NoSession { account, slot: 0 }, false, Never, NotSent),
+        (TelegramError::ProxyUnsupported, false, Never, NotSent),
     ] {
         let seen = verdict(&error);
-        assert_eq!((seen.ends_connection, seen.resend), (ends, resend), "{error}");
+        let seen = (seen.ends_connection, seen.resend, seen.outcome);
+        assert_eq!(seen, (ends, resend, outcome), "{error}");
     }
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 use telepool::metrics::Prometheus;
 use telepool::sandbox::{DataCentre, DataCentreOptions};
+use telepool::telegram::client::tl::functions;
 use telepool::telegram::{GrammersManager, MemorySource, TelegramSettings};
 use telepool::{AccountId, Pool, http};
 
@@ -49,6 +50,16 @@ const LAWS: &[(&str, &str)] = &[
         "sum by (group) (telepool_account_pools_opened_total) \
          - sum by (group) (telepool_account_pools_closed_total) \
          - sum by (group) (telepool_accounts)",
+    ),
+    (
+        "calls and those of them that were timed",
+        "sum by (group) (telepool_calls_total{outcome!~\"not_sent|cancelled\"}) \
+         - sum by (group) (telepool_call_seconds_count)",
+    ),
+    (
+        "calls that the server answered with an error, and the errors by name",
+        "sum by (group) (telepool_calls_total{outcome=~\"rpc_error|flood\"}) \
+         - sum by (group) (telepool_rpc_errors_total)",
     ),
     (
         "buckets and counts of waits",
@@ -243,6 +254,11 @@ async fn at_rest() -> (SocketAddr, Pool<GrammersManager<MemorySource>>) {
             let patience = Duration::from_millis(if turn % 7 == 0 { 1 } else { 10_000 });
             let Ok(Ok(lease)) = tokio::time::timeout(patience, acquire).await else { return };
             tokio::time::sleep(Duration::from_millis(2)).await;
+            lease.invoke(&functions::Ping { ping_id: 1 }).await.unwrap();
+            if turn % 5 == 0 {
+                // The data centre does not know it, and says so.
+                lease.invoke(&functions::help::GetInviteText {}).await.unwrap_err();
+            }
             if turn % 9 == 0 {
                 lease.discard();
             }
@@ -293,6 +309,8 @@ fn check_laws(watcher: &Watcher) {
         ("sum(telepool_releases_total{job=\"at_rest\",outcome=\"closed\"})", 1.0),
         ("sum(telepool_acquire_wait_seconds_count{job=\"at_rest\"})", 1.0),
         ("sum(telepool_leases{job=\"at_rest\"})", 2.0),
+        ("sum(telepool_calls_total{job=\"at_rest\",outcome=\"ok\"})", 300.0),
+        ("sum(telepool_rpc_errors_total{job=\"at_rest\",error=\"other\"})", 1.0),
     ] {
         assert!(watcher.now(what)[0].1 >= least, "the laws were never put to the test: {what}");
     }
@@ -349,7 +367,7 @@ fn draw_boards(watcher: &Watcher, folder: &Path) {
 fn check_rules(watcher: &Watcher) {
     let data = watcher.ask("/api/v1/rules");
     let rules = data["groups"][0]["rules"].as_array().unwrap();
-    assert_eq!(rules.len(), 28);
+    assert_eq!(rules.len(), 32);
     for rule in rules {
         assert_eq!(rule["health"], "ok", "{rule}");
         if rule["type"] == "recording" {
