@@ -29,6 +29,18 @@ impl Metric {
             Kind::Histogram => "histogram",
         }
     }
+
+    /// Whether its values are seconds: they need not be whole.
+    pub(super) fn is_in_seconds(self) -> bool {
+        self.unit == Unit::Seconds
+    }
+
+    /// Whether whoever sees some groups only may see it, of those that are not of a group: it says nothing
+    /// of what other groups do.
+    pub(super) fn is_told_to_all(self) -> bool {
+        let told = [BUILD_INFO, POOL_CONNECTIONS_MAX, REAPER_RUNS, REAPER_LAST_RUN];
+        told.iter().any(|metric| metric.name == self.name)
+    }
 }
 
 const fn counter(name: &'static str, meaning: &'static str) -> Metric {

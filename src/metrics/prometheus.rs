@@ -10,14 +10,15 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, Prometheu
 use metrics_process::Collector;
 
 use crate::base::clock::now;
-use crate::base::sync::Mutex;
+use crate::base::sync::{Mutex, MutexGuard};
 use crate::manager::Manager;
 use crate::metrics::catalogue::{self, buckets};
+use crate::metrics::numbers::PoolNumbers;
 use crate::metrics::readiness::Readiness;
 use crate::metrics::recorder::SharedRecorder;
 use crate::metrics::series::{Sink as _, put_group, put_pool};
 use crate::metrics::source::{ExportError, ExportedPool};
-use crate::metrics::text::Text;
+use crate::metrics::text::{Audience, Text};
 use crate::pool::Pool;
 
 /// Renders the numbers of one pool and of the process. A cheap clone: keep one.
@@ -35,7 +36,7 @@ struct PrometheusInner {
     handle: PrometheusHandle,
     pool: ExportedPool,
     /// Of the pool's numbers, as of the last scrape: those of a pool that is gone stay.
-    text: Mutex<String>,
+    text: Mutex<Text>,
     /// How long the last scrape took.
     render_seconds: Mutex<f64>,
     process: Collector,
@@ -60,12 +61,12 @@ impl Prometheus {
             handle: recorder.handle(),
             recorder,
             pool,
-            text: Mutex::new(String::new()),
+            text: Mutex::default(),
             render_seconds: Mutex::new(0.0),
             process,
             scrape_lock: Arc::default(),
         };
-        inner.add_pool(&mut String::new());
+        drop(inner.read_pool());
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -86,28 +87,63 @@ impl Prometheus {
         metrics::with_local_recorder(&*inner.recorder, || inner.process.collect());
         inner.handle.run_upkeep();
         let mut text = inner.handle.render();
-        inner.add_pool(&mut text);
+        inner.read_pool().write_to(&mut text, Audience::Everybody);
         let mut own = Text::default();
         own.pool().gauge(&catalogue::RENDER_SECONDS, *inner.render_seconds.lock());
-        text.push_str(&own.finish());
+        own.write_to(&mut text, Audience::Everybody);
         *inner.render_seconds.lock() = now().saturating_duration_since(began).as_secs_f64();
         text
     }
 
-    /// The same on a thread that may block. Needs a tokio runtime; one scrape is at work at a
-    /// time, and others wait their turn.
+    /// The same for somebody who may see some groups only: their series, and of the pool as a whole what says
+    /// nothing of other groups. The numbers of the process and those of [`recorder`](Self::recorder) are left
+    /// out. Groups that share the name `other` are seen by whoever may see that.
+    #[must_use]
+    pub fn render_of(&self, groups: &[Arc<str>]) -> String {
+        let mut text = String::new();
+        self.inner.read_pool().write_to(&mut text, Audience::Groups(groups));
+        text
+    }
+
+    /// What [`render`](Self::render) does, on a thread that may block. Needs a tokio runtime; one scrape is at
+    /// work at a time, and others wait their turn.
     ///
     /// # Errors
     /// The runtime shuts down, or something panicked on the way.
     pub async fn scrape(&self) -> Result<String, ExportError> {
+        self.on_blocking_thread(Self::render).await
+    }
+
+    /// What [`render_of`](Self::render_of) does, in the same way.
+    ///
+    /// # Errors
+    /// Those of [`scrape`](Self::scrape).
+    pub async fn scrape_of(&self, groups: Arc<[Arc<str>]>) -> Result<String, ExportError> {
+        self.on_blocking_thread(move |exporter| exporter.render_of(&groups)).await
+    }
+
+    /// Reads the numbers of every group, on a thread that may block; `None` if the pool is gone. What is read
+    /// here and what a scrape tells come from the same counters, and neither goes back behind the other.
+    ///
+    /// # Errors
+    /// Those of [`scrape`](Self::scrape).
+    #[allow(dead_code, reason = "for `http`, which is not in every build")]
+    pub(crate) async fn numbers(&self) -> Result<Option<PoolNumbers>, ExportError> {
+        self.on_blocking_thread(|exporter| exporter.inner.pool.numbers()).await
+    }
+
+    async fn on_blocking_thread<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, ExportError> {
         let guard = Arc::clone(&self.inner.scrape_lock).lock_owned().await;
         let exporter = self.clone();
-        let render = move || {
+        let read = move || {
             // It ends with the work, also if nobody waits for the answer any more.
             let _guard = guard;
-            exporter.render()
+            read(&exporter)
         };
-        tokio::task::spawn_blocking(render).await.map_err(|_| ExportError::Interrupted)
+        tokio::task::spawn_blocking(read).await.map_err(|_| ExportError::Interrupted)
     }
 
     /// Takes the samples of the histograms in. Blocks for as long as that takes: a hundred
@@ -120,7 +156,7 @@ impl Prometheus {
     /// group's first acquire. Takes one of the 64 names.
     pub fn expect_group(&self, name: &str) {
         self.inner.pool.expect_group(name);
-        self.inner.add_pool(&mut String::new());
+        drop(self.inner.read_pool());
     }
 
     /// Whether anybody could be served. Takes up to a millisecond with 10,000 accounts at work.
@@ -137,8 +173,8 @@ impl Prometheus {
 }
 
 impl PrometheusInner {
-    /// Adds the numbers of the pool, or the last ones that it had.
-    fn add_pool(&self, page: &mut String) {
+    /// Reads the numbers of the pool. Returns them, or the last ones that it had.
+    fn read_pool(&self) -> MutexGuard<'_, Text> {
         // Held throughout, so that an older reading never follows a newer one.
         let mut known = self.text.lock();
         let mut text = Text::default();
@@ -147,9 +183,9 @@ impl PrometheusInner {
         });
         if let Some(whole) = whole {
             put_pool(&mut text.pool(), &whole);
-            *known = text.finish();
+            *known = text;
         }
-        page.push_str(&known);
+        known
     }
 }
 

@@ -5,6 +5,7 @@
 //! and keeps each until it is asked, while the pool has their counts.
 
 use std::fmt::{Display, Write as _};
+use std::sync::Arc;
 
 use metrics_exporter_prometheus::formatting::{
     sanitize_label_value, write_help_line, write_type_line,
@@ -14,36 +15,71 @@ use crate::metrics::catalogue::Metric;
 use crate::metrics::histograms::HistogramSample;
 use crate::metrics::series::{LabelPair, SeriesValue, Sink};
 
+/// Whose series a text is made of.
+#[derive(Clone, Copy)]
+pub(super) enum Audience<'a> {
+    /// All groups, and the pool as a whole.
+    Everybody,
+    /// These groups, and what says nothing of others.
+    Groups(&'a [Arc<str>]),
+}
+
+impl Audience<'_> {
+    fn sees(self, metric: &Metric, group: Option<&Arc<str>>) -> bool {
+        match (self, group) {
+            (Self::Everybody, _) => true,
+            (Self::Groups(groups), Some(group)) => groups.contains(group),
+            (Self::Groups(_), None) => metric.is_told_to_all(),
+        }
+    }
+}
+
 /// A text that is being written. Series come group by group, and stand together by metric.
 #[derive(Default)]
-pub(super) struct Text(Vec<MetricFamily>);
+pub(super) struct Text {
+    families: Vec<MetricFamily>,
+    groups: Vec<Arc<str>>,
+}
 
 /// The series of one metric.
 struct MetricFamily {
     metric: Metric,
     lines: String,
+    /// Where the lines of each group begin; those of the pool as a whole are of none.
+    parts: Vec<(Option<usize>, usize)>,
 }
 
 impl Text {
     /// For the series of a group.
-    pub(super) fn group(&mut self, name: &str) -> TextSink<'_> {
-        TextSink { families: &mut self.0, next: 0, group: Some(sanitize_label_value(name)) }
+    pub(super) fn group(&mut self, name: &Arc<str>) -> TextSink<'_> {
+        let part = Some(self.groups.len());
+        self.groups.push(Arc::clone(name));
+        let group = Some(sanitize_label_value(name));
+        TextSink { families: &mut self.families, next: 0, part, group }
     }
 
     /// For the series of the pool as a whole.
     pub(super) fn pool(&mut self) -> TextSink<'_> {
-        TextSink { families: &mut self.0, next: 0, group: None }
+        TextSink { families: &mut self.families, next: 0, part: None, group: None }
     }
 
-    pub(super) fn finish(self) -> String {
-        let mut text = String::with_capacity(self.0.iter().map(|it| it.lines.len() + 512).sum());
-        for MetricFamily { metric, lines } in self.0 {
-            write_help_line(&mut text, metric.name, None, None, metric.meaning);
-            write_type_line(&mut text, metric.name, None, None, metric.type_name());
-            text.push_str(&lines);
+    /// Writes what somebody may see.
+    pub(super) fn write_to(&self, text: &mut String, audience: Audience<'_>) {
+        text.reserve(self.families.iter().map(|it| it.lines.len() + 512).sum());
+        for MetricFamily { metric, lines, parts } in &self.families {
+            let ends = parts.iter().skip(1).map(|(_, start)| *start).chain([lines.len()]);
+            let parts = parts.iter().zip(ends).filter(|((part, _), _)| {
+                audience.sees(metric, part.map(|group| &self.groups[group]))
+            });
+            let mut parts = parts.map(|((_, start), end)| &lines[*start..end]).peekable();
+            if parts.peek().is_none() {
+                continue;
+            }
+            write_help_line(text, metric.name, None, None, metric.meaning);
+            write_type_line(text, metric.name, None, None, metric.type_name());
+            text.extend(parts);
             text.push('\n');
         }
-        text
     }
 }
 
@@ -52,6 +88,8 @@ pub(super) struct TextSink<'a> {
     families: &'a mut Vec<MetricFamily>,
     /// Where the last series went: the next is of that metric or of a later one.
     next: usize,
+    /// Which of the groups of the text it is.
+    part: Option<usize>,
     group: Option<String>,
 }
 
@@ -60,9 +98,14 @@ impl TextSink<'_> {
         let later = self.families[self.next..].iter().position(|it| it.metric.name == metric.name);
         self.next = later.map_or(self.families.len(), |later| self.next + later);
         if later.is_none() {
-            self.families.push(MetricFamily { metric: *metric, lines: String::new() });
+            let family = MetricFamily { metric: *metric, lines: String::new(), parts: Vec::new() };
+            self.families.push(family);
         }
-        (&mut self.families[self.next].lines, self.group.as_deref())
+        let MetricFamily { lines, parts, .. } = &mut self.families[self.next];
+        if parts.last().is_none_or(|(part, _)| *part != self.part) {
+            parts.push((self.part, lines.len()));
+        }
+        (lines, self.group.as_deref())
     }
 }
 
@@ -131,6 +174,40 @@ mod tests {
     use crate::base::histogram::{Histogram, TIMES_US};
     use crate::metrics::catalogue;
 
+    fn written(text: &Text, audience: Audience<'_>) -> String {
+        let mut page = String::new();
+        text.write_to(&mut page, audience);
+        page
+    }
+
+    #[test]
+    fn whoever_sees_some_groups_sees_nothing_of_the_others() {
+        let mut text = Text::default();
+        for group in ["a", "b", "c"] {
+            let mut sink = text.group(&group.into());
+            sink.gauge(&catalogue::LEASES, 1.0);
+            if group == "b" {
+                sink.counter(&catalogue::SLOW_ACQUIRES, 2);
+            }
+        }
+        text.pool().gauge(&catalogue::ADDRESSES_DOWN, 3.0);
+        text.pool().counter(&catalogue::REAPER_RUNS, 4);
+        let seen = |groups: &[&str]| {
+            let groups: Vec<Arc<str>> = groups.iter().map(|group| Arc::from(*group)).collect();
+            let text = written(&text, Audience::Groups(&groups));
+            let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with("# HELP"));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let reaper = ["# TYPE telepool_reaper_runs_total counter", "telepool_reaper_runs_total 4"];
+        assert_eq!(seen(&[]), reaper);
+        assert_eq!(seen(&["d"]), reaper);
+        let leases = |group: &str| format!("telepool_leases{{group=\"{group}\"}} 1");
+        let mut both = vec!["# TYPE telepool_leases gauge".to_owned(), leases("a"), leases("c")];
+        both.extend(reaper.map(str::to_owned));
+        assert_eq!(seen(&["c", "a"]), both);
+        assert_eq!(seen(&["b"]).len(), 6);
+    }
+
     #[test]
     fn a_histogram_counts_upwards_and_its_label_is_escaped() {
         let histogram = Histogram::seldom(TIMES_US);
@@ -141,8 +218,8 @@ mod tests {
         sample.update(&histogram);
         let mut text = Text::default();
         let value = SeriesValue::Histogram(&sample);
-        text.group("a\"b\\c\n").put(&catalogue::ACQUIRE_WAIT, &[], value);
-        let text = text.finish();
+        text.group(&"a\"b\\c\n".into()).put(&catalogue::ACQUIRE_WAIT, &[], value);
+        let text = written(&text, Audience::Everybody);
         for line in [
             "# TYPE telepool_acquire_wait_seconds histogram",
             r#"telepool_acquire_wait_seconds_bucket{group="a\"b\\c\n",le="0.0005"} 0"#,
@@ -160,12 +237,12 @@ mod tests {
     fn the_series_of_a_metric_stand_together_whatever_group_they_are_of() {
         let mut text = Text::default();
         for group in ["a", "b"] {
-            let mut sink = text.group(group);
+            let mut sink = text.group(&group.into());
             sink.counters(&catalogue::RELEASES, "outcome", ["idle", "closed"], [1, 2]);
             sink.gauge(&catalogue::LEASES, 0.5);
         }
         text.pool().gauge(&catalogue::ADDRESSES_DOWN, 3.0);
-        let text = text.finish();
+        let text = written(&text, Audience::Everybody);
         let lines: Vec<_> = text.lines().filter(|line| !line.starts_with("# HELP")).collect();
         assert_eq!(
             lines,

@@ -105,3 +105,36 @@ async fn floods_are_counted_by_their_class_and_add_up_to_what_they_were() {
     assert_eq!(samples.sum("flood_waits_total", &[]), pool.stats().flood_waits as f64);
     assert_eq!(samples.sum("flood_wait_imposed_seconds_total", &[]), 51.0);
 }
+
+#[tokio::test]
+async fn a_scrape_of_some_groups_says_nothing_of_the_others() {
+    let manager = Scripted::new(1, 1);
+    let pool = manager.pool(|_| ());
+    let exporter = Prometheus::new(&pool).unwrap();
+    for (number, group) in [(1, "north"), (2, "south"), (3, "south")] {
+        manager.state.profile.lock().unwrap().group = Arc::from(group);
+        drop(pool.acquire(account(number)).await.unwrap());
+    }
+    let whole = samples(&exporter);
+    let north = exporter.scrape_of([Arc::from("north")].into()).await.unwrap();
+    assert!(!north.contains("south") && !north.contains("process_"), "{north}");
+    let seen = Samples::parse(&north);
+    assert_eq!(seen.labels("accounts", "group").len(), 1);
+    assert_eq!(seen.sum("acquires_total", &["\"ok\""]), 1.0);
+    let of_pool: BTreeSet<_> =
+        seen.0.keys().filter(|series| !series.contains("group=")).cloned().collect();
+    let told = ["pool_connections_max", "reaper_last_run_timestamp_seconds", "reaper_runs_total"];
+    for metric in told {
+        assert!(of_pool.contains(&format!("telepool_{metric}")), "{metric}: {of_pool:?}");
+    }
+    assert_eq!(of_pool.len(), told.len() + 1, "and the build: {of_pool:?}");
+    // What is seen of a group is all that there is of it, and the same.
+    let of_north = whole.0.iter().filter(|(series, _)| series.contains("group=\"north\""));
+    for (series, value) in of_north {
+        assert_eq!(seen.0.get(series), Some(value), "{series}");
+    }
+    assert_eq!(exporter.render_of(&[]).matches("group=").count(), 0);
+    drop(pool);
+    let gone = Samples::parse(&exporter.render_of(&[Arc::from("north")]));
+    assert_eq!(gone.sum("acquires_total", &[]), 1.0, "the last that is known");
+}

@@ -1,5 +1,7 @@
 //! What is counted of calls and updates over real connections.
 
+use std::sync::Arc;
+
 use telepool::metrics::Prometheus;
 use telepool::{CallOutcome, Pool};
 
@@ -131,11 +133,11 @@ async fn updates_are_counted_whether_or_not_they_are_taken_and_leave_their_time(
 #[tokio::test]
 async fn every_error_and_class_that_is_counted_apart_is_exported_with_the_first_call() {
     let counted = counted(1);
-    let text = counted.exporter.render();
+    let text = counted.exporter.render_of(&[Arc::from("default")]);
     assert!(!text.contains("telepool_rpc_errors_total"), "nobody has called");
     let lease = counted.pool.acquire(account()).await.unwrap();
     lease.invoke(&GetNearestDc {}).await.unwrap();
-    let text = counted.exporter.render();
+    let text = counted.exporter.render_of(&[Arc::from("default")]);
     let series = |metric: &str| {
         let start = format!("telepool_{metric}{{");
         text.lines().filter(|line| line.starts_with(&start)).count()
