@@ -41,15 +41,14 @@
 //! - the count of `call_seconds` are the `calls_total` of all outcomes but `not_sent` and `cancelled`;
 //! - `calls_total{outcome="rpc_error"}` and `calls_total{outcome="flood"}` are all `rpc_errors_total`.
 //!
+//! A reading that races with a change may come a little short of the truth and is made good by
+//! the next one; no counter ever goes back.
+//!
 //! # How many series there are
 //! Those of the pool, about a dozen, and for each of at most 65 groups some 125 counters and gauges, five
 //! histograms of up to 20 lines each, and from its first call on one for each name of an error that the manager
-//! counts apart (that of Telegram: 60) and one for all others: fewer than 300 for each group.
-//! So a rate sees the first error of a group, unless that was the first call as well, and groups that make no
-//! calls have none of these.
-//!
-//! A reading that races with a change may come a little short of the truth and is made good by
-//! the next one; no counter ever goes back.
+//! counts apart (that of Telegram: 60) and one for all others: fewer than 300 for each group. So a rate sees the
+//! first error of a group, unless that came with the first call, and groups that make no calls have none of these.
 
 mod catalogue;
 mod histograms;
