@@ -39,11 +39,13 @@
 //! ```
 
 mod access;
+mod problem;
 mod routes;
 mod serve;
 mod upkeep;
 
-pub use access::{Access, Scope};
+pub use access::{Access, Peer, Scope};
+pub use problem::Problem;
 pub use routes::{metrics, router};
 pub use serve::serve;
 pub use upkeep::HistogramUpkeep;

@@ -3,6 +3,8 @@
 //! Owns the scopes and the [`Access`] that every handler judges by. A request has one once it has passed the
 //! middleware; without it nothing is allowed.
 
+mod peer;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -10,6 +12,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use crate::base::labels::labelled;
+pub use peer::Peer;
 
 labelled! {
     /// What a token is for. Each scope is granted by itself: none contains another.
