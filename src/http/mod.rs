@@ -47,5 +47,5 @@ mod upkeep;
 pub use access::{Access, Peer, Scope};
 pub use problem::Problem;
 pub use routes::{metrics, router};
-pub use serve::serve;
+pub use serve::{ServeLimits, serve, serve_within};
 pub use upkeep::HistogramUpkeep;

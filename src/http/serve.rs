@@ -1,76 +1,110 @@
 //! HTTP server: its accept loop, its limits and its graceful shutdown.
 //!
-//! Owns the timeouts of a connection, how many there may be at once, and what becomes of them at the end.
-//! Binds nothing itself: where it may listen is the caller's decision.
+//! Owns how many connections there may be at once, how long each may take, and what becomes of them at the
+//! end. Binds nothing itself: where it may listen is the caller's decision.
 
+mod answer;
+mod connection;
+mod limits;
+mod places;
+mod progress;
+mod watched;
+
+use std::any::Any;
 use std::fmt::Debug;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::serve::Listener;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::limit::RequestBodyLimitLayer;
 
-use crate::base::clock::{Instant, now};
+pub use limits::ServeLimits;
+
+use places::Places;
+
+use crate::http::access::Peer;
 
 /// How long requests may go on after the shutdown has begun.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
-/// How long a client may take for the head of its request. Those who ask send it in one piece, as soon as
-/// they are connected; one that is silent, or sends a byte now and then, has no business here.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection may take in all: three times as long as Prometheus waits for its answer by
-/// default. It also ends those that never read theirs.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
-/// How many connections there may be at once. Each takes a file descriptor, of which `telepool serve` keeps
-/// 32 back for all that opens late; and a scraper or a probe has one at a time.
-const CONNECTIONS_MAX: usize = 16;
-/// How often it is warned of at most that all of them are taken.
-const WARN_EVERY: Duration = Duration::from_secs(60);
 
-/// Serves on a `TcpListener` or a `UnixListener` of tokio's until `shutdown` is ready, and then until
-/// every request has been answered, at most 5 seconds. Needs a tokio runtime with time and I/O enabled.
+/// Serves on a `TcpListener` or a `UnixListener` of tokio's, or on any other of axum's, until `shutdown` is
+/// ready, and then until every request has been answered, at most 5 seconds; streams of events end at once.
+/// Needs a tokio runtime with time and I/O enabled.
 ///
-/// A connection is for one request, so that none lies idle. It must have sent the head of it after 10
-/// seconds, and have taken its answer after 30, or it is closed. 16 are served at once; the others wait
-/// until one of these ends, in the backlog of the listener, where they take no file descriptor. This is made
-/// for numbers: an answer that goes on for longer, as a stream of events does, needs a server of its own.
+/// Each request has the [`Peer`] that it comes from among its extensions: where the addresses of the listener
+/// are `SocketAddr`s or peers themselves, that one.
+///
+/// The same as [`serve_within`] the limits of [`ServeLimits::default`].
 ///
 /// # Errors
 /// None so far: a listener that fails tries again by itself.
-pub async fn serve<L: Listener<Addr: Debug>>(
+pub async fn serve<L: Listener<Addr: Debug + 'static>>(
+    listener: L,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    serve_within(ServeLimits::default(), listener, router, shutdown).await
+}
+
+/// Serves as [`serve`] does, within limits of one's own.
+///
+/// ```
+/// use telepool::http::{self, ServeLimits};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// # let (router, stop) = (axum::Router::new(), async {});
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// let mut limits = ServeLimits::default();
+/// limits.connections_max = 32;
+/// http::serve_within(limits, listener, router, stop).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// None so far: a listener that fails tries again by itself.
+pub async fn serve_within<L: Listener<Addr: Debug + 'static>>(
+    limits: ServeLimits,
     mut listener: L,
     router: Router,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let (end, ending) = watch::channel(false);
-    let mut limit = ConnectionLimit::new();
+    let router = router
+        .layer(CatchPanicLayer::new())
+        .layer(RequestBodyLimitLayer::new(limits.request_body_max));
+    let ending = CancellationToken::new();
+    let mut places = Places::new(&limits);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
         let accepted = async {
-            // The permit first: whoever has none yet is left in the backlog of the listener.
-            let permit = limit.acquire().await;
-            (listener.accept().await.0, permit)
+            // The place first: whoever has none yet is left in the backlog of the listener.
+            let place = places.wait().await;
+            (listener.accept().await, place)
         };
-        let (client, permit) = tokio::select! {
+        let ((io, address), place) = tokio::select! {
             biased;
             () = &mut shutdown => break,
             accepted = accepted => accepted,
         };
-        // Those that have ended, which are as few as there are permits.
+        // Those that have ended, which are as few as there are places.
         while connections.try_join_next().is_some() {}
-        connections.spawn(serve_connection::<L>(client, router.clone(), ending.clone(), permit));
+        let peer = peer_of(&address);
+        let Some(place) = places.take(place, peer) else { continue };
+        let client = connection::Client { io, peer, place, router: router.clone() };
+        connections.spawn(connection::serve(client, limits.clone(), ending.clone()));
     }
     drop(listener);
-    end.send_replace(true);
+    ending.cancel();
     let all_ended = async { while connections.join_next().await.is_some() {} };
     if timeout(SHUTDOWN_GRACE, all_ended).await.is_err() {
         tracing::warn!("requests over HTTP were still under way {SHUTDOWN_GRACE:?} after its end");
@@ -78,56 +112,16 @@ pub async fn serve<L: Listener<Addr: Debug>>(
     Ok(())
 }
 
-/// How many connections may be open at once.
-struct ConnectionLimit {
-    permits: Arc<Semaphore>,
-    warned_at: Option<Instant>,
-}
-
-impl ConnectionLimit {
-    fn new() -> Self {
-        Self { permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)), warned_at: None }
+/// Returns who an address of a listener is: itself a peer, or a socket's. Whoever comes by a Unix socket of
+/// which nobody has said more is on this machine, and no more is known: the same as over loopback.
+fn peer_of<A: 'static>(address: &A) -> Option<Peer> {
+    let address = address as &dyn Any;
+    if let Some(peer) = address.downcast_ref::<Peer>() {
+        return Some(*peer);
     }
-
-    /// Waits until another connection may be accepted.
-    async fn acquire(&mut self) -> OwnedSemaphorePermit {
-        let permits = &self.permits;
-        if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
-            return permit;
-        }
-        if self.warned_at.is_none_or(|warned_at| warned_at + WARN_EVERY <= now()) {
-            self.warned_at = Some(now());
-            tracing::warn!(
-                "{CONNECTIONS_MAX} clients are connected for the numbers, who may take {CONNECTION_TIMEOUT:?} each: \
-                 whoever comes now waits (told once a minute)"
-            );
-        }
-        Arc::clone(permits).acquire_owned().await.expect("BUG: nobody closes the semaphore")
+    #[cfg(unix)]
+    if address.is::<tokio::net::unix::SocketAddr>() {
+        return Some(Peer::Tcp(SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0))));
     }
-}
-
-/// Serves one connection, and the one request on it.
-async fn serve_connection<L: Listener>(
-    client: L::Io,
-    router: Router,
-    mut ending: watch::Receiver<bool>,
-    _permit: OwnedSemaphorePermit,
-) {
-    let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).keep_alive(false);
-    let service = TowerToHyperService::new(router);
-    let mut served = pin!(server.serve_connection(TokioIo::new(client), service));
-    let connection = async {
-        tokio::select! {
-            biased;
-            served = served.as_mut() => return served,
-            // An error would mean that the server has gone, which is an end as well.
-            _ = ending.wait_for(|ending| *ending) => served.as_mut().graceful_shutdown(),
-        }
-        served.await
-    };
-    // What becomes of a client that leaves, or keeps no rule, is its own affair.
-    if let Ok(Err(error)) = timeout(CONNECTION_TIMEOUT, connection).await {
-        tracing::debug!(%error, "a client over HTTP got no answer");
-    }
+    address.downcast_ref().copied().map(Peer::Tcp)
 }

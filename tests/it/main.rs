@@ -28,6 +28,8 @@ mod expiry;
 mod foreign;
 mod grid;
 mod hostile;
+#[cfg(feature = "http")]
+mod http_serve;
 #[cfg(feature = "cli")]
 mod inputs;
 mod limits;

@@ -3,7 +3,6 @@
 mod readiness;
 mod recorder;
 mod traffic;
-mod visitors;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

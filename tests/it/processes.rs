@@ -332,7 +332,7 @@ async fn asked(serving: &Serving, path: &str) -> String {
     let address = said.split("metrics on http://").nth(1).expect("it serves");
     let address = address.split('/').next().expect("an address");
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: here\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
