@@ -28,6 +28,8 @@ mod expiry;
 mod foreign;
 mod grid;
 mod hostile;
+#[cfg(all(unix, feature = "cli"))]
+mod http_listen;
 #[cfg(feature = "http")]
 mod http_serve;
 #[cfg(feature = "cli")]

@@ -14,7 +14,7 @@ use crate::command::{fresh, run, telepool};
 const RUN: [&str; 5] = ["serve", "--sandbox", "--json", "--latency=1ms", "--seed=7"];
 
 /// A run, and what it has said so far.
-struct Run {
+pub(crate) struct Run {
     child: Child,
     stderr: BufReader<ChildStderr>,
     said: String,
@@ -27,12 +27,12 @@ impl Run {
         Self { child, stderr, said: String::new() }
     }
 
-    fn small(more: &[&str]) -> Self {
+    pub(crate) fn small(more: &[&str]) -> Self {
         Self::start(telepool(&RUN).args(["--accounts=4", "--concurrency=2"]).args(more))
     }
 
     /// Reads on until a line has these words, and answers with it.
-    fn until(&mut self, words: &str) -> String {
+    pub(crate) fn until(&mut self, words: &str) -> String {
         loop {
             let mut line = String::new();
             let length = self.stderr.read_line(&mut line).unwrap();
@@ -44,13 +44,13 @@ impl Run {
         }
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
     }
 
     /// Its status, its standard output, and all that it has said.
-    fn end(mut self) -> (Option<i32>, String, String) {
+    pub(crate) fn end(mut self) -> (Option<i32>, String, String) {
         let mut stdout = String::new();
         self.stderr.read_to_string(&mut self.said).unwrap();
         self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
@@ -66,7 +66,7 @@ impl Drop for Run {
 }
 
 fn ask(mut stream: impl Read + Write, path: &str) -> String {
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
@@ -118,8 +118,8 @@ fn what_is_no_socket_is_never_removed_and_no_other_address_is_served() {
         (format!("unix:{}/x", file.display()), "in a folder that is there"),
         (format!("unix:/tmp/{}", "x".repeat(200)), "at most 100 bytes"),
         ("unix:".into(), "must name a path after unix:"),
-        ("0.0.0.0:9464".into(), "--listen unix:/run/telepool/metrics.sock"),
-        ("172.17.0.1:9464".into(), "--listen unix:/run/telepool/metrics.sock"),
+        ("0.0.0.0:9464".into(), "--listen unix:/run/telepool/http.sock"),
+        ("172.17.0.1:9464".into(), "--listen unix:/run/telepool/http.sock"),
         ("9464".into(), "or a socket such as unix:"),
     ] {
         let (code, _, stderr) = run(&[&RUN[..], &["--listen", &listen]].concat());

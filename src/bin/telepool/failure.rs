@@ -33,6 +33,11 @@ impl Failure {
         Self { text: "ended before its time: there are no results".into(), code: 130 }
     }
 
+    /// Whether another process holds what is needed.
+    pub(crate) fn is_held(&self) -> bool {
+        self.code == 3
+    }
+
     pub(crate) fn code(&self) -> ExitCode {
         ExitCode::from(self.code)
     }

@@ -3,6 +3,7 @@
 //! Owns the limit, and how many connections it leaves room for.
 
 use telepool::Config;
+use telepool::http::ServeLimits;
 use telepool::ownership::HostLocks;
 
 use crate::failure::Failure;
@@ -10,9 +11,28 @@ use crate::failure::Failure;
 /// What a run opens before its first connection: two runtimes, signals, the listener, a state file.
 const RUN: u64 = 16;
 
-/// What is kept back for what opens later: those who ask for the numbers, files that are written anew,
-/// and sockets whose other end has not yet noticed that they are closed.
+/// What is kept back for what opens later: files that are written anew, and sockets whose other end has not
+/// yet noticed that they are closed.
 const KEPT: u64 = 32;
+
+/// How many connections this machine's own commands may have over the socket of a run.
+pub(crate) const LOCAL_CONNECTIONS_MAX: usize = 16;
+
+/// How many connections over HTTP there may be: what the server has by default, and of few files an eighth, so
+/// that pages leave most of them to the pool.
+pub(crate) fn http_connections_max() -> usize {
+    http_connections_within(limit())
+}
+
+fn http_connections_within(limit: Option<u64>) -> usize {
+    let all = ServeLimits::default().connections_max;
+    limit.map_or(all, |limit| usize::try_from(limit / 8).unwrap_or(all).clamp(12, all))
+}
+
+/// What is kept back while a pool is served: for what opens later, and for those who ask over HTTP.
+fn kept_while_serving() -> u64 {
+    KEPT + (http_connections_max() + LOCAL_CONNECTIONS_MAX) as u64
+}
 
 /// Raises the limit to what the system allows. A shell's default is made for shells.
 pub(crate) fn raise_limit() {
@@ -63,22 +83,22 @@ pub(crate) fn require_more(files: u64) -> Result<(), Failure> {
 /// when all else is open.
 pub(crate) fn fit(config: &mut Config, sessions: usize, ends: u64) -> Result<(), Failure> {
     let Some(limit) = limit() else { return Ok(()) };
-    let open = open_now();
-    let room = limit.saturating_sub(open + KEPT) / ends;
+    let (open, kept) = (open_now(), kept_while_serving());
+    let room = limit.saturating_sub(open + kept) / ends;
     let cap = config.pool.max_connections;
     if u64::from(cap).min(sessions as u64) <= room {
         return Ok(());
     }
     let figures = format!(
-        "this process may open {limit} files, has {open} open and keeps {KEPT} back, and a connection \
+        "this process may open {limit} files, has {open} open and keeps {kept} back, and a connection \
          takes {ends}"
     );
     if room == 0 {
-        let least = remedy(open + KEPT + ends);
+        let least = remedy(open + kept + ends);
         return Err(Failure::refused(format!("{figures}: that leaves none: {least}")));
     }
     let wanted = u64::from(cap).min(sessions as u64);
-    let enough = open + KEPT + wanted * ends;
+    let enough = open + kept + wanted * ends;
     // A sandbox, both ends of which are here, has no locks.
     let more = if ends == 1 { more_for_locks(sessions, limit, enough) } else { 0 };
     let remedy = remedy(enough + more);
@@ -99,6 +119,15 @@ fn more_for_locks(keys: usize, limit: u64, raised: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn few_files_leave_fewer_connections_over_http_and_some_always() {
+        for (limit, connections) in
+            [(None, 320), (Some(64), 12), (Some(1024), 128), (Some(u64::MAX), 320)]
+        {
+            assert_eq!(http_connections_within(limit), connections, "{limit:?}");
+        }
+    }
 
     #[test]
     fn a_limit_with_which_locks_take_more_files_has_room_for_them() {

@@ -1,13 +1,16 @@
-//! Listener of the metrics: on a loopback address, or on a Unix socket.
+//! Addresses to listen on: a socket of TCP, or one in the file system.
 //!
-//! Owns the socket's file: who may reach it, one that a run has left behind, and its end.
+//! Owns what is told of one that nobody can listen on. Who may be served there is decided by `http_arguments`.
+
+#[cfg(unix)]
+pub(crate) mod socket;
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use crate::failure::Failure;
 
@@ -25,7 +28,7 @@ pub(crate) enum ListenAddress {
 pub(crate) enum Listener {
     Tcp(TcpListener),
     #[cfg(unix)]
-    Unix(tokio::net::UnixListener, SocketFile),
+    Unix(tokio::net::UnixListener, socket::SocketFile),
 }
 
 impl fmt::Display for ListenAddress {
@@ -41,32 +44,49 @@ impl fmt::Display for ListenAddress {
 pub(crate) fn listen_address(text: &str) -> Result<ListenAddress, String> {
     match text.strip_prefix(UNIX) {
         Some("") => {
-            Err("must name a path after unix:, such as unix:/run/telepool/metrics.sock".into())
+            Err("must name a path after unix:, such as unix:/run/telepool/http.sock".into())
         }
         Some(path) => Ok(ListenAddress::Unix(PathBuf::from(path))),
-        None => crate::settings::address(text).map(ListenAddress::Tcp).map_err(|error| {
-            format!("{error}, or a socket such as unix:/run/telepool/metrics.sock")
-        }),
+        None => crate::settings::address(text)
+            .map(ListenAddress::Tcp)
+            .map_err(|error| format!("{error}, or a socket such as unix:/run/telepool/http.sock")),
     }
 }
 
+/// How much of an answer the system holds for a client that does not take it. What goes on for hours, as a
+/// stream of events does, is made no further then.
+const SEND_BUFFER: u32 = 128 << 10;
+/// How many clients may wait to be accepted.
+const BACKLOG: u32 = 1024;
+
 impl ListenAddress {
     /// Binds the socket, before anything else is started.
-    pub(crate) async fn bind(&self) -> Result<Listener, Failure> {
+    pub(crate) fn bind(&self) -> Result<Listener, Failure> {
         match self {
-            Self::Tcp(address) if address.ip().is_loopback() => {
-                let bound = TcpListener::bind(address).await;
-                bound.map(Listener::Tcp).map_err(|error| bind_failure(*address, &error))
-            }
-            Self::Tcp(address) => Err(Failure::refused(format!(
-                "--listen {address}: only loopback addresses are served, since whoever can read the \
-                 numbers is not asked who they are: use 127.0.0.1 and a proxy that asks; or, to be \
-                 read from outside of a container, --listen unix:/run/telepool/metrics.sock in a folder \
-                 that both sides mount"
-            ))),
+            Self::Tcp(address) => bind_tcp(*address)
+                .map(Listener::Tcp)
+                .map_err(|error| bind_failure(*address, &error)),
             Self::Unix(path) => bind_unix(path),
         }
     }
+
+    /// Whether only this machine can reach it.
+    pub(crate) fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A run that has just ended keeps nobody from its address.
+    socket.set_reuseaddr(cfg!(unix))?;
+    // Those that are accepted inherit it.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Why nobody can listen at an address that was asked for. One that is taken is told from one that will
@@ -94,91 +114,9 @@ fn bind_unix(path: &Path) -> Result<Listener, Failure> {
 
 #[cfg(unix)]
 fn bind_unix(path: &Path) -> Result<Listener, Failure> {
-    use nix::sys::stat::{Mode, umask};
-
     let shown = format!("--listen {UNIX}{}", path.display());
-    remove_stale(path, &shown)?;
-    // Nobody but this user can reach it, from its first moment on: whoever can may read the numbers.
-    let before = umask(Mode::from_bits_truncate(0o177));
-    let bound = tokio::net::UnixListener::bind(path);
-    umask(before);
-    let listener = bound.map_err(|error| {
-        Failure::refused(format!(
-            "{shown}: {error}: give a path of at most 100 bytes, in a folder that is there and that \
-             this user may write to"
-        ))
-    })?;
-    Ok(Listener::Unix(listener, SocketFile::of(path)))
-}
-
-/// Removes a socket that nobody listens on any more, as a run leaves it that was killed. Anything else
-/// stays where it is.
-#[cfg(unix)]
-fn remove_stale(path: &Path, shown: &str) -> Result<(), Failure> {
-    use std::io::ErrorKind;
-    use std::os::unix::fs::FileTypeExt as _;
-
-    let Ok(found) = std::fs::symlink_metadata(path) else { return Ok(()) };
-    if !found.file_type().is_socket() {
-        return Err(Failure::refused(format!(
-            "{shown}: there is something that is no socket, which is left alone: give another path"
-        )));
-    }
-    match std::os::unix::net::UnixStream::connect(path) {
-        Ok(_) => Err(Failure::held(format!(
-            "{shown}: another process listens there: end it first, or give another path"
-        ))),
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-            std::fs::remove_file(path).map_err(|error| {
-                Failure::refused(format!(
-                    "{shown}: the socket of a run that has ended cannot be removed: {error}: remove \
-                     it, or give another path"
-                ))
-            })
-        }
-        // It went in between.
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Failure::refused(format!(
-            "{shown}: a socket is there, and it cannot be seen whether anybody listens on it: {error}: \
-             remove it, or give another path"
-        ))),
-    }
-}
-
-/// The file of a socket, removed with its owner unless there is another one by then.
-#[cfg(unix)]
-pub(crate) struct SocketFile {
-    path: PathBuf,
-    inode: Option<(u64, u64)>,
-}
-
-#[cfg(unix)]
-impl SocketFile {
-    fn of(path: &Path) -> Self {
-        Self { inode: Self::inode_of(path), path: path.to_owned() }
-    }
-
-    fn inode_of(path: &Path) -> Option<(u64, u64)> {
-        use std::os::unix::fs::MetadataExt as _;
-        std::fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
-    }
-}
-
-#[cfg(unix)]
-impl fmt::Display for SocketFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.path.display())
-    }
-}
-
-#[cfg(unix)]
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if self.inode.is_some() && Self::inode_of(&self.path) == self.inode {
-            // One that stays is cleared away by the next run.
-            std::fs::remove_file(&self.path).ok();
-        }
-    }
+    let (listener, file) = socket::bind(path, &shown)?;
+    Ok(Listener::Unix(listener, file))
 }
 
 #[cfg(test)]
@@ -187,8 +125,7 @@ mod tests {
 
     #[test]
     fn a_place_is_an_address_or_the_path_of_a_socket_and_prints_as_it_was_written() {
-        for text in ["127.0.0.1:9464", "[::1]:0", "unix:/run/telepool/metrics.sock", "unix:m.sock"]
-        {
+        for text in ["127.0.0.1:9464", "[::1]:0", "unix:/run/telepool/http.sock", "unix:m.sock"] {
             assert_eq!(listen_address(text).unwrap().to_string(), text);
         }
         assert_eq!(listen_address("localhost:1").unwrap().to_string(), "127.0.0.1:1");

@@ -23,8 +23,8 @@ use crate::clock::now;
 use crate::counts::RunCounts;
 use crate::events::EventRecorder;
 use crate::failure::Failure;
-use crate::listen::{ListenAddress, listen_address};
-use crate::metrics_server::MetricsServer;
+use crate::http_arguments::HttpArguments;
+use crate::http_server::HttpServer;
 use crate::ownership::Claimed;
 use crate::report::{RunFacts, Summary};
 use crate::sandbox::{Sandbox, SandboxArguments};
@@ -65,11 +65,8 @@ pub(crate) struct ServeArguments {
     /// Prints the summary as one JSON object on standard output.
     #[arg(long)]
     json: bool,
-    /// Where /metrics, /healthz and /readyz are: a loopback address (port 0 takes a free one), or a
-    /// socket that only this user can reach, as in unix:/run/telepool/metrics.sock.
-    #[arg(long, value_name = "ADDRESS|unix:PATH", default_value = "127.0.0.1:9464",
-        value_parser = listen_address)]
-    listen: ListenAddress,
+    #[command(flatten)]
+    http: HttpArguments,
     #[command(flatten)]
     settings: SettingsArguments,
     #[command(flatten)]
@@ -153,7 +150,7 @@ async fn serve(
     prepared: Prepared,
     line: &ProgressBar,
 ) -> Result<(telepool::PoolStats, Arc<RunCounts>, RunFacts), Failure> {
-    let listener = arguments.listen.bind().await?;
+    let http = arguments.http.bind(arguments.state.as_deref())?;
     let (stopper, stop) = signals::listen()?;
     let Backend { served, data_centre, telegram, claimed, seed } =
         start_backend(arguments, prepared, &stop).await?;
@@ -173,8 +170,8 @@ async fn serve(
         .on_event(move |event| listening.record(event))
         .build()
         .map_err(|error| Failure::refused(error.to_string()))?;
-    let metrics = MetricsServer::start(listener, &pool, groups)?;
-    announce(arguments, &data_centre, &metrics, account_count, sessions, seed);
+    let http = HttpServer::start(http, &pool, groups)?;
+    announce(arguments, &data_centre, &http, account_count, sessions, seed);
 
     let started = now();
     let counts = Arc::new(RunCounts::new());
@@ -198,7 +195,7 @@ async fn serve(
         key_violations = data_centre.stats().key_violations;
     }
     let stats = pool.stats();
-    metrics.stop().await;
+    http.stop().await;
     line.finish_and_clear();
     flush_state(state).await?;
     let (accounts, sessions) = (account_count as u64, sessions as u64);
@@ -268,7 +265,7 @@ async fn start_backend(
 fn announce(
     arguments: &ServeArguments,
     data_centre: &Option<DataCentre>,
-    metrics: &MetricsServer,
+    http: &HttpServer,
     accounts: usize,
     sessions: usize,
     seed: u64,
@@ -282,7 +279,10 @@ fn announce(
         ),
         None => say!("telepool: {accounts} accounts, {sessions} sessions"),
     }
-    say!("telepool: metrics on {}; Ctrl-C ends the run", metrics.address());
+    if let Some(socket) = http.socket() {
+        say!("telepool: telepool ctl and telepool top reach it by --socket {socket}");
+    }
+    say!("telepool: metrics on {}; Ctrl-C ends the run", http.address());
 }
 
 /// Has the work done until the time is up, and gives the calls under way so long to end. Returns how
