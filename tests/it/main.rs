@@ -21,6 +21,8 @@ mod checks;
 mod columns;
 #[cfg(feature = "cli")]
 mod command;
+#[cfg(all(unix, feature = "cli"))]
+mod ctl;
 #[cfg(feature = "cli")]
 mod dashboards;
 mod expiry;

@@ -28,6 +28,11 @@ impl Failure {
         Self { text: text.into(), code: 1 }
     }
 
+    /// Nobody answers where a running pool was looked for.
+    pub(crate) fn unreachable(text: impl Into<String>) -> Self {
+        Self { text: text.into(), code: 3 }
+    }
+
     /// The user has ended it before there was anything to tell.
     pub(crate) fn interrupted() -> Self {
         Self { text: "ended before its time: there are no results".into(), code: 130 }

@@ -15,9 +15,11 @@ mod allocator;
 #[cfg(feature = "bench")]
 mod bench;
 mod calls;
+mod client;
 mod clock;
 mod columns;
 mod counts;
+mod ctl;
 mod datacenter;
 mod events;
 mod failure;
@@ -40,7 +42,9 @@ mod signals;
 mod state;
 mod status;
 mod stdout;
+mod table;
 mod tls;
+mod top;
 mod workload;
 
 use std::process::ExitCode;
@@ -75,6 +79,10 @@ enum Command {
     /// Shows the quarantines that runs keep in a file, and lifts them.
     #[command(subcommand)]
     State(state::StateCommand),
+    /// Looks into a running pool, and operates it.
+    Ctl(ctl::CtlArguments),
+    /// Shows a running pool in the terminal, once a second.
+    Top(top::TopArguments),
     /// Runs a sandbox data centre alone, and writes its sessions to a file.
     Datacenter(datacenter::DatacenterArguments),
     #[cfg(feature = "bench")]
@@ -107,6 +115,8 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::State(command) => state::run(&command),
+        Command::Ctl(arguments) => ctl::run(arguments),
+        Command::Top(arguments) => top::run(&arguments),
         Command::Datacenter(arguments) => datacenter::run(arguments),
         #[cfg(feature = "bench")]
         Command::Bench(arguments) => bench::run(arguments),

@@ -13,3 +13,11 @@ pub(crate) fn multi_thread() -> Result<Runtime, Failure> {
         .build()
         .map_err(|error| Failure::broken(format!("no threads to run on: {error}")))
 }
+
+/// A runtime of this thread alone, for a command that only asks.
+pub(crate) fn current_thread() -> Result<Runtime, Failure> {
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::broken(format!("nothing to run on: {error}")))
+}

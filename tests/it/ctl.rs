@@ -1,0 +1,410 @@
+//! `telepool ctl` and `telepool top` as clients of the HTTP API, over a socket that a server of this test has:
+//! what they ask for, what they show, and how they end.
+
+use std::convert::Infallible;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use hyper::body::Frame;
+use serde_json::{Value, json};
+use telepool::http;
+use tokio::sync::oneshot;
+
+use crate::command::{fresh, run, telepool};
+
+const PHONE: &str = "+442079460958";
+
+/// What was asked, in its order.
+type Asked = Arc<Mutex<Vec<String>>>;
+
+/// A server of the API's answers on a socket.
+struct Fixture {
+    socket: PathBuf,
+    asked: Asked,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Fixture {
+    fn start(name: &str) -> Self {
+        let (socket, asked) = (fresh(name), Asked::default());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let entered = runtime.enter();
+        let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        drop(entered);
+        let router = router(&asked);
+        let serve = async move {
+            http::serve(listener, router, async { drop(stopped.await) }).await.unwrap();
+        };
+        let thread = std::thread::spawn(move || runtime.block_on(serve));
+        Self { socket, asked, stop: Some(stop), thread: Some(thread) }
+    }
+
+    fn run(&self, command: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
+        run(&[&[command, "--socket", self.socket.to_str().unwrap()], arguments].concat())
+    }
+
+    fn ctl(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        self.run("ctl", arguments)
+    }
+
+    /// What an operation prints that is done.
+    fn done(&self, arguments: &[&str]) -> String {
+        let (code, stdout, stderr) = self.ctl(arguments);
+        assert_eq!(code, Some(0), "{arguments:?}: {stdout}{stderr}");
+        stdout
+    }
+
+    fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut *self.asked.lock().unwrap())
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
+        fs::remove_file(&self.socket).ok();
+    }
+}
+
+fn account(number: usize) -> Value {
+    let id = if number == 0 { PHONE.to_owned() } else { format!("bot:{number}") };
+    json!({
+        "id": id, "name": id, "group": "shop", "state": "ready", "reason": null,
+        "connections": {"active": 1, "idle": 2, "connecting": 0}, "connections_max": 4, "leases": 3,
+        "waiting": 0, "oldest_wait_s": null, "errors": 7, "last_used_s": 61.0,
+    })
+}
+
+fn event(id: u64, level: &str) -> Value {
+    json!({
+        "id": id.to_string(), "at": 1_798_117_230_042_u64, "kind": "operation", "level": level,
+        "account": PHONE, "name": PHONE, "group": "shop", "text": format!("was paused, {id}"),
+        "by": "uid 7",
+    })
+}
+
+fn problem(status: StatusCode, detail: &str, remedy: &str) -> Response {
+    let body = json!({"status": status.as_u16(), "detail": detail, "remedy": remedy});
+    (status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
+}
+
+type Asks = Query<std::collections::BTreeMap<String, String>>;
+
+async fn list_accounts(State(asked): State<Asked>, Query(query): Asks) -> Response {
+    asked.lock().unwrap().push(format!("accounts {query:?}"));
+    if query.get("state").is_some_and(|state| state == "happy") {
+        return problem(StatusCode::BAD_REQUEST, "state = happy: there is none", "give ready");
+    }
+    let limit: usize = query["limit"].parse().unwrap();
+    let from: usize = query.get("cursor").map_or(0, |cursor| cursor.parse().unwrap());
+    let to = (from + limit.min(2)).min(5);
+    let rows: Vec<Value> = (from..to).map(account).collect();
+    let next = (to < 5).then(|| to.to_string());
+    Json(json!({"at": 0, "known": 5, "matched": 5, "accounts": rows, "next": next})).into_response()
+}
+
+async fn get_account(Path(id): Path<String>) -> Response {
+    if id != PHONE {
+        return problem(StatusCode::NOT_FOUND, "there is no such account", "list the accounts");
+    }
+    let mut answer = account(0);
+    answer["quarantines"] =
+        json!([{"slot": 1, "reason": "key_duplicated", "remedy": "log in anew"}]);
+    answer["connections_list"] = json!([{"id": "77", "slot": 0, "state": "idle", "age_s": 5.0,
+        "uses": 12, "leases": 0, "errors": 1, "last_error": "bad\u{1b}[2J"}]);
+    answer["cooldowns"] =
+        json!([{"method": "1", "name": "messages.sendMessage", "remaining_s": 30.0}]);
+    answer["events"] = json!([event(1, "info")]);
+    Json(answer).into_response()
+}
+
+async fn operate(State(asked): State<Asked>, uri: Uri, body: Bytes) -> Response {
+    let path = uri.path().strip_prefix("/api/v1/accounts/").unwrap().replace("%2B", "+");
+    asked.lock().unwrap().push(format!("POST {path} {}", String::from_utf8_lossy(&body)));
+    if path.starts_with("bot:9/") {
+        return problem(StatusCode::CONFLICT, "it is drained", "reinstate it first");
+    }
+    Json(json!({"done": true, "text": "is done"})).into_response()
+}
+
+async fn change(State(asked): State<Asked>, Json(body): Json<Value>) -> Response {
+    asked.lock().unwrap().push(format!("PATCH {body}"));
+    Json(settings(&["dial.per_second"])).into_response()
+}
+
+fn settings(restart: &[&str]) -> Value {
+    let row = |key: &str, value: &str| json!({"key": key, "value": value, "default": "300", "origin": "api", "applies": "now"});
+    let rows = [row("pool.max_idle_time", "120"), row("dial.per_second", "10"), row("x.y", "1")];
+    json!({"settings": rows, "restart": restart})
+}
+
+/// A stream of two events, one of which no filter of the test wants, with no end but the server's.
+struct Stream(Option<Bytes>);
+
+impl HttpBody for Stream {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.take().map_or(Poll::Pending, |it| Poll::Ready(Some(Ok(Frame::data(it)))))
+    }
+}
+
+async fn stream(State(asked): State<Asked>, Query(query): Asks, headers: HeaderMap) -> Response {
+    let last = headers["last-event-id"].to_str().unwrap();
+    asked.lock().unwrap().push(format!("stream {query:?} after {last}"));
+    let frame = |id, level| format!("id: {id}\nevent: event\ndata: {}\n\n", event(id, level));
+    let text = [": hello\n\n", &frame(3, "info"), &frame(4, "error")].concat();
+    ([(header::CONTENT_TYPE, "text/event-stream")], Body::new(Stream(Some(text.into()))))
+        .into_response()
+}
+
+fn router(asked: &Asked) -> Router {
+    let snapshot = json!({
+        "at": 90_000, "started_at": 0, "version": "1.2.3",
+        "readiness": {"ready": true, "text": "ready"},
+        "totals": {"connections": {"active": 7, "idle": 5}, "connections_max": 100, "waiting": 2,
+            "accounts": {"quarantined": 6}},
+        "rates": {"acquires": 123.4}, "alerts": [],
+    });
+    let events = json!({"events": [event(1, "info"), event(2, "warn")], "last": "2"});
+    let connections = json!({"matched": 1, "next": null, "connections": [{"id": "77",
+        "account": PHONE, "slot": 0, "state": "active", "age_s": 5.0, "uses": 12}]});
+    Router::new()
+        .route("/api/v1/snapshot", get(|| async { Json(snapshot) }))
+        .route("/api/v1/accounts", get(list_accounts))
+        .route("/api/v1/accounts/{id}", get(get_account))
+        .route("/api/v1/connections", get(|| async { Json(connections) }))
+        .route("/api/v1/events", get(|| async { Json(events) }))
+        .route("/api/v1/events/stream", get(stream))
+        .route("/api/v1/config", get(|| async { Json(settings(&[])) }).patch(change))
+        .fallback(operate)
+        .with_state(Arc::clone(asked))
+}
+
+#[test]
+fn lists_are_read_page_by_page_and_shown_as_tables_or_as_json() {
+    let fixture = Fixture::start("ctl-lists.sock");
+    let (code, stdout, stderr) =
+        fixture.ctl(&["accounts", "--limit=3", "--sort=oldest_wait", "--desc"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let lines: Vec<&str> = stdout.lines().collect();
+    assert_eq!(lines.len(), 4, "{stdout}");
+    assert!(lines[0].starts_with("account") && lines[0].ends_with("last used"), "{stdout}");
+    assert!(lines[1].starts_with(PHONE) && lines[1].ends_with("1m01s"), "{stdout}");
+    assert!(stderr.contains("and 2 more"), "{stderr}");
+    let asked = fixture.asked();
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    assert!(
+        asked[1].contains("\"cursor\": \"2\"") && asked[1].contains("\"limit\": \"1\""),
+        "{asked:?}"
+    );
+    assert!(asked[0].contains("\"sort\": \"oldest_wait\"") && asked[0].contains("\"desc\""));
+    let all = fixture.done(&["--json", "accounts", "--limit=0", "--search=a&b c"]);
+    let all: Value = serde_json::from_str(&all).unwrap();
+    assert_eq!(all["accounts"].as_array().unwrap().len(), 5);
+    assert!(all["next"].is_null());
+    assert!(fixture.asked()[0].contains("\"q\": \"a&b c\""));
+    let text = fixture.done(&["account", PHONE]);
+    for words in [
+        "connections:",
+        "77",
+        "bad\\u{1b}[2J",
+        "key_duplicated",
+        "messages.sendMessage",
+        "by uid 7",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    assert!(fixture.done(&["connections"]).contains("active"));
+    assert!(fixture.done(&["config"]).contains("pool.max_idle_time"));
+    assert_eq!(fixture.done(&["events"]).lines().count(), 2);
+}
+
+#[test]
+fn what_is_operated_is_sent_as_it_was_said_and_one_refusal_keeps_the_others_from_nothing() {
+    let fixture = Fixture::start("ctl-operates.sock");
+    for operation in ["close", "drain", "pause", "resume", "reinstate", "quarantine"] {
+        assert_eq!(fixture.done(&[operation, PHONE]), format!("{PHONE}: is done\n"));
+        assert_eq!(fixture.asked(), [format!("POST {PHONE}/{operation} ")]);
+    }
+    fixture.done(&["quarantine", "bot:1", "bot:2", "--reason", "sold"]);
+    fixture.done(&["close-connection", PHONE, "77"]);
+    let reason = "{\"reason\":\"sold\"}";
+    let expected = [
+        format!("POST bot:1/quarantine {reason}"),
+        format!("POST bot:2/quarantine {reason}"),
+        format!("POST {PHONE}/connections/77/close "),
+    ];
+    assert_eq!(fixture.asked(), expected);
+    let (code, stdout, stderr) = fixture.ctl(&["pause", "bot:9", "bot:1"]);
+    assert_eq!((code, stdout.as_str()), (Some(1), "bot:1: is done\n"), "{stderr}");
+    assert!(stderr.contains("bot:9: it is drained: reinstate it first"), "{stderr}");
+    let (code, stdout, stderr) =
+        fixture.ctl(&["set", "pool.max_idle_time", "2m", "dial.per_second", "10"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.contains("pool.max_idle_time") && !stdout.contains("x.y"), "{stdout}");
+    assert!(stderr.contains("dial.per_second will hold after the next start"), "{stderr}");
+    let patch = "PATCH {\"dial.per_second\":\"10\",\"pool.max_idle_time\":\"2m\"}";
+    assert_eq!(fixture.asked().last().unwrap(), patch);
+}
+
+#[test]
+fn events_are_followed_from_the_last_one_on_and_filtered_as_the_list_is() {
+    let fixture = Fixture::start("ctl-follow.sock");
+    let socket = fixture.socket.to_str().unwrap();
+    let arguments = ["ctl", "--socket", socket, "events", "--follow", "--level=warn"];
+    let mut follower = telepool(&arguments).spawn().unwrap();
+    let mut lines = BufReader::new(follower.stdout.take().unwrap());
+    let mut told = String::new();
+    // The list, which the server has filtered, and of the stream the one that is grave enough.
+    for _ in 0..3 {
+        lines.read_line(&mut told).unwrap();
+    }
+    assert!(told.contains("was paused, 2") && told.contains("was paused, 4"), "{told}");
+    assert!(!told.contains("was paused, 3"), "{told}");
+    let asked = fixture.asked();
+    assert_eq!(asked, ["stream {\"samples\": \"0\"} after 2"]);
+    drop(fixture);
+    let output = follower.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    assert!(stderr.contains("--after 4 goes on"), "{stderr}");
+}
+
+#[test]
+fn what_will_not_do_is_told_from_a_refusal_and_from_nobody_who_answers() {
+    let fixture = Fixture::start("ctl-fails.sock");
+    for (arguments, status, words) in [
+        (&["account", "bot:1"][..], 1, "there is no such account: list the accounts"),
+        (&["pause", "bot:9"], 1, "it is drained: reinstate it first"),
+        (&["set", "a", "1", "b"], 2, "a value is missing"),
+        (&["set", "a", "1", "a", "2"], 2, "a is set twice"),
+        (&["accounts", "--in-state", "happy"], 2, "there is none: give ready"),
+        (&["accounts", "--sort", "size"], 2, "oldest_wait"),
+        (&["sing"], 2, "unrecognized"),
+    ] {
+        let (code, stdout, stderr) = fixture.ctl(arguments);
+        assert_eq!(code, Some(status), "{arguments:?}: {stdout}{stderr}");
+        assert!(stderr.contains(words) && stdout.is_empty(), "{arguments:?}: {stdout}{stderr}");
+    }
+    let nobody = fresh("ctl-nobody.sock");
+    let nobody = nobody.to_str().unwrap();
+    let url = "http://127.0.0.1:1";
+    let far = "http://192.0.2.1:1";
+    let token = fresh("ctl-token");
+    fs::write(&token, "tp_x\n").unwrap();
+    let token = token.to_str().unwrap();
+    for (arguments, status, words) in [
+        (&["ctl", "--socket", nobody, "accounts"][..], 3, "as this user?"),
+        (&["ctl", "--state", nobody, "accounts"], 3, "nobody.sock.sock"),
+        (&["ctl", "--url", url, "accounts"], 3, "with that --listen?"),
+        (&["ctl", "--url", "https://127.0.0.1:1", "accounts"], 2, "--ca-file"),
+        (&["ctl", "--url", "pool:1", "accounts"], 2, "such as https://"),
+        (&["ctl", "--url", url, "--token-file", "/none", "accounts"], 2, "first line is a token"),
+        (&["ctl", "--url", far, "--token-file", token, "accounts"], 2, "ask by https"),
+        (&["ctl", "accounts"], 2, "give --state FILE, --socket PATH or --url URL"),
+        (&["ctl", "--socket", nobody, "--url", url, "accounts"], 2, "cannot be used"),
+        (&["top", "--socket", nobody, "--once"], 3, "as this user?"),
+        (&["top", "--socket", nobody], 2, "--once"),
+    ] {
+        let (code, stdout, stderr) = run(arguments);
+        assert_eq!(code, Some(status), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(words) && stdout.is_empty(), "{arguments:?}: {stderr}");
+    }
+    fs::remove_file(token).unwrap();
+}
+
+#[test]
+fn a_frame_of_top_has_tiles_accounts_and_events() {
+    let fixture = Fixture::start("top-once.sock");
+    let (code, stdout, stderr) = fixture.run("top", &["--once"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    for words in
+        ["active 7/100", "acquires/s 123", "quarantined 6", PHONE, "was paused, 2", "q quit"]
+    {
+        assert!(stdout.contains(words), "{words}: {stdout}");
+    }
+    assert!(stdout.lines().all(|line| line.chars().count() <= 80), "{stdout}");
+}
+
+/// In a terminal it draws, heeds keys, and leaves the terminal as it was, whatever ends it.
+#[cfg(target_os = "linux")]
+#[test]
+fn top_leaves_the_terminal_as_it_was() {
+    let fixture = Fixture::start("top-pty.sock");
+    let id = fresh("top-id");
+    let top = format!(
+        "stty rows 24 cols 80; sh -c 'echo $$ > {}; exec {} top --socket {}'; echo \"ended $?\"; stty -a; \
+         echo all",
+        id.display(),
+        env!("CARGO_BIN_EXE_telepool"),
+        fixture.socket.display()
+    );
+    // One key changes the order before another quits; or a signal ends it.
+    for (keys, is_killed) in [("q", false), ("\u{3}", false), ("", true)] {
+        let typed = fresh("top-typed");
+        let mut script = Command::new("script")
+            .args(["-q", "-f", "-c", &top])
+            .arg(&typed)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let shown = |words: &str| {
+            for _ in 0..400 {
+                let text = fs::read(&typed).unwrap_or_default();
+                let text = String::from_utf8_lossy(&text).into_owned();
+                if text.contains(words) {
+                    return text;
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            panic!("{words:?} was not shown: {:?}", fs::read_to_string(&typed));
+        };
+        let text = shown("acquires/s");
+        assert!(text.contains("\u{1b}[?1049h"), "it has a screen of its own");
+        let mut stdin = script.stdin.take().unwrap();
+        stdin.write_all(b"ss").unwrap();
+        let is_sorted = (0..400).any(|_| {
+            std::thread::sleep(Duration::from_millis(50));
+            fixture.asked().iter().any(|it| it.contains("\"oldest_wait\""))
+        });
+        assert!(is_sorted, "keys are heeded");
+        stdin.write_all(keys.as_bytes()).unwrap();
+        if is_killed {
+            let id = fs::read_to_string(&id).unwrap();
+            assert!(Command::new("kill").args(["-TERM", id.trim()]).status().unwrap().success());
+        }
+        let text = shown("\nall");
+        assert!(text.contains("ended 0"), "{text}");
+        let (_, after) = text.rsplit_once("\u{1b}[?1049l").expect("it leaves its screen");
+        assert!(after.contains(" icanon") && after.contains(" echo "), "{after}");
+        drop(stdin);
+        script.wait().unwrap();
+        fs::remove_file(typed).unwrap();
+    }
+    fs::remove_file(id).unwrap();
+}
