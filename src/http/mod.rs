@@ -1,4 +1,4 @@
-//! HTTP endpoints of a pool: `/metrics`, `/healthz` and `/readyz`.
+//! HTTP endpoints of a pool: the live page, `/metrics`, `/healthz` and `/readyz`.
 //!
 //! Owns the routes, a server with a graceful shutdown, and the upkeep of the exporter's histograms. Never
 //! changes anything in the pool.
@@ -39,6 +39,7 @@
 //! ```
 
 mod access;
+mod page;
 mod problem;
 mod routes;
 mod serve;

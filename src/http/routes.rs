@@ -7,12 +7,14 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 
+use super::page;
 use crate::metrics::{Prometheus, Readiness};
 
 /// Routes of their own:
 ///
 /// | path | answer |
 /// |---|---|
+/// | `/` | 200, the live page, whose files are below `/page`; `/api` describes what it reads |
 /// | `/metrics` | 200, the numbers as Prometheus' text |
 /// | `/healthz` | 200 `ok`, or 503 `closing` once the pool closes: whether the process lives |
 /// | `/readyz` | 200 `ready`, or 503 and why: the pool closes, or of all accounts that it knows each is out of service or rests; if one only rests, with until when, and `Retry-After` |
@@ -22,6 +24,7 @@ use crate::metrics::{Prometheus, Readiness};
 /// [`metrics()`].
 pub fn router(exporter: &Prometheus) -> Router {
     Router::new()
+        .merge(page::router())
         .route("/metrics", metrics(exporter))
         .route("/healthz", health(exporter))
         .route("/readyz", readiness(exporter))

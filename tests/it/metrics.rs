@@ -649,7 +649,7 @@ async fn health_is_told_until_the_pool_closes_and_other_paths_are_unknown() {
     let server = serve(&exporter).await;
     let healthy = get(server, "/healthz").await;
     assert_eq!((healthy.status, healthy.body.trim()), (200, "ok"));
-    for path in ["/", "/metrics/", "/metricsx", "/healthz/1"] {
+    for path in ["/x", "/metrics/", "/metricsx", "/healthz/1"] {
         let unknown = get(server, path).await;
         assert_eq!((unknown.status, unknown.body.trim()), (404, "not found"), "{path}");
     }

@@ -1,0 +1,106 @@
+/* The configuration: each setting with its origin; changed together, checked as a whole by the server. */
+
+import { ask } from './api.js';
+import { el, say } from './dom.js';
+import * as operations from './operations.js';
+import { table } from './table.js';
+import * as view from './view.js';
+
+const at = (id) => document.getElementById(id);
+let settings = [];
+let isEditing = false;
+
+/** What was written, in the type that the setting has. */
+function typed(text, { value }) {
+  if (typeof value === 'number' && text.trim() !== '' && Number.isFinite(Number(text))) return Number(text);
+  if (typeof value === 'boolean' && (text === 'true' || text === 'false')) return text === 'true';
+  return text === '' && value === null ? null : text;
+}
+
+const textOf = (value) => (value === null || value === undefined ? '' : typeof value === 'object' ? JSON.stringify(value) : String(value));
+
+function showValue(cell, { key, value, origin }) {
+  const text = textOf(value);
+  cell.parentElement.classList.toggle('set', origin !== 'default');
+  if (!isEditing) say(cell, text);
+  else if (!cell.querySelector('input')) cell.replaceChildren(el('input', { value: text, 'aria-label': key, 'data-was': text, spellcheck: 'false', autocomplete: 'off' }));
+}
+
+const sheet = table({ id: 'settings', caption: 'Settings', keyOf: ({ key }) => key, columns: [
+  { title: 'Setting', head: true, text: ({ key }) => key },
+  { title: 'Value', class: 'value', update: showValue },
+  { title: 'Default', text: ({ default: usual }) => textOf(usual) },
+  { title: 'Origin', text: ({ origin }) => origin },
+  { title: 'A change applies', text: ({ applies }) => (applies === 'now' ? 'now' : 'after a restart') },
+  { title: 'About', class: 'why', text: ({ about, accepts }) => [about, accepts && `Accepts ${accepts}.`].filter(Boolean).join(' ') }] });
+
+function show() {
+  sheet.show(settings);
+  at('settings-may-not').hidden = operations.mayOperate();
+  at('settings-edit').hidden = isEditing || !operations.mayOperate();
+  at('settings-save').hidden = at('settings-cancel').hidden = !isEditing;
+}
+
+/** Asks for the configuration. */
+export async function load() {
+  if (view.get().tab !== 'configuration' || isEditing) return;
+  try {
+    ({ settings } = await ask('config'));
+    say(at('settings-problem'), '');
+    show();
+  } catch (problem) {
+    if (problem.status !== 0) say(at('settings-problem'), operations.textOf(problem));
+  }
+}
+
+function edit(on) {
+  isEditing = on;
+  say(at('settings-problem'), '');
+  show();
+  (on ? document.querySelector('#settings input') : at('settings-edit')).focus();
+}
+
+async function save() {
+  const changed = [...document.querySelectorAll('#settings input')].filter((input) => input.value !== input.dataset.was);
+  if (!changed.length) return edit(false);
+  const named = new Map(settings.map((setting) => [setting.key, setting]));
+  const keys = changed.map((input) => input.getAttribute('aria-label'));
+  const lines = changed.map((input, index) => `${keys[index]}: ${input.dataset.was || 'nothing'} becomes ${input.value || 'nothing'}, ${named.get(keys[index]).applies === 'now' ? 'at once' : 'after a restart'}.`);
+  const answer = await operations.confirm({ title: 'Change the configuration?', lines: [...lines, 'All are checked together first: either all hold or none.'], action: 'Change' });
+  if (answer === null) return undefined;
+  try {
+    const body = Object.fromEntries(changed.map((input, index) => [keys[index], typed(input.value, named.get(keys[index]))]));
+    const taken = await ask('config', { method: 'PATCH', body });
+    settings = taken.settings;
+    edit(false);
+    const later = taken.restart?.length ? ` After a restart: ${taken.restart.join(', ')}.` : '';
+    operations.report(`Changed: ${keys.join(', ')}.${later}`);
+  } catch (problem) {
+    say(at('settings-problem'), operations.textOf(problem));
+  }
+  return undefined;
+}
+
+/** Puts the table in its place, and wires the buttons. */
+export function build() {
+  at('settings-place').append(sheet.element);
+  at('settings-edit').addEventListener('click', () => edit(true));
+  at('settings-cancel').addEventListener('click', () => edit(false));
+  at('settings-form').addEventListener('submit', (event) => {
+    event.preventDefault();
+    save();
+  });
+}
+
+/** Follows the view. */
+export function follow(before, now) {
+  if (before === null || before.tab !== now.tab) {
+    if (isEditing) isEditing = false;
+    load();
+  }
+}
+
+/** Shows or hides what only an operator has. */
+export function offer() {
+  if (view.get().tab === 'configuration' && settings.length) show();
+}
