@@ -7,7 +7,7 @@ import { choices, table } from './table.js';
 import * as view from './view.js';
 
 const at = (id) => document.getElementById(id);
-const LEVELS = ['info', 'warn', 'error'];
+const LEVELS = [['warn', 'warn and worse'], ['error', 'error']];
 const LIMIT = 200;
 const kinds = new Set();
 let asking = false;
@@ -62,7 +62,7 @@ export function arrived(event) {
 /** Puts the table and its filters in place. */
 export function build() {
   at('events-place').append(events.element);
-  choices(at('event-level'), LEVELS.map((level) => [level, level]), view.get().level);
+  choices(at('event-level'), LEVELS, view.get().level);
   choices(at('event-kind'), [], view.get().kind);
   for (const name of ['kind', 'level']) at(`event-${name}`).addEventListener('change', ({ target }) => view.set({ [name]: target.value }));
   at('event-of-clear').addEventListener('click', () => view.set({ of: '' }));
@@ -72,7 +72,7 @@ export function build() {
 export function follow(before, now) {
   at('event-of').hidden = !now.of;
   say(at('event-of-name'), now.of);
-  choices(at('event-level'), LEVELS.map((level) => [level, level]), now.level);
+  choices(at('event-level'), LEVELS, now.level);
   choices(at('event-kind'), [...kinds].sort().map((name) => [name, words(name)]), now.kind);
   if (before === null || ['tab', 'kind', 'level', 'of', 'group', 'zone'].some((name) => before[name] !== now[name])) {
     if (before && before.zone !== now.zone) events.show([]);

@@ -10,13 +10,6 @@ const at = (id) => document.getElementById(id);
 let settings = [];
 let isEditing = false;
 
-/** What was written, in the type that the setting has. */
-function typed(text, { value }) {
-  if (typeof value === 'number' && text.trim() !== '' && Number.isFinite(Number(text))) return Number(text);
-  if (typeof value === 'boolean' && (text === 'true' || text === 'false')) return text === 'true';
-  return text === '' && value === null ? null : text;
-}
-
 const textOf = (value) => (value === null || value === undefined ? '' : typeof value === 'object' ? JSON.stringify(value) : String(value));
 
 function showValue(cell, { key, value, origin }) {
@@ -69,7 +62,7 @@ async function save() {
   const answer = await operations.confirm({ title: 'Change the configuration?', lines: [...lines, 'All are checked together first: either all hold or none.'], action: 'Change' });
   if (answer === null) return undefined;
   try {
-    const body = Object.fromEntries(changed.map((input, index) => [keys[index], typed(input.value, named.get(keys[index]))]));
+    const body = Object.fromEntries(changed.map((input, index) => [keys[index], input.value]));
     const taken = await ask('config', { method: 'PATCH', body });
     settings = taken.settings;
     edit(false);

@@ -44,7 +44,7 @@ function showTile(element, tile, numbers) {
 }
 
 /** The kinds of alerts that the last events explain, and the kind of those events. */
-const EVENTS = { opens_failing: 'dial_failed', address_down: 'address_down', lease_leaks: 'lease_held', breaker_open: 'breaker_opened' };
+const EVENTS = { opens_failing: 'dial_failed', address_down: 'address_down', lease_leaks: 'lease_held', breaker_open: 'dial_failed' };
 const ORDERS = { saturated: 'waiting', acquires_stuck: 'oldest_wait' };
 
 /** Where an alert leads: to the events that explain it, or to the accounts that it is about. */
