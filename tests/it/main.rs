@@ -15,6 +15,8 @@ mod acquire;
 mod any;
 #[cfg(feature = "bench")]
 mod bench;
+#[cfg(all(target_os = "linux", feature = "cli"))]
+mod browser;
 mod cancel;
 mod checks;
 #[cfg(feature = "cli")]

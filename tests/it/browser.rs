@@ -1,0 +1,71 @@
+//! The live page in a browser, against the command as users run it: what an operator sees, does and finds.
+//!
+//! Each test is a file of scenes beside this one, which starts its own servers. They are run in a network
+//! namespace that has the loopback interface and nothing else, so that whatever the page or the browser
+//! asked for from outside would fail. With `PAGE_PICTURES=FOLDER` the pictures of the page are made anew.
+
+use std::path::Path;
+use std::process::Command;
+
+/// Brings the namespace's only interface up, and becomes the command that follows.
+const INSIDE: &str = r#"ip link set lo up && exec "$0" "$@""#;
+/// When scenes that hang are ended, in seconds.
+const ENDED_AFTER: &str = "600";
+
+fn scenes(name: &str) {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let packages = target.join("browser");
+    assert!(packages.exists(), "{}: `.ci/run` says how to install it", packages.display());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/browser/run.mjs");
+    let mut command = Command::new("unshare");
+    command
+        .args(["--net", "sh", "-c", INSIDE, "timeout", ENDED_AFTER, "node"])
+        .arg(script)
+        .arg(name);
+    command.env("BROWSER_PACKAGES", packages).env("TELEPOOL", env!("CARGO_BIN_EXE_telepool"));
+    command.env("SCRATCH", env!("CARGO_TARGET_TMPDIR"));
+    command.env_remove("TELEPOOL_LOG").env_remove("TELEPOOL_LOG_FORMAT");
+    let ran = command.output().expect("unshare, of Debian's package util-linux");
+    let told = String::from_utf8_lossy(&ran.stderr);
+    assert!(
+        ran.status.success(),
+        "{name}: {}; it needs root, node and chromium: {told}",
+        ran.status
+    );
+}
+
+#[test]
+#[ignore = "needs root, node and chromium; `.ci/run` has a step for it"]
+fn charts_are_full_at_load_and_move_over_a_stream_or_by_polls() {
+    scenes("live");
+}
+
+#[test]
+#[ignore = "needs root, node and chromium; `.ci/run` has a step for it"]
+fn accounts_are_searched_sorted_filtered_and_opened_by_mouse_and_by_keys() {
+    scenes("accounts");
+}
+
+#[test]
+#[ignore = "needs root, node and chromium; `.ci/run` has a step for it"]
+fn the_page_comes_back_after_its_server_was_killed() {
+    scenes("restart");
+}
+
+#[test]
+#[ignore = "needs root, node and chromium; `.ci/run` has a step for it"]
+fn each_view_is_accessible_and_fits_in_both_themes_and_on_a_phone() {
+    scenes("looks");
+}
+
+#[test]
+#[ignore = "needs root, node and chromium; `.ci/run` has a step for it"]
+fn the_cause_of_each_fault_is_found_within_three_clicks() {
+    scenes("causes");
+}
+
+#[test]
+#[ignore = "needs root, node and chromium; `.ci/run` has a step for it"]
+fn names_that_are_markup_are_shown_as_text() {
+    scenes("hostile");
+}
