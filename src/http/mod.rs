@@ -45,8 +45,12 @@ mod routes;
 mod serve;
 mod upkeep;
 
-pub use access::{Access, Peer, Scope};
-pub use problem::Problem;
+#[cfg(fuzzing)]
+pub(crate) use access::fuzzing;
+pub use access::{
+    Access, AccessPolicy, GrantError, HostNameError, ParseTokenIdError, Peer, Scope, Token,
+    TokenFile, TokenFileError, TokenGrant, TokenId, TokenRecord, Tokens,
+};
 pub use routes::{metrics, router};
 pub use serve::{ServeLimits, serve, serve_within};
 pub use upkeep::HistogramUpkeep;

@@ -4,69 +4,76 @@
 
 use std::borrow::Cow;
 
+use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Why a request was refused, or has failed, and what can be done about it.
+/// Why a request was refused or failed, and what would help.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-#[non_exhaustive]
-pub struct Problem {
-    /// Always `about:blank`: the status says what kind of problem it is, and `reason` which one.
+pub(crate) struct Problem {
+    /// Always `about:blank`: the title is that of the status, and `reason` tells problems apart.
     #[serde(rename = "type")]
-    pub kind: &'static str,
-    /// The name of the status.
-    pub title: Cow<'static, str>,
+    #[schema(example = "about:blank")]
+    kind: &'static str,
+    /// What the status means.
+    title: &'static str,
     /// The status of the answer.
-    #[serde(serialize_with = "as_number")]
-    #[schema(value_type = u16)]
-    pub status: StatusCode,
-    /// What is wrong, in a sentence.
-    pub detail: Cow<'static, str>,
-    /// How far the request has come, such as `access`.
-    pub stage: Cow<'static, str>,
-    /// What is wrong, as a word for programs.
-    pub reason: Cow<'static, str>,
-    /// What can be done about it.
-    pub remedy: Cow<'static, str>,
+    #[schema(minimum = 400, maximum = 599)]
+    status: u16,
+    /// What happened, in words.
+    detail: Cow<'static, str>,
+    /// How far the request came: `access`, `request`, `lookup`, `operation`, `server`.
+    stage: &'static str,
+    /// Why, as a word that programs may go by.
+    reason: &'static str,
+    /// What would help.
+    remedy: Cow<'static, str>,
+    #[serde(skip)]
+    retry_after_s: Option<u64>,
 }
 
 impl Problem {
-    /// The media type.
-    pub const CONTENT_TYPE: &'static str = "application/problem+json";
+    pub(crate) const CONTENT_TYPE: HeaderValue =
+        HeaderValue::from_static("application/problem+json");
 
-    /// Makes a problem of a status, a stage and a reason, which are words for programs, and of what is wrong
-    /// and what can be done about it, which are for people.
-    pub fn new(
+    pub(crate) fn new(
         status: StatusCode,
-        stage: impl Into<Cow<'static, str>>,
-        reason: impl Into<Cow<'static, str>>,
+        (stage, reason): (&'static str, &'static str),
         detail: impl Into<Cow<'static, str>>,
         remedy: impl Into<Cow<'static, str>>,
     ) -> Self {
         Self {
             kind: "about:blank",
-            title: status.canonical_reason().unwrap_or("Error").into(),
-            status,
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
             detail: detail.into(),
-            stage: stage.into(),
-            reason: reason.into(),
+            stage,
+            reason,
             remedy: remedy.into(),
+            retry_after_s: None,
         }
+    }
+
+    /// Tells when it is worth another try, in seconds.
+    pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after_s = Some(seconds);
+        self
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = serde_json::to_vec(&self).expect("BUG: texts always make JSON");
-        let kind = HeaderValue::from_static(Self::CONTENT_TYPE);
-        (self.status, [(header::CONTENT_TYPE, kind)], body).into_response()
+        let status = StatusCode::from_u16(self.status).expect("BUG: it was made from a status");
+        let retry_after = self.retry_after_s;
+        let mut answer = (status, Json(self)).into_response();
+        answer.headers_mut().insert(header::CONTENT_TYPE, Self::CONTENT_TYPE);
+        if let Some(seconds) = retry_after {
+            answer.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        answer
     }
-}
-
-fn as_number<S: serde::Serializer>(status: &StatusCode, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_u16(status.as_u16())
 }
 
 #[cfg(test)]
@@ -74,17 +81,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_problem_has_every_member_and_the_status_twice() {
-        let problem =
-            Problem::new(StatusCode::FORBIDDEN, "access", "host", "no such host", "ask localhost");
-        let shown = serde_json::to_value(&problem).unwrap();
+    fn a_problem_has_every_member_and_says_when_to_come_back() {
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        let problem = Problem::new(status, ("access", "rate"), "too many", "wait").retry_after(3);
         let expected = serde_json::json!({
-            "type": "about:blank", "title": "Forbidden", "status": 403, "detail": "no such host",
-            "stage": "access", "reason": "host", "remedy": "ask localhost",
+            "type": "about:blank", "title": "Too Many Requests", "status": 429, "detail": "too many",
+            "stage": "access", "reason": "rate", "remedy": "wait",
         });
-        assert_eq!(shown, expected);
+        assert_eq!(serde_json::to_value(&problem).unwrap(), expected);
         let answer = problem.into_response();
-        assert_eq!(answer.status(), StatusCode::FORBIDDEN);
-        assert_eq!(answer.headers()[header::CONTENT_TYPE], Problem::CONTENT_TYPE);
+        assert_eq!(answer.status(), status);
+        assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/problem+json");
+        assert_eq!(answer.headers()[header::RETRY_AFTER], "3");
     }
 }

@@ -37,6 +37,8 @@ mod http_listen;
 #[cfg(feature = "http")]
 mod http_serve;
 #[cfg(feature = "cli")]
+mod http;
+#[cfg(feature = "cli")]
 mod inputs;
 mod limits;
 mod listeners;

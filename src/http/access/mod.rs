@@ -1,9 +1,26 @@
 //! Access: who asks, and what they may do and see.
 //!
 //! Owns the scopes and the [`Access`] that every handler judges by. A request has one once it has passed the
-//! middleware; without it nothing is allowed.
+//! middleware (`guard`, as `policy` has it); without it nothing is allowed. Tokens come from a file (`token_file`,
+//! `tokens`), cookies from a token (`sign_in`).
 
+mod answer;
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzzing;
+mod grant;
+mod guard;
+mod headers;
+mod host;
 mod peer;
+mod policy;
+mod rates;
+mod refusal;
+mod sign_in;
+#[cfg(test)]
+mod tests;
+mod token;
+mod token_file;
+mod tokens;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -12,7 +29,13 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use crate::base::labels::labelled;
+pub use grant::{GrantError, TokenGrant};
+pub use host::HostNameError;
 pub use peer::Peer;
+pub use policy::AccessPolicy;
+pub use token::{ParseTokenIdError, Token, TokenId};
+pub use token_file::{TokenFile, TokenFileError, TokenRecord};
+pub use tokens::Tokens;
 
 labelled! {
     /// What a token is for. Each scope is granted by itself: none contains another.

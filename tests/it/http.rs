@@ -1,0 +1,3 @@
+//! What is served over HTTP, asked for over real connections.
+
+mod access;
