@@ -41,7 +41,19 @@ fn look(path: &[&str], seen: &mut Vec<String>) {
 fn the_help_of_every_subcommand_fits() {
     let mut seen = Vec::new();
     look(&[], &mut seen);
-    for known in ["", "serve", "state", "state list", "state reinstate", "datacenter", "config"] {
+    for known in [
+        "",
+        "serve",
+        "state",
+        "state list",
+        "state reinstate",
+        "token",
+        "token create",
+        "token list",
+        "token revoke",
+        "datacenter",
+        "config",
+    ] {
         assert!(seen.iter().any(|path| path == known), "{known} is among {seen:?}");
     }
 }
@@ -79,4 +91,20 @@ fn the_list_of_quarantines_fits_with_the_longest_account_slot_and_reason() {
     }
     assert_eq!(text.matches("+999600000000123").count(), reasons.len());
     std::fs::remove_file(state).unwrap();
+}
+
+#[test]
+fn the_list_of_tokens_fits_with_a_name_of_24_characters_and_all_scopes() {
+    let tokens = fresh("columns-tokens.jsonl");
+    let path = tokens.to_str().unwrap();
+    let mut create = vec!["token", "create", "--file", path, "--name=a-dashboard-of-somewhere"];
+    create.extend(["--scope=read", "--scope=operate", "--scope=call", "--phones"]);
+    let groups: Vec<String> = (0..30).map(|number| format!("--group=group-{number}")).collect();
+    create.extend(groups.iter().map(String::as_str));
+    assert!(telepool(&create).status().unwrap().success());
+    let text = printed(&["token", "list", "--file", path]);
+    assert!(text.contains("read,operate,call") && text.contains("group-29"), "{text}");
+    for path in [tokens.clone(), tokens.with_extension("jsonl.lock")] {
+        std::fs::remove_file(path).unwrap();
+    }
 }

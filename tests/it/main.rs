@@ -78,4 +78,6 @@ mod surroundings;
 mod telegram;
 mod texts;
 mod timers;
+#[cfg(feature = "cli")]
+mod token;
 mod unpolled;

@@ -45,6 +45,7 @@ mod stdout;
 mod table;
 mod tls;
 mod top;
+mod token;
 mod workload;
 
 use std::process::ExitCode;
@@ -83,6 +84,9 @@ enum Command {
     Ctl(ctl::CtlArguments),
     /// Shows a running pool in the terminal, once a second.
     Top(top::TopArguments),
+    /// Makes, shows and revokes the tokens that let clients in over HTTP.
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// Runs a sandbox data centre alone, and writes its sessions to a file.
     Datacenter(datacenter::DatacenterArguments),
     #[cfg(feature = "bench")]
@@ -117,6 +121,7 @@ fn main() -> ExitCode {
         Command::State(command) => state::run(&command),
         Command::Ctl(arguments) => ctl::run(arguments),
         Command::Top(arguments) => top::run(&arguments),
+        Command::Token(command) => token::run(command),
         Command::Datacenter(arguments) => datacenter::run(arguments),
         #[cfg(feature = "bench")]
         Command::Bench(arguments) => bench::run(arguments),

@@ -1,7 +1,7 @@
 //! Redaction: what may be a secret in the wrong place is not repeated to a terminal or a log.
 //!
 //! Owns the look of such a text. Session strings are long, tokens of bots have a number and a colon in
-//! front, and passwords stand before an `@`.
+//! front, tokens of `telepool token` begin with `tp_`, and passwords stand before an `@`.
 
 /// The longest value that any setting takes, and more.
 const SHOWN_LEN_MAX: usize = 24;
@@ -77,7 +77,8 @@ pub(crate) fn redact(text: String) -> String {
     })
 }
 
-/// Whether a text looks like a session string, which is longer than any name of a file, or a bot's token.
+/// Whether a text looks like a session string, which is longer than any name of a file, a bot's token or one
+/// of `telepool token`.
 pub(crate) fn may_be_secret(text: &str) -> bool {
     let is_token = text.split_once(':').is_some_and(|(id, rest)| {
         !id.is_empty()
@@ -85,7 +86,17 @@ pub(crate) fn may_be_secret(text: &str) -> bool {
             && rest.len() >= TOKEN_LEN_MIN
             && !rest.contains(['/', '.'])
     });
-    is_token || text.split('/').any(|name| name.len() > NAME_LEN_MAX)
+    is_token || has_own_token(text) || text.split('/').any(|name| name.len() > NAME_LEN_MAX)
+}
+
+/// Whether a token of `telepool token` stands in a text, or what is left of one: its beginning, its id, and
+/// something behind them.
+fn has_own_token(text: &str) -> bool {
+    let is_id = |it: u8| it.is_ascii_lowercase() || (b'2'..=b'7').contains(&it);
+    text.match_indices("tp_").any(|(at, _)| {
+        let rest = &text.as_bytes()[at + 3..];
+        rest.len() > 9 && rest[..8].iter().copied().all(is_id) && rest[8] == b'_'
+    })
 }
 
 fn instead(count: usize) -> String {
@@ -99,11 +110,21 @@ mod tests {
     #[test]
     fn what_looks_like_a_secret_is_told_by_its_length() {
         let token = format!("5000000000:{}", "A".repeat(35));
-        for secret in [&*"B".repeat(353), &token, &format!("/tmp/{}", "C".repeat(300))] {
+        let own = format!("tp_abcdefgh_{}", "A".repeat(43));
+        let cut = format!("={}", &own[..30]);
+        for secret in [&*"B".repeat(353), &token, &own, &cut, &format!("/tmp/{}", "C".repeat(300))]
+        {
             assert!(may_be_secret(secret), "{secret}");
             assert!(!redact_value(secret).contains("AAA"), "{secret}");
         }
-        for other in ["sessions.jsonl", "127.0.0.1:9464", "pool.max_idle_time", "1:2", "a/b/c"] {
+        for other in [
+            "sessions.jsonl",
+            "127.0.0.1:9464",
+            "pool.max_idle_time",
+            "1:2",
+            "a/b/c",
+            "http_abcdefghij",
+        ] {
             assert!(!may_be_secret(other) && redact_value(other) == other, "{other}");
         }
         assert_eq!(redact_value("u:PW@127.0.0.1:1"), "(a text of 16 characters)");
