@@ -28,6 +28,10 @@ pub fn packets(data: &[u8]) {
     crate::sandbox::fuzzing::packets(data);
 }
 
+pub fn http(data: &[u8]) {
+    crate::http::fuzzing::request_of_bytes(data);
+}
+
 pub fn account_id(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(account) = text.parse::<AccountId>() {
