@@ -1,9 +1,8 @@
-//! HTTP endpoints of a pool: the live page, `/metrics`, `/healthz` and `/readyz`.
+//! The live page and the HTTP API of a pool, with `/metrics`, `/healthz` and `/readyz`.
 //!
-//! Owns the routes, a server with a graceful shutdown, and the upkeep of the exporter's histograms. Never
-//! changes anything in the pool.
+//! Owns the routes, what they know of the pool, and a server with a graceful shutdown.
 //!
-//! An application that has a router of its own mounts the exporter there:
+//! An application that wants no more than the numbers mounts the exporter in a router of its own:
 //!
 //! ```
 //! use telepool::metrics::Prometheus;
@@ -22,24 +21,26 @@
 //! # }
 //! ```
 //!
-//! One that has none serves [`router`]:
+//! One that wants all of it serves [`router()`], or that of a [`Panel`]:
 //!
 //! ```
-//! # use telepool::metrics::Prometheus;
 //! # use telepool::{NoopManager, Pool, http};
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let pool = Pool::builder(NoopManager::new(3)).build()?;
-//! # let exporter = Prometheus::new(&pool)?;
 //! # let stop = async {};
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-//! http::serve(listener, http::router(&exporter), stop).await?;
+//! http::serve(listener, http::router(&pool)?, stop).await?;
 //! # Ok(())
 //! # }
 //! ```
 
 mod access;
+mod api;
+mod monitor;
 mod page;
+mod panel;
+mod pool;
 mod problem;
 mod routes;
 mod serve;
@@ -51,6 +52,7 @@ pub use access::{
     Access, AccessPolicy, GrantError, HostNameError, ParseTokenIdError, Peer, Scope, Token,
     TokenFile, TokenFileError, TokenGrant, TokenId, TokenRecord, Tokens,
 };
-pub use routes::{metrics, router};
+pub use panel::{Origin, Panel, router};
+pub use routes::{metrics, probes};
 pub use serve::{ServeLimits, serve, serve_within};
 pub use upkeep::HistogramUpkeep;

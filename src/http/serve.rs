@@ -100,7 +100,7 @@ pub async fn serve_within<L: Listener<Addr: Debug + 'static>>(
         while connections.try_join_next().is_some() {}
         let peer = peer_of(&address);
         let Some(place) = places.take(place, peer) else { continue };
-        let client = connection::Client { io, peer, place, router: router.clone() };
+        let client = connection::Accepted { io, peer, place, router: router.clone() };
         connections.spawn(connection::serve(client, limits.clone(), ending.clone()));
     }
     drop(listener);

@@ -30,11 +30,6 @@ impl Metric {
         }
     }
 
-    /// Whether its values are seconds: they need not be whole.
-    pub(super) fn is_in_seconds(self) -> bool {
-        self.unit == Unit::Seconds
-    }
-
     /// Whether whoever sees some groups only may see it, of those that are not of a group: it says nothing
     /// of what other groups do.
     pub(super) fn is_told_to_all(self) -> bool {

@@ -52,19 +52,15 @@
 
 mod catalogue;
 mod histograms;
-#[allow(dead_code, reason = "what `http` shows of it is not all there is")]
-mod numbers;
 mod prometheus;
 mod readiness;
 mod recorder;
-mod sample;
+pub(crate) mod sample;
 mod series;
 mod source;
 mod text;
 
 pub use catalogue::buckets;
-#[allow(unused_imports, reason = "for `http`, which is not in every build")]
-pub(crate) use numbers::{Counts, GroupNumbers, PoolNumbers, TimeBuckets};
 pub use prometheus::Prometheus;
 pub use readiness::Readiness;
 pub use recorder::{PoolMetrics, SharedRecorder};

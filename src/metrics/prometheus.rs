@@ -13,7 +13,6 @@ use crate::base::clock::now;
 use crate::base::sync::{Mutex, MutexGuard};
 use crate::manager::Manager;
 use crate::metrics::catalogue::{self, buckets};
-use crate::metrics::numbers::PoolNumbers;
 use crate::metrics::readiness::Readiness;
 use crate::metrics::recorder::SharedRecorder;
 use crate::metrics::series::{Sink as _, put_group, put_pool};
@@ -120,16 +119,6 @@ impl Prometheus {
     /// Those of [`scrape`](Self::scrape).
     pub async fn scrape_of(&self, groups: Arc<[Arc<str>]>) -> Result<String, ExportError> {
         self.on_blocking_thread(move |exporter| exporter.render_of(&groups)).await
-    }
-
-    /// Reads the numbers of every group, on a thread that may block; `None` if the pool is gone. What is read
-    /// here and what a scrape tells come from the same counters, and neither goes back behind the other.
-    ///
-    /// # Errors
-    /// Those of [`scrape`](Self::scrape).
-    #[allow(dead_code, reason = "for `http`, which is not in every build")]
-    pub(crate) async fn numbers(&self) -> Result<Option<PoolNumbers>, ExportError> {
-        self.on_blocking_thread(|exporter| exporter.inner.pool.numbers()).await
     }
 
     async fn on_blocking_thread<T: Send + 'static>(

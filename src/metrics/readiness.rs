@@ -84,7 +84,7 @@ impl fmt::Display for Readiness {
 
 impl Readiness {
     /// Judges a pool that is open.
-    pub(super) fn of<M: Manager>(runtime: &Runtime<M>, accounts: &Accounts<M>) -> Self {
+    pub(crate) fn of<M: Manager>(runtime: &Runtime<M>, accounts: &Accounts<M>) -> Self {
         let context = &runtime.context;
         let now = context.clock.tick();
         let mut unavailable = Unavailable::default();

@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
-use crate::account_health::AccountState;
+use crate::account_health::{AccountHealth, AccountState};
 use crate::base::clock::{Instant, Tick, now};
-use crate::manager::{Manager, MetricsSource};
+use crate::manager::{Manager, MetricsSource, QuarantineReason};
 use crate::runtime::account::AccountInner;
 use crate::runtime::reading::Reading;
 use crate::runtime::{Accounts, Runtime};
@@ -18,48 +18,58 @@ use crate::stats::{GroupCounters, Totals};
 const NONE: &[&str] = &[];
 
 /// What is exported of one group.
-pub(super) struct GroupSample<'a> {
-    pub(super) index: u16,
-    pub(super) name: &'a Arc<str>,
-    pub(super) totals: &'a Totals,
-    pub(super) counters: &'a GroupCounters,
+pub(crate) struct GroupSample<'a> {
+    pub(crate) index: u16,
+    pub(crate) name: &'a Arc<str>,
+    pub(crate) totals: &'a Totals,
+    pub(crate) counters: &'a GroupCounters,
     /// Accounts by state.
-    pub(super) accounts: [u64; AccountState::ALL.len()],
-    pub(super) connections_max: u64,
+    pub(crate) accounts: [u64; AccountState::ALL.len()],
+    /// Those out of service, by why they are: quarantined for a reason, or last, without a session.
+    pub(crate) lost: [u64; QuarantineReason::ALL.len() + 1],
+    pub(crate) connections_max: u64,
     /// In seconds.
-    pub(super) oldest_wait: f64,
-    pub(super) updates_dropped: u64,
+    pub(crate) oldest_wait: f64,
+    pub(crate) updates_dropped: u64,
     /// The names of the errors that the manager counts apart, and its classes of floods.
-    pub(super) error_names: &'static [&'static str],
-    pub(super) flood_classes: &'static [&'static str],
+    pub(crate) error_names: &'static [&'static str],
+    pub(crate) flood_classes: &'static [&'static str],
 }
 
 /// What is exported of the pool as a whole.
-pub(super) struct PoolSample {
-    pub(super) connections_max: u64,
+pub(crate) struct PoolSample {
+    pub(crate) connections_max: u64,
     /// Open ones: of the machine's own address, and of proxies.
-    pub(super) breakers: [u64; 2],
-    pub(super) addresses_down: u64,
-    pub(super) reaper_runs: u64,
+    pub(crate) breakers: [u64; 2],
+    pub(crate) addresses_down: u64,
+    pub(crate) reaper_runs: u64,
     /// In milliseconds since 1970.
-    pub(super) reaper_last_run: u64,
-    pub(super) reaper_visits: u64,
+    pub(crate) reaper_last_run: u64,
+    pub(crate) reaper_visits: u64,
     /// The last run, in nanoseconds.
-    pub(super) reaper_took: u64,
-    pub(super) overflow: u64,
+    pub(crate) reaper_took: u64,
+    pub(crate) overflow: u64,
 }
 
 /// What the active accounts of a group add to its counters.
 #[derive(Clone, Default)]
 struct ActiveAccounts {
     by_state: [u64; AccountState::ALL.len()],
+    lost: [u64; QuarantineReason::ALL.len() + 1],
     oldest_wait: f64,
 }
 
 impl ActiveAccounts {
     fn add<M: Manager>(&mut self, account: &AccountInner<M>, now: Instant, tick: Tick) {
         if is_counted(account, tick) {
-            self.by_state[account.health_in_short(tick).state() as usize] += 1;
+            let health = account.health_in_short(tick);
+            self.by_state[health.state() as usize] += 1;
+            match health {
+                AccountHealth::Suspect => self.lost[QuarantineReason::Suspect as usize] += 1,
+                AccountHealth::Quarantined(reason) => self.lost[reason as usize] += 1,
+                AccountHealth::NoSession => self.lost[QuarantineReason::ALL.len()] += 1,
+                _ => {}
+            }
         }
         if let Some(since) = account.pool.waited_since() {
             let waited = now.saturating_duration_since(since).as_secs_f64();
@@ -69,12 +79,12 @@ impl ActiveAccounts {
 }
 
 /// Whether an account is one of those that the pool knows: one that was removed may still be held.
-pub(super) fn is_counted<M: Manager>(account: &AccountInner<M>, now: Tick) -> bool {
+pub(crate) fn is_counted<M: Manager>(account: &AccountInner<M>, now: Tick) -> bool {
     !account.pool.is_closed() || !account.pool.is_empty(now)
 }
 
 /// Reads a pool, group by group and then as a whole.
-pub(super) fn read<M: Manager>(
+pub(crate) fn read<M: Manager>(
     runtime: &Runtime<M>,
     accounts: &Accounts<M>,
     each: &mut dyn FnMut(&GroupSample<'_>),
@@ -108,6 +118,7 @@ pub(super) fn read<M: Manager>(
             totals: &group.totals,
             counters: group.counters,
             accounts: by_state,
+            lost: active[index].lost,
             connections_max: connections_max.min(reading.connections_max),
             oldest_wait: active[index].oldest_wait,
             updates_dropped: updates_dropped[index],

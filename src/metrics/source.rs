@@ -6,10 +6,9 @@ use std::sync::{Arc, Weak};
 
 use crate::base::sync::Mutex;
 use crate::manager::Manager;
-use crate::metrics::numbers::{GroupNumbers, PoolNumbers};
 use crate::metrics::readiness::Readiness;
 use crate::metrics::sample::{self, GroupSample, PoolSample};
-use crate::metrics::series::{LastExport, put_group};
+use crate::metrics::series::LastExport;
 use crate::pool::Pool;
 use crate::runtime::Runtime;
 
@@ -51,18 +50,6 @@ impl ExportedPool {
         self.pool.read(&mut |group| {
             each(group, last[usize::from(group.index)].get_or_insert_default());
         })
-    }
-
-    /// Reads the numbers of every group. `None`: the pool is gone.
-    #[allow(dead_code, reason = "for `http`, which is not in every build")]
-    pub(super) fn numbers(&self) -> Option<PoolNumbers> {
-        let mut groups = Vec::new();
-        let pool = self.read(|group, last| {
-            let mut numbers = GroupNumbers::new(group.name);
-            put_group(&mut numbers, group, last);
-            groups.push(numbers);
-        })?;
-        Some(PoolNumbers::of(&pool, groups))
     }
 
     /// Gives a group its name before any account of it has come.

@@ -10,6 +10,8 @@ pub(crate) mod lease;
 mod listing;
 #[cfg(all(test, not(pool_loom)))]
 mod tests;
+#[cfg(feature = "http")]
+mod weak;
 
 use std::fmt;
 use std::panic::Location;
@@ -22,6 +24,8 @@ pub use acquire::Acquire;
 pub use admin::CloseReport;
 pub use builder::Builder;
 pub use lease::{AccountRef, BorrowedLease, Lease, OwnedLease};
+#[cfg(feature = "http")]
+pub(crate) use weak::PoolRef;
 
 use self::acquire::unready_error;
 use crate::account_id::AccountId;

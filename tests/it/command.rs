@@ -303,7 +303,7 @@ fn bad_input_is_refused_by_name_before_anything_starts() {
         (vec!["serve", "--sandbox", "--config", "/none"], "cannot read /none"),
         (vec!["config", "--config", "/none"], "give --config a file in TOML"),
         (vec!["serve", "--sandbox", "--set", "pool.max_connections=0"], "from 1 to"),
-        (vec!["serve", "--sandbox", "--listen", "0.0.0.0:0"], "only loopback"),
+        (vec!["serve", "--sandbox", "--listen", "0.0.0.0:0"], "give --tokens FILE"),
         (vec!["serve", "--sandbox", "--sessions", broken], "cannot be used with"),
         (vec!["serve", "--sessions", "/none"], "--sessions /none: cannot be read"),
         (vec!["serve", "--sessions", "/none"], "give a file with one line of JSON per session"),

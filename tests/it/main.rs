@@ -32,12 +32,12 @@ mod expiry;
 mod foreign;
 mod grid;
 mod hostile;
+#[cfg(feature = "http")]
+mod http;
 #[cfg(all(unix, feature = "cli"))]
 mod http_listen;
 #[cfg(feature = "http")]
 mod http_serve;
-#[cfg(feature = "cli")]
-mod http;
 #[cfg(feature = "cli")]
 mod inputs;
 mod limits;

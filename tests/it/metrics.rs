@@ -40,7 +40,7 @@ async fn get(server: SocketAddr, path: &str) -> Answer {
 async fn serve(exporter: &Prometheus) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(http::serve(listener, http::router(exporter), std::future::pending()));
+    tokio::spawn(http::serve(listener, http::probes(exporter), std::future::pending()));
     address
 }
 
@@ -679,7 +679,7 @@ async fn the_server_ends_when_it_is_told_although_a_client_stays_connected() {
     let shutdown = async {
         stopped.await.ok();
     };
-    let server = tokio::spawn(http::serve(listener, http::router(&exporter), shutdown));
+    let server = tokio::spawn(http::serve(listener, http::probes(&exporter), shutdown));
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: telepool\r\n\r\n").await.unwrap();
     let mut start = [0; 12];

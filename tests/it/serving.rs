@@ -118,8 +118,8 @@ fn what_is_no_socket_is_never_removed_and_no_other_address_is_served() {
         (format!("unix:{}/x", file.display()), "in a folder that is there"),
         (format!("unix:/tmp/{}", "x".repeat(200)), "at most 100 bytes"),
         ("unix:".into(), "must name a path after unix:"),
-        ("0.0.0.0:9464".into(), "--listen unix:/run/telepool/http.sock"),
-        ("172.17.0.1:9464".into(), "--listen unix:/run/telepool/http.sock"),
+        ("0.0.0.0:9464".into(), "a socket such as unix:/run/telepool/http.sock"),
+        ("172.17.0.1:9464".into(), "a socket such as unix:/run/telepool/http.sock"),
         ("9464".into(), "or a socket such as unix:"),
     ] {
         let (code, _, stderr) = run(&[&RUN[..], &["--listen", &listen]].concat());

@@ -13,10 +13,13 @@ const RUN: u64 = 16;
 
 /// What is kept back for what opens later: files that are written anew, and sockets whose other end has not
 /// yet noticed that they are closed.
-const KEPT: u64 = 32;
+const KEPT: u64 = 16;
 
 /// How many connections this machine's own commands may have over the socket of a run.
-pub(crate) const LOCAL_CONNECTIONS_MAX: usize = 16;
+pub(crate) const LOCAL_CONNECTIONS_MAX: usize = 8;
+
+/// How many connections over HTTP there may be however few files there are.
+const HTTP_CONNECTIONS_LEAST: usize = 12;
 
 /// How many connections over HTTP there may be: what the server has by default, and of few files an eighth, so
 /// that pages leave most of them to the pool.
@@ -26,12 +29,16 @@ pub(crate) fn http_connections_max() -> usize {
 
 fn http_connections_within(limit: Option<u64>) -> usize {
     let all = ServeLimits::default().connections_max;
-    limit.map_or(all, |limit| usize::try_from(limit / 8).unwrap_or(all).clamp(12, all))
+    limit.map_or(all, |limit| {
+        usize::try_from(limit / 8).unwrap_or(all).clamp(HTTP_CONNECTIONS_LEAST, all)
+    })
 }
 
-/// What is kept back while a pool is served: for what opens later, and for those who ask over HTTP.
-fn kept_while_serving() -> u64 {
-    KEPT + (http_connections_max() + LOCAL_CONNECTIONS_MAX) as u64
+/// What is kept back while a pool is served: for what opens later, and for those who ask over HTTP and over the
+/// socket of a run that has one.
+fn kept_while_serving(has_socket: bool) -> u64 {
+    let local = if has_socket { LOCAL_CONNECTIONS_MAX } else { 0 };
+    KEPT + (http_connections_max() + local) as u64
 }
 
 /// Raises the limit to what the system allows. A shell's default is made for shells.
@@ -68,7 +75,8 @@ pub(crate) fn require(locks: u64) -> Result<(), Failure> {
 /// Refuses what is about to open so many files, if they would leave none for connections.
 pub(crate) fn require_more(files: u64) -> Result<(), Failure> {
     let Some(limit) = limit() else { return Ok(()) };
-    let needed = open_now() + files + KEPT + 1;
+    let least = (HTTP_CONNECTIONS_LEAST + LOCAL_CONNECTIONS_MAX) as u64;
+    let needed = open_now() + files + KEPT + least + 1;
     if limit >= needed {
         return Ok(());
     }
@@ -81,9 +89,14 @@ pub(crate) fn require_more(files: u64) -> Result<(), Failure> {
 /// Lowers the cap of the pool to the connections that there are files for, of at most `sessions`, and
 /// says so. Each takes `ends` files: in a sandbox both ends of it are in this process. To be called
 /// when all else is open.
-pub(crate) fn fit(config: &mut Config, sessions: usize, ends: u64) -> Result<(), Failure> {
+pub(crate) fn fit(
+    config: &mut Config,
+    sessions: usize,
+    ends: u64,
+    has_socket: bool,
+) -> Result<(), Failure> {
     let Some(limit) = limit() else { return Ok(()) };
-    let (open, kept) = (open_now(), kept_while_serving());
+    let (open, kept) = (open_now(), kept_while_serving(has_socket));
     let room = limit.saturating_sub(open + kept) / ends;
     let cap = config.pool.max_connections;
     if u64::from(cap).min(sessions as u64) <= room {

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use axum::Router;
 use axum::serve::ListenerExt as _;
 use telepool::Pool;
-use telepool::http::{self, HistogramUpkeep, ServeLimits};
+use telepool::http::{self, Origin, Panel, ServeLimits};
 use telepool::metrics::Prometheus;
-use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +18,7 @@ use crate::http_arguments::BoundHttp;
 use crate::listen::Listener;
 use crate::tls::TlsListener;
 
-/// The servers and what keeps their numbers fresh.
+/// The servers, and what they serve.
 pub(crate) struct HttpServer {
     /// How to ask for the numbers.
     address: String,
@@ -27,7 +26,7 @@ pub(crate) struct HttpServer {
     socket: Option<String>,
     stop: CancellationToken,
     servers: JoinSet<()>,
-    _upkeep: HistogramUpkeep,
+    panel: Panel,
 }
 
 impl HttpServer {
@@ -36,19 +35,20 @@ impl HttpServer {
         bound: BoundHttp,
         pool: &Pool<PoolManager>,
         groups: impl IntoIterator<Item = Arc<str>>,
+        origins: impl IntoIterator<Item = (String, Origin)>,
     ) -> Result<Self, Failure> {
         let broken = |error: &dyn std::fmt::Display| Failure::broken(format!("no HTTP: {error}"));
         let address = bound.shown().map_err(|error| broken(&error))?;
         let exporter = Prometheus::new(pool).map_err(|error| broken(&error))?;
         groups.into_iter().for_each(|group| exporter.expect_group(&group));
-        let upkeep = HistogramUpkeep::start(&exporter, &Handle::current());
-        let routes = http::router(&exporter);
+        let panel = Panel::with_exporter(pool, &exporter).origins(origins);
+        let routes = panel.router();
         let mut started = Self {
             address,
             socket: None,
             stop: CancellationToken::new(),
             servers: JoinSet::new(),
-            _upkeep: upkeep,
+            panel,
         };
         started.serve(bound, &routes);
         Ok(started)
@@ -58,11 +58,12 @@ impl HttpServer {
         let BoundHttp {
             listener,
             certificate,
+            policy,
             limits,
             #[cfg(unix)]
             local,
         } = bound;
-        let router = routes.clone();
+        let router = policy.guard(routes.clone());
         match (listener, certificate) {
             (Listener::Tcp(listener), Some(certificate)) => {
                 self.spawn(limits, TlsListener::new(listener, certificate), router, ());
@@ -82,7 +83,7 @@ impl HttpServer {
             limits.connections_max = files::LOCAL_CONNECTIONS_MAX;
             limits.reserved_for_metrics = 0;
             let listener = crate::listen::socket::LocalListener(listener);
-            self.spawn(limits, listener, routes.clone(), file);
+            self.spawn(limits, listener, policy.guard(routes.clone()), file);
         }
     }
 
@@ -117,6 +118,8 @@ impl HttpServer {
 
     /// Ends the servers after the answers that are under way.
     pub(crate) async fn stop(mut self) {
+        // The streams first, which would else be waited for.
+        self.panel.stop();
         self.stop.cancel();
         while self.servers.join_next().await.is_some() {}
     }

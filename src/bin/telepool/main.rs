@@ -44,8 +44,8 @@ mod status;
 mod stdout;
 mod table;
 mod tls;
-mod top;
 mod token;
+mod top;
 mod workload;
 
 use std::process::ExitCode;

@@ -157,7 +157,8 @@ async fn serve(
     let ServedAccounts { source, accounts, sessions, groups, state, quarantined } = served;
     let (quarantined_before, resting_before) = (quarantined.len() as u64, claimed.resting());
     let mut config = settings.config().clone();
-    files::fit(&mut config, sessions, if arguments.sandbox { 2 } else { 1 })?;
+    let ends = if arguments.sandbox { 2 } else { 1 };
+    files::fit(&mut config, sessions, ends, http.has_socket())?;
     let patience = config.pool.drain_timeout;
     let account_count = accounts.len();
     let accounts = Arc::new(UsableAccounts::new(accounts));
@@ -170,7 +171,7 @@ async fn serve(
         .on_event(move |event| listening.record(event))
         .build()
         .map_err(|error| Failure::refused(error.to_string()))?;
-    let http = HttpServer::start(http, &pool, groups)?;
+    let http = HttpServer::start(http, &pool, groups, settings.origins())?;
     announce(arguments, &data_centre, &http, account_count, sessions, seed);
 
     let started = now();

@@ -312,8 +312,8 @@ mod tests {
         let day = 24 * 60 * 60;
         let ends = expiry("90d").unwrap();
         assert!((now + 90 * day..now + 91 * day).contains(&ends));
-        assert_eq!(expiry("2999-01-31").unwrap(), 32_474_649_600);
-        assert_eq!(expiry("2999-01-31T00:00:01Z").unwrap(), 32_474_649_601);
+        assert_eq!(expiry("2999-01-31").unwrap(), 32_474_736_000);
+        assert_eq!(expiry("2999-01-31T00:00:01Z").unwrap(), 32_474_736_001);
         for (text, words) in [
             ("0s", "has ended by then"),
             ("2020-01-31", "is over"),

@@ -16,7 +16,7 @@ use super::grant::LOOPBACK;
 use super::headers::{self, Site};
 use super::peer::Peer;
 use super::policy::AccessPolicy;
-use super::rates::Client;
+use super::rates::RateKey;
 use super::token::TokenId;
 use super::{Access, Scope, answer, refusal};
 
@@ -75,7 +75,7 @@ pub(super) async fn guard(
             parts.extensions.insert(policy);
             let response = next.run(Request::from_parts(parts, body)).await;
             match (client, tokens) {
-                (Client::Token(id), Some(tokens)) => answer::end_with(response, tokens, id),
+                (RateKey::Token(id), Some(tokens)) => answer::end_with(response, tokens, id),
                 _ => response,
             }
         }
@@ -91,14 +91,14 @@ pub(super) async fn admit(policy: &AccessPolicy, parts: &Parts) -> Result<Caller
     let route = Route::of(&parts.method, parts.uri.path());
     check_site(policy, parts, peer, route)?;
     if route == Route::Health {
-        return Ok(Caller { access: Access::default(), client: Client::of(peer) });
+        return Ok(Caller { access: Access::default(), client: RateKey::of(peer) });
     }
     if headers::has_token_in_query(parts.uri.query()) {
         return Err(refuse(refusal::token_in_query().into_response()));
     }
     let caller = match route {
         // What stands in Authorization may be the token of before.
-        Route::Session => Caller { access: Access::default(), client: Client::of(peer) },
+        Route::Session => Caller { access: Access::default(), client: RateKey::of(peer) },
         _ => caller(policy, parts, peer, route).await?,
     };
     policy
@@ -155,7 +155,7 @@ fn check_site(
 pub(super) struct Caller {
     pub(super) access: Access,
     /// As whom its requests are counted.
-    client: Client,
+    client: RateKey,
 }
 
 async fn caller(
@@ -177,7 +177,7 @@ async fn caller(
         let scopes = Scope::ALL.to_vec();
         let name = Arc::from(format!("uid {uid}"));
         let access = Access { name, scopes, groups: None, phones: true };
-        return Ok(Caller { access, client: Client::User(uid) });
+        return Ok(Caller { access, client: RateKey::User(uid) });
     }
     if route != Route::Change
         && let Some(cookie) = headers::cookie(&parts.headers)
@@ -190,12 +190,12 @@ async fn caller(
     if policy.reads_are_free(peer) {
         (access.name, access.scopes) = (Arc::from(LOOPBACK), vec![Scope::Read]);
     }
-    Ok(Caller { access, client: Client::of(peer) })
+    Ok(Caller { access, client: RateKey::of(peer) })
 }
 
 impl Caller {
     fn by(id: TokenId, access: Access) -> Self {
-        Self { access, client: Client::Token(id) }
+        Self { access, client: RateKey::Token(id) }
     }
 }
 

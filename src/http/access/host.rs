@@ -73,7 +73,7 @@ impl fmt::Display for HostNameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:?} is no name of a host: give a name such as pool.example.org or an address, without a \
+            "{:?} is no name of a host: give a name such as telepool.example.org or an address, without a \
              scheme, a port or a wildcard, and one of another alphabet as xn--..",
             self.0
         )
@@ -224,7 +224,7 @@ mod tests {
         hosts.add(["Pool.Example.org", "192.0.2.7", "2001:db8::1", "[2001:db8::2]"]).unwrap();
         hosts.listen([10, 0, 0, 5].into());
         for text in [
-            "pool.example.org:443",
+            "telepool.example.org:443",
             "192.0.2.7",
             "[2001:db8::1]",
             "[2001:db8::2]:1",
@@ -233,7 +233,7 @@ mod tests {
         ] {
             assert!(allowed(&hosts, text), "{text}");
         }
-        for text in ["example.org", "x.pool.example.org", "pool.example.org.", "10.0.0.6"] {
+        for text in ["example.org", "x.telepool.example.org", "telepool.example.org.", "10.0.0.6"] {
             assert!(!allowed(&hosts, text), "{text}");
         }
     }
@@ -262,7 +262,7 @@ mod tests {
             &"x.".repeat(130),
         ] {
             let error = AllowedHosts::default().add([name]).unwrap_err().to_string();
-            assert!(error.contains("pool.example.org"), "{error}");
+            assert!(error.contains("telepool.example.org"), "{error}");
         }
     }
 }

@@ -14,7 +14,7 @@ use axum::routing::post;
 use super::guard;
 use super::host::{AllowedHosts, HostNameError};
 use super::peer::Peer;
-use super::rates::{REQUESTS_PER_SECOND, Rates};
+use super::rates::{REQUESTS_PER_SECOND, RateLimits};
 use super::sign_in::{SignIns, sign_in, sign_out};
 use super::tokens::{TokenSet, Tokens};
 
@@ -34,8 +34,8 @@ use super::tokens::{TokenSet, Tokens};
 /// use telepool::http::AccessPolicy;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let router = axum::Router::new();
-/// let policy = AccessPolicy::new().require_token(true).host_names(["pool.example.org"])?;
+/// # let router = axum::Router::<()>::new();
+/// let policy = AccessPolicy::new().require_token(true).host_names(["telepool.example.org"])?;
 /// let router = policy.guard(router);
 /// # drop(router);
 /// # Ok(())
@@ -48,7 +48,7 @@ pub struct AccessPolicy {
     listening: Option<SocketAddr>,
     requires_token: bool,
     is_tls: bool,
-    rates: Arc<Rates>,
+    rates: Arc<RateLimits>,
     sign_ins: Arc<SignIns>,
 }
 
@@ -60,7 +60,7 @@ impl Default for AccessPolicy {
             listening: None,
             requires_token: false,
             is_tls: false,
-            rates: Arc::new(Rates::new(REQUESTS_PER_SECOND)),
+            rates: Arc::new(RateLimits::new(REQUESTS_PER_SECOND)),
             sign_ins: Arc::default(),
         }
     }
@@ -120,7 +120,7 @@ impl AccessPolicy {
     /// many may come at once.
     #[must_use]
     pub fn requests_per_second(mut self, count: NonZeroU32) -> Self {
-        self.rates = Arc::new(Rates::new(count));
+        self.rates = Arc::new(RateLimits::new(count));
         self
     }
 
@@ -163,7 +163,7 @@ impl AccessPolicy {
         self.is_tls
     }
 
-    pub(super) fn rates(&self) -> &Rates {
+    pub(super) fn rates(&self) -> &RateLimits {
         &self.rates
     }
 

@@ -1,4 +1,4 @@
-//! Rates: how many requests a client may make, and how many tokens that are none it may show.
+//! RateLimits: how many requests a client may make, and how many tokens that are none it may show.
 //!
 //! Owns who counts as one client. Nobody is kept out by what another does, but for those who share an address
 //! and show no token; and whoever has a token is let in, however many others have tried theirs from there.
@@ -31,7 +31,7 @@ const FORGET_EVERY: Duration = Duration::from_secs(1);
 
 /// Who is counted as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Client {
+pub(super) enum RateKey {
     Token(TokenId),
     /// An address, or with version 6 the network that one customer has.
     Network(IpAddr),
@@ -42,7 +42,7 @@ pub(super) enum Client {
     Others,
 }
 
-impl Client {
+impl RateKey {
     pub(super) fn of(peer: Option<Peer>) -> Self {
         match peer {
             Some(Peer::Tcp(address)) => Self::Network(network_of(address.ip())),
@@ -73,7 +73,7 @@ impl Clock for RateClock {
 
 /// One count for each client.
 struct ClientLimit {
-    clients: RateLimiter<Client, HashMapStateStore<Client>, RateClock, NoOpMiddleware<Duration>>,
+    clients: RateLimiter<RateKey, HashMapStateStore<RateKey>, RateClock, NoOpMiddleware<Duration>>,
     forgot: Mutex<Instant>,
 }
 
@@ -84,8 +84,8 @@ impl ClientLimit {
     }
 
     /// Counts one more, or returns in how many seconds it may be tried again.
-    fn count(&self, client: Client) -> Result<(), u64> {
-        let client = if self.has_room() { client } else { Client::Others };
+    fn count(&self, client: RateKey) -> Result<(), u64> {
+        let client = if self.has_room() { client } else { RateKey::Others };
         self.clients.check_key(&client).map_err(|until| {
             let wait = until.wait_time_from(self.clients.clock().now());
             u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX).max(1)
@@ -106,18 +106,18 @@ impl ClientLimit {
 }
 
 /// The limits of a server.
-pub(super) struct Rates {
+pub(super) struct RateLimits {
     requests: ClientLimit,
     failures: ClientLimit,
 }
 
-impl std::fmt::Debug for Rates {
+impl std::fmt::Debug for RateLimits {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rates").field("clients", &self.requests.clients.len()).finish()
+        f.debug_struct("RateLimits").field("clients", &self.requests.clients.len()).finish()
     }
 }
 
-impl Rates {
+impl RateLimits {
     pub(super) fn new(per_second: NonZeroU32) -> Self {
         let failures = Quota::per_second(FAILURES_PER_SECOND).allow_burst(FAILURES_AT_ONCE);
         Self {
@@ -127,13 +127,13 @@ impl Rates {
     }
 
     /// Counts a request, or returns in how many seconds it may be tried again.
-    pub(super) fn request(&self, client: Client) -> Result<(), u64> {
+    pub(super) fn request(&self, client: RateKey) -> Result<(), u64> {
         self.requests.count(client)
     }
 
     /// Counts a token that was none, or returns in how many seconds one may be tried again.
     pub(super) fn failure(&self, peer: Option<Peer>) -> Result<(), u64> {
-        self.failures.count(Client::of(peer))
+        self.failures.count(RateKey::of(peer))
     }
 }
 
@@ -147,8 +147,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_client_has_its_rate_and_takes_none_of_anothers() {
-        let rates = Rates::new(NonZeroU32::new(5).unwrap());
-        let (one, other) = (Client::of(tcp("192.0.2.1:1")), Client::of(tcp("192.0.2.2:1")));
+        let rates = RateLimits::new(NonZeroU32::new(5).unwrap());
+        let (one, other) = (RateKey::of(tcp("192.0.2.1:1")), RateKey::of(tcp("192.0.2.2:1")));
         assert!((0..5).all(|_| rates.request(one).is_ok()));
         assert_eq!(rates.request(one), Err(1));
         assert_eq!(rates.request(other), Ok(()));
@@ -158,7 +158,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn wrong_tokens_are_slowed_to_one_in_a_second() {
-        let rates = Rates::new(REQUESTS_PER_SECOND);
+        let rates = RateLimits::new(REQUESTS_PER_SECOND);
         let peer = tcp("192.0.2.1:1");
         assert!((0..10).all(|_| rates.failure(peer).is_ok()));
         assert_eq!(rates.failure(peer), Err(1));
@@ -169,18 +169,18 @@ mod tests {
 
     #[test]
     fn whoever_has_a_network_is_one_client() {
-        let of = |address| Client::of(tcp(address));
+        let of = |address| RateKey::of(tcp(address));
         assert_eq!(of("[2001:db8::1]:1"), of("[2001:db8::ffff:1]:2"));
         assert_ne!(of("[2001:db8::1]:1"), of("[2001:db8:0:1::1]:1"));
         assert_eq!(of("[::ffff:192.0.2.1]:1"), of("192.0.2.1:2"));
         assert_ne!(of("192.0.2.1:1"), of("192.0.2.2:1"));
-        assert_eq!(Client::of(Some(Peer::Local { uid: 7 })), Client::User(7));
+        assert_eq!(RateKey::of(Some(Peer::Local { uid: 7 })), RateKey::User(7));
     }
 
     #[tokio::test(start_paused = true)]
     async fn so_many_clients_as_there_are_addresses_take_no_more_room() {
-        let rates = Rates::new(NonZeroU32::new(1).unwrap());
-        let client = |number: u32| Client::Network(IpAddr::V4(number.into()));
+        let rates = RateLimits::new(NonZeroU32::new(1).unwrap());
+        let client = |number: u32| RateKey::Network(IpAddr::V4(number.into()));
         for number in 0..10_000 {
             assert_eq!(rates.request(client(number)), Ok(()), "{number}");
         }

@@ -83,8 +83,7 @@ pub(super) fn is_of_metrics(path: &str) -> bool {
 pub(super) fn busy() -> Response {
     let problem = Problem::new(
         StatusCode::SERVICE_UNAVAILABLE,
-        "connect",
-        "connections",
+        ("connect", "connections"),
         "every connection but those kept for the numbers is taken",
         "try again in some seconds, and close pages and clients that are not needed",
     );
@@ -101,8 +100,7 @@ pub(super) fn explained(answer: Response) -> Response {
     }
     let problem = Problem::new(
         StatusCode::PAYLOAD_TOO_LARGE,
-        "request",
-        "body",
+        ("request", "body"),
         "the body of the request is larger than this server takes",
         "send less at once",
     );

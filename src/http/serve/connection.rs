@@ -33,7 +33,7 @@ use crate::http::access::Peer;
 const BUFFER: usize = 64 << 10;
 
 /// A client that was accepted.
-pub(super) struct Client<T> {
+pub(super) struct Accepted<T> {
     pub(super) io: T,
     pub(super) peer: Option<Peer>,
     pub(super) place: Place,
@@ -50,11 +50,11 @@ enum End {
 
 /// Serves a connection until its client leaves, its time is up, or the server ends.
 pub(super) async fn serve<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    client: Client<T>,
+    client: Accepted<T>,
     limits: ServeLimits,
     ending: CancellationToken,
 ) {
-    let Client { io, peer, place, router } = client;
+    let Accepted { io, peer, place, router } = client;
     let progress = Arc::new(Mutex::new(Progress::new(now())));
     let is_reserved = place.is_reserved;
     let mut server = http1::Builder::new();

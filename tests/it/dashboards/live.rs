@@ -244,7 +244,7 @@ async fn at_rest() -> (SocketAddr, Pool<GrammersManager<MemorySource>>) {
     let exporter = Prometheus::new(&pool).unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(http::serve(listener, http::router(&exporter), std::future::pending()));
+    tokio::spawn(http::serve(listener, http::probes(&exporter), std::future::pending()));
     let mut callers = tokio::task::JoinSet::new();
     for turn in 0..400 {
         let (pool, account) = (pool.clone(), accounts[turn % accounts.len()]);

@@ -27,7 +27,7 @@ struct Server {
 impl Server {
     async fn start(policy: &AccessPolicy) -> Self {
         let pool = Pool::builder(NoopManager::new(3)).build().unwrap();
-        let router = http::router(&Prometheus::new(&pool).unwrap());
+        let router = http::probes(&Prometheus::new(&pool).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let guarded = policy.guard(router);

@@ -25,7 +25,7 @@ pub(crate) struct ClientArguments {
     /// Asks the run that has this socket.
     #[arg(long, value_name = "PATH", global = true, conflicts_with = "url")]
     socket: Option<PathBuf>,
-    /// Asks over the network, as in https://pool.example.org:9464.
+    /// Asks over the network, as in https://telepool.example.org:9464.
     #[arg(long, value_name = "URL", global = true)]
     url: Option<Url>,
     /// The file whose first line is the token to show, with --url.

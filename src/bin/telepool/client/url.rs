@@ -21,7 +21,7 @@ impl FromStr for Url {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let bad = || "must be an address such as https://pool.example.org:9464".to_owned();
+        let bad = || "must be an address such as https://telepool.example.org:9464".to_owned();
         let uri: Uri = text.parse().map_err(|_| bad())?;
         let is_tls = match uri.scheme_str() {
             Some("https") => true,
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn an_address_has_a_scheme_a_host_and_perhaps_a_port() {
         for (text, shown) in [
-            ("https://pool.example.org", "https://pool.example.org:443"),
+            ("https://telepool.example.org", "https://telepool.example.org:443"),
             ("http://127.0.0.1:9464/", "http://127.0.0.1:9464"),
             ("https://[::1]:9464", "https://[::1]:9464"),
         ] {

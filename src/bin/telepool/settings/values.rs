@@ -8,6 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use telepool::config::{Setting, parse_time};
+use telepool::http::Origin;
 use telepool::session::DataCentres;
 use telepool::telegram::TelegramSettings;
 use telepool::{Config, ConfigError};
@@ -50,6 +51,20 @@ impl Settings {
     /// `close_timeout` on top.
     pub(crate) fn for_serve() -> Self {
         Self::default().with("serve", &[("pool.drain_timeout", "6")])
+    }
+
+    /// Where the values of the pool's settings are from, but for those that only `serve` has other defaults of.
+    pub(crate) fn origins(&self) -> impl Iterator<Item = (String, Origin)> {
+        let told = |(key, origin): (&String, &String)| {
+            let origin = match origin.as_str() {
+                "serve" | "sandbox" => return None,
+                "--set" => Origin::Flag,
+                variable if variable.starts_with("environment ") => Origin::Environment,
+                _ => Origin::File,
+            };
+            Some((key.clone(), origin))
+        };
+        self.origins.iter().filter_map(told)
     }
 
     /// The same where no server far away has to be spared: dials need no pacing.

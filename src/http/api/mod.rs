@@ -1,0 +1,66 @@
+//! The HTTP API, `/api/v1`: what there is to be read of a pool, and what an operator can do.
+//!
+//! Owns the routes and their answers. A handler takes a [`view::View`], which shows what whoever asks may
+//! see, and nothing else: none reaches the pool around it.
+
+#![allow(unused_qualifications, reason = "the macros of utoipa name types in full")]
+
+mod accounts;
+mod config;
+mod connections;
+mod cursor;
+pub(super) mod error;
+mod events;
+mod extract;
+mod health;
+mod history;
+mod numbers;
+mod openapi;
+mod operations;
+mod page;
+mod snapshot;
+mod stream;
+mod view;
+
+pub(super) use stream::STREAMS_MAX;
+pub(super) use view::without_phones;
+
+use axum::Router;
+use axum::routing::get;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::http::panel::PanelState;
+
+/// Where the API is.
+const ROOT: &str = "/api/v1";
+
+/// All routes of the API, and their description.
+pub(super) fn router(panel: &PanelState) -> Router {
+    let (router, mut description) = described().split_for_parts();
+    openapi::complete(&mut description);
+    let text = openapi::text(&description);
+    let describe = get(move |_: view::View| async move { openapi::answer(text) });
+    router.route(&format!("{ROOT}/openapi.json"), describe).with_state(panel.clone())
+}
+
+/// The routes, each with its description.
+fn described() -> OpenApiRouter<PanelState> {
+    let routes = OpenApiRouter::new()
+        .routes(routes!(snapshot::get_snapshot))
+        .routes(routes!(accounts::list_accounts))
+        .routes(routes!(accounts::get_account))
+        .routes(routes!(connections::list_connections))
+        .routes(routes!(events::list_events))
+        .routes(routes!(stream::stream_events))
+        .routes(routes!(history::get_history))
+        .routes(routes!(config::get_config, config::change_config))
+        .routes(routes!(operations::close_account))
+        .routes(routes!(operations::drain_account))
+        .routes(routes!(operations::pause_account))
+        .routes(routes!(operations::resume_account))
+        .routes(routes!(operations::reinstate_account))
+        .routes(routes!(operations::quarantine_account))
+        .routes(routes!(operations::close_connection));
+    OpenApiRouter::with_openapi(openapi::empty()).nest(ROOT, routes)
+}

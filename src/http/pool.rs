@@ -1,0 +1,371 @@
+//! A pool as the routes see it: without the type of its manager, and without keeping it alive.
+//!
+//! Owns what there is to be asked, as plain values, and the way to the pool for the moment of a question.
+//! Judges no access and forms no answer.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::account_health::{AccountHealth, Cooldown};
+use crate::account_id::AccountId;
+use crate::base::clock::{Tick, now};
+use crate::config::{Config, ConfigError};
+use crate::connection::{ConnectionId, ConnectionState};
+use crate::engine::Connection;
+use crate::events::EventStream;
+use crate::http::monitor::SampledNumbers;
+use crate::manager::{Manager, MetricsSource, QuarantineReason};
+use crate::metrics::Readiness;
+use crate::metrics::sample;
+use crate::pool::{Pool, PoolRef};
+use crate::runtime::account::AccountInner;
+use crate::stats::Totals;
+
+/// What a pool has and has done, by group.
+pub(crate) struct PoolReading {
+    pub(crate) groups: Vec<(Arc<str>, SampledNumbers)>,
+    pub(crate) connections_max: u64,
+    pub(crate) breakers_open: u64,
+    pub(crate) addresses_down: u64,
+    pub(crate) is_closing: bool,
+    pub(crate) readiness: Readiness,
+}
+
+/// One account, in so far as a list is sorted and filtered by it.
+#[derive(Clone, Debug)]
+pub(crate) struct AccountEntry {
+    pub(crate) account: AccountId,
+    /// An index into the names of the listing.
+    pub(crate) group: u16,
+    pub(crate) health: AccountHealth,
+    pub(crate) sessions: u16,
+    pub(crate) connections_max: u16,
+    /// In the order of `ConnectionState::ALL`.
+    pub(crate) states: [u16; ConnectionState::ALL.len()],
+    pub(crate) leases: u32,
+    pub(crate) waiting: u32,
+    pub(crate) oldest_wait: Option<Duration>,
+    pub(crate) created: u64,
+    pub(crate) reused: u64,
+    pub(crate) closed: u64,
+    pub(crate) errors: u64,
+    /// How long ago any connection of it was last released.
+    pub(crate) last_used: Option<Duration>,
+    /// Of the connections that there are, any one's last.
+    pub(crate) last_error: Option<Arc<String>>,
+}
+
+/// One connection.
+#[derive(Clone, Debug)]
+pub(crate) struct ConnectionEntry {
+    pub(crate) account: AccountId,
+    pub(crate) group: u16,
+    pub(crate) id: ConnectionId,
+    pub(crate) slot: u16,
+    /// Where it is dialled, by number; 0 if the manager does not tell.
+    pub(crate) data_centre: u8,
+    pub(crate) state: ConnectionState,
+    pub(crate) age: Option<Duration>,
+    pub(crate) last_used: Option<Duration>,
+    pub(crate) uses: u64,
+    pub(crate) leases: u32,
+    pub(crate) errors: u64,
+    pub(crate) last_error: Option<Arc<String>>,
+}
+
+/// One account, with all that is known of it.
+pub(crate) struct AccountView {
+    pub(crate) entry: AccountEntry,
+    pub(crate) group: Arc<str>,
+    pub(crate) cooldowns: Vec<Cooldown>,
+    pub(crate) quarantines: Vec<(u16, QuarantineReason)>,
+    pub(crate) connections: Vec<ConnectionEntry>,
+    pub(crate) last_dial_error: Option<String>,
+    pub(crate) idle_timeout: Duration,
+}
+
+/// Entries of a pool, and the names that their groups have.
+pub(crate) struct Entries<T> {
+    pub(crate) groups: Vec<Arc<str>>,
+    pub(crate) entries: Vec<T>,
+}
+
+/// What an operator can do to an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AccountOperation {
+    Close,
+    Drain,
+    Pause,
+    Resume,
+    Reinstate,
+    Quarantine,
+}
+
+/// A step that takes time, and how it ended. `None`: the pool is gone, or does not know the account.
+pub(crate) type Operating<'a> = Pin<Box<dyn Future<Output = Option<bool>> + Send + 'a>>;
+
+/// All that routes ask of a pool. `None` means everywhere that the pool is gone, or knows none such.
+pub(crate) trait ServedPool: Send + Sync {
+    /// Reads all groups. Takes as long as there are accounts at work: a fraction of a microsecond for each.
+    fn read(&self) -> Option<PoolReading>;
+
+    /// Lists every account. Takes some 100 nanoseconds for each.
+    fn accounts(&self) -> Option<Entries<AccountEntry>>;
+
+    /// Lists every connection.
+    fn connections(&self) -> Option<Entries<ConnectionEntry>>;
+
+    fn account(&self, account: AccountId) -> Option<AccountView>;
+
+    /// The group of an account, also of one that the pool has forgotten.
+    fn group_of(&self, account: AccountId) -> Option<Arc<str>>;
+
+    fn events(&self) -> Option<EventStream>;
+
+    fn config(&self) -> Option<Arc<Config>>;
+
+    /// Swaps the configuration. Takes as long as there are accounts.
+    fn reconfigure(&self, config: Config) -> Option<Result<(), ConfigError>>;
+
+    /// Carries an operation out, and waits for its end for at most this long. Returns whether it has ended.
+    fn operate(
+        &self,
+        account: AccountId,
+        operation: AccountOperation,
+        patience: Duration,
+    ) -> Operating<'_>;
+
+    /// Begins to close a connection. Returns whether there was such a one.
+    fn close_connection(&self, account: AccountId, connection: u64) -> Option<bool>;
+
+    /// Tells all who listen, and the log, who did what: see [`Pool::audit`].
+    fn audit(
+        &self,
+        operation: &'static str,
+        account: Option<AccountId>,
+        connection: Option<u64>,
+        by: &str,
+        detail: Option<&str>,
+    );
+}
+
+impl<M: Manager> ServedPool for PoolRef<M> {
+    fn read(&self) -> Option<PoolReading> {
+        let pool = self.upgrade()?;
+        let mut groups = Vec::new();
+        let mut add = |group: &sample::GroupSample<'_>| {
+            groups.push((Arc::clone(group.name), SampledNumbers::of(group)));
+        };
+        let whole = sample::read(pool.runtime(), pool.accounts(), &mut add);
+        let is_closing = pool.context().is_closing();
+        let readiness = match is_closing {
+            true => Readiness::Closing,
+            false => Readiness::of(pool.runtime(), pool.accounts()),
+        };
+        Some(PoolReading {
+            groups,
+            connections_max: whole.connections_max,
+            breakers_open: whole.breakers.iter().sum(),
+            addresses_down: whole.addresses_down,
+            is_closing,
+            readiness,
+        })
+    }
+
+    fn accounts(&self) -> Option<Entries<AccountEntry>> {
+        let pool = self.upgrade()?;
+        let tick = pool.context().clock.tick();
+        let all = pool.accounts().all();
+        let known = all.iter().filter(|it| sample::is_counted(it, tick));
+        let entries = known.map(|account| entry_of(account, tick)).collect();
+        Some(Entries { groups: group_names(&pool), entries })
+    }
+
+    fn connections(&self) -> Option<Entries<ConnectionEntry>> {
+        let pool = self.upgrade()?;
+        let tick = pool.context().clock.tick();
+        let mut entries = Vec::new();
+        pool.accounts().for_each_active(tick, |account| {
+            entries.extend(connections_of(account, tick));
+        });
+        Some(Entries { groups: group_names(&pool), entries })
+    }
+
+    fn account(&self, account: AccountId) -> Option<AccountView> {
+        let pool = self.upgrade()?;
+        let (context, inner) = (pool.context(), pool.accounts().find(account)?);
+        let tick = context.clock.tick();
+        if !sample::is_counted(&inner, tick) {
+            return None;
+        }
+        let group = group_names(&pool).get(usize::from(inner.pool.group())).cloned();
+        let mut connections = connections_of(&inner, tick);
+        connections.sort_by_key(|it| it.slot);
+        let cooldowns = match inner.health(tick) {
+            AccountHealth::Cooling(cooldowns) => cooldowns,
+            _ => Vec::new(),
+        };
+        Some(AccountView {
+            entry: entry_of(&inner, tick),
+            group: group.unwrap_or_default(),
+            cooldowns,
+            quarantines: inner.pool.quarantines(),
+            connections,
+            last_dial_error: inner.pool.last_dial_error(),
+            idle_timeout: Duration::from_millis(context.hot.max_idle_ms()),
+        })
+    }
+
+    fn group_of(&self, account: AccountId) -> Option<Arc<str>> {
+        let pool = self.upgrade()?;
+        if let Some(inner) = pool.accounts().find(account) {
+            return group_names(&pool).get(usize::from(inner.pool.group())).cloned();
+        }
+        pool.context().profile(account).map(|profile| profile.group)
+    }
+
+    fn events(&self) -> Option<EventStream> {
+        self.upgrade().map(|pool| pool.events())
+    }
+
+    fn config(&self) -> Option<Arc<Config>> {
+        self.upgrade().map(|pool| pool.config())
+    }
+
+    fn reconfigure(&self, config: Config) -> Option<Result<(), ConfigError>> {
+        self.upgrade().map(|pool| pool.reconfigure(config))
+    }
+
+    fn operate(
+        &self,
+        account: AccountId,
+        operation: AccountOperation,
+        patience: Duration,
+    ) -> Operating<'_> {
+        Box::pin(async move {
+            let pool = self.upgrade()?;
+            // One that was quarantined before is reinstated though the pool has not met it yet.
+            if operation != AccountOperation::Reinstate {
+                pool.accounts().find(account)?;
+            }
+            // What is to be done is done by the first step; the rest only waits for the end of it, and may
+            // be dropped. So the pool is not kept for longer than the patience lasts.
+            let ending = async {
+                match operation {
+                    AccountOperation::Close => drop(pool.close_account(account).await),
+                    AccountOperation::Drain => drop(pool.drain_account(account).await),
+                    AccountOperation::Pause => return pool.pause(account),
+                    AccountOperation::Resume => return pool.resume(account),
+                    AccountOperation::Reinstate => return pool.reinstate(account),
+                    AccountOperation::Quarantine => return pool.quarantine(account),
+                }
+                true
+            };
+            Some(tokio::time::timeout(patience, ending).await.unwrap_or(false))
+        })
+    }
+
+    fn close_connection(&self, account: AccountId, connection: u64) -> Option<bool> {
+        let pool = self.upgrade()?;
+        pool.accounts().find(account)?;
+        Some(pool.close_connection(account, ConnectionId(connection)))
+    }
+
+    fn audit(
+        &self,
+        operation: &'static str,
+        account: Option<AccountId>,
+        connection: Option<u64>,
+        by: &str,
+        detail: Option<&str>,
+    ) {
+        if let Some(pool) = self.upgrade() {
+            pool.audit(operation, account, connection.map(ConnectionId), by, detail);
+        }
+    }
+}
+
+/// By the index of the group.
+fn group_names<M: Manager>(pool: &Pool<M>) -> Vec<Arc<str>> {
+    let groups = &pool.context().groups;
+    let mut names = vec![Arc::from(""); groups.capacity()];
+    for (index, name) in groups.all() {
+        names[usize::from(index)] = name;
+    }
+    names
+}
+
+fn small<T: TryFrom<u64>>(count: u64, max: T) -> T {
+    T::try_from(count).unwrap_or(max)
+}
+
+fn ago(tick: Tick, then: Tick) -> Duration {
+    Duration::from_millis(tick.saturating_sub(then))
+}
+
+fn entry_of<M: Manager>(account: &AccountInner<M>, tick: Tick) -> AccountEntry {
+    let mut totals = Totals::default();
+    account.pool.add_to(&mut totals);
+    let (mut errors, mut last_used, mut last_error) = (0, None, None);
+    if account.pool.has_connections() {
+        for connection in account.pool.connections() {
+            errors += connection.errors();
+            if connection.live().is_some() {
+                last_used = last_used.max(Some(connection.last_used()));
+            }
+            last_error = connection.last_error().or(last_error);
+        }
+    }
+    let since = account.pool.waited_since();
+    AccountEntry {
+        account: account.pool.account(),
+        group: account.pool.group(),
+        health: account.health_in_short(tick),
+        sessions: account.pool.sessions(),
+        connections_max: account.pool.max_connections(),
+        states: totals.states.map(|count| small(count, u16::MAX)),
+        leases: small(totals.leases, u32::MAX),
+        waiting: small(totals.waiting, u32::MAX),
+        oldest_wait: since.map(|since| now().saturating_duration_since(since)),
+        created: totals.opened,
+        reused: totals.uses.saturating_sub(totals.new_uses),
+        closed: totals.closed,
+        errors,
+        last_used: last_used.map(|then| ago(tick, then)),
+        last_error,
+    }
+}
+
+fn connections_of<M: Manager>(account: &AccountInner<M>, tick: Tick) -> Vec<ConnectionEntry> {
+    if !account.pool.has_connections() {
+        return Vec::new();
+    }
+    account.pool.connections().map(|it| connection_entry(account, &it, tick)).collect()
+}
+
+fn connection_entry<M: Manager>(
+    account: &AccountInner<M>,
+    connection: &Connection<M::Connection>,
+    tick: Tick,
+) -> ConnectionEntry {
+    let (id, slot) = (account.pool.account(), connection.slot);
+    let source: Option<&dyn MetricsSource> = account.context().manager.metrics();
+    let word = connection.word.snapshot();
+    let live = connection.live();
+    ConnectionEntry {
+        account: id,
+        group: account.pool.group(),
+        id: connection.id,
+        slot,
+        data_centre: source.map_or(0, |source| source.dial_class(id, slot)),
+        state: word.state(),
+        age: live.map(|live| ago(tick, live.created)),
+        last_used: live.map(|_| ago(tick, connection.last_used())),
+        uses: connection.uses(),
+        leases: word.leases(),
+        errors: connection.errors(),
+        last_error: connection.last_error(),
+    }
+}

@@ -1,3 +1,0 @@
-//! What is served over HTTP, asked for over real connections.
-
-mod access;
