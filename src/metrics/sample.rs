@@ -26,6 +26,7 @@ pub(crate) struct GroupSample<'a> {
     /// Accounts by state.
     pub(crate) accounts: [u64; AccountState::ALL.len()],
     /// Those out of service, by why they are: quarantined for a reason, or last, without a session.
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only the API tells of it"))]
     pub(crate) lost: [u64; QuarantineReason::ALL.len() + 1],
     pub(crate) connections_max: u64,
     /// In seconds.

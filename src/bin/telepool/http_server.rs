@@ -111,6 +111,11 @@ impl HttpServer {
         &self.address
     }
 
+    /// Where a browser finds the page, if it does.
+    pub(crate) fn page(&self) -> Option<&str> {
+        self.address.strip_suffix("metrics").filter(|page| page.starts_with("http"))
+    }
+
     /// The socket of this machine's own commands, if there is one.
     pub(crate) fn socket(&self) -> Option<&str> {
         self.socket.as_deref()

@@ -283,7 +283,8 @@ fn announce(
     if let Some(socket) = http.socket() {
         say!("telepool: telepool ctl and telepool top reach it by --socket {socket}");
     }
-    say!("telepool: metrics on {}; Ctrl-C ends the run", http.address());
+    let page = http.page().map(|page| format!(", the page on {page}")).unwrap_or_default();
+    say!("telepool: metrics on {}{page}; Ctrl-C ends the run", http.address());
 }
 
 /// Has the work done until the time is up, and gives the calls under way so long to end. Returns how

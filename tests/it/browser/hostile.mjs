@@ -30,6 +30,8 @@ export default async function hostile() {
     assert.equal(await it.locator('img').count(), 0);
     assert.equal(await it.title(), 'telepool');
   }
+  // A stream that is cut would be told on the console.
+  await Promise.all([page, other].map((it) => it.close()));
   await server.kill('SIGKILL');
   await sandbox.kill('SIGKILL');
   rmSync(file);
