@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn names_that_are_given_and_the_address_are_allowed_too() {
         let mut hosts = AllowedHosts::default();
-        hosts.add(["Pool.Example.org", "192.0.2.7", "2001:db8::1", "[2001:db8::2]"]).unwrap();
+        hosts.add(["Telepool.Example.org", "192.0.2.7", "2001:db8::1", "[2001:db8::2]"]).unwrap();
         hosts.listen([10, 0, 0, 5].into());
         for text in [
             "telepool.example.org:443",
