@@ -118,7 +118,7 @@ impl<C> Effects<C> {
     }
 }
 
-#[cfg(all(test, not(pool_loom)))]
+#[cfg(all(any(test, fuzzing), not(pool_loom)))]
 impl<C> Effects<C> {
     /// Whether no connection is opened or closed, and nobody woken.
     pub(crate) fn moves_nothing(&self) -> bool {

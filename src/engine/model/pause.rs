@@ -98,3 +98,26 @@ fn model_a_dial_that_ends_as_the_account_is_resumed_serves_who_waits() {
         at_rest(&engine, 1);
     });
 }
+
+#[test]
+fn model_a_release_that_sees_neither_pause_nor_waiter_is_seen_by_the_resume() {
+    model(|| {
+        let (engine, lease) = warmed(1, 1);
+        let releaser = {
+            let engine = Arc::clone(&engine);
+            thread::spawn(move || release(&engine, lease))
+        };
+        let pauser = {
+            let engine = Arc::clone(&engine);
+            thread::spawn(move || {
+                pause(&engine);
+                join(&engine)
+            })
+        };
+        let waiter = pauser.join().unwrap();
+        resume(&engine);
+        releaser.join().unwrap();
+        release(&engine, poll(&waiter).expect("a connection is free and the waiter sleeps"));
+        at_rest(&engine, 1);
+    });
+}

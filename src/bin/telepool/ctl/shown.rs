@@ -110,23 +110,17 @@ pub(super) fn connections_table(connections: &[Value], with_account: bool) -> St
     table.to_string()
 }
 
-/// One event in a line.
+/// One event in a line. Who did it stands in its text.
 pub(crate) fn event_line(event: &Value) -> String {
     let name =
         ["name", "account"].iter().map(|key| text_of(&event[*key])).find(|it| !it.is_empty());
-    let by = text_of(&event["by"]);
-    let mut line = format!(
+    let line = format!(
         "{} {:5} {} {}",
         time_of(&event["at"]),
         text_of(&event["level"]),
         name.unwrap_or_else(|| "-".to_owned()),
         text_of(&event["text"]),
     );
-    if !by.is_empty() {
-        line.push_str(" (by ");
-        line.push_str(&by);
-        line.push(')');
-    }
     format!("{}\n", escaped(&line))
 }
 
@@ -162,9 +156,8 @@ mod tests {
     #[test]
     fn an_event_is_one_line_whatever_stands_in_it() {
         let event = serde_json::json!({
-            "at": 0, "level": "warn", "account": "bot:1", "name": null, "text": "a\nb\u{1b}[31m",
-            "by": "uid 7",
+            "at": 0, "level": "warn", "account": "bot:1", "name": null, "text": "a\nb\u{1b}[31m by uid 7",
         });
-        assert_eq!(event_line(&event), "00:00:00.000 warn  bot:1 a\\nb\\u{1b}[31m (by uid 7)\n");
+        assert_eq!(event_line(&event), "00:00:00.000 warn  bot:1 a\\nb\\u{1b}[31m by uid 7\n");
     }
 }
