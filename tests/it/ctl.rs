@@ -96,7 +96,7 @@ fn account(number: usize) -> Value {
 fn event(id: u64, level: &str) -> Value {
     json!({
         "id": id.to_string(), "at": 1_798_117_230_042_u64, "kind": "operation", "level": level,
-        "account": PHONE, "name": PHONE, "group": "shop", "text": format!("was paused, {id}"),
+        "account": PHONE, "name": PHONE, "group": "shop", "text": format!("pause by uid 7: {id}"),
         "by": "uid 7",
     })
 }
@@ -282,8 +282,8 @@ fn events_are_followed_from_the_last_one_on_and_filtered_as_the_list_is() {
     for _ in 0..3 {
         lines.read_line(&mut told).unwrap();
     }
-    assert!(told.contains("was paused, 2") && told.contains("was paused, 4"), "{told}");
-    assert!(!told.contains("was paused, 3"), "{told}");
+    assert!(told.contains("pause by uid 7: 2") && told.contains("pause by uid 7: 4"), "{told}");
+    assert!(!told.contains("pause by uid 7: 3"), "{told}");
     let asked = fixture.asked();
     assert_eq!(asked, ["stream {\"samples\": \"0\"} after 2"]);
     drop(fixture);
@@ -342,7 +342,7 @@ fn a_frame_of_top_has_tiles_accounts_and_events() {
     let (code, stdout, stderr) = fixture.run("top", &["--once"]);
     assert_eq!(code, Some(0), "{stderr}");
     for words in
-        ["active 7/100", "acquires/s 123", "quarantined 6", PHONE, "was paused, 2", "q quit"]
+        ["active 7/100", "acquires/s 123", "quarantined 6", PHONE, "pause by uid 7: 2", "q quit"]
     {
         assert!(stdout.contains(words), "{words}: {stdout}");
     }
