@@ -82,9 +82,6 @@ impl<C, E> AccountPool<C, E> {
         let small = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
         let pool_size = small(totals.states[ConnectionState::Idle as usize]);
         let active_connections = small(totals.states[ConnectionState::Active as usize]);
-        let mut connections: Vec<_> =
-            self.connections().map(|it| self.connection_stats(&it, now, idle_timeout)).collect();
-        connections.sort_by_key(|connection| connection.slot);
         AccountStats {
             account: self.account,
             pool_size,
@@ -96,33 +93,22 @@ impl<C, E> AccountPool<C, E> {
             total_connections_created: totals.opened,
             total_connections_reused: totals.uses.saturating_sub(totals.new_uses),
             total_connections_closed: totals.closed,
-            connections,
+            connections: self.connection_stats(now, idle_timeout),
             quarantines: Vec::new(),
             cooldowns: Vec::new(),
         }
     }
 
-    fn connection_stats(
+    /// Each connection of the account, in the order of the slots, as far as the manager is not asked.
+    pub(crate) fn connection_stats(
         &self,
-        connection: &Connection<C>,
         now: Tick,
         idle_timeout: Duration,
-    ) -> ConnectionStats {
-        let word = connection.word.snapshot();
-        let ago = |tick: Tick| Duration::from_millis(now.saturating_sub(tick));
-        ConnectionStats {
-            id: connection.id,
-            slot: connection.slot,
-            state: word.state(),
-            leases: word.leases(),
-            age: connection.live().map(|live| ago(live.created)),
-            last_used: connection.live().map(|_| ago(connection.last_used())),
-            use_count: connection.uses(),
-            error_count: connection.errors(),
-            last_error: connection.last_error().map(|text| text.as_ref().clone()),
-            idle_timeout,
-            dial_class: 0,
-        }
+    ) -> Vec<ConnectionStats> {
+        let stats = |connection: Arc<Connection<C>>| connection.stats(now, idle_timeout);
+        let mut connections: Vec<_> = self.connections().map(stats).collect();
+        connections.sort_by_key(|connection| connection.slot);
+        connections
     }
 
     /// The lease that has been held longest.
@@ -133,5 +119,25 @@ impl<C, E> AccountPool<C, E> {
     /// Why the last dial failed or could not be made, if one did since the last good connection.
     pub(crate) fn last_dial_error(&self) -> Option<String> {
         self.body.get()?.core.lock().last_dial_error.as_deref().map(str::to_owned)
+    }
+}
+
+impl<C> Connection<C> {
+    fn stats(&self, now: Tick, idle_timeout: Duration) -> ConnectionStats {
+        let word = self.word.snapshot();
+        let ago = |tick: Tick| Duration::from_millis(now.saturating_sub(tick));
+        ConnectionStats {
+            id: self.id,
+            slot: self.slot,
+            state: word.state(),
+            leases: word.leases(),
+            age: self.live().map(|live| ago(live.created)),
+            last_used: self.live().map(|_| ago(self.last_used())),
+            use_count: self.uses(),
+            error_count: self.errors(),
+            last_error: self.last_error().map(|text| text.as_ref().clone()),
+            idle_timeout,
+            dial_class: 0,
+        }
     }
 }

@@ -13,15 +13,14 @@ use crate::account_id::AccountId;
 use crate::base::clock::{Tick, now};
 use crate::config::{Config, ConfigError};
 use crate::connection::{ConnectionId, ConnectionState};
-use crate::engine::Connection;
 use crate::events::EventStream;
 use crate::http::monitor::SampledNumbers;
-use crate::manager::{Manager, MetricsSource, QuarantineReason};
+use crate::manager::{Manager, QuarantineReason};
 use crate::metrics::Readiness;
 use crate::metrics::sample;
 use crate::pool::{Pool, PoolRef};
 use crate::runtime::account::AccountInner;
-use crate::stats::Totals;
+use crate::stats::{ConnectionStats, Totals};
 
 /// What a pool has and has done, by group.
 pub(crate) struct PoolReading {
@@ -61,18 +60,9 @@ pub(crate) struct AccountEntry {
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionEntry {
     pub(crate) account: AccountId,
+    /// An index into the names of the listing.
     pub(crate) group: u16,
-    pub(crate) id: ConnectionId,
-    pub(crate) slot: u16,
-    /// Where it is dialled, by number; 0 if the manager does not tell.
-    pub(crate) data_centre: u8,
-    pub(crate) state: ConnectionState,
-    pub(crate) age: Option<Duration>,
-    pub(crate) last_used: Option<Duration>,
-    pub(crate) uses: u64,
-    pub(crate) leases: u32,
-    pub(crate) errors: u64,
-    pub(crate) last_error: Option<Arc<String>>,
+    pub(crate) stats: ConnectionStats,
 }
 
 /// One account, with all that is known of it.
@@ -81,9 +71,9 @@ pub(crate) struct AccountView {
     pub(crate) group: Arc<str>,
     pub(crate) cooldowns: Vec<Cooldown>,
     pub(crate) quarantines: Vec<(u16, QuarantineReason)>,
-    pub(crate) connections: Vec<ConnectionEntry>,
+    /// In the order of the slots.
+    pub(crate) connections: Vec<ConnectionStats>,
     pub(crate) last_dial_error: Option<String>,
-    pub(crate) idle_timeout: Duration,
 }
 
 /// Entries of a pool, and the names that their groups have.
@@ -188,7 +178,9 @@ impl<M: Manager> ServedPool for PoolRef<M> {
         let tick = pool.context().clock.tick();
         let mut entries = Vec::new();
         pool.accounts().for_each_active(tick, |account| {
-            entries.extend(connections_of(account, tick));
+            let (id, group) = (account.pool.account(), account.pool.group());
+            let entry = |stats| ConnectionEntry { account: id, group, stats };
+            entries.extend(account.connection_stats(tick).into_iter().map(entry));
         });
         Some(Entries { groups: group_names(&pool), entries })
     }
@@ -200,30 +192,26 @@ impl<M: Manager> ServedPool for PoolRef<M> {
         if !sample::is_counted(&inner, tick) {
             return None;
         }
-        let group = group_names(&pool).get(usize::from(inner.pool.group())).cloned();
-        let mut connections = connections_of(&inner, tick);
-        connections.sort_by_key(|it| it.slot);
         let cooldowns = match inner.health(tick) {
             AccountHealth::Cooling(cooldowns) => cooldowns,
             _ => Vec::new(),
         };
         Some(AccountView {
             entry: entry_of(&inner, tick),
-            group: group.unwrap_or_default(),
+            group: context.groups.name(inner.pool.group()),
             cooldowns,
             quarantines: inner.pool.quarantines(),
-            connections,
+            connections: inner.connection_stats(tick),
             last_dial_error: inner.pool.last_dial_error(),
-            idle_timeout: Duration::from_millis(context.hot.max_idle_ms()),
         })
     }
 
     fn group_of(&self, account: AccountId) -> Option<Arc<str>> {
         let pool = self.upgrade()?;
-        if let Some(inner) = pool.accounts().find(account) {
-            return group_names(&pool).get(usize::from(inner.pool.group())).cloned();
+        match pool.accounts().find(account) {
+            Some(inner) => Some(pool.context().groups.name(inner.pool.group())),
+            None => pool.context().profile(account).map(|profile| profile.group),
         }
-        pool.context().profile(account).map(|profile| profile.group)
     }
 
     fn events(&self) -> Option<EventStream> {
@@ -301,10 +289,6 @@ fn small<T: TryFrom<u64>>(count: u64, max: T) -> T {
     T::try_from(count).unwrap_or(max)
 }
 
-fn ago(tick: Tick, then: Tick) -> Duration {
-    Duration::from_millis(tick.saturating_sub(then))
-}
-
 fn entry_of<M: Manager>(account: &AccountInner<M>, tick: Tick) -> AccountEntry {
     let mut totals = Totals::default();
     account.pool.add_to(&mut totals);
@@ -333,39 +317,7 @@ fn entry_of<M: Manager>(account: &AccountInner<M>, tick: Tick) -> AccountEntry {
         reused: totals.uses.saturating_sub(totals.new_uses),
         closed: totals.closed,
         errors,
-        last_used: last_used.map(|then| ago(tick, then)),
+        last_used: last_used.map(|then| Duration::from_millis(tick.saturating_sub(then))),
         last_error,
-    }
-}
-
-fn connections_of<M: Manager>(account: &AccountInner<M>, tick: Tick) -> Vec<ConnectionEntry> {
-    if !account.pool.has_connections() {
-        return Vec::new();
-    }
-    account.pool.connections().map(|it| connection_entry(account, &it, tick)).collect()
-}
-
-fn connection_entry<M: Manager>(
-    account: &AccountInner<M>,
-    connection: &Connection<M::Connection>,
-    tick: Tick,
-) -> ConnectionEntry {
-    let (id, slot) = (account.pool.account(), connection.slot);
-    let source: Option<&dyn MetricsSource> = account.context().manager.metrics();
-    let word = connection.word.snapshot();
-    let live = connection.live();
-    ConnectionEntry {
-        account: id,
-        group: account.pool.group(),
-        id: connection.id,
-        slot,
-        data_centre: source.map_or(0, |source| source.dial_class(id, slot)),
-        state: word.state(),
-        age: live.map(|live| ago(tick, live.created)),
-        last_used: live.map(|_| ago(tick, connection.last_used())),
-        uses: connection.uses(),
-        leases: word.leases(),
-        errors: connection.errors(),
-        last_error: connection.last_error(),
     }
 }

@@ -19,23 +19,6 @@ use crate::http::api::view::View;
 use crate::http::monitor::{AccountLine, AccountListing, AccountSort, Aliases};
 use crate::http::pool::AccountEntry;
 
-/// What accounts are sorted by.
-#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum AccountOrder {
-    #[default]
-    Name,
-    State,
-    Group,
-    Active,
-    Waiting,
-    OldestWait,
-    Created,
-    Closed,
-    Errors,
-    LastUsed,
-}
-
 /// Which accounts, and in which order.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -55,7 +38,7 @@ pub(super) struct AccountQuery {
     group: Option<String>,
     /// What they are sorted by: `name` if it is left out.
     #[param(inline)]
-    sort: Option<AccountOrder>,
+    sort: Option<AccountSort>,
     /// Which way round: `asc` if it is left out.
     #[param(inline)]
     order: Option<Direction>,
@@ -204,7 +187,7 @@ pub(super) async fn get_account(
 }
 
 fn list(view: &View, query: &AccountQuery, page: Page) -> Result<AccountPage, ApiError> {
-    let sort = query.sort.unwrap_or_default().sort(view.sees_phones());
+    let sort = query.sort.unwrap_or_default().seen_by(view.sees_phones());
     let after = read_cursor(sort as u8, query.cursor.as_deref())?;
     let listing = view.accounts()?;
     let seen: Vec<bool> = listing.groups.iter().map(|group| view.sees(group)).collect();
@@ -246,8 +229,7 @@ fn detail(view: &View, id: &str) -> Result<AccountDetail, ApiError> {
         reason: reason.label(),
         remedy: reason.remedy(),
     });
-    let connections =
-        known.connections.iter().map(|it| ConnectionRow::of(view, it, known.idle_timeout));
+    let connections = known.connections.iter().map(|it| ConnectionRow::of(view, account, it));
     Ok(AccountDetail {
         row,
         cooldowns: cooldowns.collect(),
@@ -255,24 +237,6 @@ fn detail(view: &View, id: &str) -> Result<AccountDetail, ApiError> {
         connections_list: connections.collect(),
         events: events::of_account(view, account),
     })
-}
-
-impl AccountOrder {
-    fn sort(self, sees_phones: bool) -> AccountSort {
-        match self {
-            Self::Name if sees_phones => AccountSort::FullName,
-            Self::Name => AccountSort::Name,
-            Self::State => AccountSort::State,
-            Self::Group => AccountSort::Group,
-            Self::Active => AccountSort::Active,
-            Self::Waiting => AccountSort::Waiting,
-            Self::OldestWait => AccountSort::OldestWait,
-            Self::Created => AccountSort::Created,
-            Self::Closed => AccountSort::Closed,
-            Self::Errors => AccountSort::Errors,
-            Self::LastUsed => AccountSort::LastUsed,
-        }
-    }
 }
 
 /// Which accounts are meant.

@@ -2,12 +2,11 @@
 //!
 //! Owns their answers. What is sorted is the listing's; what may be seen is the view's.
 
-use std::time::Duration;
-
 use axum::Json;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::account_id::AccountId;
 use crate::connection::ConnectionState;
 use crate::http::api::cursor;
 use crate::http::api::error::ApiError;
@@ -16,21 +15,10 @@ use crate::http::api::page::{Direction, Page, check_text, read_cursor, seconds};
 use crate::http::api::view::View;
 use crate::http::monitor::{ConnectionListing, ConnectionSort};
 use crate::http::pool::ConnectionEntry;
+use crate::stats::ConnectionStats;
 
 /// The cursors of accounts and of connections are told apart by this.
 const CURSORS: u8 = 0x80;
-
-/// What connections are sorted by.
-#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum ConnectionOrder {
-    #[default]
-    Age,
-    LastUsed,
-    Uses,
-    Errors,
-    Leases,
-}
 
 /// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -74,7 +62,7 @@ pub(super) struct ConnectionQuery {
     group: Option<String>,
     /// What they are sorted by: `age` if it is left out.
     #[param(inline)]
-    sort: Option<ConnectionOrder>,
+    sort: Option<ConnectionSort>,
     /// Which way round: `asc` if it is left out.
     #[param(inline)]
     order: Option<Direction>,
@@ -130,22 +118,21 @@ pub(super) struct ConnectionRow {
 }
 
 impl ConnectionRow {
-    pub(super) fn of(view: &View, entry: &ConnectionEntry, idle_timeout: Duration) -> Self {
-        let account = entry.account;
+    pub(super) fn of(view: &View, account: AccountId, stats: &ConnectionStats) -> Self {
         Self {
-            id: entry.id.0.to_string(),
+            id: stats.id.0.to_string(),
             account: view.id(account),
             name: view.name(account),
-            slot: entry.slot,
-            data_centre: Some(entry.data_centre).filter(|number| *number > 0),
-            state: entry.state.into(),
-            age_s: entry.age.map(seconds),
-            last_used_s: entry.last_used.map(seconds),
-            uses: entry.uses,
-            leases: entry.leases,
-            errors: entry.errors,
-            last_error: entry.last_error.as_ref().map(|it| view.text(it, Some(account))),
-            idle_timeout_s: seconds(idle_timeout),
+            slot: stats.slot,
+            data_centre: Some(stats.dial_class).filter(|number| *number > 0),
+            state: stats.state.into(),
+            age_s: stats.age.map(seconds),
+            last_used_s: stats.last_used.map(seconds),
+            uses: stats.use_count,
+            leases: stats.leases,
+            errors: stats.error_count,
+            last_error: stats.last_error.as_ref().map(|it| view.text(it, Some(account))),
+            idle_timeout_s: seconds(stats.idle_timeout),
         }
     }
 }
@@ -168,28 +155,15 @@ pub(super) async fn list_connections(
     view.blocking(move |view| list(view, &query, page)).await.map(Json)
 }
 
-impl ConnectionOrder {
-    fn sort(self) -> ConnectionSort {
-        match self {
-            Self::Age => ConnectionSort::Age,
-            Self::LastUsed => ConnectionSort::LastUsed,
-            Self::Uses => ConnectionSort::Uses,
-            Self::Errors => ConnectionSort::Errors,
-            Self::Leases => ConnectionSort::Leases,
-        }
-    }
-}
-
 fn list(view: &View, query: &ConnectionQuery, page: Page) -> Result<ConnectionPage, ApiError> {
-    let sort = query.sort.unwrap_or_default().sort();
+    let sort = query.sort.unwrap_or_default();
     let after = read_cursor(CURSORS | sort as u8, query.cursor.as_deref())?;
-    let config = view.panel.monitor.pool.config().ok_or_else(ApiError::closing)?;
     let listing = view.connections()?;
     let groups = listing.groups.iter();
     let is_meant = |group: &str| query.group.as_deref().is_none_or(|meant| meant == group);
     let meant: Vec<bool> = groups.map(|group| view.sees(group) && is_meant(group)).collect();
     let is_meant = |line: &&ConnectionEntry| {
-        let is_in = query.state.is_none_or(|state| state == line.state.into());
+        let is_in = query.state.is_none_or(|state| state == line.stats.state.into());
         is_in && meant[usize::from(line.group)]
     };
     let matched = listing.rows.iter().filter(is_meant).count() as u64;
@@ -198,7 +172,6 @@ fn list(view: &View, query: &ConnectionQuery, page: Page) -> Result<ConnectionPa
     let last = lines.last().filter(|_| rows.next().is_some());
     let place = |line: &&&ConnectionEntry| ConnectionListing::place(sort, line);
     let next = last.as_ref().map(|line| cursor::write(CURSORS | sort as u8, &place(line)));
-    let idle_timeout = config.pool.max_idle_time;
-    let connections = lines.iter().map(|line| ConnectionRow::of(view, line, idle_timeout));
+    let connections = lines.iter().map(|line| ConnectionRow::of(view, line.account, &line.stats));
     Ok(ConnectionPage { at: listing.at, matched, connections: connections.collect(), next })
 }

@@ -3,14 +3,14 @@
 //! Owns its answer, which is made once for all who ask for the same within a second.
 
 use axum::body::Bytes;
-use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::http::api::error::ApiError;
 use crate::http::api::extract::QueryOf;
+use crate::http::api::json_text;
 use crate::http::api::page::check_text;
 use crate::http::api::view::View;
 use crate::http::monitor::Excerpt;
@@ -86,9 +86,7 @@ pub(super) async fn get_history(
         let remedy = "give a time in milliseconds since 1970";
         return Err(ApiError::bad_request("bad_query", detail, remedy));
     }
-    let text = view.blocking(move |view| render(view, &query, step)).await?;
-    let json = HeaderValue::from_static("application/json");
-    Ok(([(header::CONTENT_TYPE, json)], text).into_response())
+    view.blocking(move |view| render(view, &query, step)).await.map(json_text)
 }
 
 fn render(view: &View, query: &HistoryQuery, step: u16) -> Result<Bytes, ApiError> {

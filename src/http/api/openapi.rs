@@ -3,8 +3,6 @@
 //! Owns what all routes have in common: the errors that any of them may answer with, and the token.
 
 use axum::body::Bytes;
-use axum::http::{HeaderValue, header};
-use axum::response::IntoResponse;
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
 use utoipa::openapi::{
     ContentBuilder, Info, License, OpenApi, OpenApiBuilder, Ref, RefOr, Response, ResponseBuilder,
@@ -79,8 +77,4 @@ fn problem(what: &str) -> Response {
 /// The text of the description.
 pub(super) fn text(openapi: &OpenApi) -> Bytes {
     serde_json::to_vec(openapi).expect("BUG: the description is no JSON").into()
-}
-
-pub(super) fn answer(text: Bytes) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], text)
 }

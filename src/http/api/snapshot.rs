@@ -4,13 +4,12 @@
 //! and for all who may see the same.
 
 use axum::body::Bytes;
-use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::account_health::AccountState;
 use crate::http::api::error::ApiError;
+use crate::http::api::json_text;
 use crate::http::api::numbers::{Numbers, Rates};
 use crate::http::api::view::View;
 use crate::http::monitor::{AlertKind, Sample, SampledNumbers, WindowRates, reason_label};
@@ -110,9 +109,7 @@ struct AlertFilter {
     responses((status = 200, description = "The pool at the moment", body = SnapshotPage))
 )]
 pub(super) async fn get_snapshot(view: View) -> Result<Response, ApiError> {
-    let text = render(&view, &view.sample())?;
-    let json = HeaderValue::from_static("application/json");
-    Ok(([(header::CONTENT_TYPE, json)], text).into_response())
+    render(&view, &view.sample()).map(json_text)
 }
 
 /// Makes the text of a snapshot, once for all who may see the same.
@@ -162,8 +159,7 @@ fn readiness(view: &View, sample: &Sample, now: &SampledNumbers) -> ReadinessVie
         let text = seen_by(view.access(), sample.readiness.clone()).to_string();
         return ReadinessView { ready: sample.readiness == Readiness::Ready, text };
     }
-    let serving = now.in_state(AccountState::Ready) + now.in_state(AccountState::Cooling);
-    let known = now.known();
+    let (known, serving) = (now.known(), now.serving());
     let (ready, text) = match sample.closing_since {
         Some(_) => (false, "closing".to_owned()),
         None if known == 0 || serving > 0 => (true, "ready".to_owned()),

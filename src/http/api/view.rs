@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, State};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use crate::account_id::AccountId;
@@ -195,8 +195,7 @@ impl FromRequestParts<PanelState> for Operator {
 
 async fn view(parts: &mut Parts, panel: &PanelState, scope: Scope) -> Result<View, ApiError> {
     let Ok(access) = Access::from_request_parts(parts, panel).await;
-    let Ok(State(panel)) = State::<PanelState>::from_request_parts(parts, panel).await;
-    View::new(panel, access, scope)
+    View::new(panel.clone(), access, scope)
 }
 
 #[cfg(test)]

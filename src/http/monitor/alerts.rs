@@ -108,8 +108,7 @@ fn of_state(numbers: &SampledNumbers) -> Vec<Holding> {
         .map(|(reason, count)| (AlertKind::AccountsQuarantined, Some(reason), *count))
         .collect();
     let in_state = |state| numbers.in_state(state);
-    let serving = in_state(AccountState::Ready) + in_state(AccountState::Cooling);
-    let nobody = if serving == 0 { numbers.known() } else { 0 };
+    let nobody = if numbers.serving() == 0 { numbers.known() } else { 0 };
     holds.push((AlertKind::NobodyServes, None, nobody));
     holds.push((AlertKind::AccountsSuspect, None, in_state(AccountState::Suspect)));
     holds.push((AlertKind::Flooded, None, in_state(AccountState::Cooling)));

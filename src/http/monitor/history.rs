@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::base::clock::millis;
 use crate::connection::{CloseReason, ConnectionState};
 use crate::http::monitor::numbers::{BUCKETS, Buckets, SampledNumbers, quantile, since};
 use crate::manager::CallOutcome;
@@ -171,7 +172,7 @@ impl GroupColumns {
         self.put(WAITING, at, now.waiting);
         self.put(LEASES, at, now.leases);
         let oldest = std::time::Duration::try_from_secs_f64(now.oldest_wait).unwrap_or_default();
-        self.put(OLDEST_WAIT, at, u64::try_from(oldest.as_millis()).unwrap_or(u64::MAX));
+        self.put(OLDEST_WAIT, at, millis(oldest));
         let come = |of: fn(&SampledNumbers) -> u64| of(now).saturating_sub(of(last));
         self.put(ACQUIRES_OK, at, come(|it| it.acquires_ok));
         let ends = since(&now.acquires, &last.acquires);

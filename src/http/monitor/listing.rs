@@ -6,22 +6,30 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use serde::Deserialize;
+use utoipa::ToSchema;
+
 use crate::account_health::AccountHealth;
 use crate::account_id::AccountId;
-use crate::base::clock::{Instant, now, unix_time};
+use crate::base::clock::{Instant, millis, now};
 use crate::base::sync::Mutex;
+use crate::connection::ConnectionState;
 use crate::http::monitor::aliases::Aliases;
+use crate::http::monitor::unix_ms;
 use crate::http::pool::{AccountEntry, ConnectionEntry, ServedPool};
 
 /// How old a listing may be.
 const FRESH_FOR: Duration = Duration::from_secs(1);
 
 /// What accounts are sorted by.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum AccountSort {
-    /// The name as it is shown: what is masked does not count.
+    // As it is shown: what is masked does not count.
+    #[default]
     Name,
-    /// The same in full, for whoever may see it.
+    // The same in full: nobody asks for it, and whoever may see it gets it.
+    #[serde(skip)]
     FullName,
     State,
     Group,
@@ -35,13 +43,25 @@ pub(crate) enum AccountSort {
 }
 
 /// What connections are sorted by.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum ConnectionSort {
+    #[default]
     Age,
     LastUsed,
     Uses,
     Errors,
     Leases,
+}
+
+impl AccountSort {
+    /// Names are sorted by what is shown of them.
+    pub(crate) fn seen_by(self, sees_phones: bool) -> Self {
+        match self {
+            Self::Name if sees_phones => Self::FullName,
+            sort => sort,
+        }
+    }
 }
 
 /// What a row is sorted by: a number, or the first bytes of a text.
@@ -73,8 +93,13 @@ pub(crate) type ConnectionListing = Rows<ConnectionEntry, { ConnectionSort::Leas
 
 impl<T, const ORDERS: usize> Rows<T, ORDERS> {
     fn new(groups: Vec<Arc<str>>, rows: Vec<T>) -> Self {
-        let at = u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX);
-        Self { at, made: now(), groups, rows, orders: [const { OnceLock::new() }; ORDERS] }
+        Self {
+            at: unix_ms(),
+            made: now(),
+            groups,
+            rows,
+            orders: [const { OnceLock::new() }; ORDERS],
+        }
     }
 
     /// The name of a row's group.
@@ -120,7 +145,7 @@ fn number(number: impl Into<Option<u64>>) -> SortKey {
 }
 
 fn time(time: Option<Duration>) -> SortKey {
-    number(time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
+    number(time.map(millis))
 }
 
 /// A text as a key: what it begins with.
@@ -153,7 +178,9 @@ impl AccountListing {
             AccountSort::FullName => text(entry.account.reveal().to_string().as_bytes()),
             AccountSort::State => number(rank_of(&entry.health)),
             AccountSort::Group => text(self.group(entry.group).as_bytes()),
-            AccountSort::Active => number(u64::from(entry.states[1])),
+            AccountSort::Active => {
+                number(u64::from(entry.states[ConnectionState::Active as usize]))
+            }
             AccountSort::Waiting => number(u64::from(entry.waiting)),
             AccountSort::OldestWait => time(entry.oldest_wait),
             AccountSort::Created => number(entry.created),
@@ -179,14 +206,15 @@ impl AccountListing {
 impl ConnectionListing {
     /// Where a connection stands in an order.
     pub(crate) fn place(sort: ConnectionSort, entry: &ConnectionEntry) -> CursorPlace {
+        let stats = &entry.stats;
         let key = match sort {
-            ConnectionSort::Age => time(entry.age),
-            ConnectionSort::LastUsed => time(entry.last_used),
-            ConnectionSort::Uses => number(entry.uses),
-            ConnectionSort::Errors => number(entry.errors),
-            ConnectionSort::Leases => number(u64::from(entry.leases)),
+            ConnectionSort::Age => time(stats.age),
+            ConnectionSort::LastUsed => time(stats.last_used),
+            ConnectionSort::Uses => number(stats.use_count),
+            ConnectionSort::Errors => number(stats.error_count),
+            ConnectionSort::Leases => number(u64::from(stats.leases)),
         };
-        (key, entry.id.0)
+        (key, stats.id.0)
     }
 
     /// The connections in an order, or against it, behind a place.

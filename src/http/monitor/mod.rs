@@ -36,7 +36,7 @@ pub(crate) use listing::{
 pub(crate) use numbers::SampledNumbers;
 pub(crate) use sample::{Sample, WindowRates};
 
-use crate::base::clock::{now, unix_time};
+use crate::base::clock::{millis, now, unix_time};
 use crate::base::sync::Mutex;
 use crate::events::EventStream;
 use crate::http::monitor::alerts::AlertTracker;
@@ -78,7 +78,7 @@ impl Drop for MonitorTasks {
 
 /// The time of day, in milliseconds since 1970.
 pub(crate) fn unix_ms() -> u64 {
-    u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX)
+    millis(unix_time())
 }
 
 impl Monitor {

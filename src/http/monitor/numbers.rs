@@ -145,6 +145,11 @@ impl SampledNumbers {
         self.accounts[state as usize]
     }
 
+    /// Accounts that serve.
+    pub(crate) fn serving(&self) -> u64 {
+        self.in_state(AccountState::Ready) + self.in_state(AccountState::Cooling)
+    }
+
     /// Acquires that ended without a lease though the account was in service: in vain, or by a failed dial.
     pub(crate) fn acquires_failed(&self) -> u64 {
         self.acquires[AcquireEnd::Timeout as usize] + self.acquires[AcquireEnd::Error as usize]

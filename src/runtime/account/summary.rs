@@ -12,7 +12,7 @@ use crate::base::clock::{Instant, Tick};
 use crate::base::panics::call_manager;
 use crate::connection::ConnectionState;
 use crate::manager::Manager;
-use crate::stats::{AccountStats, AccountSummary, Totals};
+use crate::stats::{AccountStats, AccountSummary, ConnectionStats, Totals};
 
 impl<M: Manager> AccountInner<M> {
     /// The account in short, as a member of a group of this name.
@@ -72,12 +72,25 @@ impl<M: Manager> AccountInner<M> {
             Cooldown::new(key, Duration::from_millis(until.saturating_sub(tick)))
         };
         stats.cooldowns = rests.map(cooldown).collect();
+        self.note_dial_classes(&mut stats.connections);
+        stats
+    }
+
+    /// Each connection of the account, in the order of the slots. Takes no lock.
+    #[cfg(feature = "http")]
+    pub(crate) fn connection_stats(&self, now: Tick) -> Vec<ConnectionStats> {
+        let idle_timeout = Duration::from_millis(self.context().hot.max_idle_ms());
+        let mut connections = self.pool.connection_stats(now, idle_timeout);
+        self.note_dial_classes(&mut connections);
+        connections
+    }
+
+    fn note_dial_classes(&self, connections: &mut [ConnectionStats]) {
         let account = self.pool.account();
-        for connection in &mut stats.connections {
-            let class =
-                || context.manager.metrics().map(|it| it.dial_class(account, connection.slot));
+        for connection in connections {
+            let metrics = || self.context().manager.metrics();
+            let class = || metrics().map(|it| it.dial_class(account, connection.slot));
             connection.dial_class = call_manager("metrics", class).flatten().unwrap_or_default();
         }
-        stats
     }
 }
