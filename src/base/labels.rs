@@ -17,13 +17,13 @@ macro_rules! labelled {
             $($(#[$value_meta])* $value,)+
         }
 
-        #[cfg_attr(
-            not(feature = "metrics"),
-            allow(dead_code, reason = "without metrics some labels are asked for by nobody")
-        )]
+        #[allow(dead_code, reason = "of some enumerations, and in some builds, not all of it is asked for")]
         impl $name {
             /// Every value, in the order of declaration.
             $vis const ALL: [Self; [$($label),+].len()] = [$(Self::$value),+];
+
+            /// The labels, in the same order.
+            pub(crate) const LABELS: [&'static str; Self::ALL.len()] = [$($label),+];
 
             /// The value as a metric label.
             #[must_use]

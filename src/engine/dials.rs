@@ -12,7 +12,7 @@ use crate::engine::connection::{Connection, Purpose};
 use crate::engine::effects::{DialLoss, DialOrder, Effects, Stale};
 use crate::engine::state::Opened;
 use crate::engine::waiters::WaitRefusal;
-use crate::engine::{AccountPool, Body, Core, FLAGS, PAUSED};
+use crate::engine::{AccountPool, Body, Core, FLAGS};
 use crate::error::DialError;
 
 impl<C, E> AccountPool<C, E> {
@@ -85,7 +85,7 @@ impl<C, E> AccountPool<C, E> {
             None if core.excess() > 0 => Some(CloseReason::Excess),
             None => None,
         };
-        let waited_for = !core.queue.is_empty() && !self.is_paused();
+        let waited_for = self.is_waited_for(core);
         let opened = if let Some(reason) = reason {
             connection.note_reason(reason);
             connection.word.transition_to_not_opened(false);
@@ -201,7 +201,7 @@ impl<C, E> AccountPool<C, E> {
         effects: &mut Effects<C>,
     ) {
         let gate = self.gate.load(Ordering::Relaxed);
-        if core.taken() == 0 && core.unready(gate).is_none() && gate & PAUSED == 0 {
+        if core.taken() == 0 && core.serves(gate) {
             effects.dial.extend(self.take_slot(body, core, now, Purpose::WarmUp));
         }
     }
@@ -228,5 +228,5 @@ fn is_wanted<C, E>(core: &Core<C, E>, gate: u64, order: DialOrder) -> bool {
     }
     let is_asked_for = order.purpose == Purpose::WarmUp || !core.queue.is_empty();
     let is_withheld = core.health.withheld() & (1 << order.slot) != 0;
-    is_asked_for && !is_withheld && core.unready(gate).is_none() && gate & PAUSED == 0
+    is_asked_for && !is_withheld && core.serves(gate)
 }

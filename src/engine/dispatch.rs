@@ -16,7 +16,7 @@ use crate::engine::sessions::bits_of;
 use crate::engine::wait_queue::WaitQueue;
 use crate::engine::waiters::WaitRefusal;
 use crate::engine::watches::Watches;
-use crate::engine::{AccountPool, Body, CLOSED, SHRINK, UNREADY, WAIT};
+use crate::engine::{AccountPool, Body, CLOSED, PAUSED, SHRINK, UNREADY, WAIT};
 
 /// What the account's lock guards.
 #[derive(Debug)]
@@ -79,6 +79,11 @@ impl<C, E> Core<C, E> {
             return Some(Unready::Closed);
         }
         (gate & UNREADY != 0).then(|| self.health.unready().unwrap_or(Unready::NoSession))
+    }
+
+    /// Whether those that wait can be served, or dialled for.
+    pub(super) fn serves(&self, gate: u64) -> bool {
+        gate & PAUSED == 0 && self.unready(gate).is_none()
     }
 
     /// Whether a session is suspect, and nothing else keeps it from being dialled.

@@ -45,6 +45,11 @@ impl<C, E> AccountPool<C, E> {
         before & PAUSED != 0
     }
 
+    /// Whether somebody waits who may be served.
+    pub(super) fn is_waited_for(&self, core: &Core<C, E>) -> bool {
+        !core.queue.is_empty() && !self.is_paused()
+    }
+
     /// Whether acquires wait for the account to be resumed.
     pub(crate) fn is_paused(&self) -> bool {
         self.gate.load(Ordering::Relaxed) & PAUSED != 0

@@ -89,7 +89,7 @@ impl<C, E> AccountPool<C, E> {
     ) -> bool {
         let live = core.taken().saturating_sub(core.dialing + core.closing);
         let ends = connection.word.snapshot().leases() <= 1;
-        let would_idle = (core.queue.is_empty() || self.is_paused()) && ends;
+        let would_idle = !self.is_waited_for(core) && ends;
         // One that others hold as well comes free much later, and provides for nobody until
         // then: at most one at a time.
         let may_go = ends || body.retiring() == 0;

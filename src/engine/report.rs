@@ -25,9 +25,16 @@ impl<C, E> AccountPool<C, E> {
 
     /// Whether some connection of the account stands.
     pub(crate) fn is_open(&self) -> bool {
-        self.connections().any(|it| {
+        let stands = |it: &Connection<C>| {
             let state = it.word.snapshot().state();
             matches!(state, ConnectionState::Active | ConnectionState::Idle)
+        };
+        let mut is_open = false;
+        self.body.get().is_some_and(|body| {
+            body.all_slots().any(|slot| {
+                slot.inspect(|it| is_open = stands(it));
+                is_open
+            })
         })
     }
 

@@ -50,19 +50,9 @@ labelled! {
     }
 }
 
-const KINDS: [&str; EventKind::ALL.len()] = {
-    let mut kinds = [""; EventKind::ALL.len()];
-    let mut index = 0;
-    while index < kinds.len() {
-        kinds[index] = EventKind::ALL[index].label();
-        index += 1;
-    }
-    kinds
-};
-
 impl Event {
     /// Every [`kind`](Self::kind) that there is.
-    pub const KINDS: &'static [&'static str] = &KINDS;
+    pub const KINDS: &'static [&'static str] = &EventKind::LABELS;
 
     /// Returns what kind of event this is, in lower case with underscores: `dial_failed`.
     #[must_use]

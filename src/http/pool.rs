@@ -18,7 +18,7 @@ use crate::http::monitor::SampledNumbers;
 use crate::manager::{Manager, QuarantineReason};
 use crate::metrics::Readiness;
 use crate::metrics::sample;
-use crate::pool::{Pool, PoolRef};
+use crate::pool::PoolRef;
 use crate::runtime::account::AccountInner;
 use crate::stats::{ConnectionStats, Totals};
 
@@ -150,9 +150,13 @@ impl<M: Manager> ServedPool for PoolRef<M> {
         };
         let whole = sample::read(pool.runtime(), pool.accounts(), &mut add);
         let is_closing = pool.context().is_closing();
-        let readiness = match is_closing {
-            true => Readiness::Closing,
-            false => Readiness::of(pool.runtime(), pool.accounts()),
+        // Somebody serves, as a rule: all accounts are gone through once more only to tell why nobody does.
+        let readiness = if is_closing {
+            Readiness::Closing
+        } else if groups.iter().any(|(_, it)| it.serving() > 0) {
+            Readiness::Ready
+        } else {
+            Readiness::of(pool.runtime(), pool.accounts())
         };
         Some(PoolReading {
             groups,
@@ -170,7 +174,7 @@ impl<M: Manager> ServedPool for PoolRef<M> {
         let all = pool.accounts().all();
         let known = all.iter().filter(|it| sample::is_counted(it, tick));
         let entries = known.map(|account| entry_of(account, tick)).collect();
-        Some(Entries { groups: group_names(&pool), entries })
+        Some(Entries { groups: pool.context().groups.names_by_index(), entries })
     }
 
     fn connections(&self) -> Option<Entries<ConnectionEntry>> {
@@ -182,7 +186,7 @@ impl<M: Manager> ServedPool for PoolRef<M> {
             let entry = |stats| ConnectionEntry { account: id, group, stats };
             entries.extend(account.connection_stats(tick).into_iter().map(entry));
         });
-        Some(Entries { groups: group_names(&pool), entries })
+        Some(Entries { groups: pool.context().groups.names_by_index(), entries })
     }
 
     fn account(&self, account: AccountId) -> Option<AccountView> {
@@ -273,16 +277,6 @@ impl<M: Manager> ServedPool for PoolRef<M> {
             pool.audit(operation, account, connection.map(ConnectionId), by, detail);
         }
     }
-}
-
-/// By the index of the group.
-fn group_names<M: Manager>(pool: &Pool<M>) -> Vec<Arc<str>> {
-    let groups = &pool.context().groups;
-    let mut names = vec![Arc::from(""); groups.capacity()];
-    for (index, name) in groups.all() {
-        names[usize::from(index)] = name;
-    }
-    names
 }
 
 fn small<T: TryFrom<u64>>(count: u64, max: T) -> T {

@@ -53,33 +53,41 @@ impl fmt::Display for Readiness {
             Self::Closing => f.write_str("closing"),
             Self::NobodyServes { accounts, paused } => {
                 f.write_str("nobody serves: ")?;
-                match (*paused, accounts - paused) {
-                    (0, lost) => write!(f, "all {lost} accounts are out of service"),
-                    (paused, 0) => write!(f, "all {paused} accounts are paused"),
-                    (paused, lost) => {
-                        write!(f, "{paused} accounts are paused and {lost} are out of service")
-                    }
-                }
+                let lost = accounts - paused;
+                write_counts(f, [(*paused, "are paused"), (lost, "are out of service")])
             }
             Self::EverybodyRests { accounts, resting, paused, remaining: left, why } => {
                 f.write_str("nobody serves now: ")?;
-                match (*paused, accounts - resting - paused) {
-                    (0, 0) => write!(f, "all {accounts} accounts rest")?,
-                    (0, lost) => {
-                        write!(f, "{resting} accounts rest and {lost} are out of service")?
-                    }
-                    (paused, 0) => write!(f, "{resting} accounts rest and {paused} are paused")?,
-                    (paused, lost) => write!(
-                        f,
-                        "{resting} accounts rest, {paused} are paused and {lost} are out of service"
-                    )?,
-                }
+                let lost = accounts - resting - paused;
+                let counts =
+                    [(*resting, "rest"), (*paused, "are paused"), (lost, "are out of service")];
+                write_counts(f, counts)?;
                 let seconds = left.as_millis().div_ceil(1000);
                 write!(f, "; the first is dialled again in {seconds} s")?;
                 why.as_ref().map_or(Ok(()), |why| write!(f, ", for the reason: {why}"))
             }
         }
     }
+}
+
+/// Lists how many accounts do what, but for those counts that are zero.
+fn write_counts<const N: usize>(
+    f: &mut fmt::Formatter<'_>,
+    counts: [(u64, &str); N],
+) -> fmt::Result {
+    let some: Vec<_> = counts.into_iter().filter(|(count, _)| *count > 0).collect();
+    if let [(all, what)] = some[..] {
+        return write!(f, "all {all} accounts {what}");
+    }
+    for (at, (count, what)) in some.iter().enumerate() {
+        let (before, accounts) = match at {
+            0 => ("", " accounts"),
+            _ if at + 1 == some.len() => (" and ", ""),
+            _ => (", ", ""),
+        };
+        write!(f, "{before}{count}{accounts} {what}")?;
+    }
+    Ok(())
 }
 
 impl Readiness {

@@ -33,8 +33,43 @@ pub(crate) struct GroupSample<'a> {
     pub(crate) oldest_wait: f64,
     pub(crate) updates_dropped: u64,
     /// The names of the errors that the manager counts apart, and its classes of floods.
-    pub(crate) error_names: &'static [&'static str],
-    pub(crate) flood_classes: &'static [&'static str],
+    error_names: &'static [&'static str],
+    flood_classes: &'static [&'static str],
+}
+
+impl GroupSample<'_> {
+    /// What the server would have accounts wait for, by class: those of the manager, then `dial` and `other`.
+    pub(crate) fn floods(&self) -> Vec<(&'static str, u64)> {
+        named(self.flood_classes, &["dial", "other"], &self.counters.flood_waits.read())
+    }
+
+    /// Errors that the server answered calls with, by name; empty until the group has made a call: 64 series
+    /// for each of 65 groups that never will are too many, while a rate sees the first error of one only if
+    /// its series was there before.
+    pub(crate) fn rpc_errors(&self) -> Vec<(&'static str, u64)> {
+        let traffic = &self.counters.traffic;
+        match traffic.calls().iter().any(|count| *count > 0) {
+            true => named(self.error_names, &["other"], &traffic.errors()),
+            false => Vec::new(),
+        }
+    }
+}
+
+/// Names counts: those of the manager's names come first, with room for the most of them that there can be, and
+/// then those of `others`, of which the last takes what has no name.
+fn named(
+    names: &[&'static str],
+    others: &[&'static str],
+    counts: &[u64],
+) -> Vec<(&'static str, u64)> {
+    let (of_names, of_others) = counts.split_at(counts.len() - others.len());
+    let (of_names, nameless) = of_names.split_at(names.len().min(of_names.len()));
+    let all = names.iter().zip(of_names).chain(others.iter().zip(of_others));
+    let mut all: Vec<_> = all.map(|(name, count)| (*name, *count)).collect();
+    if let Some((_, last)) = all.last_mut() {
+        *last += nameless.iter().sum::<u64>();
+    }
+    all
 }
 
 /// What is exported of the pool as a whole.

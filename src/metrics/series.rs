@@ -62,24 +62,15 @@ pub(super) trait Sink {
         }
     }
 
-    /// One counter for each name that the manager has, and one for each of `others`, of which the last takes
-    /// what has no name. The counts have room for the most names that there can be, and end with those of the
-    /// others.
+    /// One counter for each name.
     fn named_counters(
         &mut self,
         metric: &Metric,
         label: &'static str,
-        (names, others): (&[&'static str], &[&'static str]),
-        counts: &[u64],
+        counts: Vec<(&'static str, u64)>,
     ) {
-        let (of_names, of_others) = counts.split_at(counts.len() - others.len());
-        let named = names.len().min(of_names.len());
-        let (of_names, nameless) = of_names.split_at(named);
-        let all = names.iter().zip(of_names).chain(others.iter().zip(of_others));
-        for (place, (name, count)) in all.enumerate() {
-            let is_last = place + 1 == named + others.len();
-            let nameless: u64 = if is_last { nameless.iter().sum() } else { 0 };
-            self.put(metric, &[(label, name)], SeriesValue::Counter(count + nameless));
+        for (name, count) in counts {
+            self.put(metric, &[(label, name)], SeriesValue::Counter(count));
         }
     }
 
@@ -133,10 +124,10 @@ pub(super) fn put_group(sink: &mut impl Sink, group: &GroupSample<'_>, last: &mu
     let LastExport { histograms, counters } = last;
     let sink = &mut MonotonicSink { sink, counters, next: 0 };
     let (totals, counters) = (group.totals, group.counters);
-    let states = AccountState::ALL.map(AccountState::label);
+    let states = AccountState::LABELS;
     sink.gauges(&catalogue::ACCOUNTS, "state", states, group.accounts);
     sink.gauge(&catalogue::ACCOUNTS_SATURATED, totals.saturated as f64);
-    let states = ConnectionState::ALL.map(ConnectionState::label);
+    let states = ConnectionState::LABELS;
     sink.gauges(&catalogue::CONNECTIONS, "state", states, totals.states);
     sink.gauge(&catalogue::CONNECTIONS_MAX, group.connections_max as f64);
     sink.gauge(&catalogue::LEASES, totals.leases as f64);
@@ -147,13 +138,13 @@ pub(super) fn put_group(sink: &mut impl Sink, group: &GroupSample<'_>, last: &mu
     sink.load(&catalogue::SLOW_ACQUIRES, &counters.slow_acquires);
     sink.load(&catalogue::LEASE_LEAKS, &counters.lease_leaks);
     put_floods(sink, group);
-    let reasons = QuarantineReason::ALL.map(QuarantineReason::label);
+    let reasons = QuarantineReason::LABELS;
     sink.counters(&catalogue::QUARANTINES, "reason", reasons, counters.quarantines.read());
     put_traffic(sink, group);
     sink.counter(&catalogue::UPDATES_DROPPED, group.updates_dropped);
     sink.load(&catalogue::UPDATES_INTERRUPTED, &counters.updates_interrupted);
     sink.load(&catalogue::ACCOUNT_POOLS_OPENED, &counters.accounts_opened);
-    let ends = AccountEnd::ALL.map(AccountEnd::label);
+    let ends = AccountEnd::LABELS;
     sink.counters(
         &catalogue::ACCOUNT_POOLS_CLOSED,
         "reason",
@@ -165,35 +156,22 @@ pub(super) fn put_group(sink: &mut impl Sink, group: &GroupSample<'_>, last: &mu
         sample.update(histogram);
         sink.put(metric, &[], SeriesValue::Histogram(sample));
     }
-    put_rpc_errors(sink, group);
+    sink.named_counters(&catalogue::RPC_ERRORS, "error", group.rpc_errors());
 }
 
 /// What became of calls, and what came unasked.
 fn put_traffic(sink: &mut impl Sink, group: &GroupSample<'_>) {
     let traffic = &group.counters.traffic;
-    let outcomes = CallOutcome::ALL.map(CallOutcome::label);
+    let outcomes = CallOutcome::LABELS;
     sink.counters(&catalogue::CALLS, "outcome", outcomes, traffic.calls());
     sink.counter(&catalogue::UPDATES_RECEIVED, traffic.updates());
     sink.gauge(&catalogue::LAST_UPDATE, traffic.last_update() as f64 / 1000.0);
 }
 
-/// Of a group that has made a call: 64 series for each of 65 groups that never will are too many, while a
-/// rate sees the first error of one only if its series was there before.
-fn put_rpc_errors(sink: &mut impl Sink, group: &GroupSample<'_>) {
-    let traffic = &group.counters.traffic;
-    if traffic.calls().iter().any(|count| *count > 0) {
-        let names = (group.error_names, &["other"][..]);
-        sink.named_counters(&catalogue::RPC_ERRORS, "error", names, &traffic.errors());
-    }
-}
-
 /// What the server would have accounts wait for.
 fn put_floods(sink: &mut impl Sink, group: &GroupSample<'_>) {
-    let counters = group.counters;
-    let classes = (group.flood_classes, &["dial", "other"][..]);
-    let floods = counters.flood_waits.read();
-    sink.named_counters(&catalogue::FLOOD_WAITS, "class", classes, &floods);
-    let imposed = counters.flood_wait_ms.load(Ordering::Relaxed) / 1000;
+    sink.named_counters(&catalogue::FLOOD_WAITS, "class", group.floods());
+    let imposed = group.counters.flood_wait_ms.load(Ordering::Relaxed) / 1000;
     sink.counter(&catalogue::FLOOD_WAIT_SECONDS, imposed);
 }
 
@@ -201,10 +179,10 @@ fn put_floods(sink: &mut impl Sink, group: &GroupSample<'_>) {
 fn put_acquires(sink: &mut impl Sink, group: &GroupSample<'_>) {
     let (totals, counters) = (group.totals, group.counters);
     sink.put(&catalogue::ACQUIRES, &[("result", "ok")], SeriesValue::Counter(totals.uses));
-    let ends = AcquireEnd::ALL.map(AcquireEnd::label);
+    let ends = AcquireEnd::LABELS;
     sink.counters(&catalogue::ACQUIRES, "result", ends, counters.acquires.read());
     let idle = totals.uses.saturating_sub(totals.shared_uses + totals.new_uses);
-    let sources = Source::ALL.map(Source::label);
+    let sources = Source::LABELS;
     let acquired = [idle, totals.shared_uses, totals.new_uses];
     sink.counters(&catalogue::ACQUIRED_CONNECTIONS, "source", sources, acquired);
     let closed = counters.releases_closed.load(Ordering::Relaxed);
@@ -222,9 +200,9 @@ fn put_connections(sink: &mut impl Sink, group: &GroupSample<'_>) {
             sink.put(&catalogue::CONNECTION_OPENS, &labels, SeriesValue::Counter(count));
         }
     }
-    let reasons = CloseReason::ALL.map(CloseReason::label);
+    let reasons = CloseReason::LABELS;
     sink.counters(&catalogue::CONNECTION_CLOSES, "reason", reasons, counters.closes.read());
-    let kinds = ErrorKind::ALL.map(ErrorKind::label);
+    let kinds = ErrorKind::LABELS;
     sink.counters(&catalogue::CONNECTION_ERRORS, "kind", kinds, counters.errors.read());
     let results = ["ok", "failed"];
     sink.counters(&catalogue::CONNECTION_CHECKS, "result", results, counters.checks.read());

@@ -7,6 +7,7 @@ use crate::account_health::AccountHealth;
 use crate::account_id::AccountId;
 use crate::base::clock::now;
 use crate::base::panics::{call_manager, catch_future};
+use crate::base::text::display_safely;
 use crate::base::timer::timeout_at;
 use crate::config::{Config, ConfigError};
 use crate::connection::{CloseReason, ConnectionId};
@@ -229,7 +230,24 @@ impl<M: Manager> Pool<M> {
         by: &str,
         detail: Option<&str>,
     ) {
-        self.context().audit(operation, account, connection, by, detail);
+        // What came from outside is made safe to print.
+        let (by, detail) = (display_safely(&by), detail.map(|detail| display_safely(&detail)));
+        tracing::info!(
+            target: "telepool::audit",
+            operation,
+            account = account.map(tracing::field::display),
+            connection = connection.map(tracing::field::display),
+            by,
+            detail,
+            "somebody operated the pool"
+        );
+        self.context().events.emit(|| Event::Operation {
+            operation,
+            account,
+            connection,
+            by: by.into(),
+            detail: detail.map(Arc::from),
+        });
     }
 
     /// The health of an account, or `None` if the pool does not know it.

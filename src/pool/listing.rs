@@ -1,10 +1,12 @@
 //! The accounts of a pool, one by one or all of them: what a caller can read of each.
 
+use std::sync::Arc;
+
 use crate::account_id::AccountId;
 use crate::base::clock::now;
 use crate::manager::Manager;
 use crate::pool::Pool;
-use crate::runtime::reading::for_each_summary;
+use crate::runtime::account::AccountInner;
 use crate::stats::{AccountStats, AccountSummary};
 
 impl<M: Manager> Pool<M> {
@@ -27,8 +29,11 @@ impl<M: Manager> Pool<M> {
     /// a microsecond for each that has some. Ask once a second at most if there are many.
     #[must_use]
     pub fn account_summaries(&self) -> Vec<AccountSummary> {
-        let mut summaries = Vec::with_capacity(self.inner.registry.len());
-        for_each_summary(self.context(), &self.inner.registry, |it| summaries.push(it));
-        summaries
+        // The accounts before the names, so that each has one.
+        let all = self.inner.registry.all();
+        let (names, now) = (self.context().groups.names_by_index(), now());
+        let name =
+            |account: &AccountInner<M>| Arc::clone(&names[usize::from(account.pool.group())]);
+        all.iter().map(|account| account.summary(name(account), now)).collect()
     }
 }

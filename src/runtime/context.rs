@@ -12,10 +12,8 @@ use crate::account_id::AccountId;
 use crate::base::clock::{Clock, Tick, millis};
 use crate::base::panics::call_manager;
 use crate::base::sync::{AtomicU64, Mutex, Ordering};
-use crate::base::text::display_safely;
 use crate::config::Config;
-use crate::connection::ConnectionId;
-use crate::events::{Event, Events};
+use crate::events::Events;
 use crate::limits::budget::Budget;
 use crate::limits::dialing::{DialLimiter, DialLimiters};
 use crate::limits::occupancy::Occupancy;
@@ -99,34 +97,6 @@ impl HotSettings {
 }
 
 impl<M: Manager> PoolContext<M> {
-    /// Somebody operated the pool. What came from outside is made safe to print.
-    pub(crate) fn audit(
-        &self,
-        operation: &'static str,
-        account: Option<AccountId>,
-        connection: Option<ConnectionId>,
-        by: &str,
-        detail: Option<&str>,
-    ) {
-        let (by, detail) = (display_safely(&by), detail.map(|detail| display_safely(&detail)));
-        tracing::info!(
-            target: "telepool::audit",
-            operation,
-            account = account.map(tracing::field::display),
-            connection = connection.map(tracing::field::display),
-            by,
-            detail,
-            "somebody operated the pool"
-        );
-        self.events.emit(|| Event::Operation {
-            operation,
-            account,
-            connection,
-            by: by.into(),
-            detail: detail.map(Arc::from),
-        });
-    }
-
     pub(crate) fn new(manager: M, config: Config, seed: u64, handle: Handle) -> Self {
         let groups = Arc::new(Groups::new());
         let traffic = Groups::traffic(&groups);

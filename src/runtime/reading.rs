@@ -15,12 +15,12 @@
 use std::mem::take;
 use std::sync::Arc;
 
-use crate::base::clock::{Tick, now};
+use crate::base::clock::Tick;
 use crate::manager::Manager;
 use crate::runtime::Accounts;
 use crate::runtime::account::AccountInner;
 use crate::runtime::context::PoolContext;
-use crate::stats::{AccountSummary, GroupCounters, Totals};
+use crate::stats::{GroupCounters, Totals};
 
 /// What a pool has and has done.
 pub(crate) struct Reading<'a> {
@@ -79,22 +79,4 @@ impl<'a> Reading<'a> {
             overflow: context.groups.overflow(),
         }
     }
-}
-
-/// Visits a summary of every account that a pool knows, in no order. A shard of the map of accounts is locked
-/// meanwhile, so that `visit` must be quick and must not come back to the pool.
-pub(crate) fn for_each_summary<M: Manager>(
-    context: &PoolContext<M>,
-    accounts: &Accounts<M>,
-    mut visit: impl FnMut(AccountSummary),
-) {
-    let now = now();
-    let mut last: Option<(u16, Arc<str>)> = None;
-    accounts.for_each(|account| {
-        let index = account.pool.group();
-        let known = last.take().filter(|(known, _)| *known == index);
-        let (_, name) = known.unwrap_or_else(|| (index, context.groups.name(index)));
-        last = Some((index, Arc::clone(&name)));
-        visit(account.summary(name, now));
-    });
 }

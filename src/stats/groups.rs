@@ -316,6 +316,16 @@ impl Groups {
         named.unwrap_or_else(|| Arc::from(OTHER))
     }
 
+    /// The names of all groups, by their index; those that there are not are called `other` as well.
+    pub(crate) fn names_by_index(&self) -> Vec<Arc<str>> {
+        let mut names = vec![Arc::from(OTHER); NAMED + 1];
+        names
+            .iter_mut()
+            .zip(&*self.names.lock())
+            .for_each(|(name, known)| *name = Arc::clone(known));
+        names
+    }
+
     /// Whether this is the index of all groups that have no name.
     pub(crate) fn is_other(&self, index: u16) -> bool {
         usize::from(index) == NAMED

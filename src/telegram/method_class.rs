@@ -84,17 +84,6 @@ const BY_VERB: &[(&str, MethodClass)] = &[
 ];
 
 impl MethodClass {
-    /// As metric labels, in the order of the classes.
-    pub(super) const LABELS: [&'static str; Self::ALL.len()] = {
-        let mut labels = [""; Self::ALL.len()];
-        let mut index = 0;
-        while index < labels.len() {
-            labels[index] = Self::ALL[index].label();
-            index += 1;
-        }
-        labels
-    };
-
     /// Returns the class of a method by its constructor id, if it is known.
     pub(super) fn of(method: u32) -> Option<Self> {
         let by_id = BY_ID.iter().find(|(id, _)| *id == method);

@@ -161,6 +161,8 @@ fn is_exhausted(error: &io::Error) -> bool {
 fn rpc(code: i32, name: &str, value: Option<u32>, method: Option<u32>) -> Verdict {
     use QuarantineReason::{Deactivated, KeyDuplicated, Misconfigured, NeedsLogin, Suspect};
 
+    let is_flood = code == 420
+        && matches!(name, "FLOOD_WAIT" | "FLOOD_TEST_PHONE_WAIT" | "FLOOD_PREMIUM_WAIT");
     let reaction = match (code, name) {
         (_, "AUTH_KEY_DUPLICATED") => Reaction::QuarantineSession(KeyDuplicated),
         (401, "SESSION_REVOKED" | "SESSION_EXPIRED" | "SESSION_PASSWORD_NEEDED") => {
@@ -175,9 +177,7 @@ fn rpc(code: i32, name: &str, value: Option<u32>, method: Option<u32>) -> Verdic
             Reaction::Discard
         }
         (401, "AUTH_KEY_UNREGISTERED" | "AUTH_KEY_INVALID") => Reaction::QuarantineSession(Suspect),
-        (420, "FLOOD_WAIT" | "FLOOD_TEST_PHONE_WAIT" | "FLOOD_PREMIUM_WAIT") => {
-            flood(value, method)
-        }
+        _ if is_flood => flood(value, method),
         (420, "FROZEN_METHOD_INVALID") | (400, "PEER_FLOOD") => Reaction::Restricted,
         (303, "USER_MIGRATE") => Reaction::QuarantineSession(Misconfigured),
         // The server has forgotten how the connection introduced itself.
@@ -188,10 +188,7 @@ fn rpc(code: i32, name: &str, value: Option<u32>, method: Option<u32>) -> Verdic
         (401, _) | (_, "AUTH_KEY_DUPLICATED") => ErrorKind::Auth,
         _ => ErrorKind::Rpc,
     };
-    let outcome = match (code, name) {
-        (420, "FLOOD_WAIT" | "FLOOD_TEST_PHONE_WAIT" | "FLOOD_PREMIUM_WAIT") => CallOutcome::Flood,
-        _ => CallOutcome::RpcError,
-    };
+    let outcome = if is_flood { CallOutcome::Flood } else { CallOutcome::RpcError };
     let resend = if matches!(code, 500 | -503) { Resend::Later } else { Resend::Never };
     Verdict::new(outcome, reaction, kind).resend(resend)
 }

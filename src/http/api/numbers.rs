@@ -97,36 +97,27 @@ impl Numbers {
     /// Names the numbers; `whole` are the breakers that are open and the addresses that are down.
     pub(super) fn of(numbers: &SampledNumbers, [breakers_open, addresses_down]: [u64; 2]) -> Self {
         let mut acquires = vec![("ok", numbers.acquires_ok)];
-        acquires.extend(AcquireEnd::ALL.map(AcquireEnd::label).into_iter().zip(numbers.acquires));
+        acquires.extend(AcquireEnd::LABELS.into_iter().zip(numbers.acquires));
         Self {
-            accounts: LabelledCounts::new(
-                AccountState::ALL.map(AccountState::label),
-                &numbers.accounts,
-            ),
+            accounts: LabelledCounts::new(AccountState::LABELS, &numbers.accounts),
             saturated: numbers.saturated,
-            connections: LabelledCounts::new(
-                ConnectionState::ALL.map(ConnectionState::label),
-                &numbers.connections,
-            ),
+            connections: LabelledCounts::new(ConnectionState::LABELS, &numbers.connections),
             connections_max: numbers.connections_max,
             leases: numbers.leases,
             waiting: numbers.waiting,
             oldest_wait_s: numbers.oldest_wait,
             acquires: LabelledCounts(acquires),
-            acquired: LabelledCounts::new(Source::ALL.map(Source::label), &numbers.acquired),
+            acquired: LabelledCounts::new(Source::LABELS, &numbers.acquired),
             releases: LabelledCounts::new(["idle", "closed"], &numbers.releases),
-            opens: LabelledCounts::new(OpenEnd::ALL.map(OpenEnd::label), &numbers.opens),
-            closes: LabelledCounts::new(CloseReason::ALL.map(CloseReason::label), &numbers.closes),
-            errors: LabelledCounts::new(ErrorKind::ALL.map(ErrorKind::label), &numbers.errors),
+            opens: LabelledCounts::new(OpenEnd::LABELS, &numbers.opens),
+            closes: LabelledCounts::new(CloseReason::LABELS, &numbers.closes),
+            errors: LabelledCounts::new(ErrorKind::LABELS, &numbers.errors),
             floods: LabelledCounts(numbers.floods.iter().collect()),
-            calls: LabelledCounts::new(CallOutcome::ALL.map(CallOutcome::label), &numbers.calls),
+            calls: LabelledCounts::new(CallOutcome::LABELS, &numbers.calls),
             rpc_errors: LabelledCounts(numbers.rpc_errors.iter().collect()),
             updates_received: numbers.updates_received,
             last_update_at: (numbers.last_update > 0).then_some(numbers.last_update),
-            quarantines: LabelledCounts::new(
-                QuarantineReason::ALL.map(QuarantineReason::label),
-                &numbers.quarantines,
-            ),
+            quarantines: LabelledCounts::new(QuarantineReason::LABELS, &numbers.quarantines),
             slow_acquires: numbers.slow_acquires,
             lease_leaks: numbers.lease_leaks,
             updates_dropped: numbers.updates_dropped,

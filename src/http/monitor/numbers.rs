@@ -68,12 +68,6 @@ impl SampledNumbers {
         let [wait, .., call] = counters.histograms();
         let [waits, call_times] = [wait, call].map(|times| times.read().counts);
         let traffic = &counters.traffic;
-        let calls = traffic.calls();
-        let rpc_errors = match calls.iter().any(|count| *count > 0) {
-            true => NamedCounts::of(group.error_names, &["other"], &traffic.errors()),
-            false => NamedCounts::default(),
-        };
-        let floods = counters.flood_waits.read();
         let idle = totals.uses.saturating_sub(totals.shared_uses + totals.new_uses);
         Self {
             accounts: group.accounts,
@@ -92,9 +86,9 @@ impl SampledNumbers {
             closes: counters.closes.read(),
             errors: counters.errors.read(),
             quarantines: counters.quarantines.read(),
-            floods: NamedCounts::of(group.flood_classes, &["dial", "other"], &floods),
-            calls,
-            rpc_errors,
+            floods: NamedCounts(group.floods()),
+            calls: traffic.calls(),
+            rpc_errors: NamedCounts(group.rpc_errors()),
             updates_received: traffic.updates(),
             last_update: traffic.last_update(),
             slow_acquires: counters.slow_acquires.load(Ordering::Relaxed),
@@ -195,19 +189,6 @@ impl SampledNumbers {
 pub(crate) struct NamedCounts(Vec<(&'static str, u64)>);
 
 impl NamedCounts {
-    /// Names counts as the metrics do: those of the manager's names come first, with room for more of them,
-    /// and then those of `others`, of which the last takes what has no name.
-    fn of(names: &[&'static str], others: &[&'static str], counts: &[u64]) -> Self {
-        let (of_names, of_others) = counts.split_at(counts.len() - others.len());
-        let (of_names, nameless) = of_names.split_at(names.len().min(of_names.len()));
-        let named = names.iter().zip(of_names).chain(others.iter().zip(of_others));
-        let mut all: Vec<_> = named.map(|(name, count)| (*name, *count)).collect();
-        if let Some((_, last)) = all.last_mut() {
-            *last += nameless.iter().sum::<u64>();
-        }
-        Self(all)
-    }
-
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.0.iter().copied()
     }

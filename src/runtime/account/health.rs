@@ -13,12 +13,14 @@ use crate::runtime::account::AccountInner;
 impl<M: Manager> AccountInner<M> {
     /// The health of the account, with every method that must rest.
     pub(crate) fn health(&self, now: Tick) -> AccountHealth {
-        self.health_with(now, || {
-            let rests = self.pool.cooldowns(now).into_iter().map(|(key, until)| {
-                Cooldown::new(key, Duration::from_millis(until.saturating_sub(now)))
-            });
-            rests.collect()
-        })
+        self.health_with(now, || self.cooldowns(now))
+    }
+
+    /// Every method that must rest.
+    pub(crate) fn cooldowns(&self, now: Tick) -> Vec<Cooldown> {
+        let left = |until: Tick| Duration::from_millis(until.saturating_sub(now));
+        let rests = self.pool.cooldowns(now).into_iter();
+        rests.map(|(key, until)| Cooldown::new(key, left(until))).collect()
     }
 
     /// The same without the list of those methods, which a listing does not need: nothing is allocated.

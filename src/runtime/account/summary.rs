@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::AccountInner;
-use crate::account_health::{AccountHealth, Cooldown};
+use crate::account_health::AccountHealth;
 use crate::base::clock::{Instant, Tick};
 use crate::base::panics::call_manager;
 use crate::connection::ConnectionState;
@@ -67,11 +67,7 @@ impl<M: Manager> AccountInner<M> {
         let mut stats = self.pool.stats(tick, idle_timeout);
         stats.quarantines = self.pool.quarantines();
         stats.quarantines.sort_unstable_by_key(|(slot, _)| *slot);
-        let rests = self.pool.cooldowns(tick).into_iter();
-        let cooldown = |(key, until): (u32, Tick)| {
-            Cooldown::new(key, Duration::from_millis(until.saturating_sub(tick)))
-        };
-        stats.cooldowns = rests.map(cooldown).collect();
+        stats.cooldowns = self.cooldowns(tick);
         self.note_dial_classes(&mut stats.connections);
         stats
     }
@@ -86,11 +82,15 @@ impl<M: Manager> AccountInner<M> {
     }
 
     fn note_dial_classes(&self, connections: &mut [ConnectionStats]) {
-        let account = self.pool.account();
         for connection in connections {
-            let metrics = || self.context().manager.metrics();
-            let class = || metrics().map(|it| it.dial_class(account, connection.slot));
-            connection.dial_class = call_manager("metrics", class).flatten().unwrap_or_default();
+            connection.dial_class = self.dial_class(connection.slot);
         }
+    }
+
+    /// The class that the dials of a slot are counted in.
+    pub(crate) fn dial_class(&self, slot: u16) -> u8 {
+        let account = self.pool.account();
+        let class = || self.context().manager.metrics().map(|it| it.dial_class(account, slot));
+        call_manager("metrics", class).flatten().unwrap_or_default()
     }
 }

@@ -14,7 +14,7 @@ use tracing::Instrument as _;
 
 use self::waits::within;
 use crate::base::clock::millis;
-use crate::base::panics::{call_manager, catch_future};
+use crate::base::panics::catch_future;
 use crate::base::text::display_safely;
 use crate::connection::ConnectionId;
 use crate::engine::{Connection, DialLoss, DialOrder, Purpose};
@@ -134,8 +134,7 @@ impl<M: Manager> Attempt<M> {
         let inner = Arc::clone(&self.inner);
         let context = inner.context();
         let (account, slot) = (inner.pool.account(), self.order.slot);
-        let class = || context.manager.metrics().map(|it| it.dial_class(account, slot));
-        self.class = call_manager("metrics", class).flatten().unwrap_or_default();
+        self.class = inner.dial_class(slot);
         let limit = context.config().pool.dial_timeout;
         let started = context.clock.tick();
         // In a block of its own: the call may panic before there is a future.
