@@ -6,6 +6,8 @@
 
 pub(crate) mod call_site;
 pub(crate) mod clock;
+#[cfg(any(feature = "http", feature = "telegram"))]
+pub(crate) mod disk;
 pub(crate) mod histogram;
 pub(crate) mod labels;
 pub(crate) mod panics;

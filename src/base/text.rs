@@ -49,7 +49,7 @@ impl Write for Kept {
 
 /// Whether a character does something instead of being shown: begins a line, moves the cursor, changes
 /// a colour or shows text in another order than it has.
-fn acts(it: char) -> bool {
+pub(crate) fn acts(it: char) -> bool {
     it.is_control()
         || matches!(it,
             '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')

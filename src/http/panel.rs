@@ -166,7 +166,8 @@ impl Panel {
             .layer(CatchPanicLayer::custom(ApiError::of_panic))
     }
 
-    /// Ends the streams of events, as the end of the pool does: to be called when the server is to stop, since they would hold it up.
+    /// Ends the streams of events, as the end of the pool does: for a server that does not end them itself when
+    /// it is to stop, as [`serve`](crate::http::serve()) does.
     pub fn stop(&self) {
         self.state.stopping.cancel();
     }

@@ -34,13 +34,6 @@ fn http_connections_within(limit: Option<u64>) -> usize {
     })
 }
 
-/// What is kept back while a pool is served: for what opens later, and for those who ask over HTTP and over the
-/// socket of a run that has one.
-fn kept_while_serving(has_socket: bool) -> u64 {
-    let local = if has_socket { LOCAL_CONNECTIONS_MAX } else { 0 };
-    KEPT + (http_connections_max() + local) as u64
-}
-
 /// Raises the limit to what the system allows. A shell's default is made for shells.
 pub(crate) fn raise_limit() {
     // Refused or not, what there is is looked at before it is needed.
@@ -87,16 +80,16 @@ pub(crate) fn require_more(files: u64) -> Result<(), Failure> {
 }
 
 /// Lowers the cap of the pool to the connections that there are files for, of at most `sessions`, and
-/// says so. Each takes `ends` files: in a sandbox both ends of it are in this process. To be called
-/// when all else is open.
+/// says so. Each takes `ends` files: in a sandbox both ends of it are in this process. `clients` may connect over
+/// HTTP. To be called when all else is open.
 pub(crate) fn fit(
     config: &mut Config,
     sessions: usize,
     ends: u64,
-    has_socket: bool,
+    clients: usize,
 ) -> Result<(), Failure> {
     let Some(limit) = limit() else { return Ok(()) };
-    let (open, kept) = (open_now(), kept_while_serving(has_socket));
+    let (open, kept) = (open_now(), KEPT + clients as u64);
     let room = limit.saturating_sub(open + kept) / ends;
     let cap = config.pool.max_connections;
     if u64::from(cap).min(sessions as u64) <= room {

@@ -55,13 +55,13 @@ pub(crate) struct BoundHttp {
 }
 
 impl BoundHttp {
-    /// Whether this machine's own commands can reach the run.
-    pub(crate) fn has_socket(&self) -> bool {
+    /// How many connections over HTTP there may be, those of this machine's own commands among them.
+    pub(crate) fn connections_max(&self) -> usize {
         #[cfg(unix)]
-        let has_socket = self.local.is_some();
+        let local = if self.local.is_some() { files::LOCAL_CONNECTIONS_MAX } else { 0 };
         #[cfg(not(unix))]
-        let has_socket = false;
-        has_socket
+        let local = 0;
+        self.limits.connections_max + local
     }
 }
 

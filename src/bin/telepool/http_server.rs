@@ -26,7 +26,6 @@ pub(crate) struct HttpServer {
     socket: Option<String>,
     stop: CancellationToken,
     servers: JoinSet<()>,
-    panel: Panel,
 }
 
 impl HttpServer {
@@ -41,15 +40,9 @@ impl HttpServer {
         let address = bound.shown().map_err(|error| broken(&error))?;
         let exporter = Prometheus::new(pool).map_err(|error| broken(&error))?;
         groups.into_iter().for_each(|group| exporter.expect_group(&group));
-        let panel = Panel::with_exporter(pool, &exporter).origins(origins);
-        let routes = panel.router();
-        let mut started = Self {
-            address,
-            socket: None,
-            stop: CancellationToken::new(),
-            servers: JoinSet::new(),
-            panel,
-        };
+        let routes = Panel::with_exporter(pool, &exporter).origins(origins).router();
+        let mut started =
+            Self { address, socket: None, stop: CancellationToken::new(), servers: JoinSet::new() };
         started.serve(bound, &routes);
         Ok(started)
     }
@@ -123,8 +116,6 @@ impl HttpServer {
 
     /// Ends the servers after the answers that are under way.
     pub(crate) async fn stop(mut self) {
-        // The streams first, which would else be waited for.
-        self.panel.stop();
         self.stop.cancel();
         while self.servers.join_next().await.is_some() {}
     }

@@ -3,6 +3,8 @@
 //! Owns the look of such a text. Session strings are long, tokens of bots have a number and a colon in
 //! front, tokens of `telepool token` begin with `tp_`, and passwords stand before an `@`.
 
+use telepool::http::TokenId;
+
 /// The longest value that any setting takes, and more.
 const SHOWN_LEN_MAX: usize = 24;
 /// No name of a file is longer.
@@ -92,10 +94,9 @@ pub(crate) fn may_be_secret(text: &str) -> bool {
 /// Whether a token of `telepool token` stands in a text, or what is left of one: its beginning, its id, and
 /// something behind them.
 fn has_own_token(text: &str) -> bool {
-    let is_id = |it: u8| it.is_ascii_lowercase() || (b'2'..=b'7').contains(&it);
-    text.match_indices("tp_").any(|(at, _)| {
-        let rest = &text.as_bytes()[at + 3..];
-        rest.len() > 9 && rest[..8].iter().copied().all(is_id) && rest[8] == b'_'
+    text.match_indices("tp_").any(|(at, found)| {
+        let rest = text[at + found.len()..].split_once('_');
+        rest.is_some_and(|(id, rest)| !rest.is_empty() && id.parse::<TokenId>().is_ok())
     })
 }
 

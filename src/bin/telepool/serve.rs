@@ -158,7 +158,7 @@ async fn serve(
     let (quarantined_before, resting_before) = (quarantined.len() as u64, claimed.resting());
     let mut config = settings.config().clone();
     let ends = if arguments.sandbox { 2 } else { 1 };
-    files::fit(&mut config, sessions, ends, http.has_socket())?;
+    files::fit(&mut config, sessions, ends, http.connections_max())?;
     let patience = config.pool.drain_timeout;
     let account_count = accounts.len();
     let accounts = Arc::new(UsableAccounts::new(accounts));

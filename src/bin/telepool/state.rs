@@ -17,6 +17,7 @@ use telepool::{AccountId, QuarantineReason};
 use crate::columns::wrapped;
 use crate::failure::Failure;
 use crate::stdout;
+use crate::table::Table;
 
 /// The head of the table. With the longest phone number and reason a row just fits a terminal; what can be
 /// done stands below, once for each reason.
@@ -192,19 +193,12 @@ impl Shown {
 
 /// The quarantines, and what can be done about each kind of them.
 fn table(quarantines: &[Quarantine]) -> String {
-    let mut rows = vec![HEAD.map(str::to_owned)];
-    rows.extend(quarantines.iter().map(Shown::of).map(|it| {
-        [it.account, it.slot.to_string(), it.key_id, it.reason.to_owned(), it.since_utc]
-    }));
-    let widths: [usize; HEAD.len()] = std::array::from_fn(|column| {
-        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
-    });
-    let mut text = String::new();
-    for row in rows {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
-        text.push('\n');
+    let mut table = Table::new(&HEAD);
+    for it in quarantines.iter().map(Shown::of) {
+        let row = [it.account, it.slot.to_string(), it.key_id, it.reason.to_owned(), it.since_utc];
+        table.push(row);
     }
+    let mut text = table.to_string();
     text.push('\n');
     for reason in QuarantineReason::ALL {
         if quarantines.iter().any(|quarantine| quarantine.reason == reason) {

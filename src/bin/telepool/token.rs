@@ -15,6 +15,7 @@ use crate::columns::wrapped;
 use crate::failure::Failure;
 use crate::logs::escaped;
 use crate::stdout;
+use crate::table::Table;
 
 /// The head of the table.
 const HEAD: [&str; 5] = ["id", "name", "scopes", "phones", "expires"];
@@ -271,27 +272,18 @@ impl ShownToken {
 /// The tokens, and below them the groups of those that do not see all.
 fn table(records: &[TokenRecord]) -> String {
     let shown: Vec<ShownToken> = records.iter().map(ShownToken::of).collect();
-    let mut rows = vec![HEAD.map(str::to_owned)];
-    rows.extend(shown.iter().map(|it| {
-        let day = |utc: &str| utc.split('T').next().unwrap_or_default().to_owned();
+    let mut table = Table::new(&HEAD);
+    for it in &shown {
         let ends = match &it.expires_utc {
-            None => "never".to_owned(),
-            Some(_) if it.expired => "expired".to_owned(),
-            Some(utc) => day(utc),
+            None => "never",
+            Some(_) if it.expired => "expired",
+            Some(utc) => utc.split('T').next().unwrap_or_default(),
         };
-        let phones = if it.phones { "shown" } else { "masked" }.to_owned();
-        let name = escaped(&it.name).into_owned();
-        [it.id.clone(), name, it.scopes.join(","), phones, ends]
-    }));
-    let widths: [usize; HEAD.len()] = std::array::from_fn(|column| {
-        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
-    });
-    let mut text = String::new();
-    for row in rows {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
-        text.push('\n');
+        let phones = if it.phones { "shown" } else { "masked" };
+        let texts = [&it.id, &it.name, &*it.scopes.join(","), phones, ends];
+        table.push(texts.map(str::to_owned));
     }
+    let mut text = table.to_string();
     let limited = shown.iter().filter_map(|it| Some((it, it.groups.as_ref()?)));
     for (at, (token, groups)) in limited.enumerate() {
         let start = if at == 0 { "\n" } else { "" };

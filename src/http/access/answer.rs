@@ -29,12 +29,18 @@ pub(super) fn finish(mut response: Response, is_for_all: bool) -> Response {
     response
 }
 
+/// Whether an answer goes on for as long as its client wants.
+pub(crate) fn is_stream<B>(answer: &Response<B>) -> bool {
+    let kind = answer.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    kind.is_some_and(|kind| kind.starts_with(b"text/event-stream"))
+}
+
 /// Ends a stream of events with the token by which it was asked for. Any other answer is over soon.
-pub(super) fn end_with(response: Response, tokens: Tokens, token: TokenId) -> Response {
-    let kind = response.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    if !kind.is_some_and(|kind| kind.starts_with(b"text/event-stream")) {
+pub(super) fn end_with(response: Response, tokens: &Tokens, token: TokenId) -> Response {
+    if !is_stream(&response) {
         return response;
     }
+    let tokens = tokens.clone();
     response.map(|body| Body::new(WhileTokenLives { body, tokens, token }))
 }
 
@@ -75,7 +81,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::http::access::tests::Folder;
     use crate::http::access::{Scope, TokenFile, TokenGrant};
 
     /// Goes on for ever.
@@ -95,14 +100,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_ends_with_its_token_and_another_answer_goes_on() {
-        let folder = Folder::new();
+        let folder = tempfile::tempdir().unwrap();
         let file = TokenFile::at(folder.path().join("tokens"));
         let (token, _) = file.create(TokenGrant::new("a", [Scope::Read])).unwrap();
         let tokens = Tokens::open(file.clone()).unwrap();
         let answer = |kind: &'static str| {
             let mut response = Response::new(Body::new(Events));
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-            end_with(response, tokens.clone(), token.id()).into_body()
+            end_with(response, &tokens, token.id()).into_body()
         };
         let [mut events, mut other] = ["text/event-stream", "text/plain"].map(answer);
         let next = async |body: &mut Body| {

@@ -61,11 +61,7 @@ impl TokenGrant {
             phones: false,
             expires: None,
         };
-        for scope in scopes {
-            if !grant.scopes.contains(&scope) {
-                grant.scopes.push(scope);
-            }
-        }
+        grant.scopes = distinct(scopes);
         grant
     }
 
@@ -98,19 +94,27 @@ impl TokenGrant {
     }
 }
 
+/// Each scope once.
+pub(super) fn distinct(scopes: impl IntoIterator<Item = Scope>) -> Vec<Scope> {
+    let mut distinct = Vec::new();
+    for scope in scopes {
+        if !distinct.contains(&scope) {
+            distinct.push(scope);
+        }
+    }
+    distinct
+}
+
 /// The name of those who need no token because they are on this machine.
 pub(super) const LOOPBACK: &str = "loopback";
 
 /// What is wrong with a name, which is to stand in logs and tables as it is.
 fn check_name(name: &str) -> Result<(), &'static str> {
-    let acts = |it: char| {
-        it.is_control()
-            || matches!(it,
-                '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
     match name {
         "" => Err("is empty"),
-        name if name.contains(acts) => Err("has a character in it that cannot be seen"),
+        name if name.contains(crate::base::text::acts) => {
+            Err("has a character in it that cannot be seen")
+        }
         name if name.trim() != name => Err("begins or ends with a space"),
         name if name.chars().count() > NAME_LEN_MAX => Err("is longer than 64 characters"),
         _ => Ok(()),

@@ -70,11 +70,9 @@ pub(super) async fn guard(
     let response = match admit(&policy, &parts).await {
         Ok(caller) => {
             let Caller { access, client } = caller;
-            let tokens = policy.known_tokens().cloned();
             parts.extensions.insert(access);
-            parts.extensions.insert(policy);
             let response = next.run(Request::from_parts(parts, body)).await;
-            match (client, tokens) {
+            match (client, policy.known_tokens()) {
                 (RateKey::Token(id), Some(tokens)) => answer::end_with(response, tokens, id),
                 _ => response,
             }
@@ -171,7 +169,7 @@ async fn caller(
         let token = set
             .verify(text)
             .map_err(|refused| Box::new(refusal::wrong_token(policy, peer, refused)))?;
-        return Ok(Caller::by(token.id, token.access.clone()));
+        return Ok(Caller::by(token.record.id, token.access.clone()));
     }
     if let Some(Peer::Local { uid }) = peer {
         let scopes = Scope::ALL.to_vec();

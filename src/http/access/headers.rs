@@ -72,28 +72,23 @@ fn is_origin(text: &str, asked: &Authority, is_tls: bool) -> bool {
     })
 }
 
-/// Why `Authorization` lets nobody in.
+/// Why a header says nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BadAuthorization {
-    /// There are several.
+pub(super) enum BadHeader {
+    /// It is there several times.
     Several,
-    /// It is no `Bearer` and one word.
+    /// It has other bytes than visible ones of ASCII, or `Authorization` is no `Bearer` and one word.
     Malformed,
 }
 
 /// Returns the token that a request shows.
-pub(super) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, BadAuthorization> {
-    let text = match only(headers, header::AUTHORIZATION) {
-        Ok(Some(text)) => text,
-        Ok(None) => return Ok(None),
-        Err(TooMany(true)) => return Err(BadAuthorization::Several),
-        Err(TooMany(false)) => return Err(BadAuthorization::Malformed),
-    };
-    let (scheme, token) = text.split_once(' ').ok_or(BadAuthorization::Malformed)?;
+pub(super) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, BadHeader> {
+    let Some(text) = only(headers, header::AUTHORIZATION)? else { return Ok(None) };
+    let (scheme, token) = text.split_once(' ').ok_or(BadHeader::Malformed)?;
     let token = token.trim_start_matches(' ');
     let is_word = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
     let is_bearer = scheme.eq_ignore_ascii_case("bearer") && is_word;
-    is_bearer.then_some(Some(token)).ok_or(BadAuthorization::Malformed)
+    is_bearer.then_some(Some(token)).ok_or(BadHeader::Malformed)
 }
 
 /// Returns the value of the cookie. One that is there twice, as a page of another port of this host can bring
@@ -117,17 +112,14 @@ pub(super) fn has_token_in_query(query: Option<&str>) -> bool {
     })
 }
 
-/// A header that is there several times, or has other bytes than visible ones of ASCII.
-struct TooMany(bool);
-
 /// The only value of a header.
-fn only<K: header::AsHeaderName>(headers: &HeaderMap, name: K) -> Result<Option<&str>, TooMany> {
+fn only<K: header::AsHeaderName>(headers: &HeaderMap, name: K) -> Result<Option<&str>, BadHeader> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
-        return Err(TooMany(true));
+        return Err(BadHeader::Several);
     }
-    value.to_str().map(Some).map_err(|_| TooMany(false))
+    value.to_str().map(Some).map_err(|_| BadHeader::Malformed)
 }
 
 #[cfg(test)]
@@ -246,9 +238,9 @@ mod tests {
         for text in
             ["", "Bearer", "Bearer ", "abc", "Basic abc", "Bearer a b", "Bearer\tabc", "Bearer é"]
         {
-            assert_eq!(of(&[text]), Err(BadAuthorization::Malformed), "{text:?}");
+            assert_eq!(of(&[text]), Err(BadHeader::Malformed), "{text:?}");
         }
-        assert_eq!(of(&["Bearer abc", "Bearer abc"]), Err(BadAuthorization::Several));
+        assert_eq!(of(&["Bearer abc", "Bearer abc"]), Err(BadHeader::Several));
     }
 
     #[test]

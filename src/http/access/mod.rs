@@ -29,6 +29,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use crate::base::labels::labelled;
+pub(crate) use answer::is_stream;
 pub use grant::{GrantError, TokenGrant};
 pub use host::HostNameError;
 pub use peer::Peer;

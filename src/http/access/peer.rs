@@ -3,7 +3,7 @@
 //! Owns the [`Peer`] that the server of a listener puts into the extensions of each request. The middleware
 //! takes nobody else's word for where a request comes from: no header is read for it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::extract::ConnectInfo;
 use axum::http::Extensions;
@@ -30,6 +30,15 @@ impl Peer {
     pub fn of(extensions: &Extensions) -> Option<Self> {
         let told = || extensions.get::<ConnectInfo<SocketAddr>>().map(|it| Self::Tcp(it.0));
         extensions.get::<Self>().copied().or_else(told)
+    }
+
+    /// What counts as one client over TCP: its address, or of IPv6 the network that one customer has.
+    pub(crate) fn network(self) -> Option<IpAddr> {
+        let Self::Tcp(address) = self else { return None };
+        Some(match address.ip().to_canonical() {
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+            address => address,
+        })
     }
 
     /// Returns whether it is on this machine, by its address.

@@ -132,7 +132,7 @@ impl AccessPolicy {
     /// # Panics
     /// The router has a route at `/api/v1/session`.
     pub fn guard<S: Clone + Send + Sync + 'static>(&self, router: Router<S>) -> Router<S> {
-        let session = post(sign_in).delete(sign_out);
+        let session = post(sign_in).delete(sign_out).with_state(self.clone());
         let router = router.route(guard::SESSION, session);
         router.layer(from_fn_with_state(self.clone(), guard::guard))
     }

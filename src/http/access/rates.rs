@@ -3,7 +3,7 @@
 //! Owns who counts as one client. Nobody is kept out by what another does, but for those who share an address
 //! and show no token; and whoever has a token is let in, however many others have tried theirs from there.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -45,17 +45,9 @@ pub(super) enum RateKey {
 impl RateKey {
     pub(super) fn of(peer: Option<Peer>) -> Self {
         match peer {
-            Some(Peer::Tcp(address)) => Self::Network(network_of(address.ip())),
             Some(Peer::Local { uid }) => Self::User(uid),
-            None => Self::Unknown,
+            peer => peer.and_then(Peer::network).map_or(Self::Unknown, Self::Network),
         }
-    }
-}
-
-fn network_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-        address => address,
     }
 }
 

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use crate::http::problem::Problem;
 
 use super::Scope;
-use super::headers::BadAuthorization;
+use super::headers::BadHeader;
 use super::peer::Peer;
 use super::policy::AccessPolicy;
 use super::sign_in::set_cookie;
@@ -120,11 +120,11 @@ pub(super) fn no_token(policy: &AccessPolicy, is_change: bool, has_cookie: bool)
 pub(super) fn bad_authorization(
     policy: &AccessPolicy,
     peer: Option<Peer>,
-    bad: BadAuthorization,
+    bad: BadHeader,
 ) -> Response {
     let detail = match bad {
-        BadAuthorization::Several => "there are several headers Authorization",
-        BadAuthorization::Malformed => "the header Authorization is not Bearer and a token",
+        BadHeader::Several => "there are several headers Authorization",
+        BadHeader::Malformed => "the header Authorization is not Bearer and a token",
     };
     failed(policy, peer, ("malformed_token", detail))
 }

@@ -7,14 +7,12 @@ use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 
-use axum::Extension;
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use utoipa::ToSchema;
 
 use crate::base::clock::{Instant, now};
 use crate::base::sync::Mutex;
@@ -94,34 +92,15 @@ pub(super) fn set_cookie(value: &str, is_tls: bool) -> HeaderValue {
 }
 
 /// What signs a browser in.
-#[derive(Deserialize, ToSchema)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct SignInRequest {
+struct SignInRequest {
     /// The token in full.
     token: String,
 }
 
 /// Signs a browser in: the cookie lets it read what the token may.
-#[utoipa::path(
-    post, path = "/api/v1/session", request_body = SignInRequest, tag = "session",
-    responses(
-        (status = 204, description = "Signed in; the cookie is in Set-Cookie"),
-        (status = 400, description = "The body is no token", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 401, description = "The token is unknown or has ended", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 403, description = "The token may not read, or the request is another site's",
-            body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too long", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 429, description = "Too many tokens that are none", body = Problem,
-            content_type = "application/problem+json"),
-    )
-)]
-pub(crate) async fn sign_in(
-    Extension(policy): Extension<AccessPolicy>,
-    request: Request,
-) -> Response {
+pub(super) async fn sign_in(State(policy): State<AccessPolicy>, request: Request) -> Response {
     match admit(&policy, request).await {
         Ok(cookie) => {
             let line = set_cookie(&cookie, policy.is_tls());
@@ -145,11 +124,11 @@ async fn admit(policy: &AccessPolicy, request: Request) -> Result<String, Respon
     if let Some(before) = cookie(&parts.headers) {
         policy.sign_ins().end(before);
     }
-    let cookie = policy.sign_ins().begin(token.id).map_err(|error| {
+    let cookie = policy.sign_ins().begin(token.record.id).map_err(|error| {
         tracing::error!(%error, "no cookie could be made");
         refusal::no_random_numbers().into_response()
     })?;
-    tracing::info!(token = %token.id, name = &*token.access.name, "a browser has signed in");
+    tracing::info!(token = %token.record.id, name = &*token.access.name, "a browser has signed in");
     Ok(cookie)
 }
 
@@ -167,20 +146,7 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<SignInRequest, Problem>
 }
 
 /// Ends what was signed in. There may have been nothing.
-#[utoipa::path(
-    delete, path = "/api/v1/session", tag = "session",
-    responses(
-        (status = 204, description = "Signed out"),
-        (status = 403, description = "The request is another site's", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 429, description = "Too many requests", body = Problem,
-            content_type = "application/problem+json"),
-    )
-)]
-pub(crate) async fn sign_out(
-    Extension(policy): Extension<AccessPolicy>,
-    headers: HeaderMap,
-) -> Response {
+pub(super) async fn sign_out(State(policy): State<AccessPolicy>, headers: HeaderMap) -> Response {
     if let Some(cookie) = cookie(&headers) {
         policy.sign_ins().end(cookie);
     }

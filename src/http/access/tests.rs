@@ -1,28 +1,4 @@
-use std::path::{Path, PathBuf};
-
-use super::{Token, fuzzing};
-
-/// A new folder, which is removed with this.
-pub(super) struct Folder(PathBuf);
-
-impl Folder {
-    pub(super) fn new() -> Self {
-        let name = format!("telepool-{}", Token::generate().unwrap().id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).ok();
-    }
-}
+use super::fuzzing;
 
 /// What the fuzzer finds by itself in a longer time.
 #[test]

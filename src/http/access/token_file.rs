@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::clock::unix_time;
 
-use super::grant::{GrantError, TokenGrant};
+use super::grant::{GrantError, TokenGrant, distinct};
 use super::token::{Token, TokenHash, TokenId};
 pub(super) use disk::TokenFileStamp;
 
@@ -192,7 +192,7 @@ impl TokenFile {
     /// it is as it was.
     pub fn create(&self, mut grant: TokenGrant) -> Result<(Token, TokenRecord), TokenFileError> {
         let created = unix_time().as_secs();
-        grant = TokenGrant { scopes: TokenGrant::new("", grant.scopes).scopes, ..grant };
+        grant.scopes = distinct(grant.scopes);
         grant.check()?;
         if grant.expires.is_some_and(|expires| expires <= created) {
             return Err(GrantError::Expired.into());

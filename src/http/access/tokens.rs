@@ -45,10 +45,8 @@ pub(super) struct TokenSet(HashMap<TokenId, LiveToken>);
 /// A token as requests are held to it.
 #[derive(Debug)]
 pub(super) struct LiveToken {
-    pub(super) id: TokenId,
+    pub(super) record: TokenRecord,
     pub(super) access: Access,
-    hash: TokenHash,
-    record: TokenRecord,
 }
 
 /// Why a text that was shown as a token lets nobody in.
@@ -144,10 +142,9 @@ impl TokensInner {
 
 impl TokenSet {
     fn of(records: Vec<TokenRecord>) -> Self {
-        let live = records.into_iter().map(|record| {
-            let (id, access, hash) = (record.id, record.grant.access(), record.hash);
-            (id, LiveToken { id, access, hash, record })
-        });
+        let live = records
+            .into_iter()
+            .map(|record| (record.id, LiveToken { access: record.grant.access(), record }));
         Self(live.collect())
     }
 
@@ -157,7 +154,7 @@ impl TokenSet {
         static NOBODYS: LazyLock<TokenHash> = LazyLock::new(|| TokenHash::of("nobody's"));
         let id = Token::id_of(text).ok_or(TokenRefusal::Malformed)?;
         let found = self.0.get(&id);
-        let is_it = TokenHash::of(text).is(found.map_or(&NOBODYS, |token| &token.hash));
+        let is_it = TokenHash::of(text).is(found.map_or(&NOBODYS, |token| &token.record.hash));
         match found {
             Some(token) if is_it && token.is_expired() => Err(TokenRefusal::Expired(id)),
             Some(token) if is_it => Ok(token),
@@ -180,11 +177,11 @@ impl LiveToken {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::access::tests::Folder;
     use crate::http::access::{Scope, TokenGrant};
+    use tempfile::TempDir;
 
-    fn file() -> (Folder, TokenFile) {
-        let folder = Folder::new();
+    fn file() -> (TempDir, TokenFile) {
+        let folder = tempfile::tempdir().unwrap();
         let file = TokenFile::at(folder.path().join("tokens.jsonl"));
         (folder, file)
     }
@@ -203,12 +200,12 @@ mod tests {
         assert_eq!(&*set.verify(first.reveal()).unwrap().access.name, "first");
         let (second, _) = file.create(TokenGrant::new("second", [Scope::Operate])).unwrap();
         let unknown = Err(TokenRefusal::Unknown(second.id()));
-        assert_eq!(tokens.current().await.verify(second.reveal()).map(|it| it.id), unknown);
+        assert_eq!(tokens.current().await.verify(second.reveal()).map(|it| it.record.id), unknown);
         let set = later(&tokens).await;
         assert!(set.verify(second.reveal()).unwrap().access.may(Scope::Operate));
         file.revoke("second").unwrap();
         let set = later(&tokens).await;
-        assert_eq!(set.verify(second.reveal()).map(|it| it.id), unknown);
+        assert_eq!(set.verify(second.reveal()).map(|it| it.record.id), unknown);
         assert!(set.find(second.id()).is_none() && set.find(first.id()).is_some());
     }
 
@@ -253,13 +250,17 @@ mod tests {
         for at in 12..text.len() {
             let letter = if text.as_bytes()[at] == b'A' { "B" } else { "A" };
             let other = format!("{}{letter}{}", &text[..at], &text[at + 1..]);
-            let refused = set.verify(&other).map(|it| it.id);
+            let refused = set.verify(&other).map(|it| it.record.id);
             assert_eq!(refused, Err(TokenRefusal::Unknown(token.id())), "{at}");
         }
         for other in
             ["", "a", &text[3..], &format!("{text} "), &Token::generate().unwrap().reveal()[1..]]
         {
-            assert_eq!(set.verify(other).map(|it| it.id), Err(TokenRefusal::Malformed), "{other}");
+            assert_eq!(
+                set.verify(other).map(|it| it.record.id),
+                Err(TokenRefusal::Malformed),
+                "{other}"
+            );
         }
         let line = std::fs::read_to_string(file.path()).unwrap();
         let ended = line.split("\"expires\":").next().unwrap().to_owned()
@@ -267,7 +268,7 @@ mod tests {
         std::fs::write(file.path(), ended).unwrap();
         let set = Tokens::open(file).unwrap().current().await;
         let expired = Err(TokenRefusal::Expired(token.id()));
-        assert_eq!(set.verify(text).map(|it| it.id), expired);
+        assert_eq!(set.verify(text).map(|it| it.record.id), expired);
         assert!(set.find(token.id()).is_none());
     }
 }

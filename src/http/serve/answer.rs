@@ -68,12 +68,6 @@ impl Drop for AnswerBody {
     }
 }
 
-/// Whether an answer goes on for as long as its client wants.
-pub(super) fn is_stream<B>(answer: &Response<B>) -> bool {
-    let kind = answer.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    kind.is_some_and(|kind| kind.starts_with(b"text/event-stream"))
-}
-
 /// Whether a path is of the numbers.
 pub(super) fn is_of_metrics(path: &str) -> bool {
     ["/metrics", "/healthz", "/readyz"].iter().any(|it| path.ends_with(it))
@@ -87,8 +81,7 @@ pub(super) fn busy() -> Response {
         "every connection but those kept for the numbers is taken",
         "try again in some seconds, and close pages and clients that are not needed",
     );
-    let headers = [(header::RETRY_AFTER, "2"), (header::CONNECTION, "close")];
-    (headers, problem).into_response()
+    ([(header::CONNECTION, "close")], problem.retry_after(2)).into_response()
 }
 
 /// The answer of the limit of a body as a problem, where it is a bare text.

@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::TokioIo;
+use hyper_util::server::graceful::GracefulConnection;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Sleep, sleep_until};
@@ -26,7 +27,7 @@ use super::progress::Progress;
 use super::watched::WatchedIo;
 use crate::base::clock::now;
 use crate::base::sync::Mutex;
-use crate::http::access::Peer;
+use crate::http::access::{Peer, is_stream};
 
 /// What hyper keeps of a request that is read, and of an answer that is not sent yet. The head of an answer
 /// and some of its body fit; what is more waits where it is made.
@@ -96,7 +97,7 @@ fn watched(
     progress: &Arc<Mutex<Progress>>,
     ending: CancellationToken,
 ) -> Response<AnswerBody> {
-    let is_stream = answer::is_stream(&answer);
+    let is_stream = is_stream(&answer);
     answer.map(|body| {
         let body = AnswerBody::new(body, progress);
         if !is_stream {
@@ -107,25 +108,9 @@ fn watched(
     })
 }
 
-/// A connection that can be told to take no further request.
-trait Graceful: Future<Output = hyper::Result<()>> {
-    fn shut_down(self: Pin<&mut Self>);
-}
-
-impl<I, S> Graceful for http1::Connection<I, S>
-where
-    S: hyper::service::HttpService<Incoming, ResBody = AnswerBody>,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    I: hyper::rt::Read + hyper::rt::Write + Unpin,
-{
-    fn shut_down(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
-}
-
 /// Polls a connection until it ends, has no time left, or the server ends.
 async fn watch(
-    mut served: Pin<&mut impl Graceful>,
+    mut served: Pin<&mut impl GracefulConnection<Error = hyper::Error>>,
     progress: &Mutex<Progress>,
     limits: &ServeLimits,
     ending: &CancellationToken,
@@ -136,7 +121,7 @@ async fn watch(
     poll_fn(|cx| {
         if !is_ending && ending.as_mut().poll(cx).is_ready() {
             is_ending = true;
-            served.as_mut().shut_down();
+            served.as_mut().graceful_shutdown();
         }
         if let Poll::Ready(ended) = served.as_mut().poll(cx) {
             return Poll::Ready(End::Served(ended));

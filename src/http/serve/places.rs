@@ -3,7 +3,7 @@
 //! Owns the counts, and the warning when there is none left. A place is given back when it is dropped.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,10 +86,8 @@ impl Places {
         if place.is_reserved {
             self.warn("clients over HTTP hold every place but those kept for the numbers");
         }
-        if let (Some(max), Some(Peer::Tcp(address))) = (self.per_peer_max, peer)
-            && !Peer::Tcp(address).is_on_loopback()
-        {
-            let network = network_of(address.ip().to_canonical());
+        let network = peer.filter(|peer| !peer.is_on_loopback()).and_then(Peer::network);
+        if let (Some(max), Some(network)) = (self.per_peer_max, network) {
             let Some(counted) = PeerPlace::take(&self.peers, network, max) else {
                 self.warn("one address holds as many connections over HTTP as it may");
                 return None;
@@ -104,14 +102,6 @@ impl Places {
             self.warned_at = Some(now());
             tracing::warn!("{what} (told once a minute)");
         }
-    }
-}
-
-/// What counts as one peer: of IPv6 the network that a single customer has.
-fn network_of(peer: IpAddr) -> IpAddr {
-    match peer {
-        IpAddr::V4(_) => peer,
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
     }
 }
 

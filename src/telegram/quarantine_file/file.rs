@@ -11,7 +11,8 @@ use std::time::SystemTime;
 use super::QuarantineFileError;
 use super::lines::{self, ParseFailure, Quarantines};
 use super::lock::{FileLock, LockError};
-use super::path::{folder, is_there, resolve};
+use super::path::{is_there, resolve};
+use crate::base::disk::{folder, keep_rename, lock_beside};
 use crate::session::lines::file_text;
 
 /// How long a file may be: a million quarantined sessions fit.
@@ -55,9 +56,7 @@ impl StateFile {
 
     /// Takes the lock beside the file.
     pub(super) fn lock(&self) -> Result<FileLock, QuarantineFileError> {
-        let mut name = self.path.file_name().unwrap_or_default().to_owned();
-        name.push(".lock");
-        let beside = self.path.with_file_name(name);
+        let beside = lock_beside(&self.path);
         FileLock::take(&beside).map_err(|error| match error {
             LockError::Held(holder) => {
                 QuarantineFileError::InUse { path: self.path.clone(), holder }
@@ -159,18 +158,6 @@ impl StateFile {
     fn failed(&self, error: io::Error) -> QuarantineFileError {
         QuarantineFileError::io(&self.path, error)
     }
-}
-
-/// A rename outlasts the machine when its folder is written.
-#[cfg(unix)]
-fn keep_rename(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-/// Elsewhere a folder cannot be written by itself, and need not be.
-#[cfg(not(unix))]
-fn keep_rename(_folder: &Path) -> io::Result<()> {
-    Ok(())
 }
 
 #[cfg(test)]

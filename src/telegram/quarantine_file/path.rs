@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::QuarantineFileError;
+use crate::base::disk::folder;
 
 /// How many links may lead to a file.
 const HOPS_MAX: usize = 32;
@@ -53,14 +54,6 @@ fn whole(path: &Path) -> Result<PathBuf, QuarantineFileError> {
     let nameless = || failed(io::Error::new(io::ErrorKind::InvalidInput, "it names no file"));
     let name = path.file_name().ok_or_else(nameless)?;
     Ok(fs::canonicalize(folder(path)).map_err(failed)?.join(name))
-}
-
-/// The folder that a path names a file in.
-pub(super) fn folder(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    }
 }
 
 fn no_file(path: &Path, found: FileType) -> QuarantineFileError {

@@ -11,8 +11,8 @@ use hyper_util::service::TowerToHyperService;
 use serde_json::Value;
 
 use super::*;
-use crate::http::access::tests::Folder;
 use crate::http::access::{TokenFile, TokenGrant, Tokens};
+use tempfile::TempDir;
 
 const HERE: &str = "127.0.0.1:4000";
 const ELSEWHERE: &str = "192.0.2.7:4000";
@@ -25,7 +25,7 @@ struct Bench {
     file: TokenFile,
     reader: String,
     operator: String,
-    _folder: Folder,
+    _folder: TempDir,
 }
 
 /// What a client is answered.
@@ -58,7 +58,7 @@ async fn who(access: Access) -> String {
 
 impl Bench {
     fn new() -> Self {
-        let folder = Folder::new();
+        let folder = tempfile::tempdir().unwrap();
         let file = TokenFile::at(folder.path().join("tokens.jsonl"));
         let mut grant = TokenGrant::new("reader", [Scope::Read]);
         (grant.groups, grant.phones) = (Some(vec!["bots".into()]), true);

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::base::clock::unix_time;
+use crate::base::disk::{folder, keep_rename, lock_beside};
 
 use super::TokenFileError;
 
@@ -115,12 +116,10 @@ fn check_mode(_path: &Path, _found: &Metadata) -> Result<(), TokenFileError> {
 #[derive(Debug)]
 pub(super) struct WriterLock(#[expect(dead_code, reason = "it is locked while it is open")] File);
 
-/// Takes the lock beside a file. It stays there: to remove it would let two writers hold two files.
+/// Takes the lock beside a file.
 pub(super) fn lock(path: &Path) -> Result<WriterLock, TokenFileError> {
     let path = resolve(path);
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".lock");
-    let beside = path.with_file_name(name);
+    let beside = lock_beside(&path);
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false);
     keep_private(&mut options);
@@ -137,34 +136,21 @@ pub(super) fn replace(path: &Path, text: &str) -> Result<(), TokenFileError> {
     let path = resolve(path);
     let failed = failed(&path);
     let owner = std::fs::metadata(&path).ok();
-    let (mut file, beside) = create_beside(&path).map_err(&failed)?;
-    let written = file
-        .write_all(text.as_bytes())
-        .and_then(|()| keep_owner(&file, owner.as_ref()))
-        .and_then(|()| file.sync_all())
-        .and_then(|()| std::fs::rename(&beside, &path));
-    if let Err(error) = written {
-        std::fs::remove_file(&beside).ok();
-        return Err(failed(error));
-    }
-    keep_rename(&path).map_err(&failed)
+    let folder = folder(&path);
+    // Its owner alone can use it from its first moment on.
+    let mut file =
+        tempfile::Builder::new().prefix(".telepool-").tempfile_in(folder).map_err(&failed)?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| keep_owner(file.as_file(), owner.as_ref()))
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(&failed)?;
+    file.persist(&path).map_err(|error| failed(error.error))?;
+    keep_rename(folder).map_err(&failed)
 }
 
 /// Where a path leads to: what is renamed over a link would take its place.
 fn resolve(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
-}
-
-/// A new file beside another, which its owner alone can use from its first moment on.
-fn create_beside(path: &Path) -> io::Result<(File, PathBuf)> {
-    let mut random = [0; 8];
-    getrandom::fill(&mut random).map_err(|error| io::Error::other(error.to_string()))?;
-    let beside = path.with_file_name(format!(".telepool-{:016x}", u64::from_ne_bytes(random)));
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    keep_private(&mut options);
-    let file = options.open(&beside)?;
-    Ok((file, beside))
 }
 
 #[cfg(unix)]
@@ -190,18 +176,5 @@ fn keep_owner(file: &File, before: Option<&Metadata>) -> io::Result<()> {
 
 #[cfg(not(unix))]
 fn keep_owner(_file: &File, _before: Option<&Metadata>) -> io::Result<()> {
-    Ok(())
-}
-
-/// A rename outlasts the machine when its folder is written.
-#[cfg(unix)]
-fn keep_rename(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-}
-
-/// Elsewhere a folder cannot be written by itself, and need not be.
-#[cfg(not(unix))]
-fn keep_rename(_path: &Path) -> io::Result<()> {
     Ok(())
 }

@@ -2,16 +2,16 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::http::access::Scope;
-use crate::http::access::tests::Folder;
+use tempfile::TempDir;
 
 struct Bench {
-    folder: Folder,
+    folder: TempDir,
     file: TokenFile,
 }
 
 impl Bench {
     fn new() -> Self {
-        let folder = Folder::new();
+        let folder = tempfile::tempdir().unwrap();
         let file = TokenFile::at(folder.path().join("tokens.jsonl"));
         Self { folder, file }
     }
