@@ -44,6 +44,7 @@ mod pool;
 mod problem;
 mod routes;
 mod serve;
+mod settings;
 mod upkeep;
 
 #[cfg(fuzzing)]
@@ -52,7 +53,8 @@ pub use access::{
     Access, AccessPolicy, GrantError, HostNameError, ParseTokenIdError, Peer, Scope, Token,
     TokenFile, TokenFileError, TokenGrant, TokenId, TokenRecord, Tokens,
 };
-pub use panel::{Origin, Panel, router};
+pub use panel::{Panel, router};
 pub use routes::{metrics, probes};
 pub use serve::{ServeLimits, serve, serve_within};
+pub use settings::{Origin, StaticSetting};
 pub use upkeep::HistogramUpkeep;

@@ -1,9 +1,8 @@
 //! The panel of a pool: all that its routes stand on, and the router that they make.
 //!
-//! Owns the exporter, the monitor and the origins of the settings, and ends what the panel has begun. Never
+//! Owns the exporter, the monitor and what is known of settings, and ends what the panel has begun. Never
 //! keeps the pool alive.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,33 +14,16 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::base::labels::labelled;
-use crate::base::sync::Mutex;
 use crate::http::access::{Access, Scope};
 use crate::http::api;
 use crate::http::api::error::ApiError;
 use crate::http::monitor::{Monitor, MonitorTasks};
+use crate::http::settings::{Origin, PanelSettings, StaticSetting};
 use crate::http::upkeep::HistogramUpkeep;
 use crate::http::{page, routes};
 use crate::manager::Manager;
 use crate::metrics::{ExportError, Prometheus};
 use crate::pool::Pool;
-
-labelled! {
-    /// Where the value of a setting comes from.
-    pub enum Origin {
-        /// Nobody has set it.
-        Default = "default",
-        /// A file of settings.
-        File = "file",
-        /// An environment variable.
-        Environment = "environment",
-        /// A flag of the command line.
-        Flag = "flag",
-        /// The API, since the process began.
-        Api = "api",
-    }
-}
 
 /// The numbers, the page and the API of a pool. Its task, which samples the pool once a second, ends when
 /// the panel and all that is left of its routers are dropped, or the pool is.
@@ -82,8 +64,7 @@ impl std::ops::Deref for PanelState {
 pub(crate) struct PanelInner {
     pub(crate) monitor: Arc<Monitor>,
     pub(crate) exporter: Prometheus,
-    /// Of the settings that have another than the default.
-    pub(crate) origins: Mutex<BTreeMap<String, Origin>>,
+    pub(crate) settings: PanelSettings,
     /// One for each stream that there may be.
     pub(crate) streams: Arc<Semaphore>,
     /// Told when the streams are to end.
@@ -117,7 +98,7 @@ impl Panel {
         let state = PanelInner {
             monitor,
             exporter: exporter.clone(),
-            origins: Mutex::default(),
+            settings: PanelSettings::default(),
             streams: Arc::new(Semaphore::new(api::STREAMS_MAX)),
             stopping,
             _tasks: tasks,
@@ -133,7 +114,14 @@ impl Panel {
     /// have their default.
     #[must_use]
     pub fn origins(self, origins: impl IntoIterator<Item = (String, Origin)>) -> Self {
-        self.state.origins.lock().extend(origins);
+        self.state.settings.origins.lock().extend(origins);
+        self
+    }
+
+    /// Adds settings of the application's own, which are shown after those of the pool.
+    #[must_use]
+    pub fn static_settings(self, settings: impl IntoIterator<Item = StaticSetting>) -> Self {
+        self.state.settings.fixed.lock().extend(settings);
         self
     }
 

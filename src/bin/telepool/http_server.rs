@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::serve::ListenerExt as _;
 use telepool::Pool;
-use telepool::http::{self, Origin, Panel, ServeLimits};
+use telepool::http::{self, Origin, Panel, ServeLimits, StaticSetting};
 use telepool::metrics::Prometheus;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -35,12 +35,16 @@ impl HttpServer {
         pool: &Pool<PoolManager>,
         groups: impl IntoIterator<Item = Arc<str>>,
         origins: impl IntoIterator<Item = (String, Origin)>,
+        of_command: impl IntoIterator<Item = StaticSetting>,
     ) -> Result<Self, Failure> {
         let broken = |error: &dyn std::fmt::Display| Failure::broken(format!("no HTTP: {error}"));
         let address = bound.shown().map_err(|error| broken(&error))?;
         let exporter = Prometheus::new(pool).map_err(|error| broken(&error))?;
         groups.into_iter().for_each(|group| exporter.expect_group(&group));
-        let routes = Panel::with_exporter(pool, &exporter).origins(origins).router();
+        let routes = Panel::with_exporter(pool, &exporter)
+            .origins(origins)
+            .static_settings(of_command)
+            .router();
         let mut started =
             Self { address, socket: None, stop: CancellationToken::new(), servers: JoinSet::new() };
         started.serve(bound, &routes);

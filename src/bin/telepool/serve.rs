@@ -171,7 +171,9 @@ async fn serve(
         .on_event(move |event| listening.record(event))
         .build()
         .map_err(|error| Failure::refused(error.to_string()))?;
-    let http = HttpServer::start(http, &pool, groups, settings.origins())?;
+    // What only clients of Telegram need to know has no effect on a sandbox.
+    let of_command = settings.of_the_command().filter(|_| !arguments.sandbox);
+    let http = HttpServer::start(http, &pool, groups, settings.origins(), of_command)?;
     announce(arguments, &data_centre, &http, account_count, sessions, seed);
 
     let started = now();

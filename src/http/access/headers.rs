@@ -9,7 +9,7 @@ use super::host::Authority;
 use super::token::{Token, is_secret};
 
 /// The name of the cookie.
-pub(super) const COOKIE: &str = "telepool_session";
+pub(crate) const COOKIE: &str = "telepool_session";
 
 /// Where a request comes from, as a browser tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use utoipa::{OpenApi, ToSchema};
 
 use crate::base::clock::{Instant, now};
 use crate::base::sync::Mutex;
@@ -92,14 +93,27 @@ pub(super) fn set_cookie(value: &str, is_tls: bool) -> HeaderValue {
 }
 
 /// What signs a browser in.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct SignInRequest {
     /// The token in full.
     token: String,
 }
 
-/// Signs a browser in: the cookie lets it read what the token may.
+/// The description of both routes.
+#[derive(OpenApi)]
+#[openapi(paths(sign_in, sign_out))]
+pub(crate) struct SessionDescription;
+
+/// Signs a browser in: the cookie lets it read what the token may. Where no access policy stands before the
+/// API there is no signing in.
+#[utoipa::path(
+    post,
+    path = "/api/v1/session",
+    tag = "session",
+    request_body = SignInRequest,
+    responses((status = 204, description = "Signed in", headers(("Set-Cookie" = String, description = "The cookie"))))
+)]
 pub(super) async fn sign_in(State(policy): State<AccessPolicy>, request: Request) -> Response {
     match admit(&policy, request).await {
         Ok(cookie) => {
@@ -146,6 +160,12 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<SignInRequest, Problem>
 }
 
 /// Ends what was signed in. There may have been nothing.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/session",
+    tag = "session",
+    responses((status = 204, description = "Signed out", headers(("Set-Cookie" = String, description = "An empty cookie"))))
+)]
 pub(super) async fn sign_out(State(policy): State<AccessPolicy>, headers: HeaderMap) -> Response {
     if let Some(cookie) = cookie(&headers) {
         policy.sign_ins().end(cookie);

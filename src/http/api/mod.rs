@@ -30,9 +30,11 @@ use axum::body::Bytes;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::http::access::SessionDescription;
 use crate::http::panel::PanelState;
 
 /// Where the API is.
@@ -41,6 +43,7 @@ const ROOT: &str = "/api/v1";
 /// All routes of the API, and their description.
 pub(super) fn router(panel: &PanelState) -> Router {
     let (router, mut description) = described().split_for_parts();
+    description.merge(SessionDescription::openapi());
     openapi::complete(&mut description);
     let text = openapi::text(&description);
     let describe = get(move |_: view::View| async move { json_text(text) });

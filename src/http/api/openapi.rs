@@ -1,15 +1,25 @@
 //! The description of the API: OpenAPI 3.1, made from the routes themselves.
 //!
-//! Owns what all routes have in common: the errors that any of them may answer with, and the token.
+//! Owns what all routes have in common: the errors that any of them may answer with, and how a client says who
+//! it is.
 
 use axum::body::Bytes;
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{
     ContentBuilder, Info, License, OpenApi, OpenApiBuilder, Ref, RefOr, Response, ResponseBuilder,
 };
 use utoipa::{PartialSchema as _, ToSchema as _};
 
+use crate::http::access::COOKIE;
 use crate::http::problem::Problem;
+
+/// A token in the header `Authorization`.
+const BY_TOKEN: &str = "token";
+/// The cookie of a browser that has signed in.
+const BY_COOKIE: &str = "cookie";
 
 /// What the description says of itself.
 pub(super) fn empty() -> OpenApi {
@@ -26,18 +36,40 @@ pub(super) fn empty() -> OpenApi {
     OpenApiBuilder::new().info(info).build()
 }
 
-/// Adds to each operation the errors that it may answer with.
+/// Adds to each operation the errors that it may answer with, and who may.
 pub(super) fn complete(openapi: &mut OpenApi) {
     let components = openapi.components.get_or_insert_default();
     components.schemas.insert(Problem::name().into_owned(), Problem::schema());
-    for item in openapi.paths.paths.values_mut() {
-        for operation in [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete] {
-            operation.iter_mut().for_each(add_errors);
+    let mut token = Http::new(HttpAuthScheme::Bearer);
+    token.description = Some("A token that `telepool token create` has made.".to_owned());
+    components.add_security_scheme(BY_TOKEN, SecurityScheme::Http(token));
+    let about = "What signing in has given a browser. It lets nobody change anything.";
+    let cookie = ApiKeyValue::with_description(COOKIE, about);
+    components.add_security_scheme(BY_COOKIE, SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
+    for (path, item) in &mut openapi.paths.paths {
+        let reads = item.get.iter_mut().map(|it| (it, true));
+        let changes = [&mut item.post, &mut item.patch, &mut item.delete];
+        let changes = changes.into_iter().flatten().map(|it| (it, false));
+        for (operation, is_read) in reads.chain(changes) {
+            let is_session = path.ends_with("/session");
+            add_errors(operation, is_session);
+            operation.security = Some(security(is_session, is_read));
         }
     }
 }
 
-fn add_errors(operation: &mut Operation) {
+/// Returns which ways there are of saying who one is; each of them suffices.
+fn security(is_session: bool, is_read: bool) -> Vec<SecurityRequirement> {
+    let by = |scheme| SecurityRequirement::new::<_, _, &str>(scheme, []);
+    // Without an access policy, or on a loopback address, reads may be free.
+    match (is_session, is_read) {
+        (true, _) => vec![SecurityRequirement::default()],
+        (false, true) => vec![by(BY_TOKEN), by(BY_COOKIE), SecurityRequirement::default()],
+        (false, false) => vec![by(BY_TOKEN)],
+    }
+}
+
+fn add_errors(operation: &mut Operation, is_session: bool) {
     let has_parameters = operation.parameters.as_ref().is_some_and(|it| !it.is_empty());
     let in_path = |it: &RefOr<Parameter>| match it {
         RefOr::T(it) => it.parameter_in == ParameterIn::Path,
@@ -54,6 +86,9 @@ fn add_errors(operation: &mut Operation) {
     };
     if has_parameters || has_body {
         add("400", "The query, the path or the body is not as described");
+    }
+    if is_session {
+        add("404", "There is no access policy, and so no signing in");
     }
     if names_one {
         add("404", "There is none such, or none that you may see");

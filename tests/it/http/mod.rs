@@ -11,6 +11,7 @@ mod schemathesis;
 
 use std::sync::Arc;
 
+use axum::Router;
 use telepool::http::{self, Access, Panel, Scope};
 use telepool::{Manager, Pool};
 use tokio::net::TcpListener;
@@ -33,8 +34,12 @@ async fn serve<M: Manager>(pool: &Pool<M>, access: Access) -> Client {
 }
 
 async fn serve_panel(panel: &Panel) -> Client {
+    serve_router(panel.router()).await
+}
+
+async fn serve_router(router: Router) -> Client {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(http::serve(listener, panel.router(), std::future::pending()));
+    tokio::spawn(http::serve(listener, router, std::future::pending()));
     Client(address)
 }

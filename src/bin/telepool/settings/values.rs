@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use telepool::config::{Setting, parse_time};
-use telepool::http::Origin;
+use telepool::http::{Origin, StaticSetting};
 use telepool::session::DataCentres;
 use telepool::telegram::TelegramSettings;
 use telepool::{Config, ConfigError};
@@ -22,6 +23,8 @@ const DATA_CENTRES: &str = "data_centres";
 /// How long a session rests after a connection that was lost, which only the client behind the pool
 /// needs to know.
 const REDIAL_AFTER_LOSS: &str = "telegram.redial_after_loss";
+const REDIAL_AFTER_LOSS_ACCEPTS: &str =
+    "a time from 0 s to 1 h: seconds, or with a unit as in 250ms, 30s, 5m, 1h";
 /// The longest that it may be.
 const REDIAL_AFTER_LOSS_MAX: Duration = Duration::from_secs(3_600);
 
@@ -55,16 +58,46 @@ impl Settings {
 
     /// Where the values of the pool's settings are from, but for those that only `serve` has other defaults of.
     pub(crate) fn origins(&self) -> impl Iterator<Item = (String, Origin)> {
-        let told = |(key, origin): (&String, &String)| {
-            let origin = match origin.as_str() {
-                "serve" | "sandbox" => return None,
-                "--set" => Origin::Flag,
-                variable if variable.starts_with("environment ") => Origin::Environment,
-                _ => Origin::File,
-            };
-            Some((key.clone(), origin))
+        let told = |key: &String| (key.clone(), self.origin_of(key));
+        self.origins.keys().map(told).filter(|(_, origin)| *origin != Origin::Default)
+    }
+
+    fn origin_of(&self, key: &str) -> Origin {
+        match self.origin(key) {
+            "default" | "serve" | "sandbox" => Origin::Default,
+            "--set" => Origin::Flag,
+            variable if variable.starts_with("environment ") => Origin::Environment,
+            _ => Origin::File,
+        }
+    }
+
+    /// The settings that only the command has, in the order of their printed form.
+    pub(crate) fn of_the_command(&self) -> impl Iterator<Item = StaticSetting> {
+        let default = Self::default();
+        let timer = |settings: &Self| settings.redial_after_loss.as_secs_f64().to_string();
+        let redial = StaticSetting {
+            key: REDIAL_AFTER_LOSS.to_owned(),
+            value: timer(self),
+            default: timer(&default),
+            accepts: REDIAL_AFTER_LOSS_ACCEPTS.to_owned(),
+            about: "a session is not dialled for this long after its connection was lost unnoticed"
+                .to_owned(),
+            origin: self.origin_of(REDIAL_AFTER_LOSS),
         };
-        self.origins.iter().filter_map(told)
+        let data_centre = move |(number, address): (i32, SocketAddr)| {
+            let key = format!("{DATA_CENTRES}.{number}");
+            let origin = self.origin_of(&key);
+            let standard = default.data_centres.iter().find(|it| it.0 == number);
+            StaticSetting {
+                key,
+                value: address.to_string(),
+                default: standard.map_or_else(String::new, |it| it.1.to_string()),
+                accepts: "an address such as 149.154.167.41:443".to_owned(),
+                about: format!("data centre {number}"),
+                origin,
+            }
+        };
+        std::iter::once(redial).chain(self.data_centres.iter().map(data_centre))
     }
 
     /// The same where no server far away has to be spared: dials need no pacing.
@@ -132,8 +165,7 @@ impl Settings {
         let time = parse_time(value.trim()).filter(|time| *time <= REDIAL_AFTER_LOSS_MAX);
         self.redial_after_loss = time.ok_or_else(|| {
             format!(
-                "{REDIAL_AFTER_LOSS} = {}: must be a time from 0 s to 1 h: seconds, or with a unit as \
-                 in 250ms, 30s, 5m, 1h",
+                "{REDIAL_AFTER_LOSS} = {}: must be {REDIAL_AFTER_LOSS_ACCEPTS}",
                 redact_value(value)
             )
         })?;
@@ -198,30 +230,29 @@ fn write_setting(
 
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut section = "";
+        let mut section = String::new();
         for setting in Setting::all() {
             let (group, name) = setting.key.split_once('.').unwrap_or(("", setting.key));
             if group != section {
                 let gap = if section.is_empty() { "" } else { "\n" };
                 writeln!(f, "{gap}[{group}]")?;
-                section = group;
+                group.clone_into(&mut section);
             }
             let value = self.config.text(setting.key).map_err(|_| fmt::Error)?;
             let text = format_args!("{name} = {value}");
             write_setting(f, setting.about, self.origin(setting.key), text)?;
         }
-        let (group, name) = REDIAL_AFTER_LOSS.split_once('.').unwrap_or_default();
-        writeln!(f, "\n[{group}]")?;
-        let about =
-            "a session is not dialled for this long after its connection was lost unnoticed";
-        let text = format_args!("{name} = {}", self.redial_after_loss.as_secs_f64());
-        write_setting(f, about, self.origin(REDIAL_AFTER_LOSS), text)?;
-        writeln!(f, "\n# where sessions without an address connect, and downloads go")?;
-        writeln!(f, "[{DATA_CENTRES}]")?;
-        for (number, address) in self.data_centres.iter() {
-            let origin = self.origin(&format!("{DATA_CENTRES}.{number}"));
-            let text = format_args!("{number} = \"{address}\"");
-            write_setting(f, &format!("data centre {number}"), origin, text)?;
+        for StaticSetting { key, value, about, .. } in self.of_the_command() {
+            let (group, name) = key.split_once('.').unwrap_or(("", &key));
+            if group != section {
+                let about = "# where sessions without an address connect, and downloads go\n";
+                let about = if group == DATA_CENTRES { about } else { "" };
+                writeln!(f, "\n{about}[{group}]")?;
+                group.clone_into(&mut section);
+            }
+            let quote = if group == DATA_CENTRES { "\"" } else { "" };
+            let text = format_args!("{name} = {quote}{value}{quote}");
+            write_setting(f, &about, self.origin(&key), text)?;
         }
         Ok(())
     }
