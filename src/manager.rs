@@ -279,4 +279,11 @@ pub trait MetricsSource {
         let _ = key;
         usize::MAX
     }
+
+    /// Returns the name of a method that has to rest, as people know it, such as `messages.sendMessage`. Asked
+    /// when somebody looks at an account that rests.
+    fn method_name(&self, key: u32) -> Option<&'static str> {
+        let _ = key;
+        None
+    }
 }

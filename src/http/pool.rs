@@ -69,7 +69,8 @@ pub(crate) struct ConnectionEntry {
 pub(crate) struct AccountView {
     pub(crate) entry: AccountEntry,
     pub(crate) group: Arc<str>,
-    pub(crate) cooldowns: Vec<Cooldown>,
+    /// Methods that rest, each with its name where it is known.
+    pub(crate) cooldowns: Vec<(Cooldown, Option<&'static str>)>,
     pub(crate) quarantines: Vec<(u16, QuarantineReason)>,
     /// In the order of the slots.
     pub(crate) connections: Vec<ConnectionStats>,
@@ -200,6 +201,9 @@ impl<M: Manager> ServedPool for PoolRef<M> {
             AccountHealth::Cooling(cooldowns) => cooldowns,
             _ => Vec::new(),
         };
+        let metrics = context.manager.metrics();
+        let named = |it: Cooldown| (it, metrics.and_then(|metrics| metrics.method_name(it.key)));
+        let cooldowns = cooldowns.into_iter().map(named).collect();
         Some(AccountView {
             entry: entry_of(&inner, tick),
             group: context.groups.name(inner.pool.group()),

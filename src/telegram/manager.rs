@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use grammers_client::client::ClientConfiguration;
-use grammers_client::{Client, SenderPool};
+use grammers_client::{Client, SenderPool, tl};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -391,5 +391,10 @@ impl<S: SessionSource> MetricsSource for GrammersManager<S> {
 
     fn flood_class(&self, key: u32) -> usize {
         MethodClass::of(key).map_or(usize::MAX, |class| class as usize)
+    }
+
+    fn method_name(&self, key: u32) -> Option<&'static str> {
+        // What no layer knows is in parentheses.
+        Some(tl::name_for_id(key)).filter(|name| !name.starts_with('('))
     }
 }

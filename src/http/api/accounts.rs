@@ -137,6 +137,8 @@ pub(super) struct AccountDetail {
 struct CooldownRow {
     /// The number of the method, as Telegram has it, in hexadecimal.
     method: String,
+    /// Its name, if it is known, such as `messages.sendMessage`.
+    name: Option<&'static str>,
     /// For how much longer.
     remaining_s: f64,
 }
@@ -220,8 +222,9 @@ fn detail(view: &View, id: &str) -> Result<AccountDetail, ApiError> {
         let error = view.text(error, Some(account));
         row.detail = Some(format!("{detail}; its last dial failed: {error}"));
     }
-    let cooldowns = known.cooldowns.iter().map(|cooldown| CooldownRow {
+    let cooldowns = known.cooldowns.iter().map(|(cooldown, name)| CooldownRow {
         method: format!("{:08x}", cooldown.key),
+        name: *name,
         remaining_s: seconds(cooldown.remaining),
     });
     let quarantines = known.quarantines.iter().map(|(slot, reason)| QuarantineRow {

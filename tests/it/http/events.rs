@@ -13,19 +13,26 @@ use crate::http::lists::{FIRST, grouped};
 use crate::http::{access, serve, serve_panel};
 
 /// A stream of server-sent events.
-struct Stream(BufReader<TcpStream>);
+pub(super) struct Stream(BufReader<TcpStream>);
 
 /// The id, the kind and the data of a frame.
-type Told = (Option<String>, String, Value);
+pub(super) type Told = (Option<String>, String, Value);
 
 impl Stream {
-    async fn open(client: Client, path: &str, more: &str) -> Self {
-        let mut stream = TcpStream::connect(client.0).await.unwrap();
+    pub(super) async fn open(client: Client, path: &str, more: &str) -> Self {
+        Self::try_open(client, path, more).await.expect("200")
+    }
+
+    /// `None` unless it is answered with 200.
+    pub(super) async fn try_open(client: Client, path: &str, more: &str) -> Option<Self> {
+        Self::over(TcpStream::connect(client.0).await.unwrap(), path, more).await
+    }
+
+    pub(super) async fn over(mut stream: TcpStream, path: &str, more: &str) -> Option<Self> {
         let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{more}\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
         let mut stream = Self(BufReader::new(stream));
-        assert!(stream.line().await.unwrap().starts_with("HTTP/1.1 200"));
-        stream
+        stream.line().await.unwrap().starts_with("HTTP/1.1 200").then_some(stream)
     }
 
     /// A line, without its end; `None` at the end of the stream.
@@ -36,7 +43,7 @@ impl Stream {
     }
 
     /// The next frame; `None` at the end of the stream.
-    async fn next(&mut self) -> Option<Told> {
+    pub(super) async fn next(&mut self) -> Option<Told> {
         let (mut id, mut kind) = (None, String::new());
         loop {
             let line = self.line().await?;

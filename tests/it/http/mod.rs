@@ -3,11 +3,13 @@
 mod access;
 mod client;
 mod events;
+mod faults;
 mod lists;
 mod operations;
 mod privacy;
 #[cfg(all(feature = "telegram", feature = "sandbox"))]
 mod schemathesis;
+mod streams;
 
 use std::sync::Arc;
 
