@@ -29,7 +29,11 @@ pub fn packets(data: &[u8]) {
 }
 
 pub fn http(data: &[u8]) {
-    crate::http::fuzzing::request_of_bytes(data);
+    crate::http::request_of_bytes(data);
+}
+
+pub fn api(data: &[u8]) {
+    crate::http::fuzzing::api_of_bytes(data);
 }
 
 pub fn account_id(data: &[u8]) {

@@ -141,8 +141,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     // A map's guard locks a shard: whoever holds one is seen here.
     ("dashmap", &["registry", "limits/dialing", "sandbox"]),
     ("thread::", &["base/sync", "base/timer", "limits", "runtime", "ownership", "telegram"]),
-    // The timers of callers that are not on their pool's runtime.
-    ("block_on", &["base/timer"]),
+    // The timers of callers that are not on their pool's runtime, and a fuzzer, which has none.
+    ("block_on", &["base/timer", "http/fuzzing"]),
     ("spawn_blocking", &["metrics", "http", "runtime/tasks"]),
     (
         "spawn(",

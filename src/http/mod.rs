@@ -37,6 +37,8 @@
 
 mod access;
 mod api;
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzzing;
 mod monitor;
 mod page;
 mod panel;
@@ -48,7 +50,7 @@ mod settings;
 mod upkeep;
 
 #[cfg(fuzzing)]
-pub(crate) use access::fuzzing;
+pub(crate) use access::fuzzing::request_of_bytes;
 pub use access::{
     Access, AccessPolicy, GrantError, HostNameError, ParseTokenIdError, Peer, Scope, Token,
     TokenFile, TokenFileError, TokenGrant, TokenId, TokenRecord, Tokens,
