@@ -72,6 +72,11 @@ impl Health {
         self.barred
     }
 
+    /// The same of those that are there still.
+    pub(crate) fn quarantined(&self) -> u64 {
+        self.barred & self.sessions
+    }
+
     /// Those that are not there, or not any more.
     pub(crate) fn gone(&self) -> u64 {
         !self.sessions
@@ -215,7 +220,7 @@ impl Health {
 
     /// Whether nothing would be lost if this were forgotten.
     pub(crate) fn is_clean(&self, now: Tick) -> bool {
-        !self.is_draining() && self.barred & self.sessions == 0 && !self.is_cooling(now)
+        !self.is_draining() && self.quarantined() == 0 && !self.is_cooling(now)
     }
 }
 

@@ -100,6 +100,11 @@ impl<C, E> AccountPool<C, E> {
         body.core.lock().health.quarantines().collect()
     }
 
+    /// How many sessions are out of service.
+    pub(crate) fn quarantined_sessions(&self) -> u32 {
+        self.body.get().map_or(0, |body| body.core.lock().health.quarantined().count_ones())
+    }
+
     /// Every method that must rest, and until when.
     pub(crate) fn cooldowns(&self, now: Tick) -> Vec<(u32, Tick)> {
         let Some(body) = self.body.get() else { return Vec::new() };

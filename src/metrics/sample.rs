@@ -28,6 +28,9 @@ pub(crate) struct GroupSample<'a> {
     /// Those out of service, by why they are: quarantined for a reason, or last, without a session.
     #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only the API tells of it"))]
     pub(crate) lost: [u64; QuarantineReason::ALL.len() + 1],
+    /// Sessions out of service whose account serves with its others.
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only the API tells of it"))]
+    pub(crate) sessions_quarantined: u64,
     pub(crate) connections_max: u64,
     /// In seconds.
     pub(crate) oldest_wait: f64,
@@ -92,6 +95,7 @@ pub(crate) struct PoolSample {
 struct ActiveAccounts {
     by_state: [u64; AccountState::ALL.len()],
     lost: [u64; QuarantineReason::ALL.len() + 1],
+    sessions_quarantined: u64,
     oldest_wait: f64,
 }
 
@@ -104,7 +108,8 @@ impl ActiveAccounts {
                 AccountHealth::Suspect => self.lost[QuarantineReason::Suspect as usize] += 1,
                 AccountHealth::Quarantined(reason) => self.lost[reason as usize] += 1,
                 AccountHealth::NoSession => self.lost[QuarantineReason::ALL.len()] += 1,
-                _ => {}
+                AccountHealth::Draining | AccountHealth::Closed => {}
+                _ => self.sessions_quarantined += u64::from(account.pool.quarantined_sessions()),
             }
         }
         if let Some(since) = account.pool.waited_since() {
@@ -155,6 +160,7 @@ pub(crate) fn read<M: Manager>(
             counters: group.counters,
             accounts: by_state,
             lost: active[index].lost,
+            sessions_quarantined: active[index].sessions_quarantined,
             connections_max: connections_max.min(reading.connections_max),
             oldest_wait: active[index].oldest_wait,
             updates_dropped: updates_dropped[index],

@@ -6,27 +6,46 @@
 use std::collections::BTreeMap;
 
 use crate::account_health::AccountState;
+use crate::base::labels::labelled;
 use crate::http::monitor::numbers::SampledNumbers;
 use crate::http::monitor::sample::WindowRates;
 use crate::manager::QuarantineReason;
 
-/// What is wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum AlertKind {
-    AccountsQuarantined,
-    AccountsSuspect,
-    NobodyServes,
-    BreakerOpen,
-    AddressDown,
-    AcquiresFailing,
-    AcquiresStuck,
-    Saturated,
-    OpensFailing,
-    Flooded,
-    LeaseLeaks,
-    Paused,
-    UpdatesDropped,
-    Closing,
+labelled! {
+    /// What is wrong.
+    #[derive(PartialOrd, Ord)]
+    pub(crate) enum AlertKind {
+        /// Accounts are out of service.
+        AccountsQuarantined = "accounts_quarantined",
+        /// Sessions are, of accounts that the others serve for.
+        SessionsQuarantined = "sessions_quarantined",
+        /// The server did not know a session.
+        AccountsSuspect = "accounts_suspect",
+        /// Of all accounts, none serves.
+        NobodyServes = "nobody_serves",
+        /// Nothing is dialled by an egress for a while.
+        BreakerOpen = "breaker_open",
+        /// An address does not answer.
+        AddressDown = "address_down",
+        /// More acquires fail than should.
+        AcquiresFailing = "acquires_failing",
+        /// Acquires wait for long.
+        AcquiresStuck = "acquires_stuck",
+        /// Acquires wait for accounts that may have no more connections.
+        Saturated = "saturated",
+        /// More dials fail than should.
+        OpensFailing = "opens_failing",
+        /// Methods of accounts must rest.
+        Flooded = "flooded",
+        /// Leases are held for long.
+        LeaseLeaks = "lease_leaks",
+        /// Accounts are paused.
+        Paused = "paused",
+        /// Nobody took updates in time.
+        UpdatesDropped = "updates_dropped",
+        /// The pool closes.
+        Closing = "closing",
+    }
 }
 
 /// An acquire that has waited for longer is stuck, in seconds: most give up after 10.
@@ -110,6 +129,7 @@ fn of_state(numbers: &SampledNumbers) -> Vec<Holding> {
     let in_state = |state| numbers.in_state(state);
     let nobody = if numbers.serving() == 0 { numbers.known() } else { 0 };
     holds.push((AlertKind::NobodyServes, None, nobody));
+    holds.push((AlertKind::SessionsQuarantined, None, numbers.sessions_quarantined));
     holds.push((AlertKind::AccountsSuspect, None, in_state(AccountState::Suspect)));
     holds.push((AlertKind::Flooded, None, in_state(AccountState::Cooling)));
     holds.push((AlertKind::Paused, None, in_state(AccountState::Paused)));
@@ -150,26 +170,6 @@ pub(crate) fn reason_label(reason: usize) -> &'static str {
 }
 
 impl AlertKind {
-    /// Returns the kind as a word that programs may go by.
-    pub(crate) const fn label(self) -> &'static str {
-        match self {
-            Self::AccountsQuarantined => "accounts_quarantined",
-            Self::AccountsSuspect => "accounts_suspect",
-            Self::NobodyServes => "nobody_serves",
-            Self::BreakerOpen => "breaker_open",
-            Self::AddressDown => "address_down",
-            Self::AcquiresFailing => "acquires_failing",
-            Self::AcquiresStuck => "acquires_stuck",
-            Self::Saturated => "saturated",
-            Self::OpensFailing => "opens_failing",
-            Self::Flooded => "flooded",
-            Self::LeaseLeaks => "lease_leaks",
-            Self::Paused => "paused",
-            Self::UpdatesDropped => "updates_dropped",
-            Self::Closing => "closing",
-        }
-    }
-
     /// Returns how urgent it is.
     pub(crate) const fn severity(self) -> &'static str {
         match self {
@@ -178,6 +178,7 @@ impl AlertKind {
             | Self::AcquiresFailing
             | Self::AcquiresStuck => "page",
             Self::AccountsSuspect
+            | Self::SessionsQuarantined
             | Self::BreakerOpen
             | Self::AddressDown
             | Self::Saturated
@@ -210,6 +211,10 @@ impl AlertKind {
                 let what = are("1 account is quarantined", "accounts are quarantined");
                 format!("{what}: {}", reason.map_or("several reasons", reason_label))
             }
+            Self::SessionsQuarantined => are(
+                "1 session is quarantined, whose account serves with its others",
+                "sessions are quarantined, whose accounts serve with their others",
+            ),
             Self::AccountsSuspect => are(
                 "the server did not know the session of 1 account",
                 "accounts have a session that the server did not know",
@@ -253,6 +258,10 @@ impl AlertKind {
             Self::AccountsQuarantined => {
                 let reason = reason.and_then(|reason| QuarantineReason::ALL.get(reason));
                 reason.map_or("add a session to the source of sessions", |reason| reason.remedy())
+            }
+            Self::SessionsQuarantined => {
+                "see the events quarantined for the account, the session and the reason, and log in anew \
+                 before the last session goes"
             }
             Self::AccountsSuspect => QuarantineReason::Suspect.remedy(),
             Self::NobodyServes => {
@@ -345,22 +354,7 @@ mod tests {
 
     #[test]
     fn each_kind_says_what_is_so_and_what_would_help() {
-        for kind in [
-            AlertKind::AccountsQuarantined,
-            AlertKind::AccountsSuspect,
-            AlertKind::NobodyServes,
-            AlertKind::BreakerOpen,
-            AlertKind::AddressDown,
-            AlertKind::AcquiresFailing,
-            AlertKind::AcquiresStuck,
-            AlertKind::Saturated,
-            AlertKind::OpensFailing,
-            AlertKind::Flooded,
-            AlertKind::LeaseLeaks,
-            AlertKind::Paused,
-            AlertKind::UpdatesDropped,
-            AlertKind::Closing,
-        ] {
+        for kind in AlertKind::ALL {
             for count in [1, 2] {
                 assert!(kind.text(count, None).len() > 10, "{kind:?}");
             }

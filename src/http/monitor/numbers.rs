@@ -22,6 +22,8 @@ pub(crate) struct SampledNumbers {
     pub(crate) accounts: [u64; AccountState::ALL.len()],
     /// Accounts out of service, by why they are; the last have no session.
     pub(crate) lost: [u64; QuarantineReason::ALL.len() + 1],
+    /// Sessions out of service whose account serves with its others.
+    pub(crate) sessions_quarantined: u64,
     pub(crate) saturated: u64,
     pub(crate) connections: [u64; ConnectionState::ALL.len()],
     pub(crate) connections_max: u64,
@@ -72,6 +74,7 @@ impl SampledNumbers {
         Self {
             accounts: group.accounts,
             lost: group.lost,
+            sessions_quarantined: group.sessions_quarantined,
             saturated: totals.saturated,
             connections: totals.states,
             connections_max: group.connections_max,
@@ -103,6 +106,7 @@ impl SampledNumbers {
     pub(crate) fn add(&mut self, other: &Self) {
         add(&mut self.accounts, &other.accounts);
         add(&mut self.lost, &other.lost);
+        self.sessions_quarantined += other.sessions_quarantined;
         self.saturated += other.saturated;
         add(&mut self.connections, &other.connections);
         self.connections_max += other.connections_max;
