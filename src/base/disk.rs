@@ -1,9 +1,22 @@
 //! Files that are replaced as a whole, by another that is renamed over them.
 //!
-//! Owns where the lock between writers lies, and that a rename outlasts the machine.
+//! Owns where such a file really stands (`place`), the lock between its writers (`lock`), and that a rename
+//! outlasts the machine.
+
+mod lock;
+mod place;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+#[cfg(feature = "telegram")]
+pub(crate) use lock::is_at;
+pub(crate) use lock::{PathLock, PathLockError, lock_beside};
+#[cfg(all(test, feature = "telegram"))]
+pub(crate) use place::HOPS_MAX;
+#[cfg(feature = "telegram")]
+pub(crate) use place::is_there;
+pub(crate) use place::{PlaceError, resolve};
 
 /// The folder that a path names a file in.
 pub(crate) fn folder(path: &Path) -> &Path {
@@ -11,13 +24,6 @@ pub(crate) fn folder(path: &Path) -> &Path {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     }
-}
-
-/// The lock beside a file. It stays there: to remove it would let two writers hold two files.
-pub(crate) fn lock_beside(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".lock");
-    path.with_file_name(name)
 }
 
 /// A rename outlasts the machine when its folder is written.

@@ -15,9 +15,6 @@ mod imp;
 #[expect(dead_code, reason = "only its tests call it here")]
 mod files;
 
-use std::fs::File;
-use std::path::Path;
-
 pub(super) use imp::{HAS_RANGES, LockFile};
 
 /// A range of a lock file: where it begins, and how many bytes it has.
@@ -25,22 +22,6 @@ pub(super) use imp::{HAS_RANGES, LockFile};
 pub(super) struct Range {
     pub(super) start: i64,
     pub(super) len: i64,
-}
-
-/// Whether a file still stands at its path: whoever opens that would else lock another one.
-#[cfg(unix)]
-pub(crate) fn is_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-
-    let place = |found: std::fs::Metadata| (found.dev(), found.ino());
-    let here = file.metadata().map(place);
-    matches!((here, std::fs::metadata(path).map(place)), (Ok(here), Ok(there)) if here == there)
-}
-
-/// Elsewhere a file that is open cannot be removed.
-#[cfg(not(unix))]
-pub(crate) fn is_at(_file: &File, path: &Path) -> bool {
-    path.exists()
 }
 
 #[cfg(test)]

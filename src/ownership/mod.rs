@@ -43,7 +43,6 @@ use tokio::sync::watch;
 
 pub use host_locks::{HostLocks, HostLocksOptions};
 use lock_loss::LockLoss;
-pub(crate) use locks::is_at;
 
 use crate::base::clock::unix_time;
 use crate::base::text::display_safely;

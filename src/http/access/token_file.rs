@@ -173,15 +173,15 @@ impl TokenFile {
         self.read_stamped().map(|(records, _)| records)
     }
 
-    /// The same, and by what it is noticed that it changes.
+    /// The same, and by what it is noticed that it changes, if a change is sure to show in that.
     pub(super) fn read_stamped(
         &self,
-    ) -> Result<(Vec<TokenRecord>, TokenFileStamp), TokenFileError> {
+    ) -> Result<(Vec<TokenRecord>, Option<TokenFileStamp>), TokenFileError> {
         let (text, stamp) = disk::read(&self.path)?;
         Ok((lines::read(&self.path, &text)?, stamp))
     }
 
-    pub(super) fn stamp(&self) -> io::Result<TokenFileStamp> {
+    pub(super) fn stamp(&self) -> Option<TokenFileStamp> {
         disk::stamp(&self.path)
     }
 
@@ -197,7 +197,7 @@ impl TokenFile {
         if grant.expires.is_some_and(|expires| expires <= created) {
             return Err(GrantError::Expired.into());
         }
-        let _lock = disk::lock(&self.path)?;
+        let lock = disk::lock(&self.path)?;
         let mut records = match self.read() {
             Err(TokenFileError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
                 Vec::new()
@@ -221,7 +221,7 @@ impl TokenFile {
         let hash = TokenHash::of(token.reveal());
         let record = TokenRecord { id: token.id(), grant, created, hash };
         records.push(record.clone());
-        disk::replace(&self.path, &lines::write(&records))?;
+        lock.replace(&lines::write(&records))?;
         Ok((token, record))
     }
 
@@ -232,7 +232,7 @@ impl TokenFile {
     pub fn revoke(&self, which: &str) -> Result<TokenRecord, TokenFileError> {
         // Nothing is made beside a file that is not there.
         self.read()?;
-        let _lock = disk::lock(&self.path)?;
+        let lock = disk::lock(&self.path)?;
         let mut records = self.read()?;
         let id: Option<TokenId> = which.parse().ok();
         let mut found = (0..records.len())
@@ -243,7 +243,7 @@ impl TokenFile {
             return Err(TokenFileError::Ambiguous { path: path() });
         }
         let revoked = records.remove(at);
-        disk::replace(&self.path, &lines::write(&records))?;
+        lock.replace(&lines::write(&records))?;
         Ok(revoked)
     }
 }

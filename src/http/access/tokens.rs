@@ -31,7 +31,7 @@ struct TokensInner {
 #[derive(Debug)]
 struct State {
     looked: Instant,
-    /// `None` if the file could not be read at all.
+    /// `None` if the file could not be looked at, or may change without another stamp.
     stamp: Option<TokenFileStamp>,
     set: Arc<TokenSet>,
     /// What is wrong with the file, which is told once.
@@ -68,7 +68,7 @@ impl Tokens {
     pub fn open(file: TokenFile) -> Result<Self, TokenFileError> {
         let (records, stamp) = file.read_stamped()?;
         let set = Arc::new(TokenSet::of(records));
-        let state = State { looked: now(), stamp: Some(stamp), set, problem: None };
+        let state = State { looked: now(), stamp, set, problem: None };
         Ok(Self(Arc::new(TokensInner { file, state: Mutex::new(state) })))
     }
 
@@ -108,13 +108,8 @@ impl Tokens {
 impl TokensInner {
     /// Reads the file if it has changed.
     fn look(&self) {
-        let stamp = self.file.stamp().ok();
-        let is_same = {
-            let state = self.state.lock();
-            let is_settled = stamp.as_ref().is_some_and(TokenFileStamp::is_settled);
-            is_settled && state.stamp == stamp
-        };
-        if is_same {
+        let stamp = self.file.stamp();
+        if stamp.is_some() && self.state.lock().stamp == stamp {
             return;
         }
         let read = self.file.read_stamped();
@@ -125,7 +120,7 @@ impl TokensInner {
                     tracing::info!("{}: its tokens are accepted again", self.file.path().display());
                 }
                 state.set = Arc::new(TokenSet::of(records));
-                state.stamp = Some(stamp);
+                state.stamp = stamp;
             }
             Err(error) => {
                 let problem = error.to_string();

@@ -6,8 +6,9 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Range, is_at};
+use super::Range;
 use crate::base::clock::unix_time;
+use crate::base::disk::is_at;
 use crate::base::sync::Mutex;
 
 /// Whether one file has room for the locks of many keys.

@@ -8,8 +8,9 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
-use super::{Range, is_at};
+use super::Range;
 use crate::base::clock::unix_time;
+use crate::base::disk::is_at;
 
 /// Whether one file has room for the locks of many keys.
 pub(crate) const HAS_RANGES: bool = true;

@@ -1,16 +1,14 @@
 //! Lock file: one process holds it at a time.
 //!
-//! Owns the lock and the line that says who holds it. The lock is the kernel's: it ends with its
-//! holder, however that dies, so that the file stays when it is given up. Removing it would let
-//! two hold it, one by the old file and one by the new. What the line says counts only while the
-//! lock is held.
+//! Owns the line that says who holds it, which counts only while the lock is held.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use crate::ownership::{Holder, is_at};
+use crate::base::disk::{PathLock, PathLockError};
+use crate::ownership::Holder;
 
 /// How much is read of what a holder has written.
 const LINE_LEN_MAX: u64 = 4096;
@@ -18,8 +16,6 @@ const LINE_LEN_MAX: u64 = 4096;
 /// in between.
 const LOOKS: u32 = 5;
 const LOOK_STEP: Duration = Duration::from_millis(10);
-/// How often the file may be removed by somebody while it is being taken.
-const REMOVALS_MAX: u32 = 3;
 
 /// Why a file is not held.
 #[derive(Debug)]
@@ -31,43 +27,34 @@ pub(crate) enum LockError {
 
 /// Holds a file for as long as it lives.
 #[derive(Debug)]
-pub(crate) struct FileLock {
-    path: PathBuf,
-    file: File,
-}
+pub(crate) struct FileLock(PathLock);
 
 impl FileLock {
     /// Takes the lock, or says at once who has it. The path must lead over no link, or two names of
     /// one file would not meet.
     pub(crate) fn take(path: &Path) -> Result<Self, LockError> {
-        for _ in 0..REMOVALS_MAX {
-            let file = open(path).map_err(LockError::Io)?;
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Err(LockError::Held(holder(&file))),
-                Err(TryLockError::Error(error)) => return Err(LockError::Io(error)),
-            }
-            let lock = Self { path: path.to_owned(), file };
-            if lock.is_current() {
-                // Whoever is refused is told less if this fails, and is refused all the same.
-                lock.sign().ok();
-                return Ok(lock);
-            }
-        }
-        Err(LockError::Io(io::Error::other("it is removed again and again")))
+        let lock = PathLock::take(path).map_err(|error| match error {
+            PathLockError::Held(file) => LockError::Held(holder(&file)),
+            PathLockError::Io(error) => LockError::Io(error),
+        })?;
+        let lock = Self(lock);
+        // Whoever is refused is told less if this fails, and is refused all the same.
+        lock.sign().ok();
+        Ok(lock)
     }
 
     /// Whether the file that is held still stands at its path.
     pub(crate) fn is_current(&self) -> bool {
-        is_at(&self.file, &self.path)
+        self.0.is_current()
     }
 
     fn sign(&self) -> io::Result<()> {
         let mut line = serde_json::to_string(&Holder::myself(None))?;
         line.push('\n');
-        self.file.set_len(0)?;
-        (&self.file).seek(SeekFrom::Start(0))?;
-        (&self.file).write_all(line.as_bytes())
+        let mut file = self.0.file();
+        file.set_len(0)?;
+        file.seek(SeekFrom::Start(0))?;
+        file.write_all(line.as_bytes())
     }
 }
 
@@ -75,22 +62,8 @@ impl Drop for FileLock {
     fn drop(&mut self) {
         // So that the next holder is not taken for this one before it has signed. The lock ends
         // with the descriptor.
-        self.file.set_len(0).ok();
+        self.0.file().set_len(0).ok();
     }
-}
-
-/// Opens the file, and makes it unless it is there. Anything else in its place is left alone.
-fn open(path: &Path) -> io::Result<File> {
-    if let Ok(found) = std::fs::symlink_metadata(path)
-        && !found.is_file()
-    {
-        return Err(io::Error::other("it is no regular file"));
-    }
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }
 
 /// What the holder has written of itself, which it does as soon as it has the lock.

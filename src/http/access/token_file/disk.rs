@@ -4,20 +4,22 @@
 //! written beside, synced and renamed: whenever the machine stops or the disk is full, the old file or the new
 //! one is there.
 
-use std::fs::{File, Metadata, OpenOptions, TryLockError};
+use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::base::clock::unix_time;
-use crate::base::disk::{folder, keep_rename, lock_beside};
+use crate::base::disk::{
+    PathLock, PathLockError, PlaceError, folder, keep_rename, lock_beside, resolve,
+};
 
 use super::TokenFileError;
 
 /// The longest file that is read.
 const FILE_LEN_MAX: u64 = 16 << 20;
-/// A file that was written so short a time before it was read may be written again within the same step of the
-/// clock of its file system, and then shows no other time. It is read once more.
+/// A file that was written so short a time before it was looked at may be written again within the same step
+/// of the clock of its file system, and then shows no other time.
 const SETTLED: Duration = Duration::from_secs(2);
 
 /// By what it is noticed that a file has changed.
@@ -25,28 +27,30 @@ const SETTLED: Duration = Duration::from_secs(2);
 pub(in super::super) struct TokenFileStamp {
     len: u64,
     modified: Option<SystemTime>,
-    /// Its number, its owner, its mode, and when any of them changed.
-    inode: [u64; 6],
+    /// Its number, its owner, its mode.
+    inode: [u64; 4],
+    /// When any of all that changed, since 1970.
+    changed: Option<Duration>,
 }
 
 impl TokenFileStamp {
-    fn of(found: &Metadata) -> Self {
+    /// The stamp of what was looked at by then, since 1970; `None` if a later change need not show in it.
+    fn of(found: &Metadata, looked: Duration) -> Option<Self> {
+        let modified = found.modified().ok();
+        let written = modified.and_then(|it| it.duration_since(SystemTime::UNIX_EPOCH).ok());
         #[cfg(unix)]
-        let inode = {
+        let (inode, changed) = {
             use std::os::unix::fs::MetadataExt as _;
-            let [changed, nanos] = [found.ctime(), found.ctime_nsec()].map(i64::cast_unsigned);
+            let seconds = u64::try_from(found.ctime()).ok();
+            let nanos = u32::try_from(found.ctime_nsec()).ok();
             let (mode, owner) = (u64::from(found.mode()), u64::from(found.uid()));
-            [found.dev(), found.ino(), mode, owner, changed, nanos]
+            let changed = seconds.zip(nanos).map(|(seconds, nanos)| Duration::new(seconds, nanos));
+            ([found.dev(), found.ino(), mode, owner], changed)
         };
         #[cfg(not(unix))]
-        let inode = [0; 6];
-        Self { len: found.len(), modified: found.modified().ok(), inode }
-    }
-
-    /// Whether it was taken so long after the file was written that a later change shows.
-    pub(in super::super) fn is_settled(&self) -> bool {
-        let written = self.modified.and_then(|it| it.duration_since(SystemTime::UNIX_EPOCH).ok());
-        written.is_some_and(|written| written + SETTLED < unix_time())
+        let (inode, changed) = ([0; 4], written);
+        let is_settled = written.max(changed).is_some_and(|last| last + SETTLED < looked);
+        is_settled.then_some(Self { len: found.len(), modified, inode, changed })
     }
 }
 
@@ -73,12 +77,22 @@ pub(super) fn remedy_for(error: &io::Error) -> &'static str {
     }
 }
 
-pub(super) fn stamp(path: &Path) -> io::Result<TokenFileStamp> {
-    std::fs::metadata(path).map(|found| TokenFileStamp::of(&found))
+/// The stamp of a file as it is now, if it is there and a later change shows in it.
+pub(super) fn stamp(path: &Path) -> Option<TokenFileStamp> {
+    let looked = unix_time();
+    TokenFileStamp::of(&std::fs::metadata(path).ok()?, looked)
 }
 
-/// Reads a file that nobody but its owner can use.
-pub(super) fn read(path: &Path) -> Result<(String, TokenFileStamp), TokenFileError> {
+/// Reads a file that nobody but its owner can use, and its stamp.
+pub(super) fn read(path: &Path) -> Result<(String, Option<TokenFileStamp>), TokenFileError> {
+    read_by(path, unix_time())
+}
+
+/// The same, by a time of day of the caller's.
+fn read_by(
+    path: &Path,
+    looked: Duration,
+) -> Result<(String, Option<TokenFileStamp>), TokenFileError> {
     let failed = failed(path);
     let foreign = |what| TokenFileError::Foreign { path: path.to_owned(), what };
     // Before it is opened: to open a FIFO would wait for its other end.
@@ -88,7 +102,7 @@ pub(super) fn read(path: &Path) -> Result<(String, TokenFileStamp), TokenFileErr
     let file = File::open(path).map_err(&failed)?;
     let found = file.metadata().map_err(&failed)?;
     check_mode(path, &found)?;
-    let stamp = TokenFileStamp::of(&found);
+    let stamp = TokenFileStamp::of(&found, looked);
     let mut bytes = Vec::new();
     let read = file.take(FILE_LEN_MAX + 1).read_to_end(&mut bytes).map_err(&failed)?;
     if found.len() > FILE_LEN_MAX || read as u64 > FILE_LEN_MAX {
@@ -112,54 +126,46 @@ fn check_mode(_path: &Path, _found: &Metadata) -> Result<(), TokenFileError> {
     Ok(())
 }
 
-/// Keeps other writers away until it is dropped.
+/// Keeps other writers away from a file until it is dropped.
 #[derive(Debug)]
-pub(super) struct WriterLock(#[expect(dead_code, reason = "it is locked while it is open")] File);
+pub(super) struct WriterLock {
+    /// Where the file really stands: what is renamed over a link would take its place.
+    path: PathBuf,
+    _lock: PathLock,
+}
 
-/// Takes the lock beside a file.
-pub(super) fn lock(path: &Path) -> Result<WriterLock, TokenFileError> {
-    let path = resolve(path);
+/// Takes the lock beside a file, which need not be there yet.
+pub(super) fn lock(named: &Path) -> Result<WriterLock, TokenFileError> {
+    let path = resolve(named).map_err(|error| match error {
+        PlaceError::NotAFile { path, what } => TokenFileError::Foreign { path, what },
+        PlaceError::Io { path, error } => TokenFileError::Io { path, error },
+    })?;
     let beside = lock_beside(&path);
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false);
-    keep_private(&mut options);
-    let file = options.open(&beside).map_err(failed(&beside))?;
-    match file.try_lock() {
-        Ok(()) => Ok(WriterLock(file)),
-        Err(TryLockError::WouldBlock) => Err(TokenFileError::InUse { path }),
-        Err(TryLockError::Error(error)) => Err(failed(&beside)(error)),
+    match PathLock::take(&beside) {
+        Ok(lock) => Ok(WriterLock { path, _lock: lock }),
+        Err(PathLockError::Held(_)) => Err(TokenFileError::InUse { path }),
+        Err(PathLockError::Io(error)) => Err(failed(&beside)(error)),
     }
 }
 
-/// Replaces a file as a whole. A link to it stays one, and its owner stays its owner.
-pub(super) fn replace(path: &Path, text: &str) -> Result<(), TokenFileError> {
-    let path = resolve(path);
-    let failed = failed(&path);
-    let owner = std::fs::metadata(&path).ok();
-    let folder = folder(&path);
-    // Its owner alone can use it from its first moment on.
-    let mut file =
-        tempfile::Builder::new().prefix(".telepool-").tempfile_in(folder).map_err(&failed)?;
-    file.write_all(text.as_bytes())
-        .and_then(|()| keep_owner(file.as_file(), owner.as_ref()))
-        .and_then(|()| file.as_file().sync_all())
-        .map_err(&failed)?;
-    file.persist(&path).map_err(|error| failed(error.error))?;
-    keep_rename(folder).map_err(&failed)
+impl WriterLock {
+    /// Replaces the file as a whole. A link to it stays one, and its owner stays its owner.
+    pub(super) fn replace(&self, text: &str) -> Result<(), TokenFileError> {
+        let path = &self.path;
+        let failed = failed(path);
+        let owner = std::fs::metadata(path).ok();
+        let folder = folder(path);
+        // Its owner alone can use it from its first moment on.
+        let mut file =
+            tempfile::Builder::new().prefix(".telepool-").tempfile_in(folder).map_err(&failed)?;
+        file.write_all(text.as_bytes())
+            .and_then(|()| keep_owner(file.as_file(), owner.as_ref()))
+            .and_then(|()| file.as_file().sync_all())
+            .map_err(&failed)?;
+        file.persist(path).map_err(|error| failed(error.error))?;
+        keep_rename(folder).map_err(&failed)
+    }
 }
-
-/// Where a path leads to: what is renamed over a link would take its place.
-fn resolve(path: &Path) -> PathBuf {
-    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
-}
-
-#[cfg(unix)]
-fn keep_private(options: &mut OpenOptions) {
-    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
-}
-
-#[cfg(not(unix))]
-fn keep_private(_options: &mut OpenOptions) {}
 
 /// Gives a new file the owner of the one that it replaces: else a server that runs as another user could not
 /// read what root has written.
@@ -177,4 +183,27 @@ fn keep_owner(file: &File, before: Option<&Metadata>) -> io::Result<()> {
 #[cfg(not(unix))]
 fn keep_owner(_file: &File, _before: Option<&Metadata>) -> io::Result<()> {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_is_kept_only_if_the_file_had_settled_when_it_was_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens.jsonl");
+        lock(&path).unwrap().replace("first").unwrap();
+        let now = unix_time();
+        let at = |after: Duration| read_by(&path, now + after).unwrap().1;
+        assert_eq!((at(Duration::ZERO), stamp(&path)), (None, None), "it was written just now");
+        let settled = at(SETTLED * 2);
+        assert!(settled.is_some() && at(SETTLED * 3) == settled, "it is the same then as later");
+        // One that bears an old date, as a copy may, was put there just now all the same.
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + SETTLED).unwrap();
+        drop(file);
+        assert_eq!(at(Duration::ZERO).is_none(), cfg!(unix));
+        assert_ne!(at(SETTLED * 2), settled);
+    }
 }

@@ -198,6 +198,29 @@ fn a_link_to_the_file_stays_one() {
     assert_eq!(bench.names(), ["a", "b"]);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_link_to_a_file_that_is_not_there_yet_stays_one_and_leads_to_the_same_lock() {
+    let bench = Bench::new();
+    let link = bench.folder.path().join("link");
+    std::os::unix::fs::symlink("tokens.jsonl", &link).unwrap();
+    let linked = TokenFile::at(&link);
+    linked.create(TokenGrant::new("a", [Scope::Read])).unwrap();
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(bench.names(), ["a"]);
+    let held = disk::lock(bench.file.path()).unwrap();
+    assert!(matches!(linked.revoke("a").unwrap_err(), TokenFileError::InUse { .. }));
+    drop(held);
+    assert!(!bench.folder.path().join("link.lock").exists());
+    for (name, target) in [("a loop", "a loop"), ("to a folder", ".")] {
+        let path = bench.folder.path().join(name);
+        std::os::unix::fs::symlink(target, &path).unwrap();
+        let made = TokenFile::at(&path).create(TokenGrant::new("a", [Scope::Read]));
+        let error = made.unwrap_err().to_string();
+        assert!(error.contains("it is a ") && error.contains("name the file"), "{error}");
+    }
+}
+
 #[test]
 fn of_two_writers_one_waits_for_its_turn() {
     let bench = Bench::new();

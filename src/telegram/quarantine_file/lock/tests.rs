@@ -1,4 +1,5 @@
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 
 use super::*;
 
@@ -38,7 +39,7 @@ fn a_line_counts_only_while_the_lock_is_held() {
 fn a_holder_that_has_written_nothing_of_itself_is_unknown() {
     let (_folder, path) = lock_path();
     let lock = FileLock::take(&path).unwrap();
-    lock.file.set_len(0).unwrap();
+    lock.0.file().set_len(0).unwrap();
     assert!(matches!(FileLock::take(&path), Err(LockError::Held(None))));
 }
 

@@ -1,7 +1,9 @@
+use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 
 use super::*;
+use crate::base::disk::HOPS_MAX;
 use crate::telegram::{MemorySource, QuarantineFile, lift_quarantines, read_quarantines};
 
 fn no_sessions() -> MemorySource {
