@@ -66,6 +66,41 @@ pub(super) struct EventQuery {
     limit: Option<u16>,
 }
 
+/// Which events are meant, of those that may be seen: the list and the stream go by the same.
+#[derive(Debug, Default)]
+pub(super) struct EventFilter {
+    kind: Option<String>,
+    account: Option<AccountId>,
+    group: Option<String>,
+    level: Option<LevelName>,
+}
+
+impl EventFilter {
+    /// Reads a filter as a query has it. Blocks as a listing does if the account is named by an alias.
+    pub(super) fn read(
+        view: &View,
+        (kind, account): (Option<String>, Option<&str>),
+        group: Option<String>,
+        level: Option<LevelName>,
+    ) -> Result<Self, ApiError> {
+        for text in [kind.as_deref(), account, group.as_deref()] {
+            check_text(text)?;
+        }
+        let account = account.map(|id| view.find(id)).transpose()?;
+        Ok(Self { kind, account, group, level })
+    }
+
+    /// Returns whether an event is meant, and may be seen.
+    pub(super) fn wants(&self, view: &View, event: &KeptEvent) -> bool {
+        let what = &event.what;
+        self.kind.as_deref().is_none_or(|kind| kind == what.kind)
+            && self.account.is_none_or(|account| what.account == Some(account))
+            && self.group.as_deref().is_none_or(|group| event.group.as_deref() == Some(group))
+            && self.level.is_none_or(|level| level <= LevelName::from(what.level))
+            && is_seen(view, event)
+    }
+}
+
 /// Events, the oldest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct EventPage {
@@ -124,7 +159,7 @@ impl EventRow {
 
 /// Whether an event may be seen: that of an account as the account may, one of the pool as a whole by whoever
 /// sees everything, but that the pool closes or is reconfigured concerns all.
-pub(super) fn is_seen(view: &View, event: &KeptEvent) -> bool {
+fn is_seen(view: &View, event: &KeptEvent) -> bool {
     let concerns_all =
         event.what.account.is_none() && matches!(event.what.kind, "closing" | "reconfigured");
     concerns_all || view.sees_of(event.group.as_deref())
@@ -142,16 +177,13 @@ pub(super) async fn list_events(
     view: View,
     QueryOf(query): QueryOf<EventQuery>,
 ) -> Result<Json<EventPage>, ApiError> {
-    for text in [&query.kind, &query.account, &query.group] {
-        check_text(text.as_deref())?;
-    }
     let limit = query.limit.unwrap_or(LIMIT);
     if !(1..=LIMIT_MAX).contains(&limit) {
         let detail = format!("limit = {limit}: must be from 1 to {LIMIT_MAX}");
         return Err(ApiError::bad_request("bad_query", detail, "ask for fewer at a time"));
     }
     let after = query.after.as_deref().map(read_id).transpose()?;
-    view.blocking(move |view| list(view, &query, after, usize::from(limit))).await.map(Json)
+    view.blocking(move |view| list(view, query, after, usize::from(limit))).await.map(Json)
 }
 
 /// Reads the id of an event.
@@ -167,21 +199,14 @@ pub(super) fn read_id(text: &str) -> Result<u64, ApiError> {
 
 fn list(
     view: &View,
-    query: &EventQuery,
+    query: EventQuery,
     after: Option<u64>,
     limit: usize,
 ) -> Result<EventPage, ApiError> {
-    let account: Option<AccountId> =
-        query.account.as_deref().map(|id| view.find(id)).transpose()?;
+    let EventQuery { kind, account, group, level, .. } = query;
+    let filter = EventFilter::read(view, (kind, account.as_deref()), group, level)?;
     let found = view.panel.monitor.events.after(after);
-    let is_meant = |event: &&std::sync::Arc<KeptEvent>| {
-        let what = &event.what;
-        query.kind.as_deref().is_none_or(|kind| kind == what.kind)
-            && account.is_none_or(|account| what.account == Some(account))
-            && query.group.as_deref().is_none_or(|group| event.group.as_deref() == Some(group))
-            && query.level.is_none_or(|level| level <= LevelName::from(what.level))
-            && is_seen(view, event)
-    };
+    let is_meant = |event: &&std::sync::Arc<KeptEvent>| filter.wants(view, event);
     let meant: Vec<_> = found.events.iter().filter(is_meant).collect();
     let skipped = meant.len().saturating_sub(limit);
     let events = meant[skipped..].iter().map(|event| EventRow::of(view, event)).collect();

@@ -19,7 +19,7 @@ use tokio::time::sleep;
 use utoipa::IntoParams;
 
 use crate::http::api::error::ApiError;
-use crate::http::api::events::{EventRow, is_seen, read_id};
+use crate::http::api::events::{EventFilter, EventRow, LevelName, read_id};
 use crate::http::api::extract::QueryOf;
 use crate::http::api::snapshot;
 use crate::http::api::view::View;
@@ -39,11 +39,24 @@ pub(super) struct StreamQuery {
     /// 0 to leave the samples out: 1 is a snapshot each second.
     #[param(minimum = 0, maximum = 1)]
     samples: Option<u8>,
+    /// Only events of this kind, such as `quarantined`.
+    #[param(max_length = 100)]
+    kind: Option<String>,
+    /// Only events of the account of this `id`.
+    #[param(max_length = 100)]
+    account: Option<String>,
+    /// Only events of accounts of this group.
+    #[param(max_length = 100)]
+    group: Option<String>,
+    /// Only events that are at least so grave.
+    #[param(inline)]
+    level: Option<LevelName>,
 }
 
 /// Events as they come, and a snapshot each second, as server-sent events: `event: event` with an event,
 /// `event: sample` with a snapshot, `event: missed` if events were lost between. The id of an event is its
-/// own: a client that comes back with `Last-Event-ID` gets what it has missed. 64 streams at most.
+/// own: a client that comes back with `Last-Event-ID` gets what it has missed. The filters are those of the list,
+/// and leave out no sample. 64 streams at most.
 #[utoipa::path(
     get,
     path = "/events/stream",
@@ -64,7 +77,8 @@ pub(super) async fn stream_events(
     QueryOf(query): QueryOf<StreamQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let samples = query.samples.unwrap_or(1);
+    let StreamQuery { samples, kind, account, group, level } = query;
+    let samples = samples.unwrap_or(1);
     if samples > 1 {
         let detail = format!("samples = {samples}: must be 0 or 1");
         return Err(ApiError::bad_request("bad_query", detail, "leave it out for samples"));
@@ -73,6 +87,8 @@ pub(super) async fn stream_events(
         None => None,
         Some(id) => Some(read_id(id.to_str().unwrap_or_default())?),
     };
+    let read = move |view: &View| EventFilter::read(view, (kind, account.as_deref()), group, level);
+    let filter = view.clone().blocking(read).await?;
     let Ok(permit) = std::sync::Arc::clone(&view.panel.streams).try_acquire_owned() else {
         let detail = format!("{STREAMS_MAX} streams are open, which is as many as there may be");
         let stage = ("request", "too_many_streams");
@@ -80,7 +96,7 @@ pub(super) async fn stream_events(
         let problem = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, stage, detail, remedy);
         return Err(problem.retry_after(10));
     };
-    let frames = Frames::new(view, after, samples == 1, permit);
+    let frames = Frames::new(view, filter, after, samples == 1, permit);
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
@@ -91,6 +107,7 @@ pub(super) async fn stream_events(
 /// What a client has got so far, and what it waits for.
 struct Frames {
     view: View,
+    filter: EventFilter,
     /// The id of the last event that was looked at.
     after: Option<u64>,
     events: watch::Receiver<u64>,
@@ -99,14 +116,20 @@ struct Frames {
 }
 
 impl Frames {
-    fn new(view: View, after: Option<u64>, samples: bool, permit: OwnedSemaphorePermit) -> Self {
+    fn new(
+        view: View,
+        filter: EventFilter,
+        after: Option<u64>,
+        samples: bool,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
         let monitor = &view.panel.monitor;
         let mut samples = samples.then(|| monitor.samples());
         // The first is that of now.
         samples.iter_mut().for_each(watch::Receiver::mark_changed);
         let events = monitor.events.watch();
         let after = after.or_else(|| Some(monitor.events.last()));
-        Self { view, after, events, samples, _permit: permit }
+        Self { view, filter, after, events, samples, _permit: permit }
     }
 
     /// The next frame; none once the server stops or the pool is gone.
@@ -145,7 +168,7 @@ impl Frames {
             let last = found.last;
             writeln!(text, "event: missed\ndata: {{\"last\":\"{last}\"}}\n").ok()?;
         }
-        for event in found.events.iter().filter(|event| is_seen(&self.view, event)) {
+        for event in found.events.iter().filter(|event| self.filter.wants(&self.view, event)) {
             let row = serde_json::to_string(&EventRow::of(&self.view, event)).ok()?;
             writeln!(text, "id: {}\nevent: event\ndata: {row}\n", event.id).ok()?;
         }

@@ -15,6 +15,7 @@ use crate::http::monitor::{AccountListing, Aliases, ConnectionListing, Sample, S
 use crate::http::panel::PanelState;
 
 /// The pool, as one client may see it: made for whoever may read.
+#[derive(Clone)]
 pub(crate) struct View {
     pub(super) panel: PanelState,
     access: Access,

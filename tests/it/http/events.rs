@@ -144,6 +144,49 @@ async fn a_stream_goes_on_where_the_client_was_and_ends_when_the_panel_stops() {
 }
 
 #[tokio::test]
+async fn a_stream_is_filtered_as_the_list_is() {
+    let pool = grouped(2);
+    let client = serve(&pool, access(&[Scope::Read], None, true)).await;
+    let before = client.json("/api/v1/events").await["last"].as_str().unwrap().to_owned();
+    let phone = AccountId::phone(FIRST).unwrap();
+    for account in [phone, AccountId::bot(1001).unwrap()] {
+        drop(pool.acquire(account).await.unwrap());
+        pool.close_account(account).await;
+    }
+    let path = format!("/api/v1/events?after={before}");
+    let all = until(client, &path, |it| kinds(it).len() == 4).await;
+    let opened = "connection_opened";
+    let spelled = format!("account={FIRST}");
+    for (filter, kind, account) in [
+        ("account=bot:1001&kind=connection_closed", "connection_closed", "bot:1001"),
+        ("group=odd", opened, "bot:1001"),
+        // However it is spelled.
+        (&*spelled, opened, &*phone.reveal().to_string()),
+    ] {
+        let path = format!("/api/v1/events?after={before}&{filter}");
+        let listed = client.json(&path).await;
+        let path = format!("/api/v1/events/stream?samples=0&{filter}");
+        let since = format!("Last-Event-ID: {before}\r\n");
+        let mut stream = Stream::open(client, &path, &since).await;
+        for event in listed["events"].as_array().unwrap() {
+            assert_eq!(stream.next().await.unwrap().2, *event, "{filter}");
+        }
+        let first = &listed["events"][0];
+        assert_eq!((&first["kind"], &first["account"]), (&kind.into(), &account.into()), "{all}");
+    }
+    let warned = client.json(&format!("/api/v1/events?after={before}&level=warn")).await;
+    assert!(kinds(&warned).is_empty());
+    let path = "/api/v1/events/stream";
+    for query in ["level=grave", "kind=a&kind=b", "colour=red", "samples=2"] {
+        client.get(&format!("{path}?{query}")).await.problem(400, "bad_query");
+    }
+    client.get(&format!("{path}?account=p-1")).await.problem(404, "unknown");
+    // A sample comes whatever is filtered.
+    let mut stream = Stream::open(client, &format!("{path}?kind=none"), "").await;
+    assert_eq!(stream.next().await.unwrap().1, "sample");
+}
+
+#[tokio::test]
 async fn streams_end_with_the_pool() {
     let pool = grouped(1);
     let client = serve(&pool, access(&[Scope::Read], None, false)).await;
