@@ -36,7 +36,7 @@ pub(crate) async fn run(mode: &str, address: SocketAddr, seconds: u64) {
     match mode {
         "routes" => {
             for number in 0..ASKERS {
-                clients.spawn(ask(address, end, SECOND * u32::try_from(number).unwrap() / 20));
+                clients.spawn(ask(address, end, turn(number, ASKERS)));
             }
         }
         _ => {
@@ -44,13 +44,19 @@ pub(crate) async fn run(mode: &str, address: SocketAddr, seconds: u64) {
                 clients.spawn(stream(address, end));
             }
             for number in 0..PAGES_POLLING {
-                clients.spawn(poll(address, end, SECOND * u32::try_from(number).unwrap() / 136));
+                clients.spawn(poll(address, end, turn(number, PAGES_POLLING)));
             }
         }
     }
     while let Some(ended) = clients.join_next().await {
         ended.unwrap();
     }
+}
+
+/// When one of so many begins, so that they are spread over a second.
+fn turn(number: usize, count: usize) -> Duration {
+    let [number, count] = [number, count].map(|it| u32::try_from(it).unwrap());
+    SECOND * number / count
 }
 
 /// A connection that is kept for the next request.

@@ -48,8 +48,8 @@ pub(crate) fn limit() -> Option<u64> {
 /// How many files are open now.
 fn open_now() -> u64 {
     let files = std::fs::read_dir("/dev/fd").map(|files| files.count() as u64);
-    // Where that cannot be seen, as many as a run was seen to need.
-    files.unwrap_or(KEPT)
+    // Where that cannot be seen, as many as a run opens before its first connection.
+    files.unwrap_or(RUN)
 }
 
 /// How to raise the limit to so many.
