@@ -142,6 +142,14 @@ async fn operate(State(asked): State<Asked>, uri: Uri, body: Bytes) -> Response 
     if path.starts_with("bot:9/") {
         return problem(StatusCode::CONFLICT, "it is drained", "reinstate it first");
     }
+    if path.starts_with("bot:503/") {
+        return problem(StatusCode::SERVICE_UNAVAILABLE, "the pool is closed", "ask again later");
+    }
+    if path.starts_with("bot:504/") {
+        // What does not come to its end.
+        let head = [(header::CONTENT_TYPE, "application/json"), (header::CONTENT_LENGTH, "100")];
+        return (head, Body::new(BrokenOff)).into_response();
+    }
     Json(json!({"done": true, "text": "is done"})).into_response()
 }
 
@@ -156,7 +164,7 @@ fn settings(restart: &[&str]) -> Value {
     json!({"settings": rows, "restart": restart})
 }
 
-/// A stream of two events, one of which no filter of the test wants, with no end but the server's.
+/// A stream of two events, with no end but the server's.
 struct Stream(Option<Bytes>);
 
 impl HttpBody for Stream {
@@ -171,11 +179,31 @@ impl HttpBody for Stream {
     }
 }
 
+/// An answer that breaks off.
+struct BrokenOff;
+
+impl HttpBody for BrokenOff {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        Poll::Ready(Some(Err(std::io::Error::other("broken off"))))
+    }
+}
+
+async fn list_events(State(asked): State<Asked>, Query(query): Asks) -> Response {
+    asked.lock().unwrap().push(format!("events {query:?}"));
+    Json(json!({"events": [event(1, "info"), event(2, "warn")], "last": "2"})).into_response()
+}
+
 async fn stream(State(asked): State<Asked>, Query(query): Asks, headers: HeaderMap) -> Response {
     let last = headers["last-event-id"].to_str().unwrap();
     asked.lock().unwrap().push(format!("stream {query:?} after {last}"));
     let frame = |id, level| format!("id: {id}\nevent: event\ndata: {}\n\n", event(id, level));
-    let text = [": hello\n\n", &frame(3, "info"), &frame(4, "error")].concat();
+    let text = [": hello\n\n", &frame(3, "warn"), &frame(4, "error")].concat();
     ([(header::CONTENT_TYPE, "text/event-stream")], Body::new(Stream(Some(text.into()))))
         .into_response()
 }
@@ -188,7 +216,6 @@ fn router(asked: &Asked) -> Router {
             "accounts": {"quarantined": 6}},
         "rates": {"acquires": 123.4}, "alerts": [],
     });
-    let events = json!({"events": [event(1, "info"), event(2, "warn")], "last": "2"});
     let connections = json!({"matched": 1, "next": null, "connections": [{"id": "77",
         "account": PHONE, "slot": 0, "state": "active", "age_s": 5.0, "uses": 12}]});
     Router::new()
@@ -196,7 +223,7 @@ fn router(asked: &Asked) -> Router {
         .route("/api/v1/accounts", get(list_accounts))
         .route("/api/v1/accounts/{id}", get(get_account))
         .route("/api/v1/connections", get(|| async { Json(connections) }))
-        .route("/api/v1/events", get(|| async { Json(events) }))
+        .route("/api/v1/events", get(list_events))
         .route("/api/v1/events/stream", get(stream))
         .route("/api/v1/config", get(|| async { Json(settings(&[])) }).patch(change))
         .fallback(operate)
@@ -271,21 +298,72 @@ fn what_is_operated_is_sent_as_it_was_said_and_one_refusal_keeps_the_others_from
 }
 
 #[test]
+fn what_the_server_refuses_to_all_ends_an_operation_and_it_is_told_what_was_done() {
+    let fixture = Fixture::start("ctl-stops.sock");
+    let (code, stdout, stderr) = fixture.ctl(&["pause", "bot:1", "bot:503", "bot:2", "bot:3"]);
+    assert_eq!((code, &*stdout), (Some(1), "bot:1: is done\n"), "{stderr}");
+    let told: Vec<&str> = stderr.lines().collect();
+    let left = ["bot:503", "bot:2", "bot:3"].map(|it| format!("telepool: {it}: not done"));
+    assert_eq!(told[..3], left, "{stderr}");
+    assert_eq!(told[3..], ["telepool: the pool is closed: ask again later"], "{stderr}");
+    assert_eq!(fixture.asked().len(), 2, "the others were not asked for");
+    let (code, stdout, stderr) = fixture.ctl(&["--json", "close", "bot:1", "bot:504", "bot:2"]);
+    assert_eq!(code, Some(3), "{stderr}");
+    let done: Value = serde_json::from_str(&stdout).unwrap();
+    assert!(done.as_array().unwrap().len() == 1 && done[0]["account"] == "bot:1", "{stdout}");
+    assert!(stderr.contains("bot:504: it is not known whether it was done\n"), "{stderr}");
+    assert!(stderr.contains("bot:2: not done\n"), "{stderr}");
+    assert_eq!(fixture.asked().len(), 2);
+    // Nothing is asked if one of them can be no account.
+    let (code, stdout, stderr) = fixture.ctl(&["pause", "bot:1", "020 7946 0958"]);
+    assert_eq!((code, &*stdout), (Some(2), ""), "{stderr}");
+    assert!(stderr.contains("write it with its country code"), "{stderr}");
+    assert!(fixture.asked().is_empty());
+    let (code, _, stderr) = fixture.ctl(&["pause", "bot:9", "bot:1", "bot:9"]);
+    assert!(code == Some(1) && stderr.contains("2 of 3 were not done"), "{stderr}");
+}
+
+/// Whoever reads them has gone: they are followed no more, however many come.
+#[test]
+fn events_that_nobody_reads_are_followed_no_more() {
+    let fixture = Fixture::start("ctl-head.sock");
+    let command = format!(
+        "'{}' ctl --socket '{}' events --follow | head -n 1; echo \"${{PIPESTATUS[@]}}\"",
+        env!("CARGO_BIN_EXE_telepool"),
+        fixture.socket.display()
+    );
+    let output = Command::new("bash").args(["-c", &command]).output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(stdout.ends_with(": 1\n0 0\n"), "{stdout}");
+}
+
+#[test]
 fn events_are_followed_from_the_last_one_on_and_filtered_as_the_list_is() {
     let fixture = Fixture::start("ctl-follow.sock");
     let socket = fixture.socket.to_str().unwrap();
-    let arguments = ["ctl", "--socket", socket, "events", "--follow", "--level=warn"];
+    let filters =
+        ["--level=warn", "--account=0044 20 7946 0958", "--group=shop", "--kind=operation"];
+    let arguments = [&["ctl", "--socket", socket, "events", "--follow"][..], &filters].concat();
     let mut follower = telepool(&arguments).spawn().unwrap();
     let mut lines = BufReader::new(follower.stdout.take().unwrap());
     let mut told = String::new();
-    // The list, which the server has filtered, and of the stream the one that is grave enough.
-    for _ in 0..3 {
+    for _ in 0..4 {
         lines.read_line(&mut told).unwrap();
     }
-    assert!(told.contains("pause by uid 7: 2") && told.contains("pause by uid 7: 4"), "{told}");
-    assert!(!told.contains("pause by uid 7: 3"), "{told}");
+    for id in 1..=4 {
+        assert!(told.contains(&format!("pause by uid 7: {id}\n")), "{told}");
+    }
     let asked = fixture.asked();
-    assert_eq!(asked, ["stream {\"samples\": \"0\"} after 2"]);
+    let [list, stream] = &asked[..] else { panic!("{asked:?}") };
+    for filter in [
+        r#""level": "warn""#,
+        r#""account": "+442079460958""#,
+        r#""group": "shop""#,
+        r#""kind": "op"#,
+    ] {
+        assert!(list.contains(filter) && stream.contains(filter), "{filter}: {asked:?}");
+    }
+    assert!(stream.contains(r#""samples": "0""#) && stream.ends_with(" after 2"), "{asked:?}");
     drop(fixture);
     let output = follower.wait_with_output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
@@ -316,6 +394,9 @@ fn what_will_not_do_is_told_from_a_refusal_and_from_nobody_who_answers() {
     let token = fresh("ctl-token");
     fs::write(&token, "tp_x\n").unwrap();
     let token = token.to_str().unwrap();
+    let fifo = fresh("ctl-fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let fifo = fifo.to_str().unwrap();
     for (arguments, status, words) in [
         (&["ctl", "--socket", nobody, "accounts"][..], 3, "as this user?"),
         (&["ctl", "--state", nobody, "accounts"], 3, "nobody.sock.sock"),
@@ -323,6 +404,13 @@ fn what_will_not_do_is_told_from_a_refusal_and_from_nobody_who_answers() {
         (&["ctl", "--url", "https://127.0.0.1:1", "accounts"], 2, "--ca-file"),
         (&["ctl", "--url", "pool:1", "accounts"], 2, "such as https://"),
         (&["ctl", "--url", url, "--token-file", "/none", "accounts"], 2, "first line is a token"),
+        (&["ctl", "--url", url, "--token-file", "/dev/zero", "accounts"], 2, "it is a device"),
+        (&["ctl", "--url", url, "--token-file", fifo, "accounts"], 2, "nobody writes to"),
+        (
+            &["ctl", "--url", "https://127.0.0.1:1", "--ca-file", "/dev/zero", "accounts"],
+            2,
+            "it is a device",
+        ),
         (&["ctl", "--url", far, "--token-file", token, "accounts"], 2, "ask by https"),
         (&["ctl", "accounts"], 2, "give --state FILE, --socket PATH or --url URL"),
         (&["ctl", "--socket", nobody, "--url", url, "accounts"], 2, "cannot be used"),
@@ -334,6 +422,7 @@ fn what_will_not_do_is_told_from_a_refusal_and_from_nobody_who_answers() {
         assert!(stderr.contains(words) && stdout.is_empty(), "{arguments:?}: {stderr}");
     }
     fs::remove_file(token).unwrap();
+    fs::remove_file(fifo).unwrap();
 }
 
 #[test]

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use telepool::session::lines::file_text;
 
-/// The longest file of settings or of faults, which have a few hundred lines.
+/// The longest file of settings, of faults, of certificates or of a token: those have some thousand lines at
+/// most.
 pub(crate) const TEXT_LEN_MAX: u64 = 1 << 20;
 /// The longest file of sessions: two million of them fit.
 pub(crate) const SESSIONS_LEN_MAX: u64 = 1 << 30;
@@ -29,12 +30,16 @@ pub(crate) struct Input {
     awaits_writer: bool,
 }
 
+/// The bytes of a file of at most [`TEXT_LEN_MAX`] of them.
+pub(crate) fn bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path, TEXT_LEN_MAX)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// The text of a file of at most [`TEXT_LEN_MAX`] bytes, or what is wrong with it.
 pub(crate) fn text(path: &Path) -> Result<String, String> {
-    let mut bytes = Vec::new();
-    open(path, TEXT_LEN_MAX)
-        .and_then(|mut input| input.read_to_end(&mut bytes))
-        .map_err(|error| error.to_string())?;
+    let bytes = bytes(path).map_err(|error| error.to_string())?;
     file_text(bytes).map_err(|kind| match kind.is_encoding() {
         true => format!("it is {} (save it as UTF-8)", kind.what()),
         false => format!("it is {}", kind.what()),

@@ -25,8 +25,10 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{Accept, TlsAcceptor};
+use zeroize::Zeroizing;
 
 use crate::failure::Failure;
+use crate::input;
 
 /// How often it is looked whether there is another certificate. Whoever renews one does so days before the
 /// old one has run out.
@@ -110,7 +112,8 @@ impl TlsFiles {
     /// The versions of both files now.
     fn version(&self) -> Version {
         let of = |path: &Path| {
-            let found = fs::metadata(path).ok()?;
+            // What comes by a FIFO comes once.
+            let found = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
             Some((found.modified().ok()?, found.len()))
         };
         Version(vec![of(&self.certificate), of(&self.key)])
@@ -118,13 +121,16 @@ impl TlsFiles {
 
     fn read(&self) -> Result<ServerConfig, Unusable> {
         let (certificate, key) = (&self.certificate, &self.key);
-        let chain = CertificateDer::pem_file_iter(certificate)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        let bytes = input::bytes(certificate).map_err(pem::Error::Io);
+        let chain = bytes
+            .and_then(|bytes| CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>())
             .map_err(|error| unreadable("--tls-cert", certificate, &error))?;
         if chain.is_empty() {
             return Err(unreadable("--tls-cert", certificate, &pem::Error::NoItemsFound));
         }
-        let private = PrivateKeyDer::from_pem_file(key)
+        let bytes = input::bytes(key).map(Zeroizing::new).map_err(pem::Error::Io);
+        let private = bytes
+            .and_then(|bytes| PrivateKeyDer::from_pem_slice(&bytes))
             .map_err(|error| unreadable("--tls-key", key, &error))?;
         let provider = Arc::new(ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)

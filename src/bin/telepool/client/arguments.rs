@@ -2,7 +2,6 @@
 //!
 //! Owns the choice of where to ask, and with which token.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +15,7 @@ use super::url::Url;
 use super::{Client, Target};
 use crate::failure::Failure;
 use crate::http_arguments::socket_beside;
+use crate::input;
 
 #[derive(Debug, Args)]
 pub(crate) struct ClientArguments {
@@ -74,8 +74,8 @@ impl ClientArguments {
             ))
         };
         let mut roots = RootCertStore::empty();
-        let certificates = CertificateDer::pem_file_iter(path).map_err(|error| unusable(&error))?;
-        let certificates: Result<Vec<_>, _> = certificates.collect();
+        let text = input::bytes(path).map_err(|error| unusable(&error))?;
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
         let (added, _) =
             roots.add_parsable_certificates(certificates.map_err(|error| unusable(&error))?);
         if added == 0 {
@@ -92,7 +92,7 @@ impl ClientArguments {
 
 fn token_of(path: &Path) -> Result<String, Failure> {
     let shown = path.display();
-    let text = fs::read_to_string(path).map_err(|error| {
+    let text = input::text(path).map_err(|error| {
         Failure::refused(format!(
             "--token-file {shown}: {error}: give a file whose first line is a token"
         ))

@@ -3,6 +3,7 @@
 //! Owns the connection, the credentials, and what is told when nobody answers or the answer is a refusal.
 
 mod arguments;
+mod error;
 mod sse;
 mod url;
 
@@ -28,6 +29,7 @@ use tokio_rustls::rustls::ClientConfig;
 use crate::failure::Failure;
 
 pub(crate) use arguments::ClientArguments;
+pub(crate) use error::{ClientError, Extent};
 pub(crate) use sse::EventStream;
 use url::Url;
 
@@ -57,7 +59,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
 impl Client {
     /// Asks for what is at a path, and returns the JSON of the answer.
-    pub(crate) async fn get(&self, path: &str) -> Result<Value, Failure> {
+    pub(crate) async fn get(&self, path: &str) -> Result<Value, ClientError> {
         self.ask(Method::GET, path, None).await
     }
 
@@ -67,11 +69,11 @@ impl Client {
         method: Method,
         path: &str,
         body: Option<&Value>,
-    ) -> Result<Value, Failure> {
+    ) -> Result<Value, ClientError> {
         let answer = async {
             let answer = self.send(self.request(method, path, body)).await?;
             let bytes = Limited::new(answer.into_body(), ANSWER_MAX).collect().await;
-            let bytes = bytes.map_err(|error| self.unreachable(&error.to_string()))?.to_bytes();
+            let bytes = bytes.map_err(|error| self.unanswered(&error.to_string()))?.to_bytes();
             if bytes.is_empty() {
                 return Ok(Value::Null);
             }
@@ -79,20 +81,20 @@ impl Client {
         };
         timeout(ANSWER_TIMEOUT, answer)
             .await
-            .map_err(|_| self.unreachable(&format!("no answer within {ANSWER_TIMEOUT:?}")))?
+            .map_err(|_| self.unanswered(&format!("no answer within {ANSWER_TIMEOUT:?}")))?
     }
 
     /// Opens a stream of events, from the one on that comes after an id.
-    pub(crate) async fn events(&self, path: &str, after: &str) -> Result<EventStream, Failure> {
+    pub(crate) async fn events(&self, path: &str, after: &str) -> Result<EventStream, ClientError> {
         let mut request = self.request(Method::GET, path, None);
         let after = HeaderValue::try_from(after).map_err(|_| self.not_a_pool())?;
         request.headers_mut().insert("last-event-id", after);
         let answer = timeout(ANSWER_TIMEOUT, self.send(request));
-        let answer = answer.await.map_err(|_| self.unreachable("no answer"))??;
+        let answer = answer.await.map_err(|_| self.unanswered("no answer"))??;
         Ok(EventStream::new(answer.into_body()))
     }
 
-    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, ClientError> {
         let io = timeout(CONNECT_TIMEOUT, self.connect()).await;
         let io = io.map_err(|_| self.unreachable(&format!("not within {CONNECT_TIMEOUT:?}")))??;
         let (mut sender, connection) = http1::handshake(TokioIo::new(io))
@@ -101,7 +103,7 @@ impl Client {
         // Its end is told by the answer that does not come.
         Handle::current().spawn(async move { drop(connection.await) });
         let answer = sender.send_request(request).await;
-        let answer = answer.map_err(|error| self.unreachable(&error.to_string()))?;
+        let answer = answer.map_err(|error| self.unanswered(&error.to_string()))?;
         match answer.status() {
             status if status.is_success() => Ok(answer),
             status => Err(self.refusal(status, answer.into_body()).await),
@@ -128,7 +130,7 @@ impl Client {
         request.body(Full::from(body)).expect("BUG: paths are encoded, and tokens checked")
     }
 
-    async fn connect(&self) -> Result<Box<dyn Io>, Failure> {
+    async fn connect(&self) -> Result<Box<dyn Io>, ClientError> {
         match &self.to {
             Target::Socket(path) => self.connect_local(path).await,
             Target::Network { url, tls } => {
@@ -137,20 +139,22 @@ impl Client {
                 stream.set_nodelay(true).ok();
                 let Some(tls) = tls else { return Ok(Box::new(stream)) };
                 let connector = TlsConnector::from(Arc::clone(tls));
-                let stream = connector.connect(url.server_name()?, stream).await;
+                let stream = connector
+                    .connect(url.server_name().map_err(ClientError::server)?, stream)
+                    .await;
                 Ok(Box::new(stream.map_err(|error| self.untrusted(&error))?))
             }
         }
     }
 
     #[cfg(unix)]
-    async fn connect_local(&self, path: &std::path::Path) -> Result<Box<dyn Io>, Failure> {
+    async fn connect_local(&self, path: &std::path::Path) -> Result<Box<dyn Io>, ClientError> {
         let stream = tokio::net::UnixStream::connect(path).await;
         Ok(Box::new(stream.map_err(|error| self.unreachable(&error.to_string()))?))
     }
 
     #[cfg(not(unix))]
-    async fn connect_local(&self, _: &std::path::Path) -> Result<Box<dyn Io>, Failure> {
+    async fn connect_local(&self, _: &std::path::Path) -> Result<Box<dyn Io>, ClientError> {
         Err(self.unreachable("this system has no such sockets: give --url"))
     }
 
@@ -162,7 +166,7 @@ impl Client {
     }
 
     /// Nobody answers there.
-    fn unreachable(&self, why: &str) -> Failure {
+    fn unreachable(&self, why: &str) -> ClientError {
         let shown = self.shown();
         let remedy = match self.to {
             Target::Socket(_) => {
@@ -173,26 +177,32 @@ impl Client {
                 "is a run of telepool serve there, with that --listen? Give --url as it said at its start"
             }
         };
-        Failure::unreachable(format!("{shown}: {why}: {remedy}"))
+        ClientError::server(Failure::unreachable(format!("{shown}: {why}: {remedy}")))
     }
 
-    fn untrusted(&self, error: &std::io::Error) -> Failure {
+    /// Somebody was asked, and did not answer to the end.
+    fn unanswered(&self, why: &str) -> ClientError {
+        let ClientError { failure, .. } = self.unreachable(why);
+        ClientError { failure, extent: Extent::Unanswered }
+    }
+
+    fn untrusted(&self, error: &std::io::Error) -> ClientError {
         let shown = self.shown();
-        Failure::unreachable(format!(
+        ClientError::server(Failure::unreachable(format!(
             "{shown}: TLS: {error}: give --ca-file with the certificate that has signed the server's, and \
              --url with a name that stands in it"
-        ))
+        )))
     }
 
-    fn not_a_pool(&self) -> Failure {
+    fn not_a_pool(&self) -> ClientError {
         let shown = self.shown();
-        Failure::unreachable(format!(
+        ClientError::server(Failure::unreachable(format!(
             "{shown}: what answers there is no telepool: give its address"
-        ))
+        )))
     }
 
     /// What the server says when it refuses.
-    async fn refusal(&self, status: StatusCode, body: Incoming) -> Failure {
+    async fn refusal(&self, status: StatusCode, body: Incoming) -> ClientError {
         let bytes = Limited::new(body, ANSWER_MAX).collect().await;
         let bytes = bytes.map(|it| it.to_bytes()).unwrap_or_default();
         let problem: Value = serde_json::from_slice(&bytes).unwrap_or_default();
@@ -204,9 +214,15 @@ impl Client {
             write!(text, ": {}", crate::logs::escaped(remedy))
                 .expect("BUG: a text takes every word");
         }
-        match status {
+        let failure = match status {
             StatusCode::BAD_REQUEST => Failure::refused(text),
             _ => Failure::broken(text),
+        };
+        match status {
+            StatusCode::NOT_FOUND | StatusCode::CONFLICT => {
+                ClientError { failure, extent: Extent::Request }
+            }
+            _ => ClientError::server(failure),
         }
     }
 }

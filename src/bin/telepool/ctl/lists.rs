@@ -1,25 +1,21 @@
 //! What is only looked at: accounts, connections and events.
 
-use std::process::ExitCode;
-
 use serde_json::Value;
 
+use super::account_name::AccountName;
 use super::shown::{accounts_table, connections_table, event_line, rows, seconds_of, text_of};
 use super::{AccountsArguments, ConnectionsArguments, Ctl, EventsArguments, name_of};
-use crate::client::{encoded, query};
+use crate::client::query;
 use crate::failure::Failure;
 use crate::logs::escaped;
-use crate::stdout;
 use crate::table::Table;
+use crate::{signals, stdout};
 
 /// How many the API lists at once.
 const PAGE: usize = 500;
 
 impl Ctl {
-    pub(super) async fn accounts(
-        &self,
-        arguments: &AccountsArguments,
-    ) -> Result<ExitCode, Failure> {
+    pub(super) async fn accounts(&self, arguments: &AccountsArguments) -> Result<(), Failure> {
         let sort = name_of(arguments.sort);
         let path = query(
             "/api/v1/accounts",
@@ -39,7 +35,7 @@ impl Ctl {
     pub(super) async fn connections(
         &self,
         arguments: &ConnectionsArguments,
-    ) -> Result<ExitCode, Failure> {
+    ) -> Result<(), Failure> {
         let sort = name_of(arguments.sort);
         let path = query(
             "/api/v1/connections",
@@ -90,10 +86,10 @@ impl Ctl {
         key: &str,
         one: &str,
         table: impl FnOnce(&[Value]) -> String,
-    ) -> Result<ExitCode, Failure> {
+    ) -> Result<(), Failure> {
         if self.is_json {
             self.print_json(answer)?;
-            return Ok(ExitCode::SUCCESS);
+            return Ok(());
         }
         let shown = rows(&answer[key]);
         if shown.is_empty() {
@@ -106,15 +102,15 @@ impl Ctl {
         if left > 0 && !answer["next"].is_null() {
             say!("telepool: and {left} more: --limit 0 lists all");
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     }
 
-    pub(super) async fn account(&self, account: &str) -> Result<ExitCode, Failure> {
-        let path = format!("/api/v1/accounts/{}", encoded(account));
+    pub(super) async fn account(&self, account: &AccountName) -> Result<(), Failure> {
+        let path = format!("/api/v1/accounts/{}", account.encoded());
         let answer = self.client.get(&path).await?;
         if self.is_json {
             self.print_json(&answer)?;
-            return Ok(ExitCode::SUCCESS);
+            return Ok(());
         }
         let mut text = accounts_table(std::slice::from_ref(&answer));
         for key in ["detail", "remedy", "last_error"] {
@@ -154,18 +150,12 @@ impl Ctl {
         });
         section("events", rows(&answer["events"]).iter().map(event_line).collect());
         stdout::print(&text)?;
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     }
 
-    pub(super) async fn events(&self, arguments: &EventsArguments) -> Result<ExitCode, Failure> {
+    pub(super) async fn events(&self, arguments: &EventsArguments) -> Result<(), Failure> {
         let limit = arguments.limit.to_string();
-        let filters = [
-            ("kind", arguments.kind.as_deref()),
-            ("account", arguments.account.as_deref()),
-            ("group", arguments.group.as_deref()),
-            ("level", arguments.level.as_deref()),
-        ];
-        let path = query("/api/v1/events", filters);
+        let path = query("/api/v1/events", arguments.filters());
         let path = query(&path, [("after", arguments.after.as_deref()), ("limit", Some(&*limit))]);
         let answer = self.client.get(&path).await?;
         if !arguments.follow {
@@ -175,7 +165,7 @@ impl Ctl {
                 let lines: String = rows(&answer["events"]).iter().map(event_line).collect();
                 stdout::print(&lines)?;
             }
-            return Ok(ExitCode::SUCCESS);
+            return Ok(());
         }
         for event in rows(&answer["events"]) {
             self.show_event(event)?;
@@ -183,17 +173,15 @@ impl Ctl {
         self.follow(arguments, text_of(&answer["last"])).await
     }
 
-    /// Shows the events that come after one, until Ctrl-C or the end of the run.
-    async fn follow(
-        &self,
-        arguments: &EventsArguments,
-        mut last: String,
-    ) -> Result<ExitCode, Failure> {
-        let mut stream = self.client.events("/api/v1/events/stream?samples=0", &last).await?;
-        loop {
+    /// Shows the events that come after one, until Ctrl-C, the end of the run, or nobody reads them any more.
+    async fn follow(&self, arguments: &EventsArguments, mut last: String) -> Result<(), Failure> {
+        let (_stopper, mut stop) = signals::listen()?;
+        let path = query("/api/v1/events/stream?samples=0", arguments.filters());
+        let mut stream = self.client.events(&path, &last).await?;
+        while !stdout::is_abandoned() {
             let event = tokio::select! {
                 event = stream.next() => event,
-                _ = tokio::signal::ctrl_c() => return Ok(ExitCode::SUCCESS),
+                () = stop.requested() => return Ok(()),
             };
             let Some(event) = event else {
                 return Err(Failure::unreachable(format!(
@@ -203,16 +191,14 @@ impl Ctl {
             };
             match event.kind.as_str() {
                 "event" => {
-                    let read = serde_json::from_str(&event.data).unwrap_or_default();
-                    if arguments.wants(&read) {
-                        self.show_event(&read)?;
-                    }
+                    self.show_event(&serde_json::from_str(&event.data).unwrap_or_default())?;
                     last = event.id;
                 }
                 "missed" => say!(WARN "telepool: some events were missed: there were too many"),
                 _ => {}
             }
         }
+        Ok(())
     }
 
     fn show_event(&self, event: &Value) -> Result<(), Failure> {
@@ -223,21 +209,14 @@ impl Ctl {
     }
 }
 
-/// How grave events are, from the least on.
-const LEVELS: [&str; 3] = ["info", "warn", "error"];
-
 impl EventsArguments {
-    /// Whether an event of the stream, which has them all, is one of those that are wanted.
-    fn wants(&self, event: &Value) -> bool {
-        let grave = |level: &str| LEVELS.iter().position(|it| *it == level);
-        let is_grave = self
-            .level
-            .as_deref()
-            .is_none_or(|least| event["level"].as_str().and_then(grave) >= grave(least));
-        let filters = [("kind", &self.kind), ("account", &self.account), ("group", &self.group)];
-        let is_of = |(key, wanted): (&str, &Option<String>)| {
-            wanted.as_deref().is_none_or(|wanted| event[key] == wanted)
-        };
-        is_grave && filters.into_iter().all(is_of)
+    /// Which events are asked for, of the list and of the stream.
+    fn filters(&self) -> [(&'static str, Option<&str>); 4] {
+        [
+            ("kind", self.kind.as_deref()),
+            ("account", self.account.as_ref().map(AccountName::as_str)),
+            ("group", self.group.as_deref()),
+            ("level", self.level.as_deref()),
+        ]
     }
 }

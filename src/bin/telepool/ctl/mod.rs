@@ -2,6 +2,7 @@
 //!
 //! Owns the operations of the command line. What they do is decided by the HTTP API that they ask.
 
+mod account_name;
 mod lists;
 mod operations;
 pub(crate) mod shown;
@@ -13,6 +14,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use crate::client::{Client, ClientArguments};
 use crate::failure::Failure;
 use crate::runtime;
+
+use account_name::AccountName;
 
 /// What the process ends with.
 const STATUSES: &str = "\
@@ -41,7 +44,7 @@ enum Operation {
     /// Shows one account with its connections, quarantines and last events.
     Account {
         /// As `accounts` shows it, such as +442079460958 or bot:123456.
-        account: String,
+        account: AccountName,
     },
     /// Lists connections: their state, age and uses.
     Connections(ConnectionsArguments),
@@ -76,7 +79,7 @@ enum Operation {
     /// Closes one connection of an account.
     CloseConnection {
         /// The account.
-        account: String,
+        account: AccountName,
         /// The connection, as `connections` shows it.
         id: String,
     },
@@ -86,7 +89,7 @@ enum Operation {
 struct AccountNames {
     /// As `accounts` shows them, such as +442079460958 or bot:123456.
     #[arg(value_name = "ACCOUNT", required = true)]
-    accounts: Vec<String>,
+    accounts: Vec<AccountName>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -168,7 +171,7 @@ struct EventsArguments {
     kind: Option<String>,
     /// Those of this account.
     #[arg(long)]
-    account: Option<String>,
+    account: Option<AccountName>,
     /// Those of accounts of this group.
     #[arg(long)]
     group: Option<String>,
@@ -192,11 +195,12 @@ struct Ctl {
 pub(crate) fn run(arguments: CtlArguments) -> Result<ExitCode, Failure> {
     let ctl = Ctl { client: arguments.to.client()?, is_json: arguments.json };
     let runtime = runtime::current_thread()?;
-    runtime.block_on(ctl.run(arguments.operation))
+    runtime.block_on(ctl.run(arguments.operation))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 impl Ctl {
-    async fn run(&self, operation: Operation) -> Result<ExitCode, Failure> {
+    async fn run(&self, operation: Operation) -> Result<(), Failure> {
         match operation {
             Operation::Accounts(arguments) => self.accounts(&arguments).await,
             Operation::Account { account } => self.account(&account).await,

@@ -1,91 +1,105 @@
 //! Operations that change something.
 
-use std::process::ExitCode;
-
 use hyper::Method;
 use serde_json::{Map, Value};
 
 use super::Ctl;
+use super::account_name::AccountName;
 use super::shown::{settings_table, text_of};
-use crate::client::encoded;
+use crate::client::{ClientError, Extent, encoded};
 use crate::failure::Failure;
 use crate::logs::escaped;
 use crate::stdout;
 
+/// What has become of the accounts that an operation was asked for.
+#[derive(Default)]
+struct Progress {
+    done: Vec<Value>,
+    /// How many were refused, each for itself.
+    refused: usize,
+}
+
 impl Ctl {
-    /// Does the same to each account. One that is refused keeps the others from nothing.
+    /// Does the same to each account. One that is refused keeps the others from nothing; what the server
+    /// refuses to all, or that nobody answers there, ends it.
     pub(super) async fn operate(
         &self,
         operation: &str,
-        accounts: &[String],
+        accounts: &[AccountName],
         reason: Option<&str>,
-    ) -> Result<ExitCode, Failure> {
+    ) -> Result<(), Failure> {
         let body = reason.map(|reason| serde_json::json!({ "reason": reason }));
-        let mut answers = Vec::new();
-        for account in accounts {
-            let path = format!("/api/v1/accounts/{}/{operation}", encoded(account));
-            let answer = self.client.ask(Method::POST, &path, body.as_ref()).await;
-            answers.push((account.clone(), answer));
+        let mut progress = Progress::default();
+        for (index, account) in accounts.iter().enumerate() {
+            let path = format!("/api/v1/accounts/{}/{operation}", account.encoded());
+            let asked = self.client.ask(Method::POST, &path, body.as_ref()).await;
+            let others = accounts.len() > 1;
+            match asked {
+                Ok(answer) => self.show_done(account, answer, &mut progress)?,
+                Err(error) if !others => return Err(error.into()),
+                Err(ClientError { failure, extent: Extent::Request }) => {
+                    say!(ERROR "telepool: {account}: {failure}");
+                    progress.refused += 1;
+                }
+                Err(error) => {
+                    self.show_rows(&progress)?;
+                    say_left(error.extent, &accounts[index..]);
+                    return Err(error.into());
+                }
+            }
         }
-        self.show_operations(answers)
+        self.show_rows(&progress)?;
+        match progress.refused {
+            0 => Ok(()),
+            some => Err(Failure::broken(format!("{some} of {} were not done", accounts.len()))),
+        }
     }
 
     pub(super) async fn close_connection(
         &self,
-        account: &str,
+        account: &AccountName,
         id: &str,
-    ) -> Result<ExitCode, Failure> {
-        let (in_path, connection) = (encoded(account), encoded(id));
+    ) -> Result<(), Failure> {
+        let (in_path, connection) = (account.encoded(), encoded(id));
         let path = format!("/api/v1/accounts/{in_path}/connections/{connection}/close");
-        let answer = self.client.ask(Method::POST, &path, None).await;
-        self.show_operations(vec![(account.to_owned(), answer)])
+        let answer = self.client.ask(Method::POST, &path, None).await?;
+        let mut progress = Progress::default();
+        self.show_done(account, answer, &mut progress)?;
+        self.show_rows(&progress)
     }
 
-    /// Says what became of each, and ends with the failure of the first that has failed, if one has.
-    fn show_operations(
+    /// Says of an account what was done; as JSON all are told at the end.
+    fn show_done(
         &self,
-        answers: Vec<(String, Result<Value, Failure>)>,
-    ) -> Result<ExitCode, Failure> {
-        let (mut done, mut first) = (Vec::new(), None);
-        let is_one = answers.len() == 1;
-        for (account, answer) in answers {
-            match answer {
-                Ok(answer) if self.is_json => {
-                    let mut row = Map::from_iter([("account".to_owned(), Value::from(account))]);
-                    row.extend(answer.as_object().cloned().unwrap_or_default());
-                    done.push(Value::from(row));
-                }
-                Ok(answer) => {
-                    let text = text_of(&answer["text"]);
-                    stdout::print(&format!("{}: {}\n", escaped(&account), escaped(&text)))?;
-                }
-                Err(failure) if is_one || failure.is_held() => {
-                    first = Some(failure);
-                    break;
-                }
-                Err(failure) => {
-                    say!(ERROR "telepool: {}: {failure}", escaped(&account));
-                    first.get_or_insert_with(|| Failure::broken("not all of them were done"));
-                }
-            }
-        }
+        account: &AccountName,
+        answer: Value,
+        progress: &mut Progress,
+    ) -> Result<(), Failure> {
         if self.is_json {
-            self.print_json(&Value::from(done))?;
+            let name = Value::from(account.to_string());
+            let mut row = Map::from_iter([("account".to_owned(), name)]);
+            row.extend(answer.as_object().cloned().unwrap_or_default());
+            progress.done.push(Value::from(row));
+            return Ok(());
         }
-        first.map_or(Ok(ExitCode::SUCCESS), Err)
+        stdout::print(&format!("{account}: {}\n", escaped(&text_of(&answer["text"]))))
     }
 
-    pub(super) async fn config(&self) -> Result<ExitCode, Failure> {
+    fn show_rows(&self, progress: &Progress) -> Result<(), Failure> {
+        if self.is_json { self.print_json(&Value::from(progress.done.clone())) } else { Ok(()) }
+    }
+
+    pub(super) async fn config(&self) -> Result<(), Failure> {
         let answer = self.client.get("/api/v1/config").await?;
         if self.is_json {
             self.print_json(&answer)?;
         } else {
             stdout::print(&settings_table(&answer["settings"]))?;
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     }
 
-    pub(super) async fn set(&self, settings: &[String]) -> Result<ExitCode, Failure> {
+    pub(super) async fn set(&self, settings: &[String]) -> Result<(), Failure> {
         let (pairs, rest) = settings.as_chunks::<2>();
         if !rest.is_empty() {
             return Err(Failure::refused(
@@ -103,7 +117,7 @@ impl Ctl {
             self.client.ask(Method::PATCH, "/api/v1/config", Some(&Value::from(body))).await?;
         if self.is_json {
             self.print_json(&answer)?;
-            return Ok(ExitCode::SUCCESS);
+            return Ok(());
         }
         let all = answer["settings"].as_array().map(Vec::as_slice).unwrap_or_default();
         let changed = all.iter().filter(|it| keys.iter().any(|key| it["key"] == **key)).cloned();
@@ -113,10 +127,25 @@ impl Ctl {
             let names: Vec<String> = restart.iter().map(text_of).collect();
             say!(WARN "telepool: {} will hold after the next start", names.join(", "));
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     }
 
     pub(super) fn print_json(&self, answer: &Value) -> Result<(), Failure> {
         stdout::print(&format!("{answer}\n"))
+    }
+}
+
+/// Says of the accounts from the one on that an operation has ended with whether anything was done to them.
+fn say_left(extent: Extent, left: &[AccountName]) {
+    let Some((first, others)) = left.split_first() else { return };
+    let rest = match extent {
+        Extent::Unanswered => {
+            say!(WARN "telepool: {first}: it is not known whether it was done");
+            others
+        }
+        _ => left,
+    };
+    for account in rest {
+        say!(WARN "telepool: {account}: not done");
     }
 }

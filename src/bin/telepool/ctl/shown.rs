@@ -17,12 +17,15 @@ pub(crate) fn text_of(value: &Value) -> String {
 /// A time in seconds, in the unit that suits it.
 pub(crate) fn seconds_of(value: &Value) -> String {
     let Some(seconds) = value.as_f64() else { return String::new() };
-    match seconds {
-        s if s < 0.0005 => "0".to_owned(),
-        s if s < 1.0 => format!("{:.0}ms", s * 1000.0),
-        s if s < 60.0 => format!("{s:.1}s"),
-        s if s < 3600.0 => format!("{:.0}m{:02.0}s", (s / 60.0).floor(), s % 60.0),
-        s => format!("{:.0}h{:02.0}m", (s / 3600.0).floor(), (s % 3600.0 / 60.0).floor()),
+    // To what is shown, before it is split: else a minute may have sixty seconds.
+    let ms = (seconds.max(0.0) * 1000.0).round();
+    let (tenths, whole) = ((ms / 100.0).round(), (ms / 1000.0).round());
+    match ms {
+        0.0 => "0".to_owned(),
+        ms if ms < 1000.0 => format!("{ms}ms"),
+        _ if tenths < 600.0 => format!("{:.1}s", tenths / 10.0),
+        _ if whole < 3600.0 => format!("{}m{:02}s", (whole / 60.0).floor(), whole % 60.0),
+        _ => format!("{}h{:02}m", (whole / 3600.0).floor(), (whole % 3600.0 / 60.0).floor()),
     }
 }
 
@@ -141,10 +144,18 @@ mod tests {
     fn times_are_told_in_the_unit_that_suits_them() {
         for (seconds, shown) in [
             (0.0, "0"),
+            (-1.0, "0"),
+            (0.0004, "0"),
             (0.25, "250ms"),
+            (0.9994, "999ms"),
+            (0.9996, "1.0s"),
             (12.34, "12.3s"),
+            (59.94, "59.9s"),
+            (59.96, "1m00s"),
             (61.0, "1m01s"),
+            (119.6, "2m00s"),
             (3599.0, "59m59s"),
+            (3599.6, "1h00m"),
             (7380.0, "2h03m"),
         ] {
             assert_eq!(seconds_of(&Value::from(seconds)), shown);
