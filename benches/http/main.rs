@@ -2,8 +2,9 @@
 //! a second.
 //!
 //! `cargo bench --no-default-features --features http --bench http` prints a table with what was aimed at
-//! in two minutes; with `-- --test` everything is as small as it can be. The clients are a process of their
-//! own, so that what is told of the processor is the server's alone.
+//! in two minutes; with `-- --seconds 5` each phase is as long as that, and with `-- --test` everything is as
+//! small as it can be. The clients are a process of their own, so that what is told of the processor is the
+//! server's alone.
 
 #![allow(
     missing_docs,
@@ -59,7 +60,11 @@ fn main() {
         ));
     }
     let is_test = arguments.iter().any(|it| it == "--test");
-    runtime.block_on(measure(if is_test { SMALLEST } else { FULL }));
+    let mut size = if is_test { SMALLEST } else { FULL };
+    if let Some(at) = arguments.iter().position(|it| it == "--seconds") {
+        size.seconds = arguments[at + 1].parse().unwrap();
+    }
+    runtime.block_on(measure(size));
 }
 
 fn account(number: u64) -> AccountId {
