@@ -140,7 +140,19 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ),
     // A map's guard locks a shard: whoever holds one is seen here.
     ("dashmap", &["registry", "limits/dialing", "sandbox"]),
-    ("thread::", &["base/sync", "base/timer", "limits", "runtime", "ownership", "telegram"]),
+    // A long listing gives others its core between slices.
+    (
+        "thread::",
+        &[
+            "base/sync",
+            "base/timer",
+            "limits",
+            "runtime",
+            "ownership",
+            "telegram",
+            "http/monitor/accounts",
+        ],
+    ),
     // The timers of callers that are not on their pool's runtime, and a fuzzer, which has none.
     ("block_on", &["base/timer", "http/fuzzing"]),
     ("spawn_blocking", &["metrics", "http", "runtime/tasks"]),

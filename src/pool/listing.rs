@@ -29,11 +29,24 @@ impl<M: Manager> Pool<M> {
     /// a microsecond for each that has some. Ask once a second at most if there are many.
     #[must_use]
     pub fn account_summaries(&self) -> Vec<AccountSummary> {
+        let mut summaries = Vec::with_capacity(self.inner.registry.len());
+        self.for_each_summary(|_, summary| summaries.push(summary));
+        summaries
+    }
+
+    /// Visits the same one by one, each with its account, and returns the names of the groups by their index.
+    /// Nothing is locked meanwhile: `visit` may take its time.
+    pub(crate) fn for_each_summary(
+        &self,
+        mut visit: impl FnMut(&AccountInner<M>, AccountSummary),
+    ) -> Vec<Arc<str>> {
         // The accounts before the names, so that each has one.
         let all = self.inner.registry.all();
         let (names, now) = (self.context().groups.names_by_index(), now());
-        let name =
-            |account: &AccountInner<M>| Arc::clone(&names[usize::from(account.pool.group())]);
-        all.iter().map(|account| account.summary(name(account), now)).collect()
+        for account in all {
+            let name = Arc::clone(&names[usize::from(account.pool.group())]);
+            visit(&account, account.summary(name, now));
+        }
+        names
     }
 }

@@ -3,11 +3,11 @@
 //! Owns their answers. What is sorted and found is the listing's; what may be seen is the view's.
 
 use axum::Json;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::account_id::AccountId;
-use crate::connection::ConnectionState;
 use crate::http::api::connections::ConnectionRow;
 use crate::http::api::cursor;
 use crate::http::api::error::ApiError;
@@ -16,8 +16,9 @@ use crate::http::api::extract::{PathOf, QueryOf};
 use crate::http::api::health::{HealthWords, StateName};
 use crate::http::api::page::{Direction, Page, check_text, read_cursor, seconds};
 use crate::http::api::view::View;
-use crate::http::monitor::{AccountLine, AccountListing, AccountSort, Aliases};
-use crate::http::pool::AccountEntry;
+use crate::http::api::{json, json_text};
+use crate::http::monitor::{AccountKind, AccountListing, AccountSort, Aliases};
+use crate::stats::AccountSummary;
 
 /// Which accounts, and in which order.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -101,11 +102,11 @@ pub(super) struct AccountRow {
     reused: u64,
     /// Connections that were closed so far.
     closed: u64,
-    /// Errors of the connections that there are.
+    /// Errors of its connections so far, also of those that are closed, and dials that failed.
     errors: u64,
     /// The last of them.
     last_error: Option<String>,
-    /// How long ago a connection of it was last released.
+    /// How long ago a connection of it was last used: 0 while one is leased, null if none was ever open.
     last_used_s: Option<f64>,
 }
 
@@ -154,7 +155,7 @@ struct QuarantineRow {
 }
 
 /// The accounts that the pool knows, page by page. They are listed at most once a second: who asks again
-/// within that gets the same.
+/// within that gets the same, and one that is up to two seconds old may be given while the next is made.
 #[utoipa::path(
     get,
     path = "/accounts",
@@ -165,12 +166,21 @@ struct QuarantineRow {
 pub(super) async fn list_accounts(
     view: View,
     QueryOf(query): QueryOf<AccountQuery>,
-) -> Result<Json<AccountPage>, ApiError> {
+) -> Result<Response, ApiError> {
     let page = Page::of(query.limit, query.order)?;
     for text in [&query.q, &query.reason, &query.group] {
         check_text(text.as_deref())?;
     }
-    view.blocking(move |view| list(view, &query, page)).await.map(Json)
+    let key = view.list_key(&query);
+    let ready = view.panel.monitor.ready_accounts();
+    if let Some(text) = ready.and_then(|listing| listing.rendered.get(&key)) {
+        return Ok(json_text(text));
+    }
+    let render = move |view: &View| {
+        let listing = view.accounts()?;
+        listing.rendered.get_or_make(&key, || json(&list(view, &listing, &query, page)?))
+    };
+    view.blocking(render).await.map(json_text)
 }
 
 /// One account, with each of its connections and its last events.
@@ -188,25 +198,27 @@ pub(super) async fn get_account(
     view.blocking(move |view| detail(view, &id)).await.map(Json)
 }
 
-fn list(view: &View, query: &AccountQuery, page: Page) -> Result<AccountPage, ApiError> {
+fn list(
+    view: &View,
+    listing: &AccountListing,
+    query: &AccountQuery,
+    page: Page,
+) -> Result<AccountPage, ApiError> {
     let sort = query.sort.unwrap_or_default().seen_by(view.sees_phones());
     let after = read_cursor(sort as u8, query.cursor.as_deref())?;
-    let listing = view.accounts()?;
-    let seen: Vec<bool> = listing.groups.iter().map(|group| view.sees(group)).collect();
-    let is_seen = |line: &&AccountLine| seen[usize::from(line.entry.group)];
-    let known = listing.rows.iter().filter(is_seen).count() as u64;
-    let filter = Filter::new(view, &listing, query);
-    let is_meant = |line: &&AccountLine| is_seen(line) && filter.matches(line);
-    let matched = match filter.is_open() {
-        true => known,
-        false => listing.rows.iter().filter(is_meant).count() as u64,
-    };
-    let mut rows = listing.sorted(sort, page.descending, after.as_ref()).filter(is_meant);
-    let lines: Vec<_> = rows.by_ref().take(page.limit).collect();
-    let last = lines.last().filter(|_| rows.next().is_some());
-    let next = last.map(|line| cursor::write(sort as u8, &listing.place(sort, line)));
-    let accounts =
-        lines.iter().map(|line| AccountRow::of(view, &line.entry, listing.group(line.entry.group)));
+    let seen =
+        listing.kinds.iter().filter(|kind| view.sees(&listing.groups[usize::from(kind.group)]));
+    let known = seen.map(|kind| kind.count).sum();
+    let filter = Filter::new(view, listing, query);
+    let matched = filter.count();
+    let all = listing.sorted(sort, page.descending, after.as_ref());
+    // If there are none, nothing is gone through.
+    let all = all.take(if matched > 0 { usize::MAX } else { 0 });
+    let mut rows = all.filter(|row| filter.matches(*row));
+    let rows_of_page: Vec<usize> = rows.by_ref().take(page.limit).collect();
+    let last = rows_of_page.last().filter(|_| rows.next().is_some());
+    let next = last.map(|row| cursor::write(sort as u8, &listing.place(sort, *row)));
+    let accounts = rows_of_page.iter().map(|row| AccountRow::of(view, &listing.summary(*row)));
     Ok(AccountPage { at: listing.at, known, matched, accounts: accounts.collect(), next })
 }
 
@@ -216,7 +228,7 @@ fn detail(view: &View, id: &str) -> Result<AccountDetail, ApiError> {
     let known = known.ok_or_else(|| {
         ApiError::unknown("account", "it was forgotten just now: acquire it, or list the accounts")
     })?;
-    let mut row = AccountRow::of(view, &known.entry, &known.group);
+    let mut row = AccountRow::of(view, &known.summary);
     if let Some(error) = known.last_dial_error.as_deref().filter(|_| row.reason.is_some()) {
         let detail = row.detail.take().unwrap_or_default();
         let error = view.text(error, Some(account));
@@ -244,92 +256,102 @@ fn detail(view: &View, id: &str) -> Result<AccountDetail, ApiError> {
 
 /// Which accounts are meant.
 struct Filter<'a> {
-    view: &'a View,
-    /// In lower case.
-    text: Option<String>,
-    alias: Option<u64>,
-    /// By the index of the group: whether its name contains the text.
-    groups: Vec<bool>,
-    state: Option<StateName>,
-    reason: Option<&'a str>,
-    /// By the index of the group.
-    of_group: Option<Vec<bool>>,
+    listing: &'a AccountListing,
+    /// By the index of the kind: whether its group is seen, and it is as the filters say.
+    kinds: Vec<bool>,
+    text: Option<Found>,
+}
+
+/// What was found of a text.
+struct Found {
+    /// By the index of the kind: whether the name of its group contains it.
+    kinds: Vec<bool>,
+    /// By the index of the account: whether its name contains it, or it is its alias.
+    accounts: Vec<bool>,
 }
 
 impl<'a> Filter<'a> {
-    fn new(view: &'a View, listing: &AccountListing, query: &'a AccountQuery) -> Self {
+    fn new(view: &View, listing: &'a AccountListing, query: &AccountQuery) -> Self {
+        let is_meant = |kind: &AccountKind| {
+            let group = &*listing.groups[usize::from(kind.group)];
+            let words = HealthWords::of(&kind.health);
+            view.sees(group)
+                && query.group.as_deref().is_none_or(|meant| meant == group)
+                && query.state.is_none_or(|state| state == words.state)
+                && query.reason.as_deref().is_none_or(|reason| words.reason == Some(reason))
+        };
         let text = query.q.as_deref().map(str::to_lowercase).filter(|text| !text.is_empty());
-        let contains =
-            |group: &str| text.as_ref().is_some_and(|text| group.to_lowercase().contains(text));
-        let by_group = |name: &str| listing.groups.iter().map(|group| **group == *name).collect();
-        Self {
-            view,
-            alias: query.q.as_deref().and_then(Aliases::parse),
-            groups: listing.groups.iter().map(|group| contains(group)).collect(),
-            text,
-            state: query.state,
-            reason: query.reason.as_deref(),
-            of_group: query.group.as_deref().map(by_group),
-        }
+        let alias = query.q.as_deref().and_then(Aliases::parse);
+        let find = |text: String| {
+            let contains = |kind: &AccountKind| {
+                listing.groups[usize::from(kind.group)].to_lowercase().contains(&text)
+            };
+            let mut accounts = vec![false; listing.names.accounts().len()];
+            listing.names.mark_containing(&text, view.sees_phones(), &mut accounts);
+            if let Some(row) = alias.and_then(|alias| listing.names.of_alias(alias)) {
+                accounts[row] = true;
+            }
+            Found { kinds: listing.kinds.iter().map(contains).collect(), accounts }
+        };
+        let kinds = listing.kinds.iter().map(is_meant).collect();
+        Self { listing, kinds, text: text.map(find) }
     }
 
-    fn is_open(&self) -> bool {
-        self.text.is_none()
-            && self.state.is_none()
-            && self.reason.is_none()
-            && self.of_group.is_none()
+    fn matches(&self, row: usize) -> bool {
+        let kind = self.listing.kind(row);
+        let is_found = |found: &Found| found.accounts[row] || found.kinds[kind];
+        self.kinds[kind] && self.text.as_ref().is_none_or(is_found)
     }
 
-    fn matches(&self, line: &AccountLine) -> bool {
-        let group = usize::from(line.entry.group);
-        if self.of_group.as_ref().is_some_and(|meant| !meant[group]) {
-            return false;
-        }
-        if self.state.is_some() || self.reason.is_some() {
-            let words = HealthWords::of(&line.entry.health);
-            let is_in = self.state.is_none_or(|state| state == words.state);
-            if !is_in || self.reason.is_some_and(|reason| words.reason != Some(reason)) {
-                return false;
+    /// How many there are.
+    fn count(&self) -> u64 {
+        match self.text {
+            Some(_) => {
+                let rows = 0..self.listing.names.accounts().len();
+                rows.filter(|row| self.matches(*row)).count() as u64
+            }
+            None => {
+                let meant = self.listing.kinds.iter().zip(&self.kinds);
+                meant.filter(|(_, is_meant)| **is_meant).map(|(kind, _)| kind.count).sum()
             }
         }
-        let Some(text) = &self.text else { return true };
-        self.groups[group]
-            || self.alias == Some(line.alias)
-            || self.view.name(line.entry.account).contains(text.as_str())
     }
 }
 
+fn small<T: TryFrom<u64>>(count: u64, max: T) -> T {
+    T::try_from(count).unwrap_or(max)
+}
+
 impl AccountRow {
-    fn of(view: &View, entry: &AccountEntry, group: &str) -> Self {
-        let account: AccountId = entry.account;
-        let words = HealthWords::of(&entry.health);
-        let in_state = |state: ConnectionState| entry.states[state as usize];
+    fn of(view: &View, summary: &AccountSummary) -> Self {
+        let account: AccountId = summary.account;
+        let words = HealthWords::of(&summary.health);
         Self {
             id: view.id(account),
             name: view.name(account),
             kind: if account.is_bot() { "bot" } else { "phone" },
-            group: group.to_owned(),
+            group: summary.group.to_string(),
             state: words.state,
             reason: words.reason,
             detail: words.detail.map(str::to_owned),
             remedy: words.remedy,
             until_s: words.until.map(seconds),
-            sessions: entry.sessions,
+            sessions: summary.sessions,
             connections: AccountConnections {
-                idle: in_state(ConnectionState::Idle),
-                active: in_state(ConnectionState::Active),
-                connecting: in_state(ConnectionState::Connecting),
+                idle: small(summary.idle.into(), u16::MAX),
+                active: small(summary.active.into(), u16::MAX),
+                connecting: small(summary.connecting.into(), u16::MAX),
             },
-            connections_max: entry.connections_max,
-            leases: entry.leases,
-            waiting: entry.waiting,
-            oldest_wait_s: entry.oldest_wait.map(seconds),
-            created: entry.created,
-            reused: entry.reused,
-            closed: entry.closed,
-            errors: entry.errors,
-            last_error: entry.last_error.as_ref().map(|it| view.text(it, Some(account))),
-            last_used_s: entry.last_used.map(seconds),
+            connections_max: small(summary.max_connections.into(), u16::MAX),
+            leases: small(summary.leases, u32::MAX),
+            waiting: small(summary.waiting, u32::MAX),
+            oldest_wait_s: summary.oldest_wait.map(seconds),
+            created: summary.total_connections_created,
+            reused: summary.total_connections_reused,
+            closed: summary.total_connections_closed,
+            errors: summary.errors,
+            last_error: summary.last_error.as_ref().map(|it| view.text(it, Some(account))),
+            last_used_s: summary.last_used.map(seconds),
         }
     }
 }

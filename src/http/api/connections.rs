@@ -2,7 +2,7 @@
 //!
 //! Owns their answers. What is sorted is the listing's; what may be seen is the view's.
 
-use axum::Json;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -13,6 +13,7 @@ use crate::http::api::error::ApiError;
 use crate::http::api::extract::QueryOf;
 use crate::http::api::page::{Direction, Page, check_text, read_cursor, seconds};
 use crate::http::api::view::View;
+use crate::http::api::{json, json_text};
 use crate::http::monitor::{ConnectionListing, ConnectionSort};
 use crate::http::pool::ConnectionEntry;
 use crate::stats::ConnectionStats;
@@ -138,7 +139,7 @@ impl ConnectionRow {
 }
 
 /// The connections that there are, page by page. They are listed at most once a second: who asks again within
-/// that gets the same.
+/// that gets the same, and one that is up to two seconds old may be given while the next is made.
 #[utoipa::path(
     get,
     path = "/connections",
@@ -149,16 +150,29 @@ impl ConnectionRow {
 pub(super) async fn list_connections(
     view: View,
     QueryOf(query): QueryOf<ConnectionQuery>,
-) -> Result<Json<ConnectionPage>, ApiError> {
+) -> Result<Response, ApiError> {
     let page = Page::of(query.limit, query.order)?;
     check_text(query.group.as_deref())?;
-    view.blocking(move |view| list(view, &query, page)).await.map(Json)
+    let key = view.list_key(&query);
+    let ready = view.panel.monitor.ready_connections();
+    if let Some(text) = ready.and_then(|listing| listing.rendered.get(&key)) {
+        return Ok(json_text(text));
+    }
+    let render = move |view: &View| {
+        let listing = view.connections()?;
+        listing.rendered.get_or_make(&key, || json(&list(view, &listing, &query, page)?))
+    };
+    view.blocking(render).await.map(json_text)
 }
 
-fn list(view: &View, query: &ConnectionQuery, page: Page) -> Result<ConnectionPage, ApiError> {
+fn list(
+    view: &View,
+    listing: &ConnectionListing,
+    query: &ConnectionQuery,
+    page: Page,
+) -> Result<ConnectionPage, ApiError> {
     let sort = query.sort.unwrap_or_default();
     let after = read_cursor(CURSORS | sort as u8, query.cursor.as_deref())?;
-    let listing = view.connections()?;
     let groups = listing.groups.iter();
     let is_meant = |group: &str| query.group.as_deref().is_none_or(|meant| meant == group);
     let meant: Vec<bool> = groups.map(|group| view.sees(group) && is_meant(group)).collect();
@@ -167,11 +181,12 @@ fn list(view: &View, query: &ConnectionQuery, page: Page) -> Result<ConnectionPa
         is_in && meant[usize::from(line.group)]
     };
     let matched = listing.rows.iter().filter(is_meant).count() as u64;
-    let mut rows = listing.sorted(sort, page.descending, after.as_ref()).filter(is_meant);
-    let lines: Vec<_> = rows.by_ref().take(page.limit).collect();
-    let last = lines.last().filter(|_| rows.next().is_some());
-    let place = |line: &&&ConnectionEntry| ConnectionListing::place(sort, line);
-    let next = last.as_ref().map(|line| cursor::write(CURSORS | sort as u8, &place(line)));
-    let connections = lines.iter().map(|line| ConnectionRow::of(view, line.account, &line.stats));
+    let sorted = listing.sorted(sort, page.descending, after.as_ref());
+    let mut rows = sorted.filter(|row| is_meant(&&listing.rows[*row]));
+    let page: Vec<usize> = rows.by_ref().take(page.limit).collect();
+    let last = page.last().filter(|_| rows.next().is_some());
+    let next = last.map(|row| cursor::write(CURSORS | sort as u8, &listing.place(sort, *row)));
+    let lines = page.iter().map(|row| &listing.rows[*row]);
+    let connections = lines.map(|line| ConnectionRow::of(view, line.account, &line.stats));
     Ok(ConnectionPage { at: listing.at, matched, connections: connections.collect(), next })
 }

@@ -10,9 +10,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::http::api::error::ApiError;
 use crate::http::api::extract::QueryOf;
-use crate::http::api::json_text;
 use crate::http::api::page::check_text;
 use crate::http::api::view::View;
+use crate::http::api::{json, json_text};
 use crate::http::monitor::Excerpt;
 
 /// The longest step, in seconds.
@@ -99,7 +99,6 @@ fn render(view: &View, query: &HistoryQuery, step: u16) -> Result<Bytes, ApiErro
         let history = view.panel.monitor.history.lock();
         let Excerpt { at, series } = history.excerpt(since, usize::from(step), meant);
         drop(history);
-        let page = HistoryPage { step_ms: 1000 * u64::from(step), at, series };
-        serde_json::to_vec(&page).map(Bytes::from).map_err(|_| ApiError::internal())
+        json(&HistoryPage { step_ms: 1000 * u64::from(step), at, series })
     })
 }

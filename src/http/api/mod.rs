@@ -30,11 +30,13 @@ use axum::body::Bytes;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use serde::Serialize;
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::http::access::SessionDescription;
+use crate::http::api::error::ApiError;
 use crate::http::panel::PanelState;
 
 /// Where the API is.
@@ -69,6 +71,11 @@ fn described() -> OpenApiRouter<PanelState> {
         .routes(routes!(operations::quarantine_account))
         .routes(routes!(operations::close_connection));
     OpenApiRouter::with_openapi(openapi::empty()).nest(ROOT, routes)
+}
+
+/// Makes the JSON of an answer.
+fn json(answer: &impl Serialize) -> Result<Bytes, ApiError> {
+    serde_json::to_vec(answer).map(Bytes::from).map_err(|_| ApiError::internal())
 }
 
 /// An answer whose JSON was made before.

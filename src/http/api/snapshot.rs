@@ -9,9 +9,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::http::api::error::ApiError;
-use crate::http::api::json_text;
 use crate::http::api::numbers::{Numbers, Rates};
 use crate::http::api::view::View;
+use crate::http::api::{json, json_text};
 use crate::http::monitor::{AlertKind, Sample, SampledNumbers, WindowRates, reason_label};
 use crate::http::routes::seen_by;
 use crate::metrics::Readiness;
@@ -114,10 +114,7 @@ pub(super) async fn get_snapshot(view: View) -> Result<Response, ApiError> {
 
 /// Makes the text of a snapshot, once for all who may see the same.
 pub(super) fn render(view: &View, sample: &Sample) -> Result<Bytes, ApiError> {
-    sample.rendered.get_or_make(&view.key(), || {
-        let text = serde_json::to_vec(&snapshot(view, sample));
-        text.map(Bytes::from).map_err(|_| ApiError::internal())
-    })
+    sample.rendered.get_or_make(&view.key(), || json(&snapshot(view, sample)))
 }
 
 fn snapshot(view: &View, sample: &Sample) -> SnapshotPage {

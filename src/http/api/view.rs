@@ -56,6 +56,11 @@ impl View {
         format!("{name:?}\n{scopes:?}\n{groups:?}\n{phones}")
     }
 
+    /// The same for lists, which tell nothing of whoever asks.
+    pub(super) fn list_key(&self, query: &impl std::fmt::Debug) -> String {
+        format!("{:?}\n{}\n{query:?}", self.access.groups, self.access.phones)
+    }
+
     /// What routes take as the id of an account.
     pub(super) fn id(&self, account: AccountId) -> String {
         if account.is_bot() || self.access.phones {
@@ -107,18 +112,14 @@ impl View {
         })
     }
 
-    /// All accounts. To be filtered by [`sees`](Self::sees).
+    /// All accounts. To be filtered by [`sees`](Self::sees). Blocks until they are listed.
     pub(super) fn accounts(&self) -> Result<Arc<AccountListing>, ApiError> {
-        let monitor = &self.panel.monitor;
-        let listing = monitor.listings.accounts(&*monitor.pool, &monitor.aliases);
-        listing.ok_or_else(ApiError::closing)
+        self.panel.monitor.accounts().ok_or_else(ApiError::closing)
     }
 
-    /// All connections. To be filtered by [`sees`](Self::sees).
+    /// All connections. To be filtered by [`sees`](Self::sees). Blocks until they are listed.
     pub(super) fn connections(&self) -> Result<Arc<ConnectionListing>, ApiError> {
-        let monitor = &self.panel.monitor;
-        let listing = monitor.listings.connections(&*monitor.pool);
-        listing.ok_or_else(ApiError::closing)
+        self.panel.monitor.connections().ok_or_else(ApiError::closing)
     }
 
     /// The account of an id, if they may see it. Blocks as a listing does if it is an alias.
@@ -126,9 +127,8 @@ impl View {
         let monitor = &self.panel.monitor;
         let unknown =
             || ApiError::unknown("account", "take the id of an account from GET /api/v1/accounts");
-        let by_alias = |alias| monitor.listings.of_alias(&*monitor.pool, &monitor.aliases, alias);
         let account = match Aliases::parse(id) {
-            Some(alias) => by_alias(alias),
+            Some(alias) => monitor.of_alias(alias),
             // One who may not see numbers could ask for each whether the pool knows it.
             None => id.parse().ok().filter(|it: &AccountId| it.is_bot() || self.access.phones),
         };

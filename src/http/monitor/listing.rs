@@ -1,311 +1,172 @@
-//! Listings of accounts and of connections: made at most once a second, and only while somebody asks.
+//! Listings: made at most once a second, and only while somebody asks.
 //!
-//! Owns the orders that they are sorted in, each made when it is first asked for and shared by all who ask
-//! for it within that second. Judges no access, and forms no answer.
+//! Owns when one is made anew. One that is a second old or older is still given to whoever asks, for another second,
+//! while the next is made beside; only if there is none, or an older one, whoever asks waits for it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
-use utoipa::ToSchema;
-
-use crate::account_health::AccountHealth;
-use crate::account_id::AccountId;
-use crate::base::clock::{Instant, millis, now};
+use crate::base::clock::{Instant, now};
 use crate::base::sync::Mutex;
-use crate::connection::ConnectionState;
-use crate::http::monitor::aliases::Aliases;
-use crate::http::monitor::unix_ms;
-use crate::http::pool::{AccountEntry, ConnectionEntry, ServedPool};
+use crate::http::monitor::accounts::AccountListing;
+use crate::http::monitor::connections::ConnectionListing;
 
-/// How old a listing may be.
+/// How old a listing is when the next one is due.
 const FRESH_FOR: Duration = Duration::from_secs(1);
+/// How old a listing may be that is given to anybody.
+const SERVED_FOR: Duration = Duration::from_secs(2);
+/// For how long one is kept that nobody asks for.
+const KEPT_FOR: Duration = Duration::from_secs(3);
 
-/// What accounts are sorted by.
-#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum AccountSort {
-    // As it is shown: what is masked does not count.
-    #[default]
-    Name,
-    // The same in full: nobody asks for it, and whoever may see it gets it.
-    #[serde(skip)]
-    FullName,
-    State,
-    Group,
-    Active,
-    Waiting,
-    OldestWait,
-    Created,
-    Closed,
-    Errors,
-    LastUsed,
-}
-
-/// What connections are sorted by.
-#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum ConnectionSort {
-    #[default]
-    Age,
-    LastUsed,
-    Uses,
-    Errors,
-    Leases,
-}
-
-impl AccountSort {
-    /// Names are sorted by what is shown of them.
-    pub(crate) fn seen_by(self, sees_phones: bool) -> Self {
-        match self {
-            Self::Name if sees_phones => Self::FullName,
-            sort => sort,
-        }
-    }
-}
-
-/// What a row is sorted by: a number, or the first bytes of a text.
-pub(crate) type SortKey = [u8; 24];
-
-/// The place of a row in an order: by its key, and by its alias among equals, so that no two share one.
-pub(crate) type CursorPlace = (SortKey, u64);
-
-/// A list of rows as of one moment, with the orders that were asked for.
-#[derive(Debug)]
-pub(crate) struct Rows<T, const ORDERS: usize> {
-    /// In milliseconds since 1970.
-    pub(crate) at: u64,
-    made: Instant,
-    pub(crate) groups: Vec<Arc<str>>,
-    pub(crate) rows: Vec<T>,
-    orders: [OnceLock<Box<[u32]>>; ORDERS],
-}
-
-/// An account, with its alias.
-#[derive(Debug)]
-pub(crate) struct AccountLine {
-    pub(crate) alias: u64,
-    pub(crate) entry: AccountEntry,
-}
-
-pub(crate) type AccountListing = Rows<AccountLine, { AccountSort::LastUsed as usize + 1 }>;
-pub(crate) type ConnectionListing = Rows<ConnectionEntry, { ConnectionSort::Leases as usize + 1 }>;
-
-impl<T, const ORDERS: usize> Rows<T, ORDERS> {
-    fn new(groups: Vec<Arc<str>>, rows: Vec<T>) -> Self {
-        Self {
-            at: unix_ms(),
-            made: now(),
-            groups,
-            rows,
-            orders: [const { OnceLock::new() }; ORDERS],
-        }
-    }
-
-    /// The name of a row's group.
-    pub(crate) fn group(&self, index: u16) -> &Arc<str> {
-        &self.groups[usize::from(index)]
-    }
-
-    /// The rows in an order, as indices.
-    fn order(&self, order: usize, place: impl Fn(&T) -> CursorPlace) -> &[u32] {
-        self.orders[order].get_or_init(|| {
-            let rows = (0..).zip(&self.rows);
-            let mut keyed: Vec<(CursorPlace, u32)> =
-                rows.map(|(at, row)| (place(row), at)).collect();
-            keyed.sort_unstable();
-            keyed.into_iter().map(|(_, at)| at).collect()
-        })
-    }
-
-    /// The rows behind a place, in an order or against it.
-    fn behind<'a>(
-        &'a self,
-        order: &'a [u32],
-        descending: bool,
-        after: Option<&CursorPlace>,
-        place: impl Fn(&T) -> CursorPlace,
-    ) -> Box<dyn Iterator<Item = &'a T> + 'a> {
-        let row = |index: &u32| &self.rows[usize::try_from(*index).unwrap_or_default()];
-        if descending {
-            let end = after.map_or(order.len(), |after| {
-                order.partition_point(|index| place(row(index)) < *after)
-            });
-            return Box::new(order[..end].iter().rev().map(row));
-        }
-        let start =
-            after.map_or(0, |after| order.partition_point(|index| place(row(index)) <= *after));
-        Box::new(order[start..].iter().map(row))
-    }
-}
-
-/// A number as a key: what is larger comes later, and nothing comes first.
-fn number(number: impl Into<Option<u64>>) -> SortKey {
-    text(&number.into().map_or(0, |number| number.saturating_add(1)).to_be_bytes())
-}
-
-fn time(time: Option<Duration>) -> SortKey {
-    number(time.map(millis))
-}
-
-/// A text as a key: what it begins with.
-fn text(bytes: &[u8]) -> SortKey {
-    let mut key = SortKey::default();
-    key.iter_mut().zip(bytes).for_each(|(key, byte)| *key = *byte);
-    key
-}
-
-/// Where a state stands in the order: what needs an operator comes last.
-fn rank_of(health: &AccountHealth) -> u64 {
-    match health {
-        AccountHealth::Ready => 0,
-        AccountHealth::Cooling(_) => 1,
-        AccountHealth::Resting { .. } => 2,
-        AccountHealth::Paused => 3,
-        AccountHealth::Draining | AccountHealth::Closed => 4,
-        AccountHealth::Suspect => 5,
-        AccountHealth::Quarantined(_) => 6,
-        AccountHealth::NoSession => 7,
-    }
-}
-
-impl AccountListing {
-    /// Where an account stands in an order.
-    pub(crate) fn place(&self, sort: AccountSort, line: &AccountLine) -> CursorPlace {
-        let entry = &line.entry;
-        let key = match sort {
-            AccountSort::Name => text(entry.account.to_string().as_bytes()),
-            AccountSort::FullName => text(entry.account.reveal().to_string().as_bytes()),
-            AccountSort::State => number(rank_of(&entry.health)),
-            AccountSort::Group => text(self.group(entry.group).as_bytes()),
-            AccountSort::Active => {
-                number(u64::from(entry.states[ConnectionState::Active as usize]))
-            }
-            AccountSort::Waiting => number(u64::from(entry.waiting)),
-            AccountSort::OldestWait => time(entry.oldest_wait),
-            AccountSort::Created => number(entry.created),
-            AccountSort::Closed => number(entry.closed),
-            AccountSort::Errors => number(entry.errors),
-            AccountSort::LastUsed => time(entry.last_used),
-        };
-        (key, line.alias)
-    }
-
-    /// The accounts in an order, or against it, behind a place.
-    pub(crate) fn sorted(
-        &self,
-        sort: AccountSort,
-        descending: bool,
-        after: Option<&CursorPlace>,
-    ) -> impl Iterator<Item = &AccountLine> {
-        let order = self.order(sort as usize, |line| self.place(sort, line));
-        self.behind(order, descending, after, move |line| self.place(sort, line))
-    }
-}
-
-impl ConnectionListing {
-    /// Where a connection stands in an order.
-    pub(crate) fn place(sort: ConnectionSort, entry: &ConnectionEntry) -> CursorPlace {
-        let stats = &entry.stats;
-        let key = match sort {
-            ConnectionSort::Age => time(stats.age),
-            ConnectionSort::LastUsed => time(stats.last_used),
-            ConnectionSort::Uses => number(stats.use_count),
-            ConnectionSort::Errors => number(stats.error_count),
-            ConnectionSort::Leases => number(u64::from(stats.leases)),
-        };
-        (key, stats.id.0)
-    }
-
-    /// The connections in an order, or against it, behind a place.
-    pub(crate) fn sorted(
-        &self,
-        sort: ConnectionSort,
-        descending: bool,
-        after: Option<&CursorPlace>,
-    ) -> impl Iterator<Item = &ConnectionEntry> {
-        let order = self.order(sort as usize, |line| Self::place(sort, line));
-        self.behind(order, descending, after, move |line| Self::place(sort, line))
-    }
-}
-
-/// The listings that are fresh.
+/// The listings that there are.
 #[derive(Debug, Default)]
-pub(crate) struct Listings {
-    accounts: Mutex<Option<Arc<AccountListing>>>,
-    connections: Mutex<Option<Arc<ConnectionListing>>>,
+pub(super) struct Listings {
+    pub(super) accounts: KeptListing<AccountListing>,
+    pub(super) connections: KeptListing<ConnectionListing>,
 }
 
 impl Listings {
-    /// A listing of the accounts that is fresh, made now if there is none. Blocks for as long as that takes,
-    /// and whoever else asks waits for it. `None`: the pool is gone.
-    pub(crate) fn accounts(
-        &self,
-        pool: &dyn ServedPool,
-        aliases: &Aliases,
-    ) -> Option<Arc<AccountListing>> {
-        fresh(
-            &self.accounts,
-            |it| it.made,
-            || {
-                let listed = pool.accounts()?;
-                let line =
-                    |entry: AccountEntry| AccountLine { alias: aliases.of(entry.account), entry };
-                Some(Rows::new(listed.groups, listed.entries.into_iter().map(line).collect()))
-            },
-        )
-    }
-
-    /// The same of the connections.
-    pub(crate) fn connections(&self, pool: &dyn ServedPool) -> Option<Arc<ConnectionListing>> {
-        fresh(
-            &self.connections,
-            |it| it.made,
-            || {
-                let listed = pool.connections()?;
-                Some(Rows::new(listed.groups, listed.entries))
-            },
-        )
-    }
-
     /// Lets go of listings that nobody has asked for again.
-    pub(super) fn forget_stale(&self) {
-        let limit = 3 * FRESH_FOR;
-        forget(&self.accounts, |it| it.made + limit);
-        forget(&self.connections, |it| it.made + limit);
-    }
-
-    /// Finds the account of an alias.
-    pub(crate) fn of_alias(
-        &self,
-        pool: &dyn ServedPool,
-        aliases: &Aliases,
-        alias: u64,
-    ) -> Option<AccountId> {
-        let listing = self.accounts(pool, aliases)?;
-        listing.rows.iter().find(|line| line.alias == alias).map(|line| line.entry.account)
+    pub(super) fn forget_old(&self) {
+        self.accounts.forget_old();
+        self.connections.forget_old();
     }
 }
 
-fn fresh<T>(
-    kept: &Mutex<Option<Arc<T>>>,
-    made: impl Fn(&T) -> Instant,
-    make: impl FnOnce() -> Option<T>,
-) -> Option<Arc<T>> {
-    let mut kept = kept.lock();
-    if let Some(listing) = kept.as_ref().filter(|it| now() < made(it) + FRESH_FOR) {
-        return Some(Arc::clone(listing));
-    }
-    // The old one goes first: two at once would take twice the memory.
-    *kept = None;
-    let listing = Arc::new(make()?);
-    *kept = Some(Arc::clone(&listing));
-    Some(listing)
+/// The last listing of a kind.
+#[derive(Debug)]
+pub(super) struct KeptListing<T> {
+    last: Mutex<LastListing<T>>,
+    /// Held by whoever makes one.
+    making: Mutex<()>,
 }
 
-fn forget<T>(kept: &Mutex<Option<Arc<T>>>, until: impl Fn(&T) -> Instant) {
-    let mut kept = kept.lock();
-    if kept.as_ref().is_some_and(|it| until(it) <= now()) {
-        *kept = None;
+#[derive(Debug)]
+struct LastListing<T> {
+    /// With the time when it was begun.
+    listing: Option<(Instant, Arc<T>)>,
+    /// Whether somebody was told to make the next one.
+    is_under_way: bool,
+}
+
+impl<T> LastListing<T> {
+    fn within(&self, age: Duration) -> Option<&Arc<T>> {
+        let (made, listing) = self.listing.as_ref()?;
+        (now() < *made + age).then_some(listing)
+    }
+}
+
+impl<T> Default for KeptListing<T> {
+    fn default() -> Self {
+        let last = Mutex::new(LastListing { listing: None, is_under_way: false });
+        Self { last, making: Mutex::default() }
+    }
+}
+
+impl<T> KeptListing<T> {
+    /// The listing, if there is one that may be given to anybody, and whether the caller is to see to it that the
+    /// next is [made](Self::make).
+    pub(super) fn current(&self) -> Option<(Arc<T>, bool)> {
+        let mut last = self.last.lock();
+        let listing = Arc::clone(last.within(SERVED_FOR)?);
+        let is_due = !last.is_under_way && last.within(FRESH_FOR).is_none();
+        last.is_under_way |= is_due;
+        Some((listing, is_due))
+    }
+
+    /// Makes the next listing, from the one before, unless there is a fresh one. Blocks until it is there: one
+    /// is made at a time, and whoever comes meanwhile waits for that. `None`: the pool is gone.
+    pub(super) fn make(&self, make: impl FnOnce(Option<&T>) -> Option<T>) -> Option<Arc<T>> {
+        let _making = self.making.lock();
+        let before = {
+            let mut last = self.last.lock();
+            if let Some(fresh) = last.within(FRESH_FOR).cloned() {
+                last.is_under_way = false;
+                return Some(fresh);
+            }
+            last.listing.as_ref().map(|(_, listing)| Arc::clone(listing))
+        };
+        let begun = now();
+        let listing = make(before.as_deref()).map(Arc::new);
+        let next = listing.as_ref().map(|listing| (begun, Arc::clone(listing)));
+        *self.last.lock() = LastListing { listing: next, is_under_way: false };
+        listing
+    }
+
+    fn forget_old(&self) {
+        let mut last = self.last.lock();
+        if last.within(KEPT_FOR).is_none() {
+            last.listing = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    async fn pass(ms: u64) {
+        tokio::time::advance(Duration::from_millis(ms)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_is_made_at_most_once_a_second_and_given_for_two() {
+        let kept = KeptListing::default();
+        assert!(kept.current().is_none(), "nobody has made one");
+        assert_eq!(*kept.make(|before| Some(before.map_or(1, |it| it + 1))).unwrap(), 1);
+        assert_eq!(*kept.make(|_| panic!("it is fresh")).unwrap(), 1);
+        pass(999).await;
+        assert_eq!(kept.current(), Some((Arc::new(1), false)));
+        pass(2).await;
+        assert_eq!(kept.current(), Some((Arc::new(1), true)), "the next is due");
+        assert_eq!(kept.current(), Some((Arc::new(1), false)), "one alone makes it");
+        assert_eq!(*kept.make(|before| before.map(|it| it + 1)).unwrap(), 2);
+        pass(2000).await;
+        assert!(kept.current().is_none(), "it is too old for anybody");
+        kept.forget_old();
+        assert_eq!(*kept.make(|before| before.map(|it| it + 1)).unwrap(), 3, "it was kept");
+        pass(3000).await;
+        kept.forget_old();
+        assert!(kept.make(|before| before.copied()).is_none(), "it was let go");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_older_one_is_given_while_the_next_is_made() {
+        let kept = Arc::new(KeptListing::default());
+        kept.make(|_| Some("old")).unwrap();
+        pass(1500).await;
+        assert_eq!(kept.current(), Some((Arc::new("old"), true)));
+        let (begun, has_begun) = mpsc::channel();
+        let (go_on, may_go_on) = mpsc::channel();
+        let next = Arc::clone(&kept);
+        let making = tokio::task::spawn_blocking(move || {
+            next.make(|before| {
+                begun.send(before.copied()).unwrap();
+                may_go_on.recv().unwrap();
+                Some("new")
+            })
+        });
+        assert_eq!(has_begun.recv().unwrap(), Some("old"));
+        assert_eq!(kept.current(), Some((Arc::new("old"), false)));
+        go_on.send(()).unwrap();
+        making.await.unwrap();
+        assert_eq!(kept.current(), Some((Arc::new("new"), false)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_making_that_fails_is_tried_again_by_whoever_needs_it() {
+        let kept = KeptListing::default();
+        kept.make(|_| Some(1)).unwrap();
+        pass(1500).await;
+        assert_eq!(kept.current(), Some((Arc::new(1), true)));
+        let failing = || kept.make(|_| panic!("the next one is not made"));
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(failing)).unwrap_err();
+        pass(600).await;
+        assert!(kept.current().is_none());
+        assert_eq!(*kept.make(|_| Some(2)).unwrap(), 2);
+        pass(1500).await;
+        assert_eq!(kept.current(), Some((Arc::new(2), true)));
     }
 }

@@ -7,12 +7,17 @@
 //! Relaxed: the pool's counters are read as its metrics are, in the order that `runtime::reading` gives. What
 //! samples and rings share lies behind locks and channels.
 
+mod accounts;
 mod alerts;
 mod aliases;
+mod connections;
 mod events;
 mod history;
 mod listing;
+mod names;
 mod numbers;
+mod orders;
+mod rendered;
 mod sample;
 
 use std::collections::HashMap;
@@ -25,22 +30,24 @@ use tokio::task::{AbortHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub(crate) use accounts::{AccountKind, AccountListing};
 pub(crate) use alerts::{AlertKind, reason_label};
 pub(crate) use aliases::Aliases;
+pub(crate) use connections::ConnectionListing;
 pub(crate) use events::{EventRing, Happening, KeptEvent};
 pub(crate) use history::{Excerpt, History};
-pub(crate) use listing::{
-    AccountLine, AccountListing, AccountSort, ConnectionListing, ConnectionSort, CursorPlace,
-    Listings,
-};
 pub(crate) use numbers::SampledNumbers;
+pub(crate) use orders::{AccountSort, ConnectionSort, CursorPlace};
 pub(crate) use sample::{Sample, WindowRates};
 
+use crate::account_id::AccountId;
 use crate::base::clock::{millis, now, unix_time};
 use crate::base::sync::Mutex;
 use crate::events::EventStream;
 use crate::http::monitor::alerts::AlertTracker;
-use crate::http::monitor::sample::{GroupAt, Rendered, SampleWindow};
+use crate::http::monitor::listing::Listings;
+use crate::http::monitor::rendered::Rendered;
+use crate::http::monitor::sample::{GroupAt, SampleWindow};
 use crate::http::pool::{PoolReading, ServedPool};
 
 /// How often the pool is sampled.
@@ -50,7 +57,7 @@ const STEP: Duration = Duration::from_secs(1);
 pub(crate) struct Monitor {
     pub(crate) pool: Arc<dyn ServedPool>,
     pub(crate) aliases: Aliases,
-    pub(crate) listings: Listings,
+    listings: Listings,
     pub(crate) events: EventRing,
     pub(crate) history: Mutex<History>,
     /// In milliseconds since 1970.
@@ -119,6 +126,53 @@ impl Monitor {
         self.samples.subscribe()
     }
 
+    /// The listing of the accounts, if there is one that is new enough. If the next one is due, it is made
+    /// beside. Needs a tokio runtime.
+    pub(crate) fn ready_accounts(self: &Arc<Self>) -> Option<Arc<AccountListing>> {
+        let (listing, is_due) = self.listings.accounts.current()?;
+        if is_due {
+            let monitor = Arc::clone(self);
+            spawn_blocking(move || monitor.list_accounts());
+        }
+        Some(listing)
+    }
+
+    /// The listing of the accounts. If there is none that is new enough, blocks until one is made. `None`: the
+    /// pool is gone.
+    pub(crate) fn accounts(self: &Arc<Self>) -> Option<Arc<AccountListing>> {
+        self.ready_accounts().or_else(|| self.list_accounts())
+    }
+
+    fn list_accounts(&self) -> Option<Arc<AccountListing>> {
+        let make = |before: Option<&_>| AccountListing::make(&*self.pool, &self.aliases, before);
+        self.listings.accounts.make(make)
+    }
+
+    /// The same as [`ready_accounts`](Self::ready_accounts) of the connections.
+    pub(crate) fn ready_connections(self: &Arc<Self>) -> Option<Arc<ConnectionListing>> {
+        let (listing, is_due) = self.listings.connections.current()?;
+        if is_due {
+            let monitor = Arc::clone(self);
+            spawn_blocking(move || monitor.list_connections());
+        }
+        Some(listing)
+    }
+
+    /// The same as [`accounts`](Self::accounts) of the connections.
+    pub(crate) fn connections(self: &Arc<Self>) -> Option<Arc<ConnectionListing>> {
+        self.ready_connections().or_else(|| self.list_connections())
+    }
+
+    fn list_connections(&self) -> Option<Arc<ConnectionListing>> {
+        self.listings.connections.make(|_| ConnectionListing::make(&*self.pool))
+    }
+
+    /// Finds the account of an alias. Blocks as [`accounts`](Self::accounts) does.
+    pub(crate) fn of_alias(self: &Arc<Self>, alias: u64) -> Option<AccountId> {
+        let listing = self.accounts()?;
+        listing.names.of_alias(alias).map(|row| listing.names.accounts()[row])
+    }
+
     /// Takes a sample. Blocks for as long as a reading of the pool takes. Returns whether the pool is there.
     fn take_sample(&self) -> bool {
         let Some(reading) = self.pool.read() else { return false };
@@ -134,7 +188,7 @@ impl Monitor {
         });
         self.history.lock().push(next.at, groups);
         self.samples.send_replace(next);
-        self.listings.forget_stale();
+        self.listings.forget_old();
         true
     }
 }

@@ -6,9 +6,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::base::clock::Instant;
-use crate::base::sync::Mutex;
 use crate::http::monitor::alerts::GroupAlerts;
 use crate::http::monitor::numbers::{SampledNumbers, quantile, since};
+use crate::http::monitor::rendered::Rendered;
 use crate::metrics::Readiness;
 
 /// How far back rates look, in samples of a second.
@@ -45,35 +45,6 @@ pub(crate) struct Sample {
     pub(crate) readiness: Readiness,
     /// Answers that were made of it, by what they depend on.
     pub(crate) rendered: Rendered,
-}
-
-/// Texts that several clients get, each made once for a sample.
-#[derive(Debug, Default)]
-pub(crate) struct Rendered(Mutex<Vec<(String, axum::body::Bytes)>>);
-
-/// How many such texts a sample keeps, and how many bytes of them.
-const RENDERED_MAX: usize = 64;
-const RENDERED_BYTES_MAX: usize = 4 << 20;
-
-impl Rendered {
-    /// Returns the text of a key, made now if there is none yet. Two who ask at once may both make it.
-    pub(crate) fn get_or_make<E>(
-        &self,
-        key: &str,
-        make: impl FnOnce() -> Result<axum::body::Bytes, E>,
-    ) -> Result<axum::body::Bytes, E> {
-        let known = self.0.lock().iter().find(|(known, _)| known == key).map(|it| it.1.clone());
-        if let Some(text) = known {
-            return Ok(text);
-        }
-        let text = make()?;
-        let mut rendered = self.0.lock();
-        let bytes: usize = rendered.iter().map(|(_, text)| text.len()).sum();
-        if rendered.len() < RENDERED_MAX && bytes + text.len() <= RENDERED_BYTES_MAX {
-            rendered.push((key.to_owned(), text.clone()));
-        }
-        Ok(text)
-    }
 }
 
 /// What is done per second, over the window.
@@ -203,14 +174,5 @@ mod tests {
         assert_eq!(window.last("a").unwrap().acquires_ok, 14);
         assert_eq!(window.seconds(now()), 10.0);
         assert_eq!(window.earlier("b"), SampledNumbers::default());
-    }
-
-    #[test]
-    fn a_text_is_made_once() {
-        let rendered = Rendered::default();
-        let make = |text: &'static str| move || Ok::<_, ()>(text.into());
-        assert_eq!(rendered.get_or_make("a", make("one")).unwrap(), "one");
-        assert_eq!(rendered.get_or_make("a", make("two")).unwrap(), "one");
-        assert_eq!(rendered.get_or_make("b", make("two")).unwrap(), "two");
     }
 }
