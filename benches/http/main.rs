@@ -29,7 +29,7 @@ use telepool::{AccountId, Config, NoopManager, Pool, http};
 
 use crate::client::{PAGES_POLLING, PAGES_STREAMING};
 use crate::crowd::Latency;
-use crate::usage::processor_time;
+use crate::usage::{processor_time, resident_mb};
 
 /// How large everything is.
 #[derive(Clone, Copy)]
@@ -115,7 +115,9 @@ async fn measure(size: Size) {
     );
 
     let before = busy(size.seconds, None).await;
+    let memory_before = resident_mb();
     let answers = clients("routes", address, size.seconds).await;
+    let memory = resident_mb();
     let latency = Latency::read(&answers);
     println!("{latency}");
     let pages = Some(("pages", address));
@@ -133,6 +135,11 @@ async fn measure(size: Size) {
         "%",
         with_pages - before,
         10.0,
+    );
+    println!("| resident memory, with nobody looking | {memory_before:.0} MB | | |");
+    println!(
+        "| the same while 20 clients ask, with two listings: beside that | {:.0} MB | | |",
+        memory - memory_before
     );
     let (alone, watched) = acquires::compare(&pool, size, address).await;
     println!("| a warm acquire and release, with nobody looking | {alone:.1} ns | | |");

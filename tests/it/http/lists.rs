@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use telepool::http::Scope;
+use telepool::http::{Panel, Scope};
 use telepool::{AccountId, Manager, NoopManager, Pool, Profile};
 
 use crate::http::client::Client;
-use crate::http::{access, serve};
+use crate::http::{access, serve, serve_panel};
 
 /// Accounts in groups by their last digit: `even` and `odd`.
 #[derive(Debug)]
@@ -119,6 +119,38 @@ async fn accounts_are_found_by_what_is_shown_of_them() {
     let account = client.json(&format!("/api/v1/accounts/{alias}")).await;
     assert_eq!(account["name"], page["accounts"][0]["name"]);
     client.get(&format!("/api/v1/accounts/+{FIRST}")).await.problem(404, "unknown");
+}
+
+#[tokio::test]
+async fn an_answer_that_one_gets_is_given_to_nobody_who_sees_something_else() {
+    let pool = grouped(10);
+    drop(pool.acquire(AccountId::phone(FIRST).unwrap()).await.unwrap());
+    drop(pool.acquire(AccountId::phone(FIRST + 1).unwrap()).await.unwrap());
+    let mut panel = Panel::new(&pool).unwrap();
+    let mut told = Vec::new();
+    // Each asks the same of one panel, right after the other, and then once more.
+    for _ in 0..2 {
+        for (groups, phones) in
+            [(None, true), (None, false), (Some(&["odd"][..]), true), (Some(&["odd"][..]), false)]
+        {
+            panel = panel.access(access(&[Scope::Read], groups, phones));
+            let client = serve_panel(&panel).await;
+            let page = client.json("/api/v1/accounts?q=%2B&limit=500").await;
+            assert_eq!(page["known"], if groups.is_none() { 20 } else { 10 });
+            assert_eq!(page["matched"], if groups.is_none() { 10 } else { 5 });
+            let list = client.json("/api/v1/connections").await;
+            assert_eq!(list["matched"], if groups.is_none() { 2 } else { 1 });
+            for rows in [&page["accounts"], &list["connections"]] {
+                for row in rows.as_array().unwrap() {
+                    let is_full = !row["name"].as_str().unwrap().contains('*');
+                    assert_eq!(is_full, phones, "{row}");
+                }
+            }
+            let names = page["accounts"].as_array().unwrap().iter().map(|row| row["name"].clone());
+            told.push(names.collect::<Vec<_>>());
+        }
+    }
+    assert_eq!(told[..4], told[4..], "the same for the same access");
 }
 
 #[tokio::test]
