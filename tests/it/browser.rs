@@ -48,6 +48,12 @@ fn accounts_are_searched_sorted_filtered_and_opened_by_mouse_and_by_keys() {
 
 #[test]
 #[ignore = "needs root, node and chromium; `.ci/run` has a step for it"]
+fn operations_and_settings_need_a_token_and_say_what_they_did() {
+    scenes("operations");
+}
+
+#[test]
+#[ignore = "needs root, node and chromium; `.ci/run` has a step for it"]
 fn the_page_comes_back_after_its_server_was_killed() {
     scenes("restart");
 }

@@ -56,20 +56,65 @@ async function filter(page) {
   await page.click('#filters-clear');
 }
 
-async function turn(page) {
+/** The table's page is in the address: after a reload, for whoever is sent it, and on the way back. */
+async function turn(server, page) {
   const first = await names(page);
   await page.click('#page-next');
   await says(page, '#accounts-count', '26 to 50 of 60');
   const second = await names(page);
   assert.ok(second.every((name) => !first.includes(name)));
-  await page.click('#page-next');
+  await page.reload();
+  await says(page, '#accounts-count', '26 to 50 of 60');
+  assert.deepEqual(await names(page), second);
+  await shared(server, new URL(page.url()).search, first, second);
+
+  await page.focus('#page-next');
+  await page.keyboard.press('Enter');
   await says(page, '#accounts-count', '51 to 60 of 60');
   assert.ok(await page.isDisabled('#page-next'));
+  assert.equal(await focused(page), 'page-previous', 'the focus is not lost');
+  await page.goBack();
+  await says(page, '#accounts-count', '26 to 50 of 60');
+  await page.goForward();
+  await says(page, '#accounts-count', '51 to 60 of 60');
   await page.click('#page-previous');
+  await says(page, '#accounts-count', '26 to 50 of 60');
+  await page.click('#accounts a.row');
+  await page.waitForSelector('#account');
+  await page.keyboard.press('Escape');
+  await says(page, '#page-previous', 'Previous page');
   await page.click('#page-previous');
   await says(page, '#accounts-count', '1 to 25 of 60');
   assert.deepEqual(await names(page), first);
+
+  await page.click('#page-next');
+  await says(page, '#accounts-count', '26 to 50 of 60');
+  await page.click('#accounts th[data-sort=name] button');
+  await says(page, '#accounts-count', '1 to 25 of 60');
+  assert.equal(new URL(page.url()).searchParams.get('cursor'), null);
+  await page.goBack();
+  await says(page, '#accounts-count', '26 to 50 of 60');
+  assert.deepEqual(await names(page), second);
+  await page.click('#page-previous');
+  await says(page, '#accounts-count', '1 to 25 of 60');
 }
+
+async function shared(server, address, first, second) {
+  const page = await open(server, address);
+  await says(page, '#accounts-count', '26 to 50 of 60');
+  assert.deepEqual(await names(page), second);
+  await says(page, '#page-previous', 'First page');
+  await page.click('#page-previous');
+  await says(page, '#accounts-count', '1 to 25 of 60');
+  assert.deepEqual(await names(page), first);
+  await page.context().close();
+  const other = await open(server, '?tab=accounts&size=25&cursor=none&from=25', { allowed: /400/ });
+  await says(other, '#accounts-count', '1 to 25 of 60');
+  await addressed(other, '?tab=accounts&size=25');
+  await other.context().close();
+}
+
+const focused = (page) => page.evaluate(() => document.activeElement.id || document.activeElement.textContent);
 
 async function details(page) {
   const row = page.locator('#accounts tbody tr').nth(2);
@@ -91,8 +136,6 @@ async function details(page) {
   await page.click('#event-of-clear');
   await page.waitForSelector('#event-of', { state: 'hidden' });
 }
-
-const focused = (page) => page.evaluate(() => document.activeElement.id || document.activeElement.textContent);
 
 /** From the first key to an account's connections and back, without a mouse. */
 async function keys(server) {
@@ -136,7 +179,7 @@ export default async function accounts() {
   await search(page);
   await sort(page);
   await filter(page);
-  await turn(page);
+  await turn(server, page);
   await details(page);
   await keys(server);
 }

@@ -1,7 +1,7 @@
 // A server of the command, and a browser that reads its page: started, watched and ended.
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -28,9 +28,9 @@ export async function until(what, ask) {
   throw new Error(`it did not come to be: ${what}`);
 }
 
-/** Starts the command, and waits until it has said where it listens, or `words` of its own. */
-export async function command(given, { words = /on (http:\/\/127\.0\.0\.1:\d+)/, env = {} } = {}) {
-  const child = spawn(process.env.TELEPOOL, given, { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, ...env } });
+/** Starts the command or another program, and waits until it has said where it listens, or `words` of its own. */
+export async function command(given, { words = /on (http:\/\/127\.0\.0\.1:\d+)/, env = {}, program = process.env.TELEPOOL } = {}) {
+  const child = spawn(program, given, { stdio: ['pipe', 'ignore', 'pipe'], env: { ...process.env, ...env } });
   const ended = once(child, 'exit');
   let said = '';
   const kill = async (signal) => {
@@ -48,6 +48,11 @@ export async function command(given, { words = /on (http:\/\/127\.0\.0\.1:\d+)/,
   });
   told.catch(() => {});
   return { address: await told, kill, said: () => said };
+}
+
+/** Runs the command to its end, and returns what it printed. */
+export function print(...given) {
+  return execFileSync(process.env.TELEPOOL, given, { encoding: 'utf8' }).trim();
 }
 
 /** Starts a run over a sandbox. */

@@ -1,6 +1,6 @@
 /* The table of accounts: pages of it as the filters and the order have them, never all. */
 
-import { ask } from './api.js';
+import { ask, textOf } from './api.js';
 import { el, say } from './dom.js';
 import { count, duration, words } from './format.js';
 import { choices, showSort, table } from './table.js';
@@ -22,25 +22,38 @@ const COLUMNS = [
   { title: 'Errors', sort: 'errors', number: true, text: whole('errors') },
   { title: 'Last used', sort: 'last_used', number: true, text: ({ last_used_s: ago }) => (ago === null ? 'never' : `${duration(ago)} ago`) },
 ];
-const FILTERS = ['q', 'state', 'reason', 'group', 'sort', 'order', 'size'];
+const SHOWN = ['q', 'state', 'reason', 'group', 'sort', 'order', 'size', 'cursor'];
 
 const accounts = table({ id: 'accounts', caption: 'Accounts', columns: COLUMNS, keyOf: ({ id }) => id });
 const at = (id) => document.getElementById(id);
-/** The cursors of the pages up to this one; the first page has none. */
-let cursors = [null];
 let next = null;
+/** Where this page ends, in rows from the first. */
+let end = 0;
 let turn = 0;
 let asking = null;
 
+/** A button that has the focus and is of no use any more hands it over to the other one. */
+function enable(id, isUseful, other) {
+  const hadFocus = document.activeElement === at(id);
+  at(id).disabled = !isUseful;
+  if (hadFocus && !isUseful) {
+    at(other).disabled = false;
+    at(other).focus();
+  }
+}
+
 function show(answer) {
-  const { size } = view.get();
-  const before = (cursors.length - 1) * Number(size);
+  const { cursor, from } = view.get();
+  const before = Number(from);
   const shown = answer.accounts.length;
   accounts.show(answer.accounts);
   next = answer.next;
-  at('page-next').disabled = !next;
-  at('page-previous').disabled = cursors.length === 1;
-  const range = shown ? `${count(before + 1)} to ${count(before + shown)} of ` : '';
+  end = before + shown;
+  enable('page-next', next !== null, 'page-previous');
+  enable('page-previous', cursor !== '', 'page-next');
+  // Whoever was sent the address has turned no page.
+  say(at('page-previous'), cursor && !view.trail().length ? 'First page' : 'Previous page');
+  const range = shown ? `${count(before + 1)} to ${count(end)} of ` : '';
   say(at('accounts-count'), `${range}${count(answer.matched)} that match, ${count(answer.known)} known`);
   at('accounts-none').hidden = shown > 0;
 }
@@ -48,20 +61,19 @@ function show(answer) {
 /** Asks for the page again. */
 export async function load() {
   const mine = ++turn;
-  const { q, state, reason, group, sort, order, size } = view.get();
+  const { q, state, reason, group, sort, order, size, cursor } = view.get();
   asking?.abort();
   asking = new AbortController();
   try {
-    const answer = await ask('accounts', { query: { q, state, reason, group, sort, order, limit: size, cursor: cursors.at(-1) }, signal: asking.signal });
+    const answer = await ask('accounts', { query: { q, state, reason, group, sort, order, limit: size, cursor }, signal: asking.signal });
     if (mine === turn) show(answer);
   } catch (problem) {
     if (problem.name === 'AbortError' || mine !== turn) return;
-    if (problem.status === 400 && cursors.length > 1) {
-      cursors = [null];
-      await load();
+    if (problem.status === 400 && cursor) {
+      view.set({ cursor: '', from: '' }, { replace: true });
       return;
     }
-    if (problem.status !== 0) say(at('accounts-count'), [problem.message, problem.remedy].filter(Boolean).join(' '));
+    if (problem.status !== 0) say(at('accounts-count'), textOf(problem));
   } finally {
     if (mine === turn) asking = null;
   }
@@ -81,9 +93,12 @@ export function offer(sample) {
 }
 
 function turnPage(forward) {
-  if (forward) cursors.push(next);
-  else cursors.pop();
-  load().then(() => at('accounts-place').scrollIntoView({ block: 'start' }));
+  const { cursor, from } = view.get();
+  const pages = view.trail();
+  if (forward && next === null) return;
+  if (forward) view.set({ cursor: next, from: String(end) }, { trail: [...pages, { cursor, from }] });
+  else view.set(pages.at(-1) ?? { cursor: '', from: '' }, { trail: pages.slice(0, -1) });
+  at('accounts-place').scrollIntoView({ block: 'start' });
 }
 
 /** Puts the table in its place. */
@@ -106,15 +121,15 @@ export function build() {
   at('filters-clear').addEventListener('click', () => view.set({ q: '', state: '', reason: '', group: '' }));
 }
 
-/** Follows the view: other filters begin at the first page. */
+/** Follows the view. */
 export function follow(before, now) {
   if (document.activeElement !== at('search')) at('search').value = now.q;
   for (const name of ['state', 'reason', 'size']) at(`filter-${name}`).value = now[name];
   showSort(accounts.element, now);
   at('sort').value = now.sort;
   say(at('order'), now.order === 'asc' ? 'ascending' : 'descending');
-  const isOther = before === null || FILTERS.some((name) => before[name] !== now[name]);
-  if (isOther) cursors = [null];
+  const isOther = before === null || SHOWN.some((name) => before[name] !== now[name]);
+  if (isOther) next = null;
   if (now.tab === 'accounts' && (isOther || before?.tab !== 'accounts')) load();
 }
 

@@ -2,7 +2,7 @@
 
 import * as account from './account.js';
 import * as accounts from './accounts.js';
-import { ask } from './api.js';
+import { ask, textOf } from './api.js';
 import * as charts from './charts.js';
 import { attribute, el, say } from './dom.js';
 import * as events from './events.js';
@@ -66,7 +66,7 @@ const on = {
   sample,
   event: events.arrived,
   missed: () => events.load(),
-  refused: (problem) => session.want(operations.textOf(problem)),
+  refused: session.renew,
   status(now) {
     if (now === status) return;
     // What was missed meanwhile is in the history.
@@ -136,19 +136,21 @@ function build() {
 /** The first numbers, before the stream has any. */
 async function begin() {
   const taken = await ask('snapshot').catch((problem) => {
-    if (problem.status === 401) session.want(operations.textOf(problem));
-    else if (problem.status !== 0) operations.report(operations.textOf(problem), true);
+    if (problem.status === 401) session.renew(problem);
+    else if (problem.status !== 0) operations.report(textOf(problem), true);
   });
   if (taken) sample(taken);
 }
 
+let resume = null;
 build();
+session.build(async () => {
+  // What the stream of before says is no longer for whoever asks.
+  resume?.();
+  await begin();
+  follow(null, view.get());
+});
 view.onChange(follow);
 follow(null, view.get());
 await begin();
-const resume = live.start(on);
-session.build(async () => {
-  await begin();
-  resume();
-  follow(null, view.get());
-});
+resume = live.start(on);

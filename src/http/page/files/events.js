@@ -1,6 +1,6 @@
 /* The last events, by the filters; asked for again when the stream tells of another. */
 
-import { ask } from './api.js';
+import { ask, textOf } from './api.js';
 import { el, mark, say } from './dom.js';
 import { count, moment, words } from './format.js';
 import { choices, table } from './table.js';
@@ -45,7 +45,7 @@ export async function load() {
     events.show(shown);
     say(at('events-count'), shown.length === LIMIT ? `the last ${LIMIT}` : `${count(shown.length)} events`);
   } catch (problem) {
-    if (problem.status !== 0) say(at('events-count'), [problem.message, problem.remedy].filter(Boolean).join(' '));
+    if (problem.status !== 0) say(at('events-count'), textOf(problem));
   }
   asking = false;
   if (isStale) setTimeout(load, 1000);

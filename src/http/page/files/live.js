@@ -65,7 +65,7 @@ async function stream(on, signal) {
     const response = await fetch('/api/v1/events/stream', { headers, signal: ended.signal, cache: 'no-store' });
     if (!response.ok) throw await problemOf(response);
     on.status('live');
-    await read(response.body, (type, data) => hand(on, type, data), alive);
+    await read(response.body, (type, data) => { if (!signal.aborted) hand(on, type, data); }, alive);
   } finally {
     clearTimeout(watchdog);
     signal.removeEventListener('abort', end);

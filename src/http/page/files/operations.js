@@ -1,6 +1,6 @@
 /* Operations: who may, what each will do, the question before it, and what came of it. */
 
-import { ask, hasToken } from './api.js';
+import { ask, hasToken, textOf } from './api.js';
 import { el, say } from './dom.js';
 import { words } from './format.js';
 
@@ -52,11 +52,6 @@ export function report(text, isProblem = false) {
   place.hidden = false;
   place.className = isProblem ? 'bad' : 'good';
   say(document.getElementById('report-text'), text);
-}
-
-/** What a problem says, with its remedy. */
-export function textOf(problem) {
-  return [problem.message, problem.remedy].filter(Boolean).join(' ');
 }
 
 async function carryOut(path, body, done) {

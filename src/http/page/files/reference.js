@@ -1,6 +1,6 @@
 /* The description of the API, from the document that the server makes of its own code. */
 
-import { ask } from './api.js';
+import { ask, textOf } from './api.js';
 import { el, say } from './dom.js';
 
 const at = (id) => document.getElementById(id);
@@ -68,5 +68,5 @@ try {
   for (const [name, schema] of Object.entries(document_.components?.schemas ?? {})) shape(name, schema);
   document.body.dataset.ready = 'yes';
 } catch (problem) {
-  say(at('problem'), [problem.message, problem.remedy].filter(Boolean).join(' '));
+  say(at('problem'), textOf(problem));
 }

@@ -1,6 +1,6 @@
 /* The configuration: each setting with its origin; changed together, checked as a whole by the server. */
 
-import { ask } from './api.js';
+import { ask, textOf } from './api.js';
 import { el, say } from './dom.js';
 import * as operations from './operations.js';
 import { table } from './table.js';
@@ -10,10 +10,10 @@ const at = (id) => document.getElementById(id);
 let settings = [];
 let isEditing = false;
 
-const textOf = (value) => (value === null || value === undefined ? '' : typeof value === 'object' ? JSON.stringify(value) : String(value));
+const written = (value) => (value === null || value === undefined ? '' : typeof value === 'object' ? JSON.stringify(value) : String(value));
 
 function showValue(cell, { key, value, origin }) {
-  const text = textOf(value);
+  const text = written(value);
   cell.parentElement.classList.toggle('set', origin !== 'default');
   if (!isEditing) say(cell, text);
   else if (!cell.querySelector('input')) cell.replaceChildren(el('input', { value: text, 'aria-label': key, 'data-was': text, spellcheck: 'false', autocomplete: 'off' }));
@@ -22,7 +22,7 @@ function showValue(cell, { key, value, origin }) {
 const sheet = table({ id: 'settings', caption: 'Settings', keyOf: ({ key }) => key, columns: [
   { title: 'Setting', head: true, text: ({ key }) => key },
   { title: 'Value', class: 'value', update: showValue },
-  { title: 'Default', text: ({ default: usual }) => textOf(usual) },
+  { title: 'Default', text: ({ default: usual }) => written(usual) },
   { title: 'Origin', text: ({ origin }) => origin },
   { title: 'A change applies', text: ({ applies }) => (applies === 'now' ? 'now' : 'after a restart') },
   { title: 'About', class: 'why', text: ({ about, accepts }) => [about, accepts && `Accepts ${accepts}.`].filter(Boolean).join(' ') }] });
@@ -42,7 +42,7 @@ export async function load() {
     say(at('settings-problem'), '');
     show();
   } catch (problem) {
-    if (problem.status !== 0) say(at('settings-problem'), operations.textOf(problem));
+    if (problem.status !== 0) say(at('settings-problem'), textOf(problem));
   }
 }
 
@@ -69,7 +69,9 @@ async function save() {
     const later = taken.restart?.length ? ` After a restart: ${taken.restart.join(', ')}.` : '';
     operations.report(`Changed: ${keys.join(', ')}.${later}`);
   } catch (problem) {
-    say(at('settings-problem'), operations.textOf(problem));
+    say(at('settings-problem'), textOf(problem));
+    changed.forEach((input, index) => input.setAttribute('aria-invalid', String(problem.message.includes(keys[index]))));
+    (changed.find(({ ariaInvalid }) => ariaInvalid === 'true') ?? changed[0]).focus();
   }
   return undefined;
 }

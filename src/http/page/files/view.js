@@ -5,12 +5,14 @@ import { attribute, el } from './dom.js';
 /** All that an address may say, and what holds where it says nothing. */
 const DEFAULTS = {
   tab: 'overview', range: '5m', group: '', q: '', state: '', reason: '', sort: 'name', order: 'asc', size: '50',
-  kind: '', level: '', of: '', account: '', theme: '', zone: 'local',
+  cursor: '', from: '', kind: '', level: '', of: '', account: '', theme: '', zone: 'local',
 };
 const CHOICES = {
   tab: ['overview', 'accounts', 'events', 'configuration'], range: ['5m', '15m', '1h'], order: ['asc', 'desc'],
   size: ['25', '50', '100', '250'], theme: ['', 'light', 'dark'], zone: ['local', 'utc'],
 };
+/** What a page of the table depends on: where one of them changes, the first page is shown. */
+const LIST = ['group', 'q', 'state', 'reason', 'sort', 'order', 'size'];
 
 const listeners = [];
 const links = new WeakMap();
@@ -23,7 +25,14 @@ function read() {
     const value = given.get(name);
     if (value !== null && (CHOICES[name]?.includes(value) ?? true)) settings[name] = value.slice(0, 200);
   }
+  if (!settings.cursor || !/^\d{1,9}$/.test(settings.from)) settings.from = '';
   return settings;
+}
+
+function changed(changes) {
+  const to = { ...current, ...changes };
+  if (!('cursor' in changes) && LIST.some((name) => to[name] !== current[name])) to.cursor = to.from = '';
+  return to;
 }
 
 function address(settings) {
@@ -45,19 +54,28 @@ export function onChange(listener) {
 
 function moved(before) {
   for (const anchor of document.querySelectorAll('a[data-view]')) {
-    attribute(anchor, 'href', address({ ...current, ...links.get(anchor) }));
+    attribute(anchor, 'href', address(changed(links.get(anchor))));
   }
   for (const listener of listeners) listener(before, current);
 }
 
-/** Changes the view. With `replace` the address is no step of its own for the back button. */
-export function set(changes, { replace = false } = {}) {
+/** The places of the pages before this one, where this browser has turned them. Each has a `cursor` and a `from`. */
+export function trail() {
+  return history.state?.trail ?? [];
+}
+
+/**
+ * Changes the view. With `replace` the address is no step of its own for the back button. `trail` is what
+ * `trail()` shall be; without it, it stays while the page of the table does.
+ */
+export function set(changes, { replace = false, trail: pages = null } = {}) {
   const before = current;
-  current = { ...current, ...changes };
+  current = changed(changes);
   const to = address(current);
   if (to === address(before)) return;
-  if (replace) history.replaceState(null, '', to);
-  else history.pushState(null, '', to);
+  const state = { trail: pages ?? (current.cursor === before.cursor ? trail() : []) };
+  if (replace) history.replaceState(state, '', to);
+  else history.pushState(state, '', to);
   moved(before);
 }
 
@@ -65,7 +83,7 @@ export function set(changes, { replace = false } = {}) {
 export function lead(anchor, changes) {
   links.set(anchor, changes);
   anchor.dataset.view = '';
-  attribute(anchor, 'href', address({ ...current, ...changes }));
+  attribute(anchor, 'href', address(changed(changes)));
   return anchor;
 }
 
