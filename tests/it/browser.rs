@@ -4,6 +4,8 @@
 //! namespace that has the loopback interface and nothing else, so that whatever the page or the browser
 //! asked for from outside would fail. With `PAGE_PICTURES=FOLDER` the pictures of the page are made anew.
 
+mod many;
+
 use std::path::Path;
 use std::process::Command;
 
@@ -13,6 +15,10 @@ const INSIDE: &str = r#"ip link set lo up && exec "$0" "$@""#;
 const ENDED_AFTER: &str = "600";
 
 fn scenes(name: &str) {
+    scenes_with(name, &[]);
+}
+
+fn scenes_with(name: &str, variables: &[(&str, &str)]) {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let packages = target.join("browser");
     assert!(packages.exists(), "{}: `.ci/run` says how to install it", packages.display());
@@ -23,7 +29,7 @@ fn scenes(name: &str) {
         .arg(script)
         .arg(name);
     command.env("BROWSER_PACKAGES", packages).env("TELEPOOL", env!("CARGO_BIN_EXE_telepool"));
-    command.env("SCRATCH", env!("CARGO_TARGET_TMPDIR"));
+    command.env("SCRATCH", env!("CARGO_TARGET_TMPDIR")).envs(variables.iter().copied());
     command.env_remove("TELEPOOL_LOG").env_remove("TELEPOOL_LOG_FORMAT");
     let ran = command.output().expect("unshare, of Debian's package util-linux");
     let told = String::from_utf8_lossy(&ran.stderr);
@@ -50,6 +56,13 @@ fn accounts_are_searched_sorted_filtered_and_opened_by_mouse_and_by_keys() {
 #[ignore = "needs root, node and chromium; `.ci/run` has a step for it"]
 fn operations_and_settings_need_a_token_and_say_what_they_did() {
     scenes("operations");
+}
+
+#[test]
+#[ignore = "needs root, node and chromium; `.ci/run` has a step for it"]
+fn a_hundred_thousand_accounts_are_searched_and_turned_like_a_few() {
+    let name = "browser::a_hundred_thousand_accounts_are_searched_and_turned_like_a_few";
+    many::run(name, |variables| scenes_with("many", variables));
 }
 
 #[test]
