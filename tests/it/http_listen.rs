@@ -24,13 +24,17 @@ fn start(more: &[&str]) -> (Run, String) {
 }
 
 /// A certificate of its own for localhost, and its key.
-struct Pair {
-    certificate: PathBuf,
+pub(crate) struct Pair {
+    pub(crate) certificate: PathBuf,
     key: PathBuf,
 }
 
 impl Pair {
-    fn make(name: &str) -> Self {
+    pub(crate) fn make(name: &str) -> Self {
+        Self::make_with(name, "basicConstraints=critical,CA:FALSE")
+    }
+
+    pub(crate) fn make_with(name: &str, extension: &str) -> Self {
         let pair =
             Self { certificate: fresh(&format!("{name}.pem")), key: fresh(&format!("{name}.key")) };
         let made = Command::new("openssl")
@@ -44,7 +48,7 @@ impl Pair {
                 "-nodes",
             ])
             .args(["-days", "2", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
-            .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+            .args(["-addext", extension])
             .args(["-subj", &format!("/CN={name}"), "-out"])
             .arg(&pair.certificate)
             .arg("-keyout")
@@ -55,7 +59,7 @@ impl Pair {
         pair
     }
 
-    fn flags(&self) -> [String; 2] {
+    pub(crate) fn flags(&self) -> [String; 2] {
         [
             format!("--tls-cert={}", self.certificate.display()),
             format!("--tls-key={}", self.key.display()),
@@ -197,6 +201,8 @@ fn what_would_let_others_in_or_cannot_be_read_is_refused_with_what_would_do() {
         (vec![open, &tokens_flag], "--plaintext-behind-proxy"),
         (vec![open, &certificate, &key], "give --tokens FILE"),
         (vec![open, "--plaintext-behind-proxy"], "--tokens"),
+        (vec!["--require-token"], "--tokens"),
+        (vec!["--tls-cert=/dev/zero", &key], "it is a device"),
         (vec![open, &tokens_flag, &certificate], "--tls-key"),
         (vec![&tokens_flag, &certificate, &key, "--plaintext-behind-proxy"], "cannot be used with"),
         (vec![&tokens_flag, &certificate, &other_key], "is not the key of --tls-cert"),

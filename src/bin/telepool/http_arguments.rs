@@ -25,6 +25,9 @@ pub(crate) struct HttpArguments {
     /// Lets clients in by the tokens of this file, which `telepool token` keeps.
     #[arg(long, value_name = "FILE")]
     tokens: Option<PathBuf>,
+    /// Asks for a token on a loopback address as well, where else whoever is on this machine may read.
+    #[arg(long, requires = "tokens")]
+    require_token: bool,
     /// The certificate for HTTPS, in PEM with its chain. It is read again when it changes.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -72,7 +75,7 @@ impl HttpArguments {
         let tokens = self.tokens.as_deref().map(open_tokens).transpose()?;
         let certificate = self.tls_files().map(Certificate::load).transpose()?;
         let mut policy = AccessPolicy::new()
-            .require_token(self.plaintext_behind_proxy)
+            .require_token(self.require_token || self.plaintext_behind_proxy)
             .tls(certificate.is_some())
             .host_names(self.allow_hosts.iter().map(String::as_str))
             .map_err(|error| Failure::refused(format!("--allow-host: {error}")))?;
