@@ -25,6 +25,8 @@ mod columns;
 mod command;
 #[cfg(all(unix, feature = "cli"))]
 mod ctl;
+#[cfg(all(unix, feature = "cli"))]
+mod ctl_run;
 #[cfg(feature = "cli")]
 mod dashboards;
 mod expiry;
@@ -80,4 +82,6 @@ mod texts;
 mod timers;
 #[cfg(feature = "cli")]
 mod token;
+#[cfg(all(target_os = "linux", feature = "cli"))]
+mod top;
 mod unpolled;

@@ -350,3 +350,29 @@ fn what_is_no_file_is_refused_as_a_state_file() {
     assert!(stderr.contains("is a FIFO"), "{stderr}");
     assert!(stderr.contains("leave the flag away to keep no state"), "{stderr}");
 }
+
+#[cfg(unix)]
+#[test]
+fn a_run_is_reached_by_the_name_of_its_file_until_it_ends() {
+    let files = Files::new("reached", 1, |_| ());
+    let [sessions, state] = [&files.sessions, &files.state].map(|path| path.to_str().unwrap());
+    let serve = ["serve", "--listen=127.0.0.1:0", "--sessions", sessions, "--state", state];
+    let ctl = ["ctl", "--state", state, "config"];
+    let mut holder = Running::of(&mut files.command(&serve));
+    holder.address_after("metrics on http://");
+    let (code, stdout, stderr) = run(&ctl);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.contains("pool.max_idle_time"), "{stdout}");
+    let socket = format!("{state}.sock");
+    assert!(Path::new(&socket).exists());
+    let id = holder.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    drop(holder);
+    let (code, _, stderr) = run(&ctl);
+    assert_eq!(code, Some(3), "{stderr}");
+    assert!(
+        stderr.contains(&socket) && stderr.contains("is a run of telepool serve there"),
+        "{stderr}"
+    );
+    std::fs::remove_file(socket).ok();
+}

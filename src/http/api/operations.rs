@@ -159,7 +159,8 @@ pub(super) async fn close_connection(
     let work = move |view: &View| {
         let is_plain = connection.bytes().all(|it| it.is_ascii_digit());
         let unknown = || {
-            let remedy = "take the id of a connection from GET /api/v1/accounts/{id}";
+            let remedy = "take the id of a connection from its account, GET /api/v1/accounts/{id} or telepool \
+                          ctl account";
             ApiError::unknown("connection", remedy)
         };
         if !is_plain || !(1..=20).contains(&connection.len()) {

@@ -125,8 +125,17 @@ impl View {
     /// The account of an id, if they may see it. Blocks as a listing does if it is an alias.
     pub(super) fn find(&self, id: &str) -> Result<AccountId, ApiError> {
         let monitor = &self.panel.monitor;
-        let unknown =
-            || ApiError::unknown("account", "take the id of an account from GET /api/v1/accounts");
+        let unknown = || {
+            let is_phone = id.parse().is_ok_and(|it: AccountId| !it.is_bot());
+            // The same whether there is one: it tells nothing of that.
+            let remedy = if is_phone && !self.access.phones {
+                "phone numbers are hidden from whoever has no token for them: take the id of the account from \
+                 the list, GET /api/v1/accounts or telepool ctl accounts"
+            } else {
+                "take the id of an account from the list, GET /api/v1/accounts or telepool ctl accounts"
+            };
+            ApiError::unknown("account", remedy)
+        };
         let account = match Aliases::parse(id) {
             Some(alias) => monitor.of_alias(alias),
             // One who may not see numbers could ask for each whether the pool knows it.

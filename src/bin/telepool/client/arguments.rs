@@ -46,7 +46,10 @@ impl ClientArguments {
             }
             let beside = self.state.as_deref().map(socket_beside);
             let path = self.socket.clone().or(beside).ok_or_else(|| {
-                Failure::refused("give --state FILE, --socket PATH or --url URL of the run to ask")
+                Failure::refused(
+                    "give --state FILE, --socket PATH or --url URL of the run to ask: it said at its start where \
+                     it is",
+                )
             })?;
             return Ok(Client { to: Target::Socket(path), token: None });
         };

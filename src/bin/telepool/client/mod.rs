@@ -24,7 +24,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::{self, CertificateError, ClientConfig};
 
 use crate::failure::Failure;
 
@@ -103,7 +103,7 @@ impl Client {
         // Its end is told by the answer that does not come.
         Handle::current().spawn(async move { drop(connection.await) });
         let answer = sender.send_request(request).await;
-        let answer = answer.map_err(|error| self.unanswered(&error.to_string()))?;
+        let answer = answer.map_err(|error| self.unread(&error))?;
         match answer.status() {
             status if status.is_success() => Ok(answer),
             status => Err(self.refusal(status, answer.into_body()).await),
@@ -186,12 +186,23 @@ impl Client {
         ClientError { failure, extent: Extent::Unanswered }
     }
 
-    fn untrusted(&self, error: &std::io::Error) -> ClientError {
+    /// Somebody was asked, and what came is no answer: one who speaks TLS answers plain text so.
+    fn unread(&self, error: &hyper::Error) -> ClientError {
+        let is_plain = matches!(self.to, Target::Network { tls: None, .. });
+        if !(error.is_parse() && is_plain) {
+            return self.unanswered(&error.to_string());
+        }
         let shown = self.shown();
         ClientError::server(Failure::unreachable(format!(
-            "{shown}: TLS: {error}: give --ca-file with the certificate that has signed the server's, and \
-             --url with a name that stands in it"
+            "{shown}: what answers there speaks no HTTP: if that is a run with --tls-cert, ask by https, with \
+             --ca-file"
         )))
+    }
+
+    fn untrusted(&self, error: &std::io::Error) -> ClientError {
+        let shown = self.shown();
+        let remedy = tls_remedy(error);
+        ClientError::server(Failure::unreachable(format!("{shown}: TLS: {error}: {remedy}")))
     }
 
     fn not_a_pool(&self) -> ClientError {
@@ -210,7 +221,12 @@ impl Client {
             return self.not_a_pool();
         };
         let mut text = crate::logs::escaped(detail).into_owned();
-        if let Some(remedy) = problem["remedy"].as_str().filter(|it| !it.is_empty()) {
+        let remedy = match status {
+            // What the server says of it is for those who send headers by themselves.
+            StatusCode::UNAUTHORIZED => Some(self.token_remedy()),
+            _ => problem["remedy"].as_str(),
+        };
+        if let Some(remedy) = remedy.filter(|it| !it.is_empty()) {
             write!(text, ": {}", crate::logs::escaped(remedy))
                 .expect("BUG: a text takes every word");
         }
@@ -224,6 +240,47 @@ impl Client {
             }
             _ => ClientError::server(failure),
         }
+    }
+}
+
+impl Client {
+    /// What to do where a token is asked for.
+    fn token_remedy(&self) -> &'static str {
+        match self.token {
+            Some(_) => {
+                "give --token-file with another one: telepool token list shows which there are, and telepool \
+                 token create makes one"
+            }
+            None => {
+                "give --token-file with one that telepool token create has made, of the file that the run has \
+                 by --tokens; or, on its machine, --socket"
+            }
+        }
+    }
+}
+
+/// What to do about a server that is not trusted.
+fn tls_remedy(error: &std::io::Error) -> &'static str {
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    match error {
+        Some(rustls::Error::InvalidMessage(_)) => {
+            "what answers there speaks no TLS: give --url as the run said at its start"
+        }
+        Some(rustls::Error::InvalidCertificate(certificate)) => match certificate {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "the server needs a new one, in the place of its --tls-cert"
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "give --url with a name that stands in it"
+            }
+            // Nothing else is told of it.
+            CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+                "it is one that signs others: make it with openssl req -x509 -addext \
+                 basicConstraints=critical,CA:FALSE, or have it sign one for the server"
+            }
+            _ => "give --ca-file with the certificate that has signed the server's",
+        },
+        _ => "give --ca-file with the certificate that has signed the server's",
     }
 }
 
@@ -265,5 +322,16 @@ mod tests {
         assert_eq!(encoded("bot:5/../x?y#z ü"), "bot:5%2F..%2Fx%3Fy%23z%20%C3%BC");
         let asked = query("/a", [("q", Some("a b")), ("r", None), ("s", Some("&"))]);
         assert_eq!(asked, "/a?q=a%20b&s=%26");
+    }
+
+    #[test]
+    fn what_helps_against_a_certificate_is_what_is_wrong_with_it() {
+        let of = |error: CertificateError| {
+            tls_remedy(&std::io::Error::other(rustls::Error::InvalidCertificate(error)))
+        };
+        assert!(of(CertificateError::Expired).contains("the server needs a new one"));
+        assert!(of(CertificateError::NotValidForName).contains("a name that stands in it"));
+        assert!(of(CertificateError::UnknownIssuer).contains("give --ca-file"));
+        assert!(tls_remedy(&std::io::Error::other("broken off")).contains("give --ca-file"));
     }
 }

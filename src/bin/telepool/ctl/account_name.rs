@@ -43,6 +43,16 @@ impl FromStr for AccountName {
     }
 }
 
+/// Returns what names of accounts are searched for: a number without what people write between its digits.
+pub(super) fn search_text(text: &str) -> String {
+    let is_between = |it: char| it.is_whitespace() || "-.()/".contains(it);
+    let is_number = |it: char| it.is_ascii_digit() || it == '+' || is_between(it);
+    if text.chars().all(is_number) {
+        return text.chars().filter(|it| !is_between(*it)).collect();
+    }
+    text.to_owned()
+}
+
 impl fmt::Display for AccountName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -52,6 +62,19 @@ impl fmt::Display for AccountName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_is_searched_for_by_its_digits_and_all_else_as_it_is() {
+        for (text, searched) in [
+            ("+44 (20) 7946-09", "+4420794609"),
+            ("7946 0958", "79460958"),
+            ("bot:12", "bot:12"),
+            ("p-0a 1", "p-0a 1"),
+            ("", ""),
+        ] {
+            assert_eq!(search_text(text), searched, "{text}");
+        }
+    }
 
     #[test]
     fn a_number_is_the_same_however_it_is_spelled_and_what_is_none_is_told_why() {

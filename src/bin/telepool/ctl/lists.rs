@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::account_name::AccountName;
+use super::account_name::{AccountName, search_text};
 use super::shown::{accounts_table, connections_table, event_line, rows, seconds_of, text_of};
-use super::{AccountsArguments, ConnectionsArguments, Ctl, EventsArguments, name_of};
+use super::{AccountsArguments, ConnectionsArguments, Ctl, EventsArguments, LeastLevel, name_of};
 use crate::client::query;
 use crate::failure::Failure;
 use crate::logs::escaped;
@@ -16,12 +16,13 @@ const PAGE: usize = 500;
 
 impl Ctl {
     pub(super) async fn accounts(&self, arguments: &AccountsArguments) -> Result<(), Failure> {
-        let sort = name_of(arguments.sort);
+        let (sort, state) = (name_of(arguments.sort), name_of(arguments.in_state));
+        let search = arguments.search.as_deref().map(search_text);
         let path = query(
             "/api/v1/accounts",
             [
-                ("q", arguments.search.as_deref()),
-                ("state", arguments.in_state.as_deref()),
+                ("q", search.as_deref()),
+                ("state", state.as_deref()),
                 ("reason", arguments.reason.as_deref()),
                 ("group", arguments.group.as_deref()),
                 ("sort", sort.as_deref()),
@@ -36,11 +37,11 @@ impl Ctl {
         &self,
         arguments: &ConnectionsArguments,
     ) -> Result<(), Failure> {
-        let sort = name_of(arguments.sort);
+        let (sort, state) = (name_of(arguments.sort), name_of(arguments.in_state));
         let path = query(
             "/api/v1/connections",
             [
-                ("state", arguments.in_state.as_deref()),
+                ("state", state.as_deref()),
                 ("group", arguments.group.as_deref()),
                 ("sort", sort.as_deref()),
                 ("order", arguments.desc.then_some("desc")),
@@ -163,6 +164,9 @@ impl Ctl {
                 self.print_json(&answer)?;
             } else {
                 let lines: String = rows(&answer["events"]).iter().map(event_line).collect();
+                if lines.is_empty() {
+                    say!("telepool: no event matches");
+                }
                 stdout::print(&lines)?;
             }
             return Ok(());
@@ -212,11 +216,16 @@ impl Ctl {
 impl EventsArguments {
     /// Which events are asked for, of the list and of the stream.
     fn filters(&self) -> [(&'static str, Option<&str>); 4] {
+        let level = self.level.map(|level| match level {
+            LeastLevel::Info => "info",
+            LeastLevel::Warn => "warn",
+            LeastLevel::Error => "error",
+        });
         [
             ("kind", self.kind.as_deref()),
             ("account", self.account.as_ref().map(AccountName::as_str)),
             ("group", self.group.as_deref()),
-            ("level", self.level.as_deref()),
+            ("level", level),
         ]
     }
 }

@@ -107,6 +107,35 @@ enum AccountOrder {
     LastUsed,
 }
 
+/// The states that accounts may be in.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum AccountStateFilter {
+    Ready,
+    Cooling,
+    Resting,
+    Paused,
+    Suspect,
+    Quarantined,
+    Draining,
+}
+
+/// The states that connections may be in.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ConnectionStateFilter {
+    Idle,
+    Active,
+    Connecting,
+    Disconnected,
+    Error,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LeastLevel {
+    Info,
+    Warn,
+    Error,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 #[value(rename_all = "snake_case")]
 enum ConnectionOrder {
@@ -122,9 +151,9 @@ struct AccountsArguments {
     /// Those whose name contains this.
     #[arg(long, value_name = "TEXT")]
     search: Option<String>,
-    /// Those in this state, such as ready, cooling or quarantined.
+    /// Those in this state.
     #[arg(long, value_name = "STATE")]
-    in_state: Option<String>,
+    in_state: Option<AccountStateFilter>,
     /// Those that are in their state for this reason.
     #[arg(long)]
     reason: Option<String>,
@@ -144,9 +173,9 @@ struct AccountsArguments {
 
 #[derive(Debug, Args)]
 struct ConnectionsArguments {
-    /// Those in this state, such as idle or active.
+    /// Those in this state.
     #[arg(long, value_name = "STATE")]
-    in_state: Option<String>,
+    in_state: Option<ConnectionStateFilter>,
     /// Those of accounts of this group.
     #[arg(long)]
     group: Option<String>,
@@ -166,7 +195,7 @@ struct EventsArguments {
     /// Those that came after the one with this id.
     #[arg(long, value_name = "ID")]
     after: Option<String>,
-    /// Those of this kind.
+    /// Those of this kind, such as operation, quarantined or connection_closed.
     #[arg(long)]
     kind: Option<String>,
     /// Those of this account.
@@ -175,9 +204,9 @@ struct EventsArguments {
     /// Those of accounts of this group.
     #[arg(long)]
     group: Option<String>,
-    /// Those of this level: info, warn or error.
+    /// Those that are at least so grave.
     #[arg(long)]
-    level: Option<String>,
+    level: Option<LeastLevel>,
     /// How many are shown at most.
     #[arg(long, default_value_t = 100)]
     limit: usize,

@@ -62,12 +62,20 @@ pub(crate) fn run(arguments: &TopArguments) -> Result<ExitCode, Failure> {
     // Nobody there is told before the terminal is taken over.
     let first = runtime.block_on(data::fetch(&client, &View::default().asks()))?;
     let broken = |error: std::io::Error| Failure::broken(format!("the terminal: {error}"));
-    // It has the terminal restored by a panic as well.
-    let mut terminal = ratatui::try_init().map_err(broken)?;
-    let shown = runtime.block_on(show(&mut terminal, &client, first, stop));
-    ratatui::restore();
-    shown.map_err(broken)?;
+    in_terminal(|terminal| runtime.block_on(show(terminal, &client, first, stop)))
+        .map_err(broken)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Takes the terminal over for as long as something is shown, and leaves it as it was. A panic does so as well,
+/// and is told after that.
+fn in_terminal(
+    show: impl FnOnce(&mut DefaultTerminal) -> std::io::Result<()>,
+) -> std::io::Result<()> {
+    let mut terminal = ratatui::try_init()?;
+    let shown = show(&mut terminal);
+    ratatui::restore();
+    shown
 }
 
 /// A frame of a terminal that nobody has made wider.
@@ -142,4 +150,49 @@ fn keys() -> mpsc::Receiver<Event> {
         }
     });
     receiver
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// Set in the process that panics.
+    const PANICS: &str = "TELEPOOL_TEST_PANICS_IN_TERMINAL";
+
+    #[test]
+    fn a_panic_is_told_on_a_terminal_that_is_as_it_was() {
+        if std::env::var_os(PANICS).is_some() {
+            crate::logs::report_panics();
+            in_terminal(|terminal| {
+                terminal.draw(|frame| frame.render_widget("drawn", frame.area()))?;
+                panic!("it is torn");
+            })
+            .unwrap();
+        }
+        let itself = std::env::current_exe().unwrap();
+        let test = "top::tests::a_panic_is_told_on_a_terminal_that_is_as_it_was";
+        let inside = format!(
+            "stty rows 24 cols 80; '{}' --exact {test} --nocapture; stty -a",
+            itself.display()
+        );
+        for format in ["text", "json"] {
+            let output = Command::new("script")
+                .args(["--quiet", "--command", &inside, "/dev/null"])
+                .envs([("TERM", "xterm"), ("SHELL", "/bin/sh"), (PANICS, "1")])
+                .env("TELEPOOL_LOG_FORMAT", format)
+                .stdin(Stdio::null())
+                .output()
+                .expect("script, of Debian's package bsdutils");
+            let sent = String::from_utf8(output.stdout).unwrap();
+            let (before, after) =
+                sent.rsplit_once("\u{1b}[?1049l").unwrap_or_else(|| panic!("{sent:?}"));
+            assert!(before.contains("\u{1b}[?1049h") && before.contains("drawn"), "{sent:?}");
+            assert!(!before.contains("it is torn"), "it would go with that screen: {sent:?}");
+            for words in ["panicked at", "it is torn", " icanon", " echo "] {
+                assert!(after.contains(words), "{words}: {sent:?}");
+            }
+        }
+    }
 }
