@@ -179,6 +179,7 @@ impl Event {
             Self::DialFailed { .. } => {
                 "see what the error names; it is dialled again by itself when somebody waits"
             }
+            Self::ConnectionError { kind, .. } => remedy_of(*kind),
             Self::AddressDown { .. } => "see whether the address can be reached from here",
             Self::SlowAcquire { .. } => {
                 "release leases sooner, add sessions, or raise pool.max_connections_per_account"
@@ -268,6 +269,31 @@ impl Event {
             }
             _ => String::new(),
         }
+    }
+}
+
+/// What would help where connections have errors of this kind.
+fn remedy_of(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Io => {
+            "another connection is opened by itself; if it goes on, see what ends them: the server, a proxy \
+             or the network"
+        }
+        ErrorKind::Refused => {
+            "it is dialled again by itself; if it goes on, dial less often or by another egress"
+        }
+        ErrorKind::Protocol => {
+            "another connection is opened by itself; if it goes on, see what alters data on the way, such \
+             as a proxy"
+        }
+        ErrorKind::Timeout => {
+            "another connection is opened by itself; if it goes on, see whether packets are lost on the \
+             way, or call less at once"
+        }
+        ErrorKind::Rpc => {
+            "see what the error names: 5xx pass by themselves, others lie in the call or in the account"
+        }
+        ErrorKind::Auth => "log in again, and give the new session to the source of sessions",
     }
 }
 
@@ -361,10 +387,16 @@ mod tests {
         assert_eq!(closed(CloseReason::Idle), EventLevel::Info);
         assert_eq!(closed(CloseReason::Broken), EventLevel::Warn);
         for event in one_of_each() {
-            let is_dealt_with = matches!(event.kind(), "connection_closed" | "connection_error");
+            let is_dealt_with = event.kind() == "connection_closed";
             let needs_one = event.level() != EventLevel::Info && !is_dealt_with;
             assert!(event.remedy().is_some() || !needs_one, "{event}");
         }
+    }
+
+    #[test]
+    fn each_kind_of_error_has_a_remedy_of_its_own() {
+        let remedies: BTreeSet<_> = ErrorKind::ALL.into_iter().map(remedy_of).collect();
+        assert_eq!(remedies.len(), ErrorKind::ALL.len());
     }
 
     #[test]
