@@ -19,8 +19,8 @@ const OPTIONS = ['--disable-gpu', '--disable-quic', '--no-first-run', '--disable
 const ending = [];
 
 /** Asks again and again until the answer is one, and returns it. */
-export async function until(what, ask) {
-  for (const end = Date.now() + PATIENCE_MS; Date.now() < end;) {
+export async function until(what, ask, patience = PATIENCE_MS) {
+  for (const end = Date.now() + patience; Date.now() < end;) {
     const answer = await ask();
     if (answer) return answer;
     await new Promise((done) => setTimeout(done, 100));
@@ -73,15 +73,15 @@ export function history(server, moments) {
   return until(`a history of ${moments} s`, async () => {
     const { at } = await api(server, 'history?since=0');
     return at.length >= moments;
-  });
+  }, PATIENCE_MS + moments * 1000);
 }
 
 let browser = null;
 
 /** Opens the page. Whatever its console says, and whatever it asks of another host, is a failure at the end. */
 export async function open(server, query = '', { allowed = null, ...options } = {}) {
-  browser ??= await chromium.launch({ executablePath: '/usr/bin/chromium', args: OPTIONS });
-  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+  browser ??= chromium.launch({ executablePath: '/usr/bin/chromium', args: OPTIONS });
+  const context = await (await browser).newContext({ viewport: { width: 1280, height: 900 }, ...options });
   context.setDefaultTimeout(PATIENCE_MS);
   const page = await context.newPage();
   const failures = [];
@@ -144,7 +144,7 @@ export async function end() {
       failures.push(error);
     }
   }
-  await browser?.close();
+  await (await browser)?.close();
   browser = null;
   if (failures.length) throw failures[0];
 }

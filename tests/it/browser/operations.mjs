@@ -47,7 +47,7 @@ async function signIn(page, token) {
 
 /** Does an operation by its button, and waits until the page says what it came to. */
 async function operate(page, name, words, { keys = false, reason = null } = {}) {
-  await page.click('#report-close', { force: true }).catch(() => {});
+  if (await page.isVisible('#report')) await page.click('#report-close');
   const button = `#account-operations [data-operation=${name}]`;
   await page.waitForSelector(button);
   if (keys) {

@@ -46,7 +46,7 @@ function makeParts() {
 function facts({ group, kind, sessions, connections, connections_max: most, leases, waiting, oldest_wait_s: wait, created, reused, closed, errors, last_error: error, last_used_s: used }) {
   return [['Group', group || 'none'], ['Kind', kind], ['Sessions', count(sessions)],
     ['Connections', `${connections.active} active, ${connections.idle} idle, ${connections.connecting} connecting, ${most} at most`],
-    ['Leases', `${count(leases)} held, ${count(waiting)} waiting, the oldest for ${duration(wait)}`],
+    ['Leases', `${count(leases)} held, ${count(waiting)} waiting${wait === null ? '' : `, the oldest for ${duration(wait)}`}`],
     ['Since the start', `${count(created)} opened, ${count(reused)} reused, ${count(closed)} closed`],
     ['Errors', error ? `${count(errors)}, the last: ${error}` : count(errors)], ['Last used', used === null ? 'never' : `${duration(used)} ago`]];
 }

@@ -56,7 +56,7 @@ function options(chart, names, width) {
     cursor: { sync: { key: 'telepool' }, y: false, points: { size: 6 }, drag: { x: false, y: false } },
     scales: { x: { time: true }, y: { range: (_, __, most) => [0, most > 0 ? most * 1.1 : 1] } },
     axes: [
-      { ...axis, space: 80, values: (_, ticks) => ticks.map((tick) => time(tick * 1000).slice(0, -3)) },
+      { ...axis, space: 80, values: (_, ticks, __, ___, step) => ticks.map((tick) => time(tick * 1000).slice(0, step < 60 ? undefined : -3)) },
       { ...axis, size: 62, values: (_, ticks) => ticks.map((tick) => chart.say(tick).replace('/s', '')) },
     ],
     series: [

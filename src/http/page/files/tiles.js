@@ -16,6 +16,9 @@ function mostly(rates) {
   return value > 0 ? `mostly ${name}` : 'acquires, calls, opens';
 }
 
+/** Whether answers take longer than a server needs for them, in seconds. */
+const isSlow = ({ call_p99_s: p99 }) => p99 > 2;
+
 /** Each tile: what it shows, its unit, the words below, where it leads, and when it calls for attention. */
 const TILES = [
   { id: 'active', title: 'Active', value: ({ totals }) => count(totals.connections?.active), unit: ({ totals }) => `of ${count(totals.connections_max)}`, below: ({ totals }) => `connections, ${count(totals.leases)} leases`, to: accountsBy('active') },
@@ -23,7 +26,7 @@ const TILES = [
   { id: 'waiting', title: 'Waiting', value: ({ totals }) => count(totals.waiting), unit: () => 'acquires', below: ({ totals }) => `${count(totals.saturated)} saturated`, to: accountsBy('waiting'), warn: ({ totals }) => totals.waiting > 0 },
   { id: 'oldest', title: 'Oldest wait', value: ({ totals }) => duration(totals.oldest_wait_s), unit: () => '', below: ({ rates }) => `p99 ${duration(rates.wait_p99_s)}`, to: accountsBy('oldest_wait'), warn: ({ totals }) => totals.oldest_wait_s > 5 },
   { id: 'acquires', title: 'Acquires', value: ({ rates }) => rate(rates.acquires), unit: () => '/s', below: ({ totals }) => `${count(sum(totals.acquires))} in all` },
-  { id: 'calls', title: 'Calls', value: ({ rates }) => rate(rates.calls), unit: () => '/s', below: ({ rates }) => `p99 ${duration(rates.call_p99_s)}` },
+  { id: 'calls', title: 'Calls', value: ({ rates }) => rate(rates.calls), unit: () => '/s', below: ({ rates }) => `p99 ${duration(rates.call_p99_s)}${isSlow(rates) ? ': answers come late; call less at once' : ''}`, warn: ({ rates }) => isSlow(rates) },
   { id: 'failures', title: 'Failures', value: ({ rates }) => rate(failed(rates)), unit: () => '/s', below: ({ rates }) => mostly(rates), to: accountsBy('errors'), warn: ({ rates }) => failed(rates) > 0 },
   { id: 'floods', title: 'Floods', value: ({ totals }) => count(sum(totals.floods)), unit: () => 'in all', below: ({ rates, totals }) => `${rate(rates.floods)}/s, ${count(totals.accounts?.cooling)} cooling`, to: accountsOf('cooling'), warn: ({ rates }) => rates.floods > 0 },
   { id: 'quarantined', title: 'Quarantined', value: ({ totals }) => count(totals.accounts?.quarantined), unit: () => 'accounts', below: ({ totals }) => `of ${count(sum(totals.accounts))} known`, to: accountsOf('quarantined'), bad: ({ totals }) => totals.accounts?.quarantined > 0 },
