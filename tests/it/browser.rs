@@ -40,6 +40,19 @@ fn scenes_with(name: &str, variables: &[(&str, &str)]) {
     );
 }
 
+/// They are made with `PAGE_PICTURES=$PWD/dashboards`.
+#[test]
+fn the_pictures_of_the_page_are_small_and_shown() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboards");
+    let document = std::fs::read_to_string(folder.join("README.md")).unwrap();
+    for name in ["page", "page-dark", "page-account", "page-phone", "page-phone-dark"] {
+        let picture = std::fs::read(folder.join(format!("{name}.webp"))).unwrap();
+        assert!(picture.starts_with(b"RIFF") && &picture[8..12] == b"WEBP", "{name}");
+        assert!(picture.len() < 150_000, "{name} has {} bytes", picture.len());
+        assert!(document.contains(&format!("{name}.webp")), "{name} is not shown");
+    }
+}
+
 #[test]
 #[ignore = "needs root, node and chromium; `.ci/run` has a step for it"]
 fn charts_are_full_at_load_and_move_over_a_stream_or_by_polls() {
