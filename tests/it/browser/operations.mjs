@@ -126,7 +126,7 @@ async function settings(page) {
   await check(page, 'settings that were refused');
   await page.fill(input('pool.max_idle_time'), '2m');
   await page.click('#settings-save');
-  await says(page, '#confirm-text', /pool\.max_idle_time: .* becomes 2m, at once/);
+  await says(page, '#confirm-text', /pool\.max_idle_time: .* becomes 2m\./);
   await page.click('#confirm-do');
   await says(page, '#report-text', /Changed: pool\.max_connections, pool\.max_idle_time|Changed: pool\.max_idle_time, pool\.max_connections/);
   await says(page, setting('pool.max_idle_time', 2), /^120/);

@@ -122,11 +122,6 @@ impl Ctl {
         let all = answer["settings"].as_array().map(Vec::as_slice).unwrap_or_default();
         let changed = all.iter().filter(|it| keys.iter().any(|key| it["key"] == **key)).cloned();
         stdout::print(&settings_table(&changed.collect()))?;
-        let restart = answer["restart"].as_array().map(Vec::as_slice).unwrap_or_default();
-        if !restart.is_empty() {
-            let names: Vec<String> = restart.iter().map(text_of).collect();
-            say!(WARN "telepool: {} will hold after the next start", names.join(", "));
-        }
         Ok(())
     }
 

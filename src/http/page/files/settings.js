@@ -12,10 +12,11 @@ let isEditing = false;
 
 const written = (value) => (value === null || value === undefined ? '' : typeof value === 'object' ? JSON.stringify(value) : String(value));
 
-function showValue(cell, { key, value, origin }) {
+function showValue(cell, { key, value, origin, applies }) {
   const text = written(value);
   cell.parentElement.classList.toggle('set', origin !== 'default');
-  if (!isEditing) say(cell, text);
+  // What is read at the start of the service is not changed here.
+  if (!isEditing || applies !== 'now') say(cell, text);
   else if (!cell.querySelector('input')) cell.replaceChildren(el('input', { value: text, 'aria-label': key, 'data-was': text, spellcheck: 'false', autocomplete: 'off' }));
 }
 
@@ -24,7 +25,7 @@ const sheet = table({ id: 'settings', caption: 'Settings', keyOf: ({ key }) => k
   { title: 'Value', class: 'value', update: showValue },
   { title: 'Default', text: ({ default: usual }) => written(usual) },
   { title: 'Origin', text: ({ origin }) => origin },
-  { title: 'A change applies', text: ({ applies }) => (applies === 'now' ? 'now' : 'after a restart') },
+  { title: 'A change applies', text: ({ applies }) => (applies === 'now' ? 'now' : 'with a restart') },
   { title: 'About', class: 'why', text: ({ about, accepts }) => [about, accepts && `Accepts ${accepts}.`].filter(Boolean).join(' ') }] });
 
 function show() {
@@ -56,18 +57,16 @@ function edit(on) {
 async function save() {
   const changed = [...document.querySelectorAll('#settings input')].filter((input) => input.value !== input.dataset.was);
   if (!changed.length) return edit(false);
-  const named = new Map(settings.map((setting) => [setting.key, setting]));
   const keys = changed.map((input) => input.getAttribute('aria-label'));
-  const lines = changed.map((input, index) => `${keys[index]}: ${input.dataset.was || 'nothing'} becomes ${input.value || 'nothing'}, ${named.get(keys[index]).applies === 'now' ? 'at once' : 'after a restart'}.`);
-  const answer = await operations.confirm({ title: 'Change the configuration?', lines: [...lines, 'All are checked together first: either all hold or none.'], action: 'Change' });
+  const lines = changed.map((input, index) => `${keys[index]}: ${input.dataset.was || 'nothing'} becomes ${input.value || 'nothing'}.`);
+  const answer = await operations.confirm({ title: 'Change the configuration?', lines: [...lines, 'All are checked together first: either all hold at once or none.'], action: 'Change' });
   if (answer === null) return undefined;
   try {
     const body = Object.fromEntries(changed.map((input, index) => [keys[index], input.value]));
     const taken = await ask('config', { method: 'PATCH', body });
     settings = taken.settings;
     edit(false);
-    const later = taken.restart?.length ? ` After a restart: ${taken.restart.join(', ')}.` : '';
-    operations.report(`Changed: ${keys.join(', ')}.${later}`);
+    operations.report(`Changed: ${keys.join(', ')}.`);
   } catch (problem) {
     say(at('settings-problem'), textOf(problem));
     changed.forEach((input, index) => input.setAttribute('aria-invalid', String(problem.message.includes(keys[index]))));
