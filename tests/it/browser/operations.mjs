@@ -218,5 +218,5 @@ export default async function operations() {
   await page.waitForSelector('#account-operations button');
   await renewed(page);
   await revoked(file, page, operator);
-  rmSync(file);
+  for (const it of [file, `${file}.lock`]) rmSync(it, { force: true });
 }
