@@ -33,6 +33,8 @@ labelled! {
         AcquiresStuck = "acquires_stuck",
         /// Acquires wait for accounts that may have no more connections.
         Saturated = "saturated",
+        /// More calls fail than should.
+        CallsFailing = "calls_failing",
         /// More dials fail than should.
         OpensFailing = "opens_failing",
         /// Methods of accounts must rest.
@@ -50,8 +52,10 @@ labelled! {
 
 /// An acquire that has waited for longer is stuck, in seconds: most give up after 10.
 const STUCK_AFTER: f64 = 8.0;
-/// The share of acquires that may fail, and of dials.
+/// The share of acquires that may fail, of calls that may have no answer, and of dials that
+/// may fail.
 const ACQUIRES_FAILED_MAX: f64 = 0.05;
+const CALLS_UNANSWERED_MAX: f64 = 0.05;
 const OPENS_FAILED_MAX: f64 = 0.2;
 /// Failures per second that are worth a word: one in the window may be chance.
 const FAILED_MIN: f64 = 0.15;
@@ -146,6 +150,11 @@ fn of_rates(numbers: &SampledNumbers, rates: &WindowRates) -> Vec<Holding> {
     if fails(rates.acquires_failed, rates.acquires, ACQUIRES_FAILED_MAX) {
         holds.push((AlertKind::AcquiresFailing, None, per_minute(rates.acquires_failed)));
     }
+    // What the server itself refuses is an answer.
+    let unanswered = rates.calls_unanswered;
+    if fails(unanswered, rates.calls - unanswered, CALLS_UNANSWERED_MAX) {
+        holds.push((AlertKind::CallsFailing, None, per_minute(unanswered)));
+    }
     if fails(rates.opens_failed, rates.opens, OPENS_FAILED_MAX) {
         holds.push((AlertKind::OpensFailing, None, per_minute(rates.opens_failed)));
     }
@@ -176,7 +185,8 @@ impl AlertKind {
             Self::AccountsQuarantined
             | Self::NobodyServes
             | Self::AcquiresFailing
-            | Self::AcquiresStuck => "page",
+            | Self::AcquiresStuck
+            | Self::CallsFailing => "page",
             Self::AccountsSuspect
             | Self::SessionsQuarantined
             | Self::BreakerOpen
@@ -237,6 +247,7 @@ impl AlertKind {
                 "acquires of 1 account wait, and it has all the connections that it may have",
                 "accounts have all the connections that they may have, and acquires wait",
             ),
+            Self::CallsFailing => are("1 call fails per minute", "calls fail per minute"),
             Self::OpensFailing => are("1 dial fails per minute", "dials fail per minute"),
             Self::Flooded => are(
                 "1 account may not call some method for a while",
@@ -285,6 +296,10 @@ impl AlertKind {
             Self::Saturated => {
                 "sort the accounts by waiting: add sessions to them, raise \
                  pool.max_connections_per_account, or hold leases for a shorter time"
+            }
+            Self::CallsFailing => {
+                "see calls by outcome, and the events connection_error: those that are lost or not sent are of \
+                 connections that ended, those that time out had no answer"
             }
             Self::OpensFailing => "see the events dial_failed: they name the error",
             Self::Flooded => {
@@ -350,6 +365,11 @@ mod tests {
         assert_eq!(tell(0.1, 0.0), []);
         assert_eq!(tell(0.2, 100.0), [], "one in five hundred");
         assert_eq!(tell(0.2, 1.0), [(AlertKind::AcquiresFailing, 12)]);
+        let rates =
+            |calls_unanswered| WindowRates { calls: 10.0, calls_unanswered, ..Default::default() };
+        assert_eq!(tracker.judge(&numbers, None, &rates(0.4), 1), []);
+        let alarms = tracker.judge(&numbers, None, &rates(0.6), 1);
+        assert_eq!((alarms[0].kind, alarms[0].count), (AlertKind::CallsFailing, 36));
     }
 
     #[test]

@@ -178,6 +178,12 @@ impl SampledNumbers {
         self.calls_all() - ok - cancelled
     }
 
+    /// Those of them that no answer of the server ended.
+    pub(crate) fn calls_unanswered(&self) -> u64 {
+        use CallOutcome::{ClientError, Lost, NotSent, Timeout};
+        [ClientError, Lost, NotSent, Timeout].iter().map(|end| self.calls[*end as usize]).sum()
+    }
+
     /// How many acquires ended with a lease since an earlier moment, by how long they waited: the first
     /// number is of those that did not wait.
     pub(super) fn waits_since(&self, earlier: &Self) -> (u64, Buckets) {
