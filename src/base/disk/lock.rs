@@ -13,14 +13,18 @@ const REMOVALS_MAX: u32 = 3;
 
 /// Holds a path for as long as it lives.
 #[derive(Debug)]
+#[cfg_attr(
+    not(feature = "telegram"),
+    expect(dead_code, reason = "only some ask about what they hold")
+)]
 pub(crate) struct PathLock {
-    #[cfg_attr(not(feature = "telegram"), expect(dead_code, reason = "whoever holds it may ask"))]
     path: PathBuf,
     file: File,
 }
 
 /// Why a path is not held.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "telegram"), expect(dead_code, reason = "only some ask who holds it"))]
 pub(crate) enum PathLockError {
     /// Somebody else holds it, by this file.
     Held(File),
