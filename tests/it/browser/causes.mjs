@@ -14,7 +14,7 @@ const UNREACHED = 'see whether the address can be reached from here';
 
 /** Each fault as a rule, the clicks that lead to its cause, what is said of it there, and what would help. */
 const CAUSES = [
-  { on: 'messages.sendMessage', fault: 'fault = "flood_wait"\nseconds = 3000', clicks: ['[data-alert=flooded]', '#accounts a.row'], words: /Cooldowns.*[0-9a-f]{8}(49|50) min/, remedy: 'call the method less often' },
+  { on: 'messages.sendMessage', fault: 'fault = "flood_wait"\nseconds = 3000', clicks: ['[data-alert=flooded]', '#accounts a.row'], words: /Cooldowns.*messages\.sendMessage(49|50) min/, remedy: 'call the method less often' },
   { on: 'users.getUsers', fault: 'fault = "error"\ncode = 401\nmessage = "SESSION_REVOKED"\nlimit = 2', clicks: LOST, words: 'quarantined: needs login', remedy: /log in/ },
   { on: 'users.getUsers', fault: 'fault = "error"\ncode = 406\nmessage = "AUTH_KEY_DUPLICATED"\nlimit = 2', clicks: LOST, words: 'quarantined: key duplicated', remedy: /log in|session/ },
   { on: 'users.getUsers', fault: 'fault = "error"\ncode = 500\nmessage = "RPC_CALL_FAIL"', clicks: ACCOUNT, words: 'RPC_CALL_FAIL', remedy: '5xx pass by themselves' },
