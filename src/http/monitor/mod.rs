@@ -167,10 +167,13 @@ impl Monitor {
         self.listings.connections.make(|_| ConnectionListing::make(&*self.pool))
     }
 
-    /// Finds the account of an alias. Blocks as [`accounts`](Self::accounts) does.
+    /// Finds the account of an alias. Blocks as [`accounts`](Self::accounts) does, and once more if the pool may
+    /// have met the account since.
     pub(crate) fn of_alias(self: &Arc<Self>, alias: u64) -> Option<AccountId> {
-        let listing = self.accounts()?;
-        listing.names.of_alias(alias).map(|row| listing.names.accounts()[row])
+        let find = |listing: Arc<AccountListing>| {
+            listing.names.of_alias(alias).map(|row| listing.names.accounts()[row])
+        };
+        find(self.accounts()?).or_else(|| find(self.list_accounts()?))
     }
 
     /// Takes a sample. Blocks for as long as a reading of the pool takes. Returns whether the pool is there.
