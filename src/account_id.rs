@@ -11,13 +11,14 @@ use std::str::FromStr;
 
 pub(crate) use phone::is_invisible;
 
-/// The top bit tells a bot id from a phone number.
+/// The top bits tell ids of bots and of users from phone numbers.
 const BOT: u64 = 1 << 63;
+const USER: u64 = 1 << 62;
 /// Telegram's own limit for the ids of users, of which bots are some (core.telegram.org/api/bots/ids).
 /// Only ids of all kinds of peers together take up to 52 bits. Clients panic over a larger one.
 pub(crate) const USER_ID_MAX: i64 = (1 << 40) - 1;
 
-/// Who a connection speaks for: a phone number (E.164) or a bot.
+/// Who a connection speaks for: a phone number (E.164), a bot, or a user whose number nobody has told.
 ///
 /// A `Copy` value of one word, so that a map lookup hashes eight bytes. Parsing accepts the
 /// spellings people use and normalises them, and refuses what could be another account's number: a
@@ -34,6 +35,7 @@ pub(crate) const USER_ID_MAX: i64 = (1 << 40) - 1;
 /// assert_eq!(account.reveal().to_string(), "+442079460958");
 /// assert_eq!("+44 (0) 20 7946 0958".parse::<AccountId>()?, account);
 /// assert_eq!("bot:123456".parse::<AccountId>()?, AccountId::bot(123456)?);
+/// assert_eq!("user:777000".parse::<AccountId>()?, AccountId::user(777000)?);
 /// # Ok::<(), telepool::ParseAccountError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -63,16 +65,33 @@ impl AccountId {
         Ok(Self(id | BOT))
     }
 
-    /// Whether this is a bot rather than a phone number.
+    /// The user with this id, which is no bot: for an account whose phone number is not known.
+    ///
+    /// # Errors
+    /// The id must be between 1 and 2^40 - 1, the largest that Telegram gives to a user.
+    pub const fn user(id: u64) -> Result<Self, ParseAccountError> {
+        if id == 0 || id > USER_ID_MAX.unsigned_abs() {
+            return Err(ParseAccountError::UserId);
+        }
+        Ok(Self(id | USER))
+    }
+
+    /// Whether this is a bot.
     #[must_use]
     pub const fn is_bot(self) -> bool {
         self.0 & BOT != 0
     }
 
-    /// The phone number or bot id as a plain number.
+    /// Whether this is a phone number, which is masked wherever it is shown.
+    #[must_use]
+    pub const fn is_phone(self) -> bool {
+        self.0 & (BOT | USER) == 0
+    }
+
+    /// The phone number, or the id of the bot or user, as a plain number.
     #[must_use]
     pub const fn number(self) -> u64 {
-        self.0 & !BOT
+        self.0 & !(BOT | USER)
     }
 
     /// Reads what [`reveal`](Self::reveal) has written, also a number that no country has: a program may
@@ -86,7 +105,7 @@ impl AccountId {
         }
     }
 
-    /// The whole id for display, nothing hidden: `+442079460958` or `bot:123456`.
+    /// The whole id for display, nothing hidden: `+442079460958`, `bot:123456` or `user:777000`.
     #[must_use]
     pub const fn reveal(self) -> RevealedAccount {
         RevealedAccount(self)
@@ -99,15 +118,19 @@ pub struct RevealedAccount(AccountId);
 
 impl fmt::Display for RevealedAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let prefix = if self.0.is_bot() { "bot:" } else { "+" };
+        let prefix = match self.0 {
+            it if it.is_phone() => "+",
+            it if it.is_bot() => "bot:",
+            _ => "user:",
+        };
         write!(f, "{prefix}{}", self.0.number())
     }
 }
 
 impl fmt::Display for AccountId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A bot id is public (anybody who writes to the bot sees it); a phone number is not.
-        if self.is_bot() {
+        // An id is public (anybody who writes with the bot or the user sees it); a phone number is not.
+        if !self.is_phone() {
             return write!(f, "{}", self.reveal());
         }
         let digits = self.number().to_string();
@@ -128,8 +151,11 @@ impl FromStr for AccountId {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let text = text.trim_matches(|c: char| c.is_whitespace() || is_invisible(c));
-        match text.strip_prefix("bot") {
-            Some(id) => Self::bot(bot_id(id.strip_prefix(':').unwrap_or(id))?),
+        if let Some(id) = text.strip_prefix("bot") {
+            return Self::bot(bot_id(id.strip_prefix(':').unwrap_or(id))?);
+        }
+        match text.strip_prefix("user:") {
+            Some(id) => Self::user(plain_id(id).ok_or(ParseAccountError::UserId)?),
             None => Self::phone(phone::number(text)?),
         }
     }
@@ -137,8 +163,12 @@ impl FromStr for AccountId {
 
 /// Reads a bot's id as Telegram writes it: in digits alone, so that no two texts are one bot.
 pub(crate) fn bot_id(text: &str) -> Result<u64, ParseAccountError> {
+    plain_id(text).ok_or(ParseAccountError::BotId)
+}
+
+fn plain_id(text: &str) -> Option<u64> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
-    text.parse().ok().filter(|_| is_plain).ok_or(ParseAccountError::BotId)
+    text.parse().ok().filter(|_| is_plain)
 }
 
 /// Why a text is no account id. The messages never repeat the text: it may be a secret.
@@ -147,7 +177,7 @@ pub(crate) fn bot_id(text: &str) -> Result<u64, ParseAccountError> {
 pub enum ParseAccountError {
     /// Something other than digits and the usual separators.
     #[error(
-        "not a phone number: use digits in international form, such as +442079460958, or bot:ID"
+        "not a phone number: use digits in international form, such as +442079460958, or bot:ID or user:ID"
     )]
     NotANumber,
     /// A national number.
@@ -185,6 +215,9 @@ pub enum ParseAccountError {
         "a bot id is a number from 1 to 1099511627775: the digits before the colon of its token"
     )]
     BotId,
+    /// Not a user id.
+    #[error("a user id is a number from 1 to 1099511627775, as in user:777000")]
+    UserId,
 }
 
 #[cfg(test)]
@@ -200,12 +233,18 @@ mod tests {
     }
 
     #[test]
-    fn a_bot_and_a_phone_of_the_same_digits_differ() {
+    fn a_bot_a_user_and_a_phone_of_the_same_digits_differ() {
         let bot = AccountId::bot(1_234_567).unwrap();
+        let user = AccountId::user(1_234_567).unwrap();
         let phone = AccountId::phone(1_234_567).unwrap();
-        assert_ne!(bot, phone);
-        assert_eq!(bot.number(), phone.number());
-        assert!(bot.is_bot() && !phone.is_bot());
+        assert!(bot != phone && bot != user && user != phone);
+        assert!([bot, user, phone].iter().all(|it| it.number() == 1_234_567));
+        assert!(bot.is_bot() && !user.is_bot() && !phone.is_bot());
+        assert!(phone.is_phone() && !user.is_phone() && !bot.is_phone());
+        for (id, shown) in [(bot, "bot:1234567"), (user, "user:1234567")] {
+            assert_eq!((id.to_string().as_str(), shown.parse()), (shown, Ok(id)));
+            assert_eq!(id.reveal().to_string(), shown);
+        }
     }
 
     #[test]
@@ -233,6 +272,11 @@ mod tests {
             ("bot: 5", ParseAccountError::BotId),
             ("bot:", ParseAccountError::BotId),
             ("bot:5:AAsecret", ParseAccountError::BotId),
+            ("user:0", ParseAccountError::UserId),
+            ("user:", ParseAccountError::UserId),
+            ("user:05", ParseAccountError::UserId),
+            ("user:1099511627776", ParseAccountError::UserId),
+            ("user5", ParseAccountError::NotANumber),
         ] {
             assert_eq!(text.parse::<AccountId>(), Err(why), "{text}");
         }

@@ -43,7 +43,7 @@ pub fn account_id(data: &[u8]) {
         assert_eq!(shown.parse(), Ok(account), "what is shown is read again");
         let masked = format!("{account:?} {account}");
         let digits = account.number().to_string();
-        assert!(account.is_bot() || !masked.contains(&digits), "a phone number is masked");
+        assert!(!account.is_phone() || !masked.contains(&digits), "a phone number is masked");
     }
 }
 
@@ -68,10 +68,10 @@ pub fn configuration(data: &[u8]) {
 
 pub fn session_strings(data: &[u8]) {
     if let Ok(session) = SessionString::parse(data) {
-        // Only what has an address in front begins with a version, and only Pyrogram tells whose it is.
-        let is_pyrogram = session.is_bot.is_some();
+        // What begins with the character of a version tells nothing of the account, and of no test servers.
         let versioned = matches!(session.format, SessionFormat::Telethon | SessionFormat::GramJs);
-        assert!(versioned != is_pyrogram && session.test_mode.is_some() == is_pyrogram);
+        assert!(versioned == session.test_mode.is_none());
+        assert!(!versioned || session.is_bot.is_none() && session.user_id.is_none());
         assert!(session.format != SessionFormat::Telethon || session.address.is_some());
     }
     if let Ok(session) = SessionString::parse(data)

@@ -81,9 +81,9 @@ impl ServerState {
         group: Option<Arc<str>>,
     ) -> Vec<SessionRecord> {
         let user = self.users.entry(account).or_insert_with(|| {
-            let id = match account.is_bot() {
-                true => account.number(),
-                false => self.next_user_id(),
+            let id = match account.is_phone() {
+                true => self.next_user_id(),
+                false => account.number(),
             };
             let id = i64::try_from(id).expect("BUG: account numbers have 15 digits at most");
             Arc::new(User::new(account, id))

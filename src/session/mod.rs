@@ -49,7 +49,7 @@ pub struct SessionRecord {
 }
 
 impl SessionRecord {
-    /// A session of an account, in its first slot, of a user that nobody has named.
+    /// A session of an account, in its first slot, of a user that nobody has named but by the account itself.
     #[must_use]
     pub fn new(account: AccountId, dc: i32, address: SocketAddr, key: AuthKey) -> Self {
         Self {
@@ -57,7 +57,7 @@ impl SessionRecord {
             slot: 0,
             dc,
             address,
-            user_id: 0,
+            user_id: if account.is_phone() { 0 } else { account.number().cast_signed() },
             is_bot: account.is_bot(),
             key,
             group: None,

@@ -73,7 +73,7 @@ pub(super) struct AccountRow {
     id: String,
     /// What is shown: the phone number is masked for whoever may not see it.
     name: String,
-    /// `phone` or `bot`.
+    /// `phone`, `bot` or `user`.
     kind: &'static str,
     group: String,
     state: StateName,
@@ -329,7 +329,11 @@ impl AccountRow {
         Self {
             id: view.id(account),
             name: view.name(account),
-            kind: if account.is_bot() { "bot" } else { "phone" },
+            kind: match account {
+                it if it.is_phone() => "phone",
+                it if it.is_bot() => "bot",
+                _ => "user",
+            },
             group: summary.group.to_string(),
             state: words.state,
             reason: words.reason,

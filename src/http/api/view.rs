@@ -63,7 +63,7 @@ impl View {
 
     /// What routes take as the id of an account.
     pub(super) fn id(&self, account: AccountId) -> String {
-        if account.is_bot() || self.access.phones {
+        if !account.is_phone() || self.access.phones {
             return account.reveal().to_string();
         }
         Aliases::text(self.panel.monitor.aliases.of(account))
@@ -83,7 +83,7 @@ impl View {
         if self.access.phones {
             return text.to_owned();
         }
-        without_phones(text, of.filter(|account| !account.is_bot()))
+        without_phones(text, of.filter(|account| account.is_phone()))
     }
 
     /// The newest sample.
@@ -126,7 +126,7 @@ impl View {
     pub(super) fn find(&self, id: &str) -> Result<AccountId, ApiError> {
         let monitor = &self.panel.monitor;
         let unknown = || {
-            let is_phone = id.parse().is_ok_and(|it: AccountId| !it.is_bot());
+            let is_phone = id.parse().is_ok_and(AccountId::is_phone);
             // The same whether there is one: it tells nothing of that.
             let remedy = if is_phone && !self.access.phones {
                 "phone numbers are hidden from whoever has no token for them: take the id of the account from \
@@ -139,7 +139,7 @@ impl View {
         let account = match Aliases::parse(id) {
             Some(alias) => monitor.of_alias(alias),
             // One who may not see numbers could ask for each whether the pool knows it.
-            None => id.parse().ok().filter(|it: &AccountId| it.is_bot() || self.access.phones),
+            None => id.parse().ok().filter(|it: &AccountId| !it.is_phone() || self.access.phones),
         };
         let account = account.ok_or_else(unknown)?;
         let group = monitor.pool.group_of(account).ok_or_else(unknown)?;

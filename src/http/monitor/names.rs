@@ -80,7 +80,7 @@ impl AccountNames {
     /// Marks the accounts whose name contains a text, as it is shown masked or in full.
     pub(crate) fn mark_containing(&self, text: &str, is_full: bool, marks: &mut [bool]) {
         // No name has any other character, so that most words are found in none without a search.
-        let is_known = |it: char| it.is_ascii_digit() || "+*:bot".contains(it);
+        let is_known = |it: char| it.is_ascii_digit() || "+*:botuser".contains(it);
         if !text.chars().all(is_known) {
             return;
         }
@@ -142,7 +142,8 @@ mod tests {
     fn names() -> AccountNames {
         let phones = (0..50).map(|number| AccountId::phone(442_079_460_900 + number).unwrap());
         let bots = (1..50).map(|number| AccountId::bot(7 * number).unwrap());
-        AccountNames::new(phones.chain(bots).collect(), &Aliases::default())
+        let users = (1..50).map(|number| AccountId::user(11 * number).unwrap());
+        AccountNames::new(phones.chain(bots).chain(users).collect(), &Aliases::default())
     }
 
     fn shown(account: AccountId, is_full: bool) -> String {
@@ -152,8 +153,21 @@ mod tests {
     #[test]
     fn a_search_finds_those_whose_shown_name_contains_the_text() {
         let names = names();
-        for text in ["44", "7946", "*", "+4420******5", "bot:", "t:1", "9", "1\n", "\n", "x", "é"]
-        {
+        for text in [
+            "44",
+            "7946",
+            "*",
+            "+4420******5",
+            "bot:",
+            "t:1",
+            "user",
+            "r:1",
+            "9",
+            "1\n",
+            "\n",
+            "x",
+            "é",
+        ] {
             for is_full in [false, true] {
                 let mut marks = vec![false; names.accounts().len()];
                 names.mark_containing(text, is_full, &mut marks);

@@ -261,7 +261,7 @@ fn account(fields: &Fields<'_>) -> Result<AccountId, LineProblem> {
         return bot_id(text).and_then(AccountId::bot).map_err(refuse);
     }
     let phone: AccountId = text.parse().map_err(refuse)?;
-    if phone.is_bot() {
+    if !phone.is_phone() {
         return Err(wrong(key, value.shown(), "a phone number; a bot has `bot_id`"));
     }
     Ok(phone)

@@ -19,7 +19,8 @@ const CAPACITY: usize = 4 * 1024;
 ///
 /// # Errors
 /// Those of the writer, and `InvalidInput` for a record that no line can hold: a data centre outside
-/// 1 to 255, a phone number that no country has and that no reader would take.
+/// 1 to 255, a phone number that no country has and that no reader would take, an account that is known by its
+/// user id alone.
 pub fn write_line(mut out: impl Write, record: &SessionRecord) -> io::Result<()> {
     let session = telethon_string(record.dc, record.address, &record.key)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
@@ -29,6 +30,11 @@ pub fn write_line(mut out: impl Write, record: &SessionRecord) -> io::Result<()>
         .to_string()
         .parse::<AccountId>()
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    if !account.is_phone() && !account.is_bot() {
+        let told =
+            "a line names a phone number or a bot, and this account is known by its user id alone";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, told));
+    }
     let mut line = Zeroizing::new(String::with_capacity(CAPACITY));
     let named = if account.is_bot() {
         write!(line, r#"{{"bot_id":{}"#, account.number())
