@@ -20,7 +20,8 @@ use telepool::session::{
     telethon_string,
 };
 use vectors::{
-    PYROGRAM_1, PYROGRAM_1_NARROW, PYROGRAM_2, PYROGRAM_2_TEST_BOT, TELETHON_V4, TELETHON_V6,
+    MTCUTE_3, MTCUTE_3_TEST, MTKRUTO, MTKRUTO_TEST, PYROGRAM_1, PYROGRAM_1_NARROW, PYROGRAM_2,
+    PYROGRAM_2_TEST_BOT, TELETHON_V4, TELETHON_V6,
 };
 
 fn key() -> AuthKey {
@@ -107,6 +108,28 @@ fn every_format_is_recognised_and_read() {
             Some(false),
             None,
         ),
+        (
+            MTCUTE_3,
+            SessionFormat::Mtcute,
+            2,
+            Some("149.154.167.51:443"),
+            Some(5_000_000_001),
+            Some(false),
+            Some(false),
+            None,
+        ),
+        (
+            MTCUTE_3_TEST,
+            SessionFormat::Mtcute,
+            3,
+            Some("[2001:67c:4e8:f003::e]:443"),
+            None,
+            None,
+            Some(true),
+            None,
+        ),
+        (MTKRUTO, SessionFormat::MtKruto, 2, None, None, None, Some(false), None),
+        (MTKRUTO_TEST, SessionFormat::MtKruto, 3, None, None, None, Some(true), None),
     ] {
         let session: SessionString = text.parse().unwrap();
         assert_eq!((session.format, session.dc), (format, dc));

@@ -11,7 +11,7 @@
 //! | key | value | without it |
 //! |---|---|---|
 //! | `phone` or `bot_id` | text or number | an error: exactly one of them names the account |
-//! | `session` | a string of Telethon, GramJS or Pyrogram | an error |
+//! | `session` | a string of Telethon, GramJS, Pyrogram, mtcute or MTKruto | an error |
 //! | `slot` | 0 to 63 | the lowest that the account has free so far |
 //! | `dc` | 1 to 255 | what the string says; another number than the string's is an error |
 //! | `address` | IP address and port | what the string says, else the table of data centres, or of test servers |

@@ -10,7 +10,8 @@ pub enum SessionStringError {
     /// The length of none of the formats.
     #[error(
         "a session string of {len} characters is of no known format: Telethon's have 353 or 369, \
-         Pyrogram's 351, 356 or 362, those of GramJS 352 and more, with a 1 in front; copy it whole"
+         Pyrogram's 351, 356 or 362, those of GramJS 352 and more, with a 1 in front, those of mtcute and \
+         MTKruto 350 and more; copy it whole"
     )]
     Length {
         /// How many characters there are, without blanks and line breaks.

@@ -1,6 +1,6 @@
-//! Session strings: how Telethon, GramJS and Pyrogram write one authorized session as text.
+//! Session strings: how Telethon, GramJS, Pyrogram, mtcute and MTKruto write one authorized session as text.
 //!
-//! Owns the text forms; the bytes behind them are in `layout`. Never repeats a string or a part of it in
+//! Owns the text forms; the bytes behind them are in `layout` and `tl`. Never repeats a string or a part of it in
 //! an error: whoever holds the string is the account.
 //!
 //! | format | text | bytes (`struct` notation) |
@@ -10,14 +10,17 @@
 //! | Pyrogram 2 | 362 characters | `>BI?256sQ?` |
 //! | Pyrogram 1 | 356 characters | `>B?256sQ?` |
 //! | Pyrogram 1, before 64-bit user ids | 351 characters | `>B?256sI?` |
+//! | mtcute 1 to 3 | 375 or more characters | a version and TL: flags, data centres, the user, the key |
+//! | MTKruto | 350 or more characters | TL: the data centre as text, the key, of late `<I?Q`; runs of zeros packed |
 //!
-//! Telethon's and Pyrogram's are URL-safe base64, those of GramJS the ordinary one; either alphabet is
-//! read of all of them. Telethon and GramJS pad, Pyrogram does not. The length alone does not tell the
+//! All are URL-safe base64 but those of GramJS, which are of the ordinary one; either alphabet is
+//! read of all of them. Telethon and GramJS pad, the others do not. The length alone does not tell the
 //! format: with an address of 14 characters, GramJS writes as many as Telethon does for IPv6.
 
 mod error;
 mod layout;
 mod paste;
+mod tl;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -53,6 +56,10 @@ pub enum SessionFormat {
     Pyrogram1,
     /// Pyrogram 1 with 32-bit user ids.
     Pyrogram1Narrow,
+    /// The string of mtcute, versions 1 to 3.
+    Mtcute,
+    /// The auth string of MTKruto.
+    MtKruto,
 }
 
 /// What a session string holds. Which of the optional values are there depends on the format.
@@ -72,15 +79,15 @@ pub struct SessionString {
     pub dc: i32,
     /// The authorization key.
     pub key: AuthKey,
-    /// Where the home data centre listens (Telethon; GramJS unless it wrote the name of a host).
+    /// Where the home data centre listens (Telethon, mtcute; GramJS unless it wrote the name of a host).
     pub address: Option<SocketAddr>,
-    /// The user that the session is logged in as (Pyrogram).
+    /// The user that the session is logged in as (Pyrogram; mtcute and MTKruto if they knew).
     pub user_id: Option<i64>,
-    /// Whether the user is a bot (Pyrogram).
+    /// Whether the user is a bot (Pyrogram; mtcute and MTKruto if they knew).
     pub is_bot: Option<bool>,
-    /// Whether the session belongs to the test servers (Pyrogram).
+    /// Whether the session belongs to the test servers (Pyrogram, mtcute, MTKruto).
     pub test_mode: Option<bool>,
-    /// The application that logged in (Pyrogram 2).
+    /// The application that logged in (Pyrogram 2, MTKruto).
     pub api_id: Option<u32>,
 }
 
@@ -132,6 +139,10 @@ fn recognised(text: &str) -> Result<SessionString, SessionStringError> {
     let (version, rest) = text.split_first().unwrap_or((&b'=', text));
     let of_version_1 = if *version == b'1' { versioned_text(rest) } else { None };
     if let Some(session) = of_version_1 {
+        return session;
+    }
+    // Their lengths may be those of others, and they begin as no string of others does.
+    if let Some(session) = decode(text).ok().and_then(|bytes| tl::read(&bytes)) {
         return session;
     }
     let of_pyrogram = match text.len() {

@@ -53,12 +53,97 @@ fn pyrogram(
     URL_SAFE_NO_PAD.encode(parts.concat())
 }
 
-const FORMATS: [SessionFormat; 5] = [
+/// Bytes as TL has them: their length in front, and zeros up to a multiple of four behind.
+fn tl_bytes(bytes: &[u8]) -> Vec<u8> {
+    let mut text = match u8::try_from(bytes.len()) {
+        Ok(len) if len < 254 => vec![len],
+        _ => [&[254], &u32::try_from(bytes.len()).unwrap().to_le_bytes()[..3]].concat(),
+    };
+    text.extend(bytes);
+    text.resize(text.len().next_multiple_of(4), 0);
+    text
+}
+
+/// Whose session it is.
+#[derive(Clone, Copy)]
+struct Own {
+    user: u32,
+    is_bot: bool,
+}
+
+/// The string of a version of mtcute, not padded.
+fn mtcute(
+    version: u8,
+    dc: u8,
+    at: SocketAddr,
+    test: bool,
+    media: bool,
+    own: Option<Own>,
+    key: &[u8; 256],
+) -> String {
+    let option = |is_media: bool| {
+        let is_v6 = u8::from(at.is_ipv6());
+        let flags = is_v6 | u8::from(is_media) << 1;
+        let (ip, port) = (tl_bytes(at.ip().to_string().as_bytes()), u32::from(at.port()));
+        let port = port.to_le_bytes();
+        match version {
+            3 => {
+                let flags = flags | u8::from(test) << 2;
+                tl_bytes(&[&[2, dc, flags], &ip[..], &port[..]].concat())
+            }
+            _ => {
+                let numbers = [0x18b7_a10d, u32::from(flags), u32::from(dc)];
+                let numbers = numbers.map(u32::to_le_bytes).concat();
+                [&numbers[..], &ip[..], &port[..]].concat()
+            }
+        }
+    };
+    let flags = u8::from(own.is_some())
+        | u8::from(test && version < 3) << 1
+        | u8::from(media && version > 1) << 2;
+    let mut bytes = [&[version, flags, 0, 0, 0], &option(false)[..]].concat();
+    if media && version > 1 {
+        bytes.extend(option(true));
+    }
+    if let Some(Own { user, is_bot }) = own {
+        let told: u32 = if is_bot { 0x9972_75b5 } else { 0xbc79_9737 };
+        bytes.extend(u64::from(user).to_le_bytes());
+        bytes.extend(told.to_le_bytes());
+    }
+    bytes.extend(tl_bytes(key));
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// The string of MTKruto, of late with the application and the user: runs of zeros are packed.
+fn mtkruto(dc: u8, test: bool, own: Option<Own>, key: &[u8; 256]) -> String {
+    let dc = format!("{dc}{}", if test { "-test" } else { "" });
+    let mut bytes = [tl_bytes(dc.as_bytes()), tl_bytes(key)].concat();
+    if let Some(Own { user, is_bot }) = own {
+        bytes.extend(12345u32.to_le_bytes());
+        bytes.push(u8::from(is_bot));
+        bytes.extend(u64::from(user).to_le_bytes());
+    }
+    let mut packed = Vec::new();
+    for run in bytes.chunk_by(|one, other| *one == 0 && *other == 0) {
+        match run {
+            [0, ..] => {
+                let parts = run.chunks(255).map(|part| u8::try_from(part.len()).unwrap());
+                packed.extend(parts.flat_map(|count| [0, count]));
+            }
+            _ => packed.extend(run),
+        }
+    }
+    URL_SAFE_NO_PAD.encode(packed)
+}
+
+const FORMATS: [SessionFormat; 7] = [
     SessionFormat::Telethon,
     SessionFormat::GramJs,
     SessionFormat::Pyrogram2,
     SessionFormat::Pyrogram1,
     SessionFormat::Pyrogram1Narrow,
+    SessionFormat::Mtcute,
+    SessionFormat::MtKruto,
 ];
 
 fn read_string(text: &str) -> SessionString {
@@ -140,20 +225,23 @@ proptest! {
     fn each_format_is_read_as_itself_and_never_as_another(
         (dc, seed, user) in (1u8.., any::<u64>(), 1u32..),
         (host, at) in (any_host(), any_host_address()),
-        (test, bot) in any::<(bool, bool)>(),
+        (test, bot, media, known, version) in (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), 1u8..=3),
     ) {
         let key = key_bytes(seed);
+        let own = known.then_some(Own { user, is_bot: bot });
         for format in FORMATS {
             let text = match format {
                 SessionFormat::Telethon => telethon(dc, at, &key),
                 SessionFormat::GramJs => gramjs(dc, &host, at.port(), &key),
+                SessionFormat::Mtcute => mtcute(version, dc, at, test, media, own, &key),
+                SessionFormat::MtKruto => mtkruto(dc, test, own, &key),
                 _ => pyrogram(format, dc, test, user, bot, &key),
             };
             let session = read_string(&text);
             prop_assert_eq!((session.format, session.dc), (format, i32::from(dc)));
             prop_assert_eq!(&session.key, &AuthKey::new(key));
             let wanted = match format {
-                SessionFormat::Telethon => Some(at),
+                SessionFormat::Telethon | SessionFormat::Mtcute => Some(at),
                 SessionFormat::GramJs => {
                     host.parse().ok().map(|ip| SocketAddr::new(ip, at.port()))
                 }
@@ -163,6 +251,9 @@ proptest! {
             let told = (session.user_id, session.is_bot, session.test_mode);
             if matches!(format, SessionFormat::Telethon | SessionFormat::GramJs) {
                 prop_assert_eq!(told, (None, None, None));
+            } else if matches!(format, SessionFormat::Mtcute | SessionFormat::MtKruto) {
+                let own = own.map(|own| (i64::from(own.user), own.is_bot)).unzip();
+                prop_assert_eq!(told, (own.0, own.1, Some(test)));
             } else {
                 prop_assert_eq!(told, (Some(i64::from(user)), Some(bot), Some(test)));
             }
@@ -187,6 +278,9 @@ proptest! {
             let text = match format {
                 SessionFormat::Telethon => telethon(dc, at, &key),
                 SessionFormat::GramJs => gramjs(dc, &host, at.port(), &key),
+                SessionFormat::Mtcute => mtcute(3, dc, at, false, true, None, &key),
+                // The later form of it without its end is the one of before.
+                SessionFormat::MtKruto => mtkruto(dc, false, None, &key),
                 _ => pyrogram(format, dc, false, user, false, &key),
             };
             let text = text.trim_end_matches('=');
@@ -210,8 +304,25 @@ fn a_string_whose_user_no_user_can_be_is_damaged() {
 }
 
 #[test]
+fn what_mtcute_or_mtkruto_wrote_and_is_of_no_use_is_told_apart_from_what_is_damaged() {
+    let (at, key) = ("149.154.167.51:443".parse().unwrap(), key_bytes(7));
+    for (text, error) in [
+        (mtcute(3, 2, at, false, true, None, &[0; 256]), SessionStringError::NoKey),
+        (mtcute(2, 0, at, false, false, None, &key), SessionStringError::DataCentre),
+        (mtkruto(0, false, None, &key), SessionStringError::DataCentre),
+        (mtkruto(2, true, None, &[0; 256]), SessionStringError::NoKey),
+    ] {
+        assert_eq!(text.parse::<SessionString>().unwrap_err(), error);
+    }
+    let text = mtcute(4, 2, at, false, true, None, &key);
+    assert!(matches!(text.parse::<SessionString>(), Err(SessionStringError::Length { .. })));
+}
+
+#[test]
 fn what_copying_puts_around_and_into_a_string_is_taken_away() {
-    for text in [TELETHON_V4, TELETHON_V6, PYROGRAM_2, PYROGRAM_1, PYROGRAM_1_NARROW] {
+    for text in
+        [TELETHON_V4, TELETHON_V6, PYROGRAM_2, PYROGRAM_1, PYROGRAM_1_NARROW, MTCUTE_3, MTKRUTO]
+    {
         let plain = read_string(text);
         let wrapped: Vec<String> = text
             .as_bytes()
