@@ -108,28 +108,6 @@ fn every_format_is_recognised_and_read() {
             Some(false),
             None,
         ),
-        (
-            MTCUTE_3,
-            SessionFormat::Mtcute,
-            2,
-            Some("149.154.167.51:443"),
-            Some(5_000_000_001),
-            Some(false),
-            Some(false),
-            None,
-        ),
-        (
-            MTCUTE_3_TEST,
-            SessionFormat::Mtcute,
-            3,
-            Some("[2001:67c:4e8:f003::e]:443"),
-            None,
-            None,
-            Some(true),
-            None,
-        ),
-        (MTKRUTO, SessionFormat::MtKruto, 2, None, None, None, Some(false), None),
-        (MTKRUTO_TEST, SessionFormat::MtKruto, 3, None, None, None, Some(true), None),
     ] {
         let session: SessionString = text.parse().unwrap();
         assert_eq!((session.format, session.dc), (format, dc));
@@ -138,6 +116,23 @@ fn every_format_is_recognised_and_read() {
         assert_eq!((session.is_bot, session.test_mode), (bot, test), "{format:?}");
         assert_eq!(session.api_id, api, "{format:?}");
         assert_eq!(session.key, key(), "{format:?}");
+    }
+}
+
+#[test]
+fn what_mtcute_and_mtkruto_tell_of_a_session_is_read() {
+    let (v4, v6) = (Some("149.154.167.51:443"), Some("[2001:67c:4e8:f003::e]:443"));
+    for (text, format, dc, at, user, test) in [
+        (MTCUTE_3, SessionFormat::Mtcute, 2, v4, Some(5_000_000_001), false),
+        (MTCUTE_3_TEST, SessionFormat::Mtcute, 3, v6, None, true),
+        (MTKRUTO, SessionFormat::MtKruto, 2, None, None, false),
+        (MTKRUTO_TEST, SessionFormat::MtKruto, 3, None, None, true),
+    ] {
+        let session: SessionString = text.parse().unwrap();
+        assert_eq!((session.format, session.dc, session.key), (format, dc, key()));
+        assert_eq!(session.address, at.map(address), "{format:?}");
+        let told = (session.user_id, session.is_bot, session.test_mode);
+        assert_eq!(told, (user, user.map(|_| false), Some(test)), "{format:?}");
     }
 }
 
