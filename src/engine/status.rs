@@ -101,7 +101,7 @@ impl<C, E> AccountPool<C, E> {
     }
 
     /// How many sessions are out of service.
-    #[cfg(feature = "metrics")]
+    #[cfg(feature = "http")]
     pub(crate) fn quarantined_sessions(&self) -> u32 {
         self.body.get().map_or(0, |body| body.core.lock().health.quarantined().count_ones())
     }

@@ -29,7 +29,7 @@ pub(crate) struct GroupSample<'a> {
     #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only the API tells of it"))]
     pub(crate) lost: [u64; QuarantineReason::ALL.len() + 1],
     /// Sessions out of service whose account serves with its others.
-    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only the API tells of it"))]
+    #[cfg(feature = "http")]
     pub(crate) sessions_quarantined: u64,
     pub(crate) connections_max: u64,
     /// In seconds.
@@ -95,6 +95,7 @@ pub(crate) struct PoolSample {
 struct ActiveAccounts {
     by_state: [u64; AccountState::ALL.len()],
     lost: [u64; QuarantineReason::ALL.len() + 1],
+    #[cfg(feature = "http")]
     sessions_quarantined: u64,
     oldest_wait: f64,
 }
@@ -109,7 +110,11 @@ impl ActiveAccounts {
                 AccountHealth::Quarantined(reason) => self.lost[reason as usize] += 1,
                 AccountHealth::NoSession => self.lost[QuarantineReason::ALL.len()] += 1,
                 AccountHealth::Draining | AccountHealth::Closed => {}
+                // Only the API tells of them: no scrape has to look without it.
+                #[cfg(feature = "http")]
                 _ => self.sessions_quarantined += u64::from(account.pool.quarantined_sessions()),
+                #[cfg(not(feature = "http"))]
+                _ => {}
             }
         }
         if let Some(since) = account.pool.waited_since() {
@@ -160,6 +165,7 @@ pub(crate) fn read<M: Manager>(
             counters: group.counters,
             accounts: by_state,
             lost: active[index].lost,
+            #[cfg(feature = "http")]
             sessions_quarantined: active[index].sessions_quarantined,
             connections_max: connections_max.min(reading.connections_max),
             oldest_wait: active[index].oldest_wait,

@@ -21,7 +21,7 @@ use super::token::TokenId;
 use super::{Access, Scope, answer, refusal};
 
 /// Where a browser signs in and out.
-pub(super) const SESSION: &str = "/api/v1/session";
+pub(crate) const SESSION: &str = "/api/v1/session";
 
 /// Which rules a request is under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -31,6 +31,7 @@ use axum::http::request::Parts;
 use crate::base::labels::labelled;
 pub(crate) use answer::is_stream;
 pub use grant::{GrantError, TokenGrant};
+pub(crate) use guard::SESSION;
 pub(crate) use headers::COOKIE;
 pub use host::HostNameError;
 pub use peer::Peer;

@@ -13,7 +13,7 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema as _, ToSchema as _};
 
-use crate::http::access::COOKIE;
+use crate::http::access::{COOKIE, SESSION};
 use crate::http::problem::Problem;
 
 /// A token in the header `Authorization`.
@@ -50,8 +50,8 @@ pub(super) fn complete(openapi: &mut OpenApi) {
         let reads = item.get.iter_mut().map(|it| (it, true));
         let changes = [&mut item.post, &mut item.patch, &mut item.delete];
         let changes = changes.into_iter().flatten().map(|it| (it, false));
+        let is_session = path == SESSION;
         for (operation, is_read) in reads.chain(changes) {
-            let is_session = path.ends_with("/session");
             add_errors(operation, is_session);
             operation.security = Some(security(is_session, is_read));
         }
