@@ -72,6 +72,8 @@ mod stats;
 
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "store")]
+pub mod import;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 #[cfg(feature = "telegram")]

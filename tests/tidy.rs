@@ -30,9 +30,11 @@ const FLOORS: &[&[&str]] = &[
 /// The floors of features, above all others. One uses what lies below it, and nothing beside it.
 const FEATURES: &[&[&str]] = &[
     &["session", "metrics"],
-    // What whoever dials has to ask.
-    &["ownership"],
-    &["telegram", "sandbox", "http", "store", "gateway"],
+    // What whoever dials has to ask, and what other programs' sessions are read from.
+    &["ownership", "import"],
+    // Where sessions are kept.
+    &["store"],
+    &["telegram", "sandbox", "http", "gateway"],
 ];
 
 fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {

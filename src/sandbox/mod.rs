@@ -194,6 +194,12 @@ impl DataCentre {
         self.running.server.create_sessions(account, sessions, group)
     }
 
+    /// Takes a session that was made elsewhere, whose key this data centre then knows, and creates its account
+    /// if need be. Its address, its slot and its data centre mean nothing here.
+    pub fn adopt_session(&self, record: &SessionRecord) {
+        self.running.server.adopt_session(record);
+    }
+
     /// Replaces the plan of faults; the limits of its rules begin anew.
     pub fn set_faults(&self, plan: &FaultPlan) {
         self.running.server.faults.store(Arc::new(FaultInjector::new(plan)));

@@ -80,20 +80,14 @@ impl ServerState {
         sessions: u16,
         group: Option<Arc<str>>,
     ) -> Vec<SessionRecord> {
-        let user = self.users.entry(account).or_insert_with(|| {
-            let id = match account.is_phone() {
-                true => self.next_user_id(),
-                false => account.number(),
-            };
-            let id = i64::try_from(id).expect("BUG: account numbers have 15 digits at most");
-            Arc::new(User::new(account, id))
+        let user = self.user_of(account, || match account.is_phone() {
+            true => self.next_user_id(),
+            false => account.number(),
         });
-        let user = Arc::clone(&user);
-        self.users_by_id.entry(user.id).or_insert_with(|| Arc::clone(&user));
         let mut keys = user.keys.lock();
         (0..sessions)
             .map(|_| {
-                let slot = u16::try_from(keys.len()).expect("BUG: over 65,535 sessions");
+                let slot = next_slot(&keys);
                 // Nothing of worth hangs on these keys, so that they need not be beyond guessing.
                 let bytes: [u8; 256] = std::array::from_fn(|_| fastrand::u8(..));
                 let key = Arc::new(Key::new(AuthKey::new(bytes), account, slot));
@@ -109,9 +103,39 @@ impl ServerState {
                     key: AuthKey::new(bytes),
                     group: group.clone(),
                     proxy: None,
+                    api_id: None,
+                    identity: None,
                 }
             })
             .collect()
+    }
+
+    /// Takes a session that was made elsewhere.
+    pub(super) fn adopt_session(&self, record: &SessionRecord) {
+        let account = record.account;
+        let known = self.user_by_id(record.user_id);
+        let user = known.unwrap_or_else(|| {
+            self.user_of(account, || match (record.user_id, account.is_phone()) {
+                (1.., _) => record.user_id.unsigned_abs(),
+                (_, true) => self.next_user_id(),
+                (_, false) => account.number(),
+            })
+        });
+        let mut keys = user.keys.lock();
+        let key = Arc::new(Key::new(record.key.clone(), user.account, next_slot(&keys)));
+        self.keys.insert(record.key.id(), Arc::clone(&key));
+        keys.push(key);
+    }
+
+    /// The user of an account, who gets this id if there is none yet.
+    fn user_of(&self, account: AccountId, id: impl FnOnce() -> u64) -> Arc<User> {
+        let user = self.users.entry(account).or_insert_with(|| {
+            let id = i64::try_from(id()).expect("BUG: account numbers have 15 digits at most");
+            Arc::new(User::new(account, id))
+        });
+        let user = Arc::clone(&user);
+        self.users_by_id.entry(user.id).or_insert_with(|| Arc::clone(&user));
+        user
     }
 
     /// The id of a new user, which is nobody's yet: a bot may have brought a large one.
@@ -171,6 +195,11 @@ impl ServerState {
         let push = || ConnectionCommand::Push(body.to_vec());
         subscribed.filter(|it| it.commands.try_send(push()).is_ok()).count()
     }
+}
+
+/// The slot of a user's next session.
+fn next_slot(keys: &[Arc<Key>]) -> u16 {
+    u16::try_from(keys.len()).expect("BUG: over 65,535 sessions")
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! Owns the types and the text forms. Never stores, dials or logs anything.
 
 mod data_centres;
+mod identity;
 mod key;
 mod key_id;
 pub mod lines;
@@ -15,6 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use data_centres::DataCentres;
+pub use identity::ClientIdentity;
 pub use key::AuthKey;
 pub use key_id::{KeyId, ParseKeyIdError};
 pub use proxy::proxy_label;
@@ -46,6 +48,10 @@ pub struct SessionRecord {
     pub group: Option<Arc<str>>,
     /// The proxy to dial by (a `socks5://` URL).
     pub proxy: Option<Arc<str>>,
+    /// The application that logged in; that of the process if nobody said.
+    pub api_id: Option<i32>,
+    /// How it introduces itself; as the process does if nobody said.
+    pub identity: Option<Arc<ClientIdentity>>,
 }
 
 impl SessionRecord {
@@ -62,6 +68,8 @@ impl SessionRecord {
             key,
             group: None,
             proxy: None,
+            api_id: None,
+            identity: None,
         }
     }
 }

@@ -173,9 +173,10 @@ impl<S: SessionSource> GrammersManager<S> {
         let epoch = guard.begin(ownership)?;
         let session = Arc::new(OneShotSession::new(record, self.settings.data_centres.clone()));
         let user = self.users.recall(guard.key(), &session);
-        let params = self.settings.connection_params(record.address.is_ipv6());
+        let params = self.settings.connection_params(record);
+        let api_id = record.api_id.unwrap_or(self.settings.api_id);
         let SenderPool { runner, handle, updates } =
-            SenderPool::with_configuration(Arc::clone(&session), self.settings.api_id, params);
+            SenderPool::with_configuration(Arc::clone(&session), api_id, params);
         let thin = handle.thin.clone();
         let configuration = ClientConfiguration { auto_cache_peers: self.settings.cache_peers };
         let client = Client::with_configuration(handle, configuration);

@@ -8,27 +8,19 @@ use std::time::Duration;
 
 use grammers_client::sender::{ConnectionParams, NoRetries};
 
-use crate::session::DataCentres;
+use crate::session::{ClientIdentity, DataCentres, SessionRecord};
 
 /// How connections introduce themselves, and their limits.
 ///
-/// The identity (device, versions, languages) shows in the account's list of devices. Telegram
-/// expects it to stay the same for the life of a session, so set it once and keep it.
+/// Telegram expects the application id and the identity to stay the same for the life of a session, so set them
+/// once and keep them. A session may have its own.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TelegramSettings {
-    /// The application id from my.telegram.org.
+    /// The application id from my.telegram.org, of sessions that name none.
     pub api_id: i32,
-    /// The device, as it shows in the account's list of devices.
-    pub device_model: String,
-    /// The operating system, as it shows there.
-    pub system_version: String,
-    /// The application's version, as it shows there.
-    pub app_version: String,
-    /// The language of the operating system (ISO 639-1).
-    pub system_lang_code: String,
-    /// The language of the application (ISO 639-1).
-    pub lang_code: String,
+    /// How sessions introduce themselves that have no identity of their own.
+    pub identity: ClientIdentity,
     /// How many leases may share one connection. MTProto carries many requests at once.
     pub leases: u16,
     /// The longest that a call may take. Without a limit a silent server would hold it for ever.
@@ -60,11 +52,7 @@ impl TelegramSettings {
     pub fn new(api_id: i32) -> Self {
         Self {
             api_id,
-            device_model: "telepool".into(),
-            system_version: std::env::consts::OS.into(),
-            app_version: "1.0".into(),
-            system_lang_code: "en".into(),
-            lang_code: "en".into(),
+            identity: ClientIdentity::new("telepool", std::env::consts::OS, "1.0"),
             leases: 32,
             call_timeout: Duration::from_secs(30),
             login_lasts: Duration::from_secs(3_600),
@@ -78,14 +66,15 @@ impl TelegramSettings {
 
     /// The client's own form, every field filled by hand. Retries are the pool's part: the
     /// client's would sleep out a flood while the lease is held.
-    pub(super) fn connection_params(&self, use_ipv6: bool) -> ConnectionParams {
+    pub(super) fn connection_params(&self, session: &SessionRecord) -> ConnectionParams {
+        let identity = session.identity.as_deref().unwrap_or(&self.identity).clone();
         ConnectionParams {
-            device_model: self.device_model.clone(),
-            system_version: self.system_version.clone(),
-            app_version: self.app_version.clone(),
-            system_lang_code: self.system_lang_code.clone(),
-            lang_code: self.lang_code.clone(),
-            use_ipv6,
+            device_model: identity.device_model,
+            system_version: identity.system_version,
+            app_version: identity.app_version,
+            system_lang_code: identity.system_lang_code,
+            lang_code: identity.lang_code,
+            use_ipv6: session.address.is_ipv6(),
             retry_policy: Box::new(NoRetries),
             updates_channel_capacity: self.updates_capacity,
             __non_exhaustive: (),

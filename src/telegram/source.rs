@@ -280,6 +280,8 @@ mod tests {
             key: AuthKey::new([key; 256]),
             group: None,
             proxy: None,
+            api_id: None,
+            identity: None,
         }
     }
 

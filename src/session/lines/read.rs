@@ -138,6 +138,8 @@ impl<R> LineReader<'_, R> {
             is_bot: is_bot(&fields, &session, account)?,
             group: group(&fields)?,
             proxy: proxy(&fields)?,
+            api_id: None,
+            identity: None,
             key: session.key,
         };
         // Only a line that is right in everything else claims its slot and its key.

@@ -22,6 +22,8 @@ fn record() -> SessionRecord {
         key: AuthKey::new([7; 256]),
         group: None,
         proxy: None,
+        api_id: None,
+        identity: None,
     }
 }
 

@@ -20,6 +20,8 @@ fn record(account: AccountId, slot: u16, key: u8) -> SessionRecord {
         key: AuthKey::new([key; 256]),
         group: None,
         proxy: None,
+        api_id: None,
+        identity: None,
     }
 }
 

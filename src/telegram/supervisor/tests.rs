@@ -59,6 +59,8 @@ fn bench() -> Bench {
         key: key.clone(),
         group: None,
         proxy: None,
+        api_id: None,
+        identity: None,
     };
     let session = Arc::new(OneShotSession::new(&record, DataCentres::new()));
     let params = TelegramSettings::new(1).connection_params(false);
