@@ -82,6 +82,8 @@ pub mod ownership;
 pub mod sandbox;
 #[cfg(feature = "session")]
 pub mod session;
+#[cfg(feature = "store")]
+pub mod store;
 #[cfg(feature = "telegram")]
 pub mod telegram;
 

@@ -3,6 +3,7 @@
 //! Owns where such a file really stands (`place`), the lock between its writers (`lock`), and that a rename
 //! outlasts the machine.
 
+#[cfg(any(feature = "http", feature = "telegram"))]
 mod lock;
 mod place;
 
@@ -11,6 +12,7 @@ use std::path::Path;
 
 #[cfg(feature = "telegram")]
 pub(crate) use lock::is_at;
+#[cfg(any(feature = "http", feature = "telegram"))]
 pub(crate) use lock::{PathLock, PathLockError, lock_beside};
 #[cfg(all(test, feature = "telegram"))]
 pub(crate) use place::HOPS_MAX;
@@ -27,13 +29,13 @@ pub(crate) fn folder(path: &Path) -> &Path {
 }
 
 /// A rename outlasts the machine when its folder is written.
-#[cfg(unix)]
+#[cfg(all(unix, any(feature = "http", feature = "telegram")))]
 pub(crate) fn keep_rename(folder: &Path) -> io::Result<()> {
     std::fs::File::open(folder)?.sync_all()
 }
 
 /// Elsewhere a folder cannot be written by itself, and need not be.
-#[cfg(not(unix))]
+#[cfg(all(not(unix), any(feature = "http", feature = "telegram")))]
 pub(crate) fn keep_rename(_folder: &Path) -> io::Result<()> {
     Ok(())
 }

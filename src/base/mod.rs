@@ -6,7 +6,7 @@
 
 pub(crate) mod call_site;
 pub(crate) mod clock;
-#[cfg(any(feature = "http", feature = "telegram"))]
+#[cfg(any(feature = "http", feature = "store", feature = "telegram"))]
 pub(crate) mod disk;
 pub(crate) mod histogram;
 pub(crate) mod labels;

@@ -17,6 +17,12 @@ impl KeyId {
         Self(key.id())
     }
 
+    /// The id of a number, as [`number`](Self::number) gives it.
+    #[must_use]
+    pub const fn from_number(number: u64) -> Self {
+        Self(number.to_le_bytes())
+    }
+
     /// The id as a number.
     #[must_use]
     pub const fn number(self) -> u64 {

@@ -74,6 +74,8 @@ mod session;
 mod standing;
 #[cfg(feature = "cli")]
 mod state;
+#[cfg(all(feature = "store", feature = "telegram"))]
+mod store;
 mod stress;
 mod surroundings;
 #[cfg(all(feature = "telegram", feature = "sandbox"))]

@@ -1,0 +1,187 @@
+//! The store: sessions and all that belongs to them, kept past the process.
+//!
+//! Owns the trait, [`SessionStore`], what goes through it, and its first implementation, [`SqliteStore`]: one file.
+//! Never dials, and never decides who may: that is the part of whoever dials ([`ownership`](crate::ownership)).
+//!
+//! # Accounts and their names
+//! An account has an id of the store's own. Its user id, once known, is its identity: no two accounts have the same.
+//! Phone numbers are aliases of it, and so are `bot:ID` and `user:ID`. Two accounts that turn out to be one person
+//! are merged when nobody serves them ([`SessionStore::settle`]): what an account is called must not change under a
+//! running process.
+//!
+//! # What is durable when
+//! Every method that writes has written to disk when it returns.
+
+mod error;
+mod place;
+mod sqlite;
+mod types;
+
+use std::fmt;
+
+pub use error::{Conflict, StoreError};
+pub use sqlite::{Rehearsal, SqliteStore};
+pub use types::{
+    Added, Addition, KnownUser, NewSession, Removal, ServeMark, SessionChange, StoreId,
+    StoredAccount, StoredSession, UpdateStates,
+};
+
+use crate::account_id::AccountId;
+use crate::import::{BotToken, Peer};
+use crate::manager::QuarantineReason;
+use crate::session::{KeyId, SessionRecord};
+
+/// Where sessions are kept.
+///
+/// Methods block for as long as the storage takes, which is microseconds to read and a write to disk otherwise.
+pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
+    /// Adds sessions, all in one step: after an error none of them is in. One answer for each, in the order given.
+    ///
+    /// # Errors
+    /// The storage fails.
+    fn add(&self, sessions: &[NewSession]) -> Result<Vec<Addition>, StoreError>;
+
+    /// Keeps the token of a bot. Returns whether it is another one than before.
+    ///
+    /// # Errors
+    /// The storage fails.
+    fn add_bot_token(&self, token: &BotToken) -> Result<bool, StoreError>;
+
+    /// The tokens of bots that are kept.
+    ///
+    /// # Errors
+    /// The storage fails.
+    fn bot_tokens(&self) -> Result<Vec<BotToken>, StoreError>;
+
+    /// A number that grows with each change of accounts and sessions, whoever makes it. Cheap while there is none.
+    ///
+    /// # Errors
+    /// The storage fails.
+    fn revision(&self) -> Result<u64, StoreError>;
+
+    /// Shows every account that has changed since a revision, in the order of their ids; all of them since 0. One
+    /// whose sessions are all gone is among them, with none.
+    ///
+    /// # Errors
+    /// The storage fails.
+    fn accounts_since(
+        &self,
+        revision: u64,
+        visit: &mut dyn FnMut(StoredAccount),
+    ) -> Result<(), StoreError>;
+
+    /// The account that has this name.
+    ///
+    /// # Errors
+    /// The storage fails.
+    fn account(&self, name: AccountId) -> Result<Option<StoredAccount>, StoreError>;
+
+    /// Shows every session, without its keys, in the order of accounts and slots; of one account if one is named.
+    ///
+    /// # Errors
+    /// The storage fails.
+    fn sessions(
+        &self,
+        of: Option<StoreId>,
+        visit: &mut dyn FnMut(StoredSession),
+    ) -> Result<(), StoreError>;
+
+    /// One session with its key, for a dial; the record names the account as `name`.
+    ///
+    /// # Errors
+    /// The storage fails.
+    fn record(
+        &self,
+        account: StoreId,
+        slot: u16,
+        name: AccountId,
+    ) -> Result<Option<SessionRecord>, StoreError>;
+
+    /// Quarantines a session, or lifts its quarantine. Returns whether there is such a session.
+    ///
+    /// # Errors
+    /// The storage fails.
+    fn set_quarantine(
+        &self,
+        account: StoreId,
+        slot: u16,
+        reason: Option<QuarantineReason>,
+    ) -> Result<bool, StoreError>;
+
+    /// Notes that sessions were seen to be logged in, and as whom if that was asked.
+    ///
+    /// # Errors
+    /// The storage fails.
+    fn note_logins(
+        &self,
+        logins: &[(StoreId, u16, Option<KnownUser>)],
+    ) -> Result<Vec<Option<Conflict>>, StoreError>;
+
+    /// Changes what an operator says of sessions: of one slot, or of all that the account has. Returns how many
+    /// sessions are meant.
+    ///
+    /// # Errors
+    /// The storage fails.
+    fn change(
+        &self,
+        account: StoreId,
+        slot: Option<u16>,
+        change: &SessionChange,
+    ) -> Result<usize, StoreError>;
+
+    /// Removes sessions with their keys. Returns what they were. A key that was removed is refused when it is added
+    /// again, unless it is forgotten as well.
+    ///
+    /// # Errors
+    /// The storage fails.
+    fn remove(
+        &self,
+        account: StoreId,
+        slot: Option<u16>,
+        how: Removal,
+    ) -> Result<Vec<StoredSession>, StoreError>;
+
+    /// Forgets that keys were removed. Returns how many were known of these.
+    ///
+    /// # Errors
+    /// The storage fails.
+    fn forget_removed(&self, keys: &[KeyId]) -> Result<usize, StoreError>;
+
+    /// Carries out what must wait until nobody serves the accounts: merges those that are one person, and closes
+    /// gaps between their slots. Whoever calls it must be the one who may serve. Returns how many accounts were
+    /// merged.
+    ///
+    /// # Errors
+    /// The storage fails.
+    fn settle(&self) -> Result<usize, StoreError>;
+
+    /// Shows the users and chats that an account has met.
+    ///
+    /// # Errors
+    /// The storage fails.
+    fn peers(&self, account: StoreId, visit: &mut dyn FnMut(Peer)) -> Result<(), StoreError>;
+
+    /// How far the updates of an account have been read.
+    ///
+    /// # Errors
+    /// The storage fails.
+    fn update_states(&self, account: StoreId) -> Result<UpdateStates, StoreError>;
+
+    /// Notes how far the updates of accounts have been read, of many at once.
+    ///
+    /// # Errors
+    /// The storage fails.
+    fn set_update_states(&self, states: &[(StoreId, UpdateStates)]) -> Result<(), StoreError>;
+
+    /// Who serves the store, or has last done so.
+    ///
+    /// # Errors
+    /// The storage fails.
+    fn serve_mark(&self) -> Result<Option<ServeMark>, StoreError>;
+
+    /// Notes who serves it.
+    ///
+    /// # Errors
+    /// The storage fails.
+    fn set_serve_mark(&self, mark: &ServeMark) -> Result<(), StoreError>;
+}

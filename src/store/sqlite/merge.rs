@@ -1,0 +1,248 @@
+//! Who is who: one person is one account, however it was named.
+//!
+//! Owns the rules by which a user id, a phone number and a key lead to an account, and what becomes of two accounts
+//! that turn out to be one. They stay two until nobody serves them.
+
+use rusqlite::{OptionalExtension as _, Transaction};
+
+use super::{rows, touch, unix_now};
+use crate::account_id::{AccountId, USER_ID_MAX};
+use crate::import::FoundSession;
+use crate::store::{Conflict, KnownUser, StoreError, StoreId, StoredAccount};
+
+/// What is said of the person behind a session.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Person {
+    user_id: Option<i64>,
+    is_bot: Option<bool>,
+    phone: Option<i64>,
+}
+
+impl Person {
+    pub(super) fn of_found(found: &FoundSession) -> Self {
+        let phone = found.phone.map(|phone| phone.number().cast_signed());
+        let user_id = found.user_id.filter(|id| (1..=USER_ID_MAX).contains(id));
+        Self { user_id, is_bot: found.is_bot, phone }
+    }
+
+    pub(super) fn of_known(user: KnownUser) -> Self {
+        let phone = user.phone.map(|phone| phone.number().cast_signed());
+        let user_id = Some(user.user_id).filter(|id| (1..=USER_ID_MAX).contains(id));
+        Self { user_id, is_bot: Some(user.is_bot), phone }
+    }
+}
+
+/// The account of a person.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Identified {
+    pub(super) account: i64,
+    pub(super) is_new: bool,
+    /// Something became known of it.
+    pub(super) changed: bool,
+    /// Two accounts turned out to be it.
+    pub(super) merged: bool,
+}
+
+/// What is known of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Known {
+    id: i64,
+    user_id: Option<i64>,
+}
+
+/// Finds the account of a person, or makes it, and files what is new. With `is_certain` the server has said so, and
+/// a number that was another user's is this one's now.
+pub(super) fn identify(
+    step: &Transaction<'_>,
+    current: Option<i64>,
+    person: &Person,
+    is_certain: bool,
+) -> Result<Result<Identified, Conflict>, StoreError> {
+    let of_key = current.map(|id| known(step, id)).transpose()?;
+    let by_user = match person.user_id {
+        Some(id) => {
+            find(step, "SELECT coalesce(merges_into, id) FROM account WHERE user_id = ?1", id)?
+        }
+        None => None,
+    };
+    let by_phone = match person.phone {
+        Some(number) => find(
+            step,
+            "SELECT coalesce(merges_into, account.id) FROM phone JOIN account ON account.id = phone.account
+              WHERE number = ?1",
+            number,
+        )?,
+        None => None,
+    };
+    let user_id = person.user_id.or(of_key.and_then(|it| it.user_id));
+    let is_other = |it: &Known| it.user_id.is_some() && user_id.is_some() && it.user_id != user_id;
+    if let Some(other) = of_key.filter(is_other) {
+        let nameless = StoreError::Damaged { what: "a user id that no user has" };
+        let account = name(step, other.id)?.ok_or(nameless)?;
+        return Ok(Err(Conflict::KeyOfAnother { account }));
+    }
+    let (by_phone, is_moved) = match by_phone.filter(is_other) {
+        Some(_) if is_certain => (None, true),
+        Some(_) => {
+            let phone = rows::phone(person.phone.unwrap_or_default())?;
+            return Ok(Err(Conflict::PhoneOfAnother { phone }));
+        }
+        None => (by_phone, false),
+    };
+    // The one whose user is known, so that no user id moves.
+    let has_user = |it: &Known| it.user_id.is_some();
+    let kept = by_user.or(of_key.filter(has_user)).or(by_phone.filter(has_user));
+    let kept = kept.or(of_key).or(by_phone);
+    let account = match kept {
+        Some(kept) => kept.id,
+        None => create(step)?,
+    };
+    let mut identified =
+        Identified { account, is_new: kept.is_none(), changed: kept.is_none(), merged: false };
+    for gone in [of_key, by_phone].into_iter().flatten().filter(|it| it.id != account) {
+        merge_later(step, gone.id, account)?;
+        identified.merged = true;
+    }
+    let has_phone = by_phone.is_some() && !is_moved;
+    identified.changed |= file(step, account, &Person { user_id, ..*person }, has_phone)?;
+    Ok(Ok(identified))
+}
+
+fn known(step: &Transaction<'_>, id: i64) -> Result<Known, StoreError> {
+    let sql = "SELECT user_id FROM account WHERE id = ?1";
+    let user_id = step.prepare_cached(sql)?.query_row([id], |row| row.get(0))?;
+    Ok(Known { id, user_id })
+}
+
+fn find(step: &Transaction<'_>, sql: &str, number: i64) -> Result<Option<Known>, StoreError> {
+    let id = step.prepare_cached(sql)?.query_row([number], |row| row.get(0)).optional()?;
+    id.map(|id| known(step, id)).transpose()
+}
+
+fn create(step: &Transaction<'_>) -> Result<i64, StoreError> {
+    let sql = "INSERT INTO account (created, revision) VALUES (?1, 0)";
+    step.prepare_cached(sql)?.execute([unix_now()])?;
+    Ok(step.last_insert_rowid())
+}
+
+/// Files what was not known of an account. Returns whether there was anything.
+fn file(
+    step: &Transaction<'_>,
+    account: i64,
+    person: &Person,
+    has_phone: bool,
+) -> Result<bool, StoreError> {
+    let sql = "UPDATE account SET user_id = coalesce(user_id, ?2), is_bot = coalesce(is_bot, ?3)
+                WHERE id = ?1 AND (user_id IS NULL AND ?2 IS NOT NULL OR is_bot IS NULL AND ?3 IS NOT NULL)";
+    let mut changed =
+        step.prepare_cached(sql)?.execute((account, person.user_id, person.is_bot))? > 0;
+    if let Some(number) = person.phone.filter(|_| !has_phone) {
+        let sql = "INSERT INTO phone (number, account, since) VALUES (?1, ?2, ?3)
+                   ON CONFLICT (number) DO UPDATE SET account = excluded.account, since = excluded.since";
+        step.prepare_cached(sql)?.execute((number, account, unix_now()))?;
+        changed = true;
+    }
+    Ok(changed)
+}
+
+/// The account that another is to be merged into, or the account itself.
+pub(super) fn root(step: &Transaction<'_>, account: i64) -> Result<i64, StoreError> {
+    let sql = "SELECT coalesce(merges_into, id) FROM account WHERE id = ?1";
+    Ok(step.prepare_cached(sql)?.query_row([account], |row| row.get(0))?)
+}
+
+/// What an account is called.
+pub(super) fn name(step: &Transaction<'_>, account: i64) -> Result<Option<AccountId>, StoreError> {
+    let sql = "SELECT user_id, is_bot,
+                 (SELECT number FROM phone WHERE account = account.id ORDER BY since DESC, number LIMIT 1)
+                 FROM account WHERE id = ?1";
+    let (user_id, is_bot, number) = step.prepare_cached(sql)?.query_row([account], |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get::<_, Option<i64>>(2)?))
+    })?;
+    let phones = number.map(rows::phone).transpose()?.into_iter().collect();
+    Ok(StoredAccount { user_id, is_bot, phones, ..StoredAccount::empty(StoreId(account)) }.name())
+}
+
+/// Notes that an account is another one, and so are those that were it.
+fn merge_later(step: &Transaction<'_>, gone: i64, into: i64) -> Result<(), StoreError> {
+    let sql = "UPDATE account SET merges_into = ?2 WHERE id = ?1 OR merges_into = ?1";
+    step.prepare_cached(sql)?.execute((gone, into))?;
+    Ok(())
+}
+
+/// Merges accounts that are one, and closes gaps between slots; see
+/// [`SessionStore::settle`](crate::store::SessionStore::settle).
+pub(super) fn settle(step: &Transaction<'_>) -> Result<usize, StoreError> {
+    let sql = "SELECT id, merges_into FROM account WHERE merges_into IS NOT NULL ORDER BY id";
+    let pairs: Vec<(i64, i64)> = step
+        .prepare(sql)?
+        .query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    for (gone, into) in &pairs {
+        merge(step, *gone, *into)?;
+    }
+    close_gaps(step)?;
+    Ok(pairs.len())
+}
+
+fn merge(step: &Transaction<'_>, gone: i64, into: i64) -> Result<(), StoreError> {
+    let next: i64 = step.query_row(
+        "SELECT coalesce(max(slot) + 1, 0) FROM session WHERE account = ?1",
+        [into],
+        |row| row.get(0),
+    )?;
+    let slots: Vec<(i64, i64)> = step
+        .prepare(
+            "SELECT id, row_number() OVER (ORDER BY slot) - 1 FROM session WHERE account = ?1",
+        )?
+        .query_map([gone], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    for (session, place) in slots {
+        let sql = "UPDATE session SET account = ?2, slot = ?3 WHERE id = ?1";
+        step.prepare_cached(sql)?.execute((session, into, next + place))?;
+    }
+    step.execute_batch(&format!(
+        "UPDATE phone SET account = {into} WHERE account = {gone};
+         INSERT OR IGNORE INTO peer SELECT {into}, space, id, kind, access_hash, username
+           FROM peer WHERE account = {gone};
+         DELETE FROM peer WHERE account = {gone};
+         INSERT OR IGNORE INTO update_state SELECT {into}, pts, qts, date, seq
+           FROM update_state WHERE account = {gone};
+         DELETE FROM update_state WHERE account = {gone};
+         INSERT OR IGNORE INTO channel_state SELECT {into}, channel, pts
+           FROM channel_state WHERE account = {gone};
+         DELETE FROM channel_state WHERE account = {gone};"
+    ))?;
+    let (user_id, is_bot, label): (Option<i64>, Option<bool>, Option<String>) = step.query_row(
+        "SELECT user_id, is_bot, label FROM account WHERE id = ?1",
+        [gone],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+    )?;
+    // First, since no two may have one user id.
+    step.execute("DELETE FROM account WHERE id = ?1", [gone])?;
+    let sql = "UPDATE account SET user_id = coalesce(user_id, ?2), is_bot = coalesce(is_bot, ?3),
+                 label = coalesce(label, ?4) WHERE id = ?1";
+    step.execute(sql, (into, user_id, is_bot, label))?;
+    touch(step, into)
+}
+
+/// Numbers the slots of each account from 0, in the order that they have.
+fn close_gaps(step: &Transaction<'_>) -> Result<(), StoreError> {
+    let sql = "SELECT account FROM session GROUP BY account HAVING max(slot) >= count(*) ORDER BY account";
+    let accounts: Vec<i64> =
+        step.prepare(sql)?.query_map((), |row| row.get(0))?.collect::<Result<_, _>>()?;
+    for account in accounts {
+        let sql = "SELECT id FROM session WHERE account = ?1 ORDER BY slot";
+        let sessions: Vec<i64> = step
+            .prepare_cached(sql)?
+            .query_map([account], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        // From below, where each finds its new slot free.
+        for (slot, session) in (0..).zip(sessions) {
+            let sql = "UPDATE session SET slot = ?2 WHERE id = ?1";
+            step.prepare_cached(sql)?.execute::<(i64, i64)>((session, slot))?;
+        }
+        touch(step, account)?;
+    }
+    Ok(())
+}

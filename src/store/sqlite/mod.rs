@@ -1,0 +1,374 @@
+//! The store in one file, of SQLite.
+//!
+//! Owns the connections to the database: one to read and one to write, each used by one thread at a time. Several
+//! processes may have the file open at once.
+
+mod accounts;
+mod add;
+mod change;
+mod merge;
+mod rows;
+mod schema;
+mod states;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+use super::place;
+use super::{
+    Addition, Conflict, KnownUser, NewSession, Removal, ServeMark, SessionChange, SessionStore,
+    StoreError, StoreId, StoredAccount, StoredSession, UpdateStates,
+};
+use crate::account_id::AccountId;
+use crate::base::clock::unix_time;
+use crate::base::sync::{Mutex, MutexGuard};
+use crate::import::{BotToken, Peer};
+use crate::manager::QuarantineReason;
+use crate::session::{KeyId, SessionRecord};
+
+/// How long a write waits for that of another process.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Statements that are kept ready.
+const STATEMENTS: usize = 64;
+
+/// A store in one file.
+///
+/// ```
+/// use telepool::import::{FoundSession, Origin};
+/// use telepool::session::AuthKey;
+/// use telepool::store::{Added, NewSession, SessionStore as _, SqliteStore};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("accounts.db");
+/// let store = SqliteStore::create(&path)?;
+/// let mut found = FoundSession::new(Origin::Telethon, 2, AuthKey::new([7; 256]));
+/// found.user_id = Some(777000);
+/// let added = store.add(&[NewSession::new(found, "127.0.0.1:4430".parse()?)])?;
+/// assert_eq!(added[0].outcome, Added::NewAccount);
+/// assert_eq!(added[0].name, Some("user:777000".parse()?));
+/// # Ok(())
+/// # }
+/// ```
+pub struct SqliteStore {
+    path: PathBuf,
+    writer: Mutex<Connection>,
+    /// The revision that was read last, and the number of the file's changes then.
+    reader: Mutex<Reader>,
+}
+
+struct Reader {
+    database: Connection,
+    changes: i64,
+    revision: u64,
+}
+
+impl SqliteStore {
+    /// Opens a store, and makes it if it is not there.
+    ///
+    /// # Errors
+    /// Something else stands there, others may read it, it lies on a network file system, or the system refuses.
+    pub fn create(path: &Path) -> Result<Self, StoreError> {
+        Self::open_or_make(path, true)
+    }
+
+    /// Opens a store that is there.
+    ///
+    /// # Errors
+    /// Those of [`create`](Self::create), and that there is none.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_or_make(path, false)
+    }
+
+    fn open_or_make(path: &Path, make: bool) -> Result<Self, StoreError> {
+        let (path, is_new) = place::prepare(path, make)?;
+        let opened = connect(&path).and_then(|mut writer| {
+            schema::migrate(&mut writer, &path)?;
+            let reader = Reader { database: connect(&path)?, changes: -1, revision: 0 };
+            Ok(Self { path: path.clone(), writer: Mutex::new(writer), reader: Mutex::new(reader) })
+        });
+        if is_new && opened.is_err() {
+            // It was empty.
+            std::fs::remove_file(&path).ok();
+        }
+        opened
+    }
+
+    /// Where it is, links followed.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What [`add`](SessionStore::add) would answer, without adding anything; what earlier calls would have added
+    /// is taken for added. Keys are neither read nor kept for it.
+    ///
+    /// # Errors
+    /// The storage fails.
+    pub fn rehearsal(&self) -> Result<Rehearsal, StoreError> {
+        Rehearsal::of(&self.path)
+    }
+
+    fn reader(&self) -> MutexGuard<'_, Reader> {
+        self.reader.lock()
+    }
+
+    /// Writes in one step that is all or nothing, and on disk when it has been made.
+    fn write<T>(
+        &self,
+        write: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        write_step(&mut self.writer.lock(), write)
+    }
+}
+
+fn write_step<T>(
+    database: &mut Connection,
+    write: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let step = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let done = write(&step)?;
+    step.commit()?;
+    Ok(done)
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// Opens the file, which has to be there.
+fn connect(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let database = Connection::open_with_flags(path, flags)?;
+    database.busy_timeout(BUSY_TIMEOUT)?;
+    database.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Readers and the writer do not wait for one another, and what is written is on disk at once.
+    database.pragma_update(None, "journal_mode", "wal")?;
+    database.pragma_update(None, "synchronous", "full")?;
+    // A key that is removed leaves nothing behind.
+    database.pragma_update(None, "secure_delete", true)?;
+    enforce(&database)?;
+    Ok(database)
+}
+
+fn enforce(database: &Connection) -> Result<(), StoreError> {
+    database.pragma_update(None, "foreign_keys", true)?;
+    database.pragma_update(None, "trusted_schema", false)?;
+    Ok(())
+}
+
+/// A store's accounts and key ids in memory, at which it is tried out what an addition would come to.
+#[derive(Debug)]
+pub struct Rehearsal(Mutex<Connection>);
+
+impl Rehearsal {
+    /// What is copied: neither keys nor what belongs to them.
+    const COPY: &str = "
+        INSERT INTO main.account SELECT * FROM original.account;
+        INSERT INTO main.phone SELECT * FROM original.phone;
+        INSERT INTO main.session SELECT id, account, slot, key_id, dc, '', 0, NULL, NULL, NULL, '', 0, NULL, NULL, NULL
+          FROM original.session;
+        INSERT INTO main.removed_key SELECT * FROM original.removed_key;
+        INSERT INTO main.bot_token SELECT bot, 0, x'', added FROM original.bot_token;
+        DETACH original;";
+
+    /// One of a store that is not there yet.
+    ///
+    /// # Errors
+    /// The storage fails.
+    pub fn empty() -> Result<Self, StoreError> {
+        let mut database = Connection::open_in_memory()?;
+        schema::migrate(&mut database, Path::new(":memory:"))?;
+        enforce(&database)?;
+        Ok(Self(Mutex::new(database)))
+    }
+
+    fn of(path: &Path) -> Result<Self, StoreError> {
+        let empty = Self::empty()?;
+        {
+            let database = empty.0.lock();
+            database.execute("ATTACH ?1 AS original", [path.to_string_lossy()])?;
+            database.execute_batch(Self::COPY)?;
+        }
+        Ok(empty)
+    }
+
+    /// What the addition of these would come to.
+    ///
+    /// # Errors
+    /// The storage fails.
+    pub fn add(&self, sessions: &[NewSession]) -> Result<Vec<Addition>, StoreError> {
+        write_step(&mut self.0.lock(), |step| {
+            sessions.iter().map(|new| add::add(step, new, add::Keep::NoSecrets)).collect()
+        })
+    }
+
+    /// Whether the token of a bot would be another one than before. Tokens that are kept are not compared: one of
+    /// the same bot counts as known.
+    ///
+    /// # Errors
+    /// The storage fails.
+    pub fn add_bot_token(&self, token: &BotToken) -> Result<bool, StoreError> {
+        let bot = token.bot.number().cast_signed();
+        let database = self.0.lock();
+        let added = database.execute(
+            "INSERT OR IGNORE INTO bot_token (bot, token, added) VALUES (?1, x'', 0)",
+            [bot],
+        )?;
+        Ok(added > 0)
+    }
+}
+
+/// Seconds since 1970.
+fn unix_now() -> i64 {
+    unix_time().as_secs().cast_signed()
+}
+
+/// Numbers the next change of accounts.
+fn next_revision(step: &Transaction<'_>) -> Result<i64, StoreError> {
+    let sql = "UPDATE meta SET value = value + 1 WHERE name = 'revision' RETURNING value";
+    Ok(step.prepare_cached(sql)?.query_row((), |row| row.get(0))?)
+}
+
+/// An account has changed, which those who serve it are to see.
+fn touch(step: &Transaction<'_>, account: i64) -> Result<(), StoreError> {
+    let revision = next_revision(step)?;
+    let sql = "UPDATE account SET revision = ?2 WHERE id = ?1";
+    step.prepare_cached(sql)?.execute((account, revision))?;
+    Ok(())
+}
+
+impl SessionStore for SqliteStore {
+    fn add(&self, sessions: &[NewSession]) -> Result<Vec<Addition>, StoreError> {
+        self.write(|step| {
+            sessions.iter().map(|new| add::add(step, new, add::Keep::Everything)).collect()
+        })
+    }
+
+    fn add_bot_token(&self, token: &BotToken) -> Result<bool, StoreError> {
+        self.write(|step| add::add_bot_token(step, token))
+    }
+
+    fn bot_tokens(&self) -> Result<Vec<BotToken>, StoreError> {
+        accounts::bot_tokens(&self.reader().database)
+    }
+
+    fn revision(&self) -> Result<u64, StoreError> {
+        let mut reader = self.reader();
+        let changes = reader.database.pragma_query_value(None, "data_version", |row| row.get(0))?;
+        if changes != reader.changes {
+            let revision: i64 = reader.database.query_row(
+                "SELECT value FROM meta WHERE name = 'revision'",
+                (),
+                |row| row.get(0),
+            )?;
+            (reader.changes, reader.revision) = (changes, revision.cast_unsigned());
+        }
+        Ok(reader.revision)
+    }
+
+    fn accounts_since(
+        &self,
+        revision: u64,
+        visit: &mut dyn FnMut(StoredAccount),
+    ) -> Result<(), StoreError> {
+        accounts::since(&self.reader().database, revision, visit)
+    }
+
+    fn account(&self, name: AccountId) -> Result<Option<StoredAccount>, StoreError> {
+        accounts::by_name(&self.reader().database, name)
+    }
+
+    fn sessions(
+        &self,
+        of: Option<StoreId>,
+        visit: &mut dyn FnMut(StoredSession),
+    ) -> Result<(), StoreError> {
+        accounts::sessions(&self.reader().database, of, visit)
+    }
+
+    fn record(
+        &self,
+        account: StoreId,
+        slot: u16,
+        name: AccountId,
+    ) -> Result<Option<SessionRecord>, StoreError> {
+        accounts::record(&self.reader().database, account, slot, name)
+    }
+
+    fn set_quarantine(
+        &self,
+        account: StoreId,
+        slot: u16,
+        reason: Option<QuarantineReason>,
+    ) -> Result<bool, StoreError> {
+        self.write(|step| change::set_quarantine(step, account, slot, reason))
+    }
+
+    fn note_logins(
+        &self,
+        logins: &[(StoreId, u16, Option<KnownUser>)],
+    ) -> Result<Vec<Option<Conflict>>, StoreError> {
+        let note = |step: &Transaction<'_>, (account, slot, user): &(StoreId, u16, _)| {
+            change::note_login(step, *account, *slot, *user)
+        };
+        self.write(|step| logins.iter().map(|login| note(step, login)).collect())
+    }
+
+    fn change(
+        &self,
+        account: StoreId,
+        slot: Option<u16>,
+        change: &SessionChange,
+    ) -> Result<usize, StoreError> {
+        self.write(|step| change::change(step, account, slot, change))
+    }
+
+    fn remove(
+        &self,
+        account: StoreId,
+        slot: Option<u16>,
+        how: Removal,
+    ) -> Result<Vec<StoredSession>, StoreError> {
+        let removed = self.write(|step| change::remove(step, account, slot, how))?;
+        // The journal has copies of the pages that the keys stood on.
+        let writer = self.writer.lock();
+        writer.pragma_update(None, "wal_checkpoint", "TRUNCATE").ok();
+        Ok(removed)
+    }
+
+    fn forget_removed(&self, keys: &[KeyId]) -> Result<usize, StoreError> {
+        self.write(|step| change::forget_removed(step, keys))
+    }
+
+    fn settle(&self) -> Result<usize, StoreError> {
+        self.write(merge::settle)
+    }
+
+    fn peers(&self, account: StoreId, visit: &mut dyn FnMut(Peer)) -> Result<(), StoreError> {
+        states::peers(&self.reader().database, account, visit)
+    }
+
+    fn update_states(&self, account: StoreId) -> Result<UpdateStates, StoreError> {
+        states::update_states(&self.reader().database, account)
+    }
+
+    fn set_update_states(&self, states: &[(StoreId, UpdateStates)]) -> Result<(), StoreError> {
+        self.write(|step| {
+            states.iter().try_for_each(|(account, it)| states::set(step, account.0, it))
+        })
+    }
+
+    fn serve_mark(&self) -> Result<Option<ServeMark>, StoreError> {
+        states::serve_mark(&self.reader().database)
+    }
+
+    fn set_serve_mark(&self, mark: &ServeMark) -> Result<(), StoreError> {
+        self.write(|step| states::set_serve_mark(step, mark))
+    }
+}

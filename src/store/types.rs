@@ -1,0 +1,259 @@
+//! What goes into a store and comes out of it.
+//!
+//! Owns the types. None of them but [`NewSession`] has key material in it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::account_id::AccountId;
+use crate::import::{ChannelState, FoundSession, Origin, UpdateState};
+use crate::manager::QuarantineReason;
+use crate::session::{ClientIdentity, KeyId};
+
+use super::Conflict;
+
+/// An account's own number in its store. It says nothing outside of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StoreId(pub(super) i64);
+
+impl StoreId {
+    /// The plain number.
+    #[must_use]
+    pub const fn number(self) -> i64 {
+        self.0
+    }
+}
+
+/// A session to be added, complete: its address is known.
+///
+/// Made by [`NewSession::new`], and its fields are set by name: more may come.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct NewSession {
+    /// What was found.
+    pub found: FoundSession,
+    /// Where its home data centre listens.
+    pub address: SocketAddr,
+    /// How it introduces itself.
+    pub identity: Option<Arc<ClientIdentity>>,
+    /// Whether it is added although its key was removed before.
+    pub even_if_removed: bool,
+}
+
+impl NewSession {
+    /// A session as it was found, whose home data centre listens there.
+    #[must_use]
+    pub fn new(found: FoundSession, address: SocketAddr) -> Self {
+        Self { found, address, identity: None, even_if_removed: false }
+    }
+}
+
+/// What became of a session that was to be added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Addition {
+    /// Whose it is; `None` if it was refused.
+    pub account: Option<StoreId>,
+    /// The name of the account, if it has one yet.
+    pub name: Option<AccountId>,
+    /// Its slot.
+    pub slot: u16,
+    /// How it went.
+    pub outcome: Added,
+}
+
+/// How the addition of a session went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Added {
+    /// It is the first of its account.
+    NewAccount,
+    /// It is one more session of an account that was known.
+    AnotherSession,
+    /// By it two accounts turned out to be one, and they are merged once nobody serves them.
+    Merged,
+    /// Its key was known.
+    AlreadyThere,
+    /// It contradicts what is known, and nothing of it was taken.
+    Refused(Conflict),
+}
+
+/// An account of a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoredAccount {
+    /// Its number in the store.
+    pub id: StoreId,
+    /// The user, if known.
+    pub user_id: Option<i64>,
+    /// Whether the user is a bot, if known.
+    pub is_bot: Option<bool>,
+    /// Its phone numbers, the latest first.
+    pub phones: Vec<AccountId>,
+    /// The operator's label on it.
+    pub group: Option<Arc<str>>,
+    /// One more than its last slot, or 0 if it has no session.
+    pub slots: u16,
+    /// The label of the proxy of its first session that has one.
+    pub proxy: Option<Arc<str>>,
+    /// Which of its sessions are quarantined, and why.
+    pub quarantines: Vec<(u16, QuarantineReason)>,
+}
+
+impl StoredAccount {
+    /// One of which nothing is known.
+    pub(super) fn empty(id: StoreId) -> Self {
+        Self {
+            id,
+            user_id: None,
+            is_bot: None,
+            phones: Vec::new(),
+            group: None,
+            slots: 0,
+            proxy: None,
+            quarantines: Vec::new(),
+        }
+    }
+
+    /// What it is called: by its bot id, its phone number or its user id. `None`: nobody knows yet who it is.
+    #[must_use]
+    pub fn name(&self) -> Option<AccountId> {
+        let user = self.user_id.and_then(|id| u64::try_from(id).ok());
+        match (self.is_bot, user, self.phones.first()) {
+            (Some(true), Some(id), _) => AccountId::bot(id).ok(),
+            (_, _, Some(phone)) => Some(*phone),
+            (_, Some(id), None) => AccountId::user(id).ok(),
+            (_, None, None) => None,
+        }
+    }
+
+    /// Every name that leads to it.
+    pub fn names(&self) -> impl Iterator<Item = AccountId> + '_ {
+        let user = self.user_id.and_then(|id| u64::try_from(id).ok());
+        // People and bots have their ids out of one range.
+        let by_id = user.into_iter().flat_map(|id| [AccountId::bot(id), AccountId::user(id)]);
+        self.phones.iter().copied().chain(by_id.flatten())
+    }
+}
+
+/// A session of a store, without its keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoredSession {
+    /// Whose it is.
+    pub account: StoreId,
+    /// Its slot.
+    pub slot: u16,
+    /// The public id of its key.
+    pub key_id: KeyId,
+    /// The home data centre.
+    pub dc: i32,
+    /// Where that listens.
+    pub address: SocketAddr,
+    /// Whether it belongs to the test servers.
+    pub test_mode: bool,
+    /// The application that logged in.
+    pub api_id: Option<i32>,
+    /// How it introduces itself.
+    pub identity: Option<ClientIdentity>,
+    /// The label of its proxy.
+    pub proxy: Option<String>,
+    /// Which program it comes from.
+    pub origin: Option<Origin>,
+    /// When it was added, in seconds since 1970.
+    pub created: u64,
+    /// When it was last seen to be logged in.
+    pub login_at: Option<u64>,
+    /// Why it is quarantined, and since when.
+    pub quarantine: Option<(QuarantineReason, u64)>,
+}
+
+/// Who a session is logged in as, as the server has told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KnownUser {
+    /// The user.
+    pub user_id: i64,
+    /// Whether it is a bot.
+    pub is_bot: bool,
+    /// Its phone number, if it shows.
+    pub phone: Option<AccountId>,
+}
+
+impl KnownUser {
+    /// A user by what the server has told of it.
+    #[must_use]
+    pub const fn new(user_id: i64, is_bot: bool, phone: Option<AccountId>) -> Self {
+        Self { user_id, is_bot, phone }
+    }
+}
+
+/// What an operator changes of sessions. `None` leaves a value as it is, and `Some(None)` takes it away.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionChange {
+    /// The label on the account.
+    pub group: Option<Option<Arc<str>>>,
+    /// The proxy to dial by, as an URL.
+    pub proxy: Option<Option<Arc<str>>>,
+    /// The application that logged in.
+    pub api_id: Option<Option<i32>>,
+    /// How it introduces itself.
+    pub identity: Option<Option<ClientIdentity>>,
+    /// Where the home data centre listens.
+    pub address: Option<SocketAddr>,
+}
+
+/// What is kept of a session that is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Removal {
+    /// The id of its key, so that it does not come back by mistake.
+    KeepKeyId,
+    /// Nothing.
+    Everything,
+}
+
+/// How far the updates of an account and of its channels have been read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UpdateStates {
+    /// Of the account.
+    pub account: Option<UpdateState>,
+    /// Of its channels.
+    pub channels: Vec<ChannelState>,
+}
+
+impl UpdateStates {
+    /// The states of an account and of its channels.
+    #[must_use]
+    pub const fn new(account: Option<UpdateState>, channels: Vec<ChannelState>) -> Self {
+        Self { account, channels }
+    }
+}
+
+/// Who serves a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServeMark {
+    /// The machine, by an id that it keeps.
+    pub machine: String,
+    /// The process.
+    pub pid: u32,
+    /// Since when, in seconds since 1970.
+    pub since: u64,
+    /// When it last said so.
+    pub heartbeat: u64,
+    /// The socket at which it can be asked.
+    pub socket: Option<String>,
+    /// Whether it has ended with everything closed.
+    pub released: bool,
+}
+
+impl ServeMark {
+    /// A process that begins to serve now.
+    #[must_use]
+    pub fn new(machine: String, pid: u32, now: u64) -> Self {
+        Self { machine, pid, since: now, heartbeat: now, socket: None, released: false }
+    }
+}

@@ -1,0 +1,15 @@
+//! Stores: where sessions are kept.
+
+mod conformance;
+
+use telepool::store::SqliteStore;
+
+#[test]
+fn the_file_is_a_store_by_every_rule() {
+    for (rule, hold) in conformance::RULES {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::create(&folder.path().join("accounts.db")).unwrap();
+        println!("{rule}");
+        hold(&store);
+    }
+}

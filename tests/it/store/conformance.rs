@@ -1,0 +1,412 @@
+//! What every store has to do, whatever it keeps its sessions in.
+//!
+//! Each rule takes a way to make an empty store. An engine is a store when all of them hold.
+
+use std::sync::Arc;
+
+use telepool::import::{ChannelState, FoundSession, Origin, Peer, PeerKind, UpdateState};
+use telepool::session::{AuthKey, ClientIdentity, KeyId};
+use telepool::store::{
+    Added, Conflict, KnownUser, NewSession, Removal, ServeMark, SessionChange, SessionStore,
+    StoreId, StoredAccount, StoredSession, UpdateStates,
+};
+use telepool::{AccountId, QuarantineReason};
+
+/// Every rule, by its name.
+pub(crate) const RULES: &[(&str, fn(&dyn SessionStore))] = &[
+    ("what is added is found by every name", what_is_added_is_found_by_every_name),
+    ("a key is one session however often it is added", a_key_is_one_session),
+    ("a person is one account", a_person_is_one_account),
+    ("two that turn out to be one are merged when it is settled", two_that_are_one_are_merged),
+    ("what contradicts what is known is refused", contradictions_are_refused),
+    ("a bot and a user of one id are one account", a_bot_and_a_user_of_one_id_are_one),
+    ("nobody knows whose it is until the server has told", the_server_tells_whose_it_is),
+    ("a number that moved is the new owner's", a_number_that_moved_is_the_new_owners),
+    ("what is kept of a session comes back at a dial", what_is_kept_comes_back_at_a_dial),
+    ("an import fills in and overwrites nothing", an_import_fills_in),
+    ("quarantines last until they are lifted", quarantines_last),
+    ("what is removed does not come back by mistake", what_is_removed_stays_removed),
+    ("slots have no gaps once it is settled", slots_have_no_gaps),
+    ("no account has more than 64 sessions", no_account_has_more_than_64_sessions),
+    ("changes are numbered and shown once", changes_are_numbered),
+    ("an operator's changes hold", an_operators_changes_hold),
+    ("peers and states are kept, the newer ones", peers_and_states_are_kept),
+    ("who serves is noted", who_serves_is_noted),
+];
+
+fn key(number: u16) -> AuthKey {
+    let mut bytes = [0x5a; 256];
+    bytes[..2].copy_from_slice(&number.to_be_bytes());
+    AuthKey::new(bytes)
+}
+
+fn phone(number: u64) -> AccountId {
+    AccountId::phone(4_420_794_600_00 + number).unwrap()
+}
+
+fn found(number: u16) -> FoundSession {
+    FoundSession::new(Origin::Telethon, 2, key(number))
+}
+
+fn new(found: FoundSession) -> NewSession {
+    NewSession::new(found, "127.0.0.1:4430".parse().unwrap())
+}
+
+fn of_user(number: u16, user: i64) -> NewSession {
+    let mut found = found(number);
+    found.user_id = Some(user);
+    new(found)
+}
+
+fn of_phone(number: u16, phone: AccountId) -> NewSession {
+    let mut found = found(number);
+    found.phone = Some(phone);
+    new(found)
+}
+
+fn of_both(number: u16, user: i64, phone: AccountId) -> NewSession {
+    let mut found = found(number);
+    (found.user_id, found.phone) = (Some(user), Some(phone));
+    new(found)
+}
+
+fn add(store: &dyn SessionStore, session: NewSession) -> (Added, Option<StoreId>) {
+    let added = store.add(&[session]).unwrap().pop().unwrap();
+    (added.outcome, added.account)
+}
+
+fn sessions(store: &dyn SessionStore, of: Option<StoreId>) -> Vec<StoredSession> {
+    let mut all = Vec::new();
+    store.sessions(of, &mut |session| all.push(session)).unwrap();
+    all
+}
+
+fn accounts_since(store: &dyn SessionStore, revision: u64) -> Vec<StoredAccount> {
+    let mut all = Vec::new();
+    store.accounts_since(revision, &mut |account| all.push(account)).unwrap();
+    all
+}
+
+fn account(store: &dyn SessionStore, name: AccountId) -> StoredAccount {
+    store.account(name).unwrap().unwrap()
+}
+
+fn user(id: u64) -> AccountId {
+    AccountId::user(id).unwrap()
+}
+
+fn what_is_added_is_found_by_every_name(store: &dyn SessionStore) {
+    let (outcome, id) = add(store, of_both(1, 700, phone(1)));
+    assert_eq!(outcome, Added::NewAccount);
+    let names = [phone(1), user(700), AccountId::bot(700).unwrap()];
+    for name in names {
+        assert_eq!(Some(account(store, name).id), id, "{name}");
+    }
+    let found = account(store, phone(1));
+    assert_eq!((found.name(), found.slots), (Some(phone(1)), 1));
+    assert!(names.iter().all(|name| found.names().any(|it| it == *name)));
+    assert_eq!(store.account(phone(2)).unwrap(), None);
+    assert_eq!(store.account(user(701)).unwrap(), None);
+    let session = &sessions(store, id)[0];
+    assert_eq!((session.key_id, session.dc, session.slot), (KeyId::of(&key(1)), 2, 0));
+    assert_eq!((session.origin, session.login_at), (Some(Origin::Telethon), None));
+}
+
+fn a_key_is_one_session(store: &dyn SessionStore) {
+    let (_, id) = add(store, of_user(1, 700));
+    assert_eq!(add(store, of_user(1, 700)), (Added::AlreadyThere, id));
+    // Within one step as well.
+    let both = store.add(&[of_user(2, 701), of_user(2, 701)]).unwrap();
+    let outcomes: Vec<_> = both.iter().map(|it| it.outcome).collect();
+    assert_eq!(outcomes, [Added::NewAccount, Added::AlreadyThere]);
+    assert_eq!(sessions(store, None).len(), 2);
+}
+
+fn a_person_is_one_account(store: &dyn SessionStore) {
+    let (_, id) = add(store, of_both(1, 700, phone(1)));
+    assert_eq!(add(store, of_user(2, 700)), (Added::AnotherSession, id));
+    assert_eq!(add(store, of_phone(3, phone(1))), (Added::AnotherSession, id));
+    let slots: Vec<_> = sessions(store, id).iter().map(|it| it.slot).collect();
+    assert_eq!(slots, [0, 1, 2]);
+    // Nobody knows whose these are, so that they are nobody's in common.
+    let (_, one) = add(store, new(found(4)));
+    let (_, other) = add(store, new(found(5)));
+    assert!(one != other && one != id);
+    let unknown = accounts_since(store, 0).into_iter().filter(|it| it.name().is_none()).count();
+    assert_eq!(unknown, 2);
+}
+
+fn two_that_are_one_are_merged(store: &dyn SessionStore) {
+    let (_, by_user) = add(store, of_user(1, 700));
+    let (_, by_phone) = add(store, of_phone(2, phone(1)));
+    assert_ne!(by_user, by_phone);
+    let (outcome, id) = add(store, of_both(3, 700, phone(1)));
+    assert_eq!((outcome, id), (Added::Merged, by_user));
+    // Whoever serves them sees two, as before.
+    assert_eq!(account(store, phone(1)).id, by_phone.unwrap());
+    assert_eq!(account(store, phone(1)).slots, 1);
+    // What comes meanwhile is the one's.
+    assert_eq!(add(store, of_phone(4, phone(1))), (Added::AnotherSession, by_user));
+    assert_eq!(store.settle().unwrap(), 1);
+    let one = account(store, phone(1));
+    assert_eq!((Some(one.id), one.slots, one.user_id), (by_user, 4, Some(700)));
+    let keys: Vec<_> = sessions(store, by_user).iter().map(|it| (it.slot, it.key_id)).collect();
+    let of = |slot, number| (slot, KeyId::of(&key(number)));
+    assert_eq!(
+        keys,
+        [of(0, 1), of(1, 3), of(2, 4), of(3, 2)],
+        "no slot has become another session"
+    );
+    assert_eq!(accounts_since(store, 0).len(), 1);
+    assert_eq!(store.settle().unwrap(), 0);
+}
+
+fn contradictions_are_refused(store: &dyn SessionStore) {
+    let (_, first) = add(store, of_both(1, 700, phone(1)));
+    let (_, second) = add(store, of_user(2, 701));
+    let refused = Added::Refused(Conflict::PhoneOfAnother { phone: phone(1) });
+    assert_eq!(add(store, of_both(3, 701, phone(1))), (refused, None));
+    let refused = Added::Refused(Conflict::KeyOfAnother { account: phone(1) });
+    assert_eq!(add(store, of_user(1, 701)), (refused, None));
+    assert_eq!(sessions(store, first).len() + sessions(store, second).len(), 2);
+    assert_eq!(sessions(store, None).len(), 2);
+}
+
+fn a_bot_and_a_user_of_one_id_are_one(store: &dyn SessionStore) {
+    let (_, id) = add(store, of_user(1, 700));
+    assert_eq!(account(store, user(700)).name(), Some(user(700)));
+    let mut bot = of_user(2, 700);
+    bot.found.is_bot = Some(true);
+    assert_eq!(add(store, bot), (Added::AnotherSession, id));
+    assert_eq!(account(store, user(700)).name(), Some(AccountId::bot(700).unwrap()));
+}
+
+fn the_server_tells_whose_it_is(store: &dyn SessionStore) {
+    let (_, known) = add(store, of_user(1, 700));
+    let (_, unknown) = add(store, new(found(2)));
+    let told = KnownUser::new(700, false, Some(phone(1)));
+    assert_eq!(store.note_logins(&[(unknown.unwrap(), 0, Some(told))]).unwrap(), [None]);
+    assert!(sessions(store, unknown)[0].login_at.is_some());
+    assert_eq!(store.settle().unwrap(), 1);
+    let one = account(store, phone(1));
+    assert_eq!((Some(one.id), one.slots, one.is_bot), (known, 2, Some(false)));
+    // A session cannot become another's.
+    let told = KnownUser::new(701, false, None);
+    let conflict = store.note_logins(&[(one.id, 0, Some(told))]).unwrap();
+    assert_eq!(conflict, [Some(Conflict::KeyOfAnother { account: phone(1) })]);
+    // And one that is gone is nobody's.
+    assert_eq!(store.note_logins(&[(one.id, 7, None)]).unwrap(), [None]);
+}
+
+fn a_number_that_moved_is_the_new_owners(store: &dyn SessionStore) {
+    add(store, of_both(1, 700, phone(1)));
+    let (_, id) = add(store, of_user(2, 701));
+    let told = KnownUser::new(701, false, Some(phone(1)));
+    assert_eq!(store.note_logins(&[(id.unwrap(), 0, Some(told))]).unwrap(), [None]);
+    assert_eq!(Some(account(store, phone(1)).id), id);
+    assert_eq!(account(store, user(700)).name(), Some(user(700)));
+}
+
+fn what_is_kept_comes_back_at_a_dial(store: &dyn SessionStore) {
+    let mut session = of_both(1, 700, phone(1));
+    session.found.is_bot = Some(false);
+    session.found.api_id = Some(17);
+    session.found.group = Some("north".into());
+    session.found.proxy = Some("socks5://me:secret@127.0.0.1:1080".into());
+    session.identity = Some(Arc::new(ClientIdentity::new("Pixel", "16", "1.4")));
+    let (_, id) = add(store, session);
+    let record = store.record(id.unwrap(), 0, phone(1)).unwrap().unwrap();
+    assert_eq!((record.account, record.slot, record.dc), (phone(1), 0, 2));
+    assert_eq!((record.user_id, record.is_bot, record.api_id), (700, false, Some(17)));
+    assert_eq!(record.key, key(1));
+    assert_eq!(record.proxy.as_deref(), Some("socks5://me:secret@127.0.0.1:1080"));
+    assert_eq!(record.group.as_deref(), Some("north"));
+    assert_eq!(record.identity.as_deref().map(|it| &*it.device_model), Some("Pixel"));
+    assert_eq!(record.address, "127.0.0.1:4430".parse().unwrap());
+    // Without its secrets elsewhere.
+    assert_eq!(sessions(store, id)[0].proxy.as_deref(), Some("127.0.0.1:1080"));
+    let shown = account(store, phone(1));
+    assert_eq!(shown.proxy.as_deref(), Some("127.0.0.1:1080"));
+    assert_eq!(shown.group.as_deref(), Some("north"));
+    assert!(store.record(id.unwrap(), 1, phone(1)).unwrap().is_none());
+}
+
+fn an_import_fills_in(store: &dyn SessionStore) {
+    let (_, id) = add(store, of_user(1, 700));
+    let before = store.revision().unwrap();
+    assert_eq!(add(store, of_user(1, 700)).0, Added::AlreadyThere);
+    assert_eq!(store.revision().unwrap(), before, "nothing is new");
+    let mut fuller = of_user(1, 700);
+    fuller.found.api_id = Some(17);
+    fuller.found.group = Some("north".into());
+    assert_eq!(add(store, fuller).0, Added::AlreadyThere);
+    assert!(store.revision().unwrap() > before);
+    let mut other = of_user(1, 700);
+    other.found.api_id = Some(18);
+    other.found.group = Some("south".into());
+    other.address = "127.0.0.1:9".parse().unwrap();
+    assert_eq!(add(store, other).0, Added::AlreadyThere);
+    let session = &sessions(store, id)[0];
+    assert_eq!((session.api_id, session.address.port()), (Some(17), 4430));
+    assert_eq!(account(store, user(700)).group.as_deref(), Some("north"));
+}
+
+fn quarantines_last(store: &dyn SessionStore) {
+    let (_, id) = add(store, of_user(1, 700));
+    add(store, of_user(2, 700));
+    let id = id.unwrap();
+    for reason in QuarantineReason::ALL {
+        assert!(store.set_quarantine(id, 1, Some(reason)).unwrap());
+        assert_eq!(account(store, user(700)).quarantines, [(1, reason)]);
+        assert_eq!(sessions(store, Some(id))[1].quarantine.unwrap().0, reason);
+    }
+    let since = sessions(store, Some(id))[1].quarantine.unwrap().1;
+    assert!(since > 1_700_000_000);
+    assert!(store.set_quarantine(id, 1, None).unwrap());
+    assert_eq!(account(store, user(700)).quarantines, []);
+    assert!(!store.set_quarantine(id, 2, Some(QuarantineReason::Dead)).unwrap());
+}
+
+fn what_is_removed_stays_removed(store: &dyn SessionStore) {
+    let (_, id) = add(store, of_user(1, 700));
+    let id = id.unwrap();
+    let removed = store.remove(id, None, Removal::KeepKeyId).unwrap();
+    assert_eq!(removed.len(), 1);
+    assert!(store.record(id, 0, user(700)).unwrap().is_none());
+    assert_eq!(account(store, user(700)).slots, 0, "whoever serves it sees it go");
+    let Added::Refused(Conflict::Removed { at }) = add(store, of_user(1, 700)).0 else {
+        panic!("it came back")
+    };
+    assert!(at > 1_700_000_000);
+    let mut again = of_user(1, 700);
+    again.even_if_removed = true;
+    assert_eq!(add(store, again), (Added::NewAccount, Some(id)));
+    store.remove(id, Some(0), Removal::KeepKeyId).unwrap();
+    assert_eq!(store.forget_removed(&[KeyId::of(&key(1)), KeyId::of(&key(2))]).unwrap(), 1);
+    assert_eq!(add(store, of_user(1, 700)).0, Added::NewAccount);
+    store.remove(id, Some(0), Removal::Everything).unwrap();
+    assert_eq!(add(store, of_user(1, 700)).0, Added::NewAccount);
+    assert!(store.remove(id, Some(9), Removal::KeepKeyId).unwrap().is_empty());
+}
+
+fn slots_have_no_gaps(store: &dyn SessionStore) {
+    let mut id = None;
+    for number in 0..4 {
+        id = add(store, of_user(number, 700)).1;
+    }
+    let id = id.unwrap();
+    store.remove(id, Some(1), Removal::KeepKeyId).unwrap();
+    // As long as somebody may serve them, no slot becomes another session.
+    assert_eq!(add(store, of_user(9, 700)).0, Added::AnotherSession);
+    let slots =
+        |store| -> Vec<u16> { sessions(store, Some(id)).iter().map(|it| it.slot).collect() };
+    assert_eq!(slots(store), [0, 2, 3, 4]);
+    assert_eq!(account(store, user(700)).slots, 5);
+    store.settle().unwrap();
+    assert_eq!(slots(store), [0, 1, 2, 3]);
+    let keys: Vec<_> = sessions(store, Some(id)).iter().map(|it| it.key_id).collect();
+    assert_eq!(keys, [0, 2, 3, 9].map(|number| KeyId::of(&key(number))));
+}
+
+fn no_account_has_more_than_64_sessions(store: &dyn SessionStore) {
+    for number in 0..64 {
+        let (outcome, _) = add(store, of_user(number, 700));
+        assert!(!matches!(outcome, Added::Refused(_)), "{number}: {outcome:?}");
+    }
+    assert_eq!(add(store, of_user(64, 700)), (Added::Refused(Conflict::NoSlotFree), None));
+    assert_eq!(add(store, of_user(64, 701)).0, Added::NewAccount);
+}
+
+fn changes_are_numbered(store: &dyn SessionStore) {
+    let start = store.revision().unwrap();
+    let (_, first) = add(store, of_user(1, 700));
+    let after_first = store.revision().unwrap();
+    let (_, second) = add(store, of_user(2, 701));
+    let after_second = store.revision().unwrap();
+    assert!(start < after_first && after_first < after_second);
+    let ids = |since| accounts_since(store, since).iter().map(|it| Some(it.id)).collect::<Vec<_>>();
+    assert_eq!(ids(start), [first, second]);
+    assert_eq!(ids(after_first), [second]);
+    assert_eq!(ids(after_second), []);
+    store.set_quarantine(first.unwrap(), 0, Some(QuarantineReason::Dead)).unwrap();
+    assert_eq!(ids(after_second), [first]);
+    // A login says nothing new of whom the store knows.
+    let now = store.revision().unwrap();
+    store.note_logins(&[(first.unwrap(), 0, None)]).unwrap();
+    assert_eq!(store.revision().unwrap(), now);
+}
+
+fn an_operators_changes_hold(store: &dyn SessionStore) {
+    let (_, id) = add(store, of_user(1, 700));
+    add(store, of_user(2, 700));
+    let id = id.unwrap();
+    let mut change = SessionChange::default();
+    change.group = Some(Some("north".into()));
+    change.proxy = Some(Some("socks5://127.0.0.1:1080".into()));
+    change.api_id = Some(Some(17));
+    change.identity = Some(Some(ClientIdentity::new("Pixel", "16", "1.4")));
+    change.address = Some("127.0.0.1:9".parse().unwrap());
+    assert_eq!(store.change(id, Some(1), &change).unwrap(), 1);
+    let both = sessions(store, Some(id));
+    assert_eq!(
+        (both[0].api_id, both[0].proxy.as_deref(), both[0].address.port()),
+        (None, None, 4430)
+    );
+    assert_eq!((both[1].api_id, both[1].address.port()), (Some(17), 9));
+    assert_eq!(both[1].proxy.as_deref(), Some("127.0.0.1:1080"));
+    assert_eq!(both[1].identity.as_ref().map(|it| &*it.app_version), Some("1.4"));
+    assert_eq!(account(store, user(700)).group.as_deref(), Some("north"));
+    let mut back = SessionChange::default();
+    (back.group, back.proxy, back.api_id) = (Some(None), Some(None), Some(None));
+    assert_eq!(store.change(id, None, &back).unwrap(), 2);
+    let both = sessions(store, Some(id));
+    assert!(both.iter().all(|it| it.proxy.is_none() && it.api_id.is_none()));
+    assert_eq!(both[1].address.port(), 9, "what is not named stays");
+    assert_eq!(account(store, user(700)).group, None);
+    assert_eq!(store.change(id, Some(5), &back).unwrap(), 0);
+}
+
+fn peers_and_states_are_kept(store: &dyn SessionStore) {
+    let peer = |kind, id, hash| Peer { kind, id, access_hash: hash, username: None };
+    let state = |pts, date| UpdateState { pts, qts: 1, date, seq: 2 };
+    let mut session = of_user(1, 700);
+    session.found.peers = vec![
+        peer(PeerKind::Megagroup, 5, -8),
+        peer(PeerKind::User, 5, 9),
+        Peer { username: Some("botfather".into()), ..peer(PeerKind::Bot, 93_372_553, 7) },
+    ];
+    session.found.update_state = Some(state(10, 100));
+    session.found.channel_states = vec![ChannelState { channel: 5, pts: 3 }];
+    let (_, id) = add(store, session.clone());
+    let id = id.unwrap();
+    let peers = || {
+        let mut all = Vec::new();
+        store.peers(id, &mut |peer| all.push(peer)).unwrap();
+        all
+    };
+    assert_eq!(peers().len(), 3);
+    assert!(peers().iter().any(|it| it.username.as_deref() == Some("botfather")));
+    // One that is older says nothing new.
+    session.found.update_state = Some(state(4, 99));
+    session.found.channel_states = vec![ChannelState { channel: 5, pts: 1 }];
+    add(store, session.clone());
+    let kept = store.update_states(id).unwrap();
+    assert_eq!(kept.account, Some(state(10, 100)));
+    assert_eq!(kept.channels, [ChannelState { channel: 5, pts: 3 }]);
+    let later = UpdateStates::new(Some(state(11, 101)), vec![ChannelState { channel: 6, pts: 1 }]);
+    store.set_update_states(&[(id, later)]).unwrap();
+    let kept = store.update_states(id).unwrap();
+    assert_eq!((kept.account, kept.channels.len()), (Some(state(11, 101)), 2));
+    assert_eq!(peers().len(), 3);
+}
+
+fn who_serves_is_noted(store: &dyn SessionStore) {
+    assert_eq!(store.serve_mark().unwrap(), None);
+    let mut mark = ServeMark::new("machine".into(), 7, 1_700_000_000);
+    mark.socket = Some("/run/telepool.sock".into());
+    store.set_serve_mark(&mark).unwrap();
+    assert_eq!(store.serve_mark().unwrap(), Some(mark.clone()));
+    mark.released = true;
+    store.set_serve_mark(&mark).unwrap();
+    assert_eq!(store.serve_mark().unwrap(), Some(mark));
+}
