@@ -116,6 +116,13 @@ pub trait Manager: Send + Sync + 'static {
     /// egress and the leases stay until the account was collected or removed.
     fn profile(&self, account: AccountId) -> Option<Profile>;
 
+    /// The one name of an account that has several, such as a phone number and a user id. The pool knows each account by
+    /// this name, in its events, lists and numbers, and by the others it is found. Asked for a name that the pool has
+    /// not met; it must be quick, and must not change for as long as the pool knows the account.
+    fn canonical(&self, name: AccountId) -> AccountId {
+        name
+    }
+
     /// Whether a slot may be dialled, asked before the dial takes its turn at its egress: what takes
     /// time here, or fails, costs nobody else's dial. At most for `dial_timeout`.
     ///

@@ -56,7 +56,7 @@ impl<M: Manager> Pool<M> {
     /// Closes one connection: at once if it is idle, else on its return or after
     /// `drain_timeout`. Returns whether there was such a connection.
     pub fn close_connection(&self, account: AccountId, id: ConnectionId) -> bool {
-        let Some(inner) = self.inner.registry.find(account) else { return false };
+        let Some(inner) = self.find(account) else { return false };
         let Some(connection) = inner.pool.connections().find(|it| it.id == id) else {
             return false;
         };
@@ -70,7 +70,7 @@ impl<M: Manager> Pool<M> {
     /// `drain_timeout` + `close_timeout`. The account goes on serving, on new connections.
     /// Returns how many there were.
     pub async fn close_account(&self, account: AccountId) -> usize {
-        let Some(inner) = self.inner.registry.find(account) else { return 0 };
+        let Some(inner) = self.find(account) else { return 0 };
         let now = self.context().clock.tick();
         let before: Vec<_> = inner.pool.connections().map(|it| (it.slot, it.id)).collect();
         let effects = inner.pool.raise_generation(CloseReason::Requested, now);
@@ -83,8 +83,8 @@ impl<M: Manager> Pool<M> {
     /// connections close. Waits for that at most `drain_timeout` + `close_timeout`. Returns
     /// whether the pool knows the account.
     pub async fn drain_account(&self, account: AccountId) -> bool {
-        let Some(inner) = self.inner.registry.find(account) else { return false };
-        let context = self.context();
+        let Some(inner) = self.find(account) else { return false };
+        let (context, account) = (self.context(), inner.pool.account());
         tracing::info!(%account, "the account is drained");
         context.events.emit(|| Event::Draining { account });
         let effects = inner.pool.drain(context.clock.tick());
@@ -126,6 +126,7 @@ impl<M: Manager> Pool<M> {
         let (effects, changes) = handle.inner().pool.pause();
         handle.inner().apply(effects);
         if changes {
+            let account = handle.id();
             tracing::info!(%account, "the account is paused: acquires wait");
             self.context().events.emit(|| Event::Paused { account });
         }
@@ -135,11 +136,12 @@ impl<M: Manager> Pool<M> {
     /// Ends the pause of an account, and serves those that wait, in the order in which they came. One that
     /// is drained or quarantined as well stays so. Returns whether the account was paused.
     pub fn resume(&self, account: AccountId) -> bool {
-        let Some(inner) = self.inner.registry.find(account) else { return false };
+        let Some(inner) = self.find(account) else { return false };
         let context = self.context();
         let (effects, changes) = inner.pool.resume(context.clock.tick());
         inner.apply(effects);
         if changes {
+            let account = inner.pool.account();
             tracing::info!(%account, "the account is resumed");
             context.events.emit(|| Event::Resumed { account });
         }
@@ -170,7 +172,7 @@ impl<M: Manager> Pool<M> {
         if inner.pool.is_closed() {
             return false;
         }
-        let context = self.context();
+        let (context, account) = (self.context(), account_handle.id());
         inner.reread_profile();
         // The manager may keep a quarantine that another process has found since.
         let quarantines = call_manager("quarantines", || context.manager.quarantines(account))
@@ -192,14 +194,14 @@ impl<M: Manager> Pool<M> {
     /// nobody from the account then. Handles of the account from before refuse for ever: ask for a
     /// new one.
     pub async fn remove_account(&self, account: AccountId) -> bool {
-        let Some(inner) = self.inner.registry.find(account) else { return false };
+        let Some(inner) = self.find(account) else { return false };
         let context = self.context();
         let effects = inner.pool.close(context.clock.tick());
         inner.apply(effects);
         // A dial under way keeps a slot as well, so that it is not enough to see the connections
         // go.
         inner.until(|| inner.pool.is_empty(context.clock.tick())).await;
-        if !self.forget_removed(account) {
+        if !self.forget_removed(inner.pool.account()) {
             // Closed and not empty: the account's wheel entry collects it later, unless somebody
             // asks for the account before.
             let due = Due::Account(Arc::downgrade(&inner));
@@ -253,7 +255,7 @@ impl<M: Manager> Pool<M> {
     /// The health of an account, or `None` if the pool does not know it.
     #[must_use]
     pub fn account_health(&self, account: AccountId) -> Option<AccountHealth> {
-        let inner = self.inner.registry.find(account)?;
+        let inner = self.find(account)?;
         Some(inner.health(self.context().clock.tick()))
     }
 

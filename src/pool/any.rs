@@ -70,7 +70,7 @@ impl<M: Manager> Pool<M> {
     /// manager keeps of it, so that a group of dead accounts costs no memory.
     fn able(&self, account: AccountId) -> Option<Account<M>> {
         let context = self.context();
-        if self.inner.registry.find(account).is_none() {
+        if self.find(account).is_none() {
             let quarantines = call_manager("quarantines", || context.manager.quarantines(account))
                 .unwrap_or_default();
             let slots = || context.profile(account).map_or(0, |profile| usize::from(profile.slots));

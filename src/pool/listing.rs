@@ -13,13 +13,13 @@ impl<M: Manager> Pool<M> {
     /// The numbers of one account, or `None` if the pool does not know it (any more).
     #[must_use]
     pub fn account_stats(&self, account: AccountId) -> Option<AccountStats> {
-        Some(self.inner.registry.find(account)?.stats())
+        Some(self.find(account)?.stats())
     }
 
     /// One account in short, or `None` if the pool does not know it (any more).
     #[must_use]
     pub fn account_summary(&self, account: AccountId) -> Option<AccountSummary> {
-        let inner = self.inner.registry.find(account)?;
+        let inner = self.find(account)?;
         let group = self.context().groups.name(inner.pool.group());
         Some(inner.summary(group, now()))
     }

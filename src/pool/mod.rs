@@ -78,7 +78,7 @@ impl<M: Manager> Pool<M> {
     /// The manager knows no such account, or the pool is closed.
     pub fn account(&self, account: AccountId) -> Result<Account<M>, AcquireError<M::Error>> {
         let context = self.context();
-        let found = self.inner.registry.find(account);
+        let found = self.find(account);
         if let Some(inner) = found.as_ref().filter(|inner| !inner.pool.is_closed()) {
             return Ok(Account(Arc::clone(inner)));
         }
@@ -86,9 +86,10 @@ impl<M: Manager> Pool<M> {
             return Err(AcquireError::Closed { stage: Stage::Lookup });
         }
         // It was removed. As long as something of it is left, nothing comes in its place.
-        if let Some(inner) = found.filter(|_| !self.forget_removed(account)) {
+        if let Some(inner) = found.filter(|inner| !self.forget_removed(inner.pool.account())) {
             return Ok(Account(inner));
         }
+        let account = self.canonical(account);
         let Some(profile) = context.profile(account) else {
             return Err(AcquireError::UnknownAccount { account });
         };
@@ -244,6 +245,19 @@ impl<M: Manager> PoolInner<M> {
 }
 
 impl<M: Manager> Pool<M> {
+    /// What the pool knows of an account, by whatever name.
+    pub(crate) fn find(&self, name: AccountId) -> Option<Arc<AccountInner<M>>> {
+        let registry = &self.inner.registry;
+        registry.find(name).or_else(|| {
+            let account = self.canonical(name);
+            if account == name { None } else { registry.find(account) }
+        })
+    }
+
+    fn canonical(&self, name: AccountId) -> AccountId {
+        call_manager("canonical", || self.context().manager.canonical(name)).unwrap_or(name)
+    }
+
     pub(crate) fn context(&self) -> &PoolContext<M> {
         &self.inner.runtime.context
     }

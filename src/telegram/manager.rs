@@ -259,6 +259,10 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
         })
     }
 
+    fn canonical(&self, name: AccountId) -> AccountId {
+        self.source.canonical(name)
+    }
+
     /// Whether the key is this process's, nobody here uses it, and it does not rest. The end of the
     /// session's last connection is waited for; from then on the key is kept for the dial.
     async fn clearance(

@@ -23,6 +23,11 @@ pub trait SessionSource: Send + Sync + 'static {
     /// the account, for the [number of sessions](SessionProfile::sessions).
     fn profile(&self, account: AccountId) -> Option<SessionProfile>;
 
+    /// The one name of an account that has several; see [`Manager::canonical`](crate::Manager::canonical).
+    fn canonical(&self, name: AccountId) -> AccountId {
+        name
+    }
+
     /// One session of an account.
     fn session(&self, account: AccountId, slot: u16) -> Option<SessionRecord>;
 
@@ -57,6 +62,10 @@ pub trait SessionSource: Send + Sync + 'static {
 impl<S: SessionSource> SessionSource for Arc<S> {
     fn profile(&self, account: AccountId) -> Option<SessionProfile> {
         (**self).profile(account)
+    }
+
+    fn canonical(&self, name: AccountId) -> AccountId {
+        (**self).canonical(name)
     }
 
     fn session(&self, account: AccountId, slot: u16) -> Option<SessionRecord> {

@@ -219,3 +219,34 @@ async fn sessions_that_come_and_go_under_load_cost_no_place_and_double_no_slot()
     assert!(manager.tally(|tally| tally.live_max[&account(1)]) <= 5);
     assert_eq!(pool.close().await.still_open, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_account_is_one_by_whatever_name_it_is_asked_for() {
+    let manager = Scripted::new(2, 1);
+    let pool = pool(&manager);
+    let mut events = pool.events();
+    let other = telepool::AccountId::user(1).unwrap();
+    let lease = pool.acquire(other).await.unwrap();
+    assert_eq!(
+        pool.account(other).unwrap().id(),
+        account(1),
+        "its name is what the manager calls it"
+    );
+    assert_eq!(pool.stats().accounts, 1);
+    assert!(pool.account_stats(account(1)).is_some() && pool.account_stats(other).is_some());
+    assert!(pool.pause(other));
+    assert!(pool.try_acquire(account(1)).unwrap().is_none(), "it is the same that is paused");
+    assert!(pool.resume(account(1)) && !pool.resume(other));
+    assert!(pool.quarantine(other));
+    assert_eq!(pool.account_health(account(1)), pool.account_health(other));
+    assert!(pool.reinstate(other));
+    drop(lease);
+    assert!(pool.remove_account(other).await);
+    assert_eq!(pool.stats().accounts, 0);
+    drop(pool);
+    let mut named = Vec::new();
+    while let Some(event) = events.next().await {
+        named.extend(event.account());
+    }
+    assert!(named.len() > 4 && named.iter().all(|it| *it == account(1)), "{named:?}");
+}

@@ -242,6 +242,14 @@ impl Manager for Scripted {
         (account.number() < 1_000_000).then(|| self.state.profile.lock().unwrap().clone())
     }
 
+    /// Each bot is known as a user as well.
+    fn canonical(&self, name: AccountId) -> AccountId {
+        match !name.is_phone() && !name.is_bot() {
+            true => account(name.number()),
+            false => name,
+        }
+    }
+
     async fn clearance(&self, _: AccountId, _: u16) -> Result<Clearance<Failure>, Failure> {
         let until = *self.state.rests_until.lock().unwrap();
         let left = until.map(|it| it.saturating_duration_since(tokio::time::Instant::now()));
