@@ -74,6 +74,26 @@ impl SessionRecord {
     }
 }
 
+/// Who a session is logged in as, as the server has told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionUser {
+    /// The user.
+    pub user_id: i64,
+    /// Whether it is a bot.
+    pub is_bot: bool,
+    /// Its phone number, if it shows.
+    pub phone: Option<AccountId>,
+}
+
+impl SessionUser {
+    /// A user by what the server has told of it.
+    #[must_use]
+    pub const fn new(user_id: i64, is_bot: bool, phone: Option<AccountId>) -> Self {
+        Self { user_id, is_bot, phone }
+    }
+}
+
 impl fmt::Debug for SessionRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionRecord")

@@ -22,14 +22,14 @@ use std::fmt;
 pub use error::{Conflict, StoreError};
 pub use sqlite::{Rehearsal, SqliteStore};
 pub use types::{
-    Added, Addition, KnownUser, NewSession, Removal, ServeMark, SessionChange, StoreId,
-    StoredAccount, StoredSession, UpdateStates,
+    Added, Addition, NewSession, Removal, ServeMark, SessionChange, StoreId, StoredAccount,
+    StoredSession, UpdateStates,
 };
 
 use crate::account_id::AccountId;
 use crate::import::{BotToken, Peer};
 use crate::manager::QuarantineReason;
-use crate::session::{KeyId, SessionRecord};
+use crate::session::{KeyId, SessionRecord, SessionUser};
 
 /// Where sessions are kept.
 ///
@@ -114,7 +114,7 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// The storage fails.
     fn note_logins(
         &self,
-        logins: &[(StoreId, u16, Option<KnownUser>)],
+        logins: &[(StoreId, u16, Option<SessionUser>)],
     ) -> Result<Vec<Option<Conflict>>, StoreError>;
 
     /// Changes what an operator says of sessions: of one slot, or of all that the account has. Returns how many

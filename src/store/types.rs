@@ -94,10 +94,14 @@ pub struct StoredAccount {
     pub group: Option<Arc<str>>,
     /// One more than its last slot, or 0 if it has no session.
     pub slots: u16,
+    /// Slots below that whose sessions were removed, until the store is next settled.
+    pub gaps: Vec<u16>,
     /// The label of the proxy of its first session that has one.
     pub proxy: Option<Arc<str>>,
     /// Which of its sessions are quarantined, and why.
     pub quarantines: Vec<(u16, QuarantineReason)>,
+    /// In which revision a session of it was last changed or removed, as far as a dial is concerned.
+    pub redial_revision: u64,
 }
 
 impl StoredAccount {
@@ -110,8 +114,10 @@ impl StoredAccount {
             phones: Vec::new(),
             group: None,
             slots: 0,
+            gaps: Vec::new(),
             proxy: None,
             quarantines: Vec::new(),
+            redial_revision: 0,
         }
     }
 
@@ -166,26 +172,6 @@ pub struct StoredSession {
     pub login_at: Option<u64>,
     /// Why it is quarantined, and since when.
     pub quarantine: Option<(QuarantineReason, u64)>,
-}
-
-/// Who a session is logged in as, as the server has told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct KnownUser {
-    /// The user.
-    pub user_id: i64,
-    /// Whether it is a bot.
-    pub is_bot: bool,
-    /// Its phone number, if it shows.
-    pub phone: Option<AccountId>,
-}
-
-impl KnownUser {
-    /// A user by what the server has told of it.
-    #[must_use]
-    pub const fn new(user_id: i64, is_bot: bool, phone: Option<AccountId>) -> Self {
-        Self { user_id, is_bot, phone }
-    }
 }
 
 /// What an operator changes of sessions. `None` leaves a value as it is, and `Some(None)` takes it away.

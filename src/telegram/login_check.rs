@@ -17,8 +17,9 @@ use super::TelegramError;
 use super::one_shot_session::{OneShotSession, own_peer};
 use super::pending_open::OpenResult;
 use super::rpc::call_within;
+use crate::account_id::AccountId;
 use crate::base::sync::Mutex;
-use crate::session::{KeyId, SessionRecord};
+use crate::session::{KeyId, SessionRecord, SessionUser};
 
 /// How long the server keeps its end open after it last heard of ours, in seconds: as long as the
 /// client's own pings ask for, which set the timer anew each minute.
@@ -95,7 +96,7 @@ fn is_of_the_ping(error: &TelegramError) -> bool {
 
 /// Who is logged in with each key whose record does not say so, as far as the server was asked.
 #[derive(Debug, Default)]
-pub(super) struct UserCache(Mutex<HashMap<KeyId, PeerInfo>>);
+pub(super) struct UserCache(Mutex<HashMap<KeyId, (PeerInfo, SessionUser)>>);
 
 impl UserCache {
     /// Files the user of a session with it. `Some`: nobody knows, and the server is to be asked.
@@ -107,11 +108,16 @@ impl UserCache {
         if session.knows_own() {
             return None;
         }
-        if let Some(user) = self.0.lock().get(&key) {
-            session.note_own(user.clone());
+        if let Some((peer, _)) = self.0.lock().get(&key) {
+            session.note_own(peer.clone());
             return None;
         }
         Some(UnknownUser { users: Arc::clone(self), key, session: Arc::clone(session) })
+    }
+
+    /// Who is logged in with a key, if the server was asked.
+    pub(super) fn user(&self, key: KeyId) -> Option<SessionUser> {
+        self.0.lock().get(&key).map(|(_, user)| *user)
     }
 }
 
@@ -128,16 +134,19 @@ impl UnknownUser {
         let query = functions::users::GetUsers { id: vec![enums::InputUser::UserSelf] };
         let query = functions::InvokeWithoutUpdates { query }.to_bytes();
         let users = call_within::<functions::users::GetUsers>(handle, dc, query, limit).await;
-        let Some(user) = users.ok().and_then(|users| users.into_iter().find_map(own)) else {
+        let Some(own) = users.ok().and_then(|users| users.into_iter().find_map(own)) else {
             return;
         };
-        self.session.note_own(user.clone());
-        self.users.0.lock().insert(self.key, user);
+        self.session.note_own(own.0.clone());
+        self.users.0.lock().insert(self.key, own);
     }
 }
 
-fn own(user: enums::User) -> Option<PeerInfo> {
+/// Oneself, as the client knows a peer, and as everybody else does.
+fn own(user: enums::User) -> Option<(PeerInfo, SessionUser)> {
     let enums::User::User(user) = user else { return None };
     let auth = user.access_hash.map_or_else(PeerAuth::default, PeerAuth::from_hash);
-    own_peer(user.id, user.bot, auth).filter(|_| user.is_self)
+    let peer = own_peer(user.id, user.bot, auth).filter(|_| user.is_self)?;
+    let phone = user.phone.and_then(|digits| AccountId::from_revealed(&format!("+{digits}")).ok());
+    Some((peer, SessionUser::new(user.id, user.bot, phone)))
 }

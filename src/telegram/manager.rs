@@ -302,6 +302,7 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
         match opened.await.unwrap_or(Err(TelegramError::Dropped)) {
             Ok(()) => {
                 self.strikes.lock().remove(&(account, slot));
+                self.source.note_login(account, slot, self.users.user(key));
                 Ok(connection)
             }
             Err(error) => {

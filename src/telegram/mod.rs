@@ -81,6 +81,8 @@ mod quarantine_file;
 mod rpc;
 mod settings;
 mod source;
+#[cfg(feature = "store")]
+mod store_source;
 mod supervisor;
 mod updates;
 mod verdict;
@@ -94,6 +96,8 @@ pub use quarantine_file::{
 };
 pub use settings::TelegramSettings;
 pub use source::{MemorySource, SessionProfile, SessionSource, SourceError};
+#[cfg(feature = "store")]
+pub use store_source::{AccountChange, ServeError, ServeOptions, StoreSource, store_holder};
 pub use updates::{AccountUpdate, AccountUpdates};
 pub use verdict::{Resend, Verdict, verdict};
 

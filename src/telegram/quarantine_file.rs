@@ -30,7 +30,7 @@ use crate::session::{KeyId, SessionRecord};
 mod error;
 mod file;
 mod lines;
-mod lock;
+pub(super) mod lock;
 mod path;
 mod writer;
 

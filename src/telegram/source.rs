@@ -10,10 +10,10 @@ use std::sync::Arc;
 use crate::account_id::AccountId;
 use crate::base::sync::Mutex;
 use crate::manager::{Egress, QuarantineReason};
-use crate::session::{SessionRecord, lines::SLOTS_MAX, proxy_label};
+use crate::session::{SessionRecord, SessionUser, lines::SLOTS_MAX, proxy_label};
 
 /// The group of accounts whose sessions name none.
-const DEFAULT_GROUP: &str = "default";
+pub(super) const DEFAULT_GROUP: &str = "default";
 
 /// The sessions that connections are opened with. Slot `i` of an account is its session `i`.
 ///
@@ -40,6 +40,11 @@ pub trait SessionSource: Send + Sync + 'static {
     /// Every account, or `None` if the source keeps no such list.
     fn all_accounts(&self) -> Option<Vec<AccountId>> {
         None
+    }
+
+    /// Notes that a session has just been seen to be logged in, and as whom if the server was asked.
+    fn note_login(&self, account: AccountId, slot: u16, user: Option<SessionUser>) {
+        let _ = (account, slot, user);
     }
 
     /// Returns which sessions of an account are quarantined, and why: what
@@ -82,6 +87,10 @@ impl<S: SessionSource> SessionSource for Arc<S> {
 
     fn quarantines(&self, account: AccountId) -> Vec<(u16, QuarantineReason)> {
         (**self).quarantines(account)
+    }
+
+    fn note_login(&self, account: AccountId, slot: u16, user: Option<SessionUser>) {
+        (**self).note_login(account, slot, user);
     }
 
     fn set_quarantine(&self, account: AccountId, slot: u16, reason: Option<QuarantineReason>) {

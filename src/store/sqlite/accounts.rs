@@ -22,15 +22,21 @@ const ACCOUNT: &str = "
            (SELECT proxy.label FROM session JOIN proxy ON proxy.id = session.proxy
              WHERE session.account = account.id ORDER BY slot LIMIT 1),
            (SELECT group_concat(slot || ' ' || quarantine) FROM session
-             WHERE session.account = account.id AND quarantine IS NOT NULL)
+             WHERE session.account = account.id AND quarantine IS NOT NULL),
+           account.redial_revision,
+           (SELECT count(*) FROM session WHERE session.account = account.id)
       FROM account";
 
-fn account(row: &Row<'_>) -> Result<StoredAccount, StoreError> {
+fn account(database: &Connection, row: &Row<'_>) -> Result<StoredAccount, StoreError> {
     let mut account = StoredAccount::empty(StoreId(row.get(0)?));
     account.user_id = row.get(1)?;
     account.is_bot = row.get(2)?;
     account.group = row.get::<_, Option<String>>(3)?.map(Arc::from);
     account.slots = row.get(5)?;
+    if account.slots != row.get::<_, u16>(9)? {
+        account.gaps = gaps(database, &account)?;
+    }
+    account.redial_revision = row.get::<_, i64>(8)?.cast_unsigned();
     account.proxy = row.get::<_, Option<String>>(6)?.map(Arc::from);
     let phones = row.get::<_, Option<String>>(4)?.unwrap_or_default();
     for number in phones.split(',').filter(|number| !number.is_empty()) {
@@ -46,6 +52,15 @@ fn account(row: &Row<'_>) -> Result<StoredAccount, StoreError> {
     Ok(account)
 }
 
+/// Slots whose sessions were removed.
+fn gaps(database: &Connection, account: &StoredAccount) -> Result<Vec<u16>, StoreError> {
+    let sql = "SELECT slot FROM session WHERE account = ?1";
+    let mut statement = database.prepare_cached(sql)?;
+    let taken = statement.query_map([account.id.0], |row| row.get(0))?;
+    let taken: Vec<u16> = taken.collect::<Result<_, _>>()?;
+    Ok((0..account.slots).filter(|slot| !taken.contains(slot)).collect())
+}
+
 pub(super) fn since(
     database: &Connection,
     revision: u64,
@@ -55,7 +70,7 @@ pub(super) fn since(
     let mut statement = database.prepare_cached(&sql)?;
     let mut found = statement.query([revision.cast_signed()])?;
     while let Some(row) = found.next()? {
-        visit(account(row)?);
+        visit(account(database, row)?);
     }
     Ok(())
 }
@@ -71,7 +86,7 @@ pub(super) fn by_name(
     let sql = format!("{ACCOUNT} WHERE account.id = {of}");
     let mut statement = database.prepare_cached(&sql)?;
     let mut found = statement.query([name.number().cast_signed()])?;
-    found.next()?.map(account).transpose()
+    found.next()?.map(|row| account(database, row)).transpose()
 }
 
 pub(super) fn sessions(

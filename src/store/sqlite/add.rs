@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension as _, Transaction};
 
 use super::merge::{self, Person};
 use super::rows::key_number;
-use super::{states, touch, unix_now};
+use super::{states, touch, touch_dials, unix_now};
 use crate::import::{BotToken, FoundSession};
 use crate::manager::SLOTS_MAX;
 use crate::session::{ClientIdentity, KeyId, proxy_label};
@@ -51,11 +51,9 @@ fn add_known(
         Ok(identified) => identified,
         Err(conflict) => return Ok(refused(conflict)),
     };
-    let mut changed = identified.changed;
-    if keep == Keep::Everything {
-        changed |= fill_in(step, new, session, identified.account)?;
-    }
-    if changed {
+    if keep == Keep::Everything && fill_in(step, new, session, identified.account)? {
+        touch_dials(step, account)?;
+    } else if identified.changed {
         touch(step, account)?;
     }
     let outcome = if identified.merged { Added::Merged } else { Added::AlreadyThere };

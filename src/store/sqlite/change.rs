@@ -7,12 +7,10 @@ use rusqlite::Transaction;
 use super::accounts::{session_row, session_rows};
 use super::merge::{self, Person};
 use super::rows::{self, key_number};
-use super::{add, touch, unix_now};
+use super::{add, touch, touch_dials, unix_now};
 use crate::manager::QuarantineReason;
-use crate::session::KeyId;
-use crate::store::{
-    Conflict, KnownUser, Removal, SessionChange, StoreError, StoreId, StoredSession,
-};
+use crate::session::{KeyId, SessionUser};
+use crate::store::{Conflict, Removal, SessionChange, StoreError, StoreId, StoredSession};
 
 pub(super) fn set_quarantine(
     step: &Transaction<'_>,
@@ -37,7 +35,7 @@ pub(super) fn note_login(
     step: &Transaction<'_>,
     account: StoreId,
     slot: u16,
-    user: Option<KnownUser>,
+    user: Option<SessionUser>,
 ) -> Result<Option<Conflict>, StoreError> {
     let Some(session) = session_row(step, account, slot)? else { return Ok(None) };
     if let Some(user) = user {
@@ -94,7 +92,7 @@ pub(super) fn change(
         }
     }
     drop_unused(step)?;
-    touch(step, account.0)?;
+    touch_dials(step, account.0)?;
     Ok(sessions.len())
 }
 
@@ -144,7 +142,7 @@ pub(super) fn remove(
         ))?;
     }
     drop_unused(step)?;
-    touch(step, account.0)?;
+    touch_dials(step, account.0)?;
     Ok(removed)
 }
 

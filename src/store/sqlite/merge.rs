@@ -8,7 +8,8 @@ use rusqlite::{OptionalExtension as _, Transaction};
 use super::{rows, touch, unix_now};
 use crate::account_id::{AccountId, USER_ID_MAX};
 use crate::import::FoundSession;
-use crate::store::{Conflict, KnownUser, StoreError, StoreId, StoredAccount};
+use crate::session::SessionUser;
+use crate::store::{Conflict, StoreError, StoreId, StoredAccount};
 
 /// What is said of the person behind a session.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,7 +26,7 @@ impl Person {
         Self { user_id, is_bot: found.is_bot, phone }
     }
 
-    pub(super) fn of_known(user: KnownUser) -> Self {
+    pub(super) fn of_known(user: SessionUser) -> Self {
         let phone = user.phone.map(|phone| phone.number().cast_signed());
         let user_id = Some(user.user_id).filter(|id| (1..=USER_ID_MAX).contains(id));
         Self { user_id, is_bot: Some(user.is_bot), phone }

@@ -19,15 +19,15 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::place;
 use super::{
-    Addition, Conflict, KnownUser, NewSession, Removal, ServeMark, SessionChange, SessionStore,
-    StoreError, StoreId, StoredAccount, StoredSession, UpdateStates,
+    Addition, Conflict, NewSession, Removal, ServeMark, SessionChange, SessionStore, StoreError,
+    StoreId, StoredAccount, StoredSession, UpdateStates,
 };
 use crate::account_id::AccountId;
 use crate::base::clock::unix_time;
 use crate::base::sync::{Mutex, MutexGuard};
 use crate::import::{BotToken, Peer};
 use crate::manager::QuarantineReason;
-use crate::session::{KeyId, SessionRecord};
+use crate::session::{KeyId, SessionRecord, SessionUser};
 
 /// How long a write waits for that of another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -243,6 +243,14 @@ fn touch(step: &Transaction<'_>, account: i64) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// The same, of a kind that whoever serves it has to dial anew for.
+fn touch_dials(step: &Transaction<'_>, account: i64) -> Result<(), StoreError> {
+    touch(step, account)?;
+    let sql = "UPDATE account SET redial_revision = revision WHERE id = ?1";
+    step.prepare_cached(sql)?.execute([account])?;
+    Ok(())
+}
+
 impl SessionStore for SqliteStore {
     fn add(&self, sessions: &[NewSession]) -> Result<Vec<Addition>, StoreError> {
         self.write(|step| {
@@ -312,7 +320,7 @@ impl SessionStore for SqliteStore {
 
     fn note_logins(
         &self,
-        logins: &[(StoreId, u16, Option<KnownUser>)],
+        logins: &[(StoreId, u16, Option<SessionUser>)],
     ) -> Result<Vec<Option<Conflict>>, StoreError> {
         let note = |step: &Transaction<'_>, (account, slot, user): &(StoreId, u16, _)| {
             change::note_login(step, *account, *slot, *user)

@@ -25,6 +25,7 @@ CREATE TABLE account (
   label TEXT,
   created INTEGER NOT NULL,
   revision INTEGER NOT NULL,
+  redial_revision INTEGER NOT NULL DEFAULT 0,
   merges_into INTEGER REFERENCES account
 ) STRICT;
 CREATE INDEX account_revision ON account (revision);

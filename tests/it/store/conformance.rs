@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use telepool::import::{ChannelState, FoundSession, Origin, Peer, PeerKind, UpdateState};
-use telepool::session::{AuthKey, ClientIdentity, KeyId};
+use telepool::session::{AuthKey, ClientIdentity, KeyId, SessionUser};
 use telepool::store::{
-    Added, Conflict, KnownUser, NewSession, Removal, ServeMark, SessionChange, SessionStore,
-    StoreId, StoredAccount, StoredSession, UpdateStates,
+    Added, Conflict, NewSession, Removal, ServeMark, SessionChange, SessionStore, StoreId,
+    StoredAccount, StoredSession, UpdateStates,
 };
 use telepool::{AccountId, QuarantineReason};
 
@@ -184,14 +184,14 @@ fn a_bot_and_a_user_of_one_id_are_one(store: &dyn SessionStore) {
 fn the_server_tells_whose_it_is(store: &dyn SessionStore) {
     let (_, known) = add(store, of_user(1, 700));
     let (_, unknown) = add(store, new(found(2)));
-    let told = KnownUser::new(700, false, Some(phone(1)));
+    let told = SessionUser::new(700, false, Some(phone(1)));
     assert_eq!(store.note_logins(&[(unknown.unwrap(), 0, Some(told))]).unwrap(), [None]);
     assert!(sessions(store, unknown)[0].login_at.is_some());
     assert_eq!(store.settle().unwrap(), 1);
     let one = account(store, phone(1));
     assert_eq!((Some(one.id), one.slots, one.is_bot), (known, 2, Some(false)));
     // A session cannot become another's.
-    let told = KnownUser::new(701, false, None);
+    let told = SessionUser::new(701, false, None);
     let conflict = store.note_logins(&[(one.id, 0, Some(told))]).unwrap();
     assert_eq!(conflict, [Some(Conflict::KeyOfAnother { account: phone(1) })]);
     // And one that is gone is nobody's.
@@ -201,7 +201,7 @@ fn the_server_tells_whose_it_is(store: &dyn SessionStore) {
 fn a_number_that_moved_is_the_new_owners(store: &dyn SessionStore) {
     add(store, of_both(1, 700, phone(1)));
     let (_, id) = add(store, of_user(2, 701));
-    let told = KnownUser::new(701, false, Some(phone(1)));
+    let told = SessionUser::new(701, false, Some(phone(1)));
     assert_eq!(store.note_logins(&[(id.unwrap(), 0, Some(told))]).unwrap(), [None]);
     assert_eq!(Some(account(store, phone(1)).id), id);
     assert_eq!(account(store, user(700)).name(), Some(user(700)));

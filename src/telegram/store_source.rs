@@ -1,0 +1,210 @@
+//! Sessions of a store, for the manager to dial.
+//!
+//! Owns the index of the accounts in memory and the thread that writes what becomes known. Keys are read from the
+//! store at each dial, and are nowhere else.
+
+mod index;
+mod lease;
+mod lookup;
+mod quarantines;
+mod writer;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::account_id::AccountId;
+use crate::base::sync::Mutex;
+use crate::manager::QuarantineReason;
+use crate::session::{KeyId, SessionRecord, SessionUser};
+use crate::store::{SessionStore, SqliteStore, StoreError, StoreId, StoredAccount};
+use crate::telegram::source::{SessionProfile, SessionSource};
+
+pub use index::AccountChange;
+use index::Index;
+pub use lease::{ServeError, store_holder};
+use quarantines::SessionQuarantines;
+use writer::{StoreWrite, StoreWriter};
+
+/// How long a refresh waits for what is to be written first.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The sessions of a store that this process serves.
+///
+/// One process serves a store at a time, for as long as this lives; others may read it and add to it, which
+/// [`refresh`](Self::refresh) takes up. Accounts that nobody knows the name of are not served.
+pub struct StoreSource {
+    store: Arc<SqliteStore>,
+    index: ArcSwap<Index>,
+    /// The revision of the index; held while it is brought up to date.
+    revision: Mutex<u64>,
+    quarantines: Mutex<SessionQuarantines>,
+    writes: mpsc::Sender<StoreWrite>,
+}
+
+/// How a store is served.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ServeOptions {
+    /// Where the process can be asked; noted in the store.
+    pub socket: Option<String>,
+    /// Serve it although another machine has not given it up.
+    pub take_over: bool,
+}
+
+impl StoreSource {
+    /// Takes a store to serve it: merges accounts that are one, and reads its index.
+    ///
+    /// # Errors
+    /// Another process serves it, another machine has not given it up, or it cannot be used.
+    pub fn serve(store: SqliteStore, options: &ServeOptions) -> Result<Self, ServeError> {
+        let (lease, mark) = lease::take(&store, options.socket.clone(), options.take_over)?;
+        store.settle()?;
+        let store = Arc::new(store);
+        let revision = store.revision()?;
+        let mut accounts = Vec::new();
+        store.accounts_since(0, &mut |account| accounts.push(account))?;
+        let index = ArcSwap::from_pointee(Index::new(&accounts));
+        let mut quarantines = SessionQuarantines::default();
+        accounts.iter().for_each(|account| quarantines.take_in(account));
+        let (writes, queue) = mpsc::channel();
+        let todo = VecDeque::new();
+        let writer =
+            StoreWriter { store: Arc::clone(&store), mark, todo, is_failing: false, lease };
+        let thread = std::thread::Builder::new().name("telepool-store".to_owned());
+        let begun = thread.spawn(move || writer.run(&queue));
+        begun.map_err(|error| StoreError::Io { path: store.path().to_owned(), error })?;
+        let (revision, quarantines) = (Mutex::new(revision), Mutex::new(quarantines));
+        Ok(Self { store, index, revision, quarantines, writes })
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &Arc<SqliteStore> {
+        &self.store
+    }
+
+    /// How many accounts are not served because nobody knows whose they are.
+    #[must_use]
+    pub fn unidentified(&self) -> usize {
+        self.index.load().nameless
+    }
+
+    /// The groups that accounts are in.
+    #[must_use]
+    pub fn groups(&self) -> Vec<Arc<str>> {
+        self.index.load().groups().cloned().collect()
+    }
+
+    /// Takes up what other processes have changed in the store. Costs a look at one number as long as nothing has
+    /// changed.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn refresh(&self) -> Result<Vec<AccountChange>, StoreError> {
+        let mut revision = self.revision.lock();
+        let latest = self.store.revision()?;
+        if latest == *revision {
+            return Ok(Vec::new());
+        }
+        // What is known here and not yet there is not to be overwritten.
+        self.flush(FLUSH_TIMEOUT);
+        let mut accounts: Vec<StoredAccount> = Vec::new();
+        self.store.accounts_since(*revision, &mut |account| accounts.push(account))?;
+        let mut index = Index::clone(&self.index.load());
+        let changes = index.update(&accounts, *revision);
+        self.index.store(Arc::new(index));
+        let mut quarantines = self.quarantines.lock();
+        accounts.iter().for_each(|account| quarantines.take_in(account));
+        *revision = latest;
+        Ok(changes)
+    }
+
+    /// Waits until everything so far is in the store. Returns whether it is, in time.
+    pub fn flush(&self, limit: Duration) -> bool {
+        let (done, written) = mpsc::sync_channel(1);
+        self.writes.send(StoreWrite::Flush(done)).is_ok() && written.recv_timeout(limit).is_ok()
+    }
+
+    /// Ends the serving: everything is written, it is noted that the store is given up, and another process may take
+    /// it. Returns whether that was so in time. Afterwards nothing is written any more.
+    pub fn close(&self, limit: Duration) -> bool {
+        let (done, closed) = mpsc::sync_channel(1);
+        self.writes.send(StoreWrite::Close(done)).is_ok() && closed.recv_timeout(limit).is_ok()
+    }
+
+    /// The ids of all keys that may be dialled.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn key_ids(&self) -> Result<Vec<KeyId>, StoreError> {
+        let mut keys = Vec::new();
+        self.store.sessions(None, &mut |session| keys.push(session.key_id))?;
+        Ok(keys)
+    }
+
+    fn read(&self, account: AccountId, slot: u16) -> Option<SessionRecord> {
+        let id: StoreId = self.index.load().id(account)?;
+        match self.store.record(id, slot, account) {
+            Ok(record) => record,
+            Err(error) => {
+                tracing::error!(%account, slot, %error, "a session cannot be read from the store");
+                None
+            }
+        }
+    }
+}
+
+impl fmt::Debug for StoreSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreSource").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+impl SessionSource for StoreSource {
+    fn profile(&self, account: AccountId) -> Option<SessionProfile> {
+        self.index.load().profile(account)
+    }
+
+    fn canonical(&self, name: AccountId) -> AccountId {
+        self.index.load().canonical(name).unwrap_or(name)
+    }
+
+    fn session(&self, account: AccountId, slot: u16) -> Option<SessionRecord> {
+        self.read(account, slot)
+    }
+
+    fn members(&self, group: &str) -> Option<Arc<[AccountId]>> {
+        Some(self.index.load().members(group))
+    }
+
+    fn all_accounts(&self) -> Option<Vec<AccountId>> {
+        Some(self.index.load().accounts().collect())
+    }
+
+    fn note_login(&self, account: AccountId, slot: u16, user: Option<SessionUser>) {
+        if let Some(id) = self.index.load().id(account) {
+            // Without its thread the process is about to end.
+            self.writes.send(StoreWrite::Login(id, slot, user)).ok();
+        }
+    }
+
+    fn quarantines(&self, account: AccountId) -> Vec<(u16, QuarantineReason)> {
+        let id = self.index.load().id(account);
+        id.map(|id| self.quarantines.lock().of(id)).unwrap_or_default()
+    }
+
+    fn set_quarantine(&self, account: AccountId, slot: u16, reason: Option<QuarantineReason>) {
+        if reason.is_some_and(|reason| !reason.is_kept()) {
+            return;
+        }
+        let id = self.index.load().id(account);
+        if let Some(id) = id {
+            self.quarantines.lock().set(id, slot, reason);
+            self.writes.send(StoreWrite::Quarantine(id, slot, reason)).ok();
+        }
+    }
+}

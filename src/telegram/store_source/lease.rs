@@ -1,0 +1,120 @@
+//! Ownership of a store: which process may dial what is in it.
+//!
+//! Owns the lock beside the store's file, and the look at who served it last. A copy of a store on another machine
+//! would lock there another file, so that the store itself says where it was served.
+
+use std::path::{Path, PathBuf};
+
+use crate::base::clock::unix_time;
+use crate::base::disk::lock_beside;
+use crate::ownership::{Holder, date_of};
+use crate::store::{ServeMark, SessionStore, SqliteStore, StoreError};
+use crate::telegram::quarantine_file::lock::{FileLock, LockError};
+
+/// Where a machine keeps an id of its own.
+const MACHINE_IDS: [&str; 2] = ["/etc/machine-id", "/var/lib/dbus/machine-id"];
+
+/// Why a store may not be served.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// Another process serves it.
+    #[error(
+        "{}: it is served by {}; end that process first", path.display(),
+        holder.as_ref().map_or_else(|| "another process".to_owned(), ToString::to_string)
+    )]
+    Held {
+        /// The store.
+        path: PathBuf,
+        /// Who.
+        holder: Option<Box<Holder>>,
+    },
+    /// It was last served on another machine, and not given up there.
+    #[error(
+        "{}: it was served on another machine ({}), last seen there at {}, and was not given up: if that is a copy \
+         of a store that is served there, the sessions of both would be lost. Use `--take-over` only if nothing \
+         serves it there any more", path.display(), mark.machine, date_of(mark.heartbeat)
+    )]
+    Elsewhere {
+        /// The store.
+        path: PathBuf,
+        /// Who served it.
+        mark: Box<ServeMark>,
+    },
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The lock cannot be taken.
+    #[error("{}: it cannot be locked: {error}", path.display())]
+    Lock {
+        /// The lock.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+}
+
+/// Holds a store: no other process on this machine serves it as long as this lives.
+#[derive(Debug)]
+pub(super) struct StoreLease {
+    _lock: FileLock,
+}
+
+/// Takes a store to serve it. Returns also what is to be noted there.
+pub(super) fn take(
+    store: &SqliteStore,
+    socket: Option<String>,
+    take_over: bool,
+) -> Result<(StoreLease, ServeMark), ServeError> {
+    let path = lock_beside(store.path());
+    let lock = FileLock::take(&path).map_err(|error| match error {
+        LockError::Held(holder) => {
+            let path = store.path().to_owned();
+            ServeError::Held { path, holder: holder.map(Box::new) }
+        }
+        LockError::Io(error) => ServeError::Lock { path: path.clone(), error },
+    })?;
+    let machine = machine_id();
+    if let Some(mark) = store.serve_mark()?
+        && !mark.released
+        && mark.machine != machine
+        && !take_over
+    {
+        let path = store.path().to_owned();
+        return Err(ServeError::Elsewhere { path, mark: Box::new(mark) });
+    }
+    let mut mark = ServeMark::new(machine, std::process::id(), unix_time().as_secs());
+    mark.socket = socket;
+    store.set_serve_mark(&mark)?;
+    Ok((StoreLease { _lock: lock }, mark))
+}
+
+/// Who serves the store of this path on this machine, if anybody does.
+///
+/// # Errors
+/// The lock cannot be looked at.
+pub fn store_holder(path: &Path) -> std::io::Result<Option<Option<Holder>>> {
+    match FileLock::take(&lock_beside(path)) {
+        Ok(_lock) => Ok(None),
+        Err(LockError::Held(holder)) => Ok(Some(holder)),
+        Err(LockError::Io(error)) => Err(error),
+    }
+}
+
+/// What tells this machine from others. One without an id goes by its name.
+fn machine_id() -> String {
+    let read = |path: &&str| std::fs::read_to_string(path).ok();
+    let ids = MACHINE_IDS.iter().filter_map(read).map(|id| id.trim().to_owned());
+    ids.into_iter().find(|id| id.len() >= 16).or_else(host_name).unwrap_or_default()
+}
+
+#[cfg(unix)]
+fn host_name() -> Option<String> {
+    let name = nix::unistd::gethostname().ok()?;
+    Some(name.to_string_lossy().into_owned())
+}
+
+#[cfg(not(unix))]
+fn host_name() -> Option<String> {
+    std::env::var("COMPUTERNAME").ok()
+}

@@ -1,0 +1,147 @@
+//! Writer thread of a store: quarantines and logins, off the way of whoever dials.
+//!
+//! Owns what has still to be written. What fails is tried again until it works, in the order in which it came.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use super::lease::StoreLease;
+use crate::base::clock::{Instant, now, unix_time};
+use crate::manager::QuarantineReason;
+use crate::session::SessionUser;
+use crate::store::{ServeMark, SessionStore, StoreError, StoreId};
+
+/// How often it is said in the store that it is served.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+/// For how long logins are gathered, and how many at most, before they are written at once.
+const GATHER: Duration = Duration::from_secs(1);
+const LOGINS_MAX: usize = 1_000;
+/// How long after a failure it is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What is to be written.
+pub(super) enum StoreWrite {
+    Quarantine(StoreId, u16, Option<QuarantineReason>),
+    Login(StoreId, u16, Option<SessionUser>),
+    /// Everything so far; answered when it is on disk.
+    Flush(mpsc::SyncSender<()>),
+    /// The same, and nothing after it.
+    Close(mpsc::SyncSender<()>),
+}
+
+/// What the thread owns.
+pub(super) struct StoreWriter<S: ?Sized> {
+    pub(super) store: Arc<S>,
+    pub(super) mark: ServeMark,
+    pub(super) todo: VecDeque<StoreWrite>,
+    pub(super) is_failing: bool,
+    /// Given up last.
+    pub(super) lease: StoreLease,
+}
+
+impl<S: SessionStore + ?Sized> StoreWriter<S> {
+    /// Writes until nobody can send any more, or the store is closed; then notes that nobody serves it, and gives
+    /// it up.
+    pub(super) fn run(mut self, writes: &mpsc::Receiver<StoreWrite>) {
+        let closed = self.run_until_closed(writes);
+        if !self.attempt() {
+            let left = self.todo.len();
+            tracing::error!(left, "what was to be written to the store is lost with the process");
+        }
+        self.beat(true);
+        drop(self.lease);
+        if let Some(closed) = closed {
+            closed.send(()).ok();
+        }
+    }
+
+    /// Returns who waits for the end, if somebody does.
+    fn run_until_closed(
+        &mut self,
+        writes: &mpsc::Receiver<StoreWrite>,
+    ) -> Option<mpsc::SyncSender<()>> {
+        let mut beat_at = now() + HEARTBEAT;
+        let mut write_at: Option<Instant> = None;
+        loop {
+            let until = write_at.map_or(beat_at, |at| at.min(beat_at));
+            match writes.recv_timeout(until.saturating_duration_since(now())) {
+                Ok(StoreWrite::Close(closed)) => return Some(closed),
+                Ok(write) => {
+                    let is_urgent = !matches!(write, StoreWrite::Login(..));
+                    self.todo.push_back(write);
+                    let pause = if is_urgent && !self.is_failing { Duration::ZERO } else { GATHER };
+                    let due = now() + pause;
+                    write_at = Some(write_at.map_or(due, |at| at.min(due)));
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => return None,
+            }
+            if write_at.is_some_and(|at| at <= now()) || self.todo.len() >= LOGINS_MAX {
+                write_at = if self.attempt() { None } else { Some(now() + RETRY) };
+            }
+            if beat_at <= now() {
+                self.beat(false);
+                beat_at = now() + HEARTBEAT;
+            }
+        }
+    }
+
+    fn beat(&mut self, released: bool) {
+        (self.mark.heartbeat, self.mark.released) = (unix_time().as_secs(), released);
+        if let Err(error) = self.store.set_serve_mark(&self.mark) {
+            tracing::warn!(%error, "it cannot be noted in the store that it is served");
+        }
+    }
+
+    /// Writes, and tells when that begins to fail and when it works again.
+    fn attempt(&mut self) -> bool {
+        match self.write_all() {
+            Ok(()) => {
+                if std::mem::take(&mut self.is_failing) {
+                    tracing::info!("the store can be written to again");
+                }
+                true
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.is_failing, true) {
+                    tracing::error!(%error, "the store cannot be written to, which is tried again");
+                }
+                false
+            }
+        }
+    }
+
+    fn write_all(&mut self) -> Result<(), StoreError> {
+        while let Some(next) = self.todo.front() {
+            match next {
+                StoreWrite::Quarantine(account, slot, reason) => {
+                    self.store.set_quarantine(*account, *slot, *reason)?;
+                    self.todo.pop_front();
+                }
+                StoreWrite::Login(..) => self.write_logins()?,
+                StoreWrite::Flush(done) | StoreWrite::Close(done) => {
+                    // Whoever has stopped waiting needs no answer.
+                    done.send(()).ok();
+                    self.todo.pop_front();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Those that stand in a row, in one step.
+    fn write_logins(&mut self) -> Result<(), StoreError> {
+        let login = |write: &StoreWrite| match write {
+            StoreWrite::Login(account, slot, user) => Some((*account, *slot, *user)),
+            _ => None,
+        };
+        let logins: Vec<_> = self.todo.iter().map_while(login).take(LOGINS_MAX).collect();
+        let conflicts = self.store.note_logins(&logins)?;
+        for conflict in conflicts.into_iter().flatten() {
+            tracing::error!(%conflict, "a session is logged in as somebody else than the store has it");
+        }
+        self.todo.drain(..logins.len());
+        Ok(())
+    }
+}
