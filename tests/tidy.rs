@@ -162,7 +162,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
         "spawn(",
         &["base/timer", "runtime/tasks", "pool", "ownership", "telegram", "sandbox", "http"],
     ),
-    ("grammers_", &["telegram", "sandbox"]),
+    ("grammers_", &["telegram", "sandbox", "import/tdata"]),
     ("axum", &["http"]),
     ("metrics::", &["metrics", "http"]),
     ("metrics_", &["metrics", "http"]),

@@ -11,6 +11,9 @@ use zeroize::Zeroizing;
 use crate::account_id::AccountId;
 use crate::session::{AuthKey, SessionFormat, SessionString};
 
+/// How many peers are taken of one session: a bot may have met more users than there is memory for.
+pub const PEERS_MAX: usize = 1_000_000;
+
 /// Which program a session comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -68,6 +71,25 @@ impl Origin {
         row.map_or("unknown", |(_, label)| label)
     }
 
+    /// The name of the program, as it writes it itself.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Telethon => "Telethon",
+            Self::GramJs => "GramJS",
+            Self::Pyrogram => "Pyrogram",
+            Self::Kurigram => "Kurigram",
+            Self::Pyrofork => "pyrofork",
+            Self::Pyrotgfork => "pyrotgfork",
+            Self::Grammers => "grammers",
+            Self::Mtcute => "mtcute",
+            Self::MtKruto => "MTKruto",
+            Self::Gotd => "gotd",
+            Self::TelegramDesktop => "Telegram Desktop",
+            Self::Lines | Self::SignIn => "telepool",
+        }
+    }
+
     /// The origin of a label.
     #[must_use]
     pub fn from_label(label: &str) -> Option<Self> {
@@ -123,6 +145,8 @@ pub struct FoundSession {
     pub proxy: Option<Arc<str>>,
     /// Users and chats whose access hashes the account has learnt.
     pub peers: Vec<Peer>,
+    /// How many more of them there are than are taken ([`PEERS_MAX`]).
+    pub peers_left_out: u64,
     /// How far the account's updates have been read.
     pub update_state: Option<UpdateState>,
     /// How far those of its channels have been read.
@@ -148,6 +172,7 @@ impl FoundSession {
             group: None,
             proxy: None,
             peers: Vec::new(),
+            peers_left_out: 0,
             update_state: None,
             channel_states: Vec::new(),
         }
@@ -175,6 +200,16 @@ impl fmt::Debug for FoundSession {
             .field("peers", &self.peers.len())
             .finish_non_exhaustive()
     }
+}
+
+/// What an input holds.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Found {
+    /// A session.
+    Session(Box<FoundSession>),
+    /// The token of a bot.
+    Token(BotToken),
 }
 
 /// The token of a bot, which signs in with it. Wiped when dropped and never printed.

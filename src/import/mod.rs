@@ -3,6 +3,17 @@
 //! Owns what may be found there. Never opens a file for writing, never dials, and never repeats key material in
 //! an error.
 
+mod database;
+mod error;
 mod found;
+mod gotd;
+mod imported;
+mod options;
+mod text;
 
-pub use found::{BotToken, ChannelState, FoundSession, Origin, Peer, PeerKind, UpdateState};
+pub use error::{ImportError, ItemError, TextProblem};
+pub use found::{
+    BotToken, ChannelState, Found, FoundSession, Origin, PEERS_MAX, Peer, PeerKind, UpdateState,
+};
+pub use imported::{ImportKind, ImportedFile, open, read};
+pub use options::ImportOptions;

@@ -20,6 +20,8 @@ pub use identity::ClientIdentity;
 pub use key::AuthKey;
 pub use key_id::{KeyId, ParseKeyIdError};
 pub use proxy::proxy_label;
+#[cfg(feature = "store")]
+pub(crate) use string::bot_token;
 pub use string::{SessionFormat, SessionString, SessionStringError, telethon_string};
 
 use crate::account_id::AccountId;

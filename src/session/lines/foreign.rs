@@ -136,7 +136,7 @@ impl ForeignFile {
 
     /// What a file is that begins with these bytes, of which the last may be cut off. `None` if it may be
     /// text.
-    pub(super) fn of_bytes(bytes: &[u8], is_cut: bool) -> Option<Self> {
+    pub(crate) fn of_bytes(bytes: &[u8], is_cut: bool) -> Option<Self> {
         let by_mark = MARKS.iter().find(|(mark, _)| bytes.starts_with(mark)).map(|(_, kind)| *kind);
         by_mark.or_else(|| wide(bytes)).or_else(|| {
             if bytes.contains(&0) {

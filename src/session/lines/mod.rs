@@ -28,11 +28,16 @@ mod error;
 mod fields;
 mod foreign;
 mod read;
+mod source;
 mod write;
 
 pub use error::{LineError, LineProblem};
 pub use foreign::{ForeignFile, file_text};
+#[cfg(feature = "store")]
+pub(crate) use read::LastLine;
 pub use read::{LineReader, read, read_all};
+#[cfg(feature = "store")]
+pub(crate) use source::{LineStatus, next_line, text_of};
 pub use write::write_line;
 
 /// The longest line taken, in bytes: ten times what the longest sensible line needs.

@@ -6,15 +6,16 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, BufRead};
+use std::io::BufRead;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
 use super::fields::{Fields, Scalar};
+use super::source::{LineStatus, next_line, text_of};
 use super::{ForeignFile, GROUP_LEN_MAX, LINE_LEN_MAX, LineError, LineProblem, SLOTS_MAX};
-use crate::account_id::{AccountId, USER_ID_MAX, bot_id, is_invisible};
+use crate::account_id::{AccountId, USER_ID_MAX, bot_id};
 use crate::session::{AuthKey, DataCentres, SessionRecord, SessionString, proxy_label};
 
 /// Reads sessions one by one. After a bad line the next one is read, so that all errors of a
@@ -32,6 +33,8 @@ pub fn read<R: BufRead>(source: R, data_centres: &DataCentres) -> LineReader<'_,
         slots: HashMap::new(),
         keys: HashMap::new(),
         hasher: RandomState::new(),
+        #[cfg(feature = "store")]
+        told: LastLine::default(),
     }
 }
 
@@ -64,6 +67,21 @@ pub struct LineReader<'a, R> {
     /// thing to guard. The hash is keyed, so that nobody can make two keys collide.
     keys: HashMap<u64, u64>,
     hasher: RandomState,
+    /// What else the session read last has told.
+    #[cfg(feature = "store")]
+    told: LastLine,
+}
+
+/// What a line has told of its session that a record does not hold.
+#[cfg(feature = "store")]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LastLine {
+    /// Whether its slot stood there, and is not the lowest that was free.
+    pub(crate) has_slot: bool,
+    /// Whether it is of the test servers, if the string says so.
+    pub(crate) test_mode: Option<bool>,
+    /// The application that logged in, if the string says so.
+    pub(crate) api_id: Option<u32>,
 }
 
 impl<R> std::fmt::Debug for LineReader<'_, R> {
@@ -109,6 +127,12 @@ impl<R> LineReader<'_, R> {
         self.line
     }
 
+    /// What else the session that was read last has told.
+    #[cfg(feature = "store")]
+    pub(crate) fn told(&self) -> LastLine {
+        self.told
+    }
+
     /// What else the source is, if it begins as no lines of sessions do, or goes on in another encoding:
     /// saving it in the right one mends all of its lines.
     fn is_foreign(&self, is_cut: bool) -> Option<ForeignFile> {
@@ -149,6 +173,11 @@ impl<R> LineReader<'_, R> {
         }
         self.keys.insert(fingerprint, self.line);
         self.slots.insert((account, record.slot), self.line);
+        #[cfg(feature = "store")]
+        {
+            let (test_mode, api_id) = (session.test_mode, session.api_id);
+            self.told = LastLine { has_slot: fields.slot.is_some(), test_mode, api_id };
+        }
         Ok(record)
     }
 
@@ -172,64 +201,6 @@ impl<R> LineReader<'_, R> {
 
 fn fingerprint(hasher: &RandomState, key: &AuthKey) -> u64 {
     hasher.hash_one(key.expose())
-}
-
-enum LineStatus {
-    End,
-    Whole,
-    TooLong,
-}
-
-/// Fills the buffer with the next line, which ends with a line feed, a carriage return or both. An overlong
-/// line is passed over in bounded memory.
-fn next_line(
-    source: &mut impl BufRead,
-    buffer: &mut Vec<u8>,
-    is_after_return: &mut bool,
-) -> io::Result<LineStatus> {
-    buffer.clear();
-    let mut too_long = false;
-    let mut any = false;
-    loop {
-        let chunk = match source.fill_buf() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            chunk => chunk?,
-        };
-        if chunk.is_empty() {
-            break;
-        }
-        if std::mem::take(is_after_return) && chunk[0] == b'\n' {
-            source.consume(1);
-            continue;
-        }
-        any = true;
-        let end = chunk.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
-        *is_after_return = end.is_some_and(|end| chunk[end] == b'\r');
-        let text = &chunk[..end.unwrap_or(chunk.len())];
-        // The beginning is kept of any line: it may tell what kind of file this is.
-        let room = LINE_LEN_MAX - buffer.len();
-        too_long |= text.len() > room;
-        buffer.extend_from_slice(&text[..text.len().min(room)]);
-        let used = end.map_or(chunk.len(), |end| end + 1);
-        source.consume(used);
-        if end.is_some() {
-            break;
-        }
-    }
-    Ok(match (any, too_long) {
-        (false, _) => LineStatus::End,
-        (true, false) => LineStatus::Whole,
-        (true, true) => LineStatus::TooLong,
-    })
-}
-
-/// A line without the blanks of any script around it, and without the marks that some editors begin a file
-/// with.
-fn text_of(line: &[u8]) -> &[u8] {
-    match std::str::from_utf8(line) {
-        Ok(text) => text.trim_matches(|c: char| c.is_whitespace() || is_invisible(c)).as_bytes(),
-        Err(_) => line.trim_ascii(),
-    }
 }
 
 fn wrong(key: &'static str, found: String, wanted: &'static str) -> LineProblem {

@@ -133,6 +133,15 @@ impl SessionString {
     }
 }
 
+/// The token of a bot within a text, as [`SessionString::parse`] cleans one: `ID:SECRET`. `None` if it is none.
+#[cfg(feature = "store")]
+pub(crate) fn bot_token(text: &[u8]) -> Option<Zeroizing<String>> {
+    let visible = paste::visible(text.get(..TEXT_LEN_MAX).unwrap_or(text)).ok()?;
+    let text = paste::unwrapped(&visible);
+    let token = text.strip_prefix("bot").unwrap_or(text);
+    paste::is_token(text).then(|| Zeroizing::new(token.to_owned()))
+}
+
 fn recognised(text: &str) -> Result<SessionString, SessionStringError> {
     let len = text.len();
     let text = text.trim_end_matches('=').as_bytes();
