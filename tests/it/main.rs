@@ -40,6 +40,8 @@ mod http;
 mod http_listen;
 #[cfg(feature = "http")]
 mod http_serve;
+#[cfg(feature = "store")]
+mod import;
 #[cfg(feature = "cli")]
 mod inputs;
 mod limits;
