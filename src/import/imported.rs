@@ -4,12 +4,14 @@
 //! files only to read them.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use super::files::regular;
+use super::tdata::{self, TdataAccounts};
 use super::text::{self, StringLines, TextKind};
 use super::{Found, FoundSession, ImportError, ImportOptions, ItemError, Origin, database, gotd};
 use crate::session::SessionRecord;
@@ -29,6 +31,11 @@ type Lines<'a> = Box<dyn BufRead + 'a>;
 pub enum ImportKind {
     /// A database of a program.
     Database(Origin),
+    /// A folder of Telegram Desktop.
+    TelegramDesktop {
+        /// How many accounts it has.
+        accounts: u32,
+    },
     /// A session of gotd.
     Gotd,
     /// telepool's JSON lines.
@@ -41,6 +48,8 @@ impl fmt::Display for ImportKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Database(origin) => write!(f, "{} file", origin.name()),
+            Self::TelegramDesktop { accounts: 1 } => f.write_str("tdata folder, 1 account"),
+            Self::TelegramDesktop { accounts } => write!(f, "tdata folder, {accounts} accounts"),
             Self::Gotd => f.write_str("gotd session"),
             Self::Lines => f.write_str("JSON lines"),
             Self::Strings => f.write_str("session strings"),
@@ -58,6 +67,7 @@ pub struct ImportedFile<'a> {
 
 enum Items<'a> {
     One(Option<Found>),
+    Accounts(TdataAccounts),
     Lines(Box<LineReader<'a, Lines<'a>>>),
     Strings(StringLines<Lines<'a>>),
 }
@@ -68,13 +78,17 @@ impl fmt::Debug for ImportedFile<'_> {
     }
 }
 
-/// Opens a file, whatever program has written it.
+/// Opens a file or a folder of Telegram Desktop, whatever program has written it. Of a folder that has `tdata`
+/// within, as that of the program has, it is this that is opened.
 ///
 /// # Errors
 /// Why it gives no session at all. Errors of single sessions come one by one with the items.
 pub fn open<'a>(path: &Path, options: &'a ImportOptions) -> Result<ImportedFile<'a>, ImportError> {
     if fs::metadata(path)?.is_dir() {
-        return Err(ImportError::Folder);
+        let accounts = tdata::open(path, options)?;
+        let kind = ImportKind::TelegramDesktop { accounts: accounts.number() };
+        let items = Items::Accounts(accounts);
+        return Ok(ImportedFile { kind, items, sessions: 0, tokens: 0 });
     }
     let mut file = regular(path)?;
     let len = file.metadata()?.len();
@@ -104,46 +118,6 @@ pub fn read<'a>(
         return Ok(of_database(database::read_bytes(std::mem::take(&mut begin))?));
     }
     of_text(begin, BufReader::new(source), options)
-}
-
-/// A file that can be read to its end. Opening anything else may wait for ever, or do something.
-fn regular(path: &Path) -> Result<File, ImportError> {
-    let what = |found: &fs::Metadata| match what_else(found) {
-        Some(what) => Err(ImportError::NotAFile { what }),
-        None => Ok(()),
-    };
-    what(&fs::metadata(path)?)?;
-    let mut options = File::options();
-    options.read(true);
-    // Another may have come in its place since.
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::custom_flags(
-        &mut options,
-        (nix::fcntl::OFlag::O_NONBLOCK | nix::fcntl::OFlag::O_NOCTTY).bits(),
-    );
-    let file = options.open(path)?;
-    what(&file.metadata()?)?;
-    Ok(file)
-}
-
-/// What something is that is no file.
-#[cfg(unix)]
-fn what_else(found: &fs::Metadata) -> Option<&'static str> {
-    use std::os::unix::fs::FileTypeExt as _;
-
-    let kind = found.file_type();
-    match found.is_file() {
-        true => None,
-        false if kind.is_fifo() => Some("a FIFO"),
-        false if kind.is_socket() => Some("a socket"),
-        false if kind.is_block_device() || kind.is_char_device() => Some("a device"),
-        false => Some("a folder"),
-    }
-}
-
-#[cfg(not(unix))]
-fn what_else(found: &fs::Metadata) -> Option<&'static str> {
-    if found.is_file() { None } else { Some("no file") }
 }
 
 fn begin(source: &mut impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
@@ -239,6 +213,9 @@ impl Iterator for ImportedFile<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         let item = match &mut self.items {
             Items::One(found) => Ok(found.take()?),
+            Items::Accounts(accounts) => {
+                accounts.next()?.map(|session| Found::Session(Box::new(session)))
+            }
             Items::Strings(lines) => lines.next()?,
             Items::Lines(lines) => match lines.next()? {
                 Ok(record) => Ok(Found::Session(Box::new(of_line(record, lines.told())))),

@@ -5,10 +5,13 @@
 
 mod database;
 mod error;
+mod files;
 mod found;
 mod gotd;
 mod imported;
+mod inputs;
 mod options;
+mod tdata;
 mod text;
 
 pub use error::{ImportError, ItemError, TextProblem};
@@ -16,4 +19,5 @@ pub use found::{
     BotToken, ChannelState, Found, FoundSession, Origin, PEERS_MAX, Peer, PeerKind, UpdateState,
 };
 pub use imported::{ImportKind, ImportedFile, open, read};
+pub use inputs::{Inputs, InputsError, inputs};
 pub use options::ImportOptions;

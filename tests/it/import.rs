@@ -2,6 +2,7 @@
 //! says by what each is written.
 
 mod databases;
+mod folders;
 mod texts;
 
 use std::path::{Path, PathBuf};

@@ -23,12 +23,20 @@ async function write(name, passcode, active, accounts) {
             authKeysToDestroy: [{ dcId: 3, key: key('to destroy') }],
         }, index)
         await tdata.writeEmptyMapFile(index)
+        if (account.environment !== undefined) {
+            // The beginning of the program's `MTP::Config`: an array of a version and of which servers it is.
+            const config = Buffer.alloc(12)
+            config.writeInt32BE(8, 0)
+            config.writeInt32BE(1, 4)
+            config.writeInt32BE(account.environment, 8)
+            await tdata.writeEncryptedFile(`${await tdata.computeDataNameKeyHex(index)}/config`, config)
+        }
     }
 }
 
 await write('tdata', undefined, 0, [{ user: 1234567890, dc: 2, keys: [2, 4] }])
 await write('tdata-passcode', 'correct horse', 0, [{ user: 1234567890, dc: 2, keys: [2] }])
 await write('tdata-two', undefined, 1, [
-    { user: 1234567890, dc: 2, keys: [2, 4, 203] },
-    { user: 5000000001, dc: 5, keys: [1, 5] },
+    { user: 1234567890, dc: 2, keys: [2, 4, 203], environment: 0 },
+    { user: 5000000001, dc: 5, keys: [1, 5], environment: 1 },
 ])
