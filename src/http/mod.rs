@@ -58,5 +58,5 @@ pub use access::{
 pub use panel::{Panel, router};
 pub use routes::{metrics, probes};
 pub use serve::{ServeLimits, serve, serve_within};
-pub use settings::{Origin, StaticSetting};
+pub use settings::{SettingOrigin, StaticSetting};
 pub use upkeep::HistogramUpkeep;

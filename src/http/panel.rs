@@ -18,7 +18,7 @@ use crate::http::access::{Access, Scope};
 use crate::http::api;
 use crate::http::api::error::ApiError;
 use crate::http::monitor::{Monitor, MonitorTasks};
-use crate::http::settings::{Origin, PanelSettings, StaticSetting};
+use crate::http::settings::{PanelSettings, SettingOrigin, StaticSetting};
 use crate::http::upkeep::HistogramUpkeep;
 use crate::http::{page, routes};
 use crate::manager::Manager;
@@ -113,7 +113,7 @@ impl Panel {
     /// Tells where the values of settings come from, by their keys, such as `pool.max_idle_time`. All others
     /// have their default.
     #[must_use]
-    pub fn origins(self, origins: impl IntoIterator<Item = (String, Origin)>) -> Self {
+    pub fn origins(self, origins: impl IntoIterator<Item = (String, SettingOrigin)>) -> Self {
         self.state.settings.origins.lock().extend(origins);
         self
     }

@@ -9,7 +9,7 @@ use crate::base::sync::Mutex;
 
 labelled! {
     /// Where the value of a setting comes from.
-    pub enum Origin {
+    pub enum SettingOrigin {
         /// Nobody has set it.
         Default = "default",
         /// A file of settings.
@@ -38,14 +38,14 @@ pub struct StaticSetting {
     /// What it is for, in a few words.
     pub about: String,
     /// Where its value comes from.
-    pub origin: Origin,
+    pub origin: SettingOrigin,
 }
 
 /// What a panel knows of settings.
 #[derive(Debug, Default)]
 pub(super) struct PanelSettings {
     /// Where those of the pool come from that have another value than the default.
-    pub(super) origins: Mutex<BTreeMap<String, Origin>>,
+    pub(super) origins: Mutex<BTreeMap<String, SettingOrigin>>,
     /// Those of the application.
     pub(super) fixed: Mutex<Vec<StaticSetting>>,
 }

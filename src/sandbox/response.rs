@@ -129,13 +129,19 @@ fn put_user(body: &mut Vec<u8>, server: &ServerState, own: &User, id: &enums::In
     let is_bot = user.account.is_bot();
     let own = u32::from(user.id == own.id);
     types::User::CONSTRUCTOR_ID.serialize(body);
-    // Which fields follow: access hash, first name, for bots the version; self, bot.
-    let flags: u32 = 1 | 1 << 1 | own << 10 | u32::from(is_bot) << 14;
+    // Of others' numbers nothing is told.
+    let phone = Some(user.account).filter(|account| own == 1 && account.is_phone());
+    // Which fields follow: access hash, first name, phone, for bots the version; self, bot.
+    let has_phone = u32::from(phone.is_some());
+    let flags: u32 = 1 | 1 << 1 | has_phone << 4 | own << 10 | u32::from(is_bot) << 14;
     flags.serialize(body);
     0_u32.serialize(body);
     user.id.serialize(body);
     access_hash(user).serialize(body);
     "Sandbox".to_owned().serialize(body);
+    if let Some(phone) = phone {
+        phone.number().to_string().serialize(body);
+    }
     if is_bot {
         1_i32.serialize(body);
     }
@@ -304,6 +310,7 @@ mod tests {
             panic!("{users:?}")
         };
         assert_eq!((own.is_self, own.bot, own.id), (true, false, user.id));
+        assert_eq!(own.phone.as_deref(), Some("9996620001"));
         assert_eq!((bot.is_self, bot.bot, bot.id), (false, true, 5));
     }
 

@@ -97,6 +97,14 @@ pub enum Conflict {
         /// The other account.
         account: AccountId,
     },
+    /// It is of the test servers and the account is not, or the other way round.
+    #[error(
+        "the account {account} is known on other servers (the test servers and those that everybody uses have          accounts of their own under the same numbers): keep sessions of the test servers in a store of their own"
+    )]
+    OtherServers {
+        /// The account.
+        account: AccountId,
+    },
     /// It was removed before.
     #[error(
         "its key was removed from the store before: `--even-if-removed` takes it back, if it is served nowhere else"

@@ -133,12 +133,14 @@ impl StoredAccount {
         }
     }
 
-    /// Every name that leads to it.
+    /// Every name that it may have. People and bots have their ids out of one range, so that `bot:ID` and `user:ID`
+    /// both lead to it, whatever it is.
     pub fn names(&self) -> impl Iterator<Item = AccountId> + '_ {
         let user = self.user_id.and_then(|id| u64::try_from(id).ok());
-        // People and bots have their ids out of one range.
-        let by_id = user.into_iter().flat_map(|id| [AccountId::bot(id), AccountId::user(id)]);
-        self.phones.iter().copied().chain(by_id.flatten())
+        let (is_bot, is_user) = (self.is_bot != Some(false), self.is_bot != Some(true));
+        let bot = user.filter(|_| is_bot).and_then(|id| AccountId::bot(id).ok());
+        let user = user.filter(|_| is_user).and_then(|id| AccountId::user(id).ok());
+        self.phones.iter().copied().chain(bot).chain(user)
     }
 }
 

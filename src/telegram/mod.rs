@@ -97,7 +97,9 @@ pub use quarantine_file::{
 pub use settings::TelegramSettings;
 pub use source::{MemorySource, SessionProfile, SessionSource, SourceError};
 #[cfg(feature = "store")]
-pub use store_source::{AccountChange, ServeError, ServeOptions, StoreSource, store_holder};
+pub use store_source::{
+    AccountChange, ServeError, ServeOptions, Settled, StoreSource, settle_store, store_holder,
+};
 pub use updates::{AccountUpdate, AccountUpdates};
 pub use verdict::{Resend, Verdict, verdict};
 

@@ -25,7 +25,7 @@ use crate::telegram::source::{SessionProfile, SessionSource};
 
 pub use index::AccountChange;
 use index::Index;
-pub use lease::{ServeError, store_holder};
+pub use lease::{ServeError, Settled, settle_store, store_holder};
 use quarantines::SessionQuarantines;
 use writer::{StoreWrite, StoreWriter};
 
@@ -49,8 +49,6 @@ pub struct StoreSource {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ServeOptions {
-    /// Where the process can be asked; noted in the store.
-    pub socket: Option<String>,
     /// Serve it although another machine has not given it up.
     pub take_over: bool,
 }
@@ -61,7 +59,7 @@ impl StoreSource {
     /// # Errors
     /// Another process serves it, another machine has not given it up, or it cannot be used.
     pub fn serve(store: SqliteStore, options: &ServeOptions) -> Result<Self, ServeError> {
-        let (lease, mark) = lease::take(&store, options.socket.clone(), options.take_over)?;
+        let (lease, mark) = lease::take(&store, options.take_over)?;
         store.settle()?;
         let store = Arc::new(store);
         let revision = store.revision()?;
@@ -97,6 +95,11 @@ impl StoreSource {
     #[must_use]
     pub fn groups(&self) -> Vec<Arc<str>> {
         self.index.load().groups().cloned().collect()
+    }
+
+    /// Notes in the store where the process can be asked.
+    pub fn announce(&self, socket: Option<String>) {
+        self.writes.send(StoreWrite::Announce(socket)).ok();
     }
 
     /// Takes up what other processes have changed in the store. Costs a look at one number as long as nothing has
@@ -146,6 +149,21 @@ impl StoreSource {
         Ok(keys)
     }
 
+    /// Notes a login of a session by its place in the store; see [`SessionSource::note_login`].
+    pub fn note_login_of(&self, account: StoreId, slot: u16, user: Option<SessionUser>) {
+        // Without its thread the process is about to end.
+        self.writes.send(StoreWrite::Login(account, slot, user)).ok();
+    }
+
+    /// Notes a quarantine of a session by its place in the store; see [`SessionSource::set_quarantine`].
+    pub fn set_quarantine_of(&self, account: StoreId, slot: u16, reason: Option<QuarantineReason>) {
+        if reason.is_some_and(|reason| !reason.is_kept()) {
+            return;
+        }
+        self.quarantines.lock().set(account, slot, reason);
+        self.writes.send(StoreWrite::Quarantine(account, slot, reason)).ok();
+    }
+
     fn read(&self, account: AccountId, slot: u16) -> Option<SessionRecord> {
         let id: StoreId = self.index.load().id(account)?;
         match self.store.record(id, slot, account) {
@@ -187,8 +205,7 @@ impl SessionSource for StoreSource {
 
     fn note_login(&self, account: AccountId, slot: u16, user: Option<SessionUser>) {
         if let Some(id) = self.index.load().id(account) {
-            // Without its thread the process is about to end.
-            self.writes.send(StoreWrite::Login(id, slot, user)).ok();
+            self.note_login_of(id, slot, user);
         }
     }
 
@@ -198,13 +215,8 @@ impl SessionSource for StoreSource {
     }
 
     fn set_quarantine(&self, account: AccountId, slot: u16, reason: Option<QuarantineReason>) {
-        if reason.is_some_and(|reason| !reason.is_kept()) {
-            return;
-        }
-        let id = self.index.load().id(account);
-        if let Some(id) = id {
-            self.quarantines.lock().set(id, slot, reason);
-            self.writes.send(StoreWrite::Quarantine(id, slot, reason)).ok();
+        if let Some(id) = self.index.load().id(account) {
+            self.set_quarantine_of(id, slot, reason);
         }
     }
 }

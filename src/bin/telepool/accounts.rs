@@ -7,10 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use telepool::session::SessionRecord;
+use telepool::session::{SessionRecord, SessionUser};
 use telepool::telegram::{
     GrammersManager, MemorySource, Quarantine, QuarantineFile, QuarantineFileError, SessionProfile,
-    SessionSource,
+    SessionSource, StoreSource,
 };
 use telepool::{AccountId, QuarantineReason};
 
@@ -32,6 +32,8 @@ pub(crate) type SavedState = Option<Arc<QuarantineFile<MemorySource>>>;
 /// Everything that a pool is served from.
 pub(crate) struct ServedAccounts {
     pub(crate) source: DynSessionSource,
+    /// The store that they are from, if they are from one.
+    pub(crate) store: Option<Arc<StoreSource>>,
     pub(crate) accounts: Vec<AccountId>,
     pub(crate) sessions: usize,
     pub(crate) groups: BTreeSet<Arc<str>>,
@@ -59,7 +61,20 @@ impl ServedAccounts {
                 )
             }
         };
-        Ok(Self { source, accounts, sessions: count, groups, state, quarantined })
+        Ok(Self { source, store: None, accounts, sessions: count, groups, state, quarantined })
+    }
+
+    /// The accounts of a store, with so many sessions of which so many are quarantined.
+    pub(crate) fn of_store(store: Arc<StoreSource>, sessions: usize) -> Self {
+        Self {
+            source: DynSessionSource(Arc::clone(&store) as Arc<dyn SessionSource>),
+            accounts: store.all_accounts().unwrap_or_default(),
+            sessions,
+            groups: store.groups().into_iter().collect(),
+            state: None,
+            quarantined: Vec::new(),
+            store: Some(store),
+        }
     }
 
     /// Warns of the sessions that were quarantined before, and refuses a run that could serve none. One in
@@ -121,8 +136,16 @@ impl SessionSource for DynSessionSource {
         self.0.profile(account)
     }
 
+    fn canonical(&self, name: AccountId) -> AccountId {
+        self.0.canonical(name)
+    }
+
     fn session(&self, account: AccountId, slot: u16) -> Option<SessionRecord> {
         self.0.session(account, slot)
+    }
+
+    fn note_login(&self, account: AccountId, slot: u16, user: Option<SessionUser>) {
+        self.0.note_login(account, slot, user);
     }
 
     fn members(&self, group: &str) -> Option<Arc<[AccountId]>> {

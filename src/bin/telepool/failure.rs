@@ -38,6 +38,11 @@ impl Failure {
         Self { text: "ended before its time: there are no results".into(), code: 130 }
     }
 
+    /// The user has ended it, and some of it is done.
+    pub(crate) fn stopped(text: impl Into<String>) -> Self {
+        Self { text: text.into(), code: 130 }
+    }
+
     /// Whether another process holds what is needed.
     pub(crate) fn is_held(&self) -> bool {
         self.code == 3

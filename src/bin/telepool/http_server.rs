@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::serve::ListenerExt as _;
 use telepool::Pool;
-use telepool::http::{self, Origin, Panel, ServeLimits, StaticSetting};
+use telepool::http::{self, Panel, ServeLimits, SettingOrigin, StaticSetting};
 use telepool::metrics::Prometheus;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -34,7 +34,7 @@ impl HttpServer {
         bound: BoundHttp,
         pool: &Pool<PoolManager>,
         groups: impl IntoIterator<Item = Arc<str>>,
-        origins: impl IntoIterator<Item = (String, Origin)>,
+        origins: impl IntoIterator<Item = (String, SettingOrigin)>,
         of_command: impl IntoIterator<Item = StaticSetting>,
     ) -> Result<Self, Failure> {
         let broken = |error: &dyn std::fmt::Display| Failure::broken(format!("no HTTP: {error}"));

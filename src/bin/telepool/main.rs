@@ -36,12 +36,15 @@ mod runtime;
 mod sandbox;
 mod secrets;
 mod serve;
+mod session;
+mod session_source;
 mod sessions;
 mod settings;
 mod signals;
 mod state;
 mod status;
 mod stdout;
+mod store_run;
 mod table;
 mod tls;
 mod token;
@@ -80,6 +83,9 @@ enum Command {
     /// Shows the quarantines that runs keep in a file, and lifts them.
     #[command(subcommand)]
     State(state::StateCommand),
+    /// Brings sessions into a store, and looks after them there.
+    #[command(subcommand)]
+    Session(session::SessionCommand),
     /// Looks into a running pool, and operates it.
     Ctl(ctl::CtlArguments),
     /// Shows a running pool in the terminal, once a second.
@@ -119,6 +125,7 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::State(command) => state::run(&command),
+        Command::Session(command) => session::run(command),
         Command::Ctl(arguments) => ctl::run(arguments),
         Command::Top(arguments) => top::run(&arguments),
         Command::Token(command) => token::run(command),

@@ -65,6 +65,17 @@ pub(crate) async fn claim(
     timer: Duration,
     unlocked: bool,
 ) -> Result<Claimed, Failure> {
+    let keys = sessions.iter().map(|session| KeyId::of(&session.key)).collect();
+    claim_keys(keys, file, timer, unlocked).await
+}
+
+/// The same by the ids of the keys.
+pub(crate) async fn claim_keys(
+    mut keys: Vec<KeyId>,
+    file: &Path,
+    timer: Duration,
+    unlocked: bool,
+) -> Result<Claimed, Failure> {
     let shown = file.display();
     if unlocked {
         say!(
@@ -73,13 +84,12 @@ pub(crate) async fn claim(
         );
         return Ok(Claimed::Unlocked);
     }
-    files::require_more(HostLocks::open_files(sessions.len()))?;
+    files::require_more(HostLocks::open_files(keys.len()))?;
     let serves = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     let mut options = HostLocksOptions::default();
     options.serves = Some(serves.display().to_string());
     options.timer = timer;
     let locks = HostLocks::new(options);
-    let mut keys: Vec<KeyId> = sessions.iter().map(|session| KeyId::of(&session.key)).collect();
     // In an order that all agree on, and the first by itself: of several processes that begin at the
     // same time over the same sessions, one gets them.
     keys.sort_unstable();

@@ -14,7 +14,7 @@ use clap::{ArgGroup, Args};
 use indicatif::ProgressBar;
 use telepool::Pool;
 use telepool::sandbox::{DataCentre, FaultPlan};
-use telepool::telegram::{GrammersManager, TelegramSettings};
+use telepool::telegram::{GrammersManager, StoreSource, TelegramSettings};
 use tokio::task::JoinSet;
 
 use crate::accounts::{PoolManager, ServedAccounts, flush_state};
@@ -31,11 +31,12 @@ use crate::sandbox::{Sandbox, SandboxArguments};
 use crate::settings::{Settings, SettingsArguments, count, time};
 use crate::signals::{Stop, Stopper};
 use crate::stdout;
+use crate::store_run;
 use crate::workload::{self, UsableAccounts, Workload};
 use crate::{files, logs, ownership, runtime, sessions, signals, status};
 
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("over").required(true).args(["sandbox", "sessions"])))]
+#[command(group(ArgGroup::new("over").required(true).args(["sandbox", "sessions", "store"])))]
 pub(crate) struct ServeArguments {
     /// Starts a data centre on this machine, and works on its accounts.
     #[arg(long)]
@@ -43,9 +44,16 @@ pub(crate) struct ServeArguments {
     /// Serves the sessions of a file of JSON lines; TELEPOOL_API_ID holds the application id.
     #[arg(long, value_name = "FILE")]
     sessions: Option<PathBuf>,
+    /// Serves the sessions of a store, as `telepool session import` brings them there; without a path of the
+    /// one that the other commands use. What they change in it is taken up within two seconds.
+    #[arg(long, value_name = "PATH", num_args = 0..=1)]
+    store: Option<Option<PathBuf>>,
+    /// Serves a store that another machine has not given up. Only if nothing serves it there any more.
+    #[arg(long, requires = "store")]
+    take_over: bool,
     /// Keeps quarantines in this file: a session that Telegram has ended is not dialled again after
     /// a restart either. One run at a time may hold it; `telepool state` shows and lifts them.
-    #[arg(long, value_name = "FILE", conflicts_with = "sandbox")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["sandbox", "store"])]
     state: Option<PathBuf>,
     /// Claims no session on this machine. Another process that dials one of them as well then costs
     /// its login for good.
@@ -73,6 +81,21 @@ pub(crate) struct ServeArguments {
     sandbox_options: SandboxArguments,
 }
 
+impl ServeArguments {
+    /// The file beside which the socket of this machine's commands is.
+    fn beside(&self) -> Result<Option<PathBuf>, Failure> {
+        match &self.store {
+            Some(named) => store_run::path_of(named.as_deref()).map(Some),
+            None => Ok(self.state.clone()),
+        }
+    }
+
+    /// Whether calls are made, and not only each account's first connection opened.
+    fn works(&self) -> bool {
+        self.sandbox || self.rate > 0
+    }
+}
+
 /// What was read and claimed before anything is started.
 enum Prepared {
     Sandbox(FaultPlan),
@@ -80,6 +103,13 @@ enum Prepared {
 }
 
 impl Prepared {
+    fn store(&self) -> Option<Arc<StoreSource>> {
+        match self {
+            Self::Sandbox(_) => None,
+            Self::Sessions(all) => all.0.store.clone(),
+        }
+    }
+
     fn claimed(&self) -> Claimed {
         match self {
             // Nobody else can know of the keys of a sandbox inside this process.
@@ -107,17 +137,19 @@ pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, Failure> {
     let line = status::line();
     // Before anything may be logged.
     logs::start(&line)?;
-    if arguments.sessions.is_some() && !arguments.without_locks {
+    if !arguments.sandbox && !arguments.without_locks {
         files::require(ownership::files_at_first())?;
     }
     let runtime = runtime::multi_thread()?;
     let prepared = runtime.block_on(prepare(&arguments, &settings))?;
-    let claimed = prepared.claimed();
+    let (claimed, store) = (prepared.claimed(), prepared.store());
     let served = runtime.block_on(serve(&arguments, &settings, prepared, &line));
     // With its last task the last key is given back.
     drop(runtime);
     claimed.settle();
+    let closed = store_run::close(store.as_deref());
     let (stats, counts, run) = served?;
+    closed?;
     let summary = Summary::new(&run, &stats, &counts);
     let text = match arguments.json {
         true => serde_json::to_string(&summary).expect("BUG: numbers always make JSON") + "\n",
@@ -150,11 +182,11 @@ async fn serve(
     prepared: Prepared,
     line: &ProgressBar,
 ) -> Result<(telepool::PoolStats, Arc<RunCounts>, RunFacts), Failure> {
-    let http = arguments.http.bind(arguments.state.as_deref())?;
+    let http = arguments.http.bind(arguments.beside()?.as_deref())?;
     let (stopper, stop) = signals::listen()?;
     let Backend { served, data_centre, telegram, claimed, seed } =
         start_backend(arguments, prepared, &stop).await?;
-    let ServedAccounts { source, accounts, sessions, groups, state, quarantined } = served;
+    let ServedAccounts { source, store, accounts, sessions, groups, state, quarantined } = served;
     let (quarantined_before, resting_before) = (quarantined.len() as u64, claimed.resting());
     let mut config = settings.config().clone();
     let ends = if arguments.sandbox { 2 } else { 1 };
@@ -175,6 +207,7 @@ async fn serve(
     let of_command = settings.of_the_command().filter(|_| !arguments.sandbox);
     let http = HttpServer::start(http, &pool, groups, settings.origins(), of_command)?;
     announce(arguments, &data_centre, &http, account_count, sessions, seed);
+    store_run::announce(store.as_deref(), http.socket());
 
     let started = now();
     let counts = Arc::new(RunCounts::new());
@@ -187,7 +220,12 @@ async fn serve(
         data_centre: data_centre.clone(),
         seed,
     };
-    let worked = work_until(arguments, work, line, (&stopper, stop), patience).await;
+    let usable = Arc::clone(&work.accounts);
+    let following = store_run::follow(store, pool.clone(), usable, !arguments.works());
+    let worked = tokio::select! {
+        worked = work_until(arguments, work, line, (&stopper, stop), patience) => worked,
+        () = following => unreachable!("BUG: a store is followed for ever"),
+    };
     let left = close(&pool, line).await;
     let took = started.elapsed();
     let key_duplicated = recorder.duplicated();
@@ -201,10 +239,9 @@ async fn serve(
     http.stop().await;
     line.finish_and_clear();
     flush_state(state).await?;
-    let (accounts, sessions) = (account_count as u64, sessions as u64);
     let run = RunFacts {
-        accounts,
-        sessions,
+        accounts: account_count as u64,
+        sessions: sessions as u64,
         quarantined_before,
         resting_before,
         took,
@@ -220,14 +257,20 @@ async fn serve(
 
 /// Reads what there is to read, before anything is started.
 async fn prepare(arguments: &ServeArguments, settings: &Settings) -> Result<Prepared, Failure> {
-    let Some(path) = &arguments.sessions else {
+    if arguments.sandbox {
         return arguments.sandbox_options.fault_plan().map(Prepared::Sandbox);
-    };
+    }
     if let Some(flag) = arguments.sandbox_options.first_given() {
         return Err(Failure::refused(format!(
-            "{flag} belongs to --sandbox: it says nothing of the sessions of a file"
+            "{flag} belongs to --sandbox: it says nothing of sessions that there are"
         )));
     }
+    let Some(path) = &arguments.sessions else {
+        let named = arguments.store.as_ref().and_then(Option::as_deref);
+        let (take_over, unlocked) = (arguments.take_over, arguments.without_locks);
+        let prepared = store_run::prepare(named, take_over, settings, unlocked).await?;
+        return Ok(Prepared::Sessions(Box::new(prepared)));
+    };
     let sessions = sessions::read(path, settings.data_centres())?;
     let mut telegram = TelegramSettings::new(sessions::api_id()?);
     telegram.data_centres = settings.data_centres().clone();
@@ -301,7 +344,7 @@ async fn work_until(
     let started = now();
     let (pool, counts) = (work.pool.clone(), Arc::clone(&work.counts));
     let show = show(&pool, &counts, line);
-    let works = arguments.sandbox || arguments.rate > 0;
+    let works = arguments.works();
     if !works {
         // The first connection of each account is opened at the pace of the configuration, and
         // tells whether its session is any good.

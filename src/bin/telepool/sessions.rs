@@ -55,6 +55,11 @@ pub(crate) fn read(path: &Path, centres: &DataCentres) -> Result<Vec<SessionReco
     Ok(records)
 }
 
+/// The application id for sessions of which some bring none; where all have their own, none is asked for.
+pub(crate) fn api_id_for(some_lack_it: bool) -> Result<i32, Failure> {
+    if some_lack_it { api_id() } else { Ok(1) }
+}
+
 /// The application id from the environment.
 pub(crate) fn api_id() -> Result<i32, Failure> {
     let remedy = "set it to the api_id that my.telegram.org gave you (sessions that exist need no \

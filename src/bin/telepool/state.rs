@@ -72,7 +72,7 @@ impl ReinstateArguments {
 }
 
 /// An account, or one session of it.
-fn session(text: &str) -> Result<(AccountId, Option<u16>), String> {
+pub(crate) fn session(text: &str) -> Result<(AccountId, Option<u16>), String> {
     let (account, slot) = match text.split_once('/') {
         None => (text, None),
         Some((account, slot)) => {

@@ -168,7 +168,7 @@ impl UsableAccounts {
     }
 
     /// Removes an account that serves nobody for now.
-    fn remove(&self, account: AccountId) {
+    pub(crate) fn remove(&self, account: AccountId) {
         self.0.rcu(|accounts| {
             accounts.iter().copied().filter(|other| *other != account).collect::<Vec<_>>()
         });

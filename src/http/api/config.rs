@@ -13,7 +13,7 @@ use crate::config::{Config, Setting};
 use crate::http::api::error::ApiError;
 use crate::http::api::extract::JsonOf;
 use crate::http::api::view::{Operator, View};
-use crate::http::settings::{Origin, StaticSetting};
+use crate::http::settings::{SettingOrigin, StaticSetting};
 
 /// How many settings a change names at most: there are fewer.
 const CHANGES_MAX: usize = 64;
@@ -96,7 +96,7 @@ fn page(view: &View) -> Result<ConfigPage, ApiError> {
         default: text(&default, setting.key),
         accepts: setting.accepts(),
         about: setting.about.into(),
-        origin: origins.get(setting.key).copied().unwrap_or(Origin::Default).label(),
+        origin: origins.get(setting.key).copied().unwrap_or(SettingOrigin::Default).label(),
         applies: "now",
     };
     let of_pool = Setting::all().iter().map(row);
@@ -147,7 +147,7 @@ fn change(view: &View, changes: &BTreeMap<String, String>) -> Result<ConfigPage,
     if !changes.is_empty() {
         let swapped = pool.reconfigure(config).ok_or_else(ApiError::closing)?;
         swapped.map_err(|error| refused(&error.to_string()))?;
-        origins.extend(changes.keys().map(|key| (key.clone(), Origin::Api)));
+        origins.extend(changes.keys().map(|key| (key.clone(), SettingOrigin::Api)));
         let keys: Vec<&str> = changes.keys().map(String::as_str).collect();
         let (by, detail) = (&view.access().name, keys.join(", "));
         pool.audit("reconfigure", None, None, by, Some(&detail));

@@ -19,8 +19,22 @@ pub(super) enum Keep {
     NoSecrets,
 }
 
-/// Adds one session.
+/// Adds one session. Of one that is refused nothing stays.
 pub(super) fn add(
+    step: &Transaction<'_>,
+    new: &NewSession,
+    keep: Keep,
+) -> Result<Addition, StoreError> {
+    step.prepare_cached("SAVEPOINT one")?.execute(())?;
+    let addition = add_or_refuse(step, new, keep)?;
+    if matches!(addition.outcome, Added::Refused(_)) {
+        step.prepare_cached("ROLLBACK TO one")?.execute(())?;
+    }
+    step.prepare_cached("RELEASE one")?.execute(())?;
+    Ok(addition)
+}
+
+fn add_or_refuse(
     step: &Transaction<'_>,
     new: &NewSession,
     keep: Keep,
@@ -57,8 +71,8 @@ fn add_known(
         touch(step, account)?;
     }
     let outcome = if identified.merged { Added::Merged } else { Added::AlreadyThere };
-    let name = merge::name(step, account)?;
-    Ok(Addition { account: Some(StoreId(account)), name, slot, outcome })
+    let name = merge::name(step, identified.account)?;
+    Ok(Addition { account: Some(StoreId(identified.account)), name, slot, outcome })
 }
 
 /// Sets what nobody has said before. Returns whether that changes how the account is served.
@@ -99,6 +113,14 @@ fn add_unknown(
         Err(conflict) => return Ok(refused(conflict)),
     };
     let account = identified.account;
+    let on_test = "SELECT test_mode FROM session WHERE account = ?1 LIMIT 1";
+    let known: Option<bool> =
+        step.prepare_cached(on_test)?.query_row([account], |row| row.get(0)).optional()?;
+    if let Some(name) = merge::name(step, account)?
+        && known.is_some_and(|known| known != found.test_mode.unwrap_or(false))
+    {
+        return Ok(refused(Conflict::OtherServers { account: name }));
+    }
     let Some(slot) = free_slot(step, account, found.slot)? else {
         return Ok(refused(Conflict::NoSlotFree));
     };

@@ -63,7 +63,6 @@ pub(super) struct StoreLease {
 /// Takes a store to serve it. Returns also what is to be noted there.
 pub(super) fn take(
     store: &SqliteStore,
-    socket: Option<String>,
     take_over: bool,
 ) -> Result<(StoreLease, ServeMark), ServeError> {
     let path = lock_beside(store.path());
@@ -83,10 +82,31 @@ pub(super) fn take(
         let path = store.path().to_owned();
         return Err(ServeError::Elsewhere { path, mark: Box::new(mark) });
     }
-    let mut mark = ServeMark::new(machine, std::process::id(), unix_time().as_secs());
-    mark.socket = socket;
+    let mark = ServeMark::new(machine, std::process::id(), unix_time().as_secs());
     store.set_serve_mark(&mark)?;
     Ok((StoreLease { _lock: lock }, mark))
+}
+
+/// Whether a store could be settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// It was, and so many accounts were merged.
+    Now(usize),
+    /// Somebody serves it, who does it when it next starts.
+    Served,
+}
+
+/// Merges what is one in a store that nobody serves; see [`SessionStore::settle`].
+///
+/// # Errors
+/// The store cannot be used, or not be locked.
+pub fn settle_store(store: &SqliteStore) -> Result<Settled, ServeError> {
+    let path = lock_beside(store.path());
+    match FileLock::take(&path) {
+        Ok(_lock) => Ok(Settled::Now(store.settle()?)),
+        Err(LockError::Held(_)) => Ok(Settled::Served),
+        Err(LockError::Io(error)) => Err(ServeError::Lock { path, error }),
+    }
 }
 
 /// Who serves the store of this path on this machine, if anybody does.

@@ -24,6 +24,8 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) enum StoreWrite {
     Quarantine(StoreId, u16, Option<QuarantineReason>),
     Login(StoreId, u16, Option<SessionUser>),
+    /// Where the process can be asked.
+    Announce(Option<String>),
     /// Everything so far; answered when it is on disk.
     Flush(mpsc::SyncSender<()>),
     /// The same, and nothing after it.
@@ -120,6 +122,11 @@ impl<S: SessionStore + ?Sized> StoreWriter<S> {
                     self.todo.pop_front();
                 }
                 StoreWrite::Login(..) => self.write_logins()?,
+                StoreWrite::Announce(socket) => {
+                    self.mark.socket.clone_from(socket);
+                    self.store.set_serve_mark(&self.mark)?;
+                    self.todo.pop_front();
+                }
                 StoreWrite::Flush(done) | StoreWrite::Close(done) => {
                     // Whoever has stopped waiting needs no answer.
                     done.send(()).ok();

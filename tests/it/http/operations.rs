@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use telepool::http::{Origin, Panel, Scope, StaticSetting};
+use telepool::http::{Panel, Scope, SettingOrigin, StaticSetting};
 use telepool::{AccountHealth, AccountId, Pool};
 
 use crate::http::client::Client;
@@ -92,14 +92,14 @@ async fn nobody_changes_anything_without_the_scope_or_beyond_their_groups() {
 #[tokio::test]
 async fn settings_are_changed_as_a_whole_or_not_at_all() {
     let pool: Pool<Grouped> = grouped(1);
-    let origins = [("pool.max_idle_time".to_owned(), Origin::File)];
+    let origins = [("pool.max_idle_time".to_owned(), SettingOrigin::File)];
     let timer = StaticSetting {
         key: "telegram.redial_after_loss".to_owned(),
         value: "60".to_owned(),
         default: "120".to_owned(),
         accepts: "a time".to_owned(),
         about: "a session rests so long".to_owned(),
-        origin: Origin::Environment,
+        origin: SettingOrigin::Environment,
     };
     let panel = Panel::new(&pool).unwrap().access(access(&BOTH, None, false));
     let panel = panel.origins(origins).static_settings([timer]);

@@ -170,6 +170,12 @@ fn contradictions_are_refused(store: &dyn SessionStore) {
     assert_eq!(add(store, of_user(1, 701)), (refused, None));
     assert_eq!(sessions(store, first).len() + sessions(store, second).len(), 2);
     assert_eq!(sessions(store, None).len(), 2);
+    // The test servers have users of their own under the same numbers.
+    let mut other = of_both(4, 701, phone(2));
+    other.found.test_mode = Some(true);
+    let refused = Added::Refused(Conflict::OtherServers { account: user(701) });
+    assert_eq!(add(store, other), (refused, None));
+    assert_eq!(store.account(phone(2)).unwrap(), None, "nothing of what is refused is taken");
 }
 
 fn a_bot_and_a_user_of_one_id_are_one(store: &dyn SessionStore) {

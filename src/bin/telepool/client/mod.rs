@@ -58,6 +58,11 @@ trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
 impl Client {
+    /// Asks the run that has this socket.
+    pub(crate) fn at_socket(path: PathBuf) -> Self {
+        Self { to: Target::Socket(path), token: None }
+    }
+
     /// Asks for what is at a path, and returns the JSON of the answer.
     pub(crate) async fn get(&self, path: &str) -> Result<Value, ClientError> {
         self.ask(Method::GET, path, None).await

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use telepool::config::{Setting, parse_time};
-use telepool::http::{Origin, StaticSetting};
+use telepool::http::{SettingOrigin, StaticSetting};
 use telepool::session::DataCentres;
 use telepool::telegram::TelegramSettings;
 use telepool::{Config, ConfigError};
@@ -57,17 +57,17 @@ impl Settings {
     }
 
     /// Where the values of the pool's settings are from, but for those that only `serve` has other defaults of.
-    pub(crate) fn origins(&self) -> impl Iterator<Item = (String, Origin)> {
+    pub(crate) fn origins(&self) -> impl Iterator<Item = (String, SettingOrigin)> {
         let told = |key: &String| (key.clone(), self.origin_of(key));
-        self.origins.keys().map(told).filter(|(_, origin)| *origin != Origin::Default)
+        self.origins.keys().map(told).filter(|(_, origin)| *origin != SettingOrigin::Default)
     }
 
-    fn origin_of(&self, key: &str) -> Origin {
+    fn origin_of(&self, key: &str) -> SettingOrigin {
         match self.origin(key) {
-            "default" | "serve" | "sandbox" => Origin::Default,
-            "--set" => Origin::Flag,
-            variable if variable.starts_with("environment ") => Origin::Environment,
-            _ => Origin::File,
+            "default" | "serve" | "sandbox" => SettingOrigin::Default,
+            "--set" => SettingOrigin::Flag,
+            variable if variable.starts_with("environment ") => SettingOrigin::Environment,
+            _ => SettingOrigin::File,
         }
     }
 

@@ -1,0 +1,61 @@
+//! The check of a store that is served: whoever serves it is asked, and nothing is dialled.
+//!
+//! Owns what the answers mean for each session.
+
+use std::process::ExitCode;
+
+use serde_json::Value;
+use telepool::QuarantineReason;
+
+use super::ToCheck;
+use super::verdict::{SessionVerdict, VerdictKind};
+use crate::client::{Client, encoded};
+use crate::failure::Failure;
+use crate::stdout;
+
+pub(super) async fn ask(
+    client: &Client,
+    all: &[ToCheck],
+    is_json: bool,
+) -> Result<ExitCode, Failure> {
+    say!("telepool: the store is served: that process is asked, and nothing is dialled");
+    let (mut bad, mut answer) = (0, (String::new(), Value::Null));
+    for it in all {
+        let name = it.account.name().map(|name| name.reveal().to_string()).unwrap_or_default();
+        if name != answer.0 && !name.is_empty() {
+            let path = format!("/api/v1/accounts/{}", encoded(&name));
+            // An account that the pool has not met is unknown to it.
+            answer = (name.clone(), client.get(&path).await.unwrap_or(Value::Null));
+        }
+        let known = if name.is_empty() { &Value::Null } else { &answer.1 };
+        let verdict = verdict_of(it, known);
+        bad += usize::from(!matches!(verdict.kind(), VerdictKind::Alive | VerdictKind::NotDialled));
+        stdout::print(&verdict.shown(is_json))?;
+    }
+    Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn verdict_of(it: &ToCheck, answer: &Value) -> SessionVerdict {
+    let slot = u64::from(it.session.slot);
+    let of_slot = |list: &str| {
+        let rows = answer[list].as_array()?;
+        rows.iter().find(|row| row["slot"].as_u64() == Some(slot)).cloned()
+    };
+    if let Some((reason, _)) = it.session.quarantine {
+        return SessionVerdict::quarantined(&it.account, &it.session, reason);
+    }
+    if let Some(quarantine) = of_slot("quarantines") {
+        let label = quarantine["reason"].as_str().unwrap_or_default();
+        let known = QuarantineReason::ALL.into_iter().find(|reason| reason.label() == label);
+        let reason = known.unwrap_or(QuarantineReason::Suspect);
+        return SessionVerdict::quarantined(&it.account, &it.session, reason);
+    }
+    if of_slot("connections").is_some() {
+        return SessionVerdict::alive(&it.account, &it.session, None);
+    }
+    // It was seen to be logged in when it was last dialled, by this process or another.
+    match it.session.login_at {
+        Some(_) => SessionVerdict::alive(&it.account, &it.session, None),
+        None => SessionVerdict::not_dialled(&it.account, &it.session),
+    }
+}

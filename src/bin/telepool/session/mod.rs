@@ -1,0 +1,112 @@
+//! `telepool session`: the sessions of a store, from the day they are brought to the day they go.
+//!
+//! Owns the commands, and which sessions one of them means. Keys are shown by none but `export --reveal`.
+
+mod change;
+mod check;
+mod identity;
+mod import;
+mod list;
+mod outcome;
+mod place;
+mod remove;
+mod served;
+mod show;
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use telepool::AccountId;
+use telepool::session::KeyId;
+use telepool::store::{SessionStore as _, SqliteStore, StoredAccount, StoredSession};
+
+use crate::failure::Failure;
+use crate::state::session;
+
+pub(crate) use place::{StoreArguments, default_path, unusable};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SessionCommand {
+    /// Takes sessions of other programs into the store: files, folders, or `-` for standard input.
+    Import(Box<import::ImportArguments>),
+    /// Lists the sessions of the store.
+    List(list::ListArguments),
+    /// Shows one account with its sessions.
+    Show(show::ShowArguments),
+    /// Dials sessions and says of each whether it is logged in, and as whom.
+    Check(check::CheckArguments),
+    /// Removes sessions with their keys.
+    Remove(remove::RemoveArguments),
+    /// Lifts quarantines, so that these sessions are dialled again.
+    Reinstate(change::ReinstateArguments),
+    /// Changes what belongs to sessions: proxy, group, application id, device, address.
+    Set(Box<change::SetArguments>),
+}
+
+pub(crate) fn run(command: SessionCommand) -> Result<ExitCode, Failure> {
+    match command {
+        SessionCommand::Import(arguments) => import::run(*arguments),
+        SessionCommand::List(arguments) => list::run(&arguments),
+        SessionCommand::Show(arguments) => show::run(&arguments),
+        SessionCommand::Check(arguments) => check::run(arguments),
+        SessionCommand::Remove(arguments) => remove::run(&arguments),
+        SessionCommand::Reinstate(arguments) => change::reinstate(&arguments),
+        SessionCommand::Set(arguments) => change::set(&arguments),
+    }
+}
+
+/// Which sessions are meant.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct WhichSessions {
+    /// The account, as +442079460958, bot:123456 or user:777000, and with /SLOT one session of it.
+    #[arg(value_name = "ACCOUNT[/SLOT]", value_parser = session)]
+    account: Option<(AccountId, Option<u16>)>,
+    /// The session with this key, as `telepool session list` shows it.
+    #[arg(long, value_name = "HEX")]
+    key_id: Option<KeyId>,
+}
+
+impl WhichSessions {
+    /// The account, and which slot of it; all of them without one.
+    fn find(&self, store: &SqliteStore) -> Result<(StoredAccount, Option<u16>), Failure> {
+        if let Some((name, slot)) = self.account {
+            let found = store.account(name).map_err(unusable)?;
+            let found = found.filter(|account| account.slots > 0).ok_or_else(|| {
+                Failure::refused(format!(
+                    "{}: there is no such account in the store: telepool session list shows which there are",
+                    name.reveal()
+                ))
+            })?;
+            return Ok((found, slot));
+        }
+        let (mut session, mut account) = (None, None);
+        let key = self.key_id;
+        store
+            .sessions(None, &mut |it| {
+                if Some(it.key_id) == key {
+                    session = Some(it);
+                }
+            })
+            .map_err(unusable)?;
+        let session: StoredSession = session.ok_or_else(|| {
+            Failure::refused(
+                "no session of the store has that key: telepool session list shows which there are",
+            )
+        })?;
+        store
+            .accounts_since(0, &mut |it| {
+                if it.id == session.account {
+                    account = Some(it);
+                }
+            })
+            .map_err(unusable)?;
+        let account = account.ok_or_else(|| Failure::broken("the session has just gone"))?;
+        Ok((account, Some(session.slot)))
+    }
+}
+
+/// What an account is called in full; one of which nobody knows who it is has no name.
+fn shown_name(account: &StoredAccount) -> String {
+    account.name().map_or_else(|| "unidentified".to_owned(), |name| name.reveal().to_string())
+}

@@ -1,0 +1,155 @@
+//! A run over a store: what it begins with, and what is taken up while it lasts.
+//!
+//! Owns the look, once a second, at what other commands have changed in the store.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use telepool::Pool;
+use telepool::session::KeyId;
+use telepool::store::{SessionStore as _, SqliteStore};
+use telepool::telegram::{AccountChange, ServeOptions, StoreSource, TelegramSettings};
+
+use tokio::task::JoinSet;
+
+use crate::accounts::{PoolManager, ServedAccounts};
+use crate::failure::Failure;
+use crate::ownership::{Claimed, claim_keys};
+use crate::session::{default_path, unusable};
+use crate::session_source::refused_store;
+use crate::sessions;
+use crate::settings::Settings;
+use crate::workload::UsableAccounts;
+
+/// How often it is looked for changes: twice within the time that is promised.
+const LOOK_STEP: Duration = Duration::from_secs(1);
+/// How long the last writes may take to reach the disk.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Opens a store to serve it, and claims what is in it. Without a name it is the one that all commands use.
+pub(crate) async fn prepare(
+    named: Option<&Path>,
+    take_over: bool,
+    settings: &Settings,
+    unlocked: bool,
+) -> Result<(ServedAccounts, TelegramSettings, Claimed), Failure> {
+    let path = path_of(named)?;
+    let store = SqliteStore::open(&path).map_err(unusable)?;
+    let (mut keys, mut some_lack_api_id) = (Vec::<KeyId>::new(), false);
+    store
+        .sessions(None, &mut |session| {
+            keys.push(session.key_id);
+            some_lack_api_id |= session.api_id.is_none();
+        })
+        .map_err(unusable)?;
+    let mut telegram = TelegramSettings::new(sessions::api_id_for(some_lack_api_id)?);
+    telegram.data_centres = settings.data_centres().clone();
+    telegram.redial_after_loss = settings.redial_after_loss();
+    let mut options = ServeOptions::default();
+    options.take_over = take_over;
+    let source = Arc::new(StoreSource::serve(store, &options).map_err(refused_store)?);
+    let sessions = keys.len();
+    let claimed = claim_keys(keys, &path, telegram.redial_after_loss, unlocked).await?;
+    if source.unidentified() > 0 {
+        say!(
+            WARN "telepool: {} accounts are not served, since nobody knows whose they are: telepool session check \
+             asks",
+            source.unidentified()
+        );
+    }
+    let served = ServedAccounts::of_store(source, sessions);
+    if served.accounts.is_empty() {
+        say!(
+            WARN "telepool: there is no account in the store that can be served: telepool session import brings some, \
+             and they are taken up within two seconds"
+        );
+    }
+    Ok((served, telegram, claimed))
+}
+
+/// The store that is meant.
+pub(crate) fn path_of(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    named.map_or_else(default_path, |path| Ok(path.to_owned()))
+}
+
+/// Notes in the store where this run can be asked.
+pub(crate) fn announce(store: Option<&StoreSource>, socket: Option<&str>) {
+    if let (Some(store), Some(socket)) = (store, socket) {
+        let whole = std::path::absolute(socket).unwrap_or_else(|_| socket.into());
+        store.announce(Some(whole.display().to_string()));
+    }
+}
+
+/// Ends the serving of a store.
+pub(crate) fn close(store: Option<&StoreSource>) -> Result<(), Failure> {
+    match store {
+        Some(store) if !store.close(CLOSE_TIMEOUT) => Err(Failure::broken(
+            "what this run has found out could not be written to the store: the next run would dial again what has \
+             ended",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Takes up what changes in the store, for as long as it is polled. With `opens`, what is new is dialled at once.
+pub(crate) async fn follow(
+    store: Option<Arc<StoreSource>>,
+    pool: Pool<PoolManager>,
+    accounts: Arc<UsableAccounts>,
+    opens: bool,
+) {
+    let Some(store) = store else { return std::future::pending().await };
+    let (mut was_read, mut under_way) = (true, JoinSet::new());
+    loop {
+        tokio::time::sleep(LOOK_STEP).await;
+        while under_way.try_join_next().is_some() {}
+        let looked = Arc::clone(&store);
+        let changes = tokio::task::spawn_blocking(move || looked.refresh()).await;
+        let changes = match changes {
+            Ok(Ok(changes)) => {
+                was_read = true;
+                changes
+            }
+            Ok(Err(error)) => {
+                if std::mem::take(&mut was_read) {
+                    tracing::error!(%error, "changes of the store cannot be read, which is tried again");
+                }
+                continue;
+            }
+            Err(error) => {
+                tracing::error!(%error, "the look at the store has failed");
+                continue;
+            }
+        };
+        for change in changes {
+            under_way.spawn(take_up(change, pool.clone(), Arc::clone(&accounts), opens));
+        }
+    }
+}
+
+async fn take_up(
+    change: AccountChange,
+    pool: Pool<PoolManager>,
+    accounts: Arc<UsableAccounts>,
+    opens: bool,
+) {
+    tracing::info!(?change, "the store has changed");
+    let account = match change {
+        AccountChange::Removed(account) => {
+            accounts.remove(account);
+            pool.remove_account(account).await;
+            return;
+        }
+        AccountChange::Changed(account) => {
+            pool.remove_account(account).await;
+            account
+        }
+        AccountChange::Added(account) | AccountChange::Grown(account) => account,
+        _ => return,
+    };
+    accounts.add(account);
+    if opens {
+        pool.warm_up([account]);
+    }
+}
