@@ -1,6 +1,12 @@
 //! Stores: where sessions are kept.
 
+#[cfg(all(unix, feature = "cli"))]
+mod command;
 mod conformance;
+#[cfg(all(unix, feature = "cli"))]
+mod kill;
+#[cfg(unix)]
+mod place;
 
 use telepool::store::SqliteStore;
 

@@ -147,6 +147,8 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     let database = Connection::open_with_flags(path, flags)?;
     database.busy_timeout(BUSY_TIMEOUT)?;
     database.set_prepared_statement_cache_capacity(STATEMENTS);
+    // First, since what follows would change the file of another program.
+    schema::version_of(&database, path)?;
     // Readers and the writer do not wait for one another, and what is written is on disk at once.
     database.pragma_update(None, "journal_mode", "wal")?;
     database.pragma_update(None, "synchronous", "full")?;

@@ -177,7 +177,8 @@ pub(super) fn migrate(database: &mut Connection, path: &Path) -> Result<(), Stor
     Ok(())
 }
 
-fn version_of(database: &Connection, path: &Path) -> Result<i64, StoreError> {
+/// The version of a store, or why it is none that can be used. Changes nothing.
+pub(super) fn version_of(database: &Connection, path: &Path) -> Result<i64, StoreError> {
     let number = |name: &str| database.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let (id, version) = (number("application_id")?, number("user_version")?);
     let tables: i64 =

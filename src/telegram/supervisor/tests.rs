@@ -63,7 +63,7 @@ fn bench() -> Bench {
         identity: None,
     };
     let session = Arc::new(OneShotSession::new(&record, DataCentres::new()));
-    let params = TelegramSettings::new(1).connection_params(false);
+    let params = TelegramSettings::new(1).connection_params(&record);
     let SenderPool { handle, runner: silence, .. } =
         SenderPool::with_configuration(Arc::clone(&session), 1, params);
     let (task, updates) = mpsc::channel(10);
@@ -241,7 +241,9 @@ async fn a_runner_that_has_not_connected_is_dropped_and_not_waited_for() {
 async fn the_end_of_one_of_several_data_centres_has_the_home_asked() {
     let mut bench = connected().await;
     // Whatever it is asked fails at once.
-    let params = TelegramSettings::new(1).connection_params(false);
+    let (bot, address) = (AccountId::bot(5).unwrap(), "127.0.0.1:1".parse().unwrap());
+    let record = SessionRecord::new(bot, DC, address, AuthKey::new([211; 256]));
+    let params = TelegramSettings::new(1).connection_params(&record);
     let gone = SenderPool::with_configuration(Arc::clone(&bench.session), 1, params).handle;
     bench.parts.handle = gone.thin;
     let abroad = bench.task.clone();
