@@ -1,8 +1,12 @@
 //! Sessions of other programs, read from what those programs have written: `make/run` makes the files anew, and
 //! says by what each is written.
 
+mod closed;
+mod damage;
 mod databases;
 mod folders;
+mod garbage;
+mod places;
 mod texts;
 
 use std::path::{Path, PathBuf};

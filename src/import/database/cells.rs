@@ -8,11 +8,14 @@ use std::net::{IpAddr, SocketAddr};
 use rusqlite::types::ValueRef;
 
 use crate::account_id::{AccountId, USER_ID_MAX};
-use crate::import::ImportError;
+use crate::import::{ImportError, PeerKind};
 use crate::session::AuthKey;
 
 /// The ids of channels, as clients mark them, lie below this one.
 const CHANNEL_ZERO: i64 = -1_000_000_000_000;
+/// The largest id of a small group, and of any peer.
+const CHAT_MAX: i64 = -CHANNEL_ZERO - 1;
+const PEER_MAX: i64 = (1 << 52) - 1;
 /// The longest public name.
 const USERNAME_LEN_MAX: usize = 64;
 
@@ -99,12 +102,22 @@ pub(super) fn username(value: ValueRef<'_>) -> Option<Box<str>> {
     is_name.then(|| name.into())
 }
 
+/// A bare id, if a peer of this kind can have it.
+pub(super) fn bare(kind: PeerKind, id: i64) -> Option<(PeerKind, i64)> {
+    let max = match kind {
+        PeerKind::User | PeerKind::Bot => USER_ID_MAX,
+        PeerKind::Chat => CHAT_MAX,
+        PeerKind::Channel | PeerKind::Megagroup => PEER_MAX,
+    };
+    (1..=max).contains(&id).then_some((kind, id))
+}
+
 /// The bare id of a channel that has the usual mark in front.
 pub(super) fn channel(marked: i64) -> Option<i64> {
-    CHANNEL_ZERO.checked_sub(marked).filter(|id| *id > 0)
+    CHANNEL_ZERO.checked_sub(marked).filter(|id| (1..=PEER_MAX).contains(id))
 }
 
 /// The channel that a row of update state is of: some programs mark it there, some do not.
 pub(super) fn channel_of_state(id: i64) -> Option<i64> {
-    if id > 0 { Some(id) } else { channel(id) }
+    if id > 0 { Some(id).filter(|id| *id <= PEER_MAX) } else { channel(id) }
 }

@@ -90,14 +90,14 @@ fn peers(tables: &Tables, found: &mut FoundSession) -> Result<(), ImportError> {
 fn bare(marked: i64, subtype: i64) -> Option<(PeerKind, i64)> {
     if marked > 0 {
         let kind = if subtype & BOT != 0 { PeerKind::Bot } else { PeerKind::User };
-        return Some((kind, marked));
+        return cells::bare(kind, marked);
     }
     if let Some(id) = channel(marked) {
         let is_group = subtype & MEGAGROUP != 0 && subtype & BROADCAST == 0;
         let kind = if is_group { PeerKind::Megagroup } else { PeerKind::Channel };
         return Some((kind, id));
     }
-    marked.checked_neg().filter(|id| *id > 0).map(|id| (PeerKind::Chat, id))
+    cells::bare(PeerKind::Chat, marked.checked_neg()?)
 }
 
 fn states(tables: &Tables, found: &mut FoundSession) -> Result<(), ImportError> {

@@ -4,7 +4,7 @@
 //! read. Never creates a file beside one that was closed.
 
 use std::fs::{self, Metadata};
-use std::io::{self, Read as _};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use zeroize::Zeroizing;
 
-use super::{MAGIC, Tables};
+use super::Tables;
 use crate::import::ImportError;
 
 /// The longest file: one that has met a million peers has 200 MiB.
@@ -45,6 +45,9 @@ pub(super) fn file<T>(
     if let Some(beside) = beside.filter(|_| !in_use_is_fine) {
         return Err(ImportError::InUse { beside });
     }
+    if beside.is_none() {
+        check_length(fs::File::open(&path)?, before.len())?;
+    }
     let result =
         connect(&path, beside.is_none()).and_then(|connection| read(&Tables::new(connection)));
     // An immutable file is read without locks, which is right only while it is one.
@@ -72,6 +75,7 @@ pub(super) fn bytes(mut bytes: Vec<u8>) -> Result<Connection, ImportError> {
     if bytes.len() as u64 > STREAM_LEN_MAX {
         return Err(ImportError::TooLong { limit: STREAM_LEN_MAX });
     }
+    check_length(&bytes[..], bytes.len() as u64)?;
     // Memory has no WAL. A file that was closed is whole without one, and says only that it had one.
     if let Some(modes) = bytes.get_mut(18..20).filter(|modes| *modes == [2, 2]) {
         modes.fill(1);
@@ -82,6 +86,22 @@ pub(super) fn bytes(mut bytes: Vec<u8>) -> Result<Connection, ImportError> {
     read.map_err(told)?;
     limit(&mut connection)?;
     Ok(connection)
+}
+
+/// Whether a file is as long as its header says: of the last page that is there SQLite takes a part for whole.
+fn check_length(mut file: impl Read, len: u64) -> Result<(), ImportError> {
+    let cut_off = || ImportError::Damaged { what: "it is cut off" };
+    let mut header = [0; 100];
+    file.read_exact(&mut header).map_err(|_| cut_off())?;
+    let number =
+        |at: usize| header[at..at + 4].iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+    let page = match number(16) >> 16 {
+        1 => 1 << 16,
+        page => page,
+    };
+    // Programs of old have left the count as it was, and say so.
+    let is_counted = number(24) == number(92);
+    if is_counted && number(28) * page > len { Err(cut_off()) } else { Ok(()) }
 }
 
 /// Has SQLite trust nothing that stands in the file, and never work for long.
@@ -107,17 +127,12 @@ fn limit(connection: &mut Connection) -> Result<(), ImportError> {
 /// What says that a database is in use, or was not closed, if anything does.
 fn unclosed(path: &Path) -> Result<Option<&'static str>, ImportError> {
     // The last that closes a database takes its WAL away, even an empty one.
-    if is_there(&beside(path, "-wal"))? {
+    if len(&beside(path, "-wal"))?.is_some() {
         return Ok(Some("a file -wal lies beside it"));
     }
-    let mut begin = [0; MAGIC.len() / 2];
-    let is_hot = match fs::File::open(beside(path, "-journal")) {
-        // One that begins with zeros, or is shorter, has been done with.
-        Ok(mut journal) => journal.read_exact(&mut begin).is_ok() && begin != [0; 8],
-        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-        Err(error) => return Err(error.into()),
-    };
-    Ok(is_hot.then_some("a file -journal lies beside it"))
+    // Of a journal that nothing stands in nothing is to be undone.
+    let journal = len(&beside(path, "-journal"))?.filter(|len| *len > 0);
+    Ok(journal.map(|_| "a file -journal lies beside it"))
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -126,10 +141,11 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-fn is_there(path: &Path) -> io::Result<bool> {
-    match fs::symlink_metadata(path) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+/// How long a file is, if it is there.
+fn len(path: &Path) -> io::Result<Option<u64>> {
+    match fs::metadata(path) {
+        Ok(found) => Ok(Some(found.len())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }

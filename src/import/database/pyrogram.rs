@@ -98,7 +98,7 @@ fn bare(word: &str, marked: i64) -> Option<(PeerKind, i64)> {
         PeerKind::Chat => marked.checked_neg(),
         PeerKind::Channel | PeerKind::Megagroup => channel(marked),
     };
-    id.filter(|id| *id > 0).map(|id| (kind, id))
+    cells::bare(kind, id?)
 }
 
 /// The table has the name under `username`, and that of pyrofork under `id`.

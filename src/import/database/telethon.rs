@@ -67,7 +67,7 @@ fn peers(tables: &Tables, found: &mut FoundSession) -> Result<(), ImportError> {
 /// small group, whose id may look the same, has no hash.
 fn bare(marked: i64, hash: i64) -> Option<(PeerKind, i64)> {
     if marked > 0 {
-        return Some((PeerKind::User, marked));
+        return cells::bare(PeerKind::User, marked);
     }
     if let Some(id) = channel(marked) {
         return Some((PeerKind::Channel, id));
@@ -75,8 +75,8 @@ fn bare(marked: i64, hash: i64) -> Option<(PeerKind, i64)> {
     let chat = marked.checked_neg()?;
     let digits = chat.to_string();
     match digits.strip_prefix("100").filter(|it| hash != 0 && !it.starts_with('0')) {
-        Some(digits) => digits.parse().ok().map(|id| (PeerKind::Channel, id)),
-        None => Some((PeerKind::Chat, chat)),
+        Some(digits) => cells::bare(PeerKind::Channel, digits.parse().ok()?),
+        None => cells::bare(PeerKind::Chat, chat),
     }
 }
 

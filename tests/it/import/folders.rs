@@ -66,7 +66,7 @@ fn a_folder_under_a_passcode_asks_for_it() {
 }
 
 /// A copy of a folder, to do harm to.
-fn copied(from: &Path) -> tempfile::TempDir {
+pub(super) fn copied(from: &Path) -> tempfile::TempDir {
     let to = tempfile::tempdir().unwrap();
     copy(from, to.path());
     to
