@@ -47,11 +47,9 @@ pub(super) fn kind(begin: &[u8], is_whole: bool) -> Result<TextKind, ImportError
         [b'{', ..] => Err(ImportError::NotASession { what: "JSON of something else" }),
         [b'[', ..] if has_sessions() => Err(ImportError::Foreign(ForeignFile::Array)),
         _ if is_whole && SessionString::parse(begin).is_ok() => Ok(TextKind::BrokenString),
-        _ => match (count(begin, is_whole), ForeignFile::of_first_line(first)) {
-            (it, _) if it.sessions > 0 && it.sessions * 2 >= it.lines => Ok(TextKind::Strings),
-            (it, Some(ForeignFile::Table)) if it.lines > 1 => {
-                Err(ImportError::Foreign(ForeignFile::Table))
-            }
+        _ => match count(begin, is_whole) {
+            it if it.are_most(it.sessions) => Ok(TextKind::Strings),
+            it if it.are_most(it.rows) => Err(ImportError::Foreign(ForeignFile::Table)),
             _ => Err(ImportError::NotASession { what: "text of something else" }),
         },
     }
@@ -68,10 +66,19 @@ pub(super) fn has_gotd_lines(text: &[u8]) -> bool {
     significant(text).next().is_some_and(|line| gotd::read(line).is_ok())
 }
 
-/// How many lines there are, and how many of them are sessions, or what is left of one.
+/// How many lines there are, how many of them are sessions, or what is left of one, and how many have a session
+/// among other things.
 struct LineCount {
     lines: usize,
     sessions: usize,
+    rows: usize,
+}
+
+impl LineCount {
+    /// A title may stand above them, and some may be wrong; a program has a line or two of many.
+    fn are_most(&self, count: usize) -> bool {
+        count > 0 && count * 2 >= self.lines
+    }
 }
 
 fn count(begin: &[u8], is_whole: bool) -> LineCount {
@@ -84,8 +91,13 @@ fn count(begin: &[u8], is_whole: bool) -> LineCount {
             Some(ForeignFile::StringAlone | ForeignFile::TokenAlone)
         ) || gotd::is_begun(line)
     };
+    let is_row = |line: &&[u8]| {
+        let mut columns = line.split(|byte| b",;:|\t ".contains(byte));
+        columns.any(|column| SessionString::parse(column).is_ok())
+    };
     let lines = significant(begin).count();
-    LineCount { lines, sessions: significant(begin).filter(is_session).count() }
+    let sessions = significant(begin).filter(is_session).count();
+    LineCount { lines, sessions, rows: significant(begin).filter(is_row).count() }
 }
 
 /// The sessions of a text, line by line.

@@ -185,12 +185,19 @@ fn what_holds_no_session_is_told_from_what_holds_a_broken_one() {
         "[1, 2]",
         "\u{89}PNG\r\n\u{1a}\n\0\0\0\rIHDR",
         "PK\x03\x04abc",
+        "from telethon.sessions import StringSession, SQLiteSession\nfrom telethon import X\n\nrun()\n",
+        "session,created\nabc,2026\n",
         "API_ID=12345\nAPI_HASH=0123456789abcdef0123456789abcdef\n",
     ] {
         let error = read_all(text.as_bytes()).unwrap_err();
         assert!(error.is_no_session(), "{text:?}: {error}");
     }
+    let strings = std::fs::read_to_string(file("strings.txt")).unwrap();
+    let string = strings.lines().find(|line| !line.starts_with('#')).unwrap();
+    let table = format!("phone,session\n+447700900123,{string}\n");
     for (text, words) in [
+        (table.as_bytes(), "write each of its rows as an object"),
+        (format!("+447700900123:{string}").as_bytes(), "write each of its rows as an object"),
         (&b"[{\"phone\": \"+442079460958\", \"session\": \"x\"}]"[..], "leave out its brackets"),
         (b"\xff\xfe1\0B\0", "save the file as UTF-8"),
         (b"TDF$\x03\0\0\0", "the whole folder"),
