@@ -9,7 +9,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use crate::account_id::AccountId;
-use crate::session::{AuthKey, SessionFormat, SessionString};
+use crate::session::{AuthKey, Proxy, SessionFormat, SessionString};
 
 /// How many peers are taken of one session: a bot may have met more users than there is memory for.
 pub const PEERS_MAX: usize = 1_000_000;
@@ -142,7 +142,7 @@ pub struct FoundSession {
     /// An operator's label on the account.
     pub group: Option<Arc<str>>,
     /// The proxy to dial by.
-    pub proxy: Option<Arc<str>>,
+    pub proxy: Option<Arc<Proxy>>,
     /// Users and chats whose access hashes the account has learnt.
     pub peers: Vec<Peer>,
     /// How many more of them there are than are taken ([`PEERS_MAX`]).

@@ -19,7 +19,7 @@ pub use data_centres::DataCentres;
 pub use identity::ClientIdentity;
 pub use key::AuthKey;
 pub use key_id::{KeyId, ParseKeyIdError};
-pub use proxy::proxy_label;
+pub use proxy::{Proxy, ProxyCredentials, ProxyServer, ProxyUrlError, ProxyWay, proxy_label};
 #[cfg(feature = "store")]
 pub(crate) use string::bot_token;
 pub use string::{SessionFormat, SessionString, SessionStringError, telethon_string};
@@ -48,8 +48,8 @@ pub struct SessionRecord {
     pub key: AuthKey,
     /// An operator's label on the account.
     pub group: Option<Arc<str>>,
-    /// The proxy to dial by (a `socks5://` URL).
-    pub proxy: Option<Arc<str>>,
+    /// The proxy to dial by, or the address to dial from.
+    pub proxy: Option<Arc<Proxy>>,
     /// The application that logged in; that of the process if nobody said.
     pub api_id: Option<i32>,
     /// How it introduces itself; as the process does if nobody said.

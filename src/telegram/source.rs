@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::account_id::AccountId;
 use crate::base::sync::Mutex;
 use crate::manager::{Egress, QuarantineReason};
-use crate::session::{SessionRecord, SessionUser, lines::SLOTS_MAX, proxy_label};
+use crate::session::{Proxy, SessionRecord, SessionUser, lines::SLOTS_MAX};
 
 /// The group of accounts whose sessions name none.
 pub(super) const DEFAULT_GROUP: &str = "default";
@@ -235,7 +235,7 @@ fn group(records: &[SessionRecord]) -> Arc<str> {
 /// The first proxy that a session of the account has: dials are paced by account, not by slot.
 fn egress(records: &[SessionRecord]) -> Egress {
     let proxy = records.iter().find_map(|record| record.proxy.as_deref());
-    proxy.and_then(proxy_label).map_or(Egress::Direct, |label| Egress::Proxy(label.into()))
+    proxy.map(Proxy::label).map_or(Egress::Direct, |label| Egress::Proxy(label.into()))
 }
 
 /// Why records make no source.
@@ -321,7 +321,7 @@ mod tests {
     fn groups_and_proxies_come_from_the_sessions() {
         let mut north = record(1, 0, 1);
         north.group = Some("north".into());
-        north.proxy = Some("socks5://user:pass@proxy.example:1080".into());
+        north.proxy = Some(Arc::new("socks5://user:pass@proxy.example:1080".parse().unwrap()));
         let source = MemorySource::new([north, record(2, 0, 2)]).unwrap();
         let profile = source.profile(AccountId::bot(1).unwrap()).unwrap();
         assert_eq!(&*profile.group, "north");

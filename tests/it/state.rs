@@ -322,7 +322,8 @@ fn a_run_that_could_serve_nobody_is_refused_at_once() {
 fn a_session_with_a_proxy_is_refused_before_the_start_and_quarantined_nowhere() {
     let files = Files::new("proxied", 13, |record| {
         if record.slot != 1 {
-            record.proxy = Some("socks5://user:secret@127.0.0.1:9".into());
+            record.proxy =
+                Some(std::sync::Arc::new("socks5://user:secret@127.0.0.1:9".parse().unwrap()));
         }
     });
     let (code, stdout, stderr) = files.serve(&[]);

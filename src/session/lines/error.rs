@@ -7,7 +7,7 @@ use std::io;
 
 use super::ForeignFile;
 use crate::account_id::ParseAccountError;
-use crate::session::SessionStringError;
+use crate::session::{ProxyUrlError, SessionStringError};
 
 /// A line that is no session, and why.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +107,9 @@ pub enum LineProblem {
     /// Not a session string.
     #[error("`session`: {0}")]
     Session(#[from] SessionStringError),
+    /// Not a proxy.
+    #[error("`proxy`: {0}")]
+    Proxy(#[from] ProxyUrlError),
     /// Two data centres.
     #[error(
         "`dc` is {key} but the session string says {string}: remove `dc`, or give the session of \

@@ -18,7 +18,7 @@
 //! | `user_id` | a positive number | what the string says, else the bot id, else 0 (unknown) |
 //! | `is_bot` | true or false | what the string says, else whether `bot_id` names the account |
 //! | `group` | a label of up to 64 characters | none |
-//! | `proxy` | `socks5://[user:password@]host:port` | none |
+//! | `proxy` | `socks5://[user:password@]host:port`, `http://[user:password@]host:port`, or `bind://IP` for an address of this machine to dial from | none: dialled directly |
 //!
 //! Blank lines are skipped, and so are marks and blanks of any kind around a line, which may end as on any
 //! system; an optional key whose text is empty is not there. Any other key is an error, so that a misspelt

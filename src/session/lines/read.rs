@@ -16,7 +16,7 @@ use super::fields::{Fields, Scalar};
 use super::source::{LineStatus, next_line, text_of};
 use super::{ForeignFile, GROUP_LEN_MAX, LINE_LEN_MAX, LineError, LineProblem, SLOTS_MAX};
 use crate::account_id::{AccountId, USER_ID_MAX, bot_id};
-use crate::session::{AuthKey, DataCentres, SessionRecord, SessionString, proxy_label};
+use crate::session::{AuthKey, DataCentres, Proxy, SessionRecord, SessionString};
 
 /// Reads sessions one by one. After a bad line the next one is read, so that all errors of a
 /// file can be shown at once; after a failed read there is nothing more, and neither is behind the
@@ -356,15 +356,14 @@ fn group(fields: &Fields<'_>) -> Result<Option<Arc<str>>, LineProblem> {
     }
 }
 
-/// What a proxy has to be. Its credentials must not show, and a host and port in their place would pass
-/// for them.
-const PROXY: &str = "socks5://[user:password@]host:port, in this order, with the whole name or the \
-                     address of the host";
+/// What a proxy has to be that is no text. What is wrong with a text its own error says.
+const PROXY: &str = "a text such as \"socks5://user:password@host:port\", \"http://host:port\" or \
+                     \"bind://IP\"";
 
-fn proxy(fields: &Fields<'_>) -> Result<Option<Arc<str>>, LineProblem> {
-    let Some(value) = &fields.proxy else { return Ok(None) };
-    match value {
-        Scalar::Text(text) if proxy_label(text).is_some() => Ok(Some(Arc::from(&**text))),
-        _ => Err(wrong("proxy", value.shown(), PROXY)),
+fn proxy(fields: &Fields<'_>) -> Result<Option<Arc<Proxy>>, LineProblem> {
+    match &fields.proxy {
+        None => Ok(None),
+        Some(Scalar::Text(text)) => Ok(Some(Arc::new(text.parse()?))),
+        Some(value) => Err(wrong("proxy", value.shown(), PROXY)),
     }
 }

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use zeroize::Zeroizing;
 
 use crate::account_id::AccountId;
-use crate::session::{SessionRecord, telethon_string};
+use crate::session::{Proxy, SessionRecord, telethon_string};
 
 /// More than the longest line needs, so that no reallocation leaves a copy of the key behind.
 const CAPACITY: usize = 4 * 1024;
@@ -50,9 +50,10 @@ pub fn write_line(mut out: impl Write, record: &SessionRecord) -> io::Result<()>
             )
         })
         .map_err(io::Error::other)?;
-    for (key, label) in [("group", &record.group), ("proxy", &record.proxy)] {
-        if let Some(label) = label {
-            let text = Zeroizing::new(serde_json::to_string(&**label)?);
+    let proxy = record.proxy.as_deref().map(Proxy::expose_url);
+    for (key, text) in [("group", record.group.as_deref()), ("proxy", proxy)] {
+        if let Some(text) = text {
+            let text = Zeroizing::new(serde_json::to_string(text)?);
             write!(line, r#","{key}":{}"#, *text).map_err(io::Error::other)?;
         }
     }

@@ -49,19 +49,7 @@ fn bench() -> Bench {
     bytes[..8].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_le_bytes());
     let key = AuthKey::new(bytes);
     let account = AccountId::bot(5).unwrap();
-    let record = SessionRecord {
-        account,
-        slot: 0,
-        dc: DC,
-        address: "127.0.0.1:1".parse().unwrap(),
-        user_id: 5,
-        is_bot: true,
-        key: key.clone(),
-        group: None,
-        proxy: None,
-        api_id: None,
-        identity: None,
-    };
+    let record = SessionRecord::new(account, DC, "127.0.0.1:1".parse().unwrap(), key.clone());
     let session = Arc::new(OneShotSession::new(&record, DataCentres::new()));
     let params = TelegramSettings::new(1).connection_params(&record);
     let SenderPool { handle, runner: silence, .. } =
@@ -240,9 +228,9 @@ async fn a_runner_that_has_not_connected_is_dropped_and_not_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn the_end_of_one_of_several_data_centres_has_the_home_asked() {
     let mut bench = connected().await;
+    let account = bench.parts.account;
+    let record = SessionRecord::new(account, DC, "127.0.0.1:1".parse().unwrap(), bench.key.clone());
     // Whatever it is asked fails at once.
-    let (bot, address) = (AccountId::bot(5).unwrap(), "127.0.0.1:1".parse().unwrap());
-    let record = SessionRecord::new(bot, DC, address, AuthKey::new([211; 256]));
     let params = TelegramSettings::new(1).connection_params(&record);
     let gone = SenderPool::with_configuration(Arc::clone(&bench.session), 1, params).handle;
     bench.parts.handle = gone.thin;

@@ -30,7 +30,10 @@ fn what_a_line_says_goes_before_the_string() {
     assert_eq!((record.slot, record.user_id), (5, 7));
     assert_eq!(record.address, address("127.0.0.1:4430"));
     assert_eq!(record.group.as_deref(), Some("north"));
-    assert_eq!(record.proxy.as_deref(), Some("socks5://user:pass@proxy.example:1080"));
+    assert_eq!(
+        record.proxy.as_ref().map(|it| it.expose_url()),
+        Some("socks5://user:pass@proxy.example:1080")
+    );
     assert!(!format!("{record:?}").contains("pass"));
 }
 
@@ -113,8 +116,8 @@ fn a_bad_line_is_refused_with_its_number_its_key_and_the_remedy() {
         (line(phone, TELETHON_V4, r#", "bot_id": 5"#), vec!["both `phone` and `bot_id`"]),
         (line(phone, TELETHON_V4, r#", "group": "a\tb""#), vec!["`group`", "1 to 64"]),
         (
-            line(phone, TELETHON_V4, r#", "proxy": "http://user:hidden@proxy:1""#),
-            vec!["`proxy`", "socks5://"],
+            line(phone, TELETHON_V4, r#", "proxy": "https://user:hidden@proxy:1""#),
+            vec!["`proxy`", "socks5://", "http://", "bind://"],
         ),
         (line(phone, &TELETHON_V4[..200], ""), vec!["`session`", "200 characters"]),
         (line(r#""phone": "020 7946""#, TELETHON_V4, ""), vec!["`phone`", "country code"]),
@@ -385,4 +388,22 @@ fn a_session_of_the_test_servers_goes_to_them() {
     centres.insert(3, centres.address(3).unwrap());
     assert_eq!(at(&centres).unwrap(), address("149.154.175.117:443"));
     assert_eq!(DataCentres::production().address(203), Some(address("91.105.192.100:443")));
+}
+
+#[test]
+fn every_form_of_a_proxy_comes_back_as_it_was_written() {
+    for (proxy, label) in [
+        ("http://user:se%40cret@proxy.example:3128", "proxy.example:3128"),
+        ("bind://192.0.2.7", "192.0.2.7"),
+        ("socks5://[2001:db8::7]:1080", "[2001:db8::7]:1080"),
+    ] {
+        let more = format!(r#", "proxy": "{proxy}""#);
+        let text = line(r#""phone": "+442079460958""#, TELETHON_V4, &more);
+        let [record] = read_all(text.as_bytes(), &DataCentres::new()).unwrap().try_into().unwrap();
+        assert_eq!(record.proxy.as_ref().map(|it| it.label()), Some(label));
+        let mut written = Vec::new();
+        write_line(&mut written, &record).unwrap();
+        let [back] = read_all(&written[..], &DataCentres::new()).unwrap().try_into().unwrap();
+        assert_eq!(back.proxy, record.proxy);
+    }
 }

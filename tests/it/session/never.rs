@@ -36,7 +36,8 @@ fn any_record() -> impl Strategy<Value = SessionRecord> {
             let mut record = SessionRecord::new(account, dc, address, key);
             (record.slot, record.user_id) = (slot, user_id);
             record.group = group.map(Into::into);
-            record.proxy = proxied.then(|| "socks5://us\"er:pass@127.0.0.1:1080".into());
+            let proxy = || "socks5://us\"er:pass@127.0.0.1:1080".parse().unwrap();
+            record.proxy = proxied.then(|| std::sync::Arc::new(proxy()));
             record
         })
 }

@@ -127,7 +127,7 @@ async fn a_session_with_a_proxy_is_not_dialled_without_it() {
     let server = Server::start();
     let key = [9; 256];
     let mut record = enrolled(&server, key);
-    record.proxy = Some("socks5://127.0.0.1:9".into());
+    record.proxy = Some(std::sync::Arc::new("socks5://127.0.0.1:9".parse().unwrap()));
     let manager = GrammersManager::new(MemorySource::new([record]).unwrap(), settings());
     let error = manager.connect(account(), 0).await.unwrap_err();
     assert!(matches!(error, TelegramError::ProxyUnsupported), "{error}");

@@ -173,7 +173,7 @@ async fn a_session_serves_as_soon_as_its_proxy_is_gone_also_with_a_state_file() 
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state.jsonl");
     let mut record = enrolled(&server, key);
-    record.proxy = Some("socks5://127.0.0.1:9".into());
+    record.proxy = Some(std::sync::Arc::new("socks5://127.0.0.1:9".parse().unwrap()));
     let source = MemorySource::new([record.clone()]).unwrap();
     let kept = Arc::new(QuarantineFile::open(&state, source).unwrap());
     let pool = pool_of(GrammersManager::new(Arc::clone(&kept), settings()));
