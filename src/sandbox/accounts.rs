@@ -5,6 +5,7 @@
 //! The atomics here are relaxed: each stands for itself. What must agree lies behind a lock.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,9 @@ use crate::base::clock::{Instant, now};
 use crate::base::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::session::AuthKey;
 
+/// So many addresses of an account are told apart.
+const ADDRESSES_MAX: usize = 64;
+
 /// One account, as a Telegram user.
 pub(super) struct User {
     pub(super) account: AccountId,
@@ -25,6 +29,8 @@ pub(super) struct User {
     events: AtomicU64,
     /// Until when each method is refused with `FLOOD_WAIT_X`.
     flood_waits: Mutex<HashMap<u32, Instant>>,
+    /// From which addresses its keys were used, the first so many.
+    addresses: Mutex<Vec<IpAddr>>,
     /// When a fault was last injected, in milliseconds since the start, plus one.
     pub(super) last_fault_ms: AtomicU64,
 }
@@ -68,8 +74,22 @@ impl User {
             keys: Mutex::default(),
             events: AtomicU64::new(0),
             flood_waits: Mutex::default(),
+            addresses: Mutex::default(),
             last_fault_ms: AtomicU64::new(0),
         }
+    }
+
+    /// A key of it is used from an address.
+    pub(super) fn note_address(&self, address: IpAddr) {
+        let mut addresses = self.addresses.lock();
+        if addresses.len() < ADDRESSES_MAX && !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+
+    /// From which addresses its keys were used, in the order in which they came.
+    pub(super) fn addresses(&self) -> Vec<IpAddr> {
+        self.addresses.lock().clone()
     }
 
     /// How many events there were. Clients get a state of one more, so that they do not take the

@@ -68,7 +68,7 @@ mod transport;
 mod unknown_protocol;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -234,6 +234,13 @@ impl DataCentre {
         let Some(user) = self.running.server.user(account) else { return 0 };
         let keys = user.keys.lock().clone();
         keys.iter().map(|key| key.connections.lock().len()).sum()
+    }
+
+    /// From which addresses the keys of an account have been used so far, the first 64, each once: whether a
+    /// client has come by way of a proxy.
+    #[must_use]
+    pub fn client_addresses(&self, account: AccountId) -> Vec<IpAddr> {
+        self.running.server.user(account).map(|user| user.addresses()).unwrap_or_default()
     }
 
     /// Sends an update (`updatesTooLong`) to every connection of an account that has subscribed to

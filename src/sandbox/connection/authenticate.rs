@@ -30,6 +30,9 @@ impl ServerConnection {
             return Ok(false);
         };
         self.server.counters.handshakes.add(1);
+        if let Ok(peer) = self.socket.stream.peer_addr() {
+            user.note_address(peer.ip());
+        }
         let mut random = fastrand::Rng::with_seed(self.server.seed ^ self.socket.id << 20);
         let subscribed = Arc::new(AtomicBool::new(false));
         let handle = ConnectionHandle {
