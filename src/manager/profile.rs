@@ -37,14 +37,16 @@ impl Profile {
     }
 }
 
-/// The way by which a dial leaves: the machine's own address, or a proxy.
+/// The way by which a dial leaves: the address that the machine chooses, a proxy, or an address of the
+/// machine's that was named.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Egress {
     /// The machine's own address.
     #[default]
     Direct,
-    /// A proxy, named by something without a secret in it (host and port).
+    /// A proxy, named by something without a secret in it (host and port), or one of several addresses of
+    /// the machine.
     Proxy(Arc<str>),
 }
 

@@ -55,7 +55,7 @@ labelled! {
         Dead = "dead",
         /// The session's settings are wrong for its server.
         Misconfigured = "misconfigured",
-        /// This build cannot use the session's settings (a proxy, for one).
+        /// This build cannot use the session's settings.
         Unsupported = "unsupported",
         /// An operator asked for it.
         Operator = "operator",
@@ -76,7 +76,7 @@ impl QuarantineReason {
                 "correct the session's data centre or address, then reinstate it (telepool state \
                  reinstate)"
             }
-            Self::Unsupported => "remove the session's proxy, or use a build that can dial by it",
+            Self::Unsupported => "change the session's settings, or use a build that knows them",
             Self::Operator => "reinstate it when it is wanted again",
         }
     }

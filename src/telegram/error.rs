@@ -1,7 +1,7 @@
 //! The error of a connection or a call.
 //!
 //! Owns the error type and the translation from the client's. Never holds a key, a session
-//! string, an address of a proxy or the body of a request.
+//! string, more of a proxy than its label or the body of a request.
 
 use std::io;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use grammers_client::tl;
 use grammers_mtproto::mtp::DeserializeError;
 use grammers_mtproto::transport;
 
+use super::bridge::ProxyError;
 use super::one_shot_session::OneShotError;
 use crate::account_id::AccountId;
 use crate::base::text::display_safely;
@@ -121,10 +122,10 @@ pub enum TelegramError {
         /// The slot.
         slot: u16,
     },
-    /// The session says to dial by a proxy, and this build cannot. Dialling without it would
-    /// show the account from another address.
-    #[error("the session has a proxy, and this build dials by none: it was not dialled")]
-    ProxyUnsupported,
+    /// The session could not be dialled by its proxy, or from its address. It is dialled in no other way,
+    /// which would show the account from another address.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
 }
 
 /// The words of the client's senders, whose connection is gone or has lost the call. All its others
@@ -210,7 +211,9 @@ impl From<InvocationError> for TelegramError {
             InvocationError::Authentication(error) => Self::KeyExchange(error.into()),
             InvocationError::Session(error) => match error.downcast_ref() {
                 Some(OneShotError::KeyChanged) => Self::KeyChanged,
-                Some(error @ OneShotError::OwnUnknown) => Self::Client(error.to_string().into()),
+                Some(error @ (OneShotError::OwnUnknown | OneShotError::NoDoor)) => {
+                    Self::Client(error.to_string().into())
+                }
                 Some(OneShotError::Redial) | None => Self::Dropped,
             },
         }

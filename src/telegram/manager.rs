@@ -13,6 +13,7 @@ use grammers_client::{Client, SenderPool, tl};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use super::bridge::{Bridge, BridgeLimits};
 use super::health::ConnectionHealth;
 use super::key_lock::{self, KeyGuard};
 use super::login_cache::LoginCache;
@@ -21,6 +22,7 @@ use super::method_class::MethodClass;
 use super::one_shot_session::OneShotSession;
 use super::parts::ConnectionParts;
 use super::pending_open::{OpenResult, PendingOpen};
+use super::reservation::Reservations;
 use super::supervisor::supervise;
 use super::updates::{AccountUpdates, UpdateChannel};
 use super::{
@@ -54,29 +56,15 @@ pub struct GrammersManager<S> {
     /// are suspect.
     strikes: Mutex<HashMap<(AccountId, u16), u32>>,
     /// The locked key of each dial that waits for its turn.
-    reserved: Arc<Reserved>,
-}
-
-type Reserved = Mutex<HashMap<(AccountId, u16), KeyGuard>>;
-
-/// A key that is kept for a dial. Gives it back when dropped, unless the dial has begun.
-struct Reservation {
-    reserved: Arc<Reserved>,
-    slot: (AccountId, u16),
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        let unused = self.reserved.lock().remove(&self.slot);
-        drop(unused);
-    }
+    reserved: Reservations,
 }
 
 impl<S: SessionSource> GrammersManager<S> {
     /// A manager of these sessions.
     #[must_use]
     pub fn new(source: S, settings: TelegramSettings) -> Self {
-        let (updates, strikes, reserved) = (Arc::default(), Mutex::default(), Arc::default());
+        let (updates, strikes) = (Arc::default(), Mutex::default());
+        let reserved = Reservations::default();
         let logins = Arc::new(LoginCache::new(settings.login_lasts));
         let (users, traffic, ownership) = (Arc::default(), OnceLock::new(), OnceLock::new());
         Self { source, settings, updates, logins, users, traffic, ownership, strikes, reserved }
@@ -100,13 +88,6 @@ impl<S: SessionSource> GrammersManager<S> {
         })
     }
 
-    /// Keeps a key for the dial that was just cleared.
-    fn reserve(&self, account: AccountId, slot: u16, guard: KeyGuard) -> Reservation {
-        let before = self.reserved.lock().insert((account, slot), guard);
-        drop(before);
-        Reservation { reserved: Arc::clone(&self.reserved), slot: (account, slot) }
-    }
-
     /// Claims the key of a session. Returns the session, and the id of the key.
     async fn claim(
         &self,
@@ -115,9 +96,6 @@ impl<S: SessionSource> GrammersManager<S> {
     ) -> Result<(SessionRecord, KeyId), TelegramError> {
         let record = self.source.session(account, slot);
         let record = record.ok_or(TelegramError::NoSession { account, slot })?;
-        if record.proxy.is_some() {
-            return Err(TelegramError::ProxyUnsupported);
-        }
         let key = KeyId::of(&record.key);
         let claimed = self.ownership().claim(&[key]).await.pop();
         let claim = claimed.unwrap_or(Err(ClaimError::Held(None)))?;
@@ -161,17 +139,28 @@ impl<S: SessionSource> GrammersManager<S> {
         self.updates.dropped()
     }
 
+    /// Opens the way of a session by its proxy, if it has one: with the same word that ends it no dial leaves
+    /// by another.
+    async fn bridge(&self, record: &SessionRecord) -> Result<Option<Arc<Bridge>>, TelegramError> {
+        let Some(proxy) = &record.proxy else { return Ok(None) };
+        let limits =
+            BridgeLimits { dial: self.settings.proxy_timeout, linger: self.settings.close_grace };
+        Bridge::open(proxy, (record.dc, record.address), limits).await.map(Some)
+    }
+
     /// Puts the client to work on a session: it dials, with the login check as its first
     /// call. The other value tells when the connection may be used, or why it may not.
     fn open(
         &self,
         record: &SessionRecord,
         mut guard: KeyGuard,
+        bridge: Option<Arc<Bridge>>,
     ) -> Result<(TelegramConnection, oneshot::Receiver<OpenResult>), TelegramError> {
         let ownership = self.ownership();
         let fence = ownership.fence();
         let epoch = guard.begin(ownership)?;
-        let session = Arc::new(OneShotSession::new(record, self.settings.data_centres.clone()));
+        let centres = self.settings.data_centres.clone();
+        let session = Arc::new(OneShotSession::new(record, centres, bridge.clone()));
         let user = self.users.recall(guard.key(), &session);
         let params = self.settings.connection_params(record);
         let api_id = record.api_id.unwrap_or(self.settings.api_id);
@@ -199,6 +188,7 @@ impl<S: SessionSource> GrammersManager<S> {
             redial_after_loss: self.settings.redial_after_loss,
             epoch,
             fence,
+            bridge,
         };
         let check = check_login(thin.clone(), record, user, self.settings.call_timeout);
         let begun = self.logins.begin(record.account, record.slot, guard.key().number());
@@ -272,7 +262,9 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
     ) -> Result<Clearance<TelegramError>, TelegramError> {
         let (_, key) = self.claim(account, slot).await?;
         match KeyGuard::lock_for_next(key).await {
-            Ok(guard) => Ok(Clearance::Holding(Hold::new(self.reserve(account, slot, guard)))),
+            Ok(guard) => {
+                Ok(Clearance::Holding(Hold::new(self.reserved.reserve((account, slot), guard))))
+            }
             Err(TelegramError::KeyResting { remaining }) => {
                 Ok(Clearance::After(remaining, TelegramError::KeyResting { remaining }))
             }
@@ -289,7 +281,7 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
         slot: u16,
     ) -> Result<TelegramConnection, TelegramError> {
         let (record, key) = self.claim(account, slot).await?;
-        let reserved = self.reserved.lock().remove(&(account, slot));
+        let reserved = self.reserved.take((account, slot));
         let guard = match reserved.filter(|guard| guard.key() == key) {
             Some(guard) => guard,
             None => {
@@ -297,8 +289,9 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
                 taken.map_err(|remaining| TelegramError::KeyResting { remaining })?
             }
         };
+        let bridge = self.bridge(&record).await?;
         // From here on the supervisor sees to the end of it, whatever becomes of this future.
-        let (connection, opened) = self.open(&record, guard)?;
+        let (connection, opened) = self.open(&record, guard, bridge)?;
         match opened.await.unwrap_or(Err(TelegramError::Dropped)) {
             Ok(()) => {
                 self.strikes.lock().remove(&(account, slot));
@@ -342,7 +335,11 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
 
     fn address(&self, account: AccountId, slot: u16) -> Option<Arc<str>> {
         let record = self.source.session(account, slot)?;
-        Some(record.address.to_string().into())
+        // By whatever way: of two proxies one may reach what the other does not.
+        Some(match &record.proxy {
+            Some(proxy) => format!("{} by {proxy}", record.address).into(),
+            None => record.address.to_string().into(),
+        })
     }
 
     fn quarantines(&self, account: AccountId) -> Vec<(u16, QuarantineReason)> {

@@ -25,6 +25,14 @@
 //! *rests* for `redial_after_loss`. What a dial cannot have set yet is the timer of its first round trip: a
 //! machine that loses its power within that leaves a connection which nothing of ours ends.
 //!
+//! # Proxies
+//! A session with a [`proxy`](crate::session::SessionRecord::proxy) is dialled by it and in no other way, also
+//! for files in other data centres (`bridge`). Behind a proxy our close proves nothing of the proxy's own
+//! connection to the server: unless the far side closes in an orderly way as well, the key rests for
+//! `redial_after_loss`. A proxied connection takes two more file descriptors than a direct one, and two ports
+//! of the loopback interface: some 28,000 of them fit into the default `net.ipv4.ip_local_port_range`. The
+//! accounts of a proxy are one [`Egress`](crate::Egress), so that one which fails costs its own accounts only.
+//!
 //! # What the pool does about what the server says
 //!
 //! | signal | what follows |
@@ -37,7 +45,7 @@
 //! | transport code 429 | the breaker of the egress opens: 1 dial in 1 s, 2 in 4 s, 3 in 8 s, until one succeeds |
 //! | nothing, for 15 s after a question | the connection is cut, and the session rests for `redial_after_loss` |
 //! | transport code 444, 303 `USER_MIGRATE_X` | the session is quarantined: its data centre is wrong |
-//! | none: the session has a proxy, by which this build cannot dial | the session is quarantined without a dial, and not past the process, since no server has said so ([`QuarantineReason::is_kept`](crate::QuarantineReason::is_kept)) |
+//! | none: the session's proxy refuses, is silent, or does not reach the data centre ([`ProxyError`]) | the dial fails, and the account's next waits its backoff; after three accounts' the way by that proxy is tried by one dial at a time. Never a quarantine: nothing of the session was sent |
 //! | 420 `FLOOD_WAIT_X` | the method of the account rests for X seconds; [`Account::invoke`](crate::Account::invoke) sits a short one out, the others get [`InvokeError::RetryAfter`] |
 //! | 420 `FLOOD_PREMIUM_WAIT_X` | the same: only methods that move files give it |
 //! | 420 while logging in | the account's next dial waits for X seconds |
@@ -62,6 +70,7 @@
 //! The client panics on some hostile input. It runs in a task of its own, so a panic costs one
 //! connection, and what would cause it from our side is refused before it is sent ([`Refusal`]).
 
+mod bridge;
 mod connection;
 mod error;
 mod error_names;
@@ -78,6 +87,7 @@ mod orphan_reaper;
 mod parts;
 mod pending_open;
 mod quarantine_file;
+mod reservation;
 mod rpc;
 mod settings;
 mod source;
@@ -87,6 +97,7 @@ mod supervisor;
 mod updates;
 mod verdict;
 
+pub use bridge::{ProxyError, ProxyProblem};
 pub use connection::TelegramConnection;
 pub use error::{Refusal, TelegramError};
 pub use invoke::InvokeError;

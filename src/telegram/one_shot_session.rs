@@ -30,12 +30,14 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::sync::Arc;
 
 use grammers_client::session::types::{
     DcOption, PeerAuth, PeerId, PeerInfo, PeerRef, UpdateState, UpdatesState,
 };
 use grammers_client::session::{BoxFuture, Session};
 
+use super::bridge::Bridge;
 use crate::base::sync::{Mutex, MutexGuard};
 use crate::session::{AuthKey, DataCentres, SessionRecord};
 
@@ -61,6 +63,8 @@ pub(super) struct OneShotSession {
     key: AuthKey,
     /// Where foreign data centres listen.
     data_centres: DataCentres,
+    /// The way by a proxy: then the client is given its doors, and no address of a data centre.
+    bridge: Option<Arc<Bridge>>,
     state: Mutex<SessionState>,
 }
 
@@ -115,7 +119,11 @@ pub(super) fn own_peer(user_id: i64, is_bot: bool, auth: PeerAuth) -> Option<Pee
 }
 
 impl OneShotSession {
-    pub(super) fn new(record: &SessionRecord, data_centres: DataCentres) -> Self {
+    pub(super) fn new(
+        record: &SessionRecord,
+        data_centres: DataCentres,
+        bridge: Option<Arc<Bridge>>,
+    ) -> Self {
         let state = SessionState {
             stage: DialStage::Fresh,
             abroad: false,
@@ -128,6 +136,7 @@ impl OneShotSession {
             address: record.address,
             key: record.key.clone(),
             data_centres,
+            bridge,
             state: Mutex::new(state),
         }
     }
@@ -138,6 +147,9 @@ impl OneShotSession {
         let mut state = self.state();
         let connected = state.stage == DialStage::Connected;
         state.stage = DialStage::Sealed;
+        if let Some(bridge) = &self.bridge {
+            bridge.seal();
+        }
         connected
     }
 
@@ -176,7 +188,8 @@ impl OneShotSession {
         match state.stage {
             DialStage::Fresh => {
                 state.stage = DialStage::Dialling;
-                Ok(option(self.home, self.address, true, Some(*self.key.expose())))
+                let address = self.dialled_address(self.home, self.address)?;
+                Ok(option(self.home, address, true, Some(*self.key.expose())))
             }
             DialStage::Dialling => Ok(None),
             DialStage::Connected | DialStage::Sealed => Err(OneShotError::Redial),
@@ -190,6 +203,7 @@ impl OneShotSession {
             (DialStage::Dialling, None) => Ok(()),
             (DialStage::Dialling, Some(key)) if key == self.key.expose() => {
                 state.stage = DialStage::Connected;
+                self.note_dialled(self.home);
                 Ok(())
             }
             (_, Some(key)) if key != self.key.expose() => Err(OneShotError::KeyChanged),
@@ -197,14 +211,29 @@ impl OneShotSession {
         }
     }
 
-    fn foreign_option(&self, dc: i32) -> Option<DcOption> {
+    fn foreign_option(&self, dc: i32) -> Result<Option<DcOption>, OneShotError> {
         let mut state = self.state();
         if state.stage != DialStage::Connected {
-            return None;
+            return Ok(None);
         }
         state.abroad = true;
         let key = state.foreign_keys.get(&dc).map(|key| *key.expose());
-        option(dc, self.data_centres.address(dc)?, self.address.is_ipv6(), key)
+        let Some(address) = self.data_centres.address(dc) else { return Ok(None) };
+        let address = self.dialled_address(dc, address)?;
+        Ok(option(dc, address, self.address.is_ipv6(), key))
+    }
+
+    /// Where the client dials a data centre: there, or at the door of the way by a proxy.
+    fn dialled_address(&self, dc: i32, address: SocketAddr) -> Result<SocketAddr, OneShotError> {
+        let Some(bridge) = &self.bridge else { return Ok(address) };
+        bridge.address(dc, address).map_err(|_| OneShotError::NoDoor)
+    }
+
+    /// The client has its connection to a data centre.
+    fn note_dialled(&self, dc: i32) {
+        if let Some(bridge) = &self.bridge {
+            bridge.shut(dc);
+        }
     }
 }
 
@@ -239,7 +268,7 @@ impl Session for OneShotSession {
     }
 
     fn dc_option(&self, dc: i32) -> Result<Option<DcOption>, Self::Error> {
-        if dc == self.home { self.home_option() } else { Ok(self.foreign_option(dc)) }
+        if dc == self.home { self.home_option() } else { self.foreign_option(dc) }
     }
 
     fn set_dc_option(&self, option: &DcOption) -> BoxFuture<'_, Result<(), Self::Error>> {
@@ -247,6 +276,7 @@ impl Session for OneShotSession {
             self.set_home_option(option.auth_key.as_ref())
         } else {
             self.note_no_dial_abroad();
+            self.note_dialled(option.id);
             if let Some(key) = option.auth_key.as_ref().and_then(|key| AuthKey::from_slice(key)) {
                 self.state().foreign_keys.insert(option.id, key);
             }
@@ -301,6 +331,11 @@ pub(super) enum OneShotError {
          whether a message to oneself has gone out before it is sent again"
     )]
     OwnUnknown,
+    #[error(
+        "there is no port or file descriptor left for another data centre by the session's proxy: raise the \
+         limit of open files (ulimit -n)"
+    )]
+    NoDoor,
 }
 
 #[cfg(test)]

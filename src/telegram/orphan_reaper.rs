@@ -6,14 +6,15 @@
 //! tasks, which have the sockets, may go on for an instant then. Never unlocks a key before they have
 //! ended: if the thread cannot be started, the key is not unlocked at all.
 
-use std::sync::LazyLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::Duration;
 
 use grammers_client::session::updates::UpdatesLike;
 use tokio::sync::{mpsc, watch};
 
+use super::bridge::Bridge;
 use super::key_lock::KeyGuard;
 use crate::base::clock::{Instant, now};
 use crate::base::panics::catch;
@@ -29,6 +30,8 @@ const POLL_STEP: Duration = Duration::from_millis(1);
 pub(super) struct OpenSockets {
     /// Each of the client's tasks holds a sender.
     pub(super) updates: mpsc::Receiver<UpdatesLike>,
+    /// The way by a proxy, until its sockets are known to be closed.
+    pub(super) bridge: Option<Arc<Bridge>>,
     pub(super) guard: KeyGuard,
     _gone: watch::Sender<()>,
 }
@@ -37,10 +40,11 @@ impl OpenSockets {
     /// Dropping `gone` tells of the end.
     pub(super) fn new(
         updates: mpsc::Receiver<UpdatesLike>,
+        bridge: Option<Arc<Bridge>>,
         guard: KeyGuard,
         gone: watch::Sender<()>,
     ) -> Self {
-        Self { updates, guard, _gone: gone }
+        Self { updates, bridge, guard, _gone: gone }
     }
 }
 
@@ -52,7 +56,9 @@ struct Orphan {
 
 impl Orphan {
     fn is_over(&mut self) -> bool {
-        if self.since.is_none() && self.sockets.updates.sender_strong_count() == 0 {
+        let is_carried = self.sockets.bridge.as_ref().is_some_and(|bridge| !bridge.is_gone());
+        let has_tasks = is_carried || self.sockets.updates.sender_strong_count() > 0;
+        if self.since.is_none() && !has_tasks {
             self.since = Some(now());
         }
         self.since.is_some_and(|since| now() - since >= SETTLE)
@@ -117,7 +123,7 @@ mod tests {
         };
         let (task, updates) = mpsc::channel(1);
         let (gone, told) = watch::channel(());
-        reap_later(OpenSockets::new(updates, guard, gone));
+        reap_later(OpenSockets::new(updates, None, guard, gone));
         thread::sleep(2 * SETTLE);
         assert!(!is_free(&mut context), "the task may have its socket still");
         let ended = now();

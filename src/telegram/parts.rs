@@ -8,6 +8,7 @@ use std::time::Duration;
 use grammers_client::sender::SenderPoolHandle;
 use tokio::sync::watch;
 
+use super::bridge::Bridge;
 use super::health::ConnectionHealth;
 use super::one_shot_session::OneShotSession;
 use super::updates::UpdateChannel;
@@ -35,4 +36,6 @@ pub(super) struct ConnectionParts {
     /// When the connection began, as far as fences are concerned.
     pub(super) epoch: Epoch,
     pub(super) fence: watch::Receiver<Fence>,
+    /// Its way by a proxy, if it takes one.
+    pub(super) bridge: Option<Arc<Bridge>>,
 }

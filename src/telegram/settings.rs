@@ -34,6 +34,10 @@ pub struct TelegramSettings {
     /// 75 s after it last heard of ours, and what it hears may be 45 s late. Less risks the login where
     /// something between here and Telegram keeps connections open (a proxy, a relay, a broken line).
     pub redial_after_loss: Duration,
+    /// How long the way by a session's proxy may take to open, from the look-up of its name to its word that
+    /// the data centre is there. Less than `pool.dial_timeout`, which ends the whole dial and does not know
+    /// what it waited for.
+    pub proxy_timeout: Duration,
     /// How long a closing connection may take to finish by itself before it is cut.
     pub close_grace: Duration,
     /// How many unread updates a connection keeps before it drops the next one.
@@ -57,6 +61,7 @@ impl TelegramSettings {
             call_timeout: Duration::from_secs(30),
             login_lasts: Duration::from_secs(3_600),
             redial_after_loss: Duration::from_secs(120),
+            proxy_timeout: Duration::from_secs(8),
             close_grace: Duration::from_millis(1_500),
             updates_capacity: const { NonZeroUsize::new(100).expect("BUG: 100 is not zero") },
             data_centres: DataCentres::new(),
@@ -74,7 +79,8 @@ impl TelegramSettings {
             app_version: identity.app_version,
             system_lang_code: identity.system_lang_code,
             lang_code: identity.lang_code,
-            use_ipv6: session.address.is_ipv6(),
+            // By a proxy the client only dials the loopback interface.
+            use_ipv6: session.address.is_ipv6() && session.proxy.is_none(),
             retry_policy: Box::new(NoRetries),
             updates_channel_capacity: self.updates_capacity,
             __non_exhaustive: (),

@@ -133,8 +133,8 @@ impl MemorySource {
     /// Takes records in any order.
     ///
     /// # Errors
-    /// The slots of an account must run from 0 without gaps, and no authorization key may come
-    /// twice, in any account.
+    /// The slots of an account must run from 0 without gaps and all have the same proxy or none, and no
+    /// authorization key may come twice, in any account.
     pub fn new(records: impl IntoIterator<Item = SessionRecord>) -> Result<Self, SourceError> {
         let mut by_slot: BTreeMap<(AccountId, u16), SessionRecord> = BTreeMap::new();
         let mut keys: HashMap<u64, (AccountId, u16)> = HashMap::new();
@@ -159,6 +159,12 @@ impl MemorySource {
                 return Err(SourceError::TooManySlots { account });
             }
             of_account.push(record);
+        }
+        for (account, records) in &sessions {
+            // Dials of an account leave by one way, and one that left by another would show it from there.
+            if let Some(other) = records.iter().find(|it| label(it) != label(&records[0])) {
+                return Err(SourceError::OtherProxy { account: *account, slot: other.slot });
+            }
         }
         let mut groups: HashMap<Arc<str>, Vec<AccountId>> = HashMap::new();
         for (account, records) in &sessions {
@@ -232,10 +238,13 @@ fn group(records: &[SessionRecord]) -> Arc<str> {
     label.unwrap_or_else(|| Arc::from(DEFAULT_GROUP))
 }
 
-/// The first proxy that a session of the account has: dials are paced by account, not by slot.
+/// The proxy of the account's sessions: dials are paced by account, not by slot.
 fn egress(records: &[SessionRecord]) -> Egress {
-    let proxy = records.iter().find_map(|record| record.proxy.as_deref());
-    proxy.map(Proxy::label).map_or(Egress::Direct, |label| Egress::Proxy(label.into()))
+    label(&records[0]).map_or(Egress::Direct, |label| Egress::Proxy(label.into()))
+}
+
+fn label(record: &SessionRecord) -> Option<&str> {
+    record.proxy.as_deref().map(Proxy::label)
 }
 
 /// Why records make no source.
@@ -264,6 +273,17 @@ pub enum SourceError {
         /// Whose.
         account: AccountId,
     },
+    /// Sessions of one account that leave by different proxies, or some by one and others directly.
+    #[error(
+        "account {account} slot {slot} has another proxy than slot 0, or none: give all sessions of an \
+         account the same, so that it never shows from two places"
+    )]
+    OtherProxy {
+        /// Whose.
+        account: AccountId,
+        /// The slot that differs.
+        slot: u16,
+    },
     /// One authorization key in two sessions.
     #[error(
         "account {account} slot {slot} has the authorization key of account {first} slot \
@@ -286,6 +306,11 @@ pub enum SourceError {
 mod tests {
     use super::*;
     use crate::session::AuthKey;
+
+    fn proxied(mut record: SessionRecord) -> SessionRecord {
+        record.proxy = Some(Arc::new("socks5://user:pass@proxy.example:1080".parse().unwrap()));
+        record
+    }
 
     fn record(account: u64, slot: u16, key: u8) -> SessionRecord {
         SessionRecord {
@@ -319,9 +344,8 @@ mod tests {
 
     #[test]
     fn groups_and_proxies_come_from_the_sessions() {
-        let mut north = record(1, 0, 1);
+        let mut north = proxied(record(1, 0, 1));
         north.group = Some("north".into());
-        north.proxy = Some(Arc::new("socks5://user:pass@proxy.example:1080".parse().unwrap()));
         let source = MemorySource::new([north, record(2, 0, 2)]).unwrap();
         let profile = source.profile(AccountId::bot(1).unwrap()).unwrap();
         assert_eq!(&*profile.group, "north");
@@ -338,6 +362,14 @@ mod tests {
             (vec![record(1, 1, 1)], SourceError::SlotMissing { account, slot: 1 }),
             (vec![record(1, 0, 1), record(1, 2, 2)], SourceError::SlotMissing { account, slot: 2 }),
             (vec![record(1, 0, 1), record(1, 0, 2)], SourceError::SlotTwice { account, slot: 0 }),
+            (
+                vec![record(1, 0, 1), proxied(record(1, 1, 2))],
+                SourceError::OtherProxy { account, slot: 1 },
+            ),
+            (
+                vec![proxied(record(1, 0, 1)), record(1, 1, 2)],
+                SourceError::OtherProxy { account, slot: 1 },
+            ),
             (
                 vec![record(2, 0, 1), record(1, 0, 1)],
                 SourceError::KeyTwice {

@@ -27,6 +27,9 @@
 //! timer strikes: its key rests for as long. So it does after a fence, when the process did not run for
 //! long: such a connection is cut without a word.
 //!
+//! Behind a proxy the server learns only of what the proxy passes on: then the far side has to close as
+//! well (`bridge`), or the key rests.
+//!
 //! # When the home is lost
 //! The client announces it among the updates, unless their queue is full or closed. So it is read from
 //! the number of senders as well: with the last task the home is gone. If another task is left, a ping
@@ -53,7 +56,7 @@ use grammers_client::session::updates::UpdatesLike;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
-use self::end::{EndCause, RunnerEnd, end_runner};
+use self::end::{EndCause, RunnerEnd, end_bridge, end_runner};
 use self::forward::{close_unless_read, forward};
 use self::guard::SocketGuard;
 use self::home::HomeWatch;
@@ -129,7 +132,7 @@ where
     let key = guard.key();
     let health = Arc::clone(&parts.health);
     let redial_after_loss = parts.redial_after_loss;
-    let sockets = OpenSockets::new(updates, guard, gone_sender);
+    let sockets = OpenSockets::new(updates, parts.bridge.clone(), guard, gone_sender);
     let sockets = SocketGuard::new(health, redial_after_loss, sockets);
     let supervisor = Supervisor { parts, runner, sockets };
     drop(Handle::current().spawn(supervisor.run(opening, stopped)));
@@ -155,6 +158,8 @@ impl<R: Future<Output = Option<()>>> Supervisor<R> {
         let Self { runner, parts, mut sockets } = self;
         let (account, slot) = (parts.account, parts.slot);
         let RunnerEnd { closed, rest } = end_runner(runner, end, &parts).await;
+        let rest = end_bridge(rest, &parts).await;
+        sockets.note_bridge_ended();
         if !rest.is_zero() {
             tracing::info!(
                 %account, slot, ?rest,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use grammers_client::tl::{Identifiable as _, functions};
 
-use super::TelegramError;
+use super::{ProxyError, ProxyProblem, TelegramError};
 use crate::manager::{CallOutcome, ErrorKind, QuarantineReason, Reaction};
 use crate::ownership::{ClaimError, is_lack_of_files};
 
@@ -77,7 +77,7 @@ impl Verdict {
 pub fn verdict(error: &TelegramError) -> Verdict {
     use CallOutcome::{ClientError, Lost, NotSent, Timeout as LateAnswer};
     use ErrorKind::{Auth, Io, Protocol, Refused, Timeout};
-    use QuarantineReason::{Misconfigured, Suspect, Unsupported};
+    use QuarantineReason::{Misconfigured, Suspect};
     use Reaction::{Check, Discard, Exhausted, Keep, QuarantineSession, TripBreaker};
 
     match error {
@@ -122,9 +122,7 @@ pub fn verdict(error: &TelegramError) -> Verdict {
         TelegramError::KeyChanged => Verdict::new(Lost, QuarantineSession(Suspect), Auth).ending(),
         TelegramError::KeyExchange(_) => Verdict::new(NotSent, Discard, Protocol),
         TelegramError::NoSession { .. } => Verdict::new(NotSent, Discard, Auth),
-        TelegramError::ProxyUnsupported => {
-            Verdict::new(NotSent, QuarantineSession(Unsupported), Protocol)
-        }
+        TelegramError::Proxy(error) => proxy(error),
         // Nothing was dialled, and no pause of the account's makes it succeed.
         TelegramError::Claim(ClaimError::Folder { error, .. }) if is_exhausted(error) => {
             Verdict::new(NotSent, Exhausted, Protocol)
@@ -156,6 +154,24 @@ fn is_exhausted(error: &io::Error) -> bool {
         }
     }
     is_lack_of_files(error)
+}
+
+/// A proxy that fails is no fault of the session's. What it says of everybody counts against the way by it;
+/// what it says of a user and a password does not, since others of its accounts may have others.
+fn proxy(error: &ProxyError) -> Verdict {
+    let reaction = match error.io() {
+        Some(error) if is_exhausted(error) => Reaction::Exhausted,
+        _ => Reaction::Discard,
+    };
+    let is_refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    let kind = match error.problem() {
+        ProxyProblem::Credentials | ProxyProblem::CredentialsWanted => ErrorKind::Protocol,
+        ProxyProblem::Timeout { .. } => ErrorKind::Timeout,
+        ProxyProblem::Forbidden => ErrorKind::Refused,
+        _ if error.io().is_some_and(is_refused) => ErrorKind::Refused,
+        _ => ErrorKind::Io,
+    };
+    Verdict::new(CallOutcome::NotSent, reaction, kind)
 }
 
 fn rpc(code: i32, name: &str, value: Option<u32>, method: Option<u32>) -> Verdict {

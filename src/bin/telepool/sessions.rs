@@ -17,8 +17,7 @@ const API_ID: &str = "TELEPOOL_API_ID";
 const LINES: &str = "one line of JSON per session, such as {\"phone\": \"+442079460958\", \
                      \"session\": \"1BVts...\"}";
 
-/// Reads every session, or says what is wrong with each bad line. A session with a proxy is one that
-/// nothing can be done for here: it would be quarantined instead of dialled.
+/// Reads every session, or says what is wrong with each bad line.
 pub(crate) fn read(path: &Path, centres: &DataCentres) -> Result<Vec<SessionRecord>, Failure> {
     let shown = path.display();
     let file = input::open(path, SESSIONS_LEN_MAX).map_err(|error| {
@@ -27,14 +26,8 @@ pub(crate) fn read(path: &Path, centres: &DataCentres) -> Result<Vec<SessionReco
         ))
     })?;
     let (mut records, mut problems) = (Vec::new(), Vec::new());
-    let mut reader = lines::read(BufReader::new(file), centres);
-    while let Some(record) = reader.next() {
+    for record in lines::read(BufReader::new(file), centres) {
         match record {
-            Ok(record) if record.proxy.is_some() => problems.push(format!(
-                "line {} has a proxy, which this version cannot dial by: remove it (the session would \
-                 show from another address)",
-                reader.line()
-            )),
             Ok(record) => records.push(record),
             Err(error) => problems.push(error.to_string()),
         }

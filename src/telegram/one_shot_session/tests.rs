@@ -28,7 +28,7 @@ fn record() -> SessionRecord {
 }
 
 fn one_shot() -> OneShotSession {
-    OneShotSession::new(&record(), DataCentres::new())
+    OneShotSession::new(&record(), DataCentres::new(), None)
 }
 
 fn now<T>(mut future: Pin<Box<dyn Future<Output = T> + Send + '_>>) -> T {
@@ -107,7 +107,7 @@ fn an_address_of_the_server_is_never_taken() {
 #[test]
 fn a_foreign_data_centre_is_known_from_the_table_and_keeps_its_own_key() {
     let at: SocketAddr = "127.0.0.1:4".parse().unwrap();
-    let session = OneShotSession::new(&record(), [(FOREIGN, at)].into_iter().collect());
+    let session = OneShotSession::new(&record(), [(FOREIGN, at)].into_iter().collect(), None);
     assert_eq!(session.dc_option(FOREIGN), Ok(None), "not before the home is connected");
     connect(&session).unwrap();
     let option = session.dc_option(FOREIGN).unwrap().unwrap();
@@ -146,18 +146,18 @@ fn a_home_of_either_family_is_dialled_by_its_own() {
     let mut record = record();
     record.address = "[::1]:4430".parse().unwrap();
     let at: SocketAddr = "127.0.0.1:4".parse().unwrap();
-    let session = OneShotSession::new(&record, [(FOREIGN, at)].into_iter().collect());
+    let session = OneShotSession::new(&record, [(FOREIGN, at)].into_iter().collect(), None);
     connect(&session).unwrap();
     let foreign = session.dc_option(FOREIGN).unwrap().unwrap();
     assert_eq!(foreign.ipv6.ip().to_ipv4_mapped(), Some(Ipv4Addr::LOCALHOST));
 
-    let session = OneShotSession::new(&record, DataCentres::new());
+    let session = OneShotSession::new(&record, DataCentres::new(), None);
     assert_eq!(SocketAddr::from(session.dc_option(HOME).unwrap().unwrap().ipv6), record.address);
 
     // A home by IPv4 cannot have a neighbour that listens on IPv6 only.
     record.address = at;
     let table = [(FOREIGN, "[::1]:4".parse().unwrap())].into_iter().collect();
-    let session = OneShotSession::new(&record, table);
+    let session = OneShotSession::new(&record, table, None);
     connect(&session).unwrap();
     assert_eq!(session.dc_option(FOREIGN), Ok(None));
 }
@@ -210,7 +210,7 @@ fn without_a_number_oneself_is_learnt_and_until_then_an_error_and_no_panic() {
     for user_id in [0, -5, 1 << 40, i64::MAX] {
         let mut record = record();
         record.user_id = user_id;
-        let session = OneShotSession::new(&record, DataCentres::new());
+        let session = OneShotSession::new(&record, DataCentres::new(), None);
         assert!(!session.knows_own(), "{user_id}");
         assert_eq!(now(session.peer(PeerId::self_user())), Ok(None));
         assert_eq!(own_ref(&session), Err(OneShotError::OwnUnknown));

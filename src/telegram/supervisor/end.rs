@@ -34,8 +34,9 @@ pub(super) enum EndCause {
 pub(super) struct RunnerEnd {
     /// Whether it proves every socket closed.
     pub(super) closed: bool,
-    /// For how long the key must rest.
-    pub(super) rest: Duration,
+    /// For how long the key must rest. `None`: the server learns of the end, if what is closed here closes
+    /// its side.
+    pub(super) rest: Option<Duration>,
 }
 
 /// Ends the runner.
@@ -45,13 +46,13 @@ pub(super) async fn end_runner<R: Future<Output = Option<()>>>(
     parts: &ConnectionParts,
 ) -> RunnerEnd {
     let connected = parts.session.seal();
-    let cut = |rest| RunnerEnd { closed: false, rest };
+    let cut = |rest| RunnerEnd { closed: false, rest: Some(rest) };
     let lost = parts.redial_after_loss;
     let ended = match end {
         EndCause::Ran => Some(Some(())),
         EndCause::Panicked => Some(None),
         // Not yet connected, it has no tasks that could outlive it: it is only dropped.
-        _ if !connected => return RunnerEnd { closed: true, rest: Duration::ZERO },
+        _ if !connected => return RunnerEnd { closed: true, rest: None },
         // Without another word: what could still be written may come too late.
         EndCause::Fenced(stopped) => return cut(lost.saturating_sub(stopped)),
         EndCause::Silent => return cut(lost),
@@ -62,12 +63,21 @@ pub(super) async fn end_runner<R: Future<Output = Option<()>>>(
             FinalPing::Silence => return cut(lost),
         },
     };
-    let Some(ended) = ended else { return cut(Duration::ZERO) };
+    let Some(ended) = ended else { return RunnerEnd { closed: false, rest: None } };
     if ended.is_none() {
         let (account, slot) = (parts.account, parts.slot);
         tracing::warn!(%account, slot, "the client panicked: its connection is lost");
     }
-    RunnerEnd { closed: ended.is_some() || !connected, rest: Duration::ZERO }
+    RunnerEnd { closed: ended.is_some() || !connected, rest: None }
+}
+
+/// Ends the way by a proxy, after the runner. Returns for how long the key must rest.
+pub(super) async fn end_bridge(rest: Option<Duration>, parts: &ConnectionParts) -> Duration {
+    let Some(bridge) = &parts.bridge else { return rest.unwrap_or_default() };
+    // Where it is settled that the server has not noticed, or need not, nothing is waited for.
+    let limit = if rest.is_none() { parts.close_grace } else { Duration::ZERO };
+    let noticed = bridge.end(limit).await;
+    rest.unwrap_or(if noticed { Duration::ZERO } else { parts.redial_after_loss })
 }
 
 /// Asks the runner to quit, which it does once its sockets are closed. `None`: not in time.

@@ -40,6 +40,13 @@ impl SocketGuard {
         }
     }
 
+    /// No socket of the way by a proxy is left, and it is known whether the server has noticed.
+    pub(super) fn note_bridge_ended(&mut self) {
+        if let Some(sockets) = &mut self.sockets {
+            sockets.bridge = None;
+        }
+    }
+
     /// Every socket is closed here.
     pub(super) fn end(mut self) {
         drop(self.sockets.take());
@@ -52,7 +59,11 @@ impl Drop for SocketGuard {
         self.health.mark_broken();
         if let Some(mut sockets) = self.sockets.take() {
             // Cut short, it has asked for no last answer.
-            if self.health.has_unanswered() {
+            let is_open = sockets.bridge.as_ref().is_some_and(|bridge| {
+                bridge.cut();
+                bridge.may_be_open()
+            });
+            if is_open || self.health.has_unanswered() {
                 sockets.guard.rest(self.redial_after_loss);
             }
             reap_later(sockets);

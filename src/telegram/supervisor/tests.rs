@@ -50,7 +50,7 @@ fn bench() -> Bench {
     let key = AuthKey::new(bytes);
     let account = AccountId::bot(5).unwrap();
     let record = SessionRecord::new(account, DC, "127.0.0.1:1".parse().unwrap(), key.clone());
-    let session = Arc::new(OneShotSession::new(&record, DataCentres::new()));
+    let session = Arc::new(OneShotSession::new(&record, DataCentres::new(), None));
     let params = TelegramSettings::new(1).connection_params(&record);
     let SenderPool { handle, runner: silence, .. } =
         SenderPool::with_configuration(Arc::clone(&session), 1, params);
@@ -71,6 +71,7 @@ fn bench() -> Bench {
         redial_after_loss: LOST,
         epoch: Epoch::default(),
         fence: watch::Sender::new(Fence::default()).subscribe(),
+        bridge: None,
     };
     Bench { session, health, parts, key, task, updates, silence }
 }

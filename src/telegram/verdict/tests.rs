@@ -152,7 +152,6 @@ fn a_machine_without_room_is_no_fault_of_the_account() {
 fn what_we_say_ourselves_has_its_reaction() {
     let account = crate::account_id::AccountId::bot(1).unwrap();
     let suspect = Reaction::QuarantineSession(QuarantineReason::Suspect);
-    let unsupported = Reaction::QuarantineSession(QuarantineReason::Unsupported);
     let after = Duration::from_secs(1);
     for (error, reaction, class) in [
         (TelegramError::KeyUnknown { strikes: 1 }, Reaction::Discard, ErrorKind::Auth),
@@ -161,7 +160,6 @@ fn what_we_say_ourselves_has_its_reaction() {
         (TelegramError::Timeout { after }, Reaction::Check, ErrorKind::Timeout),
         (Refusal::TooShort { len: 1 }.into(), Reaction::Keep, ErrorKind::Protocol),
         (TelegramError::NoSession { account, slot: 0 }, Reaction::Discard, ErrorKind::Auth),
-        (TelegramError::ProxyUnsupported, unsupported, ErrorKind::Protocol),
     ] {
         assert_eq!((react(&error), kind(&error)), (reaction, class), "{error}");
     }
@@ -236,10 +234,47 @@ fn every_error_says_how_its_call_ended_and_whether_it_may_be_sent_again() {
         (TelegramError::KeyInUse, false, Never, NotSent),
         (TelegramError::UnknownDataCentre, false, Never, NotSent),
         (TelegramError::NoSession { account, slot: 0 }, false, Never, NotSent),
-        (TelegramError::ProxyUnsupported, false, Never, NotSent),
+        (proxied(ProxyProblem::Forbidden), false, Never, NotSent),
     ] {
         let seen = verdict(&error);
         let seen = (seen.ends_connection, seen.resend, seen.outcome);
         assert_eq!(seen, (ends, resend, outcome), "{error}");
     }
+}
+
+fn proxied(problem: ProxyProblem) -> TelegramError {
+    let proxy = "socks5://user:secret@proxy.example:1080".parse().unwrap();
+    ProxyError::new(&proxy, problem).into()
+}
+
+#[test]
+fn a_proxy_that_fails_is_never_the_sessions_fault() {
+    use ErrorKind::{Io, Protocol, Refused, Timeout};
+    use ProxyProblem as It;
+
+    let io = |kind: io::ErrorKind| io::Error::from(kind);
+    let (refused, reset) = (io::ErrorKind::ConnectionRefused, io::ErrorKind::ConnectionReset);
+    for (problem, class) in [
+        (It::Unresolved(io(io::ErrorKind::NotFound)), Io),
+        (It::Unreachable(io(refused)), Refused),
+        (It::Unreachable(io(reset)), Io),
+        (It::Timeout { after: Duration::from_secs(8) }, Timeout),
+        (It::Credentials, Protocol),
+        (It::CredentialsWanted, Protocol),
+        (It::Forbidden, Refused),
+        (It::Target("Host unreachable".into()), Io),
+        (It::NoRoute(io(refused)), Refused),
+        (It::Closed, Io),
+        (It::Nonsense, Io),
+        (It::NotOurs, Io),
+        (It::Family, Io),
+    ] {
+        let error = proxied(problem);
+        assert_eq!((react(&error), kind(&error)), (Reaction::Discard, class), "{error}");
+        let told = error.to_string();
+        assert!(told.contains("proxy.example:1080") && told.contains(": "), "{told}");
+        assert!(!told.contains("secret") && !told.contains("user:s"), "{told}");
+    }
+    let full = proxied(It::Unreachable(io(io::ErrorKind::AddrNotAvailable)));
+    assert_eq!(react(&full), Reaction::Exhausted, "this machine has no port left");
 }

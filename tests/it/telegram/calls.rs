@@ -1,7 +1,7 @@
 //! What calls and first calls end with, and what they cost.
 
 use telepool::Pool;
-use telepool::telegram::InvokeError;
+use telepool::telegram::{InvokeError, ProxyProblem};
 use tokio::runtime::Builder;
 
 use super::*;
@@ -130,7 +130,9 @@ async fn a_session_with_a_proxy_is_not_dialled_without_it() {
     record.proxy = Some(std::sync::Arc::new("socks5://127.0.0.1:9".parse().unwrap()));
     let manager = GrammersManager::new(MemorySource::new([record]).unwrap(), settings());
     let error = manager.connect(account(), 0).await.unwrap_err();
-    assert!(matches!(error, TelegramError::ProxyUnsupported), "{error}");
+    let TelegramError::Proxy(refused) = &error else { panic!("{error}") };
+    assert_eq!(refused.label(), "127.0.0.1:9");
+    assert!(matches!(refused.problem(), ProxyProblem::Unreachable(_)), "{error}");
     assert_eq!(server.state.accepted.load(Ordering::SeqCst), 0);
 }
 

@@ -165,24 +165,25 @@ async fn no_key_is_on_two_connections_however_sessions_come_go_and_move() {
     assert_eq!(server.violations(), 0);
 }
 
-/// What no server has said is no reason to leave a session alone once it can be dialled.
+/// What no server has said is no reason to leave a session alone.
 #[tokio::test]
-async fn a_session_serves_as_soon_as_its_proxy_is_gone_also_with_a_state_file() {
+async fn a_session_whose_proxy_is_down_is_not_quarantined_and_serves_as_soon_as_it_has_none() {
     let server = Server::start();
     let key = [7; 256];
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state.jsonl");
     let mut record = enrolled(&server, key);
-    record.proxy = Some(std::sync::Arc::new("socks5://127.0.0.1:9".parse().unwrap()));
+    record.proxy = Some(Arc::new("socks5://user:secret@127.0.0.1:9".parse().unwrap()));
     let source = MemorySource::new([record.clone()]).unwrap();
     let kept = Arc::new(QuarantineFile::open(&state, source).unwrap());
     let pool = pool_of(GrammersManager::new(Arc::clone(&kept), settings()));
-    pool.acquire(account()).await.unwrap_err();
-    let refused = pool.acquire(account()).await.unwrap_err();
-    let reason = QuarantineReason::Unsupported;
-    let quarantined =
-        matches!(&refused, AcquireError::Quarantined { reason: it, .. } if *it == reason);
-    assert!(quarantined && refused.to_string().contains("remove the session's proxy"), "{refused}");
+    for _ in 0..2 {
+        let refused = pool.acquire(account()).await.unwrap_err().to_string();
+        assert!(refused.contains("the proxy 127.0.0.1:9 cannot be reached"), "{refused}");
+        assert!(!refused.contains("secret"), "{refused}");
+        pool.reinstate(account());
+    }
+    assert_eq!(server.state.accepted.load(Ordering::SeqCst), 0, "it was not dialled directly");
     pool.close().await;
     assert!(kept.flush(Duration::from_secs(60)));
     assert_eq!(std::fs::read_to_string(&state).unwrap(), "");
