@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::account_id::AccountId;
 use crate::import::{ChannelState, FoundSession, Origin, UpdateState};
 use crate::manager::QuarantineReason;
-use crate::session::{ClientIdentity, KeyId};
+use crate::session::{ClientIdentity, KeyId, Proxy};
 
 use super::Conflict;
 
@@ -182,8 +182,8 @@ pub struct StoredSession {
 pub struct SessionChange {
     /// The label on the account.
     pub group: Option<Option<Arc<str>>>,
-    /// The proxy to dial by, as an URL.
-    pub proxy: Option<Option<Arc<str>>>,
+    /// The proxy to dial by, or the address to dial from.
+    pub proxy: Option<Option<Arc<Proxy>>>,
     /// The application that logged in.
     pub api_id: Option<Option<i32>>,
     /// How it introduces itself.

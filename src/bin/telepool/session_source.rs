@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use telepool::session::{SessionRecord, SessionUser, proxy_label};
+use telepool::session::{SessionRecord, SessionUser};
 use telepool::store::{SessionStore as _, StoreId};
 use telepool::telegram::{ServeError, SessionProfile, SessionSource, StoreSource};
 use telepool::{AccountId, Egress, QuarantineReason};
@@ -76,7 +76,6 @@ impl SessionSource for CheckedSessions {
         let mut record = record
             .inspect_err(|error| tracing::error!(%error, "a session cannot be read from the store"))
             .ok()??;
-        debug_assert!(record.proxy.as_deref().is_none_or(|url| proxy_label(url).is_some()));
         record.slot = 0;
         // Asked even where the store knows it: it may be wrong.
         record.user_id = 0;

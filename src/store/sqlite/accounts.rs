@@ -139,9 +139,9 @@ pub(super) fn record(
     record.is_bot = row.get::<_, Option<bool>>(5)?.unwrap_or_else(|| name.is_bot());
     record.group = row.get::<_, Option<String>>(6)?.map(Arc::from);
     if let Some(url) = row.get_ref(8)?.as_blob_or_null().ok().flatten() {
-        let url = std::str::from_utf8(url);
-        let url = url.map_err(|_| StoreError::Damaged { what: "a proxy that is none" })?;
-        record.proxy = Some(Arc::from(url));
+        let proxy = std::str::from_utf8(url).ok().and_then(|url| url.parse().ok());
+        let proxy = proxy.ok_or(StoreError::Damaged { what: "a proxy that is none" })?;
+        record.proxy = Some(Arc::new(proxy));
     }
     record.api_id = row.get(9)?;
     record.identity = rows::identity(row, 10)?.map(Arc::new);

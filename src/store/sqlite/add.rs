@@ -9,7 +9,7 @@ use super::rows::key_number;
 use super::{states, touch, touch_dials, unix_now};
 use crate::import::{BotToken, FoundSession};
 use crate::manager::SLOTS_MAX;
-use crate::session::{ClientIdentity, KeyId, proxy_label};
+use crate::session::{ClientIdentity, KeyId, Proxy};
 use crate::store::{Added, Addition, Conflict, NewSession, StoreError, StoreId};
 
 /// What of a session goes into the database.
@@ -201,7 +201,7 @@ fn belongings(
     new: &NewSession,
 ) -> Result<(Option<i64>, Option<i64>), StoreError> {
     let identity = new.identity.as_deref().map(|it| identity_row(step, it)).transpose()?;
-    let proxy = new.found.proxy.as_deref().map(|url| proxy_row(step, url)).transpose()?;
+    let proxy = new.found.proxy.as_deref().map(|it| proxy_row(step, it)).transpose()?;
     Ok((identity, proxy))
 }
 
@@ -227,19 +227,15 @@ pub(super) fn identity_row(
 }
 
 /// The row of a proxy, which many sessions have.
-pub(super) fn proxy_row(step: &Transaction<'_>, url: &str) -> Result<i64, StoreError> {
-    let label = proxy_label(url)
-        .ok_or(StoreError::Damaged { what: "a proxy that is none was to be kept" })?;
+pub(super) fn proxy_row(step: &Transaction<'_>, proxy: &Proxy) -> Result<i64, StoreError> {
+    let columns = (proxy.label(), proxy.expose_url().as_bytes());
     let sql = "SELECT id FROM proxy WHERE label = ?1 AND seal = 0 AND url = ?2";
-    let known = step
-        .prepare_cached(sql)?
-        .query_row((&label, url.as_bytes()), |row| row.get(0))
-        .optional()?;
+    let known = step.prepare_cached(sql)?.query_row(columns, |row| row.get(0)).optional()?;
     if let Some(id) = known {
         return Ok(id);
     }
     let sql = "INSERT INTO proxy (label, url) VALUES (?1, ?2)";
-    step.prepare_cached(sql)?.execute((&label, url.as_bytes()))?;
+    step.prepare_cached(sql)?.execute(columns)?;
     Ok(step.last_insert_rowid())
 }
 

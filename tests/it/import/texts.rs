@@ -169,7 +169,7 @@ fn json_lines_are_read_with_all_that_they_say() {
     assert_eq!((bot.test_mode, bot.api_id), (Some(true), Some(12345)));
     // The table of test servers has it.
     assert_eq!(bot.address, Some("149.154.175.117:443".parse().unwrap()));
-    assert_eq!(bot.proxy.as_deref(), Some("socks5://127.0.0.1:1080"));
+    assert_eq!(bot.proxy.as_ref().map(|proxy| proxy.expose_url()), Some("socks5://127.0.0.1:1080"));
 }
 
 #[test]

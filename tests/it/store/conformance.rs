@@ -41,7 +41,7 @@ fn key(number: u16) -> AuthKey {
 }
 
 fn phone(number: u64) -> AccountId {
-    AccountId::phone(4_420_794_600_00 + number).unwrap()
+    AccountId::phone(442_079_460_000 + number).unwrap()
 }
 
 fn found(number: u16) -> FoundSession {
@@ -219,14 +219,15 @@ fn what_is_kept_comes_back_at_a_dial(store: &dyn SessionStore) {
     session.found.is_bot = Some(false);
     session.found.api_id = Some(17);
     session.found.group = Some("north".into());
-    session.found.proxy = Some("socks5://me:secret@127.0.0.1:1080".into());
+    session.found.proxy = Some(Arc::new("socks5://me:secret@127.0.0.1:1080".parse().unwrap()));
     session.identity = Some(Arc::new(ClientIdentity::new("Pixel", "16", "1.4")));
     let (_, id) = add(store, session);
     let record = store.record(id.unwrap(), 0, phone(1)).unwrap().unwrap();
     assert_eq!((record.account, record.slot, record.dc), (phone(1), 0, 2));
     assert_eq!((record.user_id, record.is_bot, record.api_id), (700, false, Some(17)));
     assert_eq!(record.key, key(1));
-    assert_eq!(record.proxy.as_deref(), Some("socks5://me:secret@127.0.0.1:1080"));
+    let url = record.proxy.as_ref().map(|proxy| proxy.expose_url());
+    assert_eq!(url, Some("socks5://me:secret@127.0.0.1:1080"));
     assert_eq!(record.group.as_deref(), Some("north"));
     assert_eq!(record.identity.as_deref().map(|it| &*it.device_model), Some("Pixel"));
     assert_eq!(record.address, "127.0.0.1:4430".parse().unwrap());
@@ -349,7 +350,7 @@ fn an_operators_changes_hold(store: &dyn SessionStore) {
     let id = id.unwrap();
     let mut change = SessionChange::default();
     change.group = Some(Some("north".into()));
-    change.proxy = Some(Some("socks5://127.0.0.1:1080".into()));
+    change.proxy = Some(Some(Arc::new("socks5://127.0.0.1:1080".parse().unwrap())));
     change.api_id = Some(Some(17));
     change.identity = Some(Some(ClientIdentity::new("Pixel", "16", "1.4")));
     change.address = Some("127.0.0.1:9".parse().unwrap());

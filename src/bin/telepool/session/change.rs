@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use clap::Args;
 use hyper::Method;
+use telepool::session::Proxy;
 use telepool::session::lines::GROUP_LEN_MAX;
-use telepool::session::proxy_label;
 use telepool::store::{SessionChange, SessionStore as _};
 
 use super::identity::IdentityArguments;
@@ -43,15 +43,14 @@ pub(crate) struct SetArguments {
 }
 
 /// A proxy of the command line, or none.
-pub(super) fn proxy(text: &str) -> Result<Option<Arc<str>>, Failure> {
+pub(super) fn proxy(text: &str) -> Result<Option<Arc<Proxy>>, Failure> {
     match text {
         NONE => Ok(None),
-        // Never repeated: it may have a password in it.
-        url if proxy_label(url).is_none() => Err(Failure::refused(
-            "--proxy: give socks5://[user:password@]host:port, http://[user:password@]host:port or \
-             bind://ADDRESS, in this order, with the whole name or the address of the host",
-        )),
-        url => Ok(Some(Arc::from(url))),
+        // The error repeats nothing: there may be a password in it.
+        url => match url.parse() {
+            Ok(proxy) => Ok(Some(Arc::new(proxy))),
+            Err(error) => Err(Failure::refused(format!("--proxy: {error}"))),
+        },
     }
 }
 

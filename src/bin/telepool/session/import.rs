@@ -11,7 +11,7 @@ use std::sync::Arc;
 use clap::Args;
 use indicatif::ProgressBar;
 use telepool::import::{self, Found, FoundSession, ImportError, ImportOptions, ImportedFile};
-use telepool::session::{ClientIdentity, DataCentres};
+use telepool::session::{ClientIdentity, DataCentres, Proxy};
 use telepool::store::{Addition, NewSession, Rehearsal, SessionStore as _, SqliteStore};
 use telepool::telegram::{Settled, read_quarantines, settle_store};
 use zeroize::Zeroizing;
@@ -76,7 +76,7 @@ pub(crate) struct ImportArguments {
 struct Defaults {
     data_centres: DataCentres,
     group: Option<Arc<str>>,
-    proxy: Option<Arc<str>>,
+    proxy: Option<Arc<Proxy>>,
     api_id: Option<i32>,
     identity: Option<Arc<ClientIdentity>>,
     even_if_removed: bool,
