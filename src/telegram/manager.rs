@@ -3,13 +3,15 @@
 //! Owns the making of a connection and the memory of refused keys. Never dials a session whose
 //! last connection still has a socket.
 
+mod metrics;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use grammers_client::client::ClientConfiguration;
-use grammers_client::{Client, SenderPool, tl};
+use grammers_client::{Client, SenderPool};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -18,16 +20,13 @@ use super::health::ConnectionHealth;
 use super::key_lock::{self, KeyGuard};
 use super::login_cache::LoginCache;
 use super::login_check::{UserCache, check_login};
-use super::method_class::MethodClass;
 use super::one_shot_session::OneShotSession;
 use super::parts::ConnectionParts;
 use super::pending_open::{OpenResult, PendingOpen};
 use super::reservation::Reservations;
 use super::supervisor::supervise;
 use super::updates::{AccountUpdates, UpdateChannel};
-use super::{
-    SessionSource, TelegramConnection, TelegramError, TelegramSettings, error_names, verdict,
-};
+use super::{SessionSource, TelegramConnection, TelegramError, TelegramSettings, verdict};
 use crate::account_id::AccountId;
 use crate::base::sync::Mutex;
 use crate::manager::{
@@ -365,39 +364,5 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
 
     fn metrics(&self) -> Option<&dyn MetricsSource> {
         Some(self)
-    }
-}
-
-impl<S: SessionSource> MetricsSource for GrammersManager<S> {
-    /// Returns the number of the data centre.
-    fn dial_class(&self, account: AccountId, slot: u16) -> u8 {
-        let record = self.source.session(account, slot);
-        record.map_or(0, |record| u8::try_from(record.dc).unwrap_or(0))
-    }
-
-    fn updates_dropped(&self) -> Vec<(Arc<str>, u64)> {
-        self.updates.dropped_by_group()
-    }
-
-    fn attach_traffic(&self, groups: TrafficGroups) {
-        // A manager has one pool.
-        drop(self.traffic.set(groups));
-    }
-
-    fn error_names(&self) -> &'static [&'static str] {
-        &error_names::ALL
-    }
-
-    fn flood_classes(&self) -> &'static [&'static str] {
-        &MethodClass::LABELS
-    }
-
-    fn flood_class(&self, key: u32) -> usize {
-        MethodClass::of(key).map_or(usize::MAX, |class| class as usize)
-    }
-
-    fn method_name(&self, key: u32) -> Option<&'static str> {
-        // What no layer knows is in parentheses.
-        Some(tl::name_for_id(key)).filter(|name| !name.starts_with('('))
     }
 }

@@ -109,7 +109,7 @@ pub use settings::TelegramSettings;
 pub use source::{MemorySource, SessionProfile, SessionSource, SourceError};
 #[cfg(feature = "store")]
 pub use store_source::{
-    AccountChange, ServeError, ServeOptions, Settled, StoreSource, settle_store, store_holder,
+    AccountChange, ServeError, ServeOptions, StoreSettled, StoreSource, settle_store, store_holder,
 };
 pub use updates::{AccountUpdate, AccountUpdates};
 pub use verdict::{Resend, Verdict, verdict};

@@ -25,7 +25,7 @@ use crate::telegram::source::{SessionProfile, SessionSource};
 
 pub use index::AccountChange;
 use index::Index;
-pub use lease::{ServeError, Settled, settle_store, store_holder};
+pub use lease::{ServeError, StoreSettled, settle_store, store_holder};
 use quarantines::SessionQuarantines;
 use writer::{StoreWrite, StoreWriter};
 

@@ -89,7 +89,7 @@ pub(super) fn take(
 
 /// Whether a store could be settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Settled {
+pub enum StoreSettled {
     /// It was, and so many accounts were merged.
     Now(usize),
     /// Somebody serves it, who does it when it next starts.
@@ -100,11 +100,11 @@ pub enum Settled {
 ///
 /// # Errors
 /// The store cannot be used, or not be locked.
-pub fn settle_store(store: &SqliteStore) -> Result<Settled, ServeError> {
+pub fn settle_store(store: &SqliteStore) -> Result<StoreSettled, ServeError> {
     let path = lock_beside(store.path());
     match FileLock::take(&path) {
-        Ok(_lock) => Ok(Settled::Now(store.settle()?)),
-        Err(LockError::Held(_)) => Ok(Settled::Served),
+        Ok(_lock) => Ok(StoreSettled::Now(store.settle()?)),
+        Err(LockError::Held(_)) => Ok(StoreSettled::Served),
         Err(LockError::Io(error)) => Err(ServeError::Lock { path, error }),
     }
 }

@@ -13,7 +13,7 @@ use indicatif::ProgressBar;
 use telepool::import::{self, Found, FoundSession, ImportError, ImportOptions, ImportedFile};
 use telepool::session::{ClientIdentity, DataCentres, Proxy};
 use telepool::store::{Addition, NewSession, Rehearsal, SessionStore as _, SqliteStore};
-use telepool::telegram::{Settled, read_quarantines, settle_store};
+use telepool::telegram::{StoreSettled, read_quarantines, settle_store};
 use zeroize::Zeroizing;
 
 use super::change::{group, proxy};
@@ -358,11 +358,11 @@ fn conclude(to: &Destination, totals: &ImportTotals) -> Result<(), Failure> {
     };
     say!("telepool: {}; the store is {}", totals.text(false), store.path().display());
     match settle_store(store).map_err(|error| Failure::broken(error.to_string()))? {
-        Settled::Now(_) => {}
-        Settled::Served if totals.merged > 0 => say!(
+        StoreSettled::Now(_) => {}
+        StoreSettled::Served if totals.merged > 0 => say!(
             "telepool: accounts that are one person are merged when the process that serves the store next starts"
         ),
-        Settled::Served => say!("telepool: the process that serves the store takes them up"),
+        StoreSettled::Served => say!("telepool: the process that serves the store takes them up"),
     }
     if totals.sessions > 0 {
         say!(
