@@ -100,6 +100,18 @@ pub fn session_lines(data: &[u8]) {
     }
 }
 
+pub fn import_stream(data: &[u8]) {
+    crate::import::fuzzing::stream(data);
+}
+
+pub fn import_database(data: &[u8]) {
+    crate::import::fuzzing::database(data);
+}
+
+pub fn import_folder(data: &[u8]) {
+    crate::import::fuzzing::folder(data);
+}
+
 /// The word of one connection against the number of leases that it must show.
 pub fn state_word(data: &[u8]) {
     let (max, operations) = data.split_first().map_or((1, data), |(max, rest)| (max % 4 + 1, rest));

@@ -7,6 +7,8 @@ mod database;
 mod error;
 mod files;
 mod found;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod gotd;
 mod imported;
 mod inputs;

@@ -75,9 +75,24 @@ pub(super) fn contents(mut bytes: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8
     Ok(bytes)
 }
 
+/// A file of these contents.
+#[cfg(any(fuzzing, test))]
+pub(super) fn sealed(contents: Zeroizing<Vec<u8>>) -> Zeroizing<Vec<u8>> {
+    let len = u32::try_from(contents.len()).unwrap_or_default().to_le_bytes();
+    let hash = md5::compute([&contents[..], &len, &[1; 4], MARK].concat()).0;
+    Zeroizing::new([MARK, &[1; 4], &contents, &hash].concat())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_sealed_is_whole() {
+        let bytes = Zeroizing::new(b"contents".to_vec());
+        assert_eq!(*contents(sealed(bytes.clone())).unwrap(), *bytes);
+        assert!(contents(bytes).is_err());
+    }
 
     #[test]
     fn the_names_of_accounts_are_those_of_the_program() {

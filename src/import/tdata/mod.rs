@@ -55,6 +55,9 @@ pub(super) fn open(path: &Path, options: &ImportOptions) -> Result<TdataAccounts
     let info = key.decrypted(info)?;
     let mut info = QtCursor::new(&info);
     let count = info.count(ACCOUNTS_MAX)?;
+    if count == 0 {
+        return Err(ImportError::SignedOut { origin: Origin::TelegramDesktop });
+    }
     let mut order = Vec::new();
     for _ in 0..count {
         order.push(info.count(ACCOUNTS_MAX)?);
@@ -141,4 +144,21 @@ fn is_test(config: &[u8]) -> Result<Option<bool>, ImportError> {
     let mut fields = QtCursor::new(QtCursor::new(config).bytes()?);
     let (version, environment) = (fields.number()?, fields.number()?);
     Ok((version == CONFIG_VERSION).then_some(environment == TEST))
+}
+
+/// What a fuzzer has of a part: a file, an account, a configuration, an encrypted array.
+#[cfg(fuzzing)]
+pub(super) fn any_part(which: u8, bytes: crypt::Secret) -> Option<FoundSession> {
+    match which % 4 {
+        0 => {
+            let contents = file::contents(file::sealed(bytes)).expect("it has just been sealed");
+            let mut arrays = QtCursor::new(&contents);
+            let (salt, key) = (arrays.bytes().ok()?, arrays.bytes().ok()?);
+            crypt::local_key(salt, key, None).ok()?.decrypted(arrays.bytes().ok()?).ok()?;
+            None
+        }
+        1 => authorization(&bytes).ok(),
+        2 => is_test(&bytes).ok().and(None),
+        _ => file::contents(bytes).ok().and(None),
+    }
 }
