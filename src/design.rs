@@ -103,7 +103,8 @@
 //! | cooldown | the time in which a method of an account must rest; a flood wait of the server's |
 //! | rest, backoff | an account that is not dialled for a while, after dials that failed |
 //! | evict | to close an idle connection so that another account may have its permit |
-//! | egress | the way by which a dial leaves: the machine's address or a proxy; a dial limiter for each |
+//! | egress | the way by which a dial leaves: the address that the machine chooses, one that was named, or a proxy; a dial limiter for each |
+//! | bridge, door | the way of a proxied connection; the listener on the loopback interface at which the client enters it |
 //! | breaker, trial | dials to what refuses or does not answer are held back; one now and then is let through |
 //! | effects | what a step of the engine leaves to be done; applying them is the only way out |
 //! | command | what an account sends to the worker, since it takes time |
@@ -155,4 +156,4 @@
 //! | T3 | a quarantined account costs nothing, also after a restart | `an_account_that_the_server_has_ended_costs_no_dial_and_fails_at_once`, `a_quarantine_outlasts_the_pool_and_costs_no_dial`, `a_session_that_was_quarantined_is_not_dialled_by_the_next_run`, `a_quarantine_follows_its_key_to_another_account_or_slot`, `a_line_of_somebody_elses_stays_and_counts_until_it_is_lifted`, `what_could_not_be_written_is_written_by_itself_as_soon_as_it_can`, `the_engine_is_its_model` |
 //! | T4 | a flood delays one method of one account | `a_limit_of_one_method_or_one_chat_rests_nothing_else`, `a_long_flood_comes_back_and_later_calls_do_not_reach_the_server` |
 //! | T5 | no two processes of a user dial one key, and what is quarantined stays so | `a_second_process_is_refused_before_it_dials_and_told_who_has_the_sessions`, `ten_processes_over_overlapping_files_never_meet_at_a_key`, `two_library_processes_never_meet_at_a_key`, `a_second_one_on_the_same_file_is_told_who_holds_it` |
-//! | T6 | a process that was stopped or killed, or a machine that crashed or slept, never meets its own old connection at the server | `a_killed_process_costs_a_pause_and_no_login_though_the_server_has_not_noticed`, `after_a_machine_has_lost_its_power_every_session_rests`, `a_process_that_was_stopped_past_the_delay_costs_nothing`, `a_cut_line_lets_the_session_rest_until_the_server_has_closed_its_end`, `the_first_write_after_a_long_pause_is_refused_and_the_connection_never_serves_again`, `a_fence_cuts_the_connection_and_counts_the_pause_as_rest` |
+//! | T6 | a process that was stopped or killed, or a machine that crashed or slept, never meets its own old connection at the server | `a_killed_process_costs_a_pause_and_no_login_though_the_server_has_not_noticed`, `after_a_machine_has_lost_its_power_every_session_rests`, `a_process_that_was_stopped_past_the_delay_costs_nothing`, `a_cut_line_lets_the_session_rest_until_the_server_has_closed_its_end`, `the_first_write_after_a_long_pause_is_refused_and_the_connection_never_serves_again`, `a_fence_cuts_the_connection_and_counts_the_pause_as_rest`, `behind_a_proxy_that_passes_no_end_on_the_key_rests` |

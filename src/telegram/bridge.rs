@@ -67,17 +67,16 @@ pub(super) struct Bridge {
 struct Way {
     proxy: Arc<Proxy>,
     limits: BridgeLimits,
-    /// How the first connection to the home stands.
-    home: Mutex<HomeLeg>,
+    /// What became of the connections to the home: one of them has the session's key.
+    home: Mutex<HomeLegs>,
 }
 
-/// The connection that has the session's key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum HomeLeg {
-    /// The client has not come: nothing was sent.
-    Unused,
-    Carried,
-    Ended(FarEnd),
+/// The connections that have come in at the door to the home.
+#[derive(Clone, Copy, Default)]
+struct HomeLegs {
+    begun: u32,
+    /// Of them, those whose far side has closed in an orderly way.
+    closed: u32,
 }
 
 #[derive(Default)]
@@ -104,7 +103,7 @@ impl Bridge {
     ) -> Result<Arc<Self>, TelegramError> {
         let (dc, target) = home;
         let opened = dial(proxy, target, limits.dial).await?;
-        let (proxy, home) = (Arc::clone(proxy), Mutex::new(HomeLeg::Unused));
+        let (proxy, home) = (Arc::clone(proxy), Mutex::default());
         let way = Arc::new(Way { proxy, limits, home });
         let (runtime, doors) = (Handle::current(), Mutex::default());
         let bridge = Self { way, home: dc, runtime, doors };
@@ -187,11 +186,12 @@ impl Bridge {
         self.doors.lock().tasks.iter().all(JoinHandle::is_finished)
     }
 
-    /// Whether the server's end of the connection may be open though ours is closed.
+    /// Whether the server's end of the connection may be open once ours is closed.
     pub(super) fn may_be_open(&self) -> bool {
         let is_ours = matches!(self.way.proxy.way(), ProxyWay::Bind(_));
-        let leg = *self.way.home.lock();
-        !is_ours && matches!(leg, HomeLeg::Carried | HomeLeg::Ended(FarEnd::Unknown))
+        // A task that is left may be about to send something.
+        let HomeLegs { begun, closed } = *self.way.home.lock();
+        !is_ours && (begun > closed || !self.is_gone())
     }
 }
 
@@ -239,21 +239,22 @@ impl Hall {
                 self.carry(second, None).await;
             }
         };
-        let first = async {
-            let is_home = self.is_home;
-            if is_home {
-                *self.way.home.lock() = HomeLeg::Carried;
-            }
-            let end = self.carry(first, ready).await;
-            if is_home {
-                *self.way.home.lock() = HomeLeg::Ended(end);
-            }
-        };
-        tokio::join!(first, again);
+        tokio::join!(self.carry(first, ready), again);
+    }
+
+    async fn carry(&self, near: TcpStream, ready: Option<TcpStream>) {
+        if !self.is_home {
+            self.carry_by(near, ready).await;
+            return;
+        }
+        self.way.home.lock().begun += 1;
+        if self.carry_by(near, ready).await == FarEnd::Closed {
+            self.way.home.lock().closed += 1;
+        }
     }
 
     /// Carries one connection, over a way that is there or is opened now.
-    async fn carry(&self, near: TcpStream, ready: Option<TcpStream>) -> FarEnd {
+    async fn carry_by(&self, near: TcpStream, ready: Option<TcpStream>) -> FarEnd {
         let Way { proxy, limits, .. } = &*self.way;
         let dialled = match ready {
             Some(far) => Ok(far),

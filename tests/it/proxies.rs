@@ -1,6 +1,7 @@
 //! Sessions behind proxies and at addresses of this machine, against a data centre that sees where they come
 //! from: what a session is dialled by, and what becomes of the others when that fails.
 
+mod programs;
 mod socks;
 
 use std::net::IpAddr;
@@ -303,4 +304,39 @@ async fn dials_that_are_given_up_leave_nothing_behind() {
     }
     assert_eq!((data_centre.stats().connections, socks.open()), (0, 0));
     assert_eq!(data_centre.stats().key_violations, 0);
+}
+
+/// Nothing asks for a last answer then, and nobody hears whether the far side has closed.
+#[test]
+fn a_runtime_that_ends_lets_a_proxied_key_rest_and_leaves_no_socket() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(1).enable_all().build().unwrap()
+    };
+    let (home, other) = (runtime(), runtime());
+    let (data_centre, socks) =
+        home.block_on(async { (data_centre().await, Socks::start("127.0.0.2", None).await) });
+    let records = sessions(&data_centre, &[&format!("socks5://{}", socks.address)]);
+    let mut settings = settings();
+    settings.redial_after_loss = Duration::from_secs(600);
+    let manager = GrammersManager::new(MemorySource::new(records).unwrap(), settings);
+    let connection = other.block_on(async {
+        let connection = manager.connect(bot(1), 0).await.unwrap();
+        connection.invoke(&myself()).await.unwrap();
+        connection
+    });
+    drop(other);
+    home.block_on(async {
+        let error = manager.connect(bot(1), 0).await.unwrap_err();
+        assert!(matches!(error, TelegramError::KeyResting { .. }), "{error}");
+        for _ in 0..10_000 {
+            if data_centre.stats().connections == 0 && socks.open() == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        panic!("a socket is left");
+    });
+    assert_eq!(data_centre.stats().key_violations, 0);
+    drop(connection);
 }

@@ -31,7 +31,7 @@ pub enum ProxyProblem {
     /// The connection was not there in time.
     #[error(
         "made no connection within {after:?}: see whether it works and reaches Telegram, or raise \
-         proxy_timeout of the settings (and pool.dial_timeout above it)"
+         pool.dial_timeout (in the library TelegramSettings::proxy_timeout as well)"
     )]
     Timeout {
         /// The limit.
