@@ -144,7 +144,7 @@ pub struct FoundSession {
     /// The proxy to dial by.
     pub proxy: Option<Arc<Proxy>>,
     /// Users and chats whose access hashes the account has learnt.
-    pub peers: Vec<Peer>,
+    pub peers: Vec<KnownPeer>,
     /// How many more of them there are than are taken ([`PEERS_MAX`]).
     pub peers_left_out: u64,
     /// How far the account's updates have been read.
@@ -245,7 +245,7 @@ pub enum PeerKind {
 
 /// A user or chat that the account has met, with what is needed to address it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer {
+pub struct KnownPeer {
     /// What it is.
     pub kind: PeerKind,
     /// Its bare id, without the marks that clients put before those of chats and channels.

@@ -18,7 +18,8 @@ mod text;
 
 pub use error::{ImportError, ItemError, TextProblem};
 pub use found::{
-    BotToken, ChannelState, Found, FoundSession, Origin, PEERS_MAX, Peer, PeerKind, UpdateState,
+    BotToken, ChannelState, Found, FoundSession, KnownPeer, Origin, PEERS_MAX, PeerKind,
+    UpdateState,
 };
 pub use imported::{ImportKind, ImportedFile, open, read};
 pub use inputs::{Inputs, InputsError, inputs};

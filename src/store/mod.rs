@@ -27,7 +27,7 @@ pub use types::{
 };
 
 use crate::account_id::AccountId;
-use crate::import::{BotToken, Peer};
+use crate::import::{BotToken, KnownPeer};
 use crate::manager::QuarantineReason;
 use crate::session::{KeyId, SessionRecord, SessionUser};
 
@@ -159,7 +159,7 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// The storage fails.
-    fn peers(&self, account: StoreId, visit: &mut dyn FnMut(Peer)) -> Result<(), StoreError>;
+    fn peers(&self, account: StoreId, visit: &mut dyn FnMut(KnownPeer)) -> Result<(), StoreError>;
 
     /// How far the updates of an account have been read.
     ///

@@ -259,11 +259,11 @@ struct Filter<'a> {
     listing: &'a AccountListing,
     /// By the index of the kind: whether its group is seen, and it is as the filters say.
     kinds: Vec<bool>,
-    text: Option<Found>,
+    text: Option<FoundAccount>,
 }
 
 /// What was found of a text.
-struct Found {
+struct FoundAccount {
     /// By the index of the kind: whether the name of its group contains it.
     kinds: Vec<bool>,
     /// By the index of the account: whether its name contains it, or it is its alias.
@@ -291,7 +291,7 @@ impl<'a> Filter<'a> {
             if let Some(row) = alias.and_then(|alias| listing.names.of_alias(alias)) {
                 accounts[row] = true;
             }
-            Found { kinds: listing.kinds.iter().map(contains).collect(), accounts }
+            FoundAccount { kinds: listing.kinds.iter().map(contains).collect(), accounts }
         };
         let kinds = listing.kinds.iter().map(is_meant).collect();
         Self { listing, kinds, text: text.map(find) }
@@ -299,7 +299,7 @@ impl<'a> Filter<'a> {
 
     fn matches(&self, row: usize) -> bool {
         let kind = self.listing.kind(row);
-        let is_found = |found: &Found| found.accounts[row] || found.kinds[kind];
+        let is_found = |found: &FoundAccount| found.accounts[row] || found.kinds[kind];
         self.kinds[kind] && self.text.as_ref().is_none_or(is_found)
     }
 

@@ -8,7 +8,7 @@ use rusqlite::types::ValueRef;
 use super::cells::{self, channel};
 use super::tables::Tables;
 use crate::import::{
-    ChannelState, FoundSession, ImportError, Origin, PEERS_MAX, Peer, PeerKind, UpdateState,
+    ChannelState, FoundSession, ImportError, KnownPeer, Origin, PEERS_MAX, PeerKind, UpdateState,
 };
 
 /// How many data centres a file may have.
@@ -81,7 +81,7 @@ fn peers(tables: &Tables, found: &mut FoundSession) -> Result<(), ImportError> {
             (_, Some(hash)) => hash,
             (_, None) => return Ok(()),
         };
-        found.peers.push(Peer { kind, id, access_hash, username: None });
+        found.peers.push(KnownPeer { kind, id, access_hash, username: None });
         Ok(())
     })?;
     Ok(())

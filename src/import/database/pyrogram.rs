@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use super::cells::{self, channel};
 use super::tables::{Columns, Tables};
 use super::telethon::states;
-use crate::import::{FoundSession, ImportError, Origin, PEERS_MAX, Peer, PeerKind};
+use crate::import::{FoundSession, ImportError, KnownPeer, Origin, PEERS_MAX, PeerKind};
 
 /// Public names by the id of whom they belong to, the first of each.
 type Usernames = HashMap<i64, Box<str>>;
@@ -77,7 +77,7 @@ fn peers(tables: &Tables, found: &mut FoundSession) -> Result<(), ImportError> {
             },
         };
         let username = names.remove(&marked).or_else(|| cells::username(row.get_ref_unwrap(3)));
-        found.peers.push(Peer { kind, id, access_hash, username });
+        found.peers.push(KnownPeer { kind, id, access_hash, username });
         Ok(())
     })?;
     Ok(())

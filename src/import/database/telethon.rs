@@ -7,7 +7,7 @@
 use super::cells::{self, channel};
 use super::tables::Tables;
 use crate::import::{
-    ChannelState, FoundSession, ImportError, Origin, PEERS_MAX, Peer, PeerKind, UpdateState,
+    ChannelState, FoundSession, ImportError, KnownPeer, Origin, PEERS_MAX, PeerKind, UpdateState,
 };
 
 /// How many sessions a file may have: it has one for each data centre, at most.
@@ -54,7 +54,7 @@ fn peers(tables: &Tables, found: &mut FoundSession) -> Result<(), ImportError> {
         let username = cells::username(row.get_ref_unwrap(2));
         found.peers.extend(bare(id, hash).map(|(kind, id)| {
             let access_hash = if kind == PeerKind::Chat { 0 } else { hash };
-            Peer { kind, id, access_hash, username }
+            KnownPeer { kind, id, access_hash, username }
         }));
         Ok(())
     })?;

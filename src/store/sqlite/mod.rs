@@ -25,7 +25,7 @@ use super::{
 use crate::account_id::AccountId;
 use crate::base::clock::unix_time;
 use crate::base::sync::{Mutex, MutexGuard};
-use crate::import::{BotToken, Peer};
+use crate::import::{BotToken, KnownPeer};
 use crate::manager::QuarantineReason;
 use crate::session::{KeyId, SessionRecord, SessionUser};
 
@@ -360,7 +360,7 @@ impl SessionStore for SqliteStore {
         self.write(merge::settle)
     }
 
-    fn peers(&self, account: StoreId, visit: &mut dyn FnMut(Peer)) -> Result<(), StoreError> {
+    fn peers(&self, account: StoreId, visit: &mut dyn FnMut(KnownPeer)) -> Result<(), StoreError> {
         states::peers(&self.reader().database, account, visit)
     }
 

@@ -5,7 +5,7 @@
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
 
 use super::rows;
-use crate::import::{ChannelState, FoundSession, Peer, UpdateState};
+use crate::import::{ChannelState, FoundSession, KnownPeer, UpdateState};
 use crate::store::{ServeMark, StoreError, StoreId, UpdateStates};
 
 /// Adds the peers and states that were found with a session.
@@ -72,7 +72,7 @@ pub(super) fn update_states(
 pub(super) fn peers(
     database: &Connection,
     account: StoreId,
-    visit: &mut dyn FnMut(Peer),
+    visit: &mut dyn FnMut(KnownPeer),
 ) -> Result<(), StoreError> {
     let sql =
         "SELECT kind, id, access_hash, username FROM peer WHERE account = ?1 ORDER BY space, id";
@@ -81,7 +81,7 @@ pub(super) fn peers(
     while let Some(row) = found.next()? {
         let kind = rows::peer_kind(row.get_ref(0)?.as_str().unwrap_or_default())?;
         let username = row.get::<_, Option<String>>(3)?.map(String::into_boxed_str);
-        visit(Peer { kind, id: row.get(1)?, access_hash: row.get(2)?, username });
+        visit(KnownPeer { kind, id: row.get(1)?, access_hash: row.get(2)?, username });
     }
     Ok(())
 }

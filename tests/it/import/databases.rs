@@ -1,19 +1,19 @@
 //! The SQLite files of other programs, each in all that it holds.
 
 use telepool::import::{
-    ChannelState, FoundSession, ImportError, ImportOptions, Origin, Peer, PeerKind, UpdateState,
-    open,
+    ChannelState, FoundSession, ImportError, ImportOptions, KnownPeer, Origin, PeerKind,
+    UpdateState, open,
 };
 
 use super::{BOT, OWN, PHONE, file, key, session};
 
-fn peer(kind: PeerKind, id: i64, access_hash: i64, username: Option<&str>) -> Peer {
-    Peer { kind, id, access_hash, username: username.map(Into::into) }
+fn peer(kind: PeerKind, id: i64, access_hash: i64, username: Option<&str>) -> KnownPeer {
+    KnownPeer { kind, id, access_hash, username: username.map(Into::into) }
 }
 
 /// The peers that Telethon writes, which tells neither bots nor groups among channels, and has names in small
 /// letters.
-fn peers_of_telethon() -> Vec<Peer> {
+fn peers_of_telethon() -> Vec<KnownPeer> {
     vec![
         peer(PeerKind::User, 777_000, i64::MIN, None),
         peer(PeerKind::User, OWN, 11, Some("own_name")),
@@ -24,7 +24,7 @@ fn peers_of_telethon() -> Vec<Peer> {
     ]
 }
 
-fn peers_of_pyrogram() -> Vec<Peer> {
+fn peers_of_pyrogram() -> Vec<KnownPeer> {
     vec![
         peer(PeerKind::User, 777_000, i64::MIN, None),
         peer(PeerKind::User, OWN, 11, Some("own_name")),
@@ -35,13 +35,13 @@ fn peers_of_pyrogram() -> Vec<Peer> {
     ]
 }
 
-fn sorted(mut peers: Vec<Peer>) -> Vec<Peer> {
+fn sorted(mut peers: Vec<KnownPeer>) -> Vec<KnownPeer> {
     peers.sort_by_key(|peer| (peer.kind, peer.id));
     peers
 }
 
 /// What is in every file: the key, the address, the peers, and that nothing more is.
-fn check(found: &FoundSession, origin: Origin, dc: i32, label: &str, peers: Vec<Peer>) {
+fn check(found: &FoundSession, origin: Origin, dc: i32, label: &str, peers: Vec<KnownPeer>) {
     assert_eq!((found.origin, found.dc), (origin, dc), "{label}");
     assert!(found.key == key(label), "{label}");
     assert_eq!(sorted(found.peers.clone()), sorted(peers), "{label}");
@@ -100,7 +100,7 @@ fn whoever_is_signed_out_is_told_so() {
 }
 
 /// What the files of Pyrogram's family have in common.
-fn check_pyrogram(name: &str, label: &str, origin: Origin, peers: Vec<Peer>) -> FoundSession {
+fn check_pyrogram(name: &str, label: &str, origin: Origin, peers: Vec<KnownPeer>) -> FoundSession {
     let found = session(name);
     check(&found, origin, 2, label, peers);
     assert_eq!((found.user_id, found.is_bot), (Some(OWN), Some(false)), "{name}");

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use telepool::import::{ChannelState, FoundSession, Origin, Peer, PeerKind, UpdateState};
+use telepool::import::{ChannelState, FoundSession, KnownPeer, Origin, PeerKind, UpdateState};
 use telepool::session::{AuthKey, ClientIdentity, KeyId, SessionUser};
 use telepool::store::{
     Added, Conflict, NewSession, Removal, ServeMark, SessionChange, SessionStore, StoreId,
@@ -375,13 +375,13 @@ fn an_operators_changes_hold(store: &dyn SessionStore) {
 }
 
 fn peers_and_states_are_kept(store: &dyn SessionStore) {
-    let peer = |kind, id, hash| Peer { kind, id, access_hash: hash, username: None };
+    let peer = |kind, id, hash| KnownPeer { kind, id, access_hash: hash, username: None };
     let state = |pts, date| UpdateState { pts, qts: 1, date, seq: 2 };
     let mut session = of_user(1, 700);
     session.found.peers = vec![
         peer(PeerKind::Megagroup, 5, -8),
         peer(PeerKind::User, 5, 9),
-        Peer { username: Some("botfather".into()), ..peer(PeerKind::Bot, 93_372_553, 7) },
+        KnownPeer { username: Some("botfather".into()), ..peer(PeerKind::Bot, 93_372_553, 7) },
     ];
     session.found.update_state = Some(state(10, 100));
     session.found.channel_states = vec![ChannelState { channel: 5, pts: 3 }];
