@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::request::ClientIntroduction;
 use super::socket::AcceptedSocket;
 use crate::account_id::AccountId;
 use crate::base::clock::{Instant, now};
@@ -46,6 +47,8 @@ pub(super) struct Key {
     pub(super) session: AtomicU64,
     /// The connections that have used it and have not ended.
     pub(super) connections: Mutex<Vec<ConnectionHandle>>,
+    /// How the last client with it has introduced itself.
+    pub(super) introduction: Mutex<Option<ClientIntroduction>>,
 }
 
 /// An authenticated connection, as the rest of the server reaches it.
@@ -132,6 +135,7 @@ impl Key {
             is_invalidated: AtomicBool::new(false),
             session: AtomicU64::new(0),
             connections: Mutex::default(),
+            introduction: Mutex::default(),
         }
     }
 }

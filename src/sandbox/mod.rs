@@ -82,8 +82,8 @@ pub use stats::DataCentreStats;
 
 use crate::account_id::AccountId;
 use crate::base::sync::Ordering;
-use crate::session::SessionRecord;
-use accounts::ConnectionCommand;
+use crate::session::{ClientIdentity, SessionRecord};
+use accounts::{ConnectionCommand, Key};
 use connection::ServerConnection;
 use faults::FaultInjector;
 use server_state::ServerState;
@@ -234,6 +234,19 @@ impl DataCentre {
         let Some(user) = self.running.server.user(account) else { return 0 };
         let keys = user.keys.lock().clone();
         keys.iter().map(|key| key.connections.lock().len()).sum()
+    }
+
+    /// How the clients of an account have introduced themselves last, with which application id and as which device,
+    /// by the order in which its sessions were made; nothing of those that nobody has used.
+    #[must_use]
+    pub fn introductions(&self, account: AccountId) -> Vec<Option<(i32, ClientIdentity)>> {
+        let Some(user) = self.running.server.user(account) else { return Vec::new() };
+        let keys = user.keys.lock();
+        let introduction = |key: &Arc<Key>| {
+            let told = key.introduction.lock().clone()?;
+            Some((told.api_id, told.identity))
+        };
+        keys.iter().map(introduction).collect()
     }
 
     /// From which addresses the keys of an account have been used so far, the first 64, each once: whether a

@@ -4,6 +4,8 @@
 
 use grammers_tl_types::{Cursor, Deserializable, Identifiable, enums, functions, name_for_id};
 
+use crate::session::ClientIdentity;
+
 /// The longest part of a request that a recursive type is read from: the schema has types that
 /// hold themselves, and a hostile request could nest them until the stack ends.
 const NESTED_LEN_MAX: usize = 4096;
@@ -50,8 +52,8 @@ pub(super) enum Request {
 pub(super) struct RpcCall {
     /// The constructor id of the method.
     pub(super) id: u32,
-    /// Whether it is wrapped in `initConnection`.
-    pub(super) initialises: bool,
+    /// How the client introduces itself, if it is wrapped in `initConnection`.
+    pub(super) introduction: Option<Box<ClientIntroduction>>,
     /// Whether it is wrapped in `invokeWithoutUpdates`.
     pub(super) without_updates: bool,
     pub(super) method: Method,
@@ -127,13 +129,14 @@ fn is_notice(id: u32) -> bool {
 
 impl RpcCall {
     fn read(mut id: u32, mut rest: &[u8]) -> Self {
-        let (mut initialises, mut without_updates) = (false, false);
+        let (mut introduction, mut without_updates) = (None, false);
         for _ in 0..WRAPPERS_MAX {
             let inner = match id {
                 INVOKE_WITH_LAYER => rest.get(4..),
                 INIT_CONNECTION => {
-                    initialises = true;
-                    after_init_connection(rest)
+                    let read = init_connection(rest);
+                    introduction = read.as_ref().map(|(it, _)| Box::new(it.clone()));
+                    read.map(|(_, rest)| rest)
                 }
                 INVOKE_WITHOUT_UPDATES => {
                     without_updates = true;
@@ -144,11 +147,11 @@ impl RpcCall {
             match inner.and_then(split) {
                 Some(inner) => (id, rest) = inner,
                 None => {
-                    return Self { id, initialises, without_updates, method: Method::Malformed };
+                    return Self { id, introduction, without_updates, method: Method::Malformed };
                 }
             }
         }
-        Self { id, initialises, without_updates, method: Method::read(id, rest) }
+        Self { id, introduction, without_updates, method: Method::read(id, rest) }
     }
 }
 
@@ -166,20 +169,31 @@ impl Method {
     }
 }
 
-/// What follows the arguments of `initConnection`.
-fn after_init_connection(bytes: &[u8]) -> Option<&[u8]> {
+/// How a client introduces itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ClientIntroduction {
+    pub(super) api_id: i32,
+    pub(super) identity: ClientIdentity,
+}
+
+/// The arguments of `initConnection`, and what follows them.
+fn init_connection(bytes: &[u8]) -> Option<(ClientIntroduction, &[u8])> {
     let (flags, rest) = split(bytes)?;
-    let (_api_id, mut rest) = split(rest)?;
-    for _ in ["device", "system", "application", "system language", "language pack", "language"] {
-        rest = nested::<String>(rest)?.1;
+    let (api_id, mut rest) = split(rest)?;
+    let mut words: [String; 6] = Default::default();
+    for word in &mut words {
+        (*word, rest) = nested::<String>(rest)?;
     }
+    let [device, system, application, system_language, _language_pack, language] = words;
+    let mut identity = ClientIdentity::new(device, system, application);
+    (identity.system_lang_code, identity.lang_code) = (system_language, language);
     if flags & 1 != 0 {
         rest = nested::<enums::InputClientProxy>(rest)?.1;
     }
     if flags & 2 != 0 {
         rest = nested::<enums::Jsonvalue>(rest)?.1;
     }
-    Some(rest)
+    Some((ClientIntroduction { api_id: api_id.cast_signed(), identity }, rest))
 }
 
 fn users(bytes: &[u8]) -> Option<Vec<enums::InputUser>> {
@@ -253,10 +267,10 @@ mod tests {
     #[test]
     fn wrapped_and_bare_calls_are_read() {
         let config = call(&initialising(functions::help::GetConfig {}));
-        assert_eq!((config.initialises, config.method), (true, Method::Config));
+        assert_eq!((config.introduction.is_some(), config.method), (true, Method::Config));
         assert!(!config.without_updates);
         let bare = functions::InvokeWithoutUpdates { query: functions::updates::GetState {} };
-        assert_eq!((call(&bare).initialises, call(&bare).method), (false, Method::State));
+        assert_eq!((call(&bare).introduction, call(&bare).method), (None, Method::State));
         let inner = functions::InvokeWithoutUpdates { query: functions::updates::GetState {} };
         assert!(call(&bare).without_updates && call(&initialising(inner)).without_updates);
         let users = functions::users::GetUsers { id: vec![enums::InputUser::UserSelf; 3] };

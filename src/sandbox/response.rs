@@ -285,7 +285,7 @@ mod tests {
     }
 
     fn call(method: Method) -> RpcCall {
-        RpcCall { id: 77, initialises: false, without_updates: false, method }
+        RpcCall { id: 77, introduction: None, without_updates: false, method }
     }
 
     #[tokio::test]

@@ -246,7 +246,12 @@ impl MtprotoSession {
         if self.key.is_invalidated.load(Ordering::Relaxed) {
             return Err(RpcError::new(406, "AUTH_KEY_DUPLICATED"));
         }
-        self.is_initialised |= call.initialises && call.method != Method::Malformed;
+        if let Some(introduction) = call.introduction.as_deref()
+            && call.method != Method::Malformed
+        {
+            self.is_initialised = true;
+            *self.key.introduction.lock() = Some(introduction.clone());
+        }
         if !self.is_initialised {
             return Err(RpcError::new(400, "CONNECTION_NOT_INITED"));
         }

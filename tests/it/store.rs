@@ -7,6 +7,8 @@ mod conformance;
 mod kill;
 #[cfg(unix)]
 mod place;
+#[cfg(all(unix, feature = "cli"))]
+mod real;
 
 use telepool::store::SqliteStore;
 

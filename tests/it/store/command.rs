@@ -14,36 +14,36 @@ use tokio::runtime::Runtime;
 use crate::command::{Running, telepool};
 
 /// A data centre, a store beside it, and the commands over both.
-struct Field {
+pub(super) struct Field {
     folder: TempDir,
     runtime: Runtime,
-    centre: DataCentre,
+    pub(super) centre: DataCentre,
 }
 
 impl Field {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         let centre = runtime.block_on(DataCentre::start(DataCentreOptions::default())).unwrap();
         Self { folder: tempfile::tempdir().unwrap(), runtime, centre }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn sessions(&self, account: &str, count: u16) -> Vec<SessionRecord> {
+    pub(super) fn sessions(&self, account: &str, count: u16) -> Vec<SessionRecord> {
         self.centre.create_sessions(account.parse().unwrap(), count, None)
     }
 
     /// Writes sessions into a file of lines.
-    fn file(&self, name: &str, sessions: &[SessionRecord]) -> String {
+    pub(super) fn file(&self, name: &str, sessions: &[SessionRecord]) -> String {
         let mut text = Vec::new();
         sessions.iter().for_each(|it| lines::write_line(&mut text, it).unwrap());
         std::fs::write(self.path(name), text).unwrap();
         self.path(name).display().to_string()
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = telepool(arguments);
         command.env("TELEPOOL_STORE", self.path("accounts.db")).env("TELEPOOL_API_ID", "7");
         command.env("TELEPOOL_LOCKS", self.path("locks"));
@@ -51,25 +51,25 @@ impl Field {
     }
 
     /// The status, what was printed, and what was said besides.
-    fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+    pub(super) fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let output = self.command(arguments).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (output.status.code(), text(output.stdout), text(output.stderr))
     }
 
     /// What a command prints that has to go well.
-    fn done(&self, arguments: &[&str]) -> String {
+    pub(super) fn done(&self, arguments: &[&str]) -> String {
         let (code, out, told) = self.run(arguments);
         assert_eq!(code, Some(0), "{arguments:?}: {out}{told}");
         out
     }
 
-    fn list(&self) -> Vec<Value> {
+    pub(super) fn list(&self) -> Vec<Value> {
         let out = self.done(&["session", "list", "--json"]);
         out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    fn serve(&self) -> Running {
+    pub(super) fn serve(&self) -> Running {
         let running = self.command(&["serve", "--store", "--listen", "127.0.0.1:0"]);
         let mut running = Running::of(&mut { running });
         running.address_after("metrics on http://");
@@ -77,7 +77,7 @@ impl Field {
     }
 
     /// Waits for something to become so.
-    fn until(&self, what: &str, is_so: impl Fn() -> bool) {
+    pub(super) fn until(&self, what: &str, is_so: impl Fn() -> bool) {
         let begun = Instant::now();
         while !is_so() {
             assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
@@ -85,7 +85,7 @@ impl Field {
         }
     }
 
-    fn live(&self, account: &str) -> usize {
+    pub(super) fn live(&self, account: &str) -> usize {
         self.centre.live_connections(account.parse::<AccountId>().unwrap())
     }
 }

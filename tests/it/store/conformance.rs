@@ -12,8 +12,11 @@ use telepool::store::{
 };
 use telepool::{AccountId, QuarantineReason};
 
+/// What has to hold of a store.
+type Rule = fn(&dyn SessionStore);
+
 /// Every rule, by its name.
-pub(crate) const RULES: &[(&str, fn(&dyn SessionStore))] = &[
+pub(crate) const RULES: &[(&str, Rule)] = &[
     ("what is added is found by every name", what_is_added_is_found_by_every_name),
     ("a key is one session however often it is added", a_key_is_one_session),
     ("a person is one account", a_person_is_one_account),
@@ -397,7 +400,7 @@ fn peers_and_states_are_kept(store: &dyn SessionStore) {
     // One that is older says nothing new.
     session.found.update_state = Some(state(4, 99));
     session.found.channel_states = vec![ChannelState { channel: 5, pts: 1 }];
-    add(store, session.clone());
+    add(store, session);
     let kept = store.update_states(id).unwrap();
     assert_eq!(kept.account, Some(state(10, 100)));
     assert_eq!(kept.channels, [ChannelState { channel: 5, pts: 3 }]);
