@@ -138,8 +138,7 @@ impl<S: SessionSource> GrammersManager<S> {
         self.updates.dropped()
     }
 
-    /// Opens the way of a session by its proxy, if it has one: with the same word that ends it no dial leaves
-    /// by another.
+    /// Opens the way of a session by its proxy, if it has one. Where that fails the session is not dialled.
     async fn bridge(&self, record: &SessionRecord) -> Result<Option<Arc<Bridge>>, TelegramError> {
         let Some(proxy) = &record.proxy else { return Ok(None) };
         let limits =

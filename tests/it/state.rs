@@ -334,6 +334,20 @@ fn sessions_of_one_account_with_a_proxy_and_without_are_refused_before_the_start
 }
 
 #[test]
+fn of_many_bad_lines_the_first_are_told() {
+    let files = Files::new("bad-lines", 13, |_| ());
+    let text = std::fs::read_to_string(&files.sessions).unwrap();
+    let text = text.replace("\"slot\":", "\"proxy\":\"https://om:secret@x:1\",\"slot\":");
+    std::fs::write(&files.sessions, text).unwrap();
+    let (code, stdout, stderr) = files.serve(&[]);
+    assert_eq!((code, &*stdout), (Some(2), ""), "{stderr}");
+    for words in ["line 1: `proxy`: it must be socks5://", "line 10: ", "and 3 more bad lines"] {
+        assert!(stderr.contains(words), "{stderr}");
+    }
+    assert!(!stderr.contains("line 11") && !stderr.contains("secret"), "{stderr}");
+}
+
+#[test]
 fn a_proxy_that_is_down_is_told_and_quarantines_nothing() {
     let files = Files::new("proxy-down", 1, |record| {
         record.proxy = Some(Arc::new("http://user:secret@127.0.0.1:9".parse().unwrap()));
