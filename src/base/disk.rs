@@ -7,7 +7,6 @@
 mod lock;
 mod place;
 
-use std::io;
 use std::path::Path;
 
 #[cfg(feature = "telegram")]
@@ -30,12 +29,12 @@ pub(crate) fn folder(path: &Path) -> &Path {
 
 /// A rename outlasts the machine when its folder is written.
 #[cfg(all(unix, any(feature = "http", feature = "telegram")))]
-pub(crate) fn keep_rename(folder: &Path) -> io::Result<()> {
+pub(crate) fn keep_rename(folder: &Path) -> std::io::Result<()> {
     std::fs::File::open(folder)?.sync_all()
 }
 
 /// Elsewhere a folder cannot be written by itself, and need not be.
 #[cfg(all(not(unix), any(feature = "http", feature = "telegram")))]
-pub(crate) fn keep_rename(_folder: &Path) -> io::Result<()> {
+pub(crate) fn keep_rename(_folder: &Path) -> std::io::Result<()> {
     Ok(())
 }
