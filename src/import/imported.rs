@@ -106,6 +106,23 @@ pub fn open<'a>(path: &Path, options: &'a ImportOptions) -> Result<ImportedFile<
 
 /// Reads what comes from elsewhere than a file, such as standard input.
 ///
+/// ```
+/// use telepool::import::{self, Found, ImportOptions};
+///
+/// let options = ImportOptions::default();
+/// let text = "# bots\n5000000001:AAE-x_0123456789abcdefghijABCDEFGHI\n";
+/// let mut file = import::read(text.as_bytes(), &options)?;
+/// for item in &mut file {
+///     match item? {
+///         Found::Session(session) => println!("a session of data centre {}", session.dc),
+///         Found::Token(token) => assert_eq!(token.bot.to_string(), "bot:5000000001"),
+///         _ => unreachable!("this version knows no more"),
+///     }
+/// }
+/// assert_eq!(file.summary(), "1 bot token");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// Those of [`open`].
 pub fn read<'a>(

@@ -27,7 +27,7 @@ const BUSY_WAIT: Duration = Duration::from_secs(2);
 /// How many steps of SQLite's machine are taken between two looks at the count, and how often: a million peers
 /// take a tenth of it, and a file that is made to keep us busy ends with it.
 const STEPS: i32 = 100_000;
-const STEPS_COUNT_MAX: u32 = 10_000;
+const STEPS_COUNT_MAX: u32 = 1000;
 
 /// Opens a file, reads it and makes sure that nobody has changed it meanwhile.
 pub(super) fn file<T>(
