@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::{FoundSession, ImportError, Origin};
 use crate::session::AuthKey;
+use crate::session::lines::text_of;
 
 /// The longest session: most of it are addresses of data centres.
 pub(super) const LEN_MAX: usize = 1 << 20;
@@ -60,6 +61,8 @@ pub(super) fn is_begun(text: &[u8]) -> bool {
 
 /// Reads a session.
 pub(super) fn read(text: &[u8]) -> Result<FoundSession, ImportError> {
+    // Some editors put a mark in front.
+    let text = text_of(text);
     if !is_begun(text) {
         return Err(ImportError::NotASession {
             what: "a JSON object that is not gotd's (JSON lines go into a file of their own)",

@@ -115,7 +115,7 @@ const CONFIG: &str = r#"{"BlockedMode":false,"ForceTryIpv6":false,"Date":1700000
 fn gotd_is_read() {
     let options = ImportOptions::default();
     for (config, test_mode) in [(CONFIG, Some(true)), ("null", None), ("{}", None)] {
-        let text = gotd(&key("gotd"), 2, config);
+        let text = format!("\u{feff}{}\r\n", gotd(&key("gotd"), 2, config));
         let file = read(text.as_bytes(), &options).unwrap();
         assert_eq!(file.kind().to_string(), "gotd session");
         let found = one(file);
