@@ -96,7 +96,7 @@ pub struct StoredAccount {
     pub slots: u16,
     /// Slots below that whose sessions were removed, until the store is next settled.
     pub gaps: Vec<u16>,
-    /// The label of the proxy of its first session that has one.
+    /// The label of its proxy.
     pub proxy: Option<Arc<str>>,
     /// Which of its sessions are quarantined, and why.
     pub quarantines: Vec<(u16, QuarantineReason)>,
@@ -180,9 +180,9 @@ pub struct StoredSession {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionChange {
-    /// The label on the account.
+    /// The label on the account, whichever of its sessions is meant.
     pub group: Option<Option<Arc<str>>>,
-    /// The proxy to dial by, or the address to dial from.
+    /// The proxy to dial by, or the address to dial from: of all sessions of the account.
     pub proxy: Option<Option<Arc<Proxy>>>,
     /// The application that logged in.
     pub api_id: Option<Option<i32>>,

@@ -19,8 +19,7 @@ const ACCOUNT: &str = "
            (SELECT group_concat(number) FROM
              (SELECT number FROM phone WHERE phone.account = account.id ORDER BY since DESC, number)),
            (SELECT coalesce(max(slot) + 1, 0) FROM session WHERE session.account = account.id),
-           (SELECT proxy.label FROM session JOIN proxy ON proxy.id = session.proxy
-             WHERE session.account = account.id ORDER BY slot LIMIT 1),
+           (SELECT proxy.label FROM proxy WHERE proxy.id = account.proxy),
            (SELECT group_concat(slot || ' ' || quarantine) FROM session
              WHERE session.account = account.id AND quarantine IS NOT NULL),
            account.redial_revision,
@@ -117,7 +116,7 @@ pub(super) fn record(
           FROM session
           JOIN account ON account.id = session.account
           JOIN secret ON secret.session = session.id AND secret.dc = session.dc
-          LEFT JOIN proxy ON proxy.id = session.proxy
+          LEFT JOIN proxy ON proxy.id = account.proxy
           LEFT JOIN identity ON identity.id = session.identity
          WHERE session.account = ?1 AND session.slot = ?2";
     let mut statement = database.prepare_cached(sql)?;

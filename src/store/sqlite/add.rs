@@ -83,12 +83,10 @@ fn fill_in(
     account: i64,
 ) -> Result<bool, StoreError> {
     let found = &new.found;
-    let (identity, proxy) = belongings(step, new)?;
-    let sql = "UPDATE session SET api_id = coalesce(api_id, ?2), identity = coalesce(identity, ?3),
-                      proxy = coalesce(proxy, ?4)
-                WHERE id = ?1 AND (api_id IS NULL AND ?2 IS NOT NULL OR identity IS NULL AND ?3 IS NOT NULL
-                   OR proxy IS NULL AND ?4 IS NOT NULL)";
-    let filled = step.prepare_cached(sql)?.execute((session, found.api_id, identity, proxy))?;
+    let identity = new.identity.as_deref().map(|it| identity_row(step, it)).transpose()?;
+    let sql = "UPDATE session SET api_id = coalesce(api_id, ?2), identity = coalesce(identity, ?3)
+                WHERE id = ?1 AND (api_id IS NULL AND ?2 IS NOT NULL OR identity IS NULL AND ?3 IS NOT NULL)";
+    let filled = step.prepare_cached(sql)?.execute((session, found.api_id, identity))?;
     let labelled = label(step, account, found)?;
     add_foreign_keys(step, session, found)?;
     states::add(step, account, found)?;
@@ -145,12 +143,10 @@ fn insert(
     (account, slot, key): (i64, u16, i64),
 ) -> Result<(), StoreError> {
     let found = &new.found;
-    let (identity, proxy) = match keep {
-        Keep::Everything => belongings(step, new)?,
-        Keep::NoSecrets => (None, None),
-    };
-    let sql = "INSERT INTO session (account, slot, key_id, dc, address, test_mode, api_id, identity, proxy,
-                 origin, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+    let identity = new.identity.as_deref().map(|it| identity_row(step, it)).transpose()?;
+    let sql =
+        "INSERT INTO session (account, slot, key_id, dc, address, test_mode, api_id, identity,
+                 origin, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
     step.prepare_cached(sql)?.execute((
         account,
         slot,
@@ -160,7 +156,6 @@ fn insert(
         found.test_mode.unwrap_or(false),
         found.api_id,
         identity,
-        proxy,
         found.origin.label(),
         unix_now(),
     ))?;
@@ -170,7 +165,9 @@ fn insert(
     let session = step.last_insert_rowid();
     add_key(step, session, found.dc, found.key.expose())?;
     add_foreign_keys(step, session, found)?;
-    label(step, account, found)?;
+    if label(step, account, found)? {
+        touch_dials(step, account)?;
+    }
     states::add(step, account, found)
 }
 
@@ -189,20 +186,16 @@ fn add_key(step: &Transaction<'_>, session: i64, dc: i32, key: &[u8]) -> Result<
     Ok(())
 }
 
-/// Labels an account that has no label. Returns whether it has one now that it had not.
+/// Puts an account that is in no group into one, and behind a proxy if it is behind none: all sessions of an account
+/// take one way, so that none is ever dialled directly. Returns whether anything has changed.
 fn label(step: &Transaction<'_>, account: i64, found: &FoundSession) -> Result<bool, StoreError> {
-    let Some(group) = found.group.as_deref() else { return Ok(false) };
-    let sql = "UPDATE account SET label = ?2 WHERE id = ?1 AND label IS NULL";
-    Ok(step.prepare_cached(sql)?.execute((account, group))? > 0)
-}
-
-fn belongings(
-    step: &Transaction<'_>,
-    new: &NewSession,
-) -> Result<(Option<i64>, Option<i64>), StoreError> {
-    let identity = new.identity.as_deref().map(|it| identity_row(step, it)).transpose()?;
-    let proxy = new.found.proxy.as_deref().map(|it| proxy_row(step, it)).transpose()?;
-    Ok((identity, proxy))
+    if found.group.is_none() && found.proxy.is_none() {
+        return Ok(false);
+    }
+    let proxy = found.proxy.as_deref().map(|it| proxy_row(step, it)).transpose()?;
+    let sql = "UPDATE account SET label = coalesce(label, ?2), proxy = coalesce(proxy, ?3)
+                WHERE id = ?1 AND (label IS NULL AND ?2 IS NOT NULL OR proxy IS NULL AND ?3 IS NOT NULL)";
+    Ok(step.prepare_cached(sql)?.execute((account, found.group.as_deref(), proxy))? > 0)
 }
 
 /// The row of an identity, which many sessions have.
@@ -226,7 +219,7 @@ pub(super) fn identity_row(
     Ok(step.prepare_cached(sql)?.query_row(words, |row| row.get(0))?)
 }
 
-/// The row of a proxy, which many sessions have.
+/// The row of a proxy, which many accounts have.
 pub(super) fn proxy_row(step: &Transaction<'_>, proxy: &Proxy) -> Result<i64, StoreError> {
     let columns = (proxy.label(), proxy.expose_url().as_bytes());
     let sql = "SELECT id FROM proxy WHERE label = ?1 AND seal = 0 AND url = ?2";

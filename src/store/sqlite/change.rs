@@ -65,22 +65,18 @@ pub(super) fn change(
         let sql = "UPDATE account SET label = ?2 WHERE id = ?1";
         step.execute(sql, (account.0, group.as_deref()))?;
     }
-    let proxy = match &change.proxy {
-        Some(Some(url)) => Some(Some(add::proxy_row(step, url)?)),
-        Some(None) => Some(None),
-        None => None,
-    };
+    if let Some(proxy) = &change.proxy {
+        let row = proxy.as_deref().map(|it| add::proxy_row(step, it)).transpose()?;
+        step.execute("UPDATE account SET proxy = ?2 WHERE id = ?1", (account.0, row))?;
+    }
     let identity = match &change.identity {
         Some(Some(identity)) => Some(Some(add::identity_row(step, identity)?)),
         Some(None) => Some(None),
         None => None,
     };
+    let api_id = change.api_id.map(|id| id.map(i64::from));
     for session in &sessions {
-        for (column, value) in [
-            ("proxy", proxy),
-            ("identity", identity),
-            ("api_id", change.api_id.map(|id| id.map(i64::from))),
-        ] {
+        for (column, value) in [("identity", identity), ("api_id", api_id)] {
             if let Some(value) = value {
                 let sql = format!("UPDATE session SET {column} = ?2 WHERE id = ?1");
                 step.prepare_cached(&sql)?.execute((session, value))?;
@@ -99,7 +95,7 @@ pub(super) fn change(
 /// What no session has any more; a proxy has a password in it.
 fn drop_unused(step: &Transaction<'_>) -> Result<(), StoreError> {
     step.execute_batch(
-        "DELETE FROM proxy WHERE id NOT IN (SELECT proxy FROM session WHERE proxy IS NOT NULL);
+        "DELETE FROM proxy WHERE id NOT IN (SELECT proxy FROM account WHERE proxy IS NOT NULL);
          DELETE FROM identity WHERE id NOT IN (SELECT identity FROM session WHERE identity IS NOT NULL);",
     )?;
     Ok(())
@@ -137,7 +133,8 @@ pub(super) fn remove(
         // Whoever it was met nobody: the row itself stays for those who serve, and for its names.
         let id = account.0;
         step.execute_batch(&format!(
-            "DELETE FROM peer WHERE account = {id}; DELETE FROM update_state WHERE account = {id};
+            "UPDATE account SET proxy = NULL WHERE id = {id};
+             DELETE FROM peer WHERE account = {id}; DELETE FROM update_state WHERE account = {id};
              DELETE FROM channel_state WHERE account = {id};"
         ))?;
     }

@@ -186,6 +186,9 @@ pub(super) fn settle(step: &Transaction<'_>) -> Result<usize, StoreError> {
     Ok(pairs.len())
 }
 
+/// What is taken over of an account that goes: its user, whether that is a bot, its label and its proxy.
+type GoneAccount = (Option<i64>, Option<bool>, Option<String>, Option<i64>);
+
 fn merge(step: &Transaction<'_>, gone: i64, into: i64) -> Result<(), StoreError> {
     let next: i64 = step.query_row(
         "SELECT coalesce(max(slot) + 1, 0) FROM session WHERE account = ?1",
@@ -214,16 +217,16 @@ fn merge(step: &Transaction<'_>, gone: i64, into: i64) -> Result<(), StoreError>
            FROM channel_state WHERE account = {gone};
          DELETE FROM channel_state WHERE account = {gone};"
     ))?;
-    let (user_id, is_bot, label): (Option<i64>, Option<bool>, Option<String>) = step.query_row(
-        "SELECT user_id, is_bot, label FROM account WHERE id = ?1",
+    let (user_id, is_bot, label, proxy): GoneAccount = step.query_row(
+        "SELECT user_id, is_bot, label, proxy FROM account WHERE id = ?1",
         [gone],
-        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
     )?;
     // First, since no two may have one user id.
     step.execute("DELETE FROM account WHERE id = ?1", [gone])?;
     let sql = "UPDATE account SET user_id = coalesce(user_id, ?2), is_bot = coalesce(is_bot, ?3),
-                 label = coalesce(label, ?4) WHERE id = ?1";
-    step.execute(sql, (into, user_id, is_bot, label))?;
+                 label = coalesce(label, ?4), proxy = coalesce(proxy, ?5) WHERE id = ?1";
+    step.execute(sql, (into, user_id, is_bot, label, proxy))?;
     touch(step, into)
 }
 

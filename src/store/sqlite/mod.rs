@@ -148,7 +148,7 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     database.busy_timeout(BUSY_TIMEOUT)?;
     database.set_prepared_statement_cache_capacity(STATEMENTS);
     // First, since what follows would change the file of another program.
-    schema::version_of(&database, path)?;
+    schema::check(&database, path)?;
     // Readers and the writer do not wait for one another, and what is written is on disk at once.
     database.pragma_update(None, "journal_mode", "wal")?;
     database.pragma_update(None, "synchronous", "full")?;
@@ -171,9 +171,11 @@ pub struct Rehearsal(Mutex<Connection>);
 impl Rehearsal {
     /// What is copied: neither keys nor what belongs to them.
     const COPY: &str = "
-        INSERT INTO main.account SELECT * FROM original.account;
+        INSERT INTO main.account
+          SELECT id, user_id, is_bot, label, NULL, created, revision, redial_revision, merges_into
+            FROM original.account ORDER BY merges_into IS NOT NULL;
         INSERT INTO main.phone SELECT * FROM original.phone;
-        INSERT INTO main.session SELECT id, account, slot, key_id, dc, '', 0, NULL, NULL, NULL, '', 0, NULL, NULL, NULL
+        INSERT INTO main.session SELECT id, account, slot, key_id, dc, '', test_mode, NULL, NULL, '', 0, NULL, NULL, NULL
           FROM original.session;
         INSERT INTO main.removed_key SELECT * FROM original.removed_key;
         INSERT INTO main.bot_token SELECT bot, 0, x'', added FROM original.bot_token;

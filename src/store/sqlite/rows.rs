@@ -20,7 +20,8 @@ pub(super) const SESSION: &str = "
            session.login_at, session.quarantine, session.quarantined_at, session.id
       FROM session
       LEFT JOIN identity ON identity.id = session.identity
-      LEFT JOIN proxy ON proxy.id = session.proxy";
+      JOIN account ON account.id = session.account
+      LEFT JOIN proxy ON proxy.id = account.proxy";
 
 /// A session as [`SESSION`] selects it.
 pub(super) fn session(row: &Row<'_>) -> Result<StoredSession, StoreError> {

@@ -18,11 +18,20 @@ const STEPS: &[&str] = &["
 CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 INSERT INTO meta VALUES ('revision', 0);
 
+CREATE TABLE proxy (
+  id INTEGER PRIMARY KEY,
+  label TEXT NOT NULL,
+  seal INTEGER NOT NULL DEFAULT 0,
+  url BLOB NOT NULL
+) STRICT;
+CREATE INDEX proxy_label ON proxy (label);
+
 CREATE TABLE account (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   user_id INTEGER UNIQUE,
   is_bot INTEGER CHECK (is_bot IN (0, 1)),
   label TEXT,
+  proxy INTEGER REFERENCES proxy,
   created INTEGER NOT NULL,
   revision INTEGER NOT NULL,
   redial_revision INTEGER NOT NULL DEFAULT 0,
@@ -48,14 +57,6 @@ CREATE TABLE identity (
   UNIQUE (device_model, system_version, app_version, system_lang_code, lang_code)
 ) STRICT;
 
-CREATE TABLE proxy (
-  id INTEGER PRIMARY KEY,
-  label TEXT NOT NULL,
-  seal INTEGER NOT NULL DEFAULT 0,
-  url BLOB NOT NULL
-) STRICT;
-CREATE INDEX proxy_label ON proxy (label);
-
 CREATE TABLE session (
   id INTEGER PRIMARY KEY,
   account INTEGER NOT NULL REFERENCES account,
@@ -66,7 +67,6 @@ CREATE TABLE session (
   test_mode INTEGER NOT NULL CHECK (test_mode IN (0, 1)),
   api_id INTEGER,
   identity INTEGER REFERENCES identity,
-  proxy INTEGER REFERENCES proxy,
   origin TEXT NOT NULL,
   created INTEGER NOT NULL,
   login_at INTEGER,
@@ -151,15 +151,15 @@ CREATE TABLE owner (
 ) STRICT;
 "];
 
-/// The version of this program.
-#[expect(clippy::cast_possible_wrap, reason = "they are a handful")]
-const LATEST: i64 = STEPS.len() as i64;
-
 /// Brings a database to the version of this program, in one step that is all or nothing. What there was is copied
 /// beside it first.
 pub(super) fn migrate(database: &mut Connection, path: &Path) -> Result<(), StoreError> {
-    let version = version_of(database, path)?;
-    if version == LATEST {
+    migrate_by(STEPS, database, path)
+}
+
+fn migrate_by(steps: &[&str], database: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let version = version_by(steps, database, path)?;
+    if version == steps.len() {
         return Ok(());
     }
     if version > 0 {
@@ -167,18 +167,23 @@ pub(super) fn migrate(database: &mut Connection, path: &Path) -> Result<(), Stor
     }
     let step = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Another process may have done it since.
-    let version = version_of(&step, path)?;
-    for sql in STEPS.iter().skip(usize::try_from(version).unwrap_or(0)) {
+    let version = version_by(steps, &step, path)?;
+    for sql in steps.iter().skip(version) {
         step.execute_batch(sql)?;
     }
     step.pragma_update(None, "application_id", APPLICATION_ID)?;
-    step.pragma_update(None, "user_version", LATEST)?;
+    step.pragma_update(None, "user_version", i64::try_from(steps.len()).unwrap_or(i64::MAX))?;
     step.commit()?;
     Ok(())
 }
 
-/// The version of a store, or why it is none that can be used. Changes nothing.
-pub(super) fn version_of(database: &Connection, path: &Path) -> Result<i64, StoreError> {
+/// Whether a database is a store that can be used, or why not. Changes nothing.
+pub(super) fn check(database: &Connection, path: &Path) -> Result<(), StoreError> {
+    version_by(STEPS, database, path).map(drop)
+}
+
+/// How many of the steps it has taken.
+fn version_by(steps: &[&str], database: &Connection, path: &Path) -> Result<usize, StoreError> {
     let number = |name: &str| database.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let (id, version) = (number("application_id")?, number("user_version")?);
     let tables: i64 =
@@ -187,14 +192,12 @@ pub(super) fn version_of(database: &Connection, path: &Path) -> Result<i64, Stor
         let what = "a database of another program, which `telepool session import` may read";
         return Err(StoreError::NotAStore { path: path.to_owned(), what });
     }
-    match version > LATEST {
-        true => Err(StoreError::Later { path: path.to_owned(), version }),
-        false => Ok(version),
-    }
+    let later = || StoreError::Later { path: path.to_owned(), version };
+    usize::try_from(version).ok().filter(|version| *version <= steps.len()).ok_or_else(later)
 }
 
 /// Copies the store as it is, for its user alone: `NAME.version-1`.
-fn copy_beside(database: &Connection, path: &Path, version: i64) -> Result<(), StoreError> {
+fn copy_beside(database: &Connection, path: &Path, version: usize) -> Result<(), StoreError> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".version-{version}"));
     let copy = path.with_file_name(name);
@@ -205,4 +208,40 @@ fn copy_beside(database: &Connection, path: &Path, version: i64) -> Result<(), S
     options.open(&copy).map_err(|error| StoreError::Io { path: copy.clone(), error })?;
     database.execute("VACUUM INTO ?1", [copy.to_string_lossy()])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_earlier_version_is_copied_and_brought_up_in_one_step() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("it.db");
+        let one = "CREATE TABLE a (x); INSERT INTO a VALUES (7);";
+        let mut database = Connection::open(&path).unwrap();
+        migrate_by(&[one], &mut database, &path).unwrap();
+        // One that fails in the middle leaves everything as it was.
+        let broken = "CREATE TABLE b (y); INSERT INTO nowhere VALUES (1);";
+        assert!(migrate_by(&[one, broken], &mut database, &path).is_err());
+        assert_eq!(version_by(&[one, broken], &database, &path).unwrap(), 1);
+        migrate_by(&[one, "CREATE TABLE b (y)"], &mut database, &path).unwrap();
+        assert_eq!(version_by(&[one, broken], &database, &path).unwrap(), 2);
+        let copy = folder.path().join("it.db.version-1");
+        let kept = Connection::open(&copy).unwrap();
+        assert_eq!(version_by(&[one], &kept, &copy).unwrap(), 1);
+        let seven: i64 = kept.query_row("SELECT x FROM a", (), |row| row.get(0)).unwrap();
+        assert_eq!(seven, 7);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = std::fs::metadata(&copy).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        // A program of the first version leaves it alone.
+        assert!(matches!(
+            migrate_by(&[one], &mut database, &path),
+            Err(StoreError::Later { version: 2, .. })
+        ));
+    }
 }

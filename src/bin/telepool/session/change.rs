@@ -26,7 +26,7 @@ pub(crate) struct SetArguments {
     store: StoreArguments,
     #[command(flatten)]
     which: WhichSessions,
-    /// The proxy to dial by: socks5://[USER:PASSWORD@]HOST:PORT, http://.. or bind://ADDRESS; `none` for none.
+    /// The proxy to dial by, of all sessions of the account: socks5://[USER:PASSWORD@]HOST:PORT, http://.. or bind://ADDRESS; `none` for none.
     #[arg(long, value_name = "URL")]
     proxy: Option<String>,
     /// The account's group; `none` for none.
