@@ -9,6 +9,7 @@ mod kill;
 mod place;
 #[cfg(all(unix, feature = "cli"))]
 mod real;
+mod source;
 
 use telepool::store::SqliteStore;
 
