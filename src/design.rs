@@ -88,6 +88,9 @@
 //! |---|---|
 //! | account | what a caller asks for: a user or a bot, with one session or more |
 //! | session, slot | an authorization of an account; its place in the account, from 0 |
+//! | store, origin | where sessions are kept past the process; the program that a session comes from |
+//! | name, canonical name | a phone number, `bot:ID` or `user:ID` that leads to an account; the one by which the pool knows it |
+//! | identity | the device and application that a session shows |
 //! | connection | an open link of one slot; at most one exists for a slot at any time |
 //! | lease | the right to use a connection, until it is dropped; several may share one connection |
 //! | acquire | the future that becomes a lease |
@@ -156,4 +159,5 @@
 //! | T3 | a quarantined account costs nothing, also after a restart | `an_account_that_the_server_has_ended_costs_no_dial_and_fails_at_once`, `a_quarantine_outlasts_the_pool_and_costs_no_dial`, `a_session_that_was_quarantined_is_not_dialled_by_the_next_run`, `a_quarantine_follows_its_key_to_another_account_or_slot`, `a_line_of_somebody_elses_stays_and_counts_until_it_is_lifted`, `what_could_not_be_written_is_written_by_itself_as_soon_as_it_can`, `the_engine_is_its_model` |
 //! | T4 | a flood delays one method of one account | `a_limit_of_one_method_or_one_chat_rests_nothing_else`, `a_long_flood_comes_back_and_later_calls_do_not_reach_the_server` |
 //! | T5 | no two processes of a user dial one key, and what is quarantined stays so | `a_second_process_is_refused_before_it_dials_and_told_who_has_the_sessions`, `ten_processes_over_overlapping_files_never_meet_at_a_key`, `two_library_processes_never_meet_at_a_key`, `a_second_one_on_the_same_file_is_told_who_holds_it` |
+//! | T6 | what a store was told is in it whenever its process dies, and no key comes back from it twice | `nothing_that_was_told_is_lost_however_often_it_is_killed`, `the_file_is_a_store_by_every_rule` |
 //! | T6 | a process that was stopped or killed, or a machine that crashed or slept, never meets its own old connection at the server | `a_killed_process_costs_a_pause_and_no_login_though_the_server_has_not_noticed`, `after_a_machine_has_lost_its_power_every_session_rests`, `a_process_that_was_stopped_past_the_delay_costs_nothing`, `a_cut_line_lets_the_session_rest_until_the_server_has_closed_its_end`, `the_first_write_after_a_long_pause_is_refused_and_the_connection_never_serves_again`, `a_fence_cuts_the_connection_and_counts_the_pause_as_rest`, `behind_a_proxy_that_passes_no_end_on_the_key_rests` |

@@ -38,7 +38,7 @@
 //! # Features
 //! The bare pool needs none. `session` reads session strings and JSON lines; `metrics` has the numbers,
 //! also as Prometheus' text; `telegram` opens connections to Telegram; `sandbox` is the data centre for
-//! tests; `http` serves the numbers. `cli`, the default, is all of these and the command, and `bench`
+//! tests; `http` serves the numbers; `store` keeps sessions and reads those of other programs. `cli`, the default, is all of these and the command, and `bench`
 //! adds its benchmark.
 //!
 //! # Logs and spans
@@ -47,6 +47,7 @@
 //! held for long. Accounts are masked. Without one an acquire pays one load for it.
 //!
 #![cfg_attr(feature = "telegram", doc = "Real Telegram accounts: [`telegram`] and [`session`].")]
+#![cfg_attr(feature = "store", doc = "Sessions kept and brought along: [`store`] and [`import`].")]
 #![cfg_attr(feature = "metrics", doc = "For Prometheus and other collectors: [`metrics`].")]
 #![forbid(unsafe_code)]
 
