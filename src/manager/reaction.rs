@@ -55,7 +55,7 @@ labelled! {
         Dead = "dead",
         /// The session's settings are wrong for its server.
         Misconfigured = "misconfigured",
-        /// This build cannot use the session's settings.
+        /// This process lacks what the session needs, such as an application id.
         Unsupported = "unsupported",
         /// An operator asked for it.
         Operator = "operator",
@@ -73,10 +73,12 @@ impl QuarantineReason {
             Self::Suspect => "wait: it is dialled once more by itself, or reinstate it sooner",
             Self::Dead => "log in again: the server does not know this authorization",
             Self::Misconfigured => {
-                "correct the session's data centre or address, then reinstate it (telepool state \
-                 reinstate)"
+                "correct the session's data centre or address, then reinstate it (telepool session set and \
+                 reinstate, or telepool state reinstate)"
             }
-            Self::Unsupported => "change the session's settings, or use a build that knows them",
+            Self::Unsupported => {
+                "give what the session lacks, which its last error tells, then reinstate it"
+            }
             Self::Operator => "reinstate it when it is wanted again",
         }
     }

@@ -72,7 +72,13 @@ pub enum StoreError {
     },
     /// The database refuses.
     #[error("the store cannot be used: {0}")]
-    Database(#[from] rusqlite::Error),
+    Database(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(Box::new(error))
+    }
 }
 
 /// Why a session contradicts what is known.
@@ -114,6 +120,9 @@ pub enum Conflict {
         at: u64,
     },
     /// The account has as many sessions as it can have.
-    #[error("the account has 64 sessions, the most that it can have: remove one first")]
+    #[error(
+        "no slot of the account is free (it has 64, and those of removed sessions are free once the store is next \
+         served): remove sessions first"
+    )]
     NoSlotFree,
 }

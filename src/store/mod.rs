@@ -33,7 +33,8 @@ use crate::session::{KeyId, SessionRecord, SessionUser};
 
 /// Where sessions are kept.
 ///
-/// Methods block for as long as the storage takes, which is microseconds to read and a write to disk otherwise.
+/// Methods block for as long as the storage takes, which is microseconds to read and a write to disk otherwise. What
+/// is shown to a visitor is read while others wait: it must not call the store.
 pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// Adds sessions, all in one step: after an error none of them is in. One answer for each, in the order given.
     ///
@@ -97,49 +98,46 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
         name: AccountId,
     ) -> Result<Option<SessionRecord>, StoreError>;
 
+    /// The key of a session by its place. As long as nobody [settles](Self::settle) the store, a place is that of one
+    /// session, or of none any more.
+    ///
+    /// # Errors
+    /// The storage fails.
+    fn key_at(&self, account: StoreId, slot: u16) -> Result<Option<KeyId>, StoreError>;
+
     /// Quarantines a session, or lifts its quarantine. Returns whether there is such a session.
     ///
     /// # Errors
     /// The storage fails.
     fn set_quarantine(
         &self,
-        account: StoreId,
-        slot: u16,
+        key: KeyId,
         reason: Option<QuarantineReason>,
     ) -> Result<bool, StoreError>;
 
-    /// Notes that sessions were seen to be logged in, and as whom if that was asked.
+    /// Notes that sessions were seen to be logged in, and as whom if that was asked. One that is logged in as somebody
+    /// else than the store has it is a conflict, and is told.
     ///
     /// # Errors
     /// The storage fails.
     fn note_logins(
         &self,
-        logins: &[(StoreId, u16, Option<SessionUser>)],
+        logins: &[(KeyId, Option<SessionUser>)],
     ) -> Result<Vec<Option<Conflict>>, StoreError>;
 
-    /// Changes what an operator says of sessions: of one slot, or of all that the account has. Returns how many
-    /// sessions are meant.
+    /// Changes what an operator says of sessions. What belongs to an account is changed for all that it has. Returns how
+    /// many of the sessions there are.
     ///
     /// # Errors
     /// The storage fails.
-    fn change(
-        &self,
-        account: StoreId,
-        slot: Option<u16>,
-        change: &SessionChange,
-    ) -> Result<usize, StoreError>;
+    fn change(&self, keys: &[KeyId], change: &SessionChange) -> Result<usize, StoreError>;
 
     /// Removes sessions with their keys. Returns what they were. A key that was removed is refused when it is added
     /// again, unless it is forgotten as well.
     ///
     /// # Errors
     /// The storage fails.
-    fn remove(
-        &self,
-        account: StoreId,
-        slot: Option<u16>,
-        how: Removal,
-    ) -> Result<Vec<StoredSession>, StoreError>;
+    fn remove(&self, keys: &[KeyId], how: Removal) -> Result<Vec<StoredSession>, StoreError>;
 
     /// Forgets that keys were removed. Returns how many were known of these.
     ///
@@ -149,7 +147,7 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
 
     /// Carries out what must wait until nobody serves the accounts: merges those that are one person, and closes
     /// gaps between their slots. Whoever calls it must be the one who may serve. Returns how many accounts were
-    /// merged.
+    /// merged; two that have more than 64 sessions together stay two.
     ///
     /// # Errors
     /// The storage fails.

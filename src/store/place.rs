@@ -13,8 +13,8 @@ use crate::base::disk::{PlaceError, folder, resolve};
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// Looks at the place of a store, and makes its file if it is not there and `make` says so. Returns its real
-/// path, and whether it was made.
-pub(super) fn prepare(named: &Path, make: bool) -> Result<(PathBuf, bool), StoreError> {
+/// path.
+pub(super) fn prepare(named: &Path, make: bool) -> Result<PathBuf, StoreError> {
     if make {
         make_folder(folder(named))?;
     }
@@ -32,11 +32,11 @@ pub(super) fn prepare(named: &Path, make: bool) -> Result<(PathBuf, bool), Store
         Ok(_) => {
             check_file(&path)?;
             check_head(&path)?;
-            Ok((path, false))
+            Ok(path)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound && make => {
             create(&path).map_err(|error| StoreError::Io { path: path.clone(), error })?;
-            Ok((path, true))
+            Ok(path)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StoreError::Missing { path }),
         Err(error) => Err(StoreError::Io { path, error }),

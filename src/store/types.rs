@@ -1,6 +1,7 @@
 //! What goes into a store and comes out of it.
 //!
-//! Owns the types. None of them but [`NewSession`] has key material in it.
+//! Owns the types. None of them but [`NewSession`] has key material in it, and none but that and [`SessionChange`] a
+//! proxy's password.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,6 +18,12 @@ use super::Conflict;
 pub struct StoreId(pub(super) i64);
 
 impl StoreId {
+    /// The account of a number, as an engine keeps it.
+    #[must_use]
+    pub const fn new(number: i64) -> Self {
+        Self(number)
+    }
+
     /// The plain number.
     #[must_use]
     pub const fn number(self) -> i64 {
@@ -38,13 +45,15 @@ pub struct NewSession {
     pub identity: Option<Arc<ClientIdentity>>,
     /// Whether it is added although its key was removed before.
     pub even_if_removed: bool,
+    /// Why it is quarantined, as its earlier home has it.
+    pub quarantine: Option<QuarantineReason>,
 }
 
 impl NewSession {
     /// A session as it was found, whose home data centre listens there.
     #[must_use]
     pub fn new(found: FoundSession, address: SocketAddr) -> Self {
-        Self { found, address, identity: None, even_if_removed: false }
+        Self { found, address, identity: None, even_if_removed: false, quarantine: None }
     }
 }
 
@@ -106,7 +115,7 @@ pub struct StoredAccount {
 
 impl StoredAccount {
     /// One of which nothing is known.
-    pub(super) fn empty(id: StoreId) -> Self {
+    pub(crate) fn empty(id: StoreId) -> Self {
         Self {
             id,
             user_id: None,

@@ -122,6 +122,15 @@ pub enum TelegramError {
         /// The slot.
         slot: u16,
     },
+    /// Nobody has said which application the session belongs to.
+    #[error(
+        "nobody has said which application the session of account {account} belongs to: give it its own api_id, or the \
+         process one for sessions that have none"
+    )]
+    NoApiId {
+        /// Whose.
+        account: AccountId,
+    },
     /// The session could not be dialled by its proxy, or from its address. It is dialled in no other way,
     /// which would show the account from another address.
     #[error(transparent)]

@@ -95,6 +95,9 @@ impl<S: SessionSource> GrammersManager<S> {
     ) -> Result<(SessionRecord, KeyId), TelegramError> {
         let record = self.source.session(account, slot);
         let record = record.ok_or(TelegramError::NoSession { account, slot })?;
+        if record.api_id.is_none() && self.settings.api_id == 0 {
+            return Err(TelegramError::NoApiId { account });
+        }
         let key = KeyId::of(&record.key);
         let claimed = self.ownership().claim(&[key]).await.pop();
         let claim = claimed.unwrap_or(Err(ClaimError::Held(None)))?;

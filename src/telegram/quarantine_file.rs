@@ -25,7 +25,7 @@ use crate::account_id::AccountId;
 use crate::base::clock::{now, unix_time};
 use crate::base::sync::Mutex;
 use crate::manager::QuarantineReason;
-use crate::session::{KeyId, SessionRecord};
+use crate::session::{KeyId, SessionRecord, SessionUser};
 
 mod error;
 mod file;
@@ -138,8 +138,16 @@ impl<S: SessionSource> SessionSource for QuarantineFile<S> {
         self.source.profile(account)
     }
 
+    fn canonical(&self, name: AccountId) -> AccountId {
+        self.source.canonical(name)
+    }
+
     fn session(&self, account: AccountId, slot: u16) -> Option<SessionRecord> {
         self.source.session(account, slot)
+    }
+
+    fn note_login(&self, account: AccountId, slot: u16, user: Option<SessionUser>) {
+        self.source.note_login(account, slot, user);
     }
 
     fn members(&self, group: &str) -> Option<Arc<[AccountId]>> {

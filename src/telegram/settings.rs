@@ -17,7 +17,7 @@ use crate::session::{ClientIdentity, DataCentres, SessionRecord};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TelegramSettings {
-    /// The application id from my.telegram.org, of sessions that name none.
+    /// The application id from my.telegram.org, of sessions that name none. 0: such sessions are refused.
     pub api_id: i32,
     /// How sessions introduce themselves that have no identity of their own.
     pub identity: ClientIdentity,

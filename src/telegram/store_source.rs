@@ -1,7 +1,7 @@
 //! Sessions of a store, for the manager to dial.
 //!
 //! Owns the index of the accounts in memory and the thread that writes what becomes known. Keys are read from the
-//! store at each dial, and are nowhere else.
+//! store at each dial, and none is kept here.
 
 mod index;
 mod lease;
@@ -9,7 +9,7 @@ mod lookup;
 mod quarantines;
 mod writer;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -17,6 +17,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::account_id::AccountId;
+use crate::base::clock::now;
 use crate::base::sync::Mutex;
 use crate::manager::QuarantineReason;
 use crate::session::{KeyId, SessionRecord, SessionUser};
@@ -29,8 +30,8 @@ pub use lease::{ServeError, StoreSettled, settle_store, store_holder};
 use quarantines::SessionQuarantines;
 use writer::{StoreWrite, StoreWriter};
 
-/// How long a refresh waits for what is to be written first.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+/// How much longer than it was given a close may take: as long as a write waits for that of another process.
+const CLOSE_MARGIN: Duration = Duration::from_secs(6);
 
 /// The sessions of a store that this process serves.
 ///
@@ -41,7 +42,7 @@ pub struct StoreSource {
     index: ArcSwap<Index>,
     /// The revision of the index; held while it is brought up to date.
     revision: Mutex<u64>,
-    quarantines: Mutex<SessionQuarantines>,
+    quarantines: Arc<Mutex<SessionQuarantines>>,
     writes: mpsc::Sender<StoreWrite>,
 }
 
@@ -67,16 +68,24 @@ impl StoreSource {
         store.accounts_since(0, &mut |account| accounts.push(account))?;
         let index = ArcSwap::from_pointee(Index::new(&accounts));
         let mut quarantines = SessionQuarantines::default();
-        accounts.iter().for_each(|account| quarantines.take_in(account));
+        for account in &accounts {
+            quarantines.take_in(account);
+        }
+        let quarantines = Arc::new(Mutex::new(quarantines));
         let (writes, queue) = mpsc::channel();
         let todo = VecDeque::new();
-        let writer =
-            StoreWriter { store: Arc::clone(&store), mark, todo, is_failing: false, lease };
+        let writer = StoreWriter {
+            store: Arc::clone(&store),
+            quarantines: Arc::clone(&quarantines),
+            mark,
+            todo,
+            is_failing: false,
+            lease,
+        };
         let thread = std::thread::Builder::new().name("telepool-store".to_owned());
         let begun = thread.spawn(move || writer.run(&queue));
         begun.map_err(|error| StoreError::Io { path: store.path().to_owned(), error })?;
-        let (revision, quarantines) = (Mutex::new(revision), Mutex::new(quarantines));
-        Ok(Self { store, index, revision, quarantines, writes })
+        Ok(Self { store, index, revision: Mutex::new(revision), quarantines, writes })
     }
 
     /// The store.
@@ -113,15 +122,17 @@ impl StoreSource {
         if latest == *revision {
             return Ok(Vec::new());
         }
-        // What is known here and not yet there is not to be overwritten.
-        self.flush(FLUSH_TIMEOUT);
         let mut accounts: Vec<StoredAccount> = Vec::new();
         self.store.accounts_since(*revision, &mut |account| accounts.push(account))?;
-        let mut index = Index::clone(&self.index.load());
-        let changes = index.update(&accounts, *revision);
-        self.index.store(Arc::new(index));
+        // Before the accounts can be found: whoever meets one asks for its quarantines.
         let mut quarantines = self.quarantines.lock();
-        accounts.iter().for_each(|account| quarantines.take_in(account));
+        let mut is_news = |account: &StoredAccount| quarantines.take_in(account);
+        let requarantined: HashSet<StoreId> =
+            accounts.iter().filter(|account| is_news(account)).map(|account| account.id).collect();
+        drop(quarantines);
+        let mut index = Index::clone(&self.index.load());
+        let changes = index.update(&accounts, *revision, &requarantined);
+        self.index.store(Arc::new(index));
         *revision = latest;
         Ok(changes)
     }
@@ -133,10 +144,13 @@ impl StoreSource {
     }
 
     /// Ends the serving: everything is written, it is noted that the store is given up, and another process may take
-    /// it. Returns whether that was so in time. Afterwards nothing is written any more.
+    /// it. What cannot be written is tried again until the time is up. Returns whether all was written. Afterwards
+    /// nothing is written any more.
     pub fn close(&self, limit: Duration) -> bool {
         let (done, closed) = mpsc::sync_channel(1);
-        self.writes.send(StoreWrite::Close(done)).is_ok() && closed.recv_timeout(limit).is_ok()
+        let close = StoreWrite::Close(done, now() + limit);
+        // The last try may wait for another process that writes.
+        self.writes.send(close).is_ok() && closed.recv_timeout(limit + CLOSE_MARGIN).is_ok()
     }
 
     /// The ids of all keys that may be dialled.

@@ -77,7 +77,7 @@ impl Verdict {
 pub fn verdict(error: &TelegramError) -> Verdict {
     use CallOutcome::{ClientError, Lost, NotSent, Timeout as LateAnswer};
     use ErrorKind::{Auth, Io, Protocol, Refused, Timeout};
-    use QuarantineReason::{Misconfigured, Suspect};
+    use QuarantineReason::{Misconfigured, Suspect, Unsupported};
     use Reaction::{Check, Discard, Exhausted, Keep, QuarantineSession, TripBreaker};
 
     match error {
@@ -122,6 +122,9 @@ pub fn verdict(error: &TelegramError) -> Verdict {
         TelegramError::KeyChanged => Verdict::new(Lost, QuarantineSession(Suspect), Auth).ending(),
         TelegramError::KeyExchange(_) => Verdict::new(NotSent, Discard, Protocol),
         TelegramError::NoSession { .. } => Verdict::new(NotSent, Discard, Auth),
+        TelegramError::NoApiId { .. } => {
+            Verdict::new(NotSent, QuarantineSession(Unsupported), Auth)
+        }
         TelegramError::Proxy(error) => proxy(error),
         // Nothing was dialled, and no pause of the account's makes it succeed.
         TelegramError::Claim(ClaimError::Folder { error, .. }) if is_exhausted(error) => {

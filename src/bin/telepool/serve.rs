@@ -272,11 +272,7 @@ async fn prepare(arguments: &ServeArguments, settings: &Settings) -> Result<Prep
         return Ok(Prepared::Sessions(Box::new(prepared)));
     };
     let sessions = sessions::read(path, settings.data_centres())?;
-    let mut telegram = TelegramSettings::new(sessions::api_id()?);
-    telegram.data_centres = settings.data_centres().clone();
-    telegram.redial_after_loss = settings.redial_after_loss();
-    // The rest of a dial's time is the handshake's with the data centre.
-    telegram.proxy_timeout = settings.config().pool.dial_timeout * 4 / 5;
+    let telegram = sessions::telegram(settings, sessions::api_id()?);
     let timer = telegram.redial_after_loss;
     let claimed = ownership::claim(&sessions, path, timer, arguments.without_locks).await?;
     let served = ServedAccounts::new(sessions, arguments.state.as_deref())?;

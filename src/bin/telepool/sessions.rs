@@ -4,10 +4,11 @@ use std::io::BufReader;
 use std::path::Path;
 
 use telepool::session::{DataCentres, SessionRecord, lines};
+use telepool::telegram::TelegramSettings;
 
 use crate::failure::Failure;
 use crate::input::{self, SESSIONS_LEN_MAX};
-use crate::settings::is_quoted;
+use crate::settings::{Settings, is_quoted};
 
 /// How many bad lines are listed.
 const LISTED_MAX: usize = 10;
@@ -48,9 +49,21 @@ pub(crate) fn read(path: &Path, centres: &DataCentres) -> Result<Vec<SessionReco
     Ok(records)
 }
 
-/// The application id for sessions of which some bring none; where all have their own, none is asked for.
+/// How connections are made: as the settings say, for an application of this id.
+pub(crate) fn telegram(settings: &Settings, api_id: i32) -> TelegramSettings {
+    let mut telegram = TelegramSettings::new(api_id);
+    telegram.data_centres = settings.data_centres().clone();
+    telegram.redial_after_loss = settings.redial_after_loss();
+    // The rest of a dial's time is the handshake's with the data centre.
+    telegram.proxy_timeout = settings.config().pool.dial_timeout * 4 / 5;
+    telegram
+}
+
+/// The application id for sessions of which some may bring none. Where all have their own and none is set, those that
+/// come later without one are refused.
 pub(crate) fn api_id_for(some_lack_it: bool) -> Result<i32, Failure> {
-    if some_lack_it { api_id() } else { Ok(1) }
+    let is_set = std::env::var_os(API_ID).is_some_and(|id| !id.is_empty());
+    if some_lack_it || is_set { api_id() } else { Ok(0) }
 }
 
 /// The application id from the environment.

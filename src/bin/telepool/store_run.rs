@@ -2,14 +2,17 @@
 //!
 //! Owns the look, once a second, at what other commands have changed in the store.
 
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use telepool::Pool;
 use telepool::session::KeyId;
 use telepool::store::{SessionStore as _, SqliteStore};
-use telepool::telegram::{AccountChange, ServeOptions, StoreSource, TelegramSettings};
+use telepool::telegram::{
+    AccountChange, ServeOptions, SessionSource as _, StoreSource, TelegramSettings,
+};
+use telepool::{AccountId, Pool};
 
 use tokio::task::JoinSet;
 
@@ -43,14 +46,13 @@ pub(crate) async fn prepare(
             some_lack_api_id |= session.api_id.is_none();
         })
         .map_err(unusable)?;
-    let mut telegram = TelegramSettings::new(sessions::api_id_for(some_lack_api_id)?);
-    telegram.data_centres = settings.data_centres().clone();
-    telegram.redial_after_loss = settings.redial_after_loss();
+    let telegram = sessions::telegram(settings, sessions::api_id_for(some_lack_api_id)?);
     let mut options = ServeOptions::default();
     options.take_over = take_over;
-    let source = Arc::new(StoreSource::serve(store, &options).map_err(refused_store)?);
     let sessions = keys.len();
+    // First: whoever has the keys serves the store, even if somebody has removed its lock.
     let claimed = claim_keys(keys, &path, telegram.redial_after_loss, unlocked).await?;
+    let source = Arc::new(StoreSource::serve(store, &options).map_err(refused_store)?);
     if source.unidentified() > 0 {
         say!(
             WARN "telepool: {} accounts are not served, since nobody knows whose they are: telepool session check \
@@ -92,6 +94,9 @@ pub(crate) fn close(store: Option<&StoreSource>) -> Result<(), Failure> {
     }
 }
 
+/// What of an account is to be taken up: whether its connections are to be made anew.
+type Pending = HashMap<AccountId, bool>;
+
 /// Takes up what changes in the store, for as long as it is polled. With `opens`, what is new is dialled at once.
 pub(crate) async fn follow(
     store: Option<Arc<StoreSource>>,
@@ -100,56 +105,77 @@ pub(crate) async fn follow(
     opens: bool,
 ) {
     let Some(store) = store else { return std::future::pending().await };
-    let (mut was_read, mut under_way) = (true, JoinSet::new());
+    let (mut was_read, mut pending) = (true, Pending::new());
+    // One for each account at a time: what is closed and what is opened must not overtake one another.
+    let (mut under_way, mut busy) = (JoinSet::new(), HashSet::new());
+    let mut look = tokio::time::interval(LOOK_STEP);
     loop {
-        tokio::time::sleep(LOOK_STEP).await;
-        while under_way.try_join_next().is_some() {}
-        let looked = Arc::clone(&store);
-        let changes = tokio::task::spawn_blocking(move || looked.refresh()).await;
-        let changes = match changes {
-            Ok(Ok(changes)) => {
-                was_read = true;
-                changes
-            }
-            Ok(Err(error)) => {
-                if std::mem::take(&mut was_read) {
-                    tracing::error!(%error, "changes of the store cannot be read, which is tried again");
+        tokio::select! {
+            _ = look.tick() => look_for_changes(&store, &mut was_read, &mut pending).await,
+            Some(done) = under_way.join_next() => {
+                if let Ok(account) = done {
+                    busy.remove(&account);
                 }
-                continue;
             }
-            Err(error) => {
-                tracing::error!(%error, "the look at the store has failed");
-                continue;
-            }
-        };
-        for change in changes {
-            under_way.spawn(take_up(change, pool.clone(), Arc::clone(&accounts), opens));
+        }
+        let ready: Vec<_> = pending.keys().copied().filter(|it| !busy.contains(it)).collect();
+        for account in ready {
+            let anew = pending.remove(&account).unwrap_or_default();
+            busy.insert(account);
+            let (store, pool, accounts) = (Arc::clone(&store), pool.clone(), Arc::clone(&accounts));
+            under_way.spawn(async move {
+                take_up(account, anew, &store, &pool, &accounts, opens).await;
+                account
+            });
         }
     }
 }
 
-async fn take_up(
-    change: AccountChange,
-    pool: Pool<PoolManager>,
-    accounts: Arc<UsableAccounts>,
-    opens: bool,
-) {
-    tracing::info!(?change, "the store has changed");
-    let account = match change {
-        AccountChange::Removed(account) => {
-            accounts.remove(account);
-            pool.remove_account(account).await;
+async fn look_for_changes(store: &Arc<StoreSource>, was_read: &mut bool, pending: &mut Pending) {
+    let looked = Arc::clone(store);
+    let changes = match tokio::task::spawn_blocking(move || looked.refresh()).await {
+        Ok(Ok(changes)) => changes,
+        Ok(Err(error)) => {
+            if std::mem::take(was_read) {
+                tracing::error!(%error, "changes of the store cannot be read, which is tried again");
+            }
             return;
         }
-        AccountChange::Changed(account) => {
-            pool.remove_account(account).await;
-            account
-        }
-        AccountChange::Added(account) | AccountChange::Grown(account) => account,
-        _ => return,
+        Err(error) => return tracing::error!(%error, "the look at the store has failed"),
     };
-    accounts.add(account);
-    if opens {
-        pool.warm_up([account]);
+    *was_read = true;
+    for change in changes {
+        tracing::info!(?change, "the store has changed");
+        let (account, anew) = match change {
+            AccountChange::Removed(account) | AccountChange::Changed(account) => (account, true),
+            AccountChange::Added(account) | AccountChange::Grown(account) => (account, false),
+            _ => continue,
+        };
+        *pending.entry(account).or_default() |= anew;
+    }
+}
+
+/// Makes the pool serve an account as the store has it now.
+async fn take_up(
+    account: AccountId,
+    anew: bool,
+    store: &StoreSource,
+    pool: &Pool<PoolManager>,
+    accounts: &UsableAccounts,
+    opens: bool,
+) {
+    let is_there = store.profile(account).is_some();
+    if !is_there {
+        accounts.remove(account);
+    }
+    if anew {
+        pool.remove_account(account).await;
+    }
+    // It may have gone meanwhile, which is the next change.
+    if is_there {
+        accounts.add(account);
+        if opens {
+            pool.warm_up([account]);
+        }
     }
 }

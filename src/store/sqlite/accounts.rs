@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::rows;
 use crate::account_id::AccountId;
 use crate::import::BotToken;
-use crate::session::{AuthKey, SessionRecord};
+use crate::session::{AuthKey, KeyId, SessionRecord};
 use crate::store::{StoreError, StoreId, StoredAccount, StoredSession};
 
 /// What an account is made of, one row for each; those that belong to it stand in a column, parted by commas.
@@ -45,7 +45,7 @@ fn account(database: &Connection, row: &Row<'_>) -> Result<StoredAccount, StoreE
     for quarantine in quarantines.split(',').filter(|it| !it.is_empty()) {
         let (slot, reason) = quarantine.split_once(' ').unwrap_or_default();
         let slot = slot.parse().map_err(|_| StoreError::Damaged { what: "a slot that is none" })?;
-        account.quarantines.push((slot, rows::reason(reason)?));
+        account.quarantines.push((slot, rows::reason(reason)));
     }
     account.quarantines.sort_unstable_by_key(|(slot, _)| *slot);
     Ok(account)
@@ -161,26 +161,13 @@ pub(super) fn bot_tokens(database: &Connection) -> Result<Vec<BotToken>, StoreEr
     Ok(tokens)
 }
 
-/// The rows of an account's sessions, in the order of their slots: of one slot, or of all.
-pub(super) fn session_rows(
-    database: &Connection,
-    account: StoreId,
-    slot: Option<u16>,
-) -> Result<Vec<i64>, StoreError> {
-    let sql =
-        "SELECT id FROM session WHERE account = ?1 AND (?2 IS NULL OR slot = ?2) ORDER BY slot";
-    let mut statement = database.prepare_cached(sql)?;
-    let rows = statement.query_map((account.0, slot), |row| row.get(0))?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
-
-/// The row of one slot.
-pub(super) fn session_row(
+/// The key of one slot.
+pub(super) fn key_at(
     database: &Connection,
     account: StoreId,
     slot: u16,
-) -> Result<Option<i64>, StoreError> {
-    let sql = "SELECT id FROM session WHERE account = ?1 AND slot = ?2";
-    let row = database.prepare_cached(sql)?.query_row((account.0, slot), |row| row.get(0));
-    Ok(row.optional()?)
+) -> Result<Option<KeyId>, StoreError> {
+    let sql = "SELECT key_id FROM session WHERE account = ?1 AND slot = ?2";
+    let found = database.prepare_cached(sql)?.query_row((account.0, slot), |row| row.get(0));
+    Ok(found.optional()?.map(rows::key_id))
 }

@@ -88,9 +88,17 @@ fn fill_in(
                 WHERE id = ?1 AND (api_id IS NULL AND ?2 IS NOT NULL OR identity IS NULL AND ?3 IS NOT NULL)";
     let filled = step.prepare_cached(sql)?.execute((session, found.api_id, identity))?;
     let labelled = label(step, account, found)?;
+    let quarantined = quarantine(step, session, new)?;
     add_foreign_keys(step, session, found)?;
     states::add(step, account, found)?;
-    Ok(filled > 0 || labelled)
+    Ok(filled > 0 || labelled || quarantined)
+}
+
+/// Quarantines a session that its earlier home had quarantined, unless it is for another reason.
+fn quarantine(step: &Transaction<'_>, session: i64, new: &NewSession) -> Result<bool, StoreError> {
+    let Some(reason) = new.quarantine else { return Ok(false) };
+    let sql = "UPDATE session SET quarantine = ?2, quarantined_at = ?3 WHERE id = ?1 AND quarantine IS NULL";
+    Ok(step.prepare_cached(sql)?.execute((session, reason.label(), unix_now()))? > 0)
 }
 
 fn add_unknown(
@@ -119,6 +127,8 @@ fn add_unknown(
     {
         return Ok(refused(Conflict::OtherServers { account: name }));
     }
+    let sql = "SELECT count(*) FROM session WHERE account = ?1";
+    let had: i64 = step.prepare_cached(sql)?.query_row([account], |row| row.get(0))?;
     let Some(slot) = free_slot(step, account, found.slot)? else {
         return Ok(refused(Conflict::NoSlotFree));
     };
@@ -127,7 +137,7 @@ fn add_unknown(
     }
     insert(step, new, keep, (account, slot, key))?;
     touch(step, account)?;
-    let outcome = match (identified.merged, identified.is_new || slot == 0) {
+    let outcome = match (identified.merged, identified.is_new || had == 0) {
         (true, _) => Added::Merged,
         (false, true) => Added::NewAccount,
         (false, false) => Added::AnotherSession,
@@ -163,6 +173,7 @@ fn insert(
         return Ok(());
     }
     let session = step.last_insert_rowid();
+    quarantine(step, session, new)?;
     add_key(step, session, found.dc, found.key.expose())?;
     add_foreign_keys(step, session, found)?;
     if label(step, account, found)? {
@@ -232,19 +243,26 @@ pub(super) fn proxy_row(step: &Transaction<'_>, proxy: &Proxy) -> Result<i64, St
     Ok(step.last_insert_rowid())
 }
 
-/// The slot that was asked for, if it is the next one or free below it; else the one behind the last, so that a
-/// process that serves the account sees no slot become another session.
+/// The slot that was asked for, if it is the account's first session; else the one behind the last that was given, so
+/// that a process that serves the account sees no slot become another session.
 fn free_slot(
     step: &Transaction<'_>,
     account: i64,
     asked: Option<u16>,
 ) -> Result<Option<u16>, StoreError> {
-    let sql = "SELECT coalesce(max(slot) + 1, 0), count(*) FROM session
-                WHERE account IN (SELECT id FROM account WHERE id = ?1 OR merges_into = ?1)";
+    let sql = "SELECT max(coalesce((SELECT max(slot) + 1 FROM session WHERE account = ?1), 0), slots_given),
+                 (SELECT count(*) FROM session WHERE account IN
+                   (SELECT id FROM account WHERE id = ?1 OR merges_into = ?1))
+                 FROM account WHERE id = ?1";
     let (next, count): (u16, u16) =
         step.prepare_cached(sql)?.query_row([account], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let slot = if count == 0 { asked.unwrap_or(next) } else { next };
-    Ok(Some(slot).filter(|slot| *slot < SLOTS_MAX && count < SLOTS_MAX))
+    let slot = if next == 0 { asked.unwrap_or(next) } else { next };
+    if slot >= SLOTS_MAX || count >= SLOTS_MAX {
+        return Ok(None);
+    }
+    let sql = "UPDATE account SET slots_given = ?2 WHERE id = ?1";
+    step.prepare_cached(sql)?.execute((account, slot + 1))?;
+    Ok(Some(slot))
 }
 
 fn refused(conflict: Conflict) -> Addition {

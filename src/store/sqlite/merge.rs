@@ -5,9 +5,10 @@
 
 use rusqlite::{OptionalExtension as _, Transaction};
 
-use super::{rows, touch, unix_now};
+use super::{change, rows, touch_dials, unix_now};
 use crate::account_id::{AccountId, USER_ID_MAX};
 use crate::import::FoundSession;
+use crate::manager::SLOTS_MAX;
 use crate::session::SessionUser;
 use crate::store::{Conflict, StoreError, StoreId, StoredAccount};
 
@@ -106,6 +107,9 @@ pub(super) fn identify(
     }
     let has_phone = by_phone.is_some() && !is_moved;
     identified.changed |= file(step, account, &Person { user_id, ..*person }, has_phone)?;
+    if is_certain {
+        identified.changed |= correct(step, account, person)?;
+    }
     Ok(Ok(identified))
 }
 
@@ -146,6 +150,13 @@ fn file(
     Ok(changed)
 }
 
+/// The server knows better than a file whether it is a bot.
+fn correct(step: &Transaction<'_>, account: i64, person: &Person) -> Result<bool, StoreError> {
+    let sql =
+        "UPDATE account SET is_bot = ?2 WHERE id = ?1 AND is_bot IS NOT ?2 AND ?2 IS NOT NULL";
+    Ok(step.prepare_cached(sql)?.execute((account, person.is_bot))? > 0)
+}
+
 /// The account that another is to be merged into, or the account itself.
 pub(super) fn root(step: &Transaction<'_>, account: i64) -> Result<i64, StoreError> {
     let sql = "SELECT coalesce(merges_into, id) FROM account WHERE id = ?1";
@@ -164,10 +175,17 @@ pub(super) fn name(step: &Transaction<'_>, account: i64) -> Result<Option<Accoun
     Ok(StoredAccount { user_id, is_bot, phones, ..StoredAccount::empty(StoreId(account)) }.name())
 }
 
-/// Notes that an account is another one, and so are those that were it.
+/// Notes that an account is another one, and so are those that were it. The proxy of the one is that of the other from
+/// now on: no session of it is to be dialled directly meanwhile.
 fn merge_later(step: &Transaction<'_>, gone: i64, into: i64) -> Result<(), StoreError> {
     let sql = "UPDATE account SET merges_into = ?2 WHERE id = ?1 OR merges_into = ?1";
     step.prepare_cached(sql)?.execute((gone, into))?;
+    let sql = "UPDATE account SET proxy = (SELECT proxy FROM account WHERE id = ?1),
+                 label = coalesce(label, (SELECT label FROM account WHERE id = ?1))
+                WHERE id = ?2 AND proxy IS NULL AND (SELECT proxy FROM account WHERE id = ?1) IS NOT NULL";
+    if step.prepare_cached(sql)?.execute((gone, into))? > 0 {
+        touch_dials(step, into)?;
+    }
     Ok(())
 }
 
@@ -179,32 +197,30 @@ pub(super) fn settle(step: &Transaction<'_>) -> Result<usize, StoreError> {
         .prepare(sql)?
         .query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
+    let mut merged = 0;
     for (gone, into) in &pairs {
-        merge(step, *gone, *into)?;
+        merged += usize::from(merge(step, *gone, *into)?);
     }
-    close_gaps(step)?;
-    Ok(pairs.len())
+    close_all_gaps(step)?;
+    change::drop_unused(step)?;
+    Ok(merged)
 }
 
 /// What is taken over of an account that goes: its user, whether that is a bot, its label and its proxy.
 type GoneAccount = (Option<i64>, Option<bool>, Option<String>, Option<i64>);
 
-fn merge(step: &Transaction<'_>, gone: i64, into: i64) -> Result<(), StoreError> {
-    let next: i64 = step.query_row(
-        "SELECT coalesce(max(slot) + 1, 0) FROM session WHERE account = ?1",
-        [into],
-        |row| row.get(0),
-    )?;
-    let slots: Vec<(i64, i64)> = step
-        .prepare(
-            "SELECT id, row_number() OVER (ORDER BY slot) - 1 FROM session WHERE account = ?1",
-        )?
-        .query_map([gone], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<_, _>>()?;
-    for (session, place) in slots {
-        let sql = "UPDATE session SET account = ?2, slot = ?3 WHERE id = ?1";
-        step.prepare_cached(sql)?.execute((session, into, next + place))?;
+/// Returns whether they are one now.
+fn merge(step: &Transaction<'_>, gone: i64, into: i64) -> Result<bool, StoreError> {
+    // Each begins at 0 then, and what stands behind the one fits in as the other has it.
+    let (room, moved) = (close_gaps(step, into)?, close_gaps(step, gone)?);
+    if room + moved > i64::from(SLOTS_MAX) {
+        tracing::warn!(
+            "two accounts that are one person have more than {SLOTS_MAX} sessions together, and stay two: remove some"
+        );
+        return Ok(false);
     }
+    let sql = "UPDATE session SET account = ?2, slot = slot + ?3 WHERE account = ?1";
+    step.prepare_cached(sql)?.execute((gone, into, room))?;
     step.execute_batch(&format!(
         "UPDATE phone SET account = {into} WHERE account = {gone};
          INSERT OR IGNORE INTO peer SELECT {into}, space, id, kind, access_hash, username
@@ -227,26 +243,38 @@ fn merge(step: &Transaction<'_>, gone: i64, into: i64) -> Result<(), StoreError>
     let sql = "UPDATE account SET user_id = coalesce(user_id, ?2), is_bot = coalesce(is_bot, ?3),
                  label = coalesce(label, ?4), proxy = coalesce(proxy, ?5) WHERE id = ?1";
     step.execute(sql, (into, user_id, is_bot, label, proxy))?;
-    touch(step, into)
+    touch_dials(step, into)?;
+    Ok(true)
 }
 
-/// Numbers the slots of each account from 0, in the order that they have.
-fn close_gaps(step: &Transaction<'_>) -> Result<(), StoreError> {
+/// Closes the gaps of all accounts, whose slots are given anew from here on.
+fn close_all_gaps(step: &Transaction<'_>) -> Result<(), StoreError> {
     let sql = "SELECT account FROM session GROUP BY account HAVING max(slot) >= count(*) ORDER BY account";
     let accounts: Vec<i64> =
         step.prepare(sql)?.query_map((), |row| row.get(0))?.collect::<Result<_, _>>()?;
     for account in accounts {
-        let sql = "SELECT id FROM session WHERE account = ?1 ORDER BY slot";
-        let sessions: Vec<i64> = step
-            .prepare_cached(sql)?
-            .query_map([account], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
-        // From below, where each finds its new slot free.
-        for (slot, session) in (0..).zip(sessions) {
-            let sql = "UPDATE session SET slot = ?2 WHERE id = ?1";
-            step.prepare_cached(sql)?.execute::<(i64, i64)>((session, slot))?;
-        }
-        touch(step, account)?;
+        close_gaps(step, account)?;
+        touch_dials(step, account)?;
     }
+    step.execute("UPDATE account SET slots_given = 0 WHERE slots_given > 0", ())?;
     Ok(())
+}
+
+/// Numbers the slots of an account from 0, in the order that they have. Returns how many there are.
+fn close_gaps(step: &Transaction<'_>, account: i64) -> Result<i64, StoreError> {
+    let sql = "SELECT id, slot FROM session WHERE account = ?1 ORDER BY slot";
+    let sessions: Vec<(i64, i64)> = step
+        .prepare_cached(sql)?
+        .query_map([account], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    let mut next = 0;
+    // From below, where each finds its new slot free.
+    for (session, slot) in sessions {
+        if slot != next {
+            let sql = "UPDATE session SET slot = ?2 WHERE id = ?1";
+            step.prepare_cached(sql)?.execute((session, next))?;
+        }
+        next += 1;
+    }
+    Ok(next)
 }

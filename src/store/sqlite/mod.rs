@@ -30,7 +30,12 @@ use crate::manager::QuarantineReason;
 use crate::session::{KeyId, SessionRecord, SessionUser};
 
 /// How long a write waits for that of another process.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often it is tried to cut the log, each time for as long as a write waits.
+const CHECKPOINTS_MAX: u32 = 2;
+/// How often it is tried to have a log at all, which waits for nobody by itself, and how long in between.
+const LOG_TRIES: u32 = 100;
+const LOG_TRY_STEP: Duration = Duration::from_millis(20);
 /// Statements that are kept ready.
 const STATEMENTS: usize = 64;
 
@@ -58,6 +63,8 @@ pub struct SqliteStore {
     writer: Mutex<Connection>,
     /// The revision that was read last, and the number of the file's changes then.
     reader: Mutex<Reader>,
+    /// For what is read at length, so that a dial does not wait for it.
+    scanner: Mutex<Connection>,
 }
 
 struct Reader {
@@ -84,17 +91,13 @@ impl SqliteStore {
     }
 
     fn open_or_make(path: &Path, make: bool) -> Result<Self, StoreError> {
-        let (path, is_new) = place::prepare(path, make)?;
-        let opened = connect(&path).and_then(|mut writer| {
-            schema::migrate(&mut writer, &path)?;
-            let reader = Reader { database: connect(&path)?, changes: -1, revision: 0 };
-            Ok(Self { path: path.clone(), writer: Mutex::new(writer), reader: Mutex::new(reader) })
-        });
-        if is_new && opened.is_err() {
-            // It was empty.
-            std::fs::remove_file(&path).ok();
-        }
-        opened
+        let path = place::prepare(path, make)?;
+        let mut writer = connect(&path)?;
+        schema::migrate(&mut writer, &path)?;
+        let reader = Reader { database: connect(&path)?, changes: -1, revision: 0 };
+        let (writer, reader, scanner) =
+            (Mutex::new(writer), Mutex::new(reader), Mutex::new(connect(&path)?));
+        Ok(Self { path, writer, reader, scanner })
     }
 
     /// Where it is, links followed.
@@ -150,12 +153,24 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     // First, since what follows would change the file of another program.
     schema::check(&database, path)?;
     // Readers and the writer do not wait for one another, and what is written is on disk at once.
-    database.pragma_update(None, "journal_mode", "wal")?;
+    let mut tries = 0;
+    while let Err(error) = database.pragma_update(None, "journal_mode", "wal") {
+        tries += 1;
+        if !is_busy(&error) || tries >= LOG_TRIES {
+            return Err(error.into());
+        }
+        std::thread::sleep(LOG_TRY_STEP);
+    }
     database.pragma_update(None, "synchronous", "full")?;
     // A key that is removed leaves nothing behind.
     database.pragma_update(None, "secure_delete", true)?;
     enforce(&database)?;
     Ok(database)
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
+    matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked))
 }
 
 fn enforce(database: &Connection) -> Result<(), StoreError> {
@@ -172,7 +187,7 @@ impl Rehearsal {
     /// What is copied: neither keys nor what belongs to them.
     const COPY: &str = "
         INSERT INTO main.account
-          SELECT id, user_id, is_bot, label, NULL, created, revision, redial_revision, merges_into
+          SELECT id, user_id, is_bot, label, NULL, created, revision, redial_revision, slots_given, merges_into
             FROM original.account ORDER BY merges_into IS NOT NULL;
         INSERT INTO main.phone SELECT * FROM original.phone;
         INSERT INTO main.session SELECT id, account, slot, key_id, dc, '', test_mode, NULL, NULL, '', 0, NULL, NULL, NULL
@@ -289,7 +304,7 @@ impl SessionStore for SqliteStore {
         revision: u64,
         visit: &mut dyn FnMut(StoredAccount),
     ) -> Result<(), StoreError> {
-        accounts::since(&self.reader().database, revision, visit)
+        accounts::since(&self.scanner.lock(), revision, visit)
     }
 
     fn account(&self, name: AccountId) -> Result<Option<StoredAccount>, StoreError> {
@@ -301,7 +316,7 @@ impl SessionStore for SqliteStore {
         of: Option<StoreId>,
         visit: &mut dyn FnMut(StoredSession),
     ) -> Result<(), StoreError> {
-        accounts::sessions(&self.reader().database, of, visit)
+        accounts::sessions(&self.scanner.lock(), of, visit)
     }
 
     fn record(
@@ -313,44 +328,44 @@ impl SessionStore for SqliteStore {
         accounts::record(&self.reader().database, account, slot, name)
     }
 
+    fn key_at(&self, account: StoreId, slot: u16) -> Result<Option<KeyId>, StoreError> {
+        accounts::key_at(&self.reader().database, account, slot)
+    }
+
     fn set_quarantine(
         &self,
-        account: StoreId,
-        slot: u16,
+        key: KeyId,
         reason: Option<QuarantineReason>,
     ) -> Result<bool, StoreError> {
-        self.write(|step| change::set_quarantine(step, account, slot, reason))
+        self.write(|step| change::set_quarantine(step, key, reason))
     }
 
     fn note_logins(
         &self,
-        logins: &[(StoreId, u16, Option<SessionUser>)],
+        logins: &[(KeyId, Option<SessionUser>)],
     ) -> Result<Vec<Option<Conflict>>, StoreError> {
-        let note = |step: &Transaction<'_>, (account, slot, user): &(StoreId, u16, _)| {
-            change::note_login(step, *account, *slot, *user)
-        };
-        self.write(|step| logins.iter().map(|login| note(step, login)).collect())
+        self.write(|step| {
+            logins.iter().map(|(key, user)| change::note_login(step, *key, *user)).collect()
+        })
     }
 
-    fn change(
-        &self,
-        account: StoreId,
-        slot: Option<u16>,
-        change: &SessionChange,
-    ) -> Result<usize, StoreError> {
-        self.write(|step| change::change(step, account, slot, change))
+    fn change(&self, keys: &[KeyId], change: &SessionChange) -> Result<usize, StoreError> {
+        self.write(|step| change::change(step, keys, change))
     }
 
-    fn remove(
-        &self,
-        account: StoreId,
-        slot: Option<u16>,
-        how: Removal,
-    ) -> Result<Vec<StoredSession>, StoreError> {
-        let removed = self.write(|step| change::remove(step, account, slot, how))?;
-        // The journal has copies of the pages that the keys stood on.
+    fn remove(&self, keys: &[KeyId], how: Removal) -> Result<Vec<StoredSession>, StoreError> {
+        let removed = self.write(|step| change::remove(step, keys, how))?;
+        // The log has copies of the pages that the keys stood on, as long as nobody reads older ones.
         let writer = self.writer.lock();
-        writer.pragma_update(None, "wal_checkpoint", "TRUNCATE").ok();
+        let is_busy = |_| {
+            let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+            !writer.query_row(sql, (), |row| row.get::<_, i64>(0)).is_ok_and(|busy| busy == 0)
+        };
+        if (0..CHECKPOINTS_MAX).all(is_busy) {
+            tracing::warn!(
+                "the log of the store could not be cut: it holds the removed key until it is"
+            );
+        }
         Ok(removed)
     }
 
@@ -363,7 +378,7 @@ impl SessionStore for SqliteStore {
     }
 
     fn peers(&self, account: StoreId, visit: &mut dyn FnMut(KnownPeer)) -> Result<(), StoreError> {
-        states::peers(&self.reader().database, account, visit)
+        states::peers(&self.scanner.lock(), account, visit)
     }
 
     fn update_states(&self, account: StoreId) -> Result<UpdateStates, StoreError> {

@@ -26,7 +26,7 @@ pub(super) const SESSION: &str = "
 /// A session as [`SESSION`] selects it.
 pub(super) fn session(row: &Row<'_>) -> Result<StoredSession, StoreError> {
     let quarantine = match (row.get::<_, Option<String>>(16)?, row.get::<_, Option<i64>>(17)?) {
-        (Some(label), at) => Some((reason(&label)?, at.unwrap_or(0).max(0).cast_unsigned())),
+        (Some(label), at) => Some((reason(&label), at.unwrap_or(0).max(0).cast_unsigned())),
         (None, _) => None,
     };
     Ok(StoredSession {
@@ -59,9 +59,10 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, StoreError> {
     text.parse().map_err(|_| StoreError::Damaged { what: "an address that is none" })
 }
 
-pub(super) fn reason(label: &str) -> Result<QuarantineReason, StoreError> {
+/// A reason that a later version has written keeps its session out of service as well.
+pub(super) fn reason(label: &str) -> QuarantineReason {
     let known = QuarantineReason::ALL.into_iter().find(|reason| reason.label() == label);
-    known.ok_or(StoreError::Damaged { what: "an unknown reason of a quarantine" })
+    known.unwrap_or(QuarantineReason::Operator)
 }
 
 /// The id of a key as the number that it is in a column.
@@ -69,7 +70,7 @@ pub(super) fn key_number(key: KeyId) -> i64 {
     key.number().cast_signed()
 }
 
-fn key_id(number: i64) -> KeyId {
+pub(super) fn key_id(number: i64) -> KeyId {
     KeyId::from_number(number.cast_unsigned())
 }
 

@@ -35,9 +35,11 @@ CREATE TABLE account (
   created INTEGER NOT NULL,
   revision INTEGER NOT NULL,
   redial_revision INTEGER NOT NULL DEFAULT 0,
+  slots_given INTEGER NOT NULL DEFAULT 0,
   merges_into INTEGER REFERENCES account
 ) STRICT;
 CREATE INDEX account_revision ON account (revision);
+CREATE INDEX account_proxy ON account (proxy) WHERE proxy IS NOT NULL;
 CREATE INDEX account_merges ON account (merges_into) WHERE merges_into IS NOT NULL;
 
 CREATE TABLE phone (
@@ -74,6 +76,8 @@ CREATE TABLE session (
   quarantined_at INTEGER,
   UNIQUE (account, slot)
 ) STRICT;
+
+CREATE INDEX session_identity ON session (identity) WHERE identity IS NOT NULL;
 
 CREATE TABLE secret (
   session INTEGER NOT NULL REFERENCES session ON DELETE CASCADE,

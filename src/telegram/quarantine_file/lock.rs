@@ -43,6 +43,21 @@ impl FileLock {
         Ok(lock)
     }
 
+    /// Who holds the path, if anybody does. Unlike taking it, a look keeps nobody from it for longer than that.
+    #[cfg(feature = "store")]
+    pub(crate) fn holder(path: &Path) -> io::Result<Option<Option<Holder>>> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(None),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(Some(holder(&file))),
+            Err(std::fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+
     /// Whether the file that is held still stands at its path.
     pub(crate) fn is_current(&self) -> bool {
         self.0.is_current()

@@ -3,7 +3,7 @@
 //! Owns the names under which accounts are served, which do not change while the process runs, whatever becomes
 //! known of them. Has no key in it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::lookup::Lookup;
@@ -77,65 +77,66 @@ impl Index {
         index
     }
 
-    /// Takes in what has changed, of which accounts with `redialled_since` or later have to be dialled anew.
+    /// Takes in what has changed, of which accounts that were changed later than `redialled_since`, or whose
+    /// quarantines were, have to be dialled anew.
     pub(super) fn update(
         &mut self,
         accounts: &[StoredAccount],
         redialled_since: u64,
+        requarantined: &HashSet<StoreId>,
     ) -> Vec<AccountChange> {
         let places: HashMap<StoreId, usize> = match accounts.len() {
             0 => HashMap::new(),
             _ => self.entries.iter().enumerate().map(|(place, it)| (it.id, place)).collect(),
         };
         let mut changes = Vec::new();
+        let (mut phones, mut users, mut taken) = (Vec::new(), Vec::new(), HashSet::new());
+        let (mut groups, mut egresses) = (places_of(&self.groups), places_of(&self.egresses));
         for account in accounts {
             let known = places.get(&account.id).copied();
             let (slots, place) = match known {
                 Some(place) => (self.slots[place], place),
                 None if account.slots == 0 => continue,
-                None => match self.admit(account) {
+                None => match self.admit(account, &mut taken) {
                     Some(place) => (0, place),
                     None => continue,
                 },
             };
-            self.set_labels(account, place);
+            let entry = &mut self.entries[place];
+            entry.group = place_of(group_of(account), &mut groups, &mut self.groups);
+            entry.egress = place_of(egress_of(account), &mut egresses, &mut self.egresses);
             self.slots[place] = slots_of(account);
             let name = self.entries[place].name;
             changes.extend(match (slots, self.slots[place]) {
                 (0, 0) => None,
                 (0, _) => Some(AccountChange::Added(name)),
                 (_, 0) => Some(AccountChange::Removed(name)),
-                _ if account.redial_revision > redialled_since => {
+                _ if account.redial_revision > redialled_since
+                    || requarantined.contains(&account.id) =>
+                {
                     Some(AccountChange::Changed(name))
                 }
                 (before, now) if before < now => Some(AccountChange::Grown(name)),
                 _ => None,
             });
             let place = u32::try_from(place).expect("BUG: over 2^32 accounts");
-            for phone in &account.phones {
-                self.phones.add(phone.number(), place);
-            }
-            if let Some(user) = user_of(account) {
-                self.users.add(user, place);
-            }
+            phones.extend(account.phones.iter().map(|phone| (phone.number(), place)));
+            users.extend(user_of(account).map(|user| (user, place)));
         }
+        self.phones.extend(phones);
+        self.users.extend(users);
         self.gather_members();
         changes
     }
 
     /// Makes room for an account under a name that nobody has here.
-    fn admit(&mut self, account: &StoredAccount) -> Option<usize> {
-        let free = |name: &AccountId| self.place(*name).is_none();
+    fn admit(&mut self, account: &StoredAccount, taken: &mut HashSet<AccountId>) -> Option<usize> {
+        let free = |name: &AccountId| self.place(*name).is_none() && !taken.contains(name);
         let name = account.name().filter(free).or_else(|| account.names().find(free))?;
+        taken.insert(name);
         self.entries.push(Entry { id: account.id, name, egress: 0, group: 0 });
         self.slots.push(0);
         Some(self.entries.len() - 1)
-    }
-
-    fn set_labels(&mut self, account: &StoredAccount, place: usize) {
-        let group = position_or_push(group_of(account), &mut self.groups);
-        let egress = position_or_push(egress_of(account), &mut self.egresses);
-        (self.entries[place].group, self.entries[place].egress) = (group, egress);
     }
 
     fn gather_members(&mut self) {
@@ -216,11 +217,9 @@ fn place_of<T: Clone + Eq + std::hash::Hash>(
     *known.entry(label).or_insert_with_key(|label| push(label.clone(), list))
 }
 
-fn position_or_push<T: Eq>(label: T, list: &mut Vec<T>) -> u32 {
-    match list.iter().position(|known| *known == label) {
-        Some(place) => u32::try_from(place).unwrap_or(u32::MAX),
-        None => push(label, list),
-    }
+/// The places of labels by themselves.
+fn places_of<T: Clone + Eq + std::hash::Hash>(list: &[T]) -> HashMap<T, u32> {
+    (0..).zip(list).map(|(place, label)| (label.clone(), place)).collect()
 }
 
 fn push<T>(label: T, list: &mut Vec<T>) -> u32 {

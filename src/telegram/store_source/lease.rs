@@ -4,6 +4,7 @@
 //! would lock there another file, so that the store itself says where it was served.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::base::clock::unix_time;
 use crate::base::disk::lock_beside;
@@ -57,7 +58,39 @@ pub enum ServeError {
 /// Holds a store: no other process on this machine serves it as long as this lives.
 #[derive(Debug)]
 pub(super) struct StoreLease {
-    _lock: FileLock,
+    lock: FileLock,
+}
+
+impl StoreLease {
+    /// Whether the lock still stands where others look for it.
+    pub(super) fn is_current(&self) -> bool {
+        self.lock.is_current()
+    }
+}
+
+/// How often it is tried to take the lock, and how long in between: whoever only settles a store has it for a moment.
+const TRIES: u32 = 20;
+const TRY_STEP: Duration = Duration::from_millis(50);
+/// For how long a process counts as serving that has said so, although it does not hold the lock (which somebody may
+/// have removed).
+const MARK_LASTS: u64 = 120;
+
+/// Takes the lock, or says who has it.
+fn take_lock(store: &SqliteStore) -> Result<FileLock, ServeError> {
+    let path = lock_beside(store.path());
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match FileLock::take(&path) {
+            Ok(lock) => return Ok(lock),
+            Err(LockError::Held(_)) if tries < TRIES => std::thread::sleep(TRY_STEP),
+            Err(LockError::Held(holder)) => {
+                let path = store.path().to_owned();
+                return Err(ServeError::Held { path, holder: holder.map(Box::new) });
+            }
+            Err(LockError::Io(error)) => return Err(ServeError::Lock { path, error }),
+        }
+    }
 }
 
 /// Takes a store to serve it. Returns also what is to be noted there.
@@ -65,14 +98,7 @@ pub(super) fn take(
     store: &SqliteStore,
     take_over: bool,
 ) -> Result<(StoreLease, ServeMark), ServeError> {
-    let path = lock_beside(store.path());
-    let lock = FileLock::take(&path).map_err(|error| match error {
-        LockError::Held(holder) => {
-            let path = store.path().to_owned();
-            ServeError::Held { path, holder: holder.map(Box::new) }
-        }
-        LockError::Io(error) => ServeError::Lock { path: path.clone(), error },
-    })?;
+    let lock = take_lock(store)?;
     let machine = machine_id();
     if let Some(mark) = store.serve_mark()?
         && !mark.released
@@ -84,7 +110,7 @@ pub(super) fn take(
     }
     let mark = ServeMark::new(machine, std::process::id(), unix_time().as_secs());
     store.set_serve_mark(&mark)?;
-    Ok((StoreLease { _lock: lock }, mark))
+    Ok((StoreLease { lock }, mark))
 }
 
 /// Whether a store could be settled.
@@ -103,6 +129,7 @@ pub enum StoreSettled {
 pub fn settle_store(store: &SqliteStore) -> Result<StoreSettled, ServeError> {
     let path = lock_beside(store.path());
     match FileLock::take(&path) {
+        Ok(_lock) if is_marked(store)? => Ok(StoreSettled::Served),
         Ok(_lock) => Ok(StoreSettled::Now(store.settle()?)),
         Err(LockError::Held(_)) => Ok(StoreSettled::Served),
         Err(LockError::Io(error)) => Err(ServeError::Lock { path, error }),
@@ -114,11 +141,14 @@ pub fn settle_store(store: &SqliteStore) -> Result<StoreSettled, ServeError> {
 /// # Errors
 /// The lock cannot be looked at.
 pub fn store_holder(path: &Path) -> std::io::Result<Option<Option<Holder>>> {
-    match FileLock::take(&lock_beside(path)) {
-        Ok(_lock) => Ok(None),
-        Err(LockError::Held(holder)) => Ok(Some(holder)),
-        Err(LockError::Io(error)) => Err(error),
-    }
+    FileLock::holder(&lock_beside(path))
+}
+
+/// Whether a process has lately said that it serves the store.
+fn is_marked(store: &SqliteStore) -> Result<bool, ServeError> {
+    let now = unix_time().as_secs();
+    let mark = store.serve_mark()?;
+    Ok(mark.is_some_and(|mark| !mark.released && mark.heartbeat + MARK_LASTS > now))
 }
 
 /// What tells this machine from others. One without an id goes by its name.

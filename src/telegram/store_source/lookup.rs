@@ -23,12 +23,13 @@ impl Lookup {
         self.places.get(place).copied()
     }
 
-    /// Adds a number, unless it is there.
-    pub(super) fn add(&mut self, number: u64, place: u32) {
-        if let Err(at) = self.numbers.binary_search(&number) {
-            self.numbers.insert(at, number);
-            self.places.insert(at, place);
+    /// Adds pairs, in any order; what is there stays.
+    pub(super) fn extend(&mut self, pairs: Vec<(u64, u32)>) {
+        if pairs.is_empty() {
+            return;
         }
+        let known = self.numbers.iter().copied().zip(self.places.iter().copied());
+        *self = Self::new(known.chain(pairs).collect());
     }
 }
 
@@ -39,8 +40,7 @@ mod tests {
     #[test]
     fn the_first_of_a_number_counts_whenever_it_came() {
         let mut lookup = Lookup::new(vec![(9, 1), (3, 2), (9, 3)]);
-        lookup.add(3, 7);
-        lookup.add(5, 4);
+        lookup.extend(vec![(5, 4), (3, 7)]);
         let found: Vec<_> = [3, 5, 9, 1].map(|number| lookup.get(number)).to_vec();
         assert_eq!(found, [Some(2), Some(4), Some(1), None]);
     }

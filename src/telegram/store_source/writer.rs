@@ -7,7 +7,9 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use super::lease::StoreLease;
+use super::quarantines::SessionQuarantines;
 use crate::base::clock::{Instant, now, unix_time};
+use crate::base::sync::Mutex;
 use crate::manager::QuarantineReason;
 use crate::session::SessionUser;
 use crate::store::{ServeMark, SessionStore, StoreError, StoreId};
@@ -17,8 +19,11 @@ const HEARTBEAT: Duration = Duration::from_secs(30);
 /// For how long logins are gathered, and how many at most, before they are written at once.
 const GATHER: Duration = Duration::from_secs(1);
 const LOGINS_MAX: usize = 1_000;
+/// How much waits for a store that cannot be written to before logins are no longer kept for it.
+const QUEUE_MAX: usize = 100_000;
 /// How long after a failure it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+const CLOSE_RETRY: Duration = Duration::from_millis(100);
 
 /// What is to be written.
 pub(super) enum StoreWrite {
@@ -28,13 +33,14 @@ pub(super) enum StoreWrite {
     Announce(Option<String>),
     /// Everything so far; answered when it is on disk.
     Flush(mpsc::SyncSender<()>),
-    /// The same, and nothing after it.
-    Close(mpsc::SyncSender<()>),
+    /// The same, and nothing after it; tried until then.
+    Close(mpsc::SyncSender<()>, Instant),
 }
 
 /// What the thread owns.
 pub(super) struct StoreWriter<S: ?Sized> {
     pub(super) store: Arc<S>,
+    pub(super) quarantines: Arc<Mutex<SessionQuarantines>>,
     pub(super) mark: ServeMark,
     pub(super) todo: VecDeque<StoreWrite>,
     pub(super) is_failing: bool,
@@ -47,13 +53,19 @@ impl<S: SessionStore + ?Sized> StoreWriter<S> {
     /// it up.
     pub(super) fn run(mut self, writes: &mpsc::Receiver<StoreWrite>) {
         let closed = self.run_until_closed(writes);
-        if !self.attempt() {
+        let until = closed.as_ref().map_or_else(now, |(_, until)| *until);
+        let mut is_written = self.attempt();
+        while !is_written && now() < until {
+            std::thread::sleep(CLOSE_RETRY);
+            is_written = self.attempt();
+        }
+        if !is_written {
             let left = self.todo.len();
             tracing::error!(left, "what was to be written to the store is lost with the process");
         }
         self.beat(true);
         drop(self.lease);
-        if let Some(closed) = closed {
+        if let Some((closed, _)) = closed.filter(|_| is_written) {
             closed.send(()).ok();
         }
     }
@@ -62,13 +74,15 @@ impl<S: SessionStore + ?Sized> StoreWriter<S> {
     fn run_until_closed(
         &mut self,
         writes: &mpsc::Receiver<StoreWrite>,
-    ) -> Option<mpsc::SyncSender<()>> {
+    ) -> Option<(mpsc::SyncSender<()>, Instant)> {
         let mut beat_at = now() + HEARTBEAT;
         let mut write_at: Option<Instant> = None;
         loop {
             let until = write_at.map_or(beat_at, |at| at.min(beat_at));
             match writes.recv_timeout(until.saturating_duration_since(now())) {
-                Ok(StoreWrite::Close(closed)) => return Some(closed),
+                Ok(StoreWrite::Close(closed, until)) => return Some((closed, until)),
+                // What a login tells will be told again; of an end that is not so.
+                Ok(StoreWrite::Login(..)) if self.todo.len() >= QUEUE_MAX => {}
                 Ok(write) => {
                     let is_urgent = !matches!(write, StoreWrite::Login(..));
                     self.todo.push_back(write);
@@ -90,6 +104,11 @@ impl<S: SessionStore + ?Sized> StoreWriter<S> {
     }
 
     fn beat(&mut self, released: bool) {
+        if !self.lease.is_current() {
+            tracing::error!(
+                "somebody has removed the lock of the store: another process may serve it as well, which costs logins"
+            );
+        }
         (self.mark.heartbeat, self.mark.released) = (unix_time().as_secs(), released);
         if let Err(error) = self.store.set_serve_mark(&self.mark) {
             tracing::warn!(%error, "it cannot be noted in the store that it is served");
@@ -118,7 +137,12 @@ impl<S: SessionStore + ?Sized> StoreWriter<S> {
         while let Some(next) = self.todo.front() {
             match next {
                 StoreWrite::Quarantine(account, slot, reason) => {
-                    self.store.set_quarantine(*account, *slot, *reason)?;
+                    let (account, slot, reason) = (*account, *slot, *reason);
+                    // One that was removed meanwhile needs none.
+                    if let Some(key) = self.store.key_at(account, slot)? {
+                        self.store.set_quarantine(key, reason)?;
+                    }
+                    self.quarantines.lock().written(account, slot, reason);
                     self.todo.pop_front();
                 }
                 StoreWrite::Login(..) => self.write_logins()?,
@@ -127,7 +151,7 @@ impl<S: SessionStore + ?Sized> StoreWriter<S> {
                     self.store.set_serve_mark(&self.mark)?;
                     self.todo.pop_front();
                 }
-                StoreWrite::Flush(done) | StoreWrite::Close(done) => {
+                StoreWrite::Flush(done) | StoreWrite::Close(done, _) => {
                     // Whoever has stopped waiting needs no answer.
                     done.send(()).ok();
                     self.todo.pop_front();
@@ -137,18 +161,26 @@ impl<S: SessionStore + ?Sized> StoreWriter<S> {
         Ok(())
     }
 
-    /// Those that stand in a row, in one step.
+    /// Those that stand in a row, in one step. A session that is logged in as somebody else than the store has it goes
+    /// out of service: whoever asks for its account must not get another's.
     fn write_logins(&mut self) -> Result<(), StoreError> {
         let login = |write: &StoreWrite| match write {
             StoreWrite::Login(account, slot, user) => Some((*account, *slot, *user)),
             _ => None,
         };
-        let logins: Vec<_> = self.todo.iter().map_while(login).take(LOGINS_MAX).collect();
-        let conflicts = self.store.note_logins(&logins)?;
-        for conflict in conflicts.into_iter().flatten() {
-            tracing::error!(%conflict, "a session is logged in as somebody else than the store has it");
+        let places: Vec<_> = self.todo.iter().map_while(login).take(LOGINS_MAX).collect();
+        let mut logins = Vec::with_capacity(places.len());
+        for (account, slot, user) in &places {
+            logins.extend(self.store.key_at(*account, *slot)?.map(|key| (key, *user)));
         }
-        self.todo.drain(..logins.len());
+        let conflicts = self.store.note_logins(&logins)?;
+        for ((key, _), conflict) in logins.iter().zip(conflicts) {
+            if let Some(conflict) = conflict {
+                tracing::error!(%key, %conflict, "a session is logged in as somebody else than the store has it");
+                self.store.set_quarantine(*key, Some(QuarantineReason::Misconfigured))?;
+            }
+        }
+        self.todo.drain(..places.len());
         Ok(())
     }
 }

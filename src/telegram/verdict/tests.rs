@@ -160,6 +160,11 @@ fn what_we_say_ourselves_has_its_reaction() {
         (TelegramError::Timeout { after }, Reaction::Check, ErrorKind::Timeout),
         (Refusal::TooShort { len: 1 }.into(), Reaction::Keep, ErrorKind::Protocol),
         (TelegramError::NoSession { account, slot: 0 }, Reaction::Discard, ErrorKind::Auth),
+        (
+            TelegramError::NoApiId { account },
+            Reaction::QuarantineSession(QuarantineReason::Unsupported),
+            ErrorKind::Auth,
+        ),
     ] {
         assert_eq!((react(&error), kind(&error)), (reaction, class), "{error}");
     }

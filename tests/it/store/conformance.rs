@@ -31,6 +31,11 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
     ("what is removed does not come back by mistake", what_is_removed_stays_removed),
     ("slots have no gaps once it is settled", slots_have_no_gaps),
     ("no account has more than 64 sessions", no_account_has_more_than_64_sessions),
+    ("a slot is one session's as long as somebody may serve it", a_slot_is_one_sessions),
+    ("merging finds room, or leaves two that have too many", merging_finds_room),
+    ("a proxy is the account's, also of the session that comes next", a_proxy_is_the_accounts),
+    ("what an earlier home had quarantined comes quarantined", what_was_quarantined_comes_so),
+    ("the server knows better than a file whether it is a bot", the_server_knows_better),
     ("changes are numbered and shown once", changes_are_numbered),
     ("an operator's changes hold", an_operators_changes_hold),
     ("peers and states are kept, the newer ones", peers_and_states_are_kept),
@@ -195,24 +200,24 @@ fn the_server_tells_whose_it_is(store: &dyn SessionStore) {
     let (_, known) = add(store, of_user(1, 700));
     let (_, unknown) = add(store, new(found(2)));
     let told = SessionUser::new(700, false, Some(phone(1)));
-    assert_eq!(store.note_logins(&[(unknown.unwrap(), 0, Some(told))]).unwrap(), [None]);
+    assert_eq!(store.note_logins(&[(KeyId::of(&key(2)), Some(told))]).unwrap(), [None]);
     assert!(sessions(store, unknown)[0].login_at.is_some());
     assert_eq!(store.settle().unwrap(), 1);
     let one = account(store, phone(1));
     assert_eq!((Some(one.id), one.slots, one.is_bot), (known, 2, Some(false)));
     // A session cannot become another's.
     let told = SessionUser::new(701, false, None);
-    let conflict = store.note_logins(&[(one.id, 0, Some(told))]).unwrap();
+    let conflict = store.note_logins(&[(KeyId::of(&key(1)), Some(told))]).unwrap();
     assert_eq!(conflict, [Some(Conflict::KeyOfAnother { account: phone(1) })]);
     // And one that is gone is nobody's.
-    assert_eq!(store.note_logins(&[(one.id, 7, None)]).unwrap(), [None]);
+    assert_eq!(store.note_logins(&[(KeyId::of(&key(9)), None)]).unwrap(), [None]);
 }
 
 fn a_number_that_moved_is_the_new_owners(store: &dyn SessionStore) {
     add(store, of_both(1, 700, phone(1)));
     let (_, id) = add(store, of_user(2, 701));
     let told = SessionUser::new(701, false, Some(phone(1)));
-    assert_eq!(store.note_logins(&[(id.unwrap(), 0, Some(told))]).unwrap(), [None]);
+    assert_eq!(store.note_logins(&[(KeyId::of(&key(2)), Some(told))]).unwrap(), [None]);
     assert_eq!(Some(account(store, phone(1)).id), id);
     assert_eq!(account(store, user(700)).name(), Some(user(700)));
 }
@@ -267,21 +272,21 @@ fn quarantines_last(store: &dyn SessionStore) {
     add(store, of_user(2, 700));
     let id = id.unwrap();
     for reason in QuarantineReason::ALL {
-        assert!(store.set_quarantine(id, 1, Some(reason)).unwrap());
+        assert!(store.set_quarantine(KeyId::of(&key(2)), Some(reason)).unwrap());
         assert_eq!(account(store, user(700)).quarantines, [(1, reason)]);
         assert_eq!(sessions(store, Some(id))[1].quarantine.unwrap().0, reason);
     }
     let since = sessions(store, Some(id))[1].quarantine.unwrap().1;
     assert!(since > 1_700_000_000);
-    assert!(store.set_quarantine(id, 1, None).unwrap());
+    assert!(store.set_quarantine(KeyId::of(&key(2)), None).unwrap());
     assert_eq!(account(store, user(700)).quarantines, []);
-    assert!(!store.set_quarantine(id, 2, Some(QuarantineReason::Dead)).unwrap());
+    assert!(!store.set_quarantine(KeyId::of(&key(9)), Some(QuarantineReason::Dead)).unwrap());
 }
 
 fn what_is_removed_stays_removed(store: &dyn SessionStore) {
     let (_, id) = add(store, of_user(1, 700));
     let id = id.unwrap();
-    let removed = store.remove(id, None, Removal::KeepKeyId).unwrap();
+    let removed = store.remove(&[KeyId::of(&key(1))], Removal::KeepKeyId).unwrap();
     assert_eq!(removed.len(), 1);
     assert!(store.record(id, 0, user(700)).unwrap().is_none());
     assert_eq!(account(store, user(700)).slots, 0, "whoever serves it sees it go");
@@ -292,12 +297,12 @@ fn what_is_removed_stays_removed(store: &dyn SessionStore) {
     let mut again = of_user(1, 700);
     again.even_if_removed = true;
     assert_eq!(add(store, again), (Added::NewAccount, Some(id)));
-    store.remove(id, Some(0), Removal::KeepKeyId).unwrap();
+    store.remove(&[KeyId::of(&key(1))], Removal::KeepKeyId).unwrap();
     assert_eq!(store.forget_removed(&[KeyId::of(&key(1)), KeyId::of(&key(2))]).unwrap(), 1);
     assert_eq!(add(store, of_user(1, 700)).0, Added::NewAccount);
-    store.remove(id, Some(0), Removal::Everything).unwrap();
+    store.remove(&[KeyId::of(&key(1))], Removal::Everything).unwrap();
     assert_eq!(add(store, of_user(1, 700)).0, Added::NewAccount);
-    assert!(store.remove(id, Some(9), Removal::KeepKeyId).unwrap().is_empty());
+    assert!(store.remove(&[KeyId::of(&key(9))], Removal::KeepKeyId).unwrap().is_empty());
 }
 
 fn slots_have_no_gaps(store: &dyn SessionStore) {
@@ -306,7 +311,7 @@ fn slots_have_no_gaps(store: &dyn SessionStore) {
         id = add(store, of_user(number, 700)).1;
     }
     let id = id.unwrap();
-    store.remove(id, Some(1), Removal::KeepKeyId).unwrap();
+    store.remove(&[KeyId::of(&key(1))], Removal::KeepKeyId).unwrap();
     // As long as somebody may serve them, no slot becomes another session.
     assert_eq!(add(store, of_user(9, 700)).0, Added::AnotherSession);
     let slots =
@@ -328,6 +333,101 @@ fn no_account_has_more_than_64_sessions(store: &dyn SessionStore) {
     assert_eq!(add(store, of_user(64, 701)).0, Added::NewAccount);
 }
 
+fn a_slot_is_one_sessions(store: &dyn SessionStore) {
+    let (_, id) = add(store, of_user(1, 700));
+    let id = id.unwrap();
+    add(store, of_user(2, 700));
+    store.remove(&[KeyId::of(&key(2)), KeyId::of(&key(1))], Removal::KeepKeyId).unwrap();
+    assert_eq!(store.key_at(id, 1).unwrap(), None);
+    // Whoever serves it may still mean the ones that are gone.
+    add(store, of_user(3, 700));
+    assert_eq!(store.key_at(id, 2).unwrap(), Some(KeyId::of(&key(3))));
+    assert_eq!(account(store, user(700)).gaps, [0, 1]);
+    store.settle().unwrap();
+    assert_eq!(store.key_at(id, 0).unwrap(), Some(KeyId::of(&key(3))));
+    assert_eq!(account(store, user(700)).gaps, [0; 0]);
+}
+
+fn merging_finds_room(store: &dyn SessionStore) {
+    // A slot that was asked for leaves a gap in front, which is closed first.
+    let mut far = of_user(0, 700);
+    far.found.slot = Some(40);
+    add(store, far);
+    for number in 1..40 {
+        add(store, of_phone(number, phone(1)));
+    }
+    let (outcome, _) = add(store, of_both(41, 700, phone(1)));
+    assert_eq!(outcome, Added::Merged);
+    assert_eq!(store.settle().unwrap(), 1);
+    assert_eq!(account(store, user(700)).slots, 41);
+    // Of two with more than an account can have neither is lost.
+    for number in 100..140 {
+        add(store, of_phone(number, phone(2)));
+    }
+    let told = SessionUser::new(700, false, Some(phone(2)));
+    assert_eq!(store.note_logins(&[(KeyId::of(&key(0)), Some(told))]).unwrap(), [None]);
+    assert_eq!(store.settle().unwrap(), 0);
+    assert_eq!(sessions(store, None).len(), 81);
+    assert_eq!(account(store, phone(2)).slots, 40);
+}
+
+fn a_proxy_is_the_accounts(store: &dyn SessionStore) {
+    let proxied = |mut session: NewSession| {
+        session.found.proxy = Some(Arc::new("socks5://127.0.0.1:1080".parse().unwrap()));
+        session
+    };
+    let (_, id) = add(store, proxied(of_phone(1, phone(1))));
+    store.remove(&[KeyId::of(&key(1))], Removal::KeepKeyId).unwrap();
+    add(store, of_phone(2, phone(1)));
+    let way = |id: Option<StoreId>, slot| {
+        let record = store.record(id.unwrap(), slot, phone(1)).unwrap().unwrap();
+        record.proxy.map(|proxy| proxy.label().to_owned())
+    };
+    let by_proxy = Some("127.0.0.1:1080".to_owned());
+    assert_eq!(way(id, 1), by_proxy, "the session in its place is not dialled directly");
+    // Nor is one of the person that it turns out to be, before they are merged.
+    add(store, of_user(3, 700));
+    let (outcome, one) = add(store, of_both(4, 700, phone(1)));
+    assert_eq!(outcome, Added::Merged);
+    assert_eq!((way(one, 0), way(one, 1)), (by_proxy.clone(), by_proxy.clone()));
+    store.settle().unwrap();
+    assert_eq!(account(store, user(700)).proxy.as_deref(), by_proxy.as_deref());
+    // Until nothing of it is to be kept.
+    let keys = [2, 3, 4].map(|number| KeyId::of(&key(number)));
+    store.remove(&keys, Removal::Everything).unwrap();
+    let (_, one) = add(store, of_user(5, 700));
+    let slot = account(store, user(700)).slots - 1;
+    assert_eq!(way(one, slot), None);
+}
+
+fn what_was_quarantined_comes_so(store: &dyn SessionStore) {
+    let mut session = of_user(1, 700);
+    session.quarantine = Some(QuarantineReason::NeedsLogin);
+    add(store, session.clone());
+    let reasons = || account(store, user(700)).quarantines;
+    assert_eq!(reasons(), [(0, QuarantineReason::NeedsLogin)]);
+    // One that is there already goes out of service as well, and keeps its own reason.
+    session.quarantine = Some(QuarantineReason::Dead);
+    let before = store.revision().unwrap();
+    add(store, session.clone());
+    assert_eq!(
+        (reasons(), store.revision().unwrap()),
+        (vec![(0, QuarantineReason::NeedsLogin)], before)
+    );
+    store.set_quarantine(KeyId::of(&key(1)), None).unwrap();
+    add(store, session);
+    assert_eq!(reasons(), [(0, QuarantineReason::Dead)]);
+}
+
+fn the_server_knows_better(store: &dyn SessionStore) {
+    let mut session = of_user(1, 700);
+    session.found.is_bot = Some(false);
+    add(store, session);
+    let told = SessionUser::new(700, true, None);
+    store.note_logins(&[(KeyId::of(&key(1)), Some(told))]).unwrap();
+    assert_eq!(account(store, user(700)).name(), Some(AccountId::bot(700).unwrap()));
+}
+
 fn changes_are_numbered(store: &dyn SessionStore) {
     let start = store.revision().unwrap();
     let (_, first) = add(store, of_user(1, 700));
@@ -339,11 +439,11 @@ fn changes_are_numbered(store: &dyn SessionStore) {
     assert_eq!(ids(start), [first, second]);
     assert_eq!(ids(after_first), [second]);
     assert_eq!(ids(after_second), []);
-    store.set_quarantine(first.unwrap(), 0, Some(QuarantineReason::Dead)).unwrap();
+    store.set_quarantine(KeyId::of(&key(1)), Some(QuarantineReason::Dead)).unwrap();
     assert_eq!(ids(after_second), [first]);
     // A login says nothing new of whom the store knows.
     let now = store.revision().unwrap();
-    store.note_logins(&[(first.unwrap(), 0, None)]).unwrap();
+    store.note_logins(&[(KeyId::of(&key(1)), None)]).unwrap();
     assert_eq!(store.revision().unwrap(), now);
 }
 
@@ -357,7 +457,7 @@ fn an_operators_changes_hold(store: &dyn SessionStore) {
     change.api_id = Some(Some(17));
     change.identity = Some(Some(ClientIdentity::new("Pixel", "16", "1.4")));
     change.address = Some("127.0.0.1:9".parse().unwrap());
-    assert_eq!(store.change(id, Some(1), &change).unwrap(), 1);
+    assert_eq!(store.change(&[KeyId::of(&key(2))], &change).unwrap(), 1);
     let both = sessions(store, Some(id));
     assert_eq!((both[0].api_id, both[0].address.port()), (None, 4430));
     // All sessions of an account take one way.
@@ -367,12 +467,12 @@ fn an_operators_changes_hold(store: &dyn SessionStore) {
     assert_eq!(account(store, user(700)).group.as_deref(), Some("north"));
     let mut back = SessionChange::default();
     (back.group, back.proxy, back.api_id) = (Some(None), Some(None), Some(None));
-    assert_eq!(store.change(id, None, &back).unwrap(), 2);
+    assert_eq!(store.change(&[KeyId::of(&key(1)), KeyId::of(&key(2))], &back).unwrap(), 2);
     let both = sessions(store, Some(id));
     assert!(both.iter().all(|it| it.proxy.is_none() && it.api_id.is_none()));
     assert_eq!(both[1].address.port(), 9, "what is not named stays");
     assert_eq!(account(store, user(700)).group, None);
-    assert_eq!(store.change(id, Some(5), &back).unwrap(), 0);
+    assert_eq!(store.change(&[KeyId::of(&key(9))], &back).unwrap(), 0);
 }
 
 fn peers_and_states_are_kept(store: &dyn SessionStore) {

@@ -109,8 +109,8 @@ fn what_was_removed_leaves_no_byte_of_its_key_behind() {
         })
     };
     assert!(holds(0xa7) && holds(0xa8));
-    let account = store.account("user:867".parse().unwrap()).unwrap().unwrap();
-    store.remove(account.id, None, telepool::store::Removal::KeepKeyId).unwrap();
+    let key = telepool::session::KeyId::of(&AuthKey::new([0xa7; 256]));
+    store.remove(&[key], telepool::store::Removal::KeepKeyId).unwrap();
     assert!(!holds(0xa7), "secure deletion, and the log is cut");
     assert!(holds(0xa8));
 }

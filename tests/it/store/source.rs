@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use telepool::import::{FoundSession, Origin};
-use telepool::session::{AuthKey, SessionUser};
+use telepool::session::{AuthKey, KeyId, SessionUser};
 use telepool::store::{NewSession, Removal, SessionStore as _, SqliteStore};
 use telepool::telegram::{
     AccountChange, ServeError, ServeOptions, SessionSource as _, StoreSettled, StoreSource,
@@ -98,8 +98,8 @@ fn changes_are_told_once_and_for_what_they_are() {
     let mut change = telepool::store::SessionChange::default();
     change.proxy = Some(Some(std::sync::Arc::new("socks5://127.0.0.1:1080".parse().unwrap())));
     change.group = Some(Some("north".into()));
-    let id = other.account(user(701)).unwrap().unwrap().id;
-    other.change(id, None, &change).unwrap();
+    let [first, second] = [2, 4].map(|number| KeyId::of(&AuthKey::new([number; 256])));
+    other.change(&[first], &change).unwrap();
     assert_eq!(source.refresh().unwrap(), [AccountChange::Changed(user(701))]);
     let profile = source.profile(user(701)).unwrap();
     assert_eq!(profile.egress, Egress::Proxy("127.0.0.1:1080".into()));
@@ -107,12 +107,12 @@ fn changes_are_told_once_and_for_what_they_are() {
     let proxied = source.session(user(701), 1).unwrap().proxy;
     assert_eq!(proxied.unwrap().label(), "127.0.0.1:1080");
     // One of two sessions goes: its slot is out of service, and the other one stays what it is.
-    other.remove(id, Some(0), Removal::KeepKeyId).unwrap();
+    other.remove(&[first], Removal::KeepKeyId).unwrap();
     assert_eq!(source.refresh().unwrap(), [AccountChange::Changed(user(701))]);
     assert_eq!(source.profile(user(701)).unwrap().sessions, 2);
     assert_eq!(source.quarantines(user(701)), [(0, QuarantineReason::Operator)]);
     assert!(source.session(user(701), 0).is_none());
-    other.remove(id, None, Removal::KeepKeyId).unwrap();
+    other.remove(&[second], Removal::KeepKeyId).unwrap();
     assert_eq!(source.refresh().unwrap(), [AccountChange::Removed(user(701))]);
     assert_eq!(source.profile(user(701)), None);
     assert_eq!(source.members("north").unwrap().len(), 0);
@@ -162,4 +162,28 @@ fn a_key_is_read_when_it_is_dialled_and_is_nowhere_else() {
     assert_eq!((record.account, record.key), (user(700), AuthKey::new([0xd3; 256])));
     assert!(source.session(user(700), 1).is_none());
     assert!(source.session(user(9), 0).is_none());
+}
+
+#[test]
+fn a_session_that_is_logged_in_as_somebody_else_goes_out_of_service() {
+    let (_folder, path, other) = store(&[session(1, Some(700), None)]);
+    let source = serve(&path);
+    source.note_login(user(700), 0, Some(SessionUser::new(701, false, None)));
+    assert!(source.flush(PATIENCE));
+    let kept = other.account(user(700)).unwrap().unwrap();
+    assert_eq!(kept.quarantines, [(0, QuarantineReason::Misconfigured)]);
+    assert_eq!(source.refresh().unwrap(), [AccountChange::Changed(user(700))]);
+    assert_eq!(source.quarantines(user(700)), [(0, QuarantineReason::Misconfigured)]);
+}
+
+#[test]
+fn what_another_process_quarantines_or_lifts_is_taken_up() {
+    let (_folder, path, other) = store(&[session(1, Some(700), None)]);
+    let source = serve(&path);
+    let key = KeyId::of(&AuthKey::new([1; 256]));
+    for reason in [Some(QuarantineReason::Dead), None] {
+        other.set_quarantine(key, reason).unwrap();
+        assert_eq!(source.refresh().unwrap(), [AccountChange::Changed(user(700))]);
+        assert_eq!(source.quarantines(user(700)).len(), usize::from(reason.is_some()));
+    }
 }

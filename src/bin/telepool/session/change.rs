@@ -1,6 +1,7 @@
 //! `telepool session set` and `reinstate`: what an operator says of sessions.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -9,13 +10,14 @@ use hyper::Method;
 use telepool::session::Proxy;
 use telepool::session::lines::GROUP_LEN_MAX;
 use telepool::store::{SessionChange, SessionStore as _};
+use zeroize::Zeroizing;
 
 use super::identity::IdentityArguments;
-use super::{StoreArguments, WhichSessions, served, shown_name, unusable};
+use super::{StoreArguments, WhichSessions, keys_of, served, shown_name, unusable};
 use crate::client::encoded;
 use crate::failure::Failure;
 use crate::settings::{address, count};
-use crate::{runtime, stdout};
+use crate::{input, runtime, stdout};
 
 /// What takes a value away.
 const NONE: &str = "none";
@@ -26,7 +28,8 @@ pub(crate) struct SetArguments {
     store: StoreArguments,
     #[command(flatten)]
     which: WhichSessions,
-    /// The proxy to dial by, of all sessions of the account: socks5://[USER:PASSWORD@]HOST:PORT, http://.. or bind://ADDRESS; `none` for none.
+    /// The proxy to dial by, of all sessions of the account: socks5://[USER:PASSWORD@]HOST:PORT, http://.. or bind://ADDRESS; `@FILE` reads it from
+    /// a file, since others may see arguments; `none` for none.
     #[arg(long, value_name = "URL")]
     proxy: Option<String>,
     /// The account's group; `none` for none.
@@ -47,11 +50,20 @@ pub(super) fn proxy(text: &str) -> Result<Option<Arc<Proxy>>, Failure> {
     match text {
         NONE => Ok(None),
         // The error repeats nothing: there may be a password in it.
-        url => match url.parse() {
+        url => match of_file(url)?.trim().parse() {
             Ok(proxy) => Ok(Some(Arc::new(proxy))),
             Err(error) => Err(Failure::refused(format!("--proxy: {error}"))),
         },
     }
+}
+
+/// The text itself, or the first line of the file that it names: an argument shows to all users of the machine.
+fn of_file(text: &str) -> Result<Zeroizing<String>, Failure> {
+    let Some(path) = text.strip_prefix('@') else { return Ok(Zeroizing::new(text.to_owned())) };
+    let text = input::text(Path::new(path))
+        .map_err(|error| Failure::refused(format!("--proxy @{path}: {error}")))?;
+    let text = Zeroizing::new(text);
+    Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
 }
 
 /// A group of the command line, or none.
@@ -81,12 +93,9 @@ pub(crate) fn set(arguments: &SetArguments) -> Result<ExitCode, Failure> {
         ));
     }
     let store = arguments.store.open()?;
-    let (account, slot) = arguments.which.find(&store)?;
-    let changed = store.change(account.id, slot, &change).map_err(unusable)?;
+    let (account, sessions) = arguments.which.find(&store)?;
+    let changed = store.change(&keys_of(&sessions), &change).map_err(unusable)?;
     let name = shown_name(&account);
-    if changed == 0 {
-        return Err(Failure::refused(format!("{name} has no such slot")));
-    }
     let what = if changed == 1 { "session" } else { "sessions" };
     stdout::print(&format!("changed {changed} {what} of {name}\n"))?;
     if let Some(by) = served::by_whom(&store)? {
@@ -105,14 +114,20 @@ pub(crate) struct ReinstateArguments {
 
 pub(crate) fn reinstate(arguments: &ReinstateArguments) -> Result<ExitCode, Failure> {
     let store = arguments.store.open()?;
-    let (account, slot) = arguments.which.find(&store)?;
+    let (account, mut meant) = arguments.which.find(&store)?;
     let name = shown_name(&account);
-    let meant = account.quarantines.iter().filter(|(it, _)| slot.is_none_or(|slot| slot == *it));
-    let meant: Vec<u16> = meant.map(|(slot, _)| *slot).collect();
+    let all = account.quarantines.len();
+    meant.retain(|session| session.quarantine.is_some());
     if meant.is_empty() {
         return Err(Failure::broken(format!("no session of {name} that is meant is quarantined")));
     }
     if let Some(client) = served::client(&store)? {
+        if meant.len() < all {
+            return Err(Failure::refused(format!(
+                "the process that serves the store reinstates all sessions of an account at once: name {name} without \
+                 a slot, or end that process first"
+            )));
+        }
         let named = account.name().ok_or_else(|| {
             Failure::refused("it is not known whose the session is: telepool session check asks")
         })?;
@@ -122,9 +137,9 @@ pub(crate) fn reinstate(arguments: &ReinstateArguments) -> Result<ExitCode, Fail
         stdout::print(&format!("reinstated {name}, by the process that serves it\n"))?;
         return Ok(ExitCode::SUCCESS);
     }
-    for slot in meant {
-        store.set_quarantine(account.id, slot, None).map_err(unusable)?;
-        stdout::print(&format!("reinstated {name} slot {slot}\n"))?;
+    for session in meant {
+        store.set_quarantine(session.key_id, None).map_err(unusable)?;
+        stdout::print(&format!("reinstated {name} slot {}\n", session.slot))?;
     }
     Ok(ExitCode::SUCCESS)
 }

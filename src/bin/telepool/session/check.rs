@@ -11,7 +11,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 use telepool::session::KeyId;
 use telepool::store::{SessionStore as _, SqliteStore, StoredAccount, StoredSession};
-use telepool::telegram::{GrammersManager, ServeOptions, StoreSource, TelegramSettings};
+use telepool::telegram::{GrammersManager, ServeOptions, StoreSource};
 use telepool::{AccountHealth, AccountId, AcquireError, Config, Pool, QuarantineReason};
 use tokio::task::JoinSet;
 
@@ -29,8 +29,8 @@ mod verdict;
 
 use verdict::{SessionVerdict, VerdictKind};
 
-/// How many sessions wait for their dial at once, and for how long: those dialled at ten a second, which is the
-/// default, are through in a tenth of that. How many are dialled at once is the configuration's affair.
+/// How many sessions wait for their dial at once, and for how long beyond their turn. How many are dialled at once is
+/// the configuration's affair.
 const WAITING_MAX: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long the last writes may take to reach the disk.
@@ -168,11 +168,8 @@ async fn dial(
     told: &mut Told<'_>,
     mut stop: Stop,
 ) -> Result<(), Failure> {
-    let mut telegram = TelegramSettings::new(sessions::api_id_for(
-        all.iter().any(|it| it.session.api_id.is_none()),
-    )?);
-    telegram.data_centres = settings.data_centres().clone();
-    telegram.redial_after_loss = settings.redial_after_loss();
+    let some_lack_api_id = all.iter().any(|it| it.session.api_id.is_none());
+    let telegram = sessions::telegram(settings, sessions::api_id_for(some_lack_api_id)?);
     let keys: Vec<KeyId> = all.iter().map(|it| it.session.key_id).collect();
     let path = source.store().path().to_owned();
     let claimed = claim_keys(keys, &path, telegram.redial_after_loss, false).await?;
@@ -183,6 +180,9 @@ async fn dial(
         .config(patient(settings.config()))
         .build()
         .map_err(|error| Failure::refused(error.to_string()))?;
+    // Those before it have their turns first, at the pace of the configuration.
+    let turns = WAITING_MAX as u64 / u64::from(settings.config().dial.per_second.max(1));
+    let patience = PATIENCE + Duration::from_secs(turns);
     let mut waiting = JoinSet::new();
     let mut rest = (0..).zip(all);
     let ended = loop {
@@ -190,11 +190,15 @@ async fn dial(
             && let Some((place, it)) = rest.next()
         {
             let (pool, checked) = (pool.clone(), Arc::clone(&checked));
-            waiting.spawn(async move { verdict_of(&pool, &checked, place, it).await });
+            waiting.spawn(async move { verdict_of(&pool, &checked, place, it, patience).await });
         }
         tokio::select! {
             done = waiting.join_next() => match done {
-                Some(Ok(verdict)) => told.tell(&verdict)?,
+                Some(Ok(verdict)) => {
+                    if let Err(failure) = told.tell(&verdict) {
+                        break Err(failure);
+                    }
+                }
                 Some(Err(error)) => break Err(Failure::broken(format!("a check has failed: {error}"))),
                 None => break Ok(()),
             },
@@ -223,9 +227,10 @@ async fn verdict_of(
     checked: &CheckedSessions,
     place: u64,
     it: ToCheck,
+    patience: Duration,
 ) -> SessionVerdict {
     let name = CheckedSessions::name(place);
-    let acquired = pool.acquire_timeout(name, PATIENCE).await;
+    let acquired = pool.acquire_timeout(name, patience).await;
     let health = pool.account_health(name);
     let verdict = match acquired {
         Ok(lease) => {

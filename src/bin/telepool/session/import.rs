@@ -3,6 +3,7 @@
 //! Owns the way of one input through its reader into the store, and what is told of it. What was told to be in is
 //! in the store; a bad input keeps the others from nothing.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,8 +11,9 @@ use std::sync::Arc;
 
 use clap::Args;
 use indicatif::ProgressBar;
+use telepool::QuarantineReason;
 use telepool::import::{self, Found, FoundSession, ImportError, ImportOptions, ImportedFile};
-use telepool::session::{ClientIdentity, DataCentres, Proxy};
+use telepool::session::{ClientIdentity, DataCentres, KeyId, Proxy};
 use telepool::store::{Addition, NewSession, Rehearsal, SessionStore as _, SqliteStore};
 use telepool::telegram::{StoreSettled, read_quarantines, settle_store};
 use zeroize::Zeroizing;
@@ -25,8 +27,10 @@ use crate::settings::{Settings, SettingsArguments, count};
 use crate::signals::Stop;
 use crate::{input, logs, signals, state, status, stdout};
 
-/// How many sessions go into the store in one step.
+/// How many sessions go into the store in one step, and how many rows with all that belongs to them: another process
+/// waits so long for its own writes.
 const BATCH: usize = 256;
+const BATCH_ROWS: usize = 20_000;
 /// Holds the passcode of Telegram Desktop.
 const PASSCODE: &str = "TELEPOOL_PASSCODE";
 
@@ -60,7 +64,7 @@ pub(crate) struct ImportArguments {
     /// Puts accounts that have no group into this one.
     #[arg(long, value_name = "NAME")]
     group: Option<String>,
-    /// Dials sessions that bring no proxy by this one.
+    /// Dials accounts that have no proxy by this one; `@FILE` reads it from a file, since others may see arguments.
     #[arg(long, value_name = "URL")]
     proxy: Option<String>,
     /// The application that has logged in, for sessions that do not say it.
@@ -80,6 +84,8 @@ struct Defaults {
     api_id: Option<i32>,
     identity: Option<Arc<ClientIdentity>>,
     even_if_removed: bool,
+    /// Why sessions are out of service where they come from.
+    quarantines: HashMap<KeyId, QuarantineReason>,
 }
 
 impl Defaults {
@@ -92,6 +98,9 @@ impl Defaults {
         let mut new = NewSession::new(found, address);
         new.identity = self.identity.clone();
         new.even_if_removed = self.even_if_removed;
+        if !self.quarantines.is_empty() {
+            new.quarantine = self.quarantines.get(&KeyId::of(&new.found.key)).copied();
+        }
         Ok(new)
     }
 
@@ -119,7 +128,7 @@ impl Defaults {
 
 /// Where sessions go: into the store, or nowhere.
 enum Destination {
-    Store(SqliteStore),
+    Store(Box<SqliteStore>),
     Rehearsal(Rehearsal),
 }
 
@@ -169,6 +178,7 @@ pub(crate) fn run(arguments: ImportArguments) -> Result<ExitCode, Failure> {
         api_id: arguments.api_id,
         identity: arguments.identity.read()?.map(Arc::new),
         even_if_removed: arguments.even_if_removed,
+        quarantines: quarantines(arguments.state.as_deref())?,
     };
     let totals = ImportTotals::default();
     let mut importer =
@@ -176,9 +186,6 @@ pub(crate) fn run(arguments: ImportArguments) -> Result<ExitCode, Failure> {
     let done = arguments.paths.iter().try_for_each(|path| importer.import(path));
     importer.line.finish_and_clear();
     let totals = importer.totals;
-    if let (Destination::Store(store), Some(path)) = (&to, &arguments.state) {
-        take_quarantines(store, path)?;
-    }
     conclude(&to, &totals)?;
     done?;
     Ok(if totals.refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -187,7 +194,8 @@ pub(crate) fn run(arguments: ImportArguments) -> Result<ExitCode, Failure> {
 fn destination(arguments: &ImportArguments) -> Result<Destination, Failure> {
     let path = arguments.store.path()?;
     if !arguments.dry_run {
-        return SqliteStore::create(&path).map(Destination::Store).map_err(unusable);
+        let store = SqliteStore::create(&path).map_err(unusable)?;
+        return Ok(Destination::Store(Box::new(store)));
     }
     if path.exists() {
         let store = SqliteStore::open(&path).map_err(unusable)?;
@@ -260,11 +268,14 @@ impl Importer<'_> {
                 return self.tell(&outcome);
             }
         };
-        let mut batch = Vec::new();
+        let (mut batch, mut rows) = (Vec::new(), 0);
         while let Some(item) = file.next() {
             match item {
                 Ok(Found::Session(found)) => match self.defaults.complete(*found) {
-                    Ok(new) => batch.push(new),
+                    Ok(new) => {
+                        rows += 1 + new.found.peers.len() + new.found.channel_states.len();
+                        batch.push(new);
+                    }
                     Err(problem) => outcome.refuse(problem),
                 },
                 Ok(Found::Token(token)) => {
@@ -274,8 +285,9 @@ impl Importer<'_> {
                 Ok(_) => outcome.refuse("this version cannot keep what it is".to_owned()),
                 Err(error) => outcome.refuse(error.to_string()),
             }
-            if batch.len() >= BATCH {
+            if batch.len() >= BATCH || rows >= BATCH_ROWS {
                 self.add(&mut batch, &mut outcome)?;
+                rows = 0;
             }
             if self.stop.is_requested() {
                 self.add(&mut batch, &mut outcome)?;
@@ -330,24 +342,12 @@ fn is_exposed(_path: &Path) -> bool {
     false
 }
 
-/// Takes over what `serve --state` has kept of these sessions.
-fn take_quarantines(store: &SqliteStore, path: &Path) -> Result<(), Failure> {
-    let quarantines = read_quarantines(path).map_err(|error| state::failure(&error))?;
-    let mut sessions = std::collections::HashMap::new();
-    store
-        .sessions(None, &mut |it| {
-            sessions.insert(it.key_id, (it.account, it.slot));
-        })
-        .map_err(unusable)?;
-    let mut taken = 0;
-    for quarantine in &quarantines {
-        if let Some((account, slot)) = sessions.get(&quarantine.key_id) {
-            store.set_quarantine(*account, *slot, Some(quarantine.reason)).map_err(unusable)?;
-            taken += 1;
-        }
-    }
-    say!("telepool: {taken} of {} quarantines of {} taken over", quarantines.len(), path.display());
-    Ok(())
+/// What `serve --state` has kept of sessions, by their keys.
+fn quarantines(path: Option<&Path>) -> Result<HashMap<KeyId, QuarantineReason>, Failure> {
+    let Some(path) = path else { return Ok(HashMap::new()) };
+    let kept = read_quarantines(path).map_err(|error| state::failure(&error))?;
+    say!("telepool: {} quarantines of {} are taken along", kept.len(), path.display());
+    Ok(kept.iter().map(|it| (it.key_id, it.reason)).collect())
 }
 
 /// Says what it came to, and what the operator should know of it.

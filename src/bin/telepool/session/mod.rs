@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use telepool::AccountId;
 use telepool::session::KeyId;
-use telepool::store::{SessionStore as _, SqliteStore, StoredAccount, StoredSession};
+use telepool::store::{SessionStore as _, SqliteStore, StoreId, StoredAccount, StoredSession};
 
 use crate::failure::Failure;
 use crate::state::session;
@@ -68,42 +68,62 @@ pub(crate) struct WhichSessions {
 }
 
 impl WhichSessions {
-    /// The account, and which slot of it; all of them without one.
-    fn find(&self, store: &SqliteStore) -> Result<(StoredAccount, Option<u16>), Failure> {
-        if let Some((name, slot)) = self.account {
-            let found = store.account(name).map_err(unusable)?;
-            let found = found.filter(|account| account.slots > 0).ok_or_else(|| {
-                Failure::refused(format!(
-                    "{}: there is no such account in the store: telepool session list shows which there are",
-                    name.reveal()
-                ))
-            })?;
-            return Ok((found, slot));
+    /// The account, and the sessions of it that are meant: at least one.
+    fn find(&self, store: &SqliteStore) -> Result<(StoredAccount, Vec<StoredSession>), Failure> {
+        let found = match self.account {
+            Some((name, slot)) => {
+                let account = store.account(name).map_err(unusable)?;
+                let account = account.filter(|account| account.slots > 0).ok_or_else(|| {
+                    Failure::refused(format!(
+                        "{}: there is no such account in the store: telepool session list shows which there are",
+                        name.reveal()
+                    ))
+                })?;
+                let is_meant = |it: &StoredSession| slot.is_none_or(|slot| slot == it.slot);
+                let sessions = sessions_of(store, Some(account.id), is_meant)?;
+                (Some(account), sessions)
+            }
+            None => {
+                let sessions = sessions_of(store, None, |it| Some(it.key_id) == self.key_id)?;
+                let mut account = None;
+                store
+                    .accounts_since(0, &mut |it| {
+                        if sessions.first().is_some_and(|session| session.account == it.id) {
+                            account = Some(it);
+                        }
+                    })
+                    .map_err(unusable)?;
+                (account, sessions)
+            }
+        };
+        match found {
+            (Some(account), sessions) if !sessions.is_empty() => Ok((account, sessions)),
+            _ => Err(Failure::refused(
+                "there is no such session in the store: telepool session list shows which there are",
+            )),
         }
-        let (mut session, mut account) = (None, None);
-        let key = self.key_id;
-        store
-            .sessions(None, &mut |it| {
-                if Some(it.key_id) == key {
-                    session = Some(it);
-                }
-            })
-            .map_err(unusable)?;
-        let session: StoredSession = session.ok_or_else(|| {
-            Failure::refused(
-                "no session of the store has that key: telepool session list shows which there are",
-            )
-        })?;
-        store
-            .accounts_since(0, &mut |it| {
-                if it.id == session.account {
-                    account = Some(it);
-                }
-            })
-            .map_err(unusable)?;
-        let account = account.ok_or_else(|| Failure::broken("the session has just gone"))?;
-        Ok((account, Some(session.slot)))
     }
+}
+
+fn sessions_of(
+    store: &SqliteStore,
+    account: Option<StoreId>,
+    is_meant: impl Fn(&StoredSession) -> bool,
+) -> Result<Vec<StoredSession>, Failure> {
+    let mut sessions = Vec::new();
+    store
+        .sessions(account, &mut |session| {
+            if is_meant(&session) {
+                sessions.push(session);
+            }
+        })
+        .map_err(unusable)?;
+    Ok(sessions)
+}
+
+/// Their keys, by which they are meant whatever becomes of their places.
+fn keys_of(sessions: &[StoredSession]) -> Vec<KeyId> {
+    sessions.iter().map(|session| session.key_id).collect()
 }
 
 /// What an account is called in full; one of which nobody knows who it is has no name.

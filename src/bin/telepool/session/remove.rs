@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use telepool::store::{Removal, SessionStore as _};
 
-use super::{StoreArguments, WhichSessions, shown_name, unusable};
+use super::{StoreArguments, WhichSessions, keys_of, served, shown_name, unusable};
 use crate::failure::Failure;
 use crate::stdout;
 
@@ -26,23 +26,23 @@ pub(crate) struct RemoveArguments {
 
 pub(crate) fn run(arguments: &RemoveArguments) -> Result<ExitCode, Failure> {
     let store = arguments.store.open()?;
-    let (account, slot) = arguments.which.find(&store)?;
+    let (account, sessions) = arguments.which.find(&store)?;
     let name = shown_name(&account);
     if !arguments.yes {
-        let what =
-            slot.map_or_else(|| "all its sessions".to_owned(), |slot| format!("slot {slot}"));
+        let slots: Vec<String> = sessions.iter().map(|it| it.slot.to_string()).collect();
+        let what = format!("slot {}", slots.join(", "));
         return Err(Failure::refused(format!(
             "{name}: {what} would go, and the keys with them: whoever has no copy of a key has to sign in anew. \
              Add --yes to do it, or export them first (telepool session export)"
         )));
     }
     let how = if arguments.forget { Removal::Everything } else { Removal::KeepKeyId };
-    let removed = store.remove(account.id, slot, how).map_err(unusable)?;
-    if removed.is_empty() {
-        return Err(Failure::refused(format!("{name} has no such slot")));
-    }
+    let removed = store.remove(&keys_of(&sessions), how).map_err(unusable)?;
     for session in &removed {
         stdout::print(&format!("removed {name} slot {}, key {}\n", session.slot, session.key_id))?;
+    }
+    if let Some(by) = served::by_whom(&store)? {
+        say!("telepool: {by} closes their connections within two seconds");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -40,15 +40,8 @@ struct AccountShown {
 
 pub(crate) fn run(arguments: &ShowArguments) -> Result<ExitCode, Failure> {
     let store = arguments.store.open()?;
-    let (account, slot) = arguments.which.find(&store)?;
-    let mut sessions = Vec::new();
-    store
-        .sessions(Some(account.id), &mut |session| {
-            if slot.is_none_or(|slot| slot == session.slot) {
-                sessions.push(SessionRow::of(&account, &session));
-            }
-        })
-        .map_err(unusable)?;
+    let (account, sessions) = arguments.which.find(&store)?;
+    let sessions = sessions.iter().map(|session| SessionRow::of(&account, session)).collect();
     let mut peers = 0;
     store.peers(account.id, &mut |_| peers += 1).map_err(unusable)?;
     let states = store.update_states(account.id).map_err(unusable)?;

@@ -9,7 +9,7 @@ use telepool::QuarantineReason;
 
 use super::ToCheck;
 use super::verdict::{SessionVerdict, VerdictKind};
-use crate::client::{Client, encoded};
+use crate::client::{Client, Extent, encoded};
 use crate::failure::Failure;
 use crate::stdout;
 
@@ -24,8 +24,12 @@ pub(super) async fn ask(
         let name = it.account.name().map(|name| name.reveal().to_string()).unwrap_or_default();
         if name != answer.0 && !name.is_empty() {
             let path = format!("/api/v1/accounts/{}", encoded(&name));
-            // An account that the pool has not met is unknown to it.
-            answer = (name.clone(), client.get(&path).await.unwrap_or(Value::Null));
+            answer = match client.get(&path).await {
+                Ok(known) => (name.clone(), known),
+                // An account that the pool has not met is unknown to it.
+                Err(error) if error.extent == Extent::Request => (name.clone(), Value::Null),
+                Err(error) => return Err(error.into()),
+            };
         }
         let known = if name.is_empty() { &Value::Null } else { &answer.1 };
         let verdict = verdict_of(it, known);
@@ -50,12 +54,8 @@ fn verdict_of(it: &ToCheck, answer: &Value) -> SessionVerdict {
         let reason = known.unwrap_or(QuarantineReason::Suspect);
         return SessionVerdict::quarantined(&it.account, &it.session, reason);
     }
-    if of_slot("connections").is_some() {
+    if of_slot("connections_list").is_some() {
         return SessionVerdict::alive(&it.account, &it.session, None);
     }
-    // It was seen to be logged in when it was last dialled, by this process or another.
-    match it.session.login_at {
-        Some(_) => SessionVerdict::alive(&it.account, &it.session, None),
-        None => SessionVerdict::not_dialled(&it.account, &it.session),
-    }
+    SessionVerdict::not_dialled(&it.account, &it.session)
 }

@@ -36,6 +36,7 @@ pub(super) struct SessionVerdict {
     reason: Option<String>,
     remedy: Option<&'static str>,
     added: u64,
+    login_at: Option<u64>,
 }
 
 impl SessionVerdict {
@@ -51,6 +52,7 @@ impl SessionVerdict {
             reason: None,
             remedy: None,
             added: session.created,
+            login_at: session.login_at,
         }
     }
 
@@ -60,6 +62,14 @@ impl SessionVerdict {
         user: Option<SessionUser>,
     ) -> Self {
         let mut verdict = Self::new(account, session, VerdictKind::Alive);
+        if let (Some(user), Some(known)) = (user, account.user_id)
+            && user.user_id != known
+        {
+            verdict.state = VerdictKind::Ended;
+            verdict.reason = Some(format!("it is logged in as another user, {}", user.user_id));
+            verdict.remedy = Some("remove it, and import it again as what it is");
+            return verdict;
+        }
         if let Some(user) = user {
             (verdict.user_id, verdict.is_bot) = (Some(user.user_id), Some(user.is_bot));
             verdict.phone = user.phone.map(|phone| phone.to_string()).or(verdict.phone);
@@ -124,7 +134,10 @@ impl SessionVerdict {
             VerdictKind::Paused => format!("out of service: {reason}{remedy}"),
             VerdictKind::Unreachable => format!("unreachable: {reason}"),
             VerdictKind::NotDialled => {
-                "not dialled so far by the process that serves it".to_owned()
+                let seen = self.login_at.map_or_else(|| "never".to_owned(), day);
+                format!(
+                    "without a connection in the process that serves it, last logged in: {seen}"
+                )
             }
         };
         format!("{session} slot {slot}: {what}\n")
