@@ -71,6 +71,8 @@ mod registry;
 mod runtime;
 mod stats;
 
+#[cfg(feature = "store")]
+pub mod export;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(feature = "store")]

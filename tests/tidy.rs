@@ -32,8 +32,8 @@ const FEATURES: &[&[&str]] = &[
     &["session", "metrics"],
     // What whoever dials has to ask, and what other programs' sessions are read from.
     &["ownership", "import"],
-    // Where sessions are kept.
-    &["store"],
+    // Where sessions are kept, and what other programs read them from.
+    &["store", "export"],
     &["telegram", "sandbox", "http", "gateway"],
 ];
 

@@ -28,13 +28,13 @@ pub(crate) fn folder(path: &Path) -> &Path {
 }
 
 /// A rename outlasts the machine when its folder is written.
-#[cfg(all(unix, any(feature = "http", feature = "telegram")))]
+#[cfg(all(unix, any(feature = "http", feature = "telegram", feature = "store")))]
 pub(crate) fn keep_rename(folder: &Path) -> std::io::Result<()> {
     std::fs::File::open(folder)?.sync_all()
 }
 
 /// Elsewhere a folder cannot be written by itself, and need not be.
-#[cfg(all(not(unix), any(feature = "http", feature = "telegram")))]
+#[cfg(all(not(unix), any(feature = "http", feature = "telegram", feature = "store")))]
 pub(crate) fn keep_rename(_folder: &Path) -> std::io::Result<()> {
     Ok(())
 }
