@@ -4,6 +4,8 @@
 mod command;
 mod conformance;
 #[cfg(all(unix, feature = "cli"))]
+mod export;
+#[cfg(all(unix, feature = "cli"))]
 mod kill;
 #[cfg(unix)]
 mod place;

@@ -11,7 +11,7 @@ use telepool::session::{AuthKey, KeyId, SessionRecord};
 use super::command::Field;
 
 /// The folder of the files.
-fn files() -> PathBuf {
+pub(super) fn files() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/import/files")
 }
 
@@ -55,7 +55,7 @@ fn adopt(field: &Field, sessions: &[FoundSession]) {
 }
 
 /// Parts of a key as texts hold them: in hexadecimal digits, in base64 of each alignment, and as it is.
-fn traces(key: &AuthKey) -> Vec<Vec<u8>> {
+pub(super) fn traces(key: &AuthKey) -> Vec<Vec<u8>> {
     let bytes = &key.expose()[64..112];
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let mut traces = vec![hex.to_uppercase().into_bytes(), hex.into_bytes(), bytes[..16].to_vec()];

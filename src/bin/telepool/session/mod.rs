@@ -4,6 +4,7 @@
 
 mod change;
 mod check;
+mod export;
 mod identity;
 mod import;
 mod list;
@@ -35,6 +36,8 @@ pub(crate) enum SessionCommand {
     Show(show::ShowArguments),
     /// Dials sessions and says of each whether it is logged in, and as whom.
     Check(check::CheckArguments),
+    /// Writes a session as Telethon or Pyrogram have it, key and all.
+    Export(export::ExportArguments),
     /// Removes sessions with their keys.
     Remove(remove::RemoveArguments),
     /// Lifts quarantines, so that these sessions are dialled again.
@@ -49,6 +52,7 @@ pub(crate) fn run(command: SessionCommand) -> Result<ExitCode, Failure> {
         SessionCommand::List(arguments) => list::run(&arguments),
         SessionCommand::Show(arguments) => show::run(&arguments),
         SessionCommand::Check(arguments) => check::run(arguments),
+        SessionCommand::Export(arguments) => export::run(&arguments),
         SessionCommand::Remove(arguments) => remove::run(&arguments),
         SessionCommand::Reinstate(arguments) => change::reinstate(&arguments),
         SessionCommand::Set(arguments) => change::set(&arguments),
