@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::command::{Running, fresh};
+use crate::command::{Running, fresh, telepool};
 
 /// Brings the namespace's only interface up, and becomes the command that follows.
 const INSIDE: &str = r#"ip link set lo up && exec "$0" "$@""#;
@@ -124,6 +124,34 @@ fn telethon_is_served_over_every_transport() {
     let pongs: Vec<u32> = (0..20).collect();
     let expected = json!({ "pongs": pongs, "is_self": [true], "pts": 1 });
     all_are_served("telethon.jsonl", &client, &transports, &expected);
+}
+
+/// A store takes a session in and gives it away again, as a string; with that the client is who it was.
+#[test]
+#[ignore = "needs root and Telethon; `.ci/run` has a step for it"]
+fn telethon_is_served_with_a_string_that_was_exported() {
+    let mut alone = Alone::start("exported.jsonl", 1);
+    let folder = tempfile::tempdir().unwrap();
+    let lines = folder.path().join("sessions.jsonl");
+    std::fs::write(&lines, &alone.sessions[0]).unwrap();
+    let line: Value = serde_json::from_str(&alone.sessions[0]).unwrap();
+    let account = match line["phone"].as_str() {
+        Some(phone) => phone.to_owned(),
+        None => format!("bot:{}", line["bot_id"]),
+    };
+    let session = |arguments: &[&str]| {
+        let mut command = telepool(&[&["session"], arguments].concat());
+        let output = command.env("TELEPOOL_STORE", folder.path().join("a.db")).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    session(&["import", &lines.display().to_string()]);
+    let string = session(&["export", &account, "--format", "telethon", "--reveal"]);
+    alone.sessions[0] = json!({ "session": string.trim_end() }).to_string();
+    let client = Client::new(["python3", "telethon/client.py"], "PYTHONPATH", "telethon");
+    let served = alone.serve(&client, "full", 0);
+    assert_eq!((&served["is_self"], &served["pts"]), (&json!([true]), &json!(1)), "{served}");
+    assert_eq!(alone.end()["key_violations"], 0);
 }
 
 #[test]

@@ -7,6 +7,8 @@ mod conformance;
 mod export;
 #[cfg(all(unix, feature = "cli"))]
 mod kill;
+#[cfg(all(target_os = "linux", feature = "cli"))]
+mod libraries;
 #[cfg(unix)]
 mod place;
 #[cfg(all(unix, feature = "cli"))]
