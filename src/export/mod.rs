@@ -31,8 +31,8 @@ use crate::import::FoundSession;
 pub enum ExportFormat {
     /// That of Telethon.
     Telethon,
-    /// That of Pyrogram 2, which Kurigram, pyrofork and pyrotgfork read as well, and whose file they change in place to
-    /// theirs. It has to say whose the session is and which application has logged in, and has no place for an
+    /// That of Pyrogram 2, which Kurigram, pyrofork and pyrotgfork read as well, and whose file they change in place
+    /// to theirs. It has to say whose the session is and which application has logged in, and has no place for an
     /// address: these programs dial those of Telegram.
     Pyrogram,
 }

@@ -126,32 +126,47 @@ fn telethon_is_served_over_every_transport() {
     all_are_served("telethon.jsonl", &client, &transports, &expected);
 }
 
-/// A store takes a session in and gives it away again, as a string; with that the client is who it was.
+/// A store takes a session in and gives it away again: with that the client is who it was.
 #[test]
 #[ignore = "needs root and Telethon; `.ci/run` has a step for it"]
-fn telethon_is_served_with_a_string_that_was_exported() {
+fn telethon_is_served_with_what_was_exported() {
     let mut alone = Alone::start("exported.jsonl", 1);
     let folder = tempfile::tempdir().unwrap();
-    let lines = folder.path().join("sessions.jsonl");
-    std::fs::write(&lines, &alone.sessions[0]).unwrap();
-    let line: Value = serde_json::from_str(&alone.sessions[0]).unwrap();
-    let account = match line["phone"].as_str() {
-        Some(phone) => phone.to_owned(),
-        None => format!("bot:{}", line["bot_id"]),
-    };
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("sessions.jsonl"), &alone.sessions[0]).unwrap();
     let session = |arguments: &[&str]| {
         let mut command = telepool(&[&["session"], arguments].concat());
-        let output = command.env("TELEPOOL_STORE", folder.path().join("a.db")).output().unwrap();
+        let output = command.env("TELEPOOL_STORE", path("accounts.db")).output().unwrap();
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
     };
-    session(&["import", &lines.display().to_string()]);
-    let string = session(&["export", &account, "--format", "telethon", "--reveal"]);
-    alone.sessions[0] = json!({ "session": string.trim_end() }).to_string();
+    session(&["import", &path("sessions.jsonl")]);
+    let account = note_updates(Path::new(&path("accounts.db")));
+    let export = ["export", &account, "--reveal", "--format"];
+    let string = session(&[&export[..], &["telethon"]].concat());
+    let file = path("a.session");
+    session(&[&export[..], &["telethon-file", "--out", &file]].concat());
     let client = Client::new(["python3", "telethon/client.py"], "PYTHONPATH", "telethon");
-    let served = alone.serve(&client, "full", 0);
-    assert_eq!((&served["is_self"], &served["pts"]), (&json!([true]), &json!(1)), "{served}");
+    for line in [json!({ "session": string.trim_end() }), json!({ "file": file })] {
+        alone.sessions[0] = line.to_string();
+        let served = alone.serve(&client, "full", 0);
+        assert_eq!((&served["is_self"], &served["pts"]), (&json!([true]), &json!(1)), "{served}");
+    }
     assert_eq!(alone.end()["key_violations"], 0);
+}
+
+/// Notes in a store how far the updates of its only account are read, and answers with its name.
+fn note_updates(store: &Path) -> String {
+    use ::telepool::import::UpdateState;
+    use ::telepool::store::{SessionStore as _, SqliteStore, UpdateStates};
+
+    let store = SqliteStore::open(store).unwrap();
+    let mut accounts = Vec::new();
+    store.accounts_since(0, &mut |account| accounts.push(account)).unwrap();
+    let state = UpdateState { pts: 1, qts: 0, date: 1_700_000_000, seq: 0 };
+    let states = UpdateStates::new(Some(state), Vec::new());
+    store.set_update_states(&[(accounts[0].id, states)]).unwrap();
+    accounts[0].name().unwrap().reveal().to_string()
 }
 
 #[test]

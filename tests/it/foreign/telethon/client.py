@@ -1,6 +1,7 @@
 """Calls the sandbox by Telethon over one transport, and prints what it got as JSON.
 
-Takes the name of the transport; a line of the sandbox's sessions comes on standard input.
+Takes the name of the transport; a line of the sandbox's sessions comes on standard input,
+or the name of a file with one as `file`.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ from telethon.network.connection.tcpintermediate import (
     RandomizedIntermediatePacketCodec,
 )
 from telethon.network.connection.tcpobfuscated import ConnectionTcpObfuscated
-from telethon.sessions import StringSession
+from telethon.sessions import SQLiteSession, StringSession
 
 
 class PaddedCodec(RandomizedIntermediatePacketCodec):
@@ -56,7 +57,8 @@ TRANSPORTS = {
 async def main():
     transport = TRANSPORTS[sys.argv[1]]
     assert issubclass(transport, ObfuscatedConnection) == sys.argv[1].startswith("obfuscated")
-    session = StringSession(json.loads(sys.stdin.read())["session"])
+    line = json.loads(sys.stdin.read())
+    session = SQLiteSession(line["file"]) if "file" in line else StringSession(line["session"])
     assert session.server_address == "127.0.0.1"
     client = TelegramClient(
         session,
