@@ -1,7 +1,8 @@
 //! New files that hold a key: their user's alone from the first moment on, and there whole or not at all.
 //!
 //! Owns the name beside the final one, under which a file is written, and the move that overwrites nothing. Never
-//! leaves a part behind, unless the machine stops meanwhile.
+//! leaves a part behind, unless the process is killed meanwhile: then that lies there under the other name, its
+//! user's alone as well.
 
 use std::io::{self, Write as _};
 use std::path::Path;
