@@ -93,9 +93,8 @@ impl<M: Manager> Pool<M> {
         let Some(profile) = context.profile(account) else {
             return Err(AcquireError::UnknownAccount { account });
         };
-        // The name may have become another one's in between.
         if self.canonical(account) != account {
-            return self.account(account);
+            return self.account(account); // it has become another one's name in between
         }
         if profile.slots > SLOTS_MAX {
             tracing::warn!(%account, slots = profile.slots, "only the first 64 sessions are used");

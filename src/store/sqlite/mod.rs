@@ -7,6 +7,7 @@ mod accounts;
 mod add;
 mod change;
 mod merge;
+mod rehearsal;
 mod rows;
 mod schema;
 mod states;
@@ -16,6 +17,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+pub use rehearsal::Rehearsal;
 
 use super::place;
 use super::{
@@ -177,70 +180,6 @@ fn enforce(database: &Connection) -> Result<(), StoreError> {
     database.pragma_update(None, "foreign_keys", true)?;
     database.pragma_update(None, "trusted_schema", false)?;
     Ok(())
-}
-
-/// A store's accounts and key ids in memory, at which it is tried out what an addition would come to.
-#[derive(Debug)]
-pub struct Rehearsal(Mutex<Connection>);
-
-impl Rehearsal {
-    /// What is copied: neither keys nor what belongs to them.
-    const COPY: &str = "
-        INSERT INTO main.account
-          SELECT id, user_id, is_bot, label, NULL, created, revision, redial_revision, slots_given, merges_into
-            FROM original.account ORDER BY merges_into IS NOT NULL;
-        INSERT INTO main.phone SELECT * FROM original.phone;
-        INSERT INTO main.session SELECT id, account, slot, key_id, dc, '', test_mode, NULL, NULL, '', 0, NULL, NULL, NULL
-          FROM original.session;
-        INSERT INTO main.removed_key SELECT * FROM original.removed_key;
-        INSERT INTO main.bot_token SELECT bot, 0, x'', added FROM original.bot_token;
-        DETACH original;";
-
-    /// One of a store that is not there yet.
-    ///
-    /// # Errors
-    /// The storage fails.
-    pub fn empty() -> Result<Self, StoreError> {
-        let mut database = Connection::open_in_memory()?;
-        schema::migrate(&mut database, Path::new(":memory:"))?;
-        enforce(&database)?;
-        Ok(Self(Mutex::new(database)))
-    }
-
-    fn of(path: &Path) -> Result<Self, StoreError> {
-        let empty = Self::empty()?;
-        {
-            let database = empty.0.lock();
-            database.execute("ATTACH ?1 AS original", [path.to_string_lossy()])?;
-            database.execute_batch(Self::COPY)?;
-        }
-        Ok(empty)
-    }
-
-    /// What the addition of these would come to.
-    ///
-    /// # Errors
-    /// The storage fails.
-    pub fn add(&self, sessions: &[NewSession]) -> Result<Vec<Addition>, StoreError> {
-        write_step(&mut self.0.lock(), |step| {
-            sessions.iter().map(|new| add::add(step, new, add::Keep::NoSecrets)).collect()
-        })
-    }
-
-    /// Whether the token of a bot would be another one than before. Tokens that are kept are not compared: one of
-    /// the same bot counts as known.
-    ///
-    /// # Errors
-    /// The storage fails.
-    pub fn add_bot_token(&self, token: &BotToken) -> Result<bool, StoreError> {
-        let bot = token.bot.number().cast_signed();
-        let database = self.0.lock();
-        let added = database.execute(
-            "INSERT OR IGNORE INTO bot_token (bot, token, added) VALUES (?1, x'', 0)",
-            [bot],
-        )?;
-        Ok(added > 0)
-    }
 }
 
 /// Seconds since 1970.

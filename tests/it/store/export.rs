@@ -206,8 +206,8 @@ fn what_is_served_stays_unless_nobody_dials_it() {
     field.done(&export(&["bot:5000"], "telethon-file", &although));
     assert!(read(Path::new(&out)).key == sessions[0].key);
     let store = SqliteStore::open(&field.path("accounts.db")).unwrap();
-    let account = store.account("bot:5000".parse().unwrap()).unwrap().unwrap();
-    store.set_quarantine(account.id, 0, Some(QuarantineReason::NeedsLogin)).unwrap();
+    let key = KeyId::of(&sessions[0].key);
+    store.set_quarantine(key, Some(QuarantineReason::NeedsLogin)).unwrap();
     field.done(&export(&["bot:5000"], "telethon", &["--reveal"]));
     running.signal("-INT");
     running.end();

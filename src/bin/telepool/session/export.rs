@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use telepool::export::{self, ExportFormat, SessionExportError};
 use telepool::import::{FoundSession, Origin};
+use telepool::session::KeyId;
 use telepool::store::{SessionStore as _, SqliteStore, StoredAccount, StoredSession};
 use zeroize::Zeroizing;
 
@@ -68,8 +69,8 @@ impl FormatArgument {
 
 pub(crate) fn run(arguments: &ExportArguments) -> Result<ExitCode, Failure> {
     let store = arguments.store.open()?;
-    let (account, slot) = arguments.which.find(&store)?;
-    let session = only(&store, &account, slot)?;
+    let (account, sessions) = arguments.which.find(&store)?;
+    let session = only(&account, sessions)?;
     let name = format!("{} slot {}", shown_name(&account), session.slot);
     if arguments.format.is_file() && arguments.out.is_none() {
         return Err(Failure::refused(
@@ -98,23 +99,20 @@ pub(crate) fn run(arguments: &ExportArguments) -> Result<ExitCode, Failure> {
 
 /// The session that is meant. An account of several has to be asked for by slot: each is a login of its own.
 fn only(
-    store: &SqliteStore,
     account: &StoredAccount,
-    slot: Option<u16>,
+    mut sessions: Vec<StoredSession>,
 ) -> Result<StoredSession, Failure> {
-    let mut sessions = Vec::new();
-    store.sessions(Some(account.id), &mut |it| sessions.push(it)).map_err(unusable)?;
-    let slots: Vec<String> = sessions.iter().map(|it| it.slot.to_string()).collect();
-    sessions.retain(|it| slot.is_none_or(|slot| slot == it.slot));
-    let (name, slots) = (shown_name(account), slots.join(", "));
     match (sessions.pop(), sessions.is_empty()) {
         (Some(session), true) => Ok(session),
-        (None, _) => {
-            Err(Failure::refused(format!("{name} has no such slot: its sessions have {slots}")))
+        (last, _) => {
+            sessions.extend(last);
+            let slots: Vec<String> = sessions.iter().map(|it| it.slot.to_string()).collect();
+            Err(Failure::refused(format!(
+                "{} has several sessions: name one of the slots {} behind the account, as ACCOUNT/SLOT",
+                shown_name(account),
+                slots.join(", ")
+            )))
         }
-        (Some(_), false) => Err(Failure::refused(format!(
-            "{name} has several sessions: name one of the slots {slots} behind the account, as ACCOUNT/SLOT"
-        ))),
     }
 }
 
@@ -137,7 +135,9 @@ fn found(
     // The record is only asked for its key, whatever the account is called.
     let name = account.name().unwrap_or_else(|| CheckedSessions::name(0));
     let record = store.record(account.id, session.slot, name).map_err(unusable)?;
-    let record = record.ok_or_else(|| Failure::broken("the session has just gone"))?;
+    let record = record
+        .filter(|record| KeyId::of(&record.key) == session.key_id)
+        .ok_or_else(|| Failure::broken("the session has just gone"))?;
     let origin = session.origin.unwrap_or(Origin::Lines);
     let mut found = FoundSession::new(origin, session.dc, record.key);
     found.address = Some(session.address);

@@ -84,8 +84,17 @@ impl WhichSessions {
                     ))
                 })?;
                 let is_meant = |it: &StoredSession| slot.is_none_or(|slot| slot == it.slot);
-                let sessions = sessions_of(store, Some(account.id), is_meant)?;
-                (Some(account), sessions)
+                let sessions = sessions_of(store, Some(account.id), |_| true)?;
+                let slots: Vec<String> = sessions.iter().map(|it| it.slot.to_string()).collect();
+                let meant: Vec<_> = sessions.into_iter().filter(is_meant).collect();
+                if meant.is_empty() {
+                    return Err(Failure::refused(format!(
+                        "{} has no such slot: its sessions have {}",
+                        name.reveal(),
+                        slots.join(", ")
+                    )));
+                }
+                (Some(account), meant)
             }
             None => {
                 let sessions = sessions_of(store, None, |it| Some(it.key_id) == self.key_id)?;
