@@ -151,6 +151,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "limits",
             "runtime",
             "ownership",
+            "import/database",
             "store/sqlite",
             "telegram",
             "http/monitor/accounts",

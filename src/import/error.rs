@@ -49,7 +49,7 @@ pub enum ImportError {
     /// A database that a program has open, or had open when it ended.
     #[error(
         "it is in use, or was not closed ({beside}): stop the program that uses it, and do not start it \
-         again: two programs with one session make Telegram void it"
+         again: two programs with one session make Telegram void it (`--i-have-stopped-it` reads it as it is)"
     )]
     InUse {
         /// What tells of it.

@@ -105,7 +105,8 @@ pub enum Conflict {
     },
     /// It is of the test servers and the account is not, or the other way round.
     #[error(
-        "the account {account} is known on other servers (the test servers and those that everybody uses have          accounts of their own under the same numbers): keep sessions of the test servers in a store of their own"
+        "the account {account} is known on other servers (the test servers and those that everybody uses have accounts \
+         of their own under the same numbers): keep sessions of the test servers in a store of their own"
     )]
     OtherServers {
         /// The account.

@@ -54,6 +54,12 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// The storage fails.
     fn bot_tokens(&self) -> Result<Vec<BotToken>, StoreError>;
 
+    /// Removes the token of a bot. Returns whether there was one.
+    ///
+    /// # Errors
+    /// The storage fails.
+    fn remove_bot_token(&self, bot: AccountId) -> Result<bool, StoreError>;
+
     /// A number that grows with each change of accounts and sessions, whoever makes it. Cheap while there is none.
     ///
     /// # Errors

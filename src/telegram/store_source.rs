@@ -22,6 +22,7 @@ use crate::base::sync::Mutex;
 use crate::manager::QuarantineReason;
 use crate::session::{KeyId, SessionRecord, SessionUser};
 use crate::store::{SessionStore, SqliteStore, StoreError, StoreId, StoredAccount};
+use crate::telegram::key_lock;
 use crate::telegram::source::{SessionProfile, SessionSource};
 
 pub use index::AccountChange;
@@ -44,14 +45,31 @@ pub struct StoreSource {
     revision: Mutex<u64>,
     quarantines: Arc<Mutex<SessionQuarantines>>,
     writes: mpsc::Sender<StoreWrite>,
+    rests: Option<Duration>,
 }
 
 /// How a store is served.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServeOptions {
     /// Serve it although another machine has not given it up.
     pub take_over: bool,
+    /// For how long sessions must not be dialled after a process that has not given the store up was last seen; see
+    /// [`TelegramSettings::redial_after_loss`](super::TelegramSettings::redial_after_loss).
+    pub redial_after_loss: Duration,
+    /// Whether they rest so. Where the locks of the machine have seen that process they know of each key whether it
+    /// has to, and this may be false.
+    pub rests_after_crash: bool,
+}
+
+impl Default for ServeOptions {
+    fn default() -> Self {
+        Self {
+            take_over: false,
+            redial_after_loss: Duration::from_secs(120),
+            rests_after_crash: true,
+        }
+    }
 }
 
 impl StoreSource {
@@ -60,13 +78,19 @@ impl StoreSource {
     /// # Errors
     /// Another process serves it, another machine has not given it up, or it cannot be used.
     pub fn serve(store: SqliteStore, options: &ServeOptions) -> Result<Self, ServeError> {
-        let (lease, mark) = lease::take(&store, options.take_over)?;
+        let (lease, mark, last_seen) = lease::take(&store, options.take_over)?;
         store.settle()?;
+        let rests = last_seen
+            .filter(|_| options.rests_after_crash)
+            .and_then(|ago| (options.redial_after_loss + writer::HEARTBEAT).checked_sub(ago));
         let store = Arc::new(store);
         let revision = store.revision()?;
         let mut accounts = Vec::new();
         store.accounts_since(0, &mut |account| accounts.push(account))?;
         let index = ArcSwap::from_pointee(Index::new(&accounts));
+        if let Some(rest) = rests {
+            store.sessions(None, &mut |session| key_lock::rest(session.key_id, rest))?;
+        }
         let mut quarantines = SessionQuarantines::default();
         for account in &accounts {
             quarantines.take_in(account);
@@ -85,13 +109,19 @@ impl StoreSource {
         let thread = std::thread::Builder::new().name("telepool-store".to_owned());
         let begun = thread.spawn(move || writer.run(&queue));
         begun.map_err(|error| StoreError::Io { path: store.path().to_owned(), error })?;
-        Ok(Self { store, index, revision: Mutex::new(revision), quarantines, writes })
+        Ok(Self { store, index, revision: Mutex::new(revision), quarantines, writes, rests })
     }
 
     /// The store.
     #[must_use]
     pub fn store(&self) -> &Arc<SqliteStore> {
         &self.store
+    }
+
+    /// For how long no session could be dialled when the serving began: a process before had not given the store up.
+    #[must_use]
+    pub fn rests(&self) -> Option<Duration> {
+        self.rests
     }
 
     /// How many accounts are not served because nobody knows whose they are.

@@ -43,6 +43,11 @@ impl Failure {
         Self { text: text.into(), code: 130 }
     }
 
+    /// Whether the user has ended it.
+    pub(crate) fn is_stop(&self) -> bool {
+        self.code == 130
+    }
+
     /// Whether another process holds what is needed.
     pub(crate) fn is_held(&self) -> bool {
         self.code == 3

@@ -39,25 +39,42 @@ pub(crate) async fn prepare(
 ) -> Result<(ServedAccounts, TelegramSettings, Claimed), Failure> {
     let path = path_of(named)?;
     let store = SqliteStore::open(&path).map_err(unusable)?;
-    let (mut keys, mut some_lack_api_id) = (Vec::<KeyId>::new(), false);
+    let (mut keys, mut some_lack_api_id, mut quarantined) = (Vec::<KeyId>::new(), false, 0_usize);
     store
         .sessions(None, &mut |session| {
             keys.push(session.key_id);
             some_lack_api_id |= session.api_id.is_none();
+            quarantined += usize::from(session.quarantine.is_some());
         })
         .map_err(unusable)?;
     let telegram = sessions::telegram(settings, sessions::api_id_for(some_lack_api_id)?);
-    let mut options = ServeOptions::default();
-    options.take_over = take_over;
     let sessions = keys.len();
     // First: whoever has the keys serves the store, even if somebody has removed its lock.
     let claimed = claim_keys(keys, &path, telegram.redial_after_loss, unlocked).await?;
+    let mut options = ServeOptions::default();
+    options.take_over = take_over;
+    options.redial_after_loss = telegram.redial_after_loss;
+    // The locks know it of each key, where they have seen the process that crashed.
+    options.rests_after_crash = claimed.resting() == 0 && !unlocked;
     let source = Arc::new(StoreSource::serve(store, &options).map_err(refused_store)?);
+    if let Some(rest) = source.rests() {
+        say!(
+            WARN "telepool: all sessions rest for {} s: who served the store before has not given it up, and Telegram \
+             may have its connections open until then",
+            rest.as_secs() + 1
+        );
+    }
     if source.unidentified() > 0 {
         say!(
             WARN "telepool: {} accounts are not served, since nobody knows whose they are: telepool session check \
              asks",
             source.unidentified()
+        );
+    }
+    if quarantined > 0 {
+        say!(
+            WARN "telepool: {quarantined} of {sessions} sessions are quarantined: telepool session list --quarantined \
+             shows them"
         );
     }
     let served = ServedAccounts::of_store(source, sessions);

@@ -13,6 +13,7 @@
 mod cells;
 mod grammers;
 mod open;
+mod open_files;
 mod pyrogram;
 mod tables;
 mod telethon;

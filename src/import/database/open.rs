@@ -14,6 +14,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use zeroize::Zeroizing;
 
 use super::Tables;
+use super::open_files::is_open_elsewhere;
 use crate::import::ImportError;
 
 /// The longest file: one that has met a million peers has 200 MiB.
@@ -40,6 +41,9 @@ pub(super) fn file<T>(
     let before = fs::metadata(&path)?;
     if before.len() > FILE_LEN_MAX {
         return Err(ImportError::TooLong { limit: FILE_LEN_MAX });
+    }
+    if !in_use_is_fine && is_open_elsewhere(&before) {
+        return Err(ImportError::InUse { beside: "a process has it open" });
     }
     let beside = unclosed(&path)?;
     if let Some(beside) = beside.filter(|_| !in_use_is_fine) {

@@ -75,23 +75,17 @@ fn add_known(
     Ok(Addition { account: Some(StoreId(identified.account)), name, slot, outcome })
 }
 
-/// Sets what nobody has said before. Returns whether that changes how the account is served.
+/// Adds what its source knows of the person and what has become of it there; how it is served stays as it is. Returns
+/// whether it went out of service by that.
 fn fill_in(
     step: &Transaction<'_>,
     new: &NewSession,
     session: i64,
     account: i64,
 ) -> Result<bool, StoreError> {
-    let found = &new.found;
-    let identity = new.identity.as_deref().map(|it| identity_row(step, it)).transpose()?;
-    let sql = "UPDATE session SET api_id = coalesce(api_id, ?2), identity = coalesce(identity, ?3)
-                WHERE id = ?1 AND (api_id IS NULL AND ?2 IS NOT NULL OR identity IS NULL AND ?3 IS NOT NULL)";
-    let filled = step.prepare_cached(sql)?.execute((session, found.api_id, identity))?;
-    let labelled = label(step, account, found)?;
-    let quarantined = quarantine(step, session, new)?;
-    add_foreign_keys(step, session, found)?;
-    states::add(step, account, found)?;
-    Ok(filled > 0 || labelled || quarantined)
+    add_foreign_keys(step, session, &new.found)?;
+    states::add(step, account, &new.found)?;
+    quarantine(step, session, new)
 }
 
 /// Quarantines a session that its earlier home had quarantined, unless it is for another reason.

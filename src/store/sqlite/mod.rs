@@ -224,6 +224,13 @@ impl SessionStore for SqliteStore {
         accounts::bot_tokens(&self.reader().database)
     }
 
+    fn remove_bot_token(&self, bot: AccountId) -> Result<bool, StoreError> {
+        self.write(|step| {
+            let sql = "DELETE FROM bot_token WHERE bot = ?1";
+            Ok(step.execute(sql, [bot.number().cast_signed()])? > 0)
+        })
+    }
+
     fn revision(&self) -> Result<u64, StoreError> {
         let mut reader = self.reader();
         let changes = reader.database.pragma_query_value(None, "data_version", |row| row.get(0))?;

@@ -93,24 +93,24 @@ fn take_lock(store: &SqliteStore) -> Result<FileLock, ServeError> {
     }
 }
 
-/// Takes a store to serve it. Returns also what is to be noted there.
+/// Takes a store to serve it. Returns also what is to be noted there, and how long ago a process was last seen that
+/// has not given it up.
 pub(super) fn take(
     store: &SqliteStore,
     take_over: bool,
-) -> Result<(StoreLease, ServeMark), ServeError> {
+) -> Result<(StoreLease, ServeMark, Option<Duration>), ServeError> {
     let lock = take_lock(store)?;
     let machine = machine_id();
-    if let Some(mark) = store.serve_mark()?
-        && !mark.released
-        && mark.machine != machine
-        && !take_over
-    {
+    let before = store.serve_mark()?.filter(|mark| !mark.released);
+    if let Some(mark) = before.as_ref().filter(|mark| mark.machine != machine && !take_over) {
         let path = store.path().to_owned();
-        return Err(ServeError::Elsewhere { path, mark: Box::new(mark) });
+        return Err(ServeError::Elsewhere { path, mark: Box::new(mark.clone()) });
     }
-    let mark = ServeMark::new(machine, std::process::id(), unix_time().as_secs());
+    let now = unix_time().as_secs();
+    let last_seen = before.map(|mark| Duration::from_secs(now.saturating_sub(mark.heartbeat)));
+    let mark = ServeMark::new(machine, std::process::id(), now);
     store.set_serve_mark(&mark)?;
-    Ok((StoreLease { lock }, mark))
+    Ok((StoreLease { lock }, mark, last_seen))
 }
 
 /// Whether a store could be settled.

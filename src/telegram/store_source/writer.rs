@@ -15,7 +15,7 @@ use crate::session::SessionUser;
 use crate::store::{ServeMark, SessionStore, StoreError, StoreId};
 
 /// How often it is said in the store that it is served.
-const HEARTBEAT: Duration = Duration::from_secs(30);
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(30);
 /// For how long logins are gathered, and how many at most, before they are written at once.
 const GATHER: Duration = Duration::from_secs(1);
 const LOGINS_MAX: usize = 1_000;

@@ -177,3 +177,39 @@ fn grammers_is_read_with_the_keys_of_other_data_centres() {
     check(&found, Origin::Grammers, 2, "grammers bot", Vec::new());
     assert_eq!((found.user_id, found.is_bot), (Some(BOT), Some(true)));
 }
+
+/// A program between two writes has nothing beside its file that would tell of it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_another_process_has_open_is_in_use() {
+    use std::io::{Read as _, Write as _};
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("it.session");
+    std::fs::copy(file("telethon-8.session"), &path).unwrap();
+    let mut options = ImportOptions::default();
+    assert!(open(&path, &options).is_ok());
+    let mut other = std::process::Command::new("sh")
+        .args(["-c", "exec 3<\"$0\"; echo open; read line"])
+        .arg(&path)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    other.stdout.as_mut().unwrap().read_exact(&mut [0; 5]).unwrap();
+    // A look counts for half a second.
+    let mut refused = None;
+    for _ in 0..200 {
+        refused = open(&path, &options).err();
+        if refused.is_some() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let told = refused.unwrap().to_string();
+    assert!(told.contains("a process has it open"), "{told}");
+    options.in_use_is_fine = true;
+    assert!(open(&path, &options).is_ok());
+    other.stdin.take().unwrap().write_all(b"\n").unwrap();
+    other.wait().unwrap();
+}

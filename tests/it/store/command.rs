@@ -213,7 +213,7 @@ fn the_file_of_earlier_runs_is_taken_over_with_its_quarantines() {
     assert_eq!(list[1]["quarantine"], "needs_login");
     let (code, out, _) = field.run(&["session", "check"]);
     assert_eq!(code, Some(1));
-    assert!(out.contains("slot 1: ended: needs_login since"), "{out}");
+    assert!(out.contains("): ended: needs_login since"), "{out}");
     assert_eq!(out.matches(": alive: ").count(), 1, "{out}");
     field.done(&["session", "reinstate", "+9996620001/1"]);
     assert_eq!(field.done(&["session", "check"]).matches(": alive: ").count(), 2);
@@ -273,4 +273,44 @@ fn an_operator_finds_an_account_by_each_of_its_names() {
     let (code, _, told) = field.run(&["session", "show", "+9996620002"]);
     assert_eq!(code, Some(2));
     assert!(told.contains("telepool session list"), "{told}");
+}
+
+#[test]
+fn after_a_crash_sessions_rest_although_the_locks_are_gone() {
+    let field = Field::new();
+    field.done(&[
+        "session",
+        "import",
+        &field.file("sessions.jsonl", &field.sessions("bot:5000", 1)),
+    ]);
+    let running = field.serve();
+    field.until("it is served", || field.live("bot:5000") == 1);
+    running.signal("-KILL");
+    running.end_with_log();
+    field.until("its connections are gone", || field.live("bot:5000") == 0);
+    let total = field.centre.stats().connections_total;
+    // As in a container that is made anew: the store is there, and the folder of the locks is not.
+    let mut again =
+        field.command(&["serve", "--store", "--listen", "127.0.0.1:0", "--duration", "1s"]);
+    let output = again.env("TELEPOOL_LOCKS", field.path("other-locks")).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("all sessions rest for"), "{told}");
+    assert_eq!(field.centre.stats().connections_total, total, "nothing was dialled");
+}
+
+#[test]
+fn what_stands_where_a_path_should_is_not_repeated() {
+    let field = Field::new();
+    let sessions = field.sessions("bot:5000", 1);
+    let string =
+        telepool::session::telethon_string(2, sessions[0].address, &sessions[0].key).unwrap();
+    let token = "5000000001:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw";
+    for secret in [&**string, token] {
+        for json in [&[][..], &["--json"]] {
+            let arguments = [&["session", "import", secret], json].concat();
+            let (code, out, told) = field.run(&arguments);
+            assert_eq!(code, Some(1));
+            assert!(!out.contains(&secret[..40]) && !told.contains(&secret[..40]), "{out}{told}");
+        }
+    }
 }

@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
-use telepool::import::{ChannelState, FoundSession, KnownPeer, Origin, PeerKind, UpdateState};
+use telepool::import::{
+    BotToken, ChannelState, FoundSession, KnownPeer, Origin, PeerKind, UpdateState,
+};
 use telepool::session::{AuthKey, ClientIdentity, KeyId, SessionUser};
 use telepool::store::{
     Added, Conflict, NewSession, Removal, ServeMark, SessionChange, SessionStore, StoreId,
@@ -26,7 +28,7 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
     ("nobody knows whose it is until the server has told", the_server_tells_whose_it_is),
     ("a number that moved is the new owner's", a_number_that_moved_is_the_new_owners),
     ("what is kept of a session comes back at a dial", what_is_kept_comes_back_at_a_dial),
-    ("an import fills in and overwrites nothing", an_import_fills_in),
+    ("another import of a session tells who it is, and changes nothing else", an_import_fills_in),
     ("quarantines last until they are lifted", quarantines_last),
     ("what is removed does not come back by mistake", what_is_removed_stays_removed),
     ("slots have no gaps once it is settled", slots_have_no_gaps),
@@ -39,6 +41,7 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
     ("changes are numbered and shown once", changes_are_numbered),
     ("an operator's changes hold", an_operators_changes_hold),
     ("peers and states are kept, the newer ones", peers_and_states_are_kept),
+    ("tokens of bots are kept apart", tokens_are_kept),
     ("who serves is noted", who_serves_is_noted),
 ];
 
@@ -252,19 +255,18 @@ fn an_import_fills_in(store: &dyn SessionStore) {
     let before = store.revision().unwrap();
     assert_eq!(add(store, of_user(1, 700)).0, Added::AlreadyThere);
     assert_eq!(store.revision().unwrap(), before, "nothing is new");
-    let mut fuller = of_user(1, 700);
-    fuller.found.api_id = Some(17);
-    fuller.found.group = Some("north".into());
-    assert_eq!(add(store, fuller).0, Added::AlreadyThere);
-    assert!(store.revision().unwrap() > before);
-    let mut other = of_user(1, 700);
+    // Who it is may become known; how it is served stays, whatever another import says.
+    let mut other = of_both(1, 700, phone(1));
     other.found.api_id = Some(18);
     other.found.group = Some("south".into());
+    other.found.proxy = Some(Arc::new("socks5://127.0.0.1:1080".parse().unwrap()));
+    other.identity = Some(Arc::new(ClientIdentity::new("Pixel", "16", "1.4")));
     other.address = "127.0.0.1:9".parse().unwrap();
     assert_eq!(add(store, other).0, Added::AlreadyThere);
     let session = &sessions(store, id)[0];
-    assert_eq!((session.api_id, session.address.port()), (Some(17), 4430));
-    assert_eq!(account(store, user(700)).group.as_deref(), Some("north"));
+    assert_eq!((session.api_id, session.address.port(), &session.identity), (None, 4430, &None));
+    let known = account(store, phone(1));
+    assert_eq!((Some(known.id), known.group, known.proxy), (id, None, None));
 }
 
 fn quarantines_last(store: &dyn SessionStore) {
@@ -518,4 +520,16 @@ fn who_serves_is_noted(store: &dyn SessionStore) {
     mark.released = true;
     store.set_serve_mark(&mark).unwrap();
     assert_eq!(store.serve_mark().unwrap(), Some(mark));
+}
+
+fn tokens_are_kept(store: &dyn SessionStore) {
+    let bot = AccountId::bot(700).unwrap();
+    let token = |secret: &str| BotToken { bot, token: format!("700:{secret}").into() };
+    assert!(store.add_bot_token(&token("one")).unwrap());
+    assert!(!store.add_bot_token(&token("one")).unwrap(), "it is there");
+    assert!(store.add_bot_token(&token("two")).unwrap(), "a new one takes its place");
+    let kept = store.bot_tokens().unwrap();
+    assert_eq!((kept.len(), kept[0].bot, &**kept[0].token), (1, bot, "700:two"));
+    assert!(store.remove_bot_token(bot).unwrap() && !store.remove_bot_token(bot).unwrap());
+    assert!(store.bot_tokens().unwrap().is_empty());
 }

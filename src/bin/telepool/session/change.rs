@@ -86,10 +86,11 @@ pub(crate) fn set(arguments: &SetArguments) -> Result<ExitCode, Failure> {
     change.group = arguments.group.as_deref().map(group).transpose()?;
     change.api_id = arguments.api_id.map(Some);
     change.address = arguments.address;
-    change.identity = arguments.identity.read()?.map(Some);
+    change.identity = arguments.identity.change()?;
     if change == SessionChange::default() {
         return Err(Failure::refused(
-            "nothing is to be changed: give --proxy, --group, --api-id, --address, --device or --identity",
+            "nothing is to be changed: give --proxy, --group, --api-id, --address, --device (with --system-version, --app-version and --lang) or \
+             --identity",
         ));
     }
     let store = arguments.store.open()?;

@@ -11,7 +11,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 use telepool::session::KeyId;
 use telepool::store::{SessionStore as _, SqliteStore, StoredAccount, StoredSession};
-use telepool::telegram::{GrammersManager, ServeOptions, StoreSource};
+use telepool::telegram::{GrammersManager, ServeOptions, StoreSource, TelegramError, settle_store};
 use telepool::{AccountHealth, AccountId, AcquireError, Config, Pool, QuarantineReason};
 use tokio::task::JoinSet;
 
@@ -78,6 +78,7 @@ pub(crate) fn run(arguments: CheckArguments) -> Result<ExitCode, Failure> {
     }
     let mut options = ServeOptions::default();
     options.take_over = arguments.take_over;
+    options.redial_after_loss = settings.redial_after_loss();
     // What is merged by that is one account from here on.
     let source = Arc::new(StoreSource::serve(store, &options).map_err(refused_store)?);
     let all = arguments.sessions(source.store())?;
@@ -86,6 +87,8 @@ pub(crate) fn run(arguments: CheckArguments) -> Result<ExitCode, Failure> {
     if !source.close(CLOSE_TIMEOUT) {
         return Err(Failure::broken("what was found out could not be written to the store"));
     }
+    // Of sessions that have said whose they are some may be one account's.
+    settle_store(source.store()).map_err(refused_store)?;
     checked
 }
 
@@ -230,7 +233,11 @@ async fn verdict_of(
     patience: Duration,
 ) -> SessionVerdict {
     let name = CheckedSessions::name(place);
-    let acquired = pool.acquire_timeout(name, patience).await;
+    let mut acquired = pool.acquire_timeout(name, patience).await;
+    if acquired.as_ref().is_err_and(is_key_unknown) {
+        // Telegram is mistaken at times. What it says twice is noted.
+        acquired = pool.acquire_timeout(name, patience).await;
+    }
     let health = pool.account_health(name);
     let verdict = match acquired {
         Ok(lease) => {
@@ -251,6 +258,14 @@ async fn verdict_of(
     verdict
 }
 
+/// Whether the server has said that it does not know the key.
+fn is_key_unknown(error: &AcquireError<TelegramError>) -> bool {
+    let first: &(dyn std::error::Error + 'static) = error;
+    std::iter::successors(Some(first), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<TelegramError>())
+        .any(|error| matches!(error, TelegramError::KeyUnknown { .. }))
+}
+
 /// The innermost reason: what stands around it speaks of the pool.
 fn reason_of<E: std::error::Error + 'static>(error: &AcquireError<E>) -> String {
     let mut reason: &dyn std::error::Error = error;
@@ -260,10 +275,7 @@ fn reason_of<E: std::error::Error + 'static>(error: &AcquireError<E>) -> String 
     reason.to_string()
 }
 
-/// What is said of an account that has no name yet.
-fn named(account: &StoredAccount, session: &StoredSession) -> String {
-    match account.name() {
-        Some(name) => name.to_string(),
-        None => format!("{} {}", shown_name(account), session.key_id),
-    }
+/// What an account is called, its number masked.
+fn named(account: &StoredAccount) -> String {
+    account.name().map_or_else(|| shown_name(account), |name| name.to_string())
 }

@@ -17,7 +17,7 @@ pub(crate) struct IdentityArguments {
     /// Introduces them as the library that has made them: telethon:VERSION or pyrogram:VERSION, as of this machine.
     #[arg(long, value_name = "LIBRARY:VERSION", conflicts_with_all = ["device", "system_version", "app_version"])]
     identity: Option<String>,
-    /// The device that shows in the account's list of devices.
+    /// The device that shows in the account's list of devices; `none` (with `set`): that of the process again.
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
     /// The operating system that shows there.
@@ -32,6 +32,16 @@ pub(crate) struct IdentityArguments {
 }
 
 impl IdentityArguments {
+    /// What is to become of the identity: nothing, another one, or with `none` that of the process.
+    pub(super) fn change(&self) -> Result<Option<Option<ClientIdentity>>, Failure> {
+        match self.device.as_deref() {
+            Some("none") if self.system_version.is_none() && self.app_version.is_none() => {
+                Ok(Some(None))
+            }
+            _ => Ok(self.read()?.map(Some)),
+        }
+    }
+
     /// The identity that was asked for, if any was.
     pub(super) fn read(&self) -> Result<Option<ClientIdentity>, Failure> {
         let mut identity = match (&self.identity, &self.device) {

@@ -23,6 +23,7 @@ use super::identity::IdentityArguments;
 use super::outcome::{ImportTotals, InputOutcome};
 use super::{StoreArguments, unusable};
 use crate::failure::Failure;
+use crate::secrets::redact;
 use crate::settings::{Settings, SettingsArguments, count};
 use crate::signals::Stop;
 use crate::{input, logs, signals, state, status, stdout};
@@ -231,7 +232,8 @@ impl Importer<'_> {
             return self.take(InputOutcome::of("-".to_owned()), opened, false);
         }
         for input in import::inputs(path) {
-            let outcome = |path: &Path| InputOutcome::of(path.display().to_string());
+            // A session string may stand where a path should.
+            let outcome = |path: &Path| InputOutcome::of(redact(path.display().to_string()));
             let input = match input {
                 Ok(input) => input,
                 Err(error) => {
@@ -256,7 +258,7 @@ impl Importer<'_> {
         opened: Result<ImportedFile<'_>, ImportError>,
         of_folder: bool,
     ) -> Result<(), Failure> {
-        let mut file = match opened {
+        let file = match opened {
             Ok(file) => file,
             Err(error) if of_folder && error.is_no_session() => {
                 outcome.passed_over = true;
@@ -268,6 +270,20 @@ impl Importer<'_> {
                 return self.tell(&outcome);
             }
         };
+        let done = self.take_all(file, &mut outcome);
+        if done.as_ref().is_err_and(|failure| !failure.is_stop()) {
+            outcome.refuse("the rest is not in: the store could not be written to".to_owned());
+        }
+        self.tell(&outcome)?;
+        done
+    }
+
+    /// All items of an input.
+    fn take_all(
+        &mut self,
+        mut file: ImportedFile<'_>,
+        outcome: &mut InputOutcome,
+    ) -> Result<(), Failure> {
         let (mut batch, mut rows) = (Vec::new(), 0);
         while let Some(item) = file.next() {
             match item {
@@ -285,22 +301,19 @@ impl Importer<'_> {
                 Ok(_) => outcome.refuse("this version cannot keep what it is".to_owned()),
                 Err(error) => outcome.refuse(error.to_string()),
             }
-            if batch.len() >= BATCH || rows >= BATCH_ROWS {
-                self.add(&mut batch, &mut outcome)?;
+            if batch.len() >= BATCH || rows >= BATCH_ROWS || self.stop.is_requested() {
+                self.add(&mut batch, outcome)?;
                 rows = 0;
             }
             if self.stop.is_requested() {
-                self.add(&mut batch, &mut outcome)?;
                 outcome.kind = Some(file.summary());
-                self.tell(&outcome)?;
                 return Err(Failure::stopped(
                     "ended before all was imported: what is told above is in",
                 ));
             }
         }
-        self.add(&mut batch, &mut outcome)?;
         outcome.kind = Some(file.summary());
-        self.tell(&outcome)
+        self.add(&mut batch, outcome)
     }
 
     fn add(

@@ -13,6 +13,7 @@ mod place;
 mod remove;
 mod served;
 mod show;
+mod tokens;
 
 use std::process::ExitCode;
 
@@ -42,6 +43,8 @@ pub(crate) enum SessionCommand {
     Remove(remove::RemoveArguments),
     /// Lifts quarantines, so that these sessions are dialled again.
     Reinstate(change::ReinstateArguments),
+    /// Lists the tokens of bots that are kept for a sign-in, and removes them.
+    Tokens(tokens::TokensArguments),
     /// Changes what belongs to sessions: proxy, group, application id, device, address.
     Set(Box<change::SetArguments>),
 }
@@ -55,6 +58,7 @@ pub(crate) fn run(command: SessionCommand) -> Result<ExitCode, Failure> {
         SessionCommand::Export(arguments) => export::run(&arguments),
         SessionCommand::Remove(arguments) => remove::run(&arguments),
         SessionCommand::Reinstate(arguments) => change::reinstate(&arguments),
+        SessionCommand::Tokens(arguments) => tokens::run(&arguments),
         SessionCommand::Set(arguments) => change::set(&arguments),
     }
 }

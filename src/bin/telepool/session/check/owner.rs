@@ -19,7 +19,8 @@ pub(super) async fn ask(
     is_json: bool,
 ) -> Result<ExitCode, Failure> {
     say!("telepool: the store is served: that process is asked, and nothing is dialled");
-    let (mut bad, mut answer) = (0, (String::new(), Value::Null));
+    let (mut bad, mut alive) = (0, 0);
+    let mut answer = (String::new(), Value::Null);
     for it in all {
         let name = it.account.name().map(|name| name.reveal().to_string()).unwrap_or_default();
         if name != answer.0 && !name.is_empty() {
@@ -34,8 +35,10 @@ pub(super) async fn ask(
         let known = if name.is_empty() { &Value::Null } else { &answer.1 };
         let verdict = verdict_of(it, known);
         bad += usize::from(!matches!(verdict.kind(), VerdictKind::Alive | VerdictKind::NotDialled));
+        alive += usize::from(verdict.kind() == VerdictKind::Alive);
         stdout::print(&verdict.shown(is_json))?;
     }
+    say!("telepool: {alive} of {} sessions have a connection, {bad} cannot", all.len());
     Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -57,5 +60,18 @@ fn verdict_of(it: &ToCheck, answer: &Value) -> SessionVerdict {
     if of_slot("connections_list").is_some() {
         return SessionVerdict::alive(&it.account, &it.session, None);
     }
-    SessionVerdict::not_dialled(&it.account, &it.session)
+    // What keeps the account from a connection is told by whoever has tried.
+    let mut texts =
+        ["last_error", "detail", "reason"].iter().filter_map(|key| answer[*key].as_str());
+    match (answer["state"].as_str(), texts.next()) {
+        (Some("ready" | "cooling") | None, None) | (None, Some(_)) => {
+            SessionVerdict::not_dialled(&it.account, &it.session)
+        }
+        (Some(_), Some(text)) => {
+            SessionVerdict::unreachable(&it.account, &it.session, text.to_owned())
+        }
+        (Some(state), None) => {
+            SessionVerdict::unreachable(&it.account, &it.session, format!("the account is {state}"))
+        }
+    }
 }

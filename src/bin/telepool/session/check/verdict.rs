@@ -42,7 +42,7 @@ pub(super) struct SessionVerdict {
 impl SessionVerdict {
     fn new(account: &StoredAccount, session: &StoredSession, state: VerdictKind) -> Self {
         Self {
-            session: named(account, session),
+            session: named(account),
             slot: session.slot,
             key_id: session.key_id.to_string(),
             state,
@@ -124,7 +124,7 @@ impl SessionVerdict {
         if is_json {
             return serde_json::to_string(self).expect("BUG: texts always make JSON") + "\n";
         }
-        let Self { session, slot, .. } = self;
+        let Self { session, slot, key_id, .. } = self;
         let reason = escaped(self.reason.as_deref().unwrap_or("why is not known"));
         let remedy = self.remedy.map(|remedy| format!(": {remedy}")).unwrap_or_default();
         let what = match self.state {
@@ -140,7 +140,7 @@ impl SessionVerdict {
                 )
             }
         };
-        format!("{session} slot {slot}: {what}\n")
+        format!("{session} slot {slot} ({key_id}): {what}\n")
     }
 
     fn whose(&self) -> String {
