@@ -1,6 +1,8 @@
 //! The place of a store's file: who can reach it, and what it lies on.
 //!
-//! Owns the making of the file, for its user alone, and the looks at what is there. Never changes what it finds.
+//! Owns the making of the file, for its user alone, and the looks at what is there. Never changes what it finds, and never
+//! opens a file that is there: to close it would take the database's locks of this process away (POSIX has them by
+//! process).
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -9,8 +11,8 @@ use std::path::{Path, PathBuf};
 use super::StoreError;
 use crate::base::disk::{PlaceError, folder, resolve};
 
-/// What makes a file a database of SQLite.
-const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+/// The shortest page of a database, in bytes.
+const PAGE_LEN_MIN: u64 = 512;
 
 /// Looks at the place of a store, and makes its file if it is not there and `make` says so. Returns its real
 /// path.
@@ -29,9 +31,12 @@ pub(super) fn prepare(named: &Path, make: bool) -> Result<PathBuf, StoreError> {
     check_folder(folder(&path))?;
     refuse_network(folder(&path))?;
     match fs::symlink_metadata(&path) {
+        // Of less than a page a database would be made anew.
+        Ok(found) if (1..PAGE_LEN_MIN).contains(&found.len()) => {
+            Err(StoreError::NotAStore { path, what: "no database" })
+        }
         Ok(_) => {
             check_file(&path)?;
-            check_head(&path)?;
             Ok(path)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound && make => {
@@ -61,20 +66,6 @@ fn make_folder(folder: &Path) -> Result<(), StoreError> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(folder).map_err(|error| StoreError::Io { path: folder.to_owned(), error })
-}
-
-/// A file that begins as nothing else does, or is empty.
-fn check_head(path: &Path) -> Result<(), StoreError> {
-    use std::io::Read as _;
-
-    let failed = |error| StoreError::Io { path: path.to_owned(), error };
-    let mut head = Vec::new();
-    let file = fs::File::open(path).map_err(failed)?;
-    file.take(MAGIC.len() as u64).read_to_end(&mut head).map_err(failed)?;
-    match head.is_empty() || head == MAGIC {
-        true => Ok(()),
-        false => Err(StoreError::NotAStore { path: path.to_owned(), what: "no database" }),
-    }
 }
 
 fn exposed(path: &Path, what: &'static str, remedy: &'static str) -> Result<(), StoreError> {

@@ -154,7 +154,7 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     database.busy_timeout(BUSY_TIMEOUT)?;
     database.set_prepared_statement_cache_capacity(STATEMENTS);
     // First, since what follows would change the file of another program.
-    schema::check(&database, path)?;
+    schema::check(&database, path).map_err(|error| of_no_database(error, path))?;
     // Readers and the writer do not wait for one another, and what is written is on disk at once.
     let mut tries = 0;
     while let Err(error) = database.pragma_update(None, "journal_mode", "wal") {
@@ -169,6 +169,18 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     database.pragma_update(None, "secure_delete", true)?;
     enforce(&database)?;
     Ok(database)
+}
+
+/// A file that is no database is told so.
+fn of_no_database(error: StoreError, path: &Path) -> StoreError {
+    let StoreError::Database(cause) = &error else { return error };
+    let code = cause.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code);
+    match code {
+        Some(rusqlite::ErrorCode::NotADatabase) => {
+            StoreError::NotAStore { path: path.to_owned(), what: "no database" }
+        }
+        _ => error,
+    }
 }
 
 fn is_busy(error: &rusqlite::Error) -> bool {

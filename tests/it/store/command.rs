@@ -314,3 +314,18 @@ fn what_stands_where_a_path_should_is_not_repeated() {
         }
     }
 }
+
+#[test]
+fn the_store_itself_is_no_input() {
+    let field = Field::new();
+    field.done(&[
+        "session",
+        "import",
+        &field.file("sessions.jsonl", &field.sessions("bot:5000", 1)),
+    ]);
+    let store = field.path("accounts.db").display().to_string();
+    let (code, out, _) = field.run(&["session", "import", &store]);
+    assert_eq!(code, Some(1));
+    assert!(out.contains("it is the store"), "{out}");
+    assert_eq!(field.list().len(), 1);
+}

@@ -243,12 +243,24 @@ impl Importer<'_> {
                     continue;
                 }
             };
+            if self.is_the_store(&input) {
+                // Not even opened: closing it would take this process's own locks of it away.
+                let mut refused = outcome(&input);
+                refused.refuse("it is the store that this import goes into".to_owned());
+                self.tell(&refused)?;
+                continue;
+            }
             self.totals.exposed += u64::from(is_exposed(&input));
             let options = self.options.clone();
             let opened = import::open(&input, &options);
             self.take(outcome(&input), opened, input != path)?;
         }
         Ok(())
+    }
+
+    fn is_the_store(&self, path: &Path) -> bool {
+        let Destination::Store(store) = self.to else { return false };
+        std::fs::canonicalize(path).is_ok_and(|path| path == store.path())
     }
 
     /// One input.
