@@ -59,6 +59,9 @@ pub enum ServeError {
 #[derive(Debug)]
 pub(super) struct StoreLease {
     lock: FileLock,
+    store: PathBuf,
+    /// Which file that was.
+    inode: Option<(u64, u64)>,
 }
 
 impl StoreLease {
@@ -66,6 +69,25 @@ impl StoreLease {
     pub(super) fn is_current(&self) -> bool {
         self.lock.is_current()
     }
+
+    /// Whether the store still stands where others open it.
+    pub(super) fn has_store(&self) -> bool {
+        inode_of(&self.store) == self.inode
+    }
+}
+
+/// Which file stands at a path. It is only looked at: closing a file of a database would take its locks away.
+#[cfg(unix)]
+fn inode_of(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
+
+/// Elsewhere a file that is open cannot be replaced.
+#[cfg(not(unix))]
+fn inode_of(_path: &Path) -> Option<(u64, u64)> {
+    None
 }
 
 /// How often it is tried to take the lock, and how long in between: whoever only settles a store has it for a moment.
@@ -110,7 +132,8 @@ pub(super) fn take(
     let last_seen = before.map(|mark| Duration::from_secs(now.saturating_sub(mark.heartbeat)));
     let mark = ServeMark::new(machine, std::process::id(), now);
     store.set_serve_mark(&mark)?;
-    Ok((StoreLease { lock }, mark, last_seen))
+    let (path, inode) = (store.path().to_owned(), inode_of(store.path()));
+    Ok((StoreLease { lock, store: path, inode }, mark, last_seen))
 }
 
 /// Whether a store could be settled.

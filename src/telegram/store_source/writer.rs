@@ -104,6 +104,12 @@ impl<S: SessionStore + ?Sized> StoreWriter<S> {
     }
 
     fn beat(&mut self, released: bool) {
+        if !self.lease.has_store() {
+            tracing::error!(
+                "the file of the store was removed or replaced: what becomes known is lost with this process, and what \
+                 others change is not seen; end it, and put the store back"
+            );
+        }
         if !self.lease.is_current() {
             tracing::error!(
                 "somebody has removed the lock of the store: another process may serve it as well, which costs logins"
