@@ -9,7 +9,7 @@ mod lookup;
 mod quarantines;
 mod writer;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::account_id::AccountId;
 use crate::base::clock::now;
 use crate::base::sync::Mutex;
 use crate::manager::QuarantineReason;
-use crate::session::{KeyId, SessionRecord, SessionUser};
+use crate::session::{SessionRecord, SessionUser};
 use crate::store::{SessionStore, SqliteStore, StoreError, StoreId, StoredAccount};
 use crate::telegram::key_lock;
 use crate::telegram::source::{SessionProfile, SessionSource};
@@ -97,15 +97,7 @@ impl StoreSource {
         }
         let quarantines = Arc::new(Mutex::new(quarantines));
         let (writes, queue) = mpsc::channel();
-        let todo = VecDeque::new();
-        let writer = StoreWriter {
-            store: Arc::clone(&store),
-            quarantines: Arc::clone(&quarantines),
-            mark,
-            todo,
-            is_failing: false,
-            lease,
-        };
+        let writer = StoreWriter::new(Arc::clone(&store), Arc::clone(&quarantines), mark, lease);
         let thread = std::thread::Builder::new().name("telepool-store".to_owned());
         let begun = thread.spawn(move || writer.run(&queue));
         begun.map_err(|error| StoreError::Io { path: store.path().to_owned(), error })?;
@@ -183,16 +175,6 @@ impl StoreSource {
         self.writes.send(close).is_ok() && closed.recv_timeout(limit + CLOSE_MARGIN).is_ok()
     }
 
-    /// The ids of all keys that may be dialled.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub fn key_ids(&self) -> Result<Vec<KeyId>, StoreError> {
-        let mut keys = Vec::new();
-        self.store.sessions(None, &mut |session| keys.push(session.key_id))?;
-        Ok(keys)
-    }
-
     /// Notes a login of a session by its place in the store; see [`SessionSource::note_login`].
     pub fn note_login_of(&self, account: StoreId, slot: u16, user: Option<SessionUser>) {
         // Without its thread the process is about to end.
@@ -206,17 +188,6 @@ impl StoreSource {
         }
         self.quarantines.lock().set(account, slot, reason);
         self.writes.send(StoreWrite::Quarantine(account, slot, reason)).ok();
-    }
-
-    fn read(&self, account: AccountId, slot: u16) -> Option<SessionRecord> {
-        let id: StoreId = self.index.load().id(account)?;
-        match self.store.record(id, slot, account) {
-            Ok(record) => record,
-            Err(error) => {
-                tracing::error!(%account, slot, %error, "a session cannot be read from the store");
-                None
-            }
-        }
     }
 }
 
@@ -236,7 +207,14 @@ impl SessionSource for StoreSource {
     }
 
     fn session(&self, account: AccountId, slot: u16) -> Option<SessionRecord> {
-        self.read(account, slot)
+        let id = self.index.load().id(account)?;
+        match self.store.record(id, slot, account) {
+            Ok(record) => record,
+            Err(error) => {
+                tracing::error!(%account, slot, %error, "a session cannot be read from the store");
+                None
+            }
+        }
     }
 
     fn members(&self, group: &str) -> Option<Arc<[AccountId]>> {

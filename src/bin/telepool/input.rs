@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use telepool::session::lines::file_text;
+use zeroize::Zeroizing;
 
 /// The longest file of settings, of faults, of certificates or of a token: those have some thousand lines at
 /// most.
@@ -44,6 +45,12 @@ pub(crate) fn text(path: &Path) -> Result<String, String> {
         true => format!("it is {} (save it as UTF-8)", kind.what()),
         false => format!("it is {}", kind.what()),
     })
+}
+
+/// The first line of a file, which holds a secret, or what is wrong with the file.
+pub(crate) fn first_line(path: &Path) -> Result<Zeroizing<String>, String> {
+    let text = Zeroizing::new(text(path)?);
+    Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
 }
 
 /// Opens a file of at most so many bytes. A pipe will do, and so will a terminal; what never ends, or does

@@ -131,7 +131,7 @@ fn add_unknown(
     }
     insert(step, new, keep, (account, slot, key))?;
     touch(step, account)?;
-    let outcome = match (identified.merged, identified.is_new || had == 0) {
+    let outcome = match (identified.merged, had == 0) {
         (true, _) => Added::Merged,
         (false, true) => Added::NewAccount,
         (false, false) => Added::AnotherSession,

@@ -38,7 +38,6 @@ impl Person {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Identified {
     pub(super) account: i64,
-    pub(super) is_new: bool,
     /// Something became known of it.
     pub(super) changed: bool,
     /// Two accounts turned out to be it.
@@ -83,13 +82,14 @@ pub(super) fn identify(
         let account = name(step, other.id)?.ok_or(nameless)?;
         return Ok(Err(Conflict::KeyOfAnother { account }));
     }
-    let (by_phone, is_moved) = match by_phone.filter(is_other) {
-        Some(_) if is_certain => (None, true),
+    let by_phone = match by_phone.filter(is_other) {
+        // It has moved.
+        Some(_) if is_certain => None,
         Some(_) => {
             let phone = rows::phone(person.phone.unwrap_or_default())?;
             return Ok(Err(Conflict::PhoneOfAnother { phone }));
         }
-        None => (by_phone, false),
+        None => by_phone,
     };
     // The one whose user is known, so that no user id moves.
     let has_user = |it: &Known| it.user_id.is_some();
@@ -99,13 +99,12 @@ pub(super) fn identify(
         Some(kept) => kept.id,
         None => create(step)?,
     };
-    let mut identified =
-        Identified { account, is_new: kept.is_none(), changed: kept.is_none(), merged: false };
+    let mut identified = Identified { account, changed: kept.is_none(), merged: false };
     for gone in [of_key, by_phone].into_iter().flatten().filter(|it| it.id != account) {
         merge_later(step, gone.id, account)?;
         identified.merged = true;
     }
-    let has_phone = by_phone.is_some() && !is_moved;
+    let has_phone = by_phone.is_some();
     identified.changed |= file(step, account, &Person { user_id, ..*person }, has_phone)?;
     if is_certain {
         identified.changed |= correct(step, account, person)?;

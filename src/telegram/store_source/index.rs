@@ -151,27 +151,28 @@ impl Index {
         self.members = members.into_iter().map(|(group, ids)| (group, ids.into())).collect();
     }
 
+    /// The place of an account that has sessions.
+    fn served(&self, name: AccountId) -> Option<usize> {
+        self.place(name).filter(|place| self.slots[*place] > 0)
+    }
+
     fn place(&self, name: AccountId) -> Option<usize> {
         let lookup = if name.is_phone() { &self.phones } else { &self.users };
         lookup.get(name.number()).map(|place| place as usize)
     }
 
-    fn entry(&self, name: AccountId) -> Option<&Entry> {
-        let place = self.place(name).filter(|place| self.slots[*place] > 0)?;
-        self.entries.get(place)
-    }
-
     /// What an account is called, by any of its names.
     pub(super) fn canonical(&self, name: AccountId) -> Option<AccountId> {
-        Some(self.entry(name)?.name)
+        Some(self.entries[self.served(name)?].name)
     }
 
     pub(super) fn id(&self, name: AccountId) -> Option<StoreId> {
-        Some(self.entry(name)?.id)
+        Some(self.entries[self.served(name)?].id)
     }
 
     pub(super) fn profile(&self, name: AccountId) -> Option<SessionProfile> {
-        let (entry, place) = (self.entry(name)?, self.place(name)?);
+        let place = self.served(name)?;
+        let entry = &self.entries[place];
         let mut profile = SessionProfile::new(u16::from(self.slots[place]));
         profile.group = Arc::clone(&self.groups[entry.group as usize]);
         profile.egress = self.egresses[entry.egress as usize].clone();

@@ -39,16 +39,25 @@ pub(super) enum StoreWrite {
 
 /// What the thread owns.
 pub(super) struct StoreWriter<S: ?Sized> {
-    pub(super) store: Arc<S>,
-    pub(super) quarantines: Arc<Mutex<SessionQuarantines>>,
-    pub(super) mark: ServeMark,
-    pub(super) todo: VecDeque<StoreWrite>,
-    pub(super) is_failing: bool,
+    store: Arc<S>,
+    quarantines: Arc<Mutex<SessionQuarantines>>,
+    mark: ServeMark,
+    todo: VecDeque<StoreWrite>,
+    is_failing: bool,
     /// Given up last.
-    pub(super) lease: StoreLease,
+    lease: StoreLease,
 }
 
 impl<S: SessionStore + ?Sized> StoreWriter<S> {
+    pub(super) fn new(
+        store: Arc<S>,
+        quarantines: Arc<Mutex<SessionQuarantines>>,
+        mark: ServeMark,
+        lease: StoreLease,
+    ) -> Self {
+        Self { store, quarantines, mark, todo: VecDeque::new(), is_failing: false, lease }
+    }
+
     /// Writes until nobody can send any more, or the store is closed; then notes that nobody serves it, and gives
     /// it up.
     pub(super) fn run(mut self, writes: &mpsc::Receiver<StoreWrite>) {

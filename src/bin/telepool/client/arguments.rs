@@ -95,12 +95,12 @@ impl ClientArguments {
 
 fn token_of(path: &Path) -> Result<String, Failure> {
     let shown = path.display();
-    let text = input::text(path).map_err(|error| {
+    let line = input::first_line(path).map_err(|error| {
         Failure::refused(format!(
             "--token-file {shown}: {error}: give a file whose first line is a token"
         ))
     })?;
-    let token = text.lines().next().unwrap_or_default().trim();
+    let token = line.trim();
     if token.is_empty() || !token.bytes().all(|it| it.is_ascii_graphic()) {
         return Err(Failure::refused(format!(
             "--token-file {shown}: its first line is no token: put there what telepool token create printed"

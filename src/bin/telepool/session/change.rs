@@ -60,10 +60,8 @@ pub(super) fn proxy(text: &str) -> Result<Option<Arc<Proxy>>, Failure> {
 /// The text itself, or the first line of the file that it names: an argument shows to all users of the machine.
 fn of_file(text: &str) -> Result<Zeroizing<String>, Failure> {
     let Some(path) = text.strip_prefix('@') else { return Ok(Zeroizing::new(text.to_owned())) };
-    let text = input::text(Path::new(path))
-        .map_err(|error| Failure::refused(format!("--proxy @{path}: {error}")))?;
-    let text = Zeroizing::new(text);
-    Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
+    input::first_line(Path::new(path))
+        .map_err(|error| Failure::refused(format!("--proxy @{path}: {error}")))
 }
 
 /// A group of the command line, or none.

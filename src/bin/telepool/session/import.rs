@@ -155,7 +155,6 @@ impl Destination {
 struct Importer<'a> {
     to: &'a Destination,
     defaults: Defaults,
-    options: ImportOptions,
     is_json: bool,
     line: ProgressBar,
     stop: Stop,
@@ -182,9 +181,8 @@ pub(crate) fn run(arguments: ImportArguments) -> Result<ExitCode, Failure> {
         quarantines: quarantines(arguments.state.as_deref())?,
     };
     let totals = ImportTotals::default();
-    let mut importer =
-        Importer { to: &to, defaults, options, is_json: arguments.json, line, stop, totals };
-    let done = arguments.paths.iter().try_for_each(|path| importer.import(path));
+    let mut importer = Importer { to: &to, defaults, is_json: arguments.json, line, stop, totals };
+    let done = arguments.paths.iter().try_for_each(|path| importer.import(path, &options));
     importer.line.finish_and_clear();
     let totals = importer.totals;
     conclude(&to, &totals)?;
@@ -213,11 +211,10 @@ fn passcode(file: Option<&Path>) -> Result<Option<Zeroizing<String>>, Failure> {
             "--passcode-file and {PASSCODE} are both there: leave one of them away"
         ))),
         (Some(path), None) => {
-            let text = input::text(path).map_err(|error| {
+            let line = input::first_line(path).map_err(|error| {
                 Failure::refused(format!("--passcode-file {}: {error}", path.display()))
             })?;
-            let text = Zeroizing::new(text);
-            Ok(Some(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned())))
+            Ok(Some(line))
         }
         (None, text) => Ok(text.map(Zeroizing::new)),
     }
@@ -225,10 +222,9 @@ fn passcode(file: Option<&Path>) -> Result<Option<Zeroizing<String>>, Failure> {
 
 impl Importer<'_> {
     /// One path of the command line, with all that is below it.
-    fn import(&mut self, path: &Path) -> Result<(), Failure> {
+    fn import(&mut self, path: &Path, options: &ImportOptions) -> Result<(), Failure> {
         if path == Path::new("-") {
-            let options = self.options.clone();
-            let opened = import::read(std::io::stdin().lock(), &options);
+            let opened = import::read(std::io::stdin().lock(), options);
             return self.take(InputOutcome::of("-".to_owned()), opened, false);
         }
         for input in import::inputs(path) {
@@ -251,8 +247,7 @@ impl Importer<'_> {
                 continue;
             }
             self.totals.exposed += u64::from(is_exposed(&input));
-            let options = self.options.clone();
-            let opened = import::open(&input, &options);
+            let opened = import::open(&input, options);
             self.take(outcome(&input), opened, input != path)?;
         }
         Ok(())
