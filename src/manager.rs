@@ -224,7 +224,9 @@ pub trait Manager: Send + Sync + 'static {
     }
 
     /// Whether somebody reads what a connection brings unasked (updates), so that something is missed while
-    /// its account has no connection. Asked when it has been closed; it must be quick.
+    /// its account has no connection. While it is so the connection does not expire by idling and does not make
+    /// room for another account's, though nobody leases it. Asked at each of the reaper's looks, where room is
+    /// searched for, and when it has been closed; it must be quick.
     fn is_listened_to(&self, connection: &Self::Connection) -> bool {
         let _ = connection;
         false

@@ -145,10 +145,19 @@ impl<C, E> Core<C, E> {
 impl<C, E> Body<C, E> {
     /// The connection that has been idle for longest.
     pub(super) fn idlest(&self) -> Option<Arc<Connection<C>>> {
+        self.idlest_of(|_| true)
+    }
+
+    /// The one of these that has been idle for longest.
+    pub(super) fn idlest_of(
+        &self,
+        is_meant: impl Fn(&Connection<C>) -> bool,
+    ) -> Option<Arc<Connection<C>>> {
         // Not any without leases: one that is being dialled or closed would seem the idlest,
         // cannot be claimed, and would hide the idle ones.
-        let is_idle =
-            |it: &Connection<C>| it.word.snapshot_after_change().state() == ConnectionState::Idle;
+        let is_idle = |it: &Connection<C>| {
+            it.word.snapshot_after_change().state() == ConnectionState::Idle && is_meant(it)
+        };
         let idle = self.all_slots().filter_map(|slot| slot.clone_if(is_idle));
         idle.min_by_key(|connection| connection.last_used())
     }

@@ -108,12 +108,12 @@ impl<C, E> AccountPool<C, E> {
         held.map_or(Reap::Again(idle_until), |since| Reap::Held(idle_until, since))
     }
 
-    /// Closes one idle connection, the longest idle first, for another account's sake.
-    pub(crate) fn evict_idle(&self) -> Option<Effects<C>> {
+    /// Closes one idle connection of those that may go, the longest idle first, for another account's sake.
+    pub(crate) fn evict_idle(&self, may_go: impl Fn(&Connection<C>) -> bool) -> Option<Effects<C>> {
         let body = self.body.get()?;
         // A claim that is lost to an acquire leaves one fewer to try.
         for _ in 0..body.all_slots().count() {
-            let idlest = body.idlest()?;
+            let idlest = body.idlest_of(&may_go)?;
             if idlest.word.transition_to_reaped() {
                 idlest.note_reason(CloseReason::Excess);
                 return Some(self.closing(idlest));
@@ -122,9 +122,9 @@ impl<C, E> AccountPool<C, E> {
         None
     }
 
-    /// Whether a connection lies idle.
-    pub(crate) fn has_idle(&self) -> bool {
-        self.body.get().is_some_and(|body| body.idlest().is_some())
+    /// Whether a connection lies idle that may go.
+    pub(crate) fn has_idle(&self, may_go: impl Fn(&Connection<C>) -> bool) -> bool {
+        self.body.get().is_some_and(|body| body.idlest_of(may_go).is_some())
     }
 
     /// Notes a connection that this caller has made final.

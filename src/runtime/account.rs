@@ -75,11 +75,11 @@ impl<M: Manager> Member for AccountInner<M> {
     }
 
     fn has_idle(&self) -> bool {
-        self.pool.has_idle()
+        self.pool.has_idle(|connection| !self.is_listened_to(connection))
     }
 
     fn evict_idle(&self) -> Option<Effects<M::Connection>> {
-        self.pool.evict_idle()
+        self.pool.evict_idle(|connection| !self.is_listened_to(connection))
     }
 
     fn count_removal(&self) {

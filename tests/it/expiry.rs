@@ -61,22 +61,64 @@ async fn who_is_listened_to_and_left_without_a_connection_is_told_once_for_each_
     // The second connection of an account still hears what the first would have heard.
     let (first, second) = tokio::join!(pool.acquire(account(1)), pool.acquire(account(1)));
     let (first, second) = (first.unwrap(), second.unwrap());
-    drop(first);
-    tokio::time::sleep(seconds(361)).await;
+    first.discard();
+    tokio::time::sleep(seconds(1)).await;
     let stats = pool.stats();
     assert_eq!((stats.current_pool_size, stats.current_active_connections), (0, 1));
     assert_eq!(interruptions(&mut events), []);
     second.discard();
     tokio::time::sleep(seconds(1)).await;
     assert_eq!(interruptions(&mut events), [(account(1), CloseReason::Requested)]);
-    // It is dialled again by whoever acquires, and idle again later.
+    // It is dialled again by whoever acquires, and does not idle away while somebody listens.
     drop(pool.acquire(account(1)).await.unwrap());
-    tokio::time::sleep(seconds(361)).await;
-    assert_eq!(interruptions(&mut events), [(account(1), CloseReason::Idle)]);
+    tokio::time::sleep(seconds(1_000)).await;
+    assert_eq!(pool.stats().current_pool_size, 1);
     // The end of the pool is meant.
-    drop(pool.acquire(account(1)).await.unwrap());
     pool.close().await;
     assert_eq!(interruptions(&mut events), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_listened_to_idles_away_once_its_listener_has_gone() {
+    let manager = Scripted::new(2, 1);
+    manager.state.listened.store(true, Ordering::SeqCst);
+    let pool = manager.pool(|_| ());
+    drop(pool.acquire(account(1)).await.unwrap());
+    tokio::time::sleep(seconds(2_000)).await;
+    assert_eq!(pool.stats().current_pool_size, 1);
+    manager.state.listened.store(false, Ordering::SeqCst);
+    tokio::time::sleep(seconds(361)).await;
+    assert_eq!(pool.stats().current_pool_size, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn age_ends_a_connection_that_is_listened_to() {
+    let manager = Scripted::new(1, 1);
+    manager.state.listened.store(true, Ordering::SeqCst);
+    let pool = manager.pool(|config| config.pool.age_jitter = 0.0);
+    let mut events = pool.events();
+    drop(pool.acquire(account(1)).await.unwrap());
+    tokio::time::sleep(seconds(3_700)).await;
+    assert_eq!(interruptions(&mut events), [(account(1), CloseReason::Age)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_listened_to_makes_no_room_for_another_account() {
+    let manager = Scripted::new(2, 1);
+    let pool = manager.pool(|config| config.pool.max_connections = 1);
+    manager.state.listened.store(true, Ordering::SeqCst);
+    drop(pool.acquire(account(1)).await.unwrap());
+    // Neither one that lies idle, nor one that comes back while the other waits.
+    let lease = pool.acquire(account(1)).await.unwrap();
+    let waiting = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.acquire_timeout(account(2), seconds(60)).await.map(drop) }
+    });
+    tokio::time::sleep(seconds(5)).await;
+    drop(lease);
+    waiting.await.unwrap().unwrap_err();
+    manager.state.listened.store(false, Ordering::SeqCst);
+    drop(pool.acquire(account(2)).await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ fn model_exactly_one_of_reaper_and_acquire_gets_an_idle_connection() {
         release(&engine, lease);
         let reaper = {
             let engine = Arc::clone(&engine);
-            thread::spawn(move || engine.evict_idle())
+            thread::spawn(move || engine.evict_idle(|_| true))
         };
         let taken = engine.try_lease_any(NOW, 0);
         let reaped = reaper.join().unwrap();
@@ -132,7 +132,7 @@ fn model_a_reaped_connection_is_replaced_for_a_waiter_that_comes_meanwhile() {
         let reaper = {
             let engine = Arc::clone(&engine);
             thread::spawn(move || {
-                if let Some(effects) = engine.evict_idle() {
+                if let Some(effects) = engine.evict_idle(|_| true) {
                     apply(&engine, effects);
                 }
             })

@@ -14,7 +14,7 @@ use crate::engine::{Connection, Waiter};
 
 /// Looks for an idle connection, as the pool does for a dial that waits.
 fn evict_idle(budget: &Budget, engine: &Engine) {
-    let evict = || match engine.evict_idle() {
+    let evict = || match engine.evict_idle(|_| true) {
         Some(effects) => {
             let closed = effects.close.len();
             apply(engine, effects);
@@ -23,7 +23,7 @@ fn evict_idle(budget: &Budget, engine: &Engine) {
         }
         None => false,
     };
-    budget.evict_idle(NOW, evict, || engine.has_idle());
+    budget.evict_idle(NOW, evict, || engine.has_idle(|_| true));
 }
 
 #[test]

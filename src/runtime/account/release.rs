@@ -124,7 +124,8 @@ impl<M: Manager> AccountInner<M> {
         let budget = &self.context().budget;
         let now = self.context().clock.tick();
         let pressure = budget.pressure(now);
-        let claimed = pressure != Pressure::Calm && budget.claim_eviction(now);
+        let may_go = pressure != Pressure::Calm && !self.is_listened_to(&connection);
+        let claimed = may_go && budget.claim_eviction(now);
         let pressure = if claimed { pressure } else { Pressure::Calm };
         let effects = self.pool.release(connection, now, pressure);
         // One that only drains provides for nobody yet.

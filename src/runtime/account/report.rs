@@ -26,17 +26,22 @@ impl<M: Manager> AccountInner<M> {
         connection: &Connection<M::Connection>,
         reason: CloseReason,
     ) {
-        let Some(live) = connection.live() else { return };
         if reason == CloseReason::Shutdown || self.pool.is_open() {
             return;
         }
-        let ask = || self.context().manager.is_listened_to(&live.connection);
-        if call_manager("is_listened_to", ask).unwrap_or(false) {
+        if self.is_listened_to(connection) {
             let account = self.pool.account();
             self.counters().updates_interrupted.fetch_add(1, Ordering::Relaxed);
             tracing::info!(%account, reason = reason.label(), "updates are lost until the next dial");
             self.context().events.emit(|| Event::UpdatesInterrupted { account, reason });
         }
+    }
+
+    /// Whether somebody reads what a connection brings unasked.
+    pub(crate) fn is_listened_to(&self, connection: &Connection<M::Connection>) -> bool {
+        let Some(live) = connection.live() else { return false };
+        let ask = || self.context().manager.is_listened_to(&live.connection);
+        call_manager("is_listened_to", ask).unwrap_or(false)
     }
 
     /// A lease has been held for so many milliseconds that it may have been forgotten.

@@ -17,6 +17,8 @@ use crate::runtime::{Accounts, Runtime};
 
 /// How many entries are visited before other tasks get a turn.
 const BATCH: usize = 1024;
+/// An idle time that no connection reaches, in milliseconds.
+const FOREVER: u64 = u64::MAX / 4;
 
 /// A connection and its account.
 type Held<M> = (Arc<AccountInner<M>>, Arc<Connection<<M as Manager>::Connection>>);
@@ -117,7 +119,13 @@ fn visit_connection<M: Manager>(
     now: Tick,
     Limits { max_idle, max_held, max_unchecked }: Limits,
 ) -> Option<Tick> {
-    let next = match inner.pool.reap(&connection, visit_at, now, max_idle, max_held) {
+    // One that is listened to is in use, though nobody leases it. It is looked at as often as the others:
+    // its listener may go.
+    let (expires_after, next_look) = match inner.is_listened_to(&connection) {
+        true => (FOREVER, now + max_idle),
+        false => (max_idle, Tick::MAX),
+    };
+    let next = match inner.pool.reap(&connection, visit_at, now, expires_after, max_held) {
         Reap::Again(next) => next,
         Reap::Held(next, since) => {
             // A listener's code. The next look is at another time than this one.
@@ -137,7 +145,7 @@ fn visit_connection<M: Manager>(
     let within = max_unchecked - (max_unchecked / 4).mul_f64(context.share());
     inner.recheck_if_due(&connection, within);
     inner.reread_profile_if_due(now);
-    let next = next.min(now + millis(within).max(1));
+    let next = next.min(now + millis(within).max(1)).min(next_look);
     connection.set_next_visit(next);
     Some(next)
 }
