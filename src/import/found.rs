@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::account_id::AccountId;
 use crate::session::{AuthKey, Proxy, SessionFormat, SessionString};
+use crate::session::{ChannelState, UpdateState};
 
 /// How many peers are taken of one session: a bot may have met more users than there is memory for.
 pub const PEERS_MAX: usize = 1_000_000;
@@ -254,26 +255,4 @@ pub struct KnownPeer {
     pub access_hash: i64,
     /// Its public name, without the `@`.
     pub username: Option<Box<str>>,
-}
-
-/// How far the updates of an account have been read (`updates.state`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UpdateState {
-    /// Of messages and the like.
-    pub pts: i32,
-    /// Of secret chats and bots.
-    pub qts: i32,
-    /// When, in seconds since 1970.
-    pub date: i32,
-    /// Of everything else.
-    pub seq: i32,
-}
-
-/// How far the updates of one channel have been read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ChannelState {
-    /// The bare id of the channel.
-    pub channel: i64,
-    /// Its `pts`.
-    pub pts: i32,
 }

@@ -17,10 +17,7 @@ mod tdata;
 mod text;
 
 pub use error::{ImportError, ItemError, TextProblem};
-pub use found::{
-    BotToken, ChannelState, Found, FoundSession, KnownPeer, Origin, PEERS_MAX, PeerKind,
-    UpdateState,
-};
+pub use found::{BotToken, Found, FoundSession, KnownPeer, Origin, PEERS_MAX, PeerKind};
 pub use imported::{ImportKind, ImportedFile, open, read};
 pub use inputs::{Inputs, InputsError, inputs};
 pub use options::ImportOptions;

@@ -10,7 +10,7 @@ pub(crate) mod lease;
 mod listing;
 #[cfg(all(test, not(pool_loom)))]
 mod tests;
-#[cfg(feature = "http")]
+#[cfg(any(feature = "http", feature = "telegram"))]
 mod weak;
 
 use std::fmt;
@@ -24,7 +24,7 @@ pub use acquire::Acquire;
 pub use admin::CloseReport;
 pub use builder::Builder;
 pub use lease::{AccountRef, BorrowedLease, Lease, OwnedLease};
-#[cfg(feature = "http")]
+#[cfg(any(feature = "http", feature = "telegram"))]
 pub(crate) use weak::PoolRef;
 
 use self::acquire::unready_error;

@@ -10,6 +10,7 @@ mod key_id;
 pub mod lines;
 mod proxy;
 mod string;
+mod update_states;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -23,6 +24,7 @@ pub use proxy::{Proxy, ProxyCredentials, ProxyServer, ProxyUrlError, ProxyWay, p
 #[cfg(feature = "store")]
 pub(crate) use string::bot_token;
 pub use string::{SessionFormat, SessionString, SessionStringError, telethon_string};
+pub use update_states::{ChannelState, UpdateState, UpdateStates};
 
 use crate::account_id::AccountId;
 

@@ -23,12 +23,13 @@ pub use error::{Conflict, StoreError};
 pub use sqlite::{Rehearsal, SqliteStore};
 pub use types::{
     Added, Addition, NewSession, Removal, ServeMark, SessionChange, StoreId, StoredAccount,
-    StoredSession, UpdateStates,
+    StoredSession,
 };
 
 use crate::account_id::AccountId;
 use crate::import::{BotToken, KnownPeer};
 use crate::manager::QuarantineReason;
+use crate::session::UpdateStates;
 use crate::session::{KeyId, SessionRecord, SessionUser};
 
 /// Where sessions are kept.

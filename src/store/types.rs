@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::account_id::AccountId;
-use crate::import::{ChannelState, FoundSession, Origin, UpdateState};
+use crate::import::{FoundSession, Origin};
 use crate::manager::QuarantineReason;
 use crate::session::{ClientIdentity, KeyId, Proxy};
 
@@ -209,24 +209,6 @@ pub enum Removal {
     KeepKeyId,
     /// Nothing.
     Everything,
-}
-
-/// How far the updates of an account and of its channels have been read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct UpdateStates {
-    /// Of the account.
-    pub account: Option<UpdateState>,
-    /// Of its channels.
-    pub channels: Vec<ChannelState>,
-}
-
-impl UpdateStates {
-    /// The states of an account and of its channels.
-    #[must_use]
-    pub const fn new(account: Option<UpdateState>, channels: Vec<ChannelState>) -> Self {
-        Self { account, channels }
-    }
 }
 
 /// Who serves a store.

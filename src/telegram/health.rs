@@ -25,8 +25,8 @@ pub(super) struct ConnectionHealth {
     unanswered: AtomicBool,
     /// When it last answered what only a session that is logged in may ask, as in a login check.
     logged_in: AtomicU64,
-    /// If it brings no updates: the number of the next subscription there will be. Zero if it does.
-    without_updates: AtomicU64,
+    /// Nobody wanted its updates when it was opened, so that it can bring none.
+    without_updates: AtomicBool,
     abandoned: AtomicU32,
 }
 
@@ -38,7 +38,7 @@ impl Default for ConnectionHealth {
             answered: AtomicU64::default(),
             unanswered: AtomicBool::default(),
             logged_in: AtomicU64::default(),
-            without_updates: AtomicU64::default(),
+            without_updates: AtomicBool::default(),
             abandoned: AtomicU32::default(),
         }
     }
@@ -88,20 +88,14 @@ impl ConnectionHealth {
         self.broken.store(true, Ordering::Relaxed);
     }
 
-    /// The connection brings no updates, after so many subscriptions.
-    pub(super) fn mark_without_updates(&self, subscriptions: u64) {
-        self.without_updates.store(subscriptions + 1, Ordering::Relaxed);
+    /// The connection can bring no updates.
+    pub(super) fn mark_without_updates(&self) {
+        self.without_updates.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the connection brings updates.
-    pub(super) fn brings_updates(&self) -> bool {
-        self.without_updates.load(Ordering::Relaxed) == 0
-    }
-
-    /// Whether the connection brings no updates, and somebody has come to want them.
-    pub(super) fn lacks_updates(&self, subscriptions: impl FnOnce() -> u64) -> bool {
-        let next = self.without_updates.load(Ordering::Relaxed);
-        next != 0 && subscriptions() >= next
+    /// Whether the connection can bring updates.
+    pub(super) fn can_bring_updates(&self) -> bool {
+        !self.without_updates.load(Ordering::Relaxed)
     }
 
     /// Whether the connection is dead.
@@ -181,11 +175,10 @@ mod tests {
     }
 
     #[test]
-    fn one_without_updates_lacks_them_from_the_next_subscription_on() {
+    fn one_that_can_bring_no_updates_still_works() {
         let health = ConnectionHealth::default();
-        assert!(health.brings_updates() && !health.lacks_updates(|| 9));
-        health.mark_without_updates(3);
-        assert!(!health.lacks_updates(|| 3) && health.lacks_updates(|| 4));
-        assert!(!health.brings_updates() && !health.is_broken(), "and it still works");
+        assert!(health.can_bring_updates());
+        health.mark_without_updates();
+        assert!(!health.can_bring_updates() && !health.is_broken());
     }
 }

@@ -31,8 +31,8 @@ const DISCONNECT_DELAY: i32 = 75;
 ///
 /// A ping or the introduction proves nothing: a key that is not logged in may do both.
 /// `updates.getState` is the cheapest method that only a logged-in session may call (no
-/// arguments, five numbers in answer, for users and bots alike), and it also makes the server
-/// send updates to this connection.
+/// arguments, five numbers in answer, for users and bots alike). It asks for no updates: whoever wants them
+/// asks by a call of its own.
 ///
 /// If nobody has told whose the session is, it is asked in the same packet: the client must know before
 /// the first call of the application.
@@ -48,7 +48,8 @@ pub(super) fn check_login(
         let timer =
             functions::PingDelayDisconnect { ping_id: 0, disconnect_delay: DISCONNECT_DELAY };
         let timer = timer.to_bytes();
-        let request = functions::updates::GetState {}.to_bytes();
+        let query = functions::updates::GetState {};
+        let request = functions::InvokeWithoutUpdates { query }.to_bytes();
         let set = async {
             match call_within::<functions::PingDelayDisconnect>(&handle, dc, timer, limit).await {
                 // What the dial comes to is told to the first call.

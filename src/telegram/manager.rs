@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::bridge::{Bridge, BridgeLimits};
+use super::caller::Caller;
 use super::health::ConnectionHealth;
 use super::key_lock::{self, KeyGuard};
 use super::login_cache::LoginCache;
@@ -25,7 +26,7 @@ use super::parts::ConnectionParts;
 use super::pending_open::{OpenResult, PendingOpen};
 use super::reservation::Reservations;
 use super::supervisor::supervise;
-use super::updates::{AccountUpdates, UpdateChannel};
+use super::updates::{FeedSource, Lanes};
 use super::{SessionSource, TelegramConnection, TelegramError, TelegramSettings, verdict};
 use crate::account_id::AccountId;
 use crate::base::sync::Mutex;
@@ -43,7 +44,8 @@ use crate::session::{KeyId, SessionRecord};
 pub struct GrammersManager<S> {
     source: S,
     settings: TelegramSettings,
-    updates: Arc<UpdateChannel>,
+    /// Who listens to the updates of which accounts.
+    pub(super) lanes: Arc<Lanes>,
     logins: Arc<LoginCache>,
     users: Arc<UserCache>,
     /// Where the pool has calls and updates counted; nowhere, before it is built.
@@ -62,11 +64,11 @@ impl<S: SessionSource> GrammersManager<S> {
     /// A manager of these sessions.
     #[must_use]
     pub fn new(source: S, settings: TelegramSettings) -> Self {
-        let (updates, strikes) = (Arc::default(), Mutex::default());
+        let (lanes, strikes) = (Arc::default(), Mutex::default());
         let reserved = Reservations::default();
         let logins = Arc::new(LoginCache::new(settings.login_lasts));
         let (users, traffic, ownership) = (Arc::default(), OnceLock::new(), OnceLock::new());
-        Self { source, settings, updates, logins, users, traffic, ownership, strikes, reserved }
+        Self { source, settings, lanes, logins, users, traffic, ownership, strikes, reserved }
     }
 
     /// Names who keeps other processes from dialling the same keys. Without it these are the locks of
@@ -113,32 +115,13 @@ impl<S: SessionSource> GrammersManager<S> {
         &self.source
     }
 
-    /// Hands every update of every connection to one receiver, in place of the one before. It
-    /// keeps up to `capacity` unread ones; more are dropped and counted.
-    ///
-    /// Subscribe before the first connection opens. One that was opened while nobody read updates
-    /// brings none, and saves 170 to 340 kB of memory by it: it is replaced when it is next used.
-    ///
-    /// # What is lost
-    /// An account brings updates only while it has a connection, and nobody dials for their sake. One that
-    /// is idle for `pool.max_idle_time`, grows old or breaks is closed, and the next is dialled when
-    /// somebody acquires. What comes meanwhile is lost, and is not fetched later. Each time that an account
-    /// is left without a connection is told ([`Event::UpdatesInterrupted`](crate::Event), and
-    /// `telepool_updates_interrupted_total`). An account that only listens must be acquired more often than
-    /// `pool.max_idle_time`, and once after each such event.
-    #[must_use]
-    pub fn subscribe(&self, capacity: usize) -> AccountUpdates {
-        self.updates.subscribe(capacity)
+    /// Has the source save how far the applications have got with the updates of accounts.
+    pub(super) fn save_updates(&self) {
+        self.lanes.save(|account, changed| self.source.set_update_states(account, changed));
     }
 
     pub(super) fn call_timeout(&self) -> Duration {
         self.settings.call_timeout
-    }
-
-    /// How many updates were dropped because the subscriber was slow, or has panicked.
-    #[must_use]
-    pub fn updates_missed(&self) -> u64 {
-        self.updates.dropped()
     }
 
     /// Opens the way of a session by its proxy, if it has one. Where that fails the session is not dialled.
@@ -174,16 +157,18 @@ impl<S: SessionSource> GrammersManager<S> {
         let profile = self.source.profile(record.account);
         let group = profile.map_or_else(|| Arc::from("default"), |profile| profile.group);
         let traffic = self.traffic.get().cloned().unwrap_or_default().counters(&group);
+        let feed_source = FeedSource::default();
+        let feed = Arc::clone(&feed_source.0);
         let parts = ConnectionParts {
             account: record.account,
             slot: record.slot,
-            group,
             traffic: Arc::clone(&traffic),
             data_centre: record.dc,
             handle: thin.clone(),
             session,
             health: Arc::clone(&health),
-            channel: Arc::clone(&self.updates),
+            feed: feed_source,
+            lanes: Arc::clone(&self.lanes),
             close_grace: self.settings.close_grace,
             call_timeout: self.settings.call_timeout,
             redial_after_loss: self.settings.redial_after_loss,
@@ -195,20 +180,19 @@ impl<S: SessionSource> GrammersManager<S> {
         let begun = self.logins.begin(record.account, record.slot, guard.key().number());
         let (opening, opened) = PendingOpen::new(check, Arc::clone(&self.logins), begun);
         let supervisor = supervise(parts, runner, updates, opening, guard);
-        let connection = TelegramConnection {
+        let caller = Caller {
             account: record.account,
             slot: record.slot,
             data_centre: record.dc,
             runtime: Handle::current(),
-            client,
             handle: thin,
             health,
-            supervisor,
             call_timeout: self.settings.call_timeout,
             ownership: Arc::clone(ownership),
             epoch,
-            traffic,
+            feed,
         };
+        let connection = TelegramConnection { caller, client, supervisor, traffic };
         Ok((connection, opened))
     }
 
@@ -232,7 +216,7 @@ impl<S: SessionSource> GrammersManager<S> {
 
 impl<S> fmt::Debug for GrammersManager<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GrammersManager").field("updates", &self.updates).finish_non_exhaustive()
+        f.debug_struct("GrammersManager").field("lanes", &self.lanes).finish_non_exhaustive()
     }
 }
 
@@ -307,7 +291,7 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
     }
 
     fn is_broken(&self, connection: &TelegramConnection) -> bool {
-        connection.is_broken() || connection.health.lacks_updates(|| self.updates.subscriptions())
+        connection.is_broken()
     }
 
     async fn check(&self, connection: &TelegramConnection) -> Result<(), TelegramError> {
@@ -315,7 +299,7 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
     }
 
     fn needs_check(&self, connection: &TelegramConnection, within: Duration) -> bool {
-        connection.health.since_login() >= within
+        connection.caller.health.since_login() >= within
     }
 
     async fn close(&self, connection: &TelegramConnection) {
@@ -323,6 +307,7 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
     }
 
     async fn settle(&self) {
+        self.save_updates();
         self.ownership().settled().await;
     }
 
@@ -361,7 +346,7 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
     }
 
     fn is_listened_to(&self, connection: &TelegramConnection) -> bool {
-        self.updates.has_subscriber() && connection.health.brings_updates()
+        connection.caller.feed.is_listened_to()
     }
 
     fn metrics(&self) -> Option<&dyn MetricsSource> {

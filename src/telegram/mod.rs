@@ -71,6 +71,7 @@
 //! connection, and what would cause it from our side is refused before it is sent ([`Refusal`]).
 
 mod bridge;
+mod caller;
 mod connection;
 mod error;
 mod error_names;
@@ -111,7 +112,10 @@ pub use source::{MemorySource, SessionProfile, SessionSource, SourceError};
 pub use store_source::{
     AccountChange, ServeError, ServeOptions, StoreSettled, StoreSource, settle_store, store_holder,
 };
-pub use updates::{AccountUpdate, AccountUpdates};
+pub use updates::{
+    AccountUpdate, ListenError, MissedUpdates, Overflow, UpdateContent, UpdatePeers, UpdateStream,
+    UpdatesOptions,
+};
 pub use verdict::{Resend, Verdict, verdict};
 
 /// The client library, for the types of requests and answers.

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::bridge::Bridge;
 use super::health::ConnectionHealth;
 use super::one_shot_session::OneShotSession;
-use super::updates::UpdateChannel;
+use super::updates::{FeedSource, Lanes};
 use crate::account_id::AccountId;
 use crate::manager::TrafficCounters;
 use crate::ownership::{Epoch, Fence};
@@ -20,15 +20,16 @@ use crate::ownership::{Epoch, Fence};
 pub(super) struct ConnectionParts {
     pub(super) account: AccountId,
     pub(super) slot: u16,
-    /// The account's group, which what it misses is counted by.
-    pub(super) group: Arc<str>,
-    /// Of that group.
+    /// Of the account's group.
     pub(super) traffic: Arc<TrafficCounters>,
     pub(super) data_centre: i32,
     pub(super) handle: SenderPoolHandle,
     pub(super) session: Arc<OneShotSession>,
     pub(super) health: Arc<ConnectionHealth>,
-    pub(super) channel: Arc<UpdateChannel>,
+    /// Where its updates go.
+    pub(super) feed: FeedSource,
+    /// Who listens to which accounts.
+    pub(super) lanes: Arc<Lanes>,
     pub(super) close_grace: Duration,
     pub(super) call_timeout: Duration,
     /// For how long the key rests if the server may not have noticed the end.

@@ -25,7 +25,7 @@ use crate::account_id::AccountId;
 use crate::base::clock::{now, unix_time};
 use crate::base::sync::Mutex;
 use crate::manager::QuarantineReason;
-use crate::session::{KeyId, SessionRecord, SessionUser};
+use crate::session::{KeyId, SessionRecord, SessionUser, UpdateStates};
 
 mod error;
 mod file;
@@ -156,6 +156,14 @@ impl<S: SessionSource> SessionSource for QuarantineFile<S> {
 
     fn all_accounts(&self) -> Option<Vec<AccountId>> {
         self.source.all_accounts()
+    }
+
+    fn update_states(&self, account: AccountId) -> Option<UpdateStates> {
+        self.source.update_states(account)
+    }
+
+    fn set_update_states(&self, account: AccountId, changed: &UpdateStates) {
+        self.source.set_update_states(account, changed);
     }
 
     fn quarantines(&self, account: AccountId) -> Vec<(u16, QuarantineReason)> {

@@ -5,10 +5,16 @@
 use std::time::Duration;
 
 use grammers_client::sender::SenderPoolHandle;
-use grammers_client::tl::{Deserializable as _, RemoteCall};
+use grammers_client::tl::{
+    Deserializable as _, Identifiable as _, RemoteCall, Serializable as _, functions,
+};
 
 use super::TelegramError;
 use crate::base::text::display_safely;
+
+/// What a call that asks for no updates is wrapped in.
+const WRAPPER: u32 = functions::InvokeWithoutUpdates::<()>::CONSTRUCTOR_ID;
+pub(super) const WRAPPER_LEN: usize = 4;
 
 /// Sends the body of a request and waits for its answer, within a limit. For the connection's own runtime.
 pub(super) async fn call_within<R: RemoteCall>(
@@ -27,7 +33,37 @@ pub(super) async fn call<R: RemoteCall>(
     data_centre: i32,
     body: Vec<u8>,
 ) -> Result<R::Return, TelegramError> {
-    let answer = handle.raw_invoke_in_dc(data_centre, body).await?;
+    let called = method(&body);
+    let answer = handle.raw_invoke_in_dc(data_centre, body).await;
+    // The client names the outermost part of the body.
+    let answer = answer.map_err(|error| match error.into() {
+        TelegramError::Rpc { code, name, value, method: Some(WRAPPER) } => {
+            TelegramError::Rpc { code, name, value, method: Some(called) }
+        }
+        error => error,
+    })?;
     R::Return::from_bytes(&answer)
         .map_err(|error| TelegramError::Answer(display_safely(&error).into()))
+}
+
+/// The body of a request that asks for no updates.
+pub(super) fn without_updates<R: RemoteCall>(request: &R) -> Vec<u8> {
+    let mut body = WRAPPER.to_bytes();
+    request.serialize(&mut body);
+    body
+}
+
+/// The same request without that.
+pub(super) fn unwrapped(mut body: Vec<u8>) -> Vec<u8> {
+    body.drain(..WRAPPER_LEN);
+    body
+}
+
+/// The method that a body calls.
+pub(super) fn method(body: &[u8]) -> u32 {
+    let word = |at: &[u8]| at.first_chunk().map_or(0, |word| u32::from_le_bytes(*word));
+    match word(body) {
+        WRAPPER => word(&body[4..]),
+        method => method,
+    }
 }

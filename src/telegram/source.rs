@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::account_id::AccountId;
 use crate::base::sync::Mutex;
 use crate::manager::{Egress, QuarantineReason};
-use crate::session::{Proxy, SessionRecord, SessionUser, lines::SLOTS_MAX};
+use crate::session::{Proxy, SessionRecord, SessionUser, UpdateStates, lines::SLOTS_MAX};
 
 /// The group of accounts whose sessions name none.
 pub(super) const DEFAULT_GROUP: &str = "default";
@@ -52,6 +52,20 @@ pub trait SessionSource: Send + Sync + 'static {
     fn quarantines(&self, account: AccountId) -> Vec<(u16, QuarantineReason)> {
         let _ = account;
         Vec::new()
+    }
+
+    /// How far the updates of an account were taken: what [`set_update_states`](Self::set_update_states) was told
+    /// before, all together. `None` if nothing is known.
+    fn update_states(&self, account: AccountId) -> Option<UpdateStates> {
+        let _ = account;
+        None
+    }
+
+    /// Stores how far the updates of an account have been taken since; what is not mentioned stays. A source that
+    /// outlasts the process keeps it, or what came while the process was away is lost. At most once a second for
+    /// an account.
+    fn set_update_states(&self, account: AccountId, changed: &UpdateStates) {
+        let _ = (account, changed);
     }
 
     /// Stores that a session is quarantined, or with `None` that it serves again. A source that
@@ -96,6 +110,14 @@ impl<S: SessionSource> SessionSource for Arc<S> {
     fn set_quarantine(&self, account: AccountId, slot: u16, reason: Option<QuarantineReason>) {
         (**self).set_quarantine(account, slot, reason);
     }
+
+    fn update_states(&self, account: AccountId) -> Option<UpdateStates> {
+        (**self).update_states(account)
+    }
+
+    fn set_update_states(&self, account: AccountId, changed: &UpdateStates) {
+        (**self).set_update_states(account, changed);
+    }
 }
 
 /// What a source knows of an account.
@@ -121,12 +143,14 @@ impl SessionProfile {
     }
 }
 
-/// Sessions in memory, fixed when made. Remembers quarantines for as long as it lives.
+/// Sessions in memory, fixed when made. Remembers quarantines, and how far updates were taken, for as long as it
+/// lives.
 pub struct MemorySource {
     /// Each account's sessions by slot.
     sessions: HashMap<AccountId, Box<[SessionRecord]>>,
     groups: HashMap<Arc<str>, Arc<[AccountId]>>,
     quarantines: Mutex<HashMap<(AccountId, u16), QuarantineReason>>,
+    update_states: Mutex<HashMap<AccountId, UpdateStates>>,
 }
 
 impl MemorySource {
@@ -174,6 +198,7 @@ impl MemorySource {
             sessions: sessions.into_iter().map(|(id, records)| (id, records.into())).collect(),
             groups: groups.into_iter().map(|(group, ids)| (group, ids.into())).collect(),
             quarantines: Mutex::default(),
+            update_states: Mutex::default(),
         })
     }
 
@@ -229,6 +254,14 @@ impl SessionSource for MemorySource {
             Some(reason) => quarantines.insert((account, slot), reason),
             None => quarantines.remove(&(account, slot)),
         };
+    }
+
+    fn update_states(&self, account: AccountId) -> Option<UpdateStates> {
+        self.update_states.lock().get(&account).cloned()
+    }
+
+    fn set_update_states(&self, account: AccountId, changed: &UpdateStates) {
+        self.update_states.lock().entry(account).or_default().merge(changed);
     }
 }
 

@@ -20,7 +20,7 @@ use crate::account_id::AccountId;
 use crate::base::clock::now;
 use crate::base::sync::Mutex;
 use crate::manager::QuarantineReason;
-use crate::session::{SessionRecord, SessionUser};
+use crate::session::{SessionRecord, SessionUser, UpdateStates};
 use crate::store::{SessionStore, SqliteStore, StoreError, StoreId, StoredAccount};
 use crate::telegram::key_lock;
 use crate::telegram::source::{SessionProfile, SessionSource};
@@ -29,7 +29,7 @@ pub use index::AccountChange;
 use index::Index;
 pub use lease::{ServeError, StoreSettled, settle_store, store_holder};
 use quarantines::SessionQuarantines;
-use writer::{StoreWrite, StoreWriter};
+use writer::{StoreWrite, StoreWriter, TakenUpdates};
 
 /// How much longer than it was given a close may take: as long as a write waits for that of another process.
 const CLOSE_MARGIN: Duration = Duration::from_secs(6);
@@ -44,6 +44,7 @@ pub struct StoreSource {
     /// The revision of the index; held while it is brought up to date.
     revision: Mutex<u64>,
     quarantines: Arc<Mutex<SessionQuarantines>>,
+    updates: TakenUpdates,
     writes: mpsc::Sender<StoreWrite>,
     rests: Option<Duration>,
 }
@@ -97,11 +98,14 @@ impl StoreSource {
         }
         let quarantines = Arc::new(Mutex::new(quarantines));
         let (writes, queue) = mpsc::channel();
-        let writer = StoreWriter::new(Arc::clone(&store), Arc::clone(&quarantines), mark, lease);
+        let updates = TakenUpdates::default();
+        let (told, taken) = (Arc::clone(&quarantines), Arc::clone(&updates));
+        let writer = StoreWriter::new(Arc::clone(&store), told, taken, mark, lease);
         let thread = std::thread::Builder::new().name("telepool-store".to_owned());
         let begun = thread.spawn(move || writer.run(&queue));
         begun.map_err(|error| StoreError::Io { path: store.path().to_owned(), error })?;
-        Ok(Self { store, index, revision: Mutex::new(revision), quarantines, writes, rests })
+        let revision = Mutex::new(revision);
+        Ok(Self { store, index, revision, quarantines, updates, writes, rests })
     }
 
     /// The store.
@@ -239,6 +243,31 @@ impl SessionSource for StoreSource {
     fn set_quarantine(&self, account: AccountId, slot: u16, reason: Option<QuarantineReason>) {
         if let Some(id) = self.index.load().id(account) {
             self.set_quarantine_of(id, slot, reason);
+        }
+    }
+
+    fn update_states(&self, account: AccountId) -> Option<UpdateStates> {
+        let id = self.index.load().id(account)?;
+        match self.store.update_states(id) {
+            Ok(states) => Some(states),
+            Err(error) => {
+                tracing::error!(
+                    %account, %error,
+                    "it cannot be read from the store how far updates were taken: those since are lost"
+                );
+                None
+            }
+        }
+    }
+
+    fn set_update_states(&self, account: AccountId, changed: &UpdateStates) {
+        let Some(id) = self.index.load().id(account) else { return };
+        let mut updates = self.updates.lock();
+        // Whoever finds some waits for the write that was asked for with the first.
+        let is_first = updates.is_empty();
+        updates.entry(id).or_default().merge(changed);
+        if is_first {
+            self.writes.send(StoreWrite::Updates).ok();
         }
     }
 }

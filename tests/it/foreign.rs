@@ -157,8 +157,8 @@ fn telethon_is_served_with_what_was_exported() {
 
 /// Notes in a store how far the updates of its only account are read, and answers with its name.
 fn note_updates(store: &Path) -> String {
-    use ::telepool::import::UpdateState;
-    use ::telepool::store::{SessionStore as _, SqliteStore, UpdateStates};
+    use ::telepool::session::{UpdateState, UpdateStates};
+    use ::telepool::store::{SessionStore as _, SqliteStore};
 
     let store = SqliteStore::open(store).unwrap();
     let mut accounts = Vec::new();

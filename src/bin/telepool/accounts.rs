@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use telepool::session::{SessionRecord, SessionUser};
+use telepool::session::{SessionRecord, SessionUser, UpdateStates};
 use telepool::telegram::{
     GrammersManager, MemorySource, Quarantine, QuarantineFile, QuarantineFileError, SessionProfile,
     SessionSource, StoreSource,
@@ -162,5 +162,13 @@ impl SessionSource for DynSessionSource {
 
     fn set_quarantine(&self, account: AccountId, slot: u16, reason: Option<QuarantineReason>) {
         self.0.set_quarantine(account, slot, reason);
+    }
+
+    fn update_states(&self, account: AccountId) -> Option<UpdateStates> {
+        self.0.update_states(account)
+    }
+
+    fn set_update_states(&self, account: AccountId, changed: &UpdateStates) {
+        self.0.set_update_states(account, changed);
     }
 }

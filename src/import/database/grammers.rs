@@ -7,9 +7,8 @@ use rusqlite::types::ValueRef;
 
 use super::cells::{self, channel};
 use super::tables::Tables;
-use crate::import::{
-    ChannelState, FoundSession, ImportError, KnownPeer, Origin, PEERS_MAX, PeerKind, UpdateState,
-};
+use crate::import::{FoundSession, ImportError, KnownPeer, Origin, PEERS_MAX, PeerKind};
+use crate::session::{ChannelState, UpdateState};
 
 /// How many data centres a file may have.
 const ROWS_MAX: usize = 1000;

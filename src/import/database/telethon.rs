@@ -6,9 +6,8 @@
 
 use super::cells::{self, channel};
 use super::tables::Tables;
-use crate::import::{
-    ChannelState, FoundSession, ImportError, KnownPeer, Origin, PEERS_MAX, PeerKind, UpdateState,
-};
+use crate::import::{FoundSession, ImportError, KnownPeer, Origin, PEERS_MAX, PeerKind};
+use crate::session::{ChannelState, UpdateState};
 
 /// How many sessions a file may have: it has one for each data centre, at most.
 const ROWS_MAX: usize = 1000;

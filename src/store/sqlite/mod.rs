@@ -23,13 +23,14 @@ pub use rehearsal::Rehearsal;
 use super::place;
 use super::{
     Addition, Conflict, NewSession, Removal, ServeMark, SessionChange, SessionStore, StoreError,
-    StoreId, StoredAccount, StoredSession, UpdateStates,
+    StoreId, StoredAccount, StoredSession,
 };
 use crate::account_id::AccountId;
 use crate::base::clock::unix_time;
 use crate::base::sync::{Mutex, MutexGuard};
 use crate::import::{BotToken, KnownPeer};
 use crate::manager::QuarantineReason;
+use crate::session::UpdateStates;
 use crate::session::{KeyId, SessionRecord, SessionUser};
 
 /// How long a write waits for that of another process.

@@ -5,8 +5,9 @@
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
 
 use super::rows;
-use crate::import::{ChannelState, FoundSession, KnownPeer, UpdateState};
-use crate::store::{ServeMark, StoreError, StoreId, UpdateStates};
+use crate::import::{FoundSession, KnownPeer, PeerKind};
+use crate::session::{ChannelState, UpdateState, UpdateStates};
+use crate::store::{ServeMark, StoreError, StoreId};
 
 /// Adds the peers and states that were found with a session.
 pub(super) fn add(
@@ -30,7 +31,7 @@ pub(super) fn add(
         true => found.channel_states.clone(),
         false => Vec::new(),
     };
-    set(step, account, &UpdateStates { account: newer, channels })
+    set(step, account, &UpdateStates::new(newer, channels))
 }
 
 pub(super) fn set(
@@ -49,6 +50,23 @@ pub(super) fn set(
     for ChannelState { channel, pts } in &states.channels {
         statement.execute((account, channel, pts))?;
     }
+    set_access_hashes(step, account, &states.access_hashes)
+}
+
+/// Notes how channels are addressed. What an import has told of one besides stays.
+fn set_access_hashes(
+    step: &Transaction<'_>,
+    account: i64,
+    access_hashes: &[(i64, i64)],
+) -> Result<(), StoreError> {
+    let (space, kind) = rows::peer_columns(PeerKind::Channel);
+    let sql = "INSERT INTO peer (account, space, id, kind, access_hash)
+               SELECT id, ?2, ?3, ?4, ?5 FROM account WHERE id = ?1
+               ON CONFLICT DO UPDATE SET access_hash = excluded.access_hash";
+    let mut statement = step.prepare_cached(sql)?;
+    for (channel, hash) in access_hashes {
+        statement.execute((account, space, channel, kind, hash))?;
+    }
     Ok(())
 }
 
@@ -66,7 +84,13 @@ pub(super) fn update_states(
         Ok(ChannelState { channel: row.get(0)?, pts: row.get(1)? })
     })?;
     let channels = channels.collect::<Result<_, _>>()?;
-    Ok(UpdateStates { account: state.optional()?, channels })
+    let mut states = UpdateStates::new(state.optional()?, channels);
+    let sql = "SELECT id, access_hash FROM peer WHERE account = ?1 AND space = ?2 ORDER BY id";
+    let (space, _) = rows::peer_columns(PeerKind::Channel);
+    let mut statement = database.prepare_cached(sql)?;
+    let hashes = statement.query_map((account.0, space), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    states.access_hashes = hashes.collect::<Result<_, _>>()?;
+    Ok(states)
 }
 
 pub(super) fn peers(

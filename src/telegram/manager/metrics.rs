@@ -20,7 +20,7 @@ impl<S: SessionSource> MetricsSource for GrammersManager<S> {
     }
 
     fn updates_dropped(&self) -> Vec<(Arc<str>, u64)> {
-        self.updates.dropped_by_group()
+        self.lanes.dropped_by_group()
     }
 
     fn attach_traffic(&self, groups: TrafficGroups) {

@@ -2,7 +2,7 @@
 //!
 //! Owns what has still to be written. What fails is tried again until it works, in the order in which it came.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::quarantines::SessionQuarantines;
 use crate::base::clock::{Instant, now, unix_time};
 use crate::base::sync::Mutex;
 use crate::manager::QuarantineReason;
-use crate::session::SessionUser;
+use crate::session::{SessionUser, UpdateStates};
 use crate::store::{ServeMark, SessionStore, StoreError, StoreId};
 
 /// How often it is said in the store that it is served.
@@ -29,6 +29,8 @@ const CLOSE_RETRY: Duration = Duration::from_millis(100);
 pub(super) enum StoreWrite {
     Quarantine(StoreId, u16, Option<QuarantineReason>),
     Login(StoreId, u16, Option<SessionUser>),
+    /// How far updates were taken, as it stands when this is written.
+    Updates,
     /// Where the process can be asked.
     Announce(Option<String>),
     /// Everything so far; answered when it is on disk.
@@ -37,10 +39,14 @@ pub(super) enum StoreWrite {
     Close(mpsc::SyncSender<()>, Instant),
 }
 
+/// How far the updates of accounts were taken, as far as it is not in the store yet.
+pub(super) type TakenUpdates = Arc<Mutex<HashMap<StoreId, UpdateStates>>>;
+
 /// What the thread owns.
 pub(super) struct StoreWriter<S: ?Sized> {
     store: Arc<S>,
     quarantines: Arc<Mutex<SessionQuarantines>>,
+    updates: TakenUpdates,
     mark: ServeMark,
     todo: VecDeque<StoreWrite>,
     is_failing: bool,
@@ -52,10 +58,12 @@ impl<S: SessionStore + ?Sized> StoreWriter<S> {
     pub(super) fn new(
         store: Arc<S>,
         quarantines: Arc<Mutex<SessionQuarantines>>,
+        updates: TakenUpdates,
         mark: ServeMark,
         lease: StoreLease,
     ) -> Self {
-        Self { store, quarantines, mark, todo: VecDeque::new(), is_failing: false, lease }
+        let (todo, is_failing) = (VecDeque::new(), false);
+        Self { store, quarantines, updates, mark, todo, is_failing, lease }
     }
 
     /// Writes until nobody can send any more, or the store is closed; then notes that nobody serves it, and gives
@@ -93,7 +101,7 @@ impl<S: SessionStore + ?Sized> StoreWriter<S> {
                 // What a login tells will be told again; of an end that is not so.
                 Ok(StoreWrite::Login(..)) if self.todo.len() >= QUEUE_MAX => {}
                 Ok(write) => {
-                    let is_urgent = !matches!(write, StoreWrite::Login(..));
+                    let is_urgent = !matches!(write, StoreWrite::Login(..) | StoreWrite::Updates);
                     self.todo.push_back(write);
                     let pause = if is_urgent && !self.is_failing { Duration::ZERO } else { GATHER };
                     let due = now() + pause;
@@ -161,6 +169,10 @@ impl<S: SessionStore + ?Sized> StoreWriter<S> {
                     self.todo.pop_front();
                 }
                 StoreWrite::Login(..) => self.write_logins()?,
+                StoreWrite::Updates => {
+                    self.write_updates()?;
+                    self.todo.pop_front();
+                }
                 StoreWrite::Announce(socket) => {
                     self.mark.socket.clone_from(socket);
                     self.store.set_serve_mark(&self.mark)?;
@@ -174,6 +186,21 @@ impl<S: SessionStore + ?Sized> StoreWriter<S> {
             }
         }
         Ok(())
+    }
+
+    fn write_updates(&self) -> Result<(), StoreError> {
+        let taken: Vec<_> = self.updates.lock().drain().collect();
+        let written = self.store.set_update_states(&taken);
+        if written.is_err() {
+            // They are written with what has come meanwhile, which is newer.
+            let mut updates = self.updates.lock();
+            for (account, mut states) in taken {
+                let newer = updates.entry(account).or_default();
+                states.merge(newer);
+                *newer = states;
+            }
+        }
+        written
     }
 
     /// Those that stand in a row, in one step. A session that is logged in as somebody else than the store has it goes

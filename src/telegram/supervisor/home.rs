@@ -10,7 +10,6 @@ use grammers_client::session::updates::UpdatesLike;
 use grammers_client::tl::{Serializable as _, functions};
 use tokio::sync::mpsc;
 
-use super::forward::deliver;
 use crate::telegram::parts::ConnectionParts;
 use crate::telegram::rpc::call_within;
 
@@ -36,11 +35,7 @@ impl HomeWatch {
             self.ping = Some(Box::pin(ping_fails(parts)));
         }
         self.tasks = tasks;
-        let is_lost = tasks == 0 || self.has_failed(context);
-        if is_lost {
-            deliver(parts, UpdatesLike::ConnectionClosed);
-        }
-        is_lost
+        tasks == 0 || self.has_failed(context)
     }
 
     fn has_failed(&mut self, context: &mut Context<'_>) -> bool {

@@ -16,6 +16,7 @@ use crate::session::{AuthKey, DataCentres, SessionRecord};
 use crate::telegram::health::ConnectionHealth;
 use crate::telegram::login_cache::LoginCache;
 use crate::telegram::one_shot_session::OneShotSession;
+use crate::telegram::updates::FeedSource;
 use crate::telegram::{TelegramError, TelegramSettings};
 
 const DC: i32 = 2;
@@ -60,12 +61,12 @@ fn bench() -> Bench {
         traffic: Arc::default(),
         account,
         slot: 0,
-        group: Arc::from("bots"),
         data_centre: DC,
         handle: handle.thin,
         session: Arc::clone(&session),
         health: Arc::clone(&health),
-        channel: Arc::default(),
+        feed: FeedSource::default(),
+        lanes: Arc::default(),
         close_grace: Duration::from_secs(1),
         call_timeout: Duration::from_secs(30),
         redial_after_loss: LOST,

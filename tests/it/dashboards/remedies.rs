@@ -16,7 +16,7 @@ const SECTIONS: [&str; 6] = ["dial", "flood", "health", "pool", "telegram", "wat
 const NAMED: [(&str, &str, &str); 5] = [
     ("AddressDown", "src/events.rs", "AddressDown {"),
     ("Quarantined", "src/events.rs", "Quarantined {"),
-    ("subscribe", "src/telegram/manager.rs", "pub fn subscribe("),
+    ("updates", "src/telegram/updates/stream.rs", "pub fn updates("),
     ("telepool state list --state FILE", "src/bin/telepool/state.rs", "List(ListArguments)"),
     ("telepool state reinstate", "src/bin/telepool/state.rs", "Reinstate(ReinstateArguments)"),
 ];

@@ -1,9 +1,9 @@
 //! The SQLite files of other programs, each in all that it holds.
 
 use telepool::import::{
-    ChannelState, FoundSession, ImportError, ImportOptions, KnownPeer, Origin, PeerKind,
-    UpdateState, open,
+    FoundSession, ImportError, ImportOptions, KnownPeer, Origin, PeerKind, open,
 };
+use telepool::session::{ChannelState, UpdateState};
 
 use super::{BOT, OWN, PHONE, file, key, session};
 

@@ -4,13 +4,13 @@
 
 use std::sync::Arc;
 
-use telepool::import::{
-    BotToken, ChannelState, FoundSession, KnownPeer, Origin, PeerKind, UpdateState,
+use telepool::import::{BotToken, FoundSession, KnownPeer, Origin, PeerKind};
+use telepool::session::{
+    AuthKey, ChannelState, ClientIdentity, KeyId, SessionUser, UpdateState, UpdateStates,
 };
-use telepool::session::{AuthKey, ClientIdentity, KeyId, SessionUser};
 use telepool::store::{
     Added, Conflict, NewSession, Removal, ServeMark, SessionChange, SessionStore, StoreId,
-    StoredAccount, StoredSession, UpdateStates,
+    StoredAccount, StoredSession,
 };
 use telepool::{AccountId, QuarantineReason};
 

@@ -4,7 +4,7 @@
 //! It runs on threads of its own with blocking sockets, so that it judges the client's runtime
 //! from outside: when the second connection of a key speaks, it looks at the socket of the first.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -24,6 +24,12 @@ const VECTOR: u32 = 0x1cb5_c415;
 const CONFIG: u32 = 0xcc1a_241e;
 const INVOKE_WITH_LAYER: u32 = 0xda9b_0d0d;
 const INVOKE_WITHOUT_UPDATES: u32 = 0xbf94_59b7;
+/// What anybody may call, which asks for no updates.
+const FREE: [u32; 3] = [
+    functions::Ping::CONSTRUCTOR_ID,
+    functions::PingDelayDisconnect::CONSTRUCTOR_ID,
+    INVOKE_WITH_LAYER,
+];
 const BOOL_FALSE: u32 = 0xbc79_9737;
 
 /// What becomes of a request.
@@ -35,7 +41,7 @@ pub(crate) enum Reply {
     Close,
     /// A transport error instead of an answer, then the end.
     Transport(i32),
-    /// An update beside the answer.
+    /// An update beside the answer, which has no place in a box.
     Update,
     /// Updates instead of an answer, then the end.
     LastWords,
@@ -51,6 +57,10 @@ pub(crate) struct State {
     /// Connections that have not spoken yet, in the order in which they came, and whether their
     /// first words have been taken from the socket.
     silent: Mutex<BTreeMap<u64, (TcpStream, Arc<AtomicBool>)>>,
+    /// Requests so far, by constructor.
+    calls: Mutex<HashMap<u32, u64>>,
+    /// Connections that have asked for updates.
+    subscribed: Mutex<BTreeSet<u64>>,
     stopped: AtomicBool,
     pub(crate) accepted: AtomicU64,
     /// Connections that sent a request with a key.
@@ -117,6 +127,16 @@ impl Server {
 
     pub(crate) fn violations(&self) -> u64 {
         self.state.key_violations.load(Ordering::SeqCst)
+    }
+
+    /// How often a method was called.
+    pub(crate) fn calls<R: Identifiable>(&self) -> u64 {
+        self.state.calls.lock().unwrap().get(&R::CONSTRUCTOR_ID).copied().unwrap_or_default()
+    }
+
+    /// How many connections have asked for updates so far.
+    pub(crate) fn subscribed(&self) -> usize {
+        self.state.subscribed.lock().unwrap().len()
     }
 
     pub(crate) fn live(&self) -> usize {
@@ -261,11 +281,15 @@ impl Peer {
     }
 
     fn request(&mut self, msg_id: i64, body: &[u8]) -> io::Result<()> {
-        let body = match word(body, 0) {
-            INVOKE_WITHOUT_UPDATES => &body[4..],
-            _ => body,
+        let (body, is_subscribed) = match word(body, 0) {
+            INVOKE_WITHOUT_UPDATES => (&body[4..], false),
+            _ => (body, true),
         };
         let method = word(body, 0);
+        if is_subscribed && !FREE.contains(&method) {
+            self.state.subscribed.lock().unwrap().insert(self.id);
+        }
+        *self.state.calls.lock().unwrap().entry(method).or_default() += 1;
         let reply = self.state.replies.lock().unwrap().get(&method).copied();
         match reply.unwrap_or(Reply::Answer) {
             Reply::Silence => Ok(()),
@@ -284,7 +308,9 @@ impl Peer {
                 Err(ErrorKind::ConnectionAborted.into())
             }
             Reply::Update => {
-                self.send(&enums::Updates::TooLong.to_bytes())?;
+                let (update, date) = (enums::Update::PtsChanged, 1);
+                let update = enums::Updates::UpdateShort(types::UpdateShort { update, date });
+                self.send(&update.to_bytes())?;
                 self.answer(msg_id, body)
             }
         }
@@ -306,6 +332,11 @@ impl Peer {
                 let (pts, qts, date, seq, unread_count) = (1, 1, 1, 1, 0);
                 let state = types::updates::State { pts, qts, date, seq, unread_count };
                 self.send(&result(msg_id, &enums::updates::State::State(state).to_bytes()))
+            }
+            functions::updates::GetDifference::CONSTRUCTOR_ID => {
+                let empty = types::updates::DifferenceEmpty { date: 1, seq: 1 };
+                let empty = enums::updates::Difference::Empty(empty);
+                self.send(&result(msg_id, &empty.to_bytes()))
             }
             _ => {
                 let (country, this_dc, nearest_dc) = ("XX".into(), 2, 2);

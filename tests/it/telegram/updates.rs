@@ -1,46 +1,49 @@
-//! Who reads updates, and what a connection knows of its end with and without them.
+//! Who listens to updates, and what a connection knows of its end with and without it.
 
+use telepool::telegram::{ListenError, Overflow, UpdateStream, UpdatesOptions};
 use telepool::{CloseReason, Event, Pool};
 
 use super::*;
 
-#[tokio::test]
-async fn updates_reach_the_subscriber_and_the_missed_ones_are_counted() {
-    let bench = bench(1);
-    let mut updates = bench.manager.subscribe(3);
-    let connection = bench.connect().await.unwrap();
-    bench.server.decide::<GetNearestDc>(Reply::Update);
-    for _ in 0..5 {
-        connection.invoke(&GetNearestDc {}).await.unwrap();
-    }
-    // The updates and the answers take different ways.
-    until(|| bench.manager.updates_missed() >= 2).await;
-    let update = updates.recv().await.unwrap();
-    assert_eq!((update.account, update.slot), (account(), 0));
-    drop(updates);
-    connection.invoke(&GetNearestDc {}).await.unwrap();
-    assert!(!bench.manager.is_broken(&connection));
+type Telegram = Pool<GrammersManager<MemorySource>>;
+
+fn pool_of(manager: GrammersManager<MemorySource>) -> Telegram {
+    Pool::builder(manager).build().unwrap()
+}
+
+fn dropped(pool: &Telegram) -> u64 {
+    pool.manager().metrics().unwrap().updates_dropped().iter().map(|(_, count)| count).sum()
+}
+
+/// Waits until a connection of the account brings updates.
+async fn listening(pool: &Telegram, server: &Server) -> UpdateStream {
+    let updates = pool.updates().unwrap();
+    until(|| server.calls::<functions::updates::GetState>() >= 2).await;
+    updates
 }
 
 #[tokio::test]
-async fn after_a_panic_of_whoever_reads_updates_they_count_as_missed_until_another_comes() {
-    let bench = bench(1);
-    let mut updates = bench.manager.subscribe(3);
-    let connection = bench.connect().await.unwrap();
-    bench.server.decide::<GetNearestDc>(Reply::Update);
-    let reads = tokio::spawn(async move {
-        panic!("over {:?}", updates.recv().await.unwrap().account);
-    });
-    connection.invoke(&GetNearestDc {}).await.unwrap();
-    let ended: Result<(), _> = reads.await;
-    assert!(ended.unwrap_err().is_panic());
-    connection.invoke(&GetNearestDc {}).await.unwrap();
-    until(|| bench.manager.updates_missed() > 0).await;
-    // The connection goes on bringing them, so that the next reader misses no more.
-    let mut updates = bench.manager.subscribe(3);
-    connection.invoke(&GetNearestDc {}).await.unwrap();
-    assert_eq!(updates.recv().await.unwrap().account, account());
-    assert!(!bench.manager.is_broken(&connection));
+async fn updates_reach_the_listener_and_the_dropped_ones_are_counted() {
+    for (overflow, expected) in [(Overflow::DropOldest, 2), (Overflow::Wait, 0)] {
+        let Bench { manager, server, .. } = bench(1);
+        let pool = pool_of(manager);
+        let mut options = UpdatesOptions::default();
+        (options.capacity, options.overflow) = (3, overflow);
+        let mut updates = pool.updates_with(&options).unwrap();
+        until(|| server.calls::<functions::updates::GetState>() >= 2).await;
+        server.decide::<GetNearestDc>(Reply::Update);
+        let lease = pool.acquire(account()).await.unwrap();
+        for _ in 0..5 {
+            lease.invoke(&GetNearestDc {}).await.unwrap();
+        }
+        until(|| dropped(&pool) == expected).await;
+        for _ in 0..5 - expected {
+            let update = updates.recv().await.unwrap();
+            assert_eq!((update.account, update.slot), (account(), 0));
+            assert_eq!(update.update(), Some(&enums::Update::PtsChanged));
+        }
+        assert!(updates.try_recv().is_none());
+    }
 }
 
 #[tokio::test]
@@ -52,80 +55,77 @@ async fn updates_that_nobody_reads_harm_nothing() {
         connection.invoke(&GetNearestDc {}).await.unwrap();
     }
     assert!(!bench.manager.is_broken(&connection));
-    assert_eq!(bench.manager.updates_missed(), 0);
 }
 
 #[tokio::test]
-async fn a_connection_learns_that_the_server_has_hung_up_whoever_reads_updates() {
+async fn a_connection_learns_that_the_server_has_hung_up_whoever_listens() {
     for is_read in [false, true] {
-        let bench = bench(1);
-        let updates = is_read.then(|| bench.manager.subscribe(10));
-        let connection = bench.connect().await.unwrap();
-        assert!(!bench.manager.is_broken(&connection));
-        bench.server.hang_up();
-        until(|| bench.manager.is_broken(&connection)).await;
-        let after = connection.invoke(&GetNearestDc {}).await.unwrap_err();
+        let Bench { manager, server, .. } = bench(1);
+        let pool = pool_of(manager);
+        let updates = match is_read {
+            true => Some(listening(&pool, &server).await),
+            false => None,
+        };
+        let lease = pool.acquire(account()).await.unwrap();
+        server.hang_up();
+        until(|| pool.manager().is_broken(&lease)).await;
+        let after = (*lease).invoke(&GetNearestDc {}).await.unwrap_err();
         assert!(matches!(after, TelegramError::NotSent), "{after}");
-        drop(updates);
-        drop(bench.connect().await.unwrap());
-        bench.quiet().await;
-        assert_eq!((bench.accepted(), bench.server.violations()), (2, 0));
+        drop((lease, updates));
+        drop(pool.acquire(account()).await.unwrap());
+        pool.close().await;
+        quiet(&server).await;
+        assert_eq!(server.violations(), 0);
     }
 }
 
 #[tokio::test]
-async fn a_connection_from_before_the_subscription_works_and_is_to_be_replaced() {
-    let bench = bench(1);
-    let before = bench.connect().await.unwrap();
-    let mut updates = bench.manager.subscribe(10);
-    until(|| bench.manager.is_broken(&before)).await;
-    bench.server.decide::<GetNearestDc>(Reply::Update);
-    before.invoke(&GetNearestDc {}).await.unwrap();
-    bench.manager.close(&before).await;
-    assert!(updates.try_recv().is_err(), "it brings none");
-    let after = bench.connect().await.unwrap();
-    after.invoke(&GetNearestDc {}).await.unwrap();
-    assert_eq!(updates.recv().await.unwrap().account, account());
-    assert!(!bench.manager.is_broken(&after));
-}
-
-#[tokio::test]
-async fn a_subscription_while_a_connection_opens_is_in_time() {
-    let bench = bench(1);
-    let mut connecting = pin!(bench.connect());
-    // Begun, and nobody else has had a turn on this thread.
-    let begun = std::future::poll_fn(|context| Poll::Ready(connecting.as_mut().poll(context)));
-    assert!(begun.await.is_pending());
-    let mut updates = bench.manager.subscribe(10);
-    let connection = connecting.await.unwrap();
-    assert!(!bench.manager.is_broken(&connection));
-    bench.server.decide::<GetNearestDc>(Reply::Update);
-    connection.invoke(&GetNearestDc {}).await.unwrap();
-    assert_eq!(updates.recv().await.unwrap().account, account());
+async fn a_connection_from_before_the_listening_is_replaced_and_one_that_opens_meanwhile_is_not() {
+    for is_before in [true, false] {
+        let Bench { manager, server, .. } = bench(1);
+        let pool = pool_of(manager);
+        if is_before {
+            drop(pool.acquire(account()).await.unwrap());
+        }
+        let mut updates = listening(&pool, &server).await;
+        server.decide::<GetNearestDc>(Reply::Update);
+        pool.acquire(account()).await.unwrap().invoke(&GetNearestDc {}).await.unwrap();
+        assert_eq!(updates.recv().await.unwrap().account, account());
+        assert_eq!(server.state.accepted.load(Ordering::SeqCst), 1 + u64::from(is_before));
+    }
 }
 
 #[tokio::test]
 async fn a_connection_learns_of_its_end_also_if_the_queue_of_its_updates_is_full() {
     let mut settings = settings();
     settings.updates_capacity = std::num::NonZeroUsize::MIN;
-    let bench = bench_with(1, settings);
-    let _updates = bench.manager.subscribe(1);
-    let connection = bench.connect().await.unwrap();
-    bench.server.decide::<GetNearestDc>(Reply::LastWords);
-    connection.client().invoke(&GetNearestDc {}).await.unwrap_err();
-    until(|| bench.manager.is_broken(&connection)).await;
+    let Bench { manager, server, .. } = bench_with(1, settings);
+    let pool = pool_of(manager);
+    let _updates = listening(&pool, &server).await;
+    let lease = pool.acquire(account()).await.unwrap();
+    server.decide::<GetNearestDc>(Reply::LastWords);
+    lease.client().invoke(&GetNearestDc {}).await.unwrap_err();
+    until(|| pool.manager().is_broken(&lease)).await;
 }
 
 #[tokio::test]
-async fn a_bot_whose_connection_is_closed_loses_updates_and_the_loss_is_told() {
+async fn an_account_that_is_left_without_a_connection_is_told_if_somebody_listens_and_is_dialled_again()
+ {
     for is_read in [false, true] {
         let Bench { manager, server, .. } = bench(1);
-        let updates = is_read.then(|| manager.subscribe(10));
-        let pool = Pool::builder(manager).build().unwrap();
+        let pool = pool_of(manager);
         let mut events = pool.events();
+        let updates = match is_read {
+            true => Some(listening(&pool, &server).await),
+            false => None,
+        };
         drop(pool.acquire(account()).await.unwrap());
         pool.close_account(account()).await;
-        quiet(&server).await;
+        if is_read {
+            until(|| server.calls::<functions::updates::GetDifference>() > 0).await;
+        }
+        drop(updates);
+        pool.close().await;
         drop(pool);
         let mut told = Vec::new();
         while let Some(event) = events.next().await {
@@ -135,6 +135,42 @@ async fn a_bot_whose_connection_is_closed_loses_updates_and_the_loss_is_told() {
         }
         let expected = [(account(), CloseReason::Requested)];
         assert_eq!(told, &expected[..usize::from(is_read)]);
-        drop(updates);
+        assert_eq!(server.state.accepted.load(Ordering::SeqCst), 1 + u64::from(is_read));
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_carries_no_updates_asks_for_none() {
+    let Bench { manager, server, .. } = bench(2);
+    let pool = pool_of(manager);
+    let updates = pool.updates().unwrap();
+    until(|| server.subscribed() == 1).await;
+    let leases =
+        [pool.acquire(account()).await.unwrap(), pool.acquire_fresh(account()).await.unwrap()];
+    for lease in &leases {
+        lease.invoke(&GetNearestDc {}).await.unwrap();
+    }
+    assert_ne!(leases[0].slot(), leases[1].slot());
+    assert_eq!(server.subscribed(), 1);
+    drop(updates);
+}
+
+#[tokio::test]
+async fn an_account_has_one_reader_at_a_time_and_the_next_comes_when_that_has_gone() {
+    let Bench { manager, server, .. } = bench(1);
+    let pool = pool_of(manager);
+    let handle = pool.account(account()).unwrap();
+    let own = handle.updates().unwrap();
+    let refused = handle.updates().unwrap_err();
+    assert_eq!(refused, ListenError::AlreadyListening { account: account() });
+    // A stream of all accounts leaves it alone.
+    let mut all = pool.updates().unwrap();
+    until(|| server.calls::<functions::updates::GetState>() >= 2).await;
+    assert_eq!((own.accounts(), all.accounts()), (1, 0));
+    drop(own);
+    let mut own = handle.updates().unwrap();
+    pool.close().await;
+    assert!(own.recv().await.is_none(), "the pool is closed");
+    drop(pool);
+    assert!(all.recv().await.is_none(), "and so is the other's");
 }

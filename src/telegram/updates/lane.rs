@@ -1,0 +1,289 @@
+//! Lane of an account: the task that has one of its connections bring its updates, and puts them in order.
+//!
+//! Owns which connection carries it, the questions to the server, and the watch on silence. Never leases a
+//! connection for longer than it takes to begin: calls go on beside it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use grammers_client::tl::{RemoteCall, enums, functions, types};
+
+use super::carrier::{Carrier, Trouble, carrier, trouble};
+use super::feed::{Heard, Listener};
+use super::lanes::Lanes;
+use super::mailbox::MailboxEntry;
+use super::progress::Progress;
+use super::received::{AccountUpdate, Receipt, UpdateContent};
+use super::sequence::{Question, Sequence, Step};
+use super::stream::{Overflow, UpdatesOptions};
+use crate::account_id::AccountId;
+use crate::base::clock::{Instant, now};
+use crate::pool::Account;
+use crate::telegram::{GrammersManager, SessionSource};
+
+/// The pause after a question that the server did not answer, and what it doubles to.
+const PAUSE_FIRST: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// How long a connection has to carry a lane for its loss to be nothing special.
+const SHORT: Duration = Duration::from_secs(5);
+/// How often it is told in the log that updates of an account are dropped.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
+/// What a lane works with.
+pub(super) struct Lane<S: SessionSource> {
+    account: Account<GrammersManager<S>>,
+    lanes: Arc<Lanes>,
+    group: Arc<str>,
+    mailbox: MailboxEntry,
+    listener: Weak<Listener>,
+    options: UpdatesOptions,
+    told_drop: Option<Instant>,
+}
+
+/// The state of one run of a lane.
+struct Run {
+    sequence: Sequence,
+    progress: Arc<Progress>,
+    /// The slot of the last carrier.
+    slot: Option<u16>,
+    /// How far the box of secret chats and bots was, by slot: each session has one of its own. Only that of
+    /// the first slot is saved.
+    qts: HashMap<u16, i32>,
+    /// When the server last told or was asked anything of the state.
+    heard: Instant,
+    pause: Duration,
+}
+
+impl Run {
+    /// The pause before the same is asked again.
+    fn next_pause(&mut self) -> Duration {
+        let pause = self.pause;
+        self.pause = (pause * 2).min(PAUSE_MAX);
+        pause
+    }
+}
+
+/// The connection can carry the lane no longer.
+struct Lost;
+
+impl<S: SessionSource> Lane<S> {
+    pub(super) fn new(
+        account: Account<GrammersManager<S>>,
+        mailbox: MailboxEntry,
+        listener: Weak<Listener>,
+        options: UpdatesOptions,
+    ) -> Self {
+        let manager = &account.inner().context().manager;
+        let (lanes, id) = (Arc::clone(&manager.lanes), account.id());
+        let profile = manager.source().profile(id);
+        let group = profile.map_or_else(|| Arc::from("default"), |profile| profile.group);
+        Self { account, lanes, group, mailbox, listener, options, told_drop: None }
+    }
+
+    pub(super) fn id(&self) -> AccountId {
+        self.account.id()
+    }
+
+    /// Brings updates until nobody listens any more, or the account will have no connection again.
+    pub(super) async fn run(&mut self) {
+        let account = self.account.id();
+        let saved = || self.account.inner().context().manager.source().update_states(account);
+        let progress = self.lanes.begin(account, Weak::clone(&self.listener), saved);
+        let sequence = Sequence::load(&progress.taken(), account.is_bot());
+        let (slot, qts) = (None, HashMap::new());
+        let mut run = Run { sequence, progress, slot, qts, heard: now(), pause: PAUSE_FIRST };
+        while let Some(mut carrier) = carrier(&self.account, &self.listener).await {
+            tracing::debug!(%account, slot = carrier.slot(), "updates are brought by this connection");
+            let since = now();
+            let Lost = self.serve(&mut run, &mut carrier).await;
+            drop(carrier);
+            // One that is lost again and again is not asked for again and again.
+            if now() < since + SHORT {
+                tokio::time::sleep(run.next_pause()).await;
+            }
+        }
+    }
+
+    /// Brings updates by one connection.
+    async fn serve(&mut self, run: &mut Run, carrier: &mut Carrier) -> Lost {
+        if let Err(lost) = self.begin(run, carrier).await {
+            return lost;
+        }
+        loop {
+            if let Err(lost) = self.ask_all(run, carrier).await {
+                return lost;
+            }
+            let at = Instant::from_std(run.sequence.deadline());
+            let until = at.min(run.heard + self.options.check_after);
+            let heard = tokio::select! {
+                biased;
+                heard = carrier.feed.recv() => heard,
+                () = tokio::time::sleep_until(until) => {
+                    if now() >= run.heard + self.options.check_after
+                        && let Err(lost) = self.check_silence(run, carrier).await
+                    {
+                        return lost;
+                    }
+                    continue;
+                }
+            };
+            run.heard = now();
+            match heard {
+                Heard::Updates(updates) => {
+                    if let Some(step) = run.sequence.receive(updates) {
+                        self.deliver(run, carrier.slot(), step).await;
+                    }
+                }
+                Heard::Gap => run.sequence.resync_all(),
+                Heard::End => return Lost,
+            }
+        }
+    }
+
+    /// Has a new connection bring updates, and finds out from where on.
+    async fn begin(&mut self, run: &mut Run, carrier: &Carrier) -> Result<(), Lost> {
+        let slot = carrier.slot();
+        let moves = run.slot.map_or(slot != 0, |before| before != slot);
+        if run.sequence.is_new() {
+            let state = Self::state(run, carrier).await?;
+            let step = run.sequence.begin(state);
+            self.deliver(run, slot, step).await;
+        } else if moves {
+            let state = Self::state(run, carrier).await?;
+            run.qts.insert(run.slot.unwrap_or(0), run.sequence.qts());
+            run.sequence.move_to(run.qts.get(&slot).copied().unwrap_or(state.qts));
+        } else {
+            run.sequence.resync();
+        }
+        run.slot = Some(slot);
+        Ok(())
+    }
+
+    /// Asks whatever there is to ask.
+    async fn ask_all(&mut self, run: &mut Run, carrier: &Carrier) -> Result<(), Lost> {
+        // Each turn brings a box further, or pauses.
+        loop {
+            let (question, step) = run.sequence.question();
+            let step = match (question, step) {
+                (Some(question), _) => self.ask(run, carrier, question).await?,
+                (None, Some(step)) => Some(step),
+                (None, None) => return Ok(()),
+            };
+            if let Some(step) = step {
+                self.deliver(run, carrier.slot(), step).await;
+            }
+        }
+    }
+
+    /// Asks one question. `None`: it came to nothing, and is asked again.
+    async fn ask(
+        &self,
+        run: &mut Run,
+        carrier: &Carrier,
+        question: Question,
+    ) -> Result<Option<Step>, Lost> {
+        let (trouble, is_channel) = match question {
+            Question::Account(question) => match Self::call(run, carrier, &question).await {
+                Ok(difference) => return Ok(Some(run.sequence.answer_account(difference))),
+                Err(trouble) => (trouble, false),
+            },
+            Question::Channel(question) => match Self::call(run, carrier, &question).await {
+                Ok(difference) => return Ok(run.sequence.answer_channel(difference)),
+                Err(trouble) => (trouble, true),
+            },
+        };
+        match (trouble, is_channel) {
+            (Trouble::Lost, _) => return Err(Lost),
+            (Trouble::Refused(error), true) => {
+                tracing::info!(account = %self.id(), %error, "a channel is not shown any more");
+                return Ok(Some(run.sequence.give_up_channel()));
+            }
+            (Trouble::Refused(error), false) => {
+                tracing::warn!(
+                    account = %self.id(), %error,
+                    "the server does not tell what was missed: updates go on from now"
+                );
+                let state = Self::state(run, carrier).await?;
+                return Ok(Some(run.sequence.begin_again(state)));
+            }
+            // Others have their turn meanwhile.
+            (Trouble::Later, true) => run.sequence.put_off_channel(),
+            (Trouble::Later, false) => tokio::time::sleep(run.next_pause()).await,
+            (Trouble::Wait(wait), _) => tokio::time::sleep(wait).await,
+        }
+        Ok(None)
+    }
+
+    /// The server's own state, asked until it answers.
+    async fn state(run: &mut Run, carrier: &Carrier) -> Result<types::updates::State, Lost> {
+        loop {
+            let wait = match Self::call(run, carrier, &functions::updates::GetState {}).await {
+                Ok(enums::updates::State::State(state)) => return Ok(state),
+                Err(Trouble::Lost) => return Err(Lost),
+                Err(Trouble::Wait(wait)) => wait,
+                Err(Trouble::Later | Trouble::Refused(_)) => run.next_pause(),
+            };
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn call<R: RemoteCall>(
+        run: &mut Run,
+        carrier: &Carrier,
+        question: &R,
+    ) -> Result<R::Return, Trouble> {
+        let caller = &carrier.caller;
+        let answer = caller.send(question, caller.call_timeout).await;
+        if answer.is_ok() {
+            run.heard = now();
+            run.pause = PAUSE_FIRST;
+        }
+        answer.map_err(|error| trouble(error, caller))
+    }
+
+    /// Nothing was heard for long: asks whether there should have been something.
+    async fn check_silence(&self, run: &mut Run, carrier: &Carrier) -> Result<(), Lost> {
+        let state = Self::state(run, carrier).await?;
+        if run.sequence.is_behind(&state) {
+            tracing::info!(account = %self.id(), "the server has told less than there was: it is asked for it");
+            run.sequence.resync();
+        }
+        Ok(())
+    }
+
+    /// Hands a step on, and waits for room where the stream is to miss nothing.
+    async fn deliver(&mut self, run: &mut Run, slot: u16, mut step: Step) {
+        if let Some(account) = step.states.account.as_mut().filter(|_| slot != 0) {
+            account.qts = run.qts.get(&0).copied().unwrap_or_default();
+        }
+        let batch = run.progress.begin(step.updates.len(), step.states);
+        for content in step.updates {
+            let receipt = Receipt { progress: Arc::clone(&run.progress), batch };
+            let (account, peers) = (self.account.id(), Arc::clone(&step.peers));
+            if let UpdateContent::Missed(missed) = content {
+                tracing::warn!(%account, ?missed, "updates are missing: the server tells no details of them");
+            }
+            let update = AccountUpdate { account, slot, content, peers, _receipt: receipt };
+            match self.options.overflow {
+                Overflow::Wait => self.mailbox.put(update).await,
+                Overflow::DropOldest => {
+                    if self.mailbox.put_over(update).is_some() {
+                        self.count_dropped();
+                    }
+                }
+            }
+        }
+    }
+
+    fn count_dropped(&mut self) {
+        self.lanes.count_dropped(&self.group);
+        if self.told_drop.is_none_or(|told| now() >= told + TELL_EVERY) {
+            self.told_drop = Some(now());
+            tracing::warn!(
+                account = %self.id(),
+                "updates are dropped, the oldest first: whoever reads them is too slow (told once a minute)"
+            );
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Lanes: who listens to which accounts, how far each has got, and what was dropped.
+//!
+//! Owns the rule that an account has one listener at a time, and what outlasts one. Runs no lane.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use super::feed::Listener;
+use super::progress::{Progress, UnsavedProgress};
+use crate::account_id::AccountId;
+use crate::base::sync::Mutex;
+use crate::session::UpdateStates;
+
+/// The lanes of a manager's accounts.
+#[derive(Default)]
+pub(in crate::telegram) struct Lanes {
+    listeners: Mutex<HashMap<AccountId, Weak<Listener>>>,
+    /// Of each account that was listened to, the last one: a later listener goes on from there, though the source
+    /// may not have saved it yet.
+    progress: Mutex<HashMap<AccountId, Arc<Progress>>>,
+    unsaved: UnsavedProgress,
+    /// Updates dropped by choice, by group.
+    dropped: Mutex<BTreeMap<Arc<str>, u64>>,
+}
+
+impl Lanes {
+    /// Begins to listen to an account, unless somebody does. It lasts as long as the answer.
+    pub(super) fn listen(&self, account: AccountId) -> Option<Arc<Listener>> {
+        let mut listeners = self.listeners.lock();
+        if listeners.get(&account).is_some_and(|it| it.strong_count() > 0) {
+            return None;
+        }
+        let listener = Arc::new(Listener);
+        listeners.insert(account, Arc::downgrade(&listener));
+        Some(listener)
+    }
+
+    /// Whether somebody listens to an account.
+    pub(in crate::telegram) fn is_listened_to(&self, account: AccountId) -> bool {
+        self.listeners.lock().get(&account).is_some_and(|it| it.strong_count() > 0)
+    }
+
+    /// Begins to note how far an account gets: on from where the one before it got in this process, or else from
+    /// what was saved.
+    pub(super) fn begin(
+        &self,
+        account: AccountId,
+        listener: Weak<Listener>,
+        saved: impl FnOnce() -> Option<UpdateStates>,
+    ) -> Arc<Progress> {
+        let before = self.progress.lock().get(&account).cloned();
+        let taken = match before {
+            Some(before) => {
+                before.close();
+                before.taken()
+            }
+            None => saved().unwrap_or_default(),
+        };
+        let progress = Progress::new(account, listener, taken, Arc::clone(&self.unsaved));
+        self.progress.lock().insert(account, Arc::clone(&progress));
+        progress
+    }
+
+    /// Has it saved how far accounts have got since the last time.
+    pub(in crate::telegram) fn save(&self, save: impl Fn(AccountId, &UpdateStates)) {
+        let unsaved = std::mem::take(&mut *self.unsaved.lock());
+        for progress in unsaved {
+            if let Some(changed) = progress.changes() {
+                save(progress.account(), &changed);
+            }
+        }
+    }
+
+    pub(super) fn count_dropped(&self, group: &Arc<str>) {
+        *self.dropped.lock().entry(Arc::clone(group)).or_default() += 1;
+    }
+
+    pub(in crate::telegram) fn dropped_by_group(&self) -> Vec<(Arc<str>, u64)> {
+        let dropped = self.dropped.lock();
+        dropped.iter().map(|(group, count)| (Arc::clone(group), *count)).collect()
+    }
+}
+
+impl fmt::Debug for Lanes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let listeners = self.listeners.lock().values().filter(|it| it.strong_count() > 0).count();
+        f.debug_struct("Lanes").field("listeners", &listeners).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::UpdateState;
+
+    fn at(pts: i32) -> UpdateStates {
+        UpdateStates::new(Some(UpdateState { pts, ..UpdateState::default() }), Vec::new())
+    }
+
+    #[test]
+    fn an_account_has_one_listener_at_a_time() {
+        let (lanes, account) = (Lanes::default(), AccountId::bot(1).unwrap());
+        assert!(!lanes.is_listened_to(account));
+        let listener = lanes.listen(account).unwrap();
+        assert!(lanes.is_listened_to(account) && lanes.listen(account).is_none());
+        assert!(lanes.listen(AccountId::bot(2).unwrap()).is_some());
+        drop(listener);
+        assert!(!lanes.is_listened_to(account) && lanes.listen(account).is_some());
+    }
+
+    #[test]
+    fn a_later_listener_goes_on_from_what_was_taken_and_late_receipts_change_nothing() {
+        let (lanes, account) = (Lanes::default(), AccountId::bot(1).unwrap());
+        let listener = Arc::new(Listener);
+        let listens = || Arc::downgrade(&listener);
+        let first = lanes.begin(account, listens(), || Some(at(10)));
+        let (taken, out) = (first.begin(1, at(11)), first.begin(1, at(12)));
+        first.take(taken);
+        let second = lanes.begin(account, listens(), || panic!("it is known"));
+        first.take(out);
+        assert_eq!(second.taken(), at(11));
+        let saved = std::cell::RefCell::new(Vec::new());
+        lanes.save(|account, changed| saved.borrow_mut().push((account, changed.clone())));
+        lanes.save(|_, _| panic!("it is saved"));
+        assert_eq!(saved.into_inner(), [(account, at(11))]);
+    }
+}

@@ -1,0 +1,291 @@
+//! Sequence of an account's updates: what comes next, what came before, and what has to be asked for.
+//!
+//! Owns the client's record of the boxes (`pts`, `qts`, `seq`) and the hashes by which channels are asked. Does no
+//! I/O: it tells what to ask, and is told the answer.
+//!
+//! # What the client's record leaves to do here
+//! Of what a difference of a channel tells beside new messages (edits, deletions) it drops everything that is not
+//! newer than the difference itself, so that this is taken in before it. New messages come before whatever a
+//! difference tells of them. After a difference that is too long it asks no further.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use grammers_client::session::types::{ChannelState as BoxState, UpdatesState};
+use grammers_client::session::updates::{
+    MessageBox, MessageBoxes, PrematureEndReason, State, UpdateAndPeers, UpdatesLike,
+};
+use grammers_client::tl::{enums, functions, types};
+
+use super::received::{MissedUpdates, UpdateContent, UpdatePeers, channel_hash};
+use crate::session::{ChannelState, UpdateState, UpdateStates};
+
+/// How many updates of a channel are asked for at once: as many as Telegram gives an ordinary user.
+const CHANNEL_LIMIT: i32 = 100;
+
+/// The sequence of one account.
+pub(super) struct Sequence {
+    boxes: MessageBoxes,
+    /// By the bare ids of channels.
+    access_hashes: HashMap<i64, i64>,
+    /// Bots may ask for a channel without its hash.
+    is_bot: bool,
+    /// Differences that were too long, one after the other.
+    too_long: u32,
+}
+
+/// What has come of something.
+pub(super) struct Step {
+    /// For the application, in order.
+    pub(super) updates: Vec<UpdateContent>,
+    pub(super) peers: Arc<UpdatePeers>,
+    /// How far the account is once these are taken.
+    pub(super) states: UpdateStates,
+}
+
+/// What has to be asked.
+#[derive(Debug)]
+pub(super) enum Question {
+    Account(functions::updates::GetDifference),
+    Channel(functions::updates::GetChannelDifference),
+}
+
+impl Sequence {
+    /// Goes on from where the application has got.
+    pub(super) fn load(states: &UpdateStates, is_bot: bool) -> Self {
+        let account = states.account.unwrap_or_default();
+        let channel = |it: &ChannelState| BoxState { id: it.channel, pts: it.pts };
+        let boxes = match states.account {
+            // What is known of channels alone says nothing of when: it begins anew.
+            None => MessageBoxes::new(),
+            Some(_) => MessageBoxes::load(UpdatesState {
+                pts: account.pts,
+                qts: account.qts,
+                date: account.date,
+                seq: account.seq,
+                channels: states.channels.iter().map(channel).collect(),
+            }),
+        };
+        let access_hashes = states.access_hashes.iter().copied().collect();
+        Self { boxes, access_hashes, is_bot, too_long: 0 }
+    }
+
+    /// Whether it is not known from where on updates are wanted.
+    pub(super) fn is_new(&self) -> bool {
+        self.boxes.is_empty()
+    }
+
+    /// Everything from this state on is wanted.
+    pub(super) fn begin(&mut self, state: types::updates::State) -> Step {
+        self.boxes.set_state(state);
+        self.step((Vec::new(), Vec::new(), Vec::new()), &[])
+    }
+
+    /// The server does not tell what was missed: everything from this state on is wanted.
+    pub(super) fn begin_again(&mut self, state: types::updates::State) -> Step {
+        let channels = self.boxes.session_state().channels;
+        let (pts, qts, date, seq) = (state.pts, state.qts, state.date, state.seq);
+        self.boxes = MessageBoxes::load(UpdatesState { pts, qts, date, seq, channels });
+        let missed = [UpdateContent::Missed(MissedUpdates::Account)];
+        self.step((Vec::new(), Vec::new(), Vec::new()), &missed)
+    }
+
+    /// How far the box of secret chats and bots is.
+    pub(super) fn qts(&self) -> i32 {
+        self.boxes.session_state().qts
+    }
+
+    /// Whether the server is further than what has come.
+    pub(super) fn is_behind(&self, state: &types::updates::State) -> bool {
+        let own = self.boxes.session_state();
+        state.pts > own.pts || state.qts > own.qts
+    }
+
+    /// The box of secret chats and bots is another one: it belongs to the session, and this one is so far.
+    pub(super) fn move_to(&mut self, qts: i32) {
+        self.boxes = MessageBoxes::load(UpdatesState { qts, ..self.boxes.session_state() });
+    }
+
+    /// Something may be missing of the account, and of the channels that the server then names.
+    pub(super) fn resync(&mut self) {
+        // Told by the end of a connection, it answers that there is a gap.
+        self.boxes.process_updates(UpdatesLike::ConnectionClosed).ok();
+    }
+
+    /// Something may be missing of anything.
+    pub(super) fn resync_all(&mut self) {
+        self.boxes = MessageBoxes::load(self.boxes.session_state());
+    }
+
+    /// Takes in what has come unasked. `None`: there is a gap before it, which is asked for.
+    pub(super) fn receive(&mut self, updates: UpdatesLike) -> Option<Step> {
+        let received = self.boxes.process_updates(updates).ok()?;
+        Some(self.step(received, &[]))
+    }
+
+    /// When it must be asked next whether there is a question, if nothing comes before.
+    pub(super) fn deadline(&mut self) -> Instant {
+        self.boxes.check_deadlines()
+    }
+
+    /// What has to be asked now. The step tells of channels that cannot be asked for.
+    pub(super) fn question(&mut self) -> (Option<Question>, Option<Step>) {
+        self.boxes.check_deadlines();
+        if let Some(question) = self.boxes.get_difference() {
+            return (Some(Question::Account(question)), None);
+        }
+        let Some(mut question) = self.boxes.get_channel_difference() else { return (None, None) };
+        let enums::InputChannel::Channel(channel) = &mut question.channel else {
+            return (None, Some(self.give_up_channel()));
+        };
+        match self.access_hashes.get(&channel.channel_id) {
+            Some(hash) => channel.access_hash = *hash,
+            None if self.is_bot => {}
+            None => return (None, Some(self.give_up_channel())),
+        }
+        question.limit = CHANNEL_LIMIT;
+        (Some(Question::Channel(question)), None)
+    }
+
+    pub(super) fn answer_account(&mut self, difference: enums::updates::Difference) -> Step {
+        let is_too_long = matches!(difference, enums::updates::Difference::TooLong(_));
+        let received = self.boxes.apply_difference(difference);
+        if !is_too_long {
+            self.too_long = 0;
+            return self.step(received, &[]);
+        }
+        self.too_long += 1;
+        // From the state that it names on the server tells again. A server that has nothing else to say is asked
+        // at the next occasion.
+        if self.too_long == 1 {
+            self.resync();
+        }
+        self.step(received, &[UpdateContent::Missed(MissedUpdates::Account)])
+    }
+
+    /// `None`: the answer makes no sense, and the channel is asked for later.
+    pub(super) fn answer_channel(
+        &mut self,
+        mut difference: enums::updates::ChannelDifference,
+    ) -> Option<Step> {
+        let channel = self.asked_channel()?;
+        if !is_complete(&difference) {
+            self.boxes.end_channel_difference(PrematureEndReason::TemporaryServerIssues);
+            return None;
+        }
+        let is_too_long = matches!(difference, enums::updates::ChannelDifference::TooLong(_));
+        let beside = match &mut difference {
+            enums::updates::ChannelDifference::Difference(difference) => {
+                std::mem::take(&mut difference.other_updates)
+            }
+            _ => Vec::new(),
+        };
+        // As long as the channel is asked for, whatever is told of it is taken.
+        let beside = match beside.is_empty() {
+            true => Vec::new(),
+            false => self.boxes.process_updates(contained(beside)).unwrap_or_default().0,
+        };
+        let (mut updates, users, chats) = self.boxes.apply_channel_difference(difference);
+        updates.extend(beside);
+        let missed = UpdateContent::Missed(MissedUpdates::Channel(channel));
+        let missed = if is_too_long { vec![missed] } else { Vec::new() };
+        let mut step = self.step((updates, users, chats), &missed);
+        self.note_channel(&mut step.states, channel);
+        Some(step)
+    }
+
+    /// The channel that was asked for is not shown any more.
+    pub(super) fn give_up_channel(&mut self) -> Step {
+        let channel = self.asked_channel();
+        if channel.is_some() {
+            self.boxes.end_channel_difference(PrematureEndReason::Banned);
+        }
+        let missed = channel.map(|it| UpdateContent::Missed(MissedUpdates::Channel(it)));
+        self.step((Vec::new(), Vec::new(), Vec::new()), missed.as_slice())
+    }
+
+    /// The channel that was asked for is asked for later.
+    pub(super) fn put_off_channel(&mut self) {
+        if self.asked_channel().is_some() {
+            self.boxes.end_channel_difference(PrematureEndReason::TemporaryServerIssues);
+        }
+    }
+
+    fn asked_channel(&self) -> Option<i64> {
+        let question = self.boxes.get_channel_difference()?;
+        match question.channel {
+            enums::InputChannel::Channel(channel) => Some(channel.channel_id),
+            _ => None,
+        }
+    }
+
+    fn step(&mut self, (updates, users, chats): UpdateAndPeers, before: &[UpdateContent]) -> Step {
+        let mut states = UpdateStates::default();
+        for (channel, hash) in chats.iter().filter_map(channel_hash) {
+            if self.access_hashes.insert(channel, hash) != Some(hash) {
+                states.access_hashes.push((channel, hash));
+            }
+        }
+        states.access_hashes.sort_unstable();
+        let own = self.boxes.session_state();
+        let account = UpdateState { pts: own.pts, qts: own.qts, date: own.date, seq: own.seq };
+        states.account = Some(account).filter(|_| !self.boxes.is_empty());
+        let mut channels: Vec<i64> =
+            updates.iter().filter_map(|(_, state)| channel_of(state)).collect();
+        channels.sort_unstable();
+        channels.dedup();
+        for channel in channels {
+            note(&mut states, &own, channel);
+        }
+        let (first, then): (Vec<_>, Vec<_>) =
+            updates.into_iter().map(|(update, _)| update).partition(is_of_difference);
+        let contents = first.into_iter().chain(then).map(UpdateContent::Update);
+        let updates = before.iter().cloned().chain(contents).collect();
+        Step { updates, peers: Arc::new(UpdatePeers { users, chats }), states }
+    }
+
+    /// Notes how far a channel is of which nothing may have come.
+    fn note_channel(&self, states: &mut UpdateStates, channel: i64) {
+        note(states, &self.boxes.session_state(), channel);
+    }
+}
+
+fn note(states: &mut UpdateStates, boxes: &UpdatesState, channel: i64) {
+    if let Some(state) = boxes.channels.iter().find(|it| it.id == channel) {
+        states.merge(&UpdateStates::new(None, vec![ChannelState { channel, pts: state.pts }]));
+    }
+}
+
+fn channel_of(state: &State) -> Option<i64> {
+    match state.message_box {
+        Some(MessageBox::Channel { channel_id, .. }) => Some(channel_id),
+        _ => None,
+    }
+}
+
+/// Whether it is a new message as a difference tells it, which has no place in a box.
+fn is_of_difference(update: &enums::Update) -> bool {
+    match update {
+        enums::Update::NewMessage(new) => new.pts == 0,
+        enums::Update::NewChannelMessage(new) => new.pts == 0,
+        enums::Update::NewEncryptedMessage(new) => new.qts == 0,
+        _ => false,
+    }
+}
+
+/// Whether a difference says how far it goes: the client's record takes that for granted.
+fn is_complete(difference: &enums::updates::ChannelDifference) -> bool {
+    match difference {
+        enums::updates::ChannelDifference::TooLong(difference) => {
+            matches!(&difference.dialog, enums::Dialog::Dialog(dialog) if dialog.pts.is_some())
+        }
+        _ => true,
+    }
+}
+
+fn contained(updates: Vec<enums::Update>) -> UpdatesLike {
+    let (users, chats) = (Vec::new(), Vec::new());
+    // Without a date and a number: only what is inside counts.
+    UpdatesLike::Updates(types::Updates { updates, users, chats, date: 0, seq: 0 }.into())
+}

@@ -1,0 +1,346 @@
+//! Streams of updates, as the application reads them.
+//!
+//! Owns the lanes of a stream: they end with it. Puts nothing in order.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use super::feed::Listener;
+use super::lane::Lane;
+use super::mailbox::Mailboxes;
+use super::received::AccountUpdate;
+use crate::account_id::AccountId;
+use crate::base::panics::catch_future;
+use crate::base::sync::Mutex;
+use crate::pool::{Account, Pool, PoolRef};
+use crate::runtime::Runtime;
+use crate::telegram::{GrammersManager, SessionSource};
+
+/// How often how far accounts have got is saved.
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked which accounts there are.
+const LIST_EVERY: Duration = Duration::from_secs(10);
+/// The least time between two such looks.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
+/// The pause before a lane begins anew that has panicked.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How updates are read.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct UpdatesOptions {
+    /// How many updates of one account wait to be read: 64, unless set. What comes beyond waits at the server and
+    /// is fetched when there is room, or what `overflow` says.
+    pub capacity: usize,
+    /// What becomes of updates of an account for which there is no room.
+    pub overflow: Overflow,
+    /// After how long a silence the server is asked whether it should have told something: five minutes, unless
+    /// set. Connections that only listen may fall silent without an end.
+    pub check_after: Duration,
+}
+
+impl Default for UpdatesOptions {
+    fn default() -> Self {
+        let (capacity, overflow) = (64, Overflow::Wait);
+        Self { capacity, overflow, check_after: Duration::from_secs(300) }
+    }
+}
+
+/// What becomes of updates that nobody reads in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// The account's updates wait, those of no other account do, and none is missed.
+    Wait,
+    /// The oldest are dropped, counted (`telepool_updates_dropped_total`) and told in the log.
+    DropOldest,
+}
+
+/// Why updates cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListenError {
+    /// Two readers would each get a part.
+    #[error(
+        "the updates of account {account} are read by another stream: end that one, or read them there"
+    )]
+    AlreadyListening {
+        /// Whose.
+        account: AccountId,
+    },
+    /// It is not known whose updates are meant.
+    #[error(
+        "the source of sessions keeps no list of accounts: have it answer all_accounts and members, or read \
+         the updates of each account by itself"
+    )]
+    NoList,
+}
+
+/// The updates of one account, or of many: of each in their order, and of those that have some in turn.
+///
+/// What an account is waiting with is held for it alone: one that nobody has read for long takes no more than its
+/// `capacity`, and holds up nobody else. Dropping the stream ends the listening.
+pub struct UpdateStream {
+    // First to be dropped: what is still in the mailboxes was not taken.
+    lanes: Arc<StreamLanes>,
+    mailboxes: Arc<Mailboxes>,
+    tasks: Vec<AbortHandle>,
+}
+
+/// The lanes of a stream, by account.
+#[derive(Default)]
+struct StreamLanes {
+    running: Mutex<HashMap<AccountId, LaneHandle>>,
+    /// Told when one has ended.
+    ended: Arc<Notify>,
+}
+
+/// A lane that runs for as long as this lives.
+struct LaneHandle {
+    /// Gone before the lane is: what it drops on its way was not taken.
+    _listener: Arc<Listener>,
+    task: AbortHandle,
+}
+
+impl Drop for LaneHandle {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl UpdateStream {
+    /// The next update, or `None` once there will be no more: the pool is closed, or the account was removed.
+    /// Dropping the future loses no update.
+    pub async fn recv(&mut self) -> Option<AccountUpdate> {
+        poll_fn(|context| self.poll_recv(context)).await
+    }
+
+    /// The same as a poll, for streams.
+    pub fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<AccountUpdate>> {
+        self.mailboxes.poll_recv(context)
+    }
+
+    /// An update that is there already.
+    pub fn try_recv(&mut self) -> Option<AccountUpdate> {
+        self.mailboxes.try_recv().ok().flatten()
+    }
+
+    /// How many accounts are listened to.
+    #[must_use]
+    pub fn accounts(&self) -> usize {
+        self.lanes.running.lock().len()
+    }
+}
+
+impl Drop for UpdateStream {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.lanes.running.lock().clear();
+    }
+}
+
+impl fmt::Debug for UpdateStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UpdateStream").field("accounts", &self.accounts()).finish_non_exhaustive()
+    }
+}
+
+/// Which accounts a stream is of.
+enum Audience {
+    All,
+    Group(Arc<str>),
+}
+
+impl Audience {
+    fn accounts(&self, source: &impl SessionSource) -> Option<Vec<AccountId>> {
+        match self {
+            Self::All => source.all_accounts(),
+            Self::Group(group) => source.members(group).map(|members| members.to_vec()),
+        }
+    }
+}
+
+impl<S: SessionSource> Pool<GrammersManager<S>> {
+    /// The updates of all accounts that the source of sessions lists, also of those that come later, unless they
+    /// are read by a stream of their own.
+    ///
+    /// ```no_run
+    /// # use telepool::{Pool, telegram::{GrammersManager, MemorySource, client::tl}};
+    /// # async fn example(pool: Pool<GrammersManager<MemorySource>>)
+    /// #     -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut updates = pool.updates()?;
+    /// while let Some(update) = updates.recv().await {
+    ///     let Some(message) = update.new_message() else { continue };
+    ///     let Some(peer) = update.input_peer(&message.peer_id) else { continue };
+    ///     println!("{} was told {:?}, and can answer {peer:?}", update.account, message.message);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # What is promised
+    /// - Each listening account keeps one connection, which is dialled again when it breaks or has reached its age.
+    ///   It does not expire by idling.
+    /// - Of each account the updates come in the order of their boxes: the account's own, and each channel's. What
+    ///   was lost, doubled or late on the way is fetched, left out or waited for.
+    /// - Each comes at least once, across restarts as well if the source of sessions keeps
+    ///   [how far one got](SessionSource::set_update_states); and once in the life of a process. The first time that
+    ///   an account is listened to at all, it begins with what comes from then on.
+    /// - Where the server tells no details any more this is [told](super::UpdateContent::Missed).
+    /// - What has no place in a box (somebody is typing, is online) comes as it comes, or not at all.
+    ///
+    /// # Errors
+    /// The source of sessions keeps no list of accounts.
+    pub fn updates(&self) -> Result<UpdateStream, ListenError> {
+        self.updates_with(&UpdatesOptions::default())
+    }
+
+    /// The same with options.
+    ///
+    /// # Errors
+    /// Those of [`updates`](Self::updates).
+    pub fn updates_with(&self, options: &UpdatesOptions) -> Result<UpdateStream, ListenError> {
+        self.listen(Audience::All, options)
+    }
+
+    /// The updates of the accounts of a group, also of those that come later; see [`updates`](Self::updates).
+    ///
+    /// # Errors
+    /// Those of [`updates`](Self::updates).
+    pub fn group_updates(
+        &self,
+        group: &str,
+        options: &UpdatesOptions,
+    ) -> Result<UpdateStream, ListenError> {
+        self.listen(Audience::Group(Arc::from(group)), options)
+    }
+
+    fn listen(
+        &self,
+        audience: Audience,
+        options: &UpdatesOptions,
+    ) -> Result<UpdateStream, ListenError> {
+        if audience.accounts(self.manager().source()).is_none() {
+            return Err(ListenError::NoList);
+        }
+        let (mailboxes, lanes) = (Mailboxes::new(true), Arc::<StreamLanes>::default());
+        let listing = keep_listening(
+            self.downgrade(),
+            audience,
+            options.clone(),
+            Arc::clone(&mailboxes),
+            Arc::downgrade(&lanes),
+        );
+        let handle = &self.context().handle;
+        let tasks = vec![handle.spawn(listing).abort_handle(), spawn_saver(self.runtime())];
+        Ok(UpdateStream { lanes, mailboxes, tasks })
+    }
+}
+
+impl<S: SessionSource> Account<GrammersManager<S>> {
+    /// The updates of this account; see [`Pool::updates`] for what is promised.
+    ///
+    /// # Errors
+    /// Another stream reads them.
+    pub fn updates(&self) -> Result<UpdateStream, ListenError> {
+        self.updates_with(&UpdatesOptions::default())
+    }
+
+    /// The same with options.
+    ///
+    /// # Errors
+    /// Those of [`updates`](Self::updates).
+    pub fn updates_with(&self, options: &UpdatesOptions) -> Result<UpdateStream, ListenError> {
+        let (mailboxes, lanes) = (Mailboxes::new(false), Arc::<StreamLanes>::default());
+        if !lanes.add(self, &mailboxes, options) {
+            return Err(ListenError::AlreadyListening { account: self.id() });
+        }
+        let tasks = vec![spawn_saver(&self.inner().runtime)];
+        Ok(UpdateStream { lanes, mailboxes, tasks })
+    }
+}
+
+impl StreamLanes {
+    /// Begins to listen to an account, unless somebody does.
+    fn add<S: SessionSource>(
+        &self,
+        account: &Account<GrammersManager<S>>,
+        mailboxes: &Arc<Mailboxes>,
+        options: &UpdatesOptions,
+    ) -> bool {
+        let context = account.inner().context();
+        let Some(listener) = context.manager.lanes.listen(account.id()) else { return false };
+        let (mailbox, heard) = (mailboxes.open(options.capacity), Arc::downgrade(&listener));
+        let mut lane = Lane::new(account.clone(), mailbox, heard, options.clone());
+        let ended = Arc::clone(&self.ended);
+        let run = async move {
+            while catch_future(Box::pin(lane.run())).await.is_none() {
+                tracing::error!(account = %lane.id(), "the reading of updates has panicked: it begins anew");
+                tokio::time::sleep(PAUSE).await;
+            }
+            // Its mailbox goes before it can be looked for.
+            drop(lane);
+            ended.notify_one();
+        };
+        let task = context.handle.spawn(run).abort_handle();
+        self.running.lock().insert(account.id(), LaneHandle { _listener: listener, task });
+        true
+    }
+}
+
+/// Listens to whichever accounts there are.
+async fn keep_listening<S: SessionSource>(
+    pool: PoolRef<GrammersManager<S>>,
+    audience: Audience,
+    options: UpdatesOptions,
+    mailboxes: Arc<Mailboxes>,
+    lanes: Weak<StreamLanes>,
+) {
+    while let (Some(pool), Some(lanes)) = (pool.upgrade(), lanes.upgrade()) {
+        if pool.context().is_closing() {
+            break;
+        }
+        let accounts = audience.accounts(pool.manager().source()).unwrap_or_default();
+        let known: HashSet<_> = accounts.iter().copied().collect();
+        lanes
+            .running
+            .lock()
+            .retain(|account, lane| known.contains(account) && !lane.task.is_finished());
+        for id in accounts {
+            if lanes.running.lock().contains_key(&id) {
+                continue;
+            }
+            if let Ok(account) = pool.account(id) {
+                lanes.add(&account, &mailboxes, &options);
+            }
+        }
+        let ended = Arc::clone(&lanes.ended);
+        drop((pool, lanes));
+        // A lane has ended whose account was closed: it may be dialled again.
+        tokio::time::timeout(LIST_EVERY, ended.notified()).await.ok();
+        tokio::time::sleep(LOOK_PAUSE).await;
+    }
+    mailboxes.end_growth();
+}
+
+/// Has it saved, once a second, how far accounts have got.
+fn spawn_saver<S: SessionSource>(runtime: &Arc<Runtime<GrammersManager<S>>>) -> AbortHandle {
+    let weak = Arc::downgrade(runtime);
+    let save = async move {
+        while let Some(runtime) = weak.upgrade() {
+            runtime.context.manager.save_updates();
+            drop(runtime);
+            tokio::time::sleep(SAVE_EVERY).await;
+        }
+    };
+    runtime.context.handle.spawn(save).abort_handle()
+}
