@@ -13,9 +13,10 @@ use tokio::sync::mpsc;
 
 use super::request::ClientIntroduction;
 use super::socket::AcceptedSocket;
+use super::updates::{AccountBoxes, PushedUpdate, UpdateSession};
 use crate::account_id::AccountId;
 use crate::base::clock::{Instant, now};
-use crate::base::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::base::sync::{AtomicBool, AtomicU64, Mutex};
 use crate::session::AuthKey;
 
 /// So many addresses of an account are told apart.
@@ -26,8 +27,8 @@ pub(super) struct User {
     pub(super) account: AccountId,
     pub(super) id: i64,
     pub(super) keys: Mutex<Vec<Arc<Key>>>,
-    /// The number of its last message, which is also that of its last event.
-    events: AtomicU64,
+    /// What came in, of which its sessions get updates.
+    pub(super) boxes: Mutex<AccountBoxes>,
     /// Until when each method is refused with `FLOOD_WAIT_X`.
     flood_waits: Mutex<HashMap<u32, Instant>>,
     /// From which addresses its keys were used, the first so many.
@@ -49,6 +50,8 @@ pub(super) struct Key {
     pub(super) connections: Mutex<Vec<ConnectionHandle>>,
     /// How the last client with it has introduced itself.
     pub(super) introduction: Mutex<Option<ClientIntroduction>>,
+    /// What its connections are sent of what comes in.
+    pub(super) updates: Mutex<UpdateSession>,
 }
 
 /// An authenticated connection, as the rest of the server reaches it.
@@ -58,12 +61,14 @@ pub(super) struct ConnectionHandle {
     pub(super) commands: mpsc::Sender<ConnectionCommand>,
     /// It has made a call outside of `invokeWithoutUpdates`.
     pub(super) subscribed: Arc<AtomicBool>,
+    /// It has missed updates because it did not read those before.
+    pub(super) missed_updates: Arc<AtomicBool>,
 }
 
 /// What the rest of the server tells a connection to do.
 #[derive(Debug)]
 pub(super) enum ConnectionCommand {
-    Push(Vec<u8>),
+    Push(PushedUpdate),
     Close,
     Reset,
     TransportError(u16),
@@ -75,7 +80,7 @@ impl User {
             account,
             id,
             keys: Mutex::default(),
-            events: AtomicU64::new(0),
+            boxes: Mutex::default(),
             flood_waits: Mutex::default(),
             addresses: Mutex::default(),
             last_fault_ms: AtomicU64::new(0),
@@ -93,19 +98,6 @@ impl User {
     /// From which addresses its keys were used, in the order in which they came.
     pub(super) fn addresses(&self) -> Vec<IpAddr> {
         self.addresses.lock().clone()
-    }
-
-    /// How many events there were. Clients get a state of one more, so that they do not take the
-    /// first event for one that they have.
-    pub(super) fn last_event(&self) -> i32 {
-        // Far fewer than 2^31 messages are ever sent here.
-        i32::try_from(self.events.load(Ordering::Relaxed)).unwrap_or(i32::MAX)
-    }
-
-    /// The number of a new event.
-    pub(super) fn next_event(&self) -> i32 {
-        let last = self.events.fetch_add(1, Ordering::Relaxed);
-        i32::try_from(last + 1).unwrap_or(i32::MAX)
     }
 
     /// For how many seconds a method is still refused.
@@ -136,6 +128,7 @@ impl Key {
             session: AtomicU64::new(0),
             connections: Mutex::default(),
             introduction: Mutex::default(),
+            updates: Mutex::default(),
         }
     }
 }

@@ -26,12 +26,29 @@
 //! its pong, late or damaged. A delay of zero or less has passed at once: the pong goes out, unless
 //! there is latency.
 //!
-//! Updates are sent to connections that have made a call outside of `invokeWithoutUpdates`.
-//!
 //! It serves what a client needs to connect, both pings, `users.getUsers`, `messages.sendMessage`,
-//! `updates.getState` and `updates.getDifference`; anything else gets an RPC error. Salts rotate
-//! and must be right, as on the real servers, so that a connection costs here what it costs
-//! there. FaultInjector come from a seeded [`FaultPlan`].
+//! `updates.getState`, `updates.getDifference` and `updates.getChannelDifference`; anything else gets an
+//! RPC error. Salts rotate and must be right, as on the real servers, so that a connection costs here
+//! what it costs there. Faults come from a seeded [`FaultPlan`].
+//!
+//! # Updates
+//! They follow <https://core.telegram.org/api/updates>. An account has a common box, whose number is the
+//! `pts` and which all its sessions share, and a secondary one with the `qts`; each channel has a box with
+//! a `pts` of its own. [`DataCentre::post_message`], [`DataCentre::post_in_channel`] and their like have
+//! something come into a box, as does `messages.sendMessage`, for the sender and for the receiver.
+//!
+//! What comes is sent to each connection that has made a call outside of `invokeWithoutUpdates`: in
+//! `updates` containers, or as `updateShortMessage` from account to account, which tells no access hash.
+//! Of the containers of an account's own boxes one in eight has a `seq`, which each session counts for
+//! itself. A connection that does not read misses what is beyond 1,024 commands; once it reads, it gets
+//! `updatesTooLong`.
+//!
+//! Everything stays in its box, of which the last 10,000 updates are kept
+//! ([`DataCentreOptions::update_log_len_max`]), and is fetched as from the real servers: empty, whole, in
+//! slices or too long. An `updates.difference` has `updateChannelTooLong` for each channel of which
+//! something came that the session was not sent on this connection and has not fetched, or that came after
+//! the date of the client; its `pts` is that of the channel now. Each member has its own access hash for a
+//! channel. A message that was edited or deleted since comes as it was, followed by the edit or the deletion.
 //!
 //! ```
 //! use telepool::sandbox::{DataCentre, DataCentreOptions};
@@ -66,19 +83,20 @@ mod socket;
 mod stats;
 mod transport;
 mod unknown_protocol;
+mod updates;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use grammers_tl_types::{Serializable, enums};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 pub use faults::{Fault, FaultPlan, FaultPlanError, FaultRule};
 pub use stats::DataCentreStats;
+pub use updates::{ChannelUpdateCounts, SessionUpdateCounts, UpdateCounts};
 
 use crate::account_id::AccountId;
 use crate::base::sync::Ordering;
@@ -88,6 +106,7 @@ use connection::ServerConnection;
 use faults::FaultInjector;
 use server_state::ServerState;
 use socket::AcceptedSocket;
+use updates::{DIFFERENCE_LEN_MAX, LOG_LEN_MAX};
 
 /// How long the acceptor rests after a failure, which is a lack of descriptors as a rule.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -110,6 +129,12 @@ pub struct DataCentreOptions {
     /// gets this much, so that a test of the end need not take 75 seconds. `None`,
     /// the default, grants whatever is asked for, as the real servers do.
     pub disconnect_delay_max: Option<Duration>,
+    /// How many updates of each box are kept, of an account or of a channel (default 10,000, at least
+    /// 1). Whoever is behind them gets `updates.differenceTooLong` or `updates.channelDifferenceTooLong`.
+    pub update_log_len_max: usize,
+    /// The most updates of one answer of `updates.getDifference` or `updates.getChannelDifference`
+    /// (default 100, at least 1): more come in slices.
+    pub difference_len_max: usize,
 }
 
 impl Default for DataCentreOptions {
@@ -121,6 +146,8 @@ impl Default for DataCentreOptions {
             seed: 0,
             faults: FaultPlan::default(),
             disconnect_delay_max: None,
+            update_log_len_max: LOG_LEN_MAX,
+            difference_len_max: DIFFERENCE_LEN_MAX,
         }
     }
 }
@@ -153,7 +180,7 @@ impl DataCentre {
     /// # Panics
     /// Outside a tokio runtime with I/O and time enabled.
     pub async fn start(options: DataCentreOptions) -> io::Result<Self> {
-        let DataCentreOptions { listen, dc, latency, seed, faults, disconnect_delay_max } = options;
+        let DataCentreOptions { listen, dc, latency, seed, faults, .. } = options;
         let refuse = |text: String| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         if !listen.ip().is_loopback() {
             return refuse(format!(
@@ -167,7 +194,9 @@ impl DataCentre {
         let listener = TcpListener::bind(listen).await?;
         let mut server =
             ServerState::new(dc, listener.local_addr()?, seed, FaultInjector::new(&faults));
-        server.disconnect_delay_max = disconnect_delay_max;
+        server.disconnect_delay_max = options.disconnect_delay_max;
+        server.update_log_len_max = options.update_log_len_max.max(1);
+        server.difference_len_max = options.difference_len_max.max(1);
         server.set_latency(latency);
         let server = Arc::new(server);
         let runtime = Handle::current();
@@ -254,14 +283,6 @@ impl DataCentre {
     #[must_use]
     pub fn client_addresses(&self, account: AccountId) -> Vec<IpAddr> {
         self.running.server.user(account).map(|user| user.addresses()).unwrap_or_default()
-    }
-
-    /// Sends an update (`updatesTooLong`) to every connection of an account that has subscribed to
-    /// updates. Returns to how many.
-    pub fn push_update(&self, account: AccountId) -> usize {
-        let server = &self.running.server;
-        let Some(user) = server.user(account) else { return 0 };
-        server.push(&user, &enums::Updates::TooLong.to_bytes())
     }
 
     /// Closes every connection of an account: gracefully (`Close`), abruptly (`Reset`) or with a

@@ -1,9 +1,10 @@
 //! Replies of a connection that are not due yet.
 //!
-//! Owns the order in which they leave: by when they are due, then by when they were queued.
+//! Owns the order in which they leave: by when they are due, then by when they were queued. A reply that lets the
+//! next one go first leaves right behind it.
 
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 
 use super::session::Reply;
 use crate::base::clock::Instant;
@@ -13,6 +14,8 @@ use crate::base::clock::Instant;
 pub(super) struct ReplyQueue {
     heap: BinaryHeap<QueuedReply>,
     queued: u64,
+    /// Replies that let the next one go first, and when they leave if none comes.
+    held: VecDeque<(Instant, Reply)>,
 }
 
 struct QueuedReply {
@@ -28,19 +31,37 @@ impl ReplyQueue {
         self.queued += 1;
     }
 
+    /// Queues a reply that leaves behind the next one of those that are queued by [`push_update`](Self::push_update),
+    /// but at this time at the latest.
+    pub(super) fn hold(&mut self, at_latest: Instant, reply: Reply) {
+        self.held.push_back((at_latest, reply));
+    }
+
+    /// Queues a reply, and behind it those that have waited for it.
+    pub(super) fn push_update(&mut self, at: Instant, reply: Reply) {
+        self.push(at, reply);
+        while let Some((_, held)) = self.held.pop_front() {
+            self.push(at, held);
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.heap.is_empty()
+        self.heap.is_empty() && self.held.is_empty()
     }
 
     /// When the next reply is due.
     pub(super) fn next_at(&self) -> Option<Instant> {
-        self.heap.peek().map(|queued| queued.at)
+        let queued = self.heap.peek().map(|queued| queued.at);
+        queued.into_iter().chain(self.held.front().map(|(at, _)| *at)).min()
     }
 
     /// Takes the next reply, if it is due by now.
     pub(super) fn pop_due(&mut self, now: Instant) -> Option<Reply> {
-        self.next_at().filter(|at| *at <= now)?;
-        self.heap.pop().map(|queued| queued.reply)
+        if self.heap.peek().is_some_and(|queued| queued.at <= now) {
+            return self.heap.pop().map(|queued| queued.reply);
+        }
+        self.held.front().filter(|(at, _)| *at <= now)?;
+        self.held.pop_front().map(|(_, reply)| reply)
     }
 }
 

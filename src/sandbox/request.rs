@@ -18,13 +18,14 @@ const INVOKE_WITHOUT_UPDATES: u32 = 0xbf94_59b7;
 const VECTOR: u32 = 0x1cb5_c415;
 
 /// Every method that a fault can be put on, by its name in the schema.
-pub(super) const METHODS: [&str; 6] = [
+pub(super) const METHODS: [&str; 7] = [
     "ping",
     "help.getConfig",
     "users.getUsers",
     "messages.sendMessage",
     "updates.getState",
     "updates.getDifference",
+    "updates.getChannelDifference",
 ];
 
 /// A message of a client.
@@ -68,7 +69,8 @@ pub(super) enum Method {
         message: String,
     },
     State,
-    Difference,
+    Difference(functions::updates::GetDifference),
+    ChannelDifference(Box<functions::updates::GetChannelDifference>),
     /// A method of the schema that is not served, or a number that is no method.
     Unknown,
     /// A method whose arguments could not be read.
@@ -162,7 +164,12 @@ impl Method {
             functions::users::GetUsers::CONSTRUCTOR_ID => users(rest).map(Self::Users),
             functions::messages::SendMessage::CONSTRUCTOR_ID => message(rest),
             functions::updates::GetState::CONSTRUCTOR_ID => Some(Self::State),
-            functions::updates::GetDifference::CONSTRUCTOR_ID => Some(Self::Difference),
+            functions::updates::GetDifference::CONSTRUCTOR_ID => {
+                functions::updates::GetDifference::from_bytes(rest).ok().map(Self::Difference)
+            }
+            functions::updates::GetChannelDifference::CONSTRUCTOR_ID => {
+                nested(rest).map(|(asked, _)| Self::ChannelDifference(Box::new(asked)))
+            }
             _ => Some(Self::Unknown),
         };
         read.unwrap_or(Self::Malformed)
@@ -297,6 +304,7 @@ mod tests {
             functions::messages::SendMessage::CONSTRUCTOR_ID,
             functions::updates::GetState::CONSTRUCTOR_ID,
             functions::updates::GetDifference::CONSTRUCTOR_ID,
+            functions::updates::GetChannelDifference::CONSTRUCTOR_ID,
         ]
         .map(name_for_id);
         assert_eq!(names, METHODS);

@@ -8,6 +8,7 @@ use grammers_tl_types::{Identifiable, RawVec, Serializable, enums, types};
 use super::accounts::{Key, User};
 use super::request::{Method, RpcCall};
 use super::server_state::ServerState;
+use super::updates;
 use crate::base::clock::unix_time;
 
 const RPC_RESULT: u32 = 0xf35c_6d01;
@@ -50,7 +51,7 @@ pub(super) fn result(to: i64, outcome: Result<Vec<u8>, RpcError>) -> Vec<u8> {
 /// Carries a call out.
 pub(super) fn execute(
     server: &ServerState,
-    user: &User,
+    (key, user): (&Key, &User),
     call: &RpcCall,
 ) -> Result<Vec<u8>, RpcError> {
     match &call.method {
@@ -62,17 +63,10 @@ pub(super) fn execute(
             ids.iter().for_each(|id| put_user(&mut body, server, user, id));
             Ok(body)
         }
-        Method::Send { peer, message } => send(server, user, peer, message),
-        Method::State => {
-            let pts = user.last_event().saturating_add(1);
-            let state =
-                types::updates::State { pts, qts: 0, date: date(), seq: 1, unread_count: 0 };
-            Ok(enums::updates::State::State(state).to_bytes())
-        }
-        Method::Difference => {
-            let empty = types::updates::DifferenceEmpty { date: date(), seq: 1 };
-            Ok(enums::updates::Difference::Empty(empty).to_bytes())
-        }
+        Method::Send { peer, message } => send(server, (key, user), peer, message),
+        Method::State => Ok(updates::state(server, key, user)),
+        Method::Difference(asked) => updates::difference(server, key, user, asked),
+        Method::ChannelDifference(asked) => updates::channel_difference(server, key, user, asked),
         Method::Unknown => Err(RpcError::new(400, format!("INPUT_METHOD_INVALID_{}", call.id))),
         Method::Malformed => Err(RpcError::new(400, "INPUT_REQUEST_INVALID")),
     }
@@ -112,105 +106,58 @@ fn config(server: &ServerState) -> Vec<u8> {
 }
 
 fn put_user(body: &mut Vec<u8>, server: &ServerState, own: &User, id: &enums::InputUser) {
-    let known = match id {
-        enums::InputUser::UserSelf => None,
-        enums::InputUser::User(user) if user.user_id == own.id => None,
-        enums::InputUser::User(user) => match server.user_by_id(user.user_id) {
-            Some(other) => Some(other),
-            None => {
-                return enums::User::Empty(types::UserEmpty { id: user.user_id }).serialize(body);
-            }
-        },
+    match id {
+        enums::InputUser::UserSelf => updates::put_user(body, server, own, own.id),
+        enums::InputUser::User(user) => updates::put_user(body, server, own, user.user_id),
         enums::InputUser::Empty | enums::InputUser::FromMessage(_) => {
-            return enums::User::Empty(types::UserEmpty { id: 0 }).serialize(body);
+            enums::User::Empty(types::UserEmpty { id: 0 }).serialize(body);
         }
-    };
-    let user = known.as_deref().unwrap_or(own);
-    let is_bot = user.account.is_bot();
-    let own = u32::from(user.id == own.id);
-    types::User::CONSTRUCTOR_ID.serialize(body);
-    // Of others' numbers nothing is told.
-    let phone = Some(user.account).filter(|account| own == 1 && account.is_phone());
-    // Which fields follow: access hash, first name, phone, for bots the version; self, bot.
-    let has_phone = u32::from(phone.is_some());
-    let flags: u32 = 1 | 1 << 1 | has_phone << 4 | own << 10 | u32::from(is_bot) << 14;
-    flags.serialize(body);
-    0_u32.serialize(body);
-    user.id.serialize(body);
-    access_hash(user).serialize(body);
-    "Sandbox".to_owned().serialize(body);
-    if let Some(phone) = phone {
-        phone.number().to_string().serialize(body);
-    }
-    if is_bot {
-        1_i32.serialize(body);
     }
 }
 
-/// What others must know to address a user.
-fn access_hash(user: &User) -> i64 {
-    user.id ^ 0x5eed
+/// Whether a message can have this text.
+pub(super) fn is_message(text: &str) -> bool {
+    check_message(text).is_ok()
+}
+
+fn check_message(text: &str) -> Result<(), RpcError> {
+    if text.is_empty() {
+        return Err(RpcError::new(400, "MESSAGE_EMPTY"));
+    }
+    if text.chars().count() > MESSAGE_LEN_MAX {
+        return Err(RpcError::new(400, "MESSAGE_TOO_LONG"));
+    }
+    Ok(())
 }
 
 fn send(
     server: &ServerState,
-    user: &User,
+    from: (&Key, &User),
     peer: &enums::InputPeer,
     message: &str,
 ) -> Result<Vec<u8>, RpcError> {
-    if message.is_empty() {
-        return Err(RpcError::new(400, "MESSAGE_EMPTY"));
-    }
-    if message.chars().count() > MESSAGE_LEN_MAX {
-        return Err(RpcError::new(400, "MESSAGE_TOO_LONG"));
-    }
-    let receiver = match peer {
-        enums::InputPeer::PeerSelf => None,
-        enums::InputPeer::User(peer) if peer.user_id == user.id => None,
-        enums::InputPeer::User(peer) => {
-            let known = server.user_by_id(peer.user_id);
-            Some(known.ok_or_else(|| RpcError::new(400, "PEER_ID_INVALID"))?)
-        }
+    check_message(message)?;
+    let own = from.1.id;
+    let to = match peer {
+        enums::InputPeer::PeerSelf => own,
+        enums::InputPeer::User(peer) => peer.user_id,
         _ => return Err(RpcError::new(400, "PEER_ID_INVALID")),
     };
-    let event = user.next_event();
-    if let Some(receiver) = receiver {
-        deliver(server, user, &receiver, message);
+    if to != own && server.user_by_id(to).is_none() && updates::stranger_name(to).is_none() {
+        return Err(RpcError::new(400, "PEER_ID_INVALID"));
     }
+    let sent = updates::send_message(server, from, to, message);
     let sent = types::UpdateShortSentMessage {
         out: true,
-        id: event,
-        pts: event.saturating_add(1),
+        id: sent.id,
+        pts: sent.pts,
         pts_count: 1,
-        date: date(),
+        date: sent.date,
         media: None,
         entities: None,
         ttl_period: None,
     };
     Ok(enums::Updates::UpdateShortSentMessage(sent).to_bytes())
-}
-
-/// Sends an update to every connection of the receiver that has subscribed.
-fn deliver(server: &ServerState, from: &User, to: &User, message: &str) {
-    let event = to.next_event();
-    let update = types::UpdateShortMessage {
-        out: false,
-        mentioned: false,
-        media_unread: false,
-        silent: false,
-        id: event,
-        user_id: from.id,
-        message: message.to_owned(),
-        pts: event.saturating_add(1),
-        pts_count: 1,
-        date: date(),
-        fwd_from: None,
-        via_bot_id: None,
-        reply_to: None,
-        entities: None,
-        ttl_period: None,
-    };
-    server.push(to, &enums::Updates::UpdateShortMessage(update).to_bytes());
 }
 
 pub(super) fn pong(msg_id: i64, ping_id: i64) -> Vec<u8> {
@@ -272,6 +219,7 @@ fn date() -> i32 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use grammers_tl_types::Deserializable;
@@ -295,7 +243,8 @@ mod tests {
         server.create_sessions(account, 1, None);
         server.create_sessions(AccountId::bot(5).unwrap(), 1, None);
         let user = server.user(account).unwrap();
-        let answer = execute(&server, &user, &call(Method::Config)).unwrap();
+        let key = Arc::clone(&user.keys.lock()[0]);
+        let answer = execute(&server, (&key, &user), &call(Method::Config)).unwrap();
         let enums::Config::Config(config) = enums::Config::from_bytes(&answer).unwrap();
         assert_eq!((config.this_dc, config.dc_options.len()), (2, 5));
         for enums::DcOption::Option(option) in config.dc_options {
@@ -303,7 +252,7 @@ mod tests {
         }
         let input = |user_id| types::InputUser { user_id, access_hash: 0 }.into();
         let ids = vec![enums::InputUser::UserSelf, input(5), input(6)];
-        let answer = execute(&server, &user, &call(Method::Users(ids))).unwrap();
+        let answer = execute(&server, (&key, &user), &call(Method::Users(ids))).unwrap();
         let users = Vec::<enums::User>::from_bytes(&answer).unwrap();
         let [enums::User::User(own), enums::User::User(bot), enums::User::Empty(_)] = &users[..]
         else {
@@ -320,6 +269,7 @@ mod tests {
         let account = AccountId::bot(5).unwrap();
         server.create_sessions(account, 1, None);
         let user = server.user(account).unwrap();
+        let key = Arc::clone(&user.keys.lock()[0]);
         let nobody = types::InputPeerUser { user_id: 99, access_hash: 0 }.into();
         let send = |peer, message: &str| Method::Send { peer, message: message.to_owned() };
         for (what, error) in [
@@ -330,7 +280,7 @@ mod tests {
             (send(enums::InputPeer::PeerSelf, &"x".repeat(4097)), "MESSAGE_TOO_LONG"),
             (Method::Users(vec![enums::InputUser::UserSelf; 201]), "LIMIT_INVALID"),
         ] {
-            let refusal = execute(&server, &user, &call(what)).unwrap_err();
+            let refusal = execute(&server, (&key, &user), &call(what)).unwrap_err();
             assert_eq!(refusal, RpcError::new(400, error));
         }
     }

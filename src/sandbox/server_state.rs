@@ -13,12 +13,13 @@ use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use tokio::sync::watch;
 
-use super::accounts::{ConnectionCommand, Key, User};
+use super::accounts::{Key, User};
 use super::envelope::key_id;
 use super::faults::FaultInjector;
 use super::socket::AcceptedSocket;
 use super::stats::Counters;
 use super::unknown_protocol::UnknownProtocolWarnings;
+use super::updates::{DIFFERENCE_LEN_MAX, LOG_LEN_MAX, SandboxChannel};
 use crate::account_id::AccountId;
 use crate::base::clock::{Instant, now};
 use crate::base::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
@@ -28,6 +29,8 @@ use crate::session::{AuthKey, SessionRecord};
 /// largest is 2^40 - 1, and clients panic over a larger one. Bots bring their own, which are smaller.
 const FIRST_USER: u64 = 1 << 39;
 const LAST_USER: u64 = (1 << 40) - 1;
+/// The id of the first channel, as large as those of real ones.
+const FIRST_CHANNEL: i64 = 1_500_000_000;
 
 /// The state that all connections share.
 pub(super) struct ServerState {
@@ -39,6 +42,10 @@ pub(super) struct ServerState {
     pub(super) seed: u64,
     /// The longest that a client may have a connection left open without another ping.
     pub(super) disconnect_delay_max: Option<Duration>,
+    /// How many updates of each box are kept.
+    pub(super) update_log_len_max: usize,
+    /// How many updates an answer has at most.
+    pub(super) difference_len_max: usize,
     pub(super) refuses_connections: AtomicBool,
     pub(super) stop: watch::Sender<bool>,
     /// Connections whose first packet has not been handled yet, in the order in which they came.
@@ -47,7 +54,9 @@ pub(super) struct ServerState {
     users: DashMap<AccountId, Arc<User>>,
     users_by_id: DashMap<i64, Arc<User>>,
     keys: DashMap<[u8; 8], Arc<Key>>,
+    channels: DashMap<i64, Arc<SandboxChannel>>,
     next_user: AtomicU64,
+    next_channel: AtomicU64,
     started: Instant,
 }
 
@@ -61,6 +70,8 @@ impl ServerState {
             faults: ArcSwap::from_pointee(faults),
             seed,
             disconnect_delay_max: None,
+            update_log_len_max: LOG_LEN_MAX,
+            difference_len_max: DIFFERENCE_LEN_MAX,
             refuses_connections: AtomicBool::new(false),
             stop: watch::Sender::new(false),
             unauthenticated: Mutex::new(BTreeMap::new()),
@@ -68,7 +79,9 @@ impl ServerState {
             users: DashMap::new(),
             users_by_id: DashMap::new(),
             keys: DashMap::new(),
+            channels: DashMap::new(),
             next_user: AtomicU64::new(FIRST_USER),
+            next_channel: AtomicU64::new(0),
             started: now(),
         }
     }
@@ -161,6 +174,22 @@ impl ServerState {
         self.users_by_id.get(&id).map(|user| Arc::clone(&user))
     }
 
+    pub(super) fn channel(&self, id: i64) -> Option<Arc<SandboxChannel>> {
+        self.channels.get(&id).map(|channel| Arc::clone(&channel))
+    }
+
+    /// Adds a channel, which is made with its id.
+    pub(super) fn add_channel(
+        &self,
+        make: impl FnOnce(i64) -> SandboxChannel,
+    ) -> Arc<SandboxChannel> {
+        let id = self.next_channel.fetch_add(1, Ordering::Relaxed);
+        let id = FIRST_CHANNEL.saturating_add_unsigned(id);
+        let channel = Arc::new(make(id));
+        self.channels.insert(id, Arc::clone(&channel));
+        channel
+    }
+
     pub(super) fn latency(&self) -> Duration {
         Duration::from_micros(self.latency_us.load(Ordering::Relaxed))
     }
@@ -184,16 +213,6 @@ impl ServerState {
 
     fn millis_running(&self) -> u64 {
         crate::base::clock::millis(now().saturating_duration_since(self.started))
-    }
-
-    /// Sends a notification to every connection of a user that has subscribed to updates. Returns to
-    /// how many. A connection that is too slow misses it.
-    pub(super) fn push(&self, user: &User, body: &[u8]) -> usize {
-        let keys = user.keys.lock().clone();
-        let connections = keys.iter().flat_map(|key| key.connections.lock().clone());
-        let subscribed = connections.filter(|it| it.subscribed.load(Ordering::Relaxed));
-        let push = || ConnectionCommand::Push(body.to_vec());
-        subscribed.filter(|it| it.commands.try_send(push()).is_ok()).count()
     }
 }
 

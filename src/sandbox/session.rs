@@ -222,7 +222,10 @@ impl MtprotoSession {
                 damaged = true;
                 self.response_to(id, request)
             }
-            None => self.response_to(id, request),
+            // A plan has no fault of updates on a call.
+            Some(Fault::Lose | Fault::Double | Fault::Reorder) | None => {
+                self.response_to(id, request)
+            }
         };
         self.replies.push((delay, Reply::Message { body, is_response: true, damaged }));
     }
@@ -255,10 +258,11 @@ impl MtprotoSession {
         if !self.is_initialised {
             return Err(RpcError::new(400, "CONNECTION_NOT_INITED"));
         }
-        if !call.without_updates {
+        if !call.without_updates && !self.subscribed.load(Ordering::Relaxed) {
+            self.key.updates.lock().begin_connection();
             self.subscribed.store(true, Ordering::Relaxed);
         }
-        execute(&self.server, &self.user, call)
+        execute(&self.server, (&self.key, &self.user), call)
     }
 
     /// Encrypts messages as one packet, and frames it.

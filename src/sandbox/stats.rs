@@ -24,14 +24,16 @@ pub struct DataCentreStats {
     pub transports_unknown: u64,
     /// Calls received, pings included.
     pub calls: u64,
-    /// Calls and connections that a fault was injected into.
+    /// Calls, connections and updates that a fault was injected into.
     pub faults_injected: u64,
     /// Bytes received.
     pub bytes_received: u64,
     /// Bytes sent.
     pub bytes_sent: u64,
-    /// Updates sent.
+    /// Updates sent, other than in answers.
     pub updates_pushed: u64,
+    /// Updates that a connection has missed because it did not read those before.
+    pub updates_dropped: u64,
     /// Connections closed because no further `ping_delay_disconnect` came in time.
     pub closed_by_timer: u64,
     /// How often a key was used on a second connection while the first still lived: each would
@@ -54,6 +56,7 @@ pub(super) struct Counters {
     pub(super) bytes_received: Counter,
     pub(super) bytes_sent: Counter,
     pub(super) updates_pushed: Counter,
+    pub(super) updates_dropped: Counter,
     pub(super) closed_by_timer: Counter,
     pub(super) key_violations: Counter,
 }
@@ -73,6 +76,7 @@ impl Counters {
             bytes_received: self.bytes_received.read(),
             bytes_sent: self.bytes_sent.read(),
             updates_pushed: self.updates_pushed.read(),
+            updates_dropped: self.updates_dropped.read(),
             closed_by_timer: self.closed_by_timer.read(),
             key_violations: self.key_violations.read(),
         }

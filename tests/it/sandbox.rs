@@ -13,6 +13,7 @@ mod raw;
 mod signals;
 #[cfg(feature = "cli")]
 mod spans;
+mod updates;
 
 use std::time::Duration;
 

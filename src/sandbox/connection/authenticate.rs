@@ -39,6 +39,7 @@ impl ServerConnection {
             socket: Arc::clone(&self.socket),
             commands: self.sender.clone(),
             subscribed: Arc::clone(&subscribed),
+            missed_updates: Arc::clone(&self.missed_updates),
         };
         self.key = Some(Arc::clone(&key));
         if duplicate_key::register(&self.server, handle, &key, &key_id).await {

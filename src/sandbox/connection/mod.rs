@@ -11,6 +11,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use grammers_tl_types::{Serializable, enums};
 use tokio::sync::{mpsc, watch};
 
 use super::accounts::{ConnectionCommand, Key};
@@ -20,11 +21,15 @@ use super::server_state::ServerState;
 use super::session::{MtprotoSession, Reply};
 use super::socket::AcceptedSocket;
 use super::unknown_protocol::UnknownProtocol;
+use super::updates::PushedUpdate;
 use crate::base::clock::{Instant, now};
+use crate::base::sync::{AtomicBool, Ordering};
 use end::ConnectionEnd;
 
-/// How many commands a connection may leave unread.
-const COMMANDS_MAX: usize = 64;
+/// How many commands a connection may leave unread: of updates beyond them it is told that it has missed some.
+const COMMANDS_MAX: usize = 1024;
+/// How long an update that is to come after the next one waits for that.
+const NEXT_UPDATE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The most messages of one frame.
 const MESSAGES_MAX: usize = 100;
 /// How long a client may take, from its first byte, to send enough of them to recognise its transport.
@@ -46,6 +51,8 @@ pub(super) struct ServerConnection {
     /// When the connection ends unless another `ping_delay_disconnect` comes: never, until there was
     /// one.
     closes_at: Option<Instant>,
+    /// It has missed updates, and has not been told yet; shared with its handle.
+    missed_updates: Arc<AtomicBool>,
     sender: mpsc::Sender<ConnectionCommand>,
     commands: mpsc::Receiver<ConnectionCommand>,
 }
@@ -65,6 +72,7 @@ impl ServerConnection {
             key: None,
             replies: ReplyQueue::default(),
             closes_at: None,
+            missed_updates: Arc::default(),
             sender,
             commands,
         }
@@ -115,18 +123,41 @@ impl ServerConnection {
             biased;
             ready = self.socket.stream.readable() => Ok(ready?),
             () = until(next) => Ok(()),
-            Some(command) = self.commands.recv() => {
-                match command {
-                    ConnectionCommand::Push(body) => {
-                        self.server.counters.updates_pushed.add(1);
-                        self.reply(Reply::notification(body));
-                    }
-                    ConnectionCommand::TransportError(code) => self.reply(Reply::TransportError(code)),
-                    ConnectionCommand::Close => return Err(ConnectionEnd::Graceful),
-                    ConnectionCommand::Reset => return Err(ConnectionEnd::Reset),
-                }
-                Ok(())
-            }
+            Some(command) = self.commands.recv() => self.obey_all(command),
+        }
+    }
+
+    /// Obeys a command and those that have come with it, no more than make one frame.
+    fn obey_all(&mut self, first: ConnectionCommand) -> Result<(), ConnectionEnd> {
+        self.obey(first)?;
+        for _ in 1..MESSAGES_MAX {
+            let Ok(command) = self.commands.try_recv() else { break };
+            self.obey(command)?;
+        }
+        if self.commands.is_empty() && self.missed_updates.swap(false, Ordering::Relaxed) {
+            self.reply(Reply::notification(enums::Updates::TooLong.to_bytes()));
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, command: ConnectionCommand) -> Result<(), ConnectionEnd> {
+        match command {
+            ConnectionCommand::Push(update) => self.push(update),
+            ConnectionCommand::TransportError(code) => self.reply(Reply::TransportError(code)),
+            ConnectionCommand::Close => return Err(ConnectionEnd::Graceful),
+            ConnectionCommand::Reset => return Err(ConnectionEnd::Reset),
+        }
+        Ok(())
+    }
+
+    /// Queues an update, as the fault that was drawn for it has it.
+    fn push(&mut self, update: PushedUpdate) {
+        self.server.counters.updates_pushed.add(1);
+        let at = now() + self.server.latency() + update.delay;
+        let reply = Reply::notification(update.body);
+        match update.after_next {
+            true => self.replies.hold(at + NEXT_UPDATE_TIMEOUT, reply),
+            false => self.replies.push_update(at, reply),
         }
     }
 

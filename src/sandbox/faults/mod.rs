@@ -9,5 +9,5 @@ mod tests;
 mod written;
 
 pub(super) use injector::FaultInjector;
-pub(super) use plan::CONNECT;
+pub(super) use plan::{CONNECT, UPDATES};
 pub use plan::{Fault, FaultPlan, FaultPlanError, FaultRule};

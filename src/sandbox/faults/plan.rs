@@ -9,8 +9,10 @@ use crate::sandbox::request::METHODS;
 
 /// The name of the first packet of a connection in a rule.
 pub(in crate::sandbox) const CONNECT: &str = "connect";
-/// What a rule may be on besides the methods: the first packet of a connection, or any call.
-const TARGETS: [&str; 2] = [CONNECT, "*"];
+/// The name of an update that is pushed in a rule.
+pub(in crate::sandbox) const UPDATES: &str = "updates";
+/// What a rule may be on besides the methods: the first packet of a connection, an update, or any call.
+const TARGETS: [&str; 3] = [CONNECT, UPDATES, "*"];
 /// The longest delay: a server that takes longer for an answer has fallen silent.
 const DELAY_MAX: Duration = Duration::from_secs(3600);
 /// The longest flood wait. Telegram imposes days at times; no number of seconds that it sends is larger.
@@ -22,12 +24,17 @@ pub(super) const FLOOD_SECONDS_MAX: u32 = i32::MAX.cast_unsigned();
 ///
 /// ```toml
 /// [[rule]]
-/// on = "messages.sendMessage" # or "connect", "*", "ping", "help.getConfig", ...
+/// on = "messages.sendMessage" # or "connect", "updates", "*", "ping", "help.getConfig", ...
 /// fault = "flood_wait"
 /// seconds = 3
 /// chance = 0.01               # of each call (default 1)
 /// limit = 5                   # at most so many times (default: no limit)
 /// account = "+9996621234"     # for this account only (default: for all)
+///
+/// [[rule]]
+/// on = "updates"              # what a session is pushed; no answer to a call
+/// fault = "lose"
+/// chance = 0.05               # of each update of each session
 /// ```
 ///
 /// | fault | what happens | with |
@@ -41,6 +48,14 @@ pub(super) const FLOOD_SECONDS_MAX: u32 = i32::MAX.cast_unsigned();
 /// | `flood_wait` | `FLOOD_WAIT_X`, for this method of the account until it has passed | `seconds`, days if need be |
 /// | `error` | an RPC error | `code`, `message` |
 /// | `transport` | a transport error instead of an answer, and the end | `code` |
+/// | `lose` | an update is not sent | |
+/// | `double` | an update is sent twice | |
+/// | `reorder` | an update is sent after the next one of the connection, or a second late if none comes | |
+///
+/// On `updates` there are `lose`, `double`, `reorder` and `delay`, and these strike nothing else: `*` is every
+/// call. What is lost stays in its box, where `updates.getDifference` finds it. Each session draws the faults of
+/// its updates for itself: with the same seed and the same updates they are the same ones, whatever other
+/// sessions do, unless a `limit` is shared.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FaultPlan {
     pub(super) rules: Vec<FaultRule>,
@@ -56,11 +71,11 @@ pub struct FaultRule {
     pub(super) account: Option<AccountId>,
 }
 
-/// A fault: what is done to a call or a connection.
+/// A fault: what is done to a call, a connection or an update.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The answer comes so much later.
+    /// The answer or the update comes so much later.
     Delay(Duration),
     /// The connection is closed instead of an answer.
     Close,
@@ -89,6 +104,12 @@ pub enum Fault {
         /// 404, 429 or 444, as the real servers use them.
         code: u16,
     },
+    /// An update is not sent.
+    Lose,
+    /// An update is sent twice.
+    Double,
+    /// An update is sent after the next one of its connection; if none comes for a second, then.
+    Reorder,
 }
 
 /// Why a plan is refused.
@@ -102,7 +123,7 @@ pub struct FaultPlanError {
 }
 
 impl FaultRule {
-    /// A rule that applies every time. `on` is a method's name in the schema, `connect` or `*`.
+    /// A rule that applies every time. `on` is a method's name in the schema, `connect`, `updates` or `*`.
     #[must_use]
     pub fn new(on: &str, fault: Fault) -> Self {
         Self { on: on.into(), fault, chance: 1.0, limit: u64::MAX, account: None }
@@ -149,6 +170,17 @@ impl FaultRule {
             return Err("on connect there is no call to answer: use close, reset, silence, \
                         black_hole or transport"
                 .to_owned());
+        }
+        let for_updates = matches!(self.fault, Fault::Lose | Fault::Double | Fault::Reorder);
+        if on == UPDATES && !for_updates && !matches!(self.fault, Fault::Delay(_)) {
+            return Err(
+                "on updates nothing is asked: use lose, double, reorder or delay".to_owned()
+            );
+        }
+        if on != UPDATES && for_updates {
+            return Err(format!(
+                "on = {on:?}: lose, double and reorder strike what is pushed: write on = \"updates\""
+            ));
         }
         match &self.fault {
             Fault::Delay(time) if *time > DELAY_MAX => {
@@ -208,6 +240,10 @@ impl FaultPlan {
             rule("connect", Fault::Reset, 0.01),
             rule("connect", Fault::Silence, 0.002),
             rule("connect", Fault::Transport { code: 429 }, 0.005).limit(2),
+            rule("updates", Fault::Lose, 0.002),
+            rule("updates", Fault::Double, 0.002),
+            rule("updates", Fault::Reorder, 0.002),
+            rule("updates", Fault::Delay(Duration::from_millis(500)), 0.002),
         ];
         Self { rules }
     }

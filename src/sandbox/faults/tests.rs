@@ -21,7 +21,11 @@ fn a_written_plan_is_understood() {
             {"on": "*", "fault": "delay", "time": "250ms", "chance": 0.5},
             {"on": "connect", "fault": "transport", "code": -429, "account": "+9996621234"},
             {"on": "*", "fault": "flood_wait", "seconds": 86400},
-            {"on": "*", "fault": "flood_wait", "seconds": 2147483647}
+            {"on": "*", "fault": "flood_wait", "seconds": 2147483647},
+            {"on": "updates", "fault": "lose"},
+            {"on": "updates", "fault": "double", "chance": 0.5},
+            {"on": "updates", "fault": "reorder"},
+            {"on": "updates", "fault": "delay", "time": 2}
         ]}"#,
     );
     let rules = [
@@ -31,6 +35,10 @@ fn a_written_plan_is_understood() {
             .account("+9996621234".parse().unwrap()),
         FaultRule::new("*", Fault::FloodWait { seconds: 86_400 }),
         FaultRule::new("*", Fault::FloodWait { seconds: 2_147_483_647 }),
+        FaultRule::new("updates", Fault::Lose),
+        FaultRule::new("updates", Fault::Double).chance(0.5),
+        FaultRule::new("updates", Fault::Reorder),
+        FaultRule::new("updates", Fault::Delay(Duration::from_secs(2))),
     ];
     let meant = FaultPlan::new(rules).unwrap();
     let account = "+9996621234".parse().unwrap();
@@ -61,6 +69,8 @@ fn a_plan_that_makes_no_sense_says_which_rule_and_what_would_do() {
         ),
         (r#"{"on": "ping", "fault": "transport", "code": 70000}"#, "from 1 to 999"),
         (r#"{"on": "connect", "fault": "bad_crc"}"#, "no call to answer"),
+        (r#"{"on": "updates", "fault": "silence"}"#, "use lose, double, reorder or delay"),
+        (r#"{"on": "*", "fault": "lose"}"#, "write on = \"updates\""),
         (r#"{"on": "ping", "fault": "close", "account": "nobody"}"#, "account:"),
         (r#"{"on": "ping", "fault": "error", "code": 400, "message": ""}"#, "message is empty"),
     ] {
@@ -88,6 +98,7 @@ fn a_limit_holds_and_chance_is_kept() {
     let applied = (0..10_000).filter(|_| draw("ping").is_some()).count();
     assert!((2_200..2_800).contains(&applied), "{applied}");
     assert_eq!(draw("connect"), None, "any call is no connect");
+    assert!((0..1000).all(|_| draw("updates").is_none()), "nor an update");
 }
 
 #[test]

@@ -143,10 +143,13 @@ impl RawRule {
                 // Beyond the range it becomes 0, which the check refuses by name.
                 Fault::Transport { code: u16::try_from(code.unsigned_abs()).unwrap_or(0) }
             }
+            "lose" => Fault::Lose,
+            "double" => Fault::Double,
+            "reorder" => Fault::Reorder,
             _ => {
                 return Err(format!(
                     "fault = {kind:?}: must be delay, close, reset, silence, black_hole, bad_crc, \
-                     flood_wait, error or transport"
+                     flood_wait, error, transport, lose, double or reorder"
                 ));
             }
         };

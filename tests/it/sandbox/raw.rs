@@ -100,8 +100,34 @@ impl RawClient {
         heard.is_ok_and(|heard| heard.is_ok())
     }
 
+    /// The constructors of the messages of the next packet, one or a container of them.
+    pub(super) async fn receive_all(&mut self) -> Vec<u32> {
+        let word = |bytes: &[u8]| u32::from_le_bytes(bytes[..4].try_into().unwrap());
+        let plain = self.receive_packet().await.unwrap();
+        if word(&plain[32..]) != CONTAINER {
+            return vec![word(&plain[32..])];
+        }
+        let mut rest = &plain[40..];
+        let mut heads = Vec::new();
+        for _ in 0..word(&plain[36..]) {
+            heads.push(word(&rest[16..]));
+            rest = &rest[16 + word(&rest[12..]) as usize..];
+        }
+        heads
+    }
+
     /// The constructor of the next message, or what came instead of one.
     pub(super) async fn receive(&mut self) -> Result<u32, Error> {
+        let plain = self.receive_packet().await?;
+        let head = u32::from_le_bytes(plain[32..36].try_into().unwrap());
+        if head == 0xedab_447b {
+            self.salt = plain[52..60].try_into().unwrap();
+        }
+        Ok(head)
+    }
+
+    /// The next packet, decrypted: its message begins behind 32 bytes.
+    async fn receive_packet(&mut self) -> Result<Vec<u8>, Error> {
         loop {
             match self.incoming.unpack(&mut self.received) {
                 Err(Error::MissingBytes) => {
@@ -112,12 +138,7 @@ impl RawClient {
                 Ok(found) => {
                     let mut packet = self.received[found.data_range].to_vec();
                     self.received.drain(..found.next_offset);
-                    let plain = decrypt_data_v2(&mut packet, &self.key).unwrap();
-                    let head = u32::from_le_bytes(plain[32..36].try_into().unwrap());
-                    if head == 0xedab_447b {
-                        self.salt = plain[52..60].try_into().unwrap();
-                    }
-                    return Ok(head);
+                    return Ok(decrypt_data_v2(&mut packet, &self.key).unwrap().to_vec());
                 }
             }
         }

@@ -1,0 +1,346 @@
+//! Updates of the sandbox over TCP: what each session is sent, what faults make of it, and what it can fetch.
+
+use telepool::sandbox::UpdateCounts;
+use telepool::telegram::AccountUpdates;
+use telepool::telegram::client::session::updates::UpdatesLike;
+use telepool::telegram::client::tl::Identifiable;
+
+use super::raw::RawClient;
+use super::*;
+
+/// An account that listens with its first session, and what it hears.
+struct Listener {
+    bench: Bench,
+    connection: TelegramConnection,
+    updates: AccountUpdates,
+}
+
+async fn listener(rules: impl IntoIterator<Item = FaultRule>) -> Listener {
+    let bench = bench(rules).await;
+    let updates = bench.manager.subscribe(10_000);
+    let connection = bench.connect(OWN).await;
+    connection.invoke(&myself()).await.unwrap();
+    Listener { bench, connection, updates }
+}
+
+impl Listener {
+    fn post(&self, count: usize) {
+        for _ in 0..count {
+            self.bench.data_centre.post_message(OWN, "a word").unwrap();
+        }
+    }
+
+    fn counts(&self) -> UpdateCounts {
+        self.bench.data_centre.update_counts(OWN).unwrap()
+    }
+
+    /// The next update of the account, and the slot of the session that has heard it.
+    async fn next(&mut self) -> (u16, enums::Updates) {
+        let update = self.updates.recv().await.unwrap();
+        match update.update {
+            UpdatesLike::Updates(updates) => (update.slot, updates),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The ids of the messages that come up to this one.
+    async fn messages_until(&mut self, last: i32) -> Vec<i32> {
+        let mut seen = Vec::new();
+        while seen.last() != Some(&last) {
+            if let Some(id) = message_of(&self.next().await.1) {
+                seen.push(id);
+            }
+        }
+        seen
+    }
+
+    async fn difference(&self, pts: i32) -> enums::updates::Difference {
+        let asked = functions::updates::GetDifference {
+            pts,
+            pts_limit: None,
+            pts_total_limit: None,
+            date: i32::MAX,
+            qts: 0,
+            qts_limit: None,
+        };
+        self.connection.invoke(&asked).await.unwrap()
+    }
+}
+
+/// What a container is of: its only update, and its `seq`.
+fn only(updates: &enums::Updates) -> (&enums::Update, &types::Updates) {
+    match updates {
+        enums::Updates::Updates(it) if it.updates.len() == 1 => (&it.updates[0], it),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The id of the message that an update brings.
+fn message_of(updates: &enums::Updates) -> Option<i32> {
+    match only(updates).0 {
+        enums::Update::NewMessage(types::UpdateNewMessage {
+            message: enums::Message::Message(message),
+            ..
+        }) => Some(message.id),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn every_session_that_listens_is_sent_every_update_and_its_own_seq() {
+    let mut own = listener([]).await;
+    let second = own.bench.manager.connect(OWN, 1).await.unwrap();
+    second.invoke(&myself()).await.unwrap();
+    own.post(8);
+    let mut heard = [Vec::new(), Vec::new()];
+    for _ in 0..16 {
+        let (slot, updates) = own.next().await;
+        let (update, container) = only(&updates);
+        let enums::Update::NewMessage(new) = update else { panic!("{update:?}") };
+        let [enums::User::User(from)] = &container.users[..] else { panic!("{container:?}") };
+        assert!(from.access_hash.is_some() && from.first_name.is_some());
+        assert_eq!(new.pts_count, 1);
+        heard[usize::from(slot)].push((new.pts, container.seq));
+    }
+    let expected: Vec<_> = (2..10).map(|pts| (pts, if pts == 9 { 2 } else { 0 })).collect();
+    assert_eq!(heard, [expected.clone(), expected]);
+    let counts = own.counts();
+    assert_eq!((counts.pts, counts.common_kept), (9, 8));
+    assert_eq!(counts.sessions.iter().map(|it| (it.sent, it.seq)).collect::<Vec<_>>(), [(8, 2); 2]);
+    let enums::updates::State::State(state) =
+        own.connection.invoke(&functions::updates::GetState {}).await.unwrap();
+    assert_eq!((state.pts, state.qts, state.seq), (9, 0, 2));
+}
+
+#[tokio::test]
+async fn a_message_reaches_the_other_sessions_of_its_sender_and_the_log_of_both() {
+    let mut own = listener([]).await;
+    let second = own.bench.manager.connect(OWN, 1).await.unwrap();
+    second.invoke(&myself()).await.unwrap();
+    let bot = types::InputPeerUser { user_id: 77, access_hash: 0 };
+    second.invoke(&message_to(bot.into())).await.unwrap();
+    // The client makes an update of the answer for the session that has sent it.
+    let heard = loop {
+        let update = own.updates.recv().await.unwrap();
+        if let UpdatesLike::Updates(updates) = update.update {
+            break (update.slot, updates);
+        }
+    };
+    let (0, enums::Updates::UpdateShortMessage(short)) = heard else { panic!("{heard:?}") };
+    assert_eq!((short.out, short.user_id, short.id, short.pts), (true, 77, 1, 2));
+    assert_eq!(own.counts().sessions.iter().map(|it| it.sent).collect::<Vec<_>>(), [1, 0]);
+    let counts = own.bench.data_centre.update_counts(OTHER).unwrap();
+    assert_eq!((counts.pts, counts.common_kept, counts.sessions[0].sent), (2, 1, 0));
+}
+
+#[tokio::test]
+async fn what_came_while_nobody_listened_is_fetched() {
+    let own = listener([]).await;
+    own.bench.manager.close(&own.connection).await;
+    own.bench.quiet().await;
+    own.post(3);
+    assert_eq!(own.counts().sessions[0].sent, 0);
+    let connection = own.bench.connect(OWN).await;
+    let own = Listener { connection, ..own };
+    let enums::updates::Difference::Difference(seen) = own.difference(1).await else {
+        panic!("it is all of it")
+    };
+    assert_eq!((seen.new_messages.len(), seen.users.len()), (3, 3));
+    assert!(matches!(own.difference(4).await, enums::updates::Difference::Empty(_)));
+}
+
+#[tokio::test]
+async fn each_member_of_a_channel_gets_it_by_its_own_hash_and_a_lost_post_is_told_of() {
+    let mut own = listener([]).await;
+    let data_centre = own.bench.data_centre.clone();
+    let channel = data_centre.create_channel(&[OWN, OTHER]);
+    let (_, created) = own.next().await;
+    let (update, container) = only(&created);
+    assert!(matches!(update, enums::Update::Channel(it) if it.channel_id == channel));
+    let [enums::Chat::Channel(chat)] = &container.chats[..] else { panic!("{container:?}") };
+    let hash = chat.access_hash.unwrap();
+    assert_eq!(own.counts().channels[0].access_hash, hash);
+    assert_ne!(data_centre.update_counts(OTHER).unwrap().channels[0].access_hash, hash);
+    own.connection.invoke(&functions::updates::GetState {}).await.unwrap();
+    data_centre.post_in_channel(channel, "one").unwrap();
+    assert!(data_centre.edit_in_channel(channel, 1, "other"));
+    assert_eq!(data_centre.delete_in_channel(channel, &[1]), 1);
+    let mut kinds = Vec::new();
+    for _ in 0..3 {
+        let (_, updates) = own.next().await;
+        assert_eq!(only(&updates).1.chats, container.chats);
+        kinds.push(match only(&updates).0 {
+            enums::Update::NewChannelMessage(it) => (0, it.pts),
+            enums::Update::EditChannelMessage(it) => (1, it.pts),
+            enums::Update::DeleteChannelMessages(it) => (2, it.pts),
+            other => panic!("{other:?}"),
+        });
+    }
+    assert_eq!(kinds, [(0, 2), (1, 3), (2, 4)]);
+    assert!(matches!(own.difference(1).await, enums::updates::Difference::Empty(_)));
+    let lose = FaultRule::new("updates", Fault::Lose).limit(1).account(OWN);
+    data_centre.set_faults(&FaultPlan::new([lose]).unwrap());
+    data_centre.post_in_channel(channel, "lost").unwrap();
+    data_centre.post_in_channel(channel, "seen").unwrap();
+    let enums::updates::Difference::Difference(seen) = own.difference(1).await else {
+        panic!("something was lost")
+    };
+    assert!(matches!(&seen.other_updates[..], [enums::Update::ChannelTooLong(it)]
+        if it.channel_id == channel && it.pts == Some(6)));
+    let asked = functions::updates::GetChannelDifference {
+        force: false,
+        channel: types::InputChannel { channel_id: channel, access_hash: hash }.into(),
+        filter: enums::ChannelMessagesFilter::Empty,
+        pts: 4,
+        limit: 1,
+    };
+    let enums::updates::ChannelDifference::Difference(slice) =
+        own.connection.invoke(&asked).await.unwrap()
+    else {
+        panic!("there are two")
+    };
+    assert_eq!((slice.r#final, slice.pts, slice.new_messages.len()), (false, 5, 1));
+}
+
+#[tokio::test]
+async fn an_update_is_lost_or_doubled_or_swapped_as_the_rules_have_it() {
+    for (fault, expected) in [
+        (Fault::Lose, vec![3, 4]),
+        (Fault::Double, vec![1, 1, 2, 2, 3, 4]),
+        (Fault::Reorder, vec![3, 1, 2, 4]),
+    ] {
+        let mut own = listener([FaultRule::new("updates", fault.clone()).limit(2)]).await;
+        own.post(4);
+        assert_eq!(own.messages_until(4).await, expected, "{fault:?}");
+        assert_eq!(own.bench.data_centre.stats().faults_injected, 2);
+        let counts = own.counts().sessions[0];
+        let struck = (counts.lost, counts.doubled, counts.reordered, counts.sent);
+        match fault {
+            Fault::Lose => assert_eq!(struck, (2, 0, 0, 2)),
+            Fault::Double => assert_eq!(struck, (0, 2, 0, 4)),
+            _ => assert_eq!(struck, (0, 0, 2, 4)),
+        }
+        // It is all in the box, whatever came of it on the way.
+        let enums::updates::Difference::Difference(seen) = own.difference(1).await else {
+            panic!("it is all of it")
+        };
+        assert_eq!(seen.new_messages.len(), 4);
+    }
+}
+
+#[tokio::test]
+async fn an_update_that_is_delayed_or_has_no_successor_comes_in_the_end() {
+    let time = Duration::from_millis(500);
+    let mut own = listener([FaultRule::new("updates", Fault::Delay(time)).limit(1)]).await;
+    own.post(2);
+    assert_eq!(own.messages_until(1).await, [2, 1]);
+    assert_eq!(own.counts().sessions[0].delayed, 1);
+    let mut own = listener([FaultRule::new("updates", Fault::Reorder)]).await;
+    own.post(1);
+    assert_eq!(own.messages_until(1).await, [1]);
+}
+
+#[tokio::test]
+async fn the_same_seed_makes_the_same_of_the_same_updates_whoever_else_is_there() {
+    let rules = || {
+        [Fault::Lose, Fault::Double, Fault::Reorder]
+            .map(|fault| FaultRule::new("updates", fault).chance(0.2).account(OWN))
+    };
+    let mut runs = Vec::new();
+    for others in [0, 3] {
+        let mut own = listener(rules()).await;
+        let other = own.bench.connect(OTHER).await;
+        other.invoke(&myself()).await.unwrap();
+        for _ in 0..50 {
+            own.post(1);
+            for _ in 0..others {
+                own.bench.data_centre.post_message(OTHER, "a word");
+            }
+        }
+        own.bench.data_centre.set_faults(&FaultPlan::default());
+        own.post(1);
+        let seen = own.bench.data_centre.update_counts(OWN).unwrap().sessions[0];
+        let mut messages = Vec::new();
+        loop {
+            let update = own.updates.recv().await.unwrap();
+            let UpdatesLike::Updates(updates) = update.update else { panic!("{update:?}") };
+            if update.account == OWN {
+                messages.extend(message_of(&updates));
+                if messages.last() == Some(&51) {
+                    break;
+                }
+            }
+        }
+        assert!(seen.lost > 0 && seen.doubled > 0 && seen.reordered > 0, "{seen:?}");
+        runs.push((seen, messages));
+    }
+    assert_eq!(runs[0], runs[1]);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_holds_up_nobody_and_is_told_that_it_has_missed_some() {
+    let mut own = listener([]).await;
+    let account = AccountId::bot(9).unwrap();
+    let data_centre = own.bench.data_centre.clone();
+    let records = data_centre.create_sessions(account, 1, None);
+    let mut slow = RawClient::connect_narrowly(record(&records)).await;
+    slow.learn_salt().await;
+    slow.send(&raw::init_connection(functions::updates::GetState {})).await.unwrap();
+    slow.receive().await.unwrap();
+    let text = "x".repeat(4096);
+    let mut posted = 0;
+    while data_centre.stats().updates_dropped == 0 {
+        data_centre.post_message(account, &text).unwrap();
+        posted += 1;
+        assert!(posted < 100_000, "it is bounded");
+        if posted % 100 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    own.post(1);
+    assert_eq!(own.messages_until(1).await, [1]);
+    let counts = data_centre.update_counts(account).unwrap();
+    assert_eq!((counts.pts, counts.sessions[0].dropped), (posted + 1, 1));
+    let too_long = types::UpdatesTooLong::CONSTRUCTOR_ID;
+    while !slow.receive_all().await.contains(&too_long) {}
+}
+
+#[tokio::test]
+async fn nothing_is_lost_to_a_client_that_keeps_the_rules() {
+    let rules =
+        [Fault::Lose, Fault::Double, Fault::Reorder, Fault::Delay(Duration::from_millis(20))]
+            .map(|fault| FaultRule::new("updates", fault).chance(0.1));
+    let bench = bench(rules).await;
+    let data_centre = bench.data_centre.clone();
+    let mut updates = bench.manager.subscribe(1000);
+    let pool = telepool::Pool::builder(bench.manager).build().unwrap();
+    let bot = pool.acquire(OTHER).await.unwrap();
+    let (sender, receiver) = tokio::sync::mpsc::channel(1000);
+    tokio::spawn(async move {
+        while let Some(update) = updates.recv().await {
+            if sender.send(update.update).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut stream = bot.stream_updates(receiver, Default::default()).await.unwrap();
+    // The stream begins with where the account is.
+    let first = tokio::time::timeout(Duration::from_millis(200), stream.next()).await;
+    assert!(first.is_err(), "nothing has come");
+    for _ in 0..100 {
+        data_centre.post_message(OTHER, "a word").unwrap();
+        tokio::task::yield_now().await;
+    }
+    data_centre.set_faults(&FaultPlan::default());
+    data_centre.post_message(OTHER, "the last").unwrap();
+    let mut missing: std::collections::BTreeSet<i32> = (1..=101).collect();
+    while !missing.is_empty() {
+        let next = tokio::time::timeout(Duration::from_secs(20), stream.next()).await;
+        let next = next.unwrap_or_else(|_| panic!("{missing:?} never came")).unwrap();
+        if let telepool::telegram::client::update::Update::NewMessage(message) = next {
+            missing.remove(&message.id());
+        }
+    }
+    let seen = data_centre.update_counts(OTHER).unwrap().sessions[0];
+    assert!(seen.lost > 0, "{seen:?}");
+}
