@@ -30,8 +30,9 @@ use end::ConnectionEnd;
 const COMMANDS_MAX: usize = 1024;
 /// How long an update that is to come after the next one waits for that.
 const NEXT_UPDATE_TIMEOUT: Duration = Duration::from_secs(1);
-/// The most messages of one frame.
+/// The most messages of one frame, and how many bytes of them it has before another frame is begun.
 const MESSAGES_MAX: usize = 100;
+const FRAME_LEN_MAX: usize = 128 * 1024;
 /// How long a client may take, from its first byte, to send enough of them to recognise its transport.
 const RECOGNITION_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -253,13 +254,15 @@ impl ServerConnection {
     }
 
     fn write_due(&mut self, now: Instant) -> Result<(), ConnectionEnd> {
-        let mut batch = Vec::new();
+        let (mut batch, mut len) = (Vec::new(), 0);
         while let Some(reply) = self.replies.pop_due(now) {
             match reply {
                 Reply::Message { body, is_response, damaged } => {
-                    if damaged || batch.len() == MESSAGES_MAX {
+                    if damaged || batch.len() == MESSAGES_MAX || len >= FRAME_LEN_MAX {
                         self.write(&mut batch);
+                        len = 0;
                     }
+                    len += body.len();
                     batch.push((body, is_response));
                     if damaged {
                         self.write(&mut batch);

@@ -18,6 +18,8 @@ use crate::sandbox::server_state::ServerState;
 
 /// After how many seconds a client that shows a channel is to ask again.
 const CHANNEL_TIMEOUT: i32 = 30;
+/// How many bytes of messages an answer has before no more are added: the next slice has them.
+const MESSAGES_LEN_MAX: usize = 256 * 1024;
 /// The most messages of a channel whose difference is too long.
 const LATEST_MAX: usize = 20;
 
@@ -74,7 +76,12 @@ pub(in crate::sandbox) fn difference(
         let too_long = types::updates::DifferenceTooLong { pts };
         return Ok(enums::updates::Difference::TooLong(too_long).to_bytes());
     };
-    common.take(limit_of(server, asked.pts_limit)).for_each(|entry| parts.add_common(entry));
+    for entry in common.take(limit_of(server, asked.pts_limit)) {
+        if parts.messages.len() >= MESSAGES_LEN_MAX {
+            break;
+        }
+        parts.add_common(entry);
+    }
     // There is no word for a client whose secondary box is behind the log: what is kept is sent.
     let secondary = boxes.secondary.kept_since(parts.qts);
     let limit = limit_of(server, asked.qts_limit).min(server.difference_len_max - parts.count);
@@ -195,6 +202,9 @@ pub(in crate::sandbox) fn channel_difference(
     };
     let mut pts = asked.pts;
     for entry in entries.take(limit) {
+        if messages.len() + others.len() >= MESSAGES_LEN_MAX {
+            break;
+        }
         match &entry.update {
             ChannelUpdate::New { id, post } => {
                 messages.add(|body| wire::put_post(body, channel.id, *id, post));

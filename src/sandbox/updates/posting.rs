@@ -15,6 +15,7 @@ use super::now_date;
 use super::session::{Push, PushKind};
 use super::strangers;
 use super::wire::{self, WireVector};
+use crate::base::sync::Ordering;
 use crate::sandbox::accounts::{Key, User};
 use crate::sandbox::server_state::ServerState;
 
@@ -25,11 +26,13 @@ pub(in crate::sandbox) struct SentMessage {
     pub(in crate::sandbox) date: i32,
 }
 
-/// Sends an update to every session of a user that listens, but for one that knows of it.
+/// Sends an update to every session of a user that listens, but for one that knows of it. What has no valid
+/// login gets none.
 fn push_to(server: &ServerState, user: &User, except: Option<&Key>, push: &Push) -> usize {
     let mut count = 0;
     for key in user.keys.lock().iter() {
-        if except.is_some_and(|except| std::ptr::eq(except, &**key)) {
+        let is_void = key.is_invalidated.load(Ordering::Relaxed);
+        if is_void || except.is_some_and(|except| std::ptr::eq(except, &**key)) {
             continue;
         }
         let mut session = key.updates.lock();

@@ -195,6 +195,28 @@ fn too_much_comes_in_slices_and_what_is_no_longer_kept_is_too_long() {
 }
 
 #[test]
+fn long_messages_make_more_slices() {
+    let fixture = fixture();
+    let text = "x".repeat(4096);
+    for _ in 0..99 {
+        posting::post_message(&fixture.server, &fixture.user, &text);
+    }
+    let (id, channel) = fixture.channel(&[&fixture.user]);
+    for _ in 0..99 {
+        posting::post_in_channel(&fixture.server, &channel, &text);
+    }
+    assert!(matches!(
+        fixture.difference(&fixture.user, &asking(1, 0)),
+        enums::updates::Difference::Slice(slice) if (60..70).contains(&slice.new_messages.len())
+    ));
+    assert!(matches!(
+        fixture.channel_difference(&fixture.user, id, (1, 100)),
+        enums::updates::ChannelDifference::Difference(slice)
+            if !slice.r#final && (60..70).contains(&slice.new_messages.len())
+    ));
+}
+
+#[test]
 fn a_channel_is_told_of_until_its_difference_was_fetched() {
     let fixture = fixture();
     let Fixture { server, user, bot } = &fixture;

@@ -32,6 +32,11 @@ impl WireVector {
         self.count == 0
     }
 
+    /// How many bytes it has.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub(super) fn put(&self, body: &mut Vec<u8>) {
         VECTOR.serialize(body);
         self.count.serialize(body);
