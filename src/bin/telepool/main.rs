@@ -26,6 +26,7 @@ mod failure;
 mod files;
 mod http_arguments;
 mod http_server;
+mod incoming;
 mod input;
 mod listen;
 mod logs;

@@ -9,8 +9,10 @@ use clap::Args;
 use telepool::AccountId;
 use telepool::sandbox::{DataCentre, DataCentreOptions, FaultPlan};
 use telepool::session::SessionRecord;
+use tokio::runtime::Handle;
 
 use crate::failure::Failure;
+use crate::incoming;
 use crate::input;
 use crate::listen::bind_failure;
 use crate::progress::Progress;
@@ -45,6 +47,9 @@ pub(crate) struct SandboxArguments {
     /// What goes wrong: `none`, `mixed`, or a TOML file of rules [default: none].
     #[arg(long, value_name = "none|mixed|FILE")]
     faults: Option<String>,
+    /// How many messages made-up users write to the accounts in a second [default: 0]. They come as updates.
+    #[arg(long, value_name = "N", value_parser = count::<u32>(0..=1_000_000))]
+    incoming: Option<u32>,
     /// The longest delay of a `ping_delay_disconnect` that is honoured; without it, any.
     #[arg(long, value_name = "TIME", value_parser = time)]
     disconnect_delay_max: Option<Duration>,
@@ -68,6 +73,7 @@ impl SandboxArguments {
             ("--sessions-per-account", self.sessions_per_account.is_some()),
             ("--latency", self.latency.is_some()),
             ("--faults", self.faults.is_some()),
+            ("--incoming", self.incoming.is_some()),
             ("--disconnect-delay-max", self.disconnect_delay_max.is_some()),
         ];
         given.into_iter().find(|(_, is_given)| *is_given).map(|(flag, _)| flag)
@@ -142,7 +148,8 @@ impl SandboxArguments {
         }
     }
 
-    /// Starts the data centre and creates the sessions of the accounts, unless the end is asked for.
+    /// Starts the data centre and creates the sessions of the accounts, unless the end is asked for. From
+    /// then until the end messages come in, if there are to be any.
     pub(crate) async fn start(
         &self,
         listen: SocketAddr,
@@ -170,6 +177,11 @@ impl SandboxArguments {
             let account = account_of(number);
             let group = if account.is_bot() { &bots } else { &users };
             sessions.extend(data_centre.create_sessions(account, count, Some(Arc::clone(group))));
+        }
+        if let Some(rate @ 1..) = self.incoming {
+            let accounts = (0..all).map(account_of).collect();
+            let writing = incoming::write(data_centre.clone(), accounts, rate, seed, stop.clone());
+            drop(Handle::current().spawn(writing));
         }
         Ok(Sandbox { data_centre, sessions, seed })
     }
@@ -202,6 +214,7 @@ mod tests {
             sessions_per_account: None,
             latency: None,
             faults: None,
+            incoming: None,
             disconnect_delay_max: None,
             seed: None,
         }

@@ -176,36 +176,57 @@ async fn in_a_black_hole_a_timer_fires_and_none_is_set() {
     assert_eq!((data_centre.stats().faults_injected, data_centre.live_connections(OWN)), (4, 1));
 }
 
+/// `telepool datacenter` with an account of one session, until it is told to end.
+#[cfg(feature = "cli")]
+pub(super) struct DataCentreCommand {
+    process: std::process::Child,
+    pub(super) record: SessionRecord,
+}
+
+#[cfg(feature = "cli")]
+impl DataCentreCommand {
+    pub(super) async fn start(argument: &str) -> Self {
+        use std::process::Stdio;
+
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("sessions.jsonl");
+        let process = std::process::Command::new(env!("CARGO_BIN_EXE_telepool"))
+            .args(["datacenter", "--until-eof", "--accounts=1", "--sessions-per-account=1"])
+            .args(["--latency=0ms", argument, "--duration=60s", "--out"])
+            .arg(&out)
+            .env_remove("TELEPOOL_LOG")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let written = || std::fs::read_to_string(&out).is_ok_and(|text| text.ends_with('\n'));
+        wait_until("the sessions are written", written).await;
+        let file = std::io::BufReader::new(std::fs::File::open(&out).unwrap());
+        let data_centres = telepool::session::DataCentres::production();
+        let record = telepool::session::lines::read(file, &data_centres).next().unwrap().unwrap();
+        Self { process, record }
+    }
+
+    /// Has it end, and returns the numbers that it prints.
+    pub(super) fn end(mut self) -> serde_json::Value {
+        use std::io::Read;
+
+        drop(self.process.stdin.take());
+        let mut told = String::new();
+        self.process.stdout.take().unwrap().read_to_string(&mut told).unwrap();
+        self.process.wait().unwrap();
+        serde_json::from_str(&told).unwrap()
+    }
+}
+
 #[cfg(feature = "cli")]
 #[tokio::test]
 async fn the_command_caps_delays_and_tells_what_the_timer_has_closed() {
-    use std::io::Read;
-    use std::process::Stdio;
-
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("sessions.jsonl");
-    let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_telepool"))
-        .args(["datacenter", "--until-eof", "--accounts=1", "--sessions-per-account=1"])
-        .args(["--latency=0ms", "--disconnect-delay-max=100ms", "--duration=60s", "--out"])
-        .arg(&out)
-        .env_remove("TELEPOOL_LOG")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let written = || std::fs::read_to_string(&out).is_ok_and(|text| text.ends_with('\n'));
-    wait_until("the sessions are written", written).await;
-    let file = std::io::BufReader::new(std::fs::File::open(&out).unwrap());
-    let data_centres = telepool::session::DataCentres::production();
-    let record = telepool::session::lines::read(file, &data_centres).next().unwrap().unwrap();
-    let mut client = client(&record).await;
+    let command = DataCentreCommand::start("--disconnect-delay-max=100ms").await;
+    let mut client = client(&command.record).await;
     client.send(&closing_in(75)).await.unwrap();
     assert!(client.until_closed().await > 0);
-    drop(process.stdin.take());
-    let mut told = String::new();
-    process.stdout.take().unwrap().read_to_string(&mut told).unwrap();
-    process.wait().unwrap();
-    let stats: serde_json::Value = serde_json::from_str(&told).unwrap();
-    assert_eq!(stats["closed_by_timer"], 1, "{told}");
+    let stats = command.end();
+    assert_eq!(stats["closed_by_timer"], 1, "{stats}");
 }

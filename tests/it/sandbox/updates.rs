@@ -286,7 +286,7 @@ async fn a_client_that_does_not_read_holds_up_nobody_and_is_told_that_it_has_mis
     let mut slow = RawClient::connect_narrowly(record(&records)).await;
     slow.learn_salt().await;
     slow.send(&raw::init_connection(functions::updates::GetState {})).await.unwrap();
-    slow.receive().await.unwrap();
+    slow.receive_all().await;
     let text = "x".repeat(4096);
     let mut posted = 0;
     while data_centre.stats().updates_dropped == 0 {
@@ -343,4 +343,16 @@ async fn nothing_is_lost_to_a_client_that_keeps_the_rules() {
     }
     let seen = data_centre.update_counts(OTHER).unwrap().sessions[0];
     assert!(seen.lost > 0, "{seen:?}");
+}
+
+#[cfg(feature = "cli")]
+#[tokio::test]
+async fn the_command_has_messages_come_in() {
+    let command = disconnect::DataCentreCommand::start("--incoming=200").await;
+    let mut client = RawClient::connect(&command.record).await;
+    client.learn_salt().await;
+    client.send(&raw::init_connection(functions::updates::GetState {})).await.unwrap();
+    while !client.receive_all().await.contains(&types::Updates::CONSTRUCTOR_ID) {}
+    let stats = command.end();
+    assert!(stats["updates_pushed"].as_u64().unwrap() > 0, "{stats}");
 }
