@@ -47,7 +47,7 @@
 //! ([`DataCentreOptions::update_log_len_max`]), and is fetched as from the real servers: empty, whole, in
 //! slices or too long. An `updates.difference` has `updateChannelTooLong` for each channel of which
 //! something came that the session was not sent on this connection and has not fetched, or that came after
-//! the date of the client; its `pts` is that of the channel now. Each member has its own access hash for a
+//! the date of the client: rather once too often than once too seldom. Its `pts` is that of the channel now. Each member has its own access hash for a
 //! channel. A message that was edited or deleted since comes as it was, followed by the edit or the deletion.
 //!
 //! ```

@@ -85,3 +85,31 @@ impl Ord for QueuedReply {
         (other.at, other.sequence).cmp(&(self.at, self.sequence))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::base::clock::now;
+
+    #[test]
+    fn a_reply_that_is_held_leaves_behind_the_next_update_or_when_its_time_has_come() {
+        let start = now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let reply = |number| Reply::notification(vec![number]);
+        let mut queue = ReplyQueue::default();
+        queue.hold(at(1000), reply(1));
+        queue.push(at(5), reply(2));
+        assert_eq!((queue.is_empty(), queue.next_at()), (false, Some(at(5))));
+        assert_eq!(queue.pop_due(at(5)), Some(reply(2)), "an answer is no update");
+        assert_eq!((queue.pop_due(at(5)), queue.next_at()), (None, Some(at(1000))));
+        queue.push_update(at(10), reply(3));
+        let left = [(); 3].map(|()| queue.pop_due(at(10)));
+        assert_eq!(left, [Some(reply(3)), Some(reply(1)), None]);
+        queue.hold(at(1000), reply(4));
+        assert_eq!(queue.pop_due(at(999)), None);
+        assert_eq!(queue.pop_due(at(1000)), Some(reply(4)));
+        assert!(queue.is_empty());
+    }
+}

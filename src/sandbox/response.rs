@@ -64,7 +64,7 @@ pub(super) fn execute(
             Ok(body)
         }
         Method::Send { peer, message } => send(server, (key, user), peer, message),
-        Method::State => Ok(updates::state(server, key, user)),
+        Method::State => Ok(updates::state(key, user)),
         Method::Difference(asked) => updates::difference(server, key, user, asked),
         Method::ChannelDifference(asked) => updates::channel_difference(server, key, user, asked),
         Method::Unknown => Err(RpcError::new(400, format!("INPUT_METHOD_INVALID_{}", call.id))),

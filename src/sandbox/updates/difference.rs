@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use grammers_tl_types::{Identifiable, Serializable, enums, functions, types};
 
-use super::account_box::{CommonUpdate, SecondaryUpdate};
+use super::account_box::{CommonUpdate, FIRST_PTS, SecondaryUpdate};
 use super::channel::{ChannelUpdate, Posts, SandboxChannel};
 use super::log::BoxEntry;
 use super::now_date;
@@ -24,15 +24,10 @@ const MESSAGES_LEN_MAX: usize = 256 * 1024;
 const LATEST_MAX: usize = 20;
 
 /// Where a session is: what it goes on from when it asks for the difference.
-pub(in crate::sandbox) fn state(server: &ServerState, key: &Key, user: &User) -> Vec<u8> {
-    let channels = channels_of(server, user);
+pub(in crate::sandbox) fn state(key: &Key, user: &User) -> Vec<u8> {
     let boxes = user.boxes.lock();
-    let mut session = key.updates.lock();
-    for (channel, pts, _) in channels {
-        session.begin_channel(channel.id, pts);
-    }
-    let (pts, qts) = (boxes.common.pts(), boxes.secondary.pts());
-    put_state(pts, qts, now_date(), session.seq())
+    let seq = key.updates.lock().seq();
+    put_state(boxes.common.pts(), boxes.secondary.pts(), now_date(), seq)
 }
 
 fn put_state(pts: i32, qts: i32, date: i32, seq: i32) -> Vec<u8> {
@@ -89,7 +84,12 @@ pub(in crate::sandbox) fn difference(
     let is_final = (parts.pts, parts.qts) == (pts, qts);
     if is_final {
         for (channel, pts, date) in &channels {
-            if *pts > session.sent(channel.id) || *date > asked.date {
+            let is_news = match session.sent(channel.id) {
+                Some(sent) => *pts > sent || *date > asked.date,
+                // Of the second that the client asks for it cannot be told what it has.
+                None => *pts > FIRST_PTS && *date >= asked.date,
+            };
+            if is_news {
                 parts.add_channel(channel, *pts, user);
             }
         }

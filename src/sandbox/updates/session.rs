@@ -96,14 +96,9 @@ impl UpdateSession {
         }
     }
 
-    /// A client begins with the channel as it is now, unless it has begun before.
-    pub(super) fn begin_channel(&mut self, channel: i64, pts: i32) {
-        self.channels.entry(channel).or_insert(SentMark { sent: pts, confirmed: pts });
-    }
-
-    /// Up to which number the session was sent a channel.
-    pub(super) fn sent(&self, channel: i64) -> i32 {
-        self.channels.get(&channel).copied().unwrap_or_default().sent
+    /// Up to which number the session was sent a channel; `None` if nothing of it was ever to be sent.
+    pub(super) fn sent(&self, channel: i64) -> Option<i32> {
+        self.channels.get(&channel).map(|mark| mark.sent)
     }
 
     /// The client has asked for what is after `asked`, and got everything up to `answered`.
@@ -124,6 +119,9 @@ impl UpdateSession {
         let listening = |it: &&ConnectionHandle| it.subscribed.load(Ordering::Relaxed);
         if !connections.iter().any(|it| listening(&it)) {
             return 0;
+        }
+        if let PushKind::Channel { channel, .. } = push.kind {
+            self.channels.entry(channel).or_default();
         }
         let mut update = PushedUpdate::new(push.body.clone());
         if push.kind == PushKind::Account {
