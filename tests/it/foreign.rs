@@ -24,6 +24,10 @@ struct Alone {
 impl Alone {
     /// Starts it with so many accounts.
     fn start(name: &str, accounts: usize) -> Self {
+        Self::start_with(name, accounts, &[])
+    }
+
+    fn start_with(name: &str, accounts: usize, arguments: &[&str]) -> Self {
         let tried = Command::new("unshare").args(["--net", "true"]).output();
         let tried = tried.expect("unshare, of Debian's package util-linux");
         assert!(
@@ -35,7 +39,7 @@ impl Alone {
         let path = fresh(name);
         let mut command = Command::new("unshare");
         command.args(["--net", "sh", "-c", INSIDE, env!("CARGO_BIN_EXE_telepool"), "datacenter"]);
-        command.args(["--accounts", &accounts.to_string(), "--out"]).arg(&path);
+        command.args(["--accounts", &accounts.to_string(), "--out"]).arg(&path).args(arguments);
         command.env_remove("TELEPOOL_LOG").env_remove("TELEPOOL_LOG_FORMAT");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut running = Running::of(&mut command);
@@ -124,6 +128,24 @@ fn telethon_is_served_over_every_transport() {
     let pongs: Vec<u32> = (0..20).collect();
     let expected = json!({ "pongs": pongs, "is_self": [true], "pts": 1 });
     all_are_served("telethon.jsonl", &client, &transports, &expected);
+}
+
+/// What it gets is read by its own rules, which fetch what was lost.
+#[test]
+#[ignore = "needs root and Telethon; `.ci/run` has a step for it"]
+fn telethon_hears_every_message_though_updates_are_lost_doubled_and_swapped() {
+    let folder = tempfile::tempdir().unwrap();
+    let faults = folder.path().join("faults.toml");
+    let rule = |fault| format!("[[rule]]\non = \"updates\"\nfault = \"{fault}\"\nchance = 0.1\n");
+    std::fs::write(&faults, ["lose", "double", "reorder"].map(rule).concat()).unwrap();
+    let faults = faults.display().to_string();
+    let arguments = ["--incoming", "100", "--faults", &faults, "--seed", "7"];
+    let alone = Alone::start_with("updates.jsonl", 1, &arguments);
+    let client = Client::new(["python3", "telethon/updates.py"], "PYTHONPATH", "telethon");
+    let heard = alone.serve(&client, "500", 0);
+    assert_eq!(heard, json!({ "in_a_row": 500, "senders": 64 }));
+    let stats = alone.end();
+    assert!(stats["faults_injected"].as_u64().unwrap() > 50, "{stats}");
 }
 
 /// A store takes a session in and gives it away again: with that the client is who it was.

@@ -4,6 +4,7 @@ use telepool::sandbox::UpdateCounts;
 use telepool::telegram::AccountUpdates;
 use telepool::telegram::client::session::updates::UpdatesLike;
 use telepool::telegram::client::tl::Identifiable;
+use telepool::telegram::client::update::Update;
 
 use super::raw::RawClient;
 use super::*;
@@ -32,6 +33,15 @@ impl Listener {
 
     fn counts(&self) -> UpdateCounts {
         self.bench.data_centre.update_counts(OWN).unwrap()
+    }
+
+    /// Listens on a new connection.
+    async fn again(self) -> Self {
+        self.bench.manager.close(&self.connection).await;
+        self.bench.quiet().await;
+        let connection = self.bench.connect(OWN).await;
+        connection.invoke(&myself()).await.unwrap();
+        Self { connection, ..self }
     }
 
     /// The next update of the account, and the slot of the session that has heard it.
@@ -140,8 +150,7 @@ async fn what_came_while_nobody_listened_is_fetched() {
     own.bench.quiet().await;
     own.post(3);
     assert_eq!(own.counts().sessions[0].sent, 0);
-    let connection = own.bench.connect(OWN).await;
-    let own = Listener { connection, ..own };
+    let own = own.again().await;
     let enums::updates::Difference::Difference(seen) = own.difference(1).await else {
         panic!("it is all of it")
     };
@@ -200,6 +209,35 @@ async fn each_member_of_a_channel_gets_it_by_its_own_hash_and_a_lost_post_is_tol
         panic!("there are two")
     };
     assert_eq!((slice.r#final, slice.pts, slice.new_messages.len()), (false, 5, 1));
+}
+
+/// What was sent on a connection that has ended may have been lost with it.
+#[tokio::test]
+async fn a_channel_is_told_of_again_on_a_new_connection_until_the_client_says_that_it_has_it() {
+    let own = listener([]).await;
+    let data_centre = own.bench.data_centre.clone();
+    let channel = data_centre.create_channel(&[OWN]);
+    data_centre.post_in_channel(channel, "one").unwrap();
+    let is_told = async |own: &Listener| match own.difference(1).await {
+        enums::updates::Difference::Difference(seen) => seen.other_updates.len() == 1,
+        enums::updates::Difference::Empty(_) => false,
+        other => panic!("{other:?}"),
+    };
+    assert!(!is_told(&own).await, "it was sent");
+    let own = own.again().await;
+    assert!(is_told(&own).await, "nobody knows whether it came");
+    let hash = own.counts().channels[0].access_hash;
+    let asked = functions::updates::GetChannelDifference {
+        force: false,
+        channel: types::InputChannel { channel_id: channel, access_hash: hash }.into(),
+        filter: enums::ChannelMessagesFilter::Empty,
+        pts: 2,
+        limit: 100,
+    };
+    let answer = own.connection.invoke(&asked).await.unwrap();
+    assert!(matches!(answer, enums::updates::ChannelDifference::Empty(it) if it.r#final));
+    assert!(!is_told(&own).await);
+    assert!(!is_told(&own.again().await).await, "the client has it, by its own words");
 }
 
 #[tokio::test]
@@ -307,9 +345,12 @@ async fn a_client_that_does_not_read_holds_up_nobody_and_is_told_that_it_has_mis
 
 #[tokio::test]
 async fn nothing_is_lost_to_a_client_that_keeps_the_rules() {
-    let rules =
-        [Fault::Lose, Fault::Double, Fault::Reorder, Fault::Delay(Duration::from_millis(20))]
-            .map(|fault| FaultRule::new("updates", fault).chance(0.1));
+    let late = Duration::from_millis(20);
+    let mut rules = [Fault::Lose, Fault::Double, Fault::Reorder, Fault::Delay(late)]
+        .map(|fault| FaultRule::new("updates", fault).chance(0.1))
+        .to_vec();
+    // Changes nothing, and is counted.
+    rules.push(FaultRule::new("updates.getState", Fault::Delay(Duration::ZERO)));
     let bench = bench(rules).await;
     let data_centre = bench.data_centre.clone();
     let mut updates = bench.manager.subscribe(1000);
@@ -324,23 +365,36 @@ async fn nothing_is_lost_to_a_client_that_keeps_the_rules() {
         }
     });
     let mut stream = bot.stream_updates(receiver, Default::default()).await.unwrap();
-    // The stream begins with where the account is.
-    let first = tokio::time::timeout(Duration::from_millis(200), stream.next()).await;
-    assert!(first.is_err(), "nothing has come");
+    let before = data_centre.stats().faults_injected;
+    let (heard, mut messages) = tokio::sync::mpsc::unbounded_channel();
+    let reading = tokio::spawn(async move {
+        loop {
+            if let Update::NewMessage(message) = stream.next().await.unwrap() {
+                heard.send(message.id()).unwrap();
+            }
+        }
+    });
+    let has_asked = || data_centre.stats().faults_injected > before;
+    wait_until("the stream knows where it begins", has_asked).await;
     for _ in 0..100 {
         data_centre.post_message(OTHER, "a word").unwrap();
         tokio::task::yield_now().await;
     }
     data_centre.set_faults(&FaultPlan::default());
-    data_centre.post_message(OTHER, "the last").unwrap();
-    let mut missing: std::collections::BTreeSet<i32> = (1..=101).collect();
-    while !missing.is_empty() {
-        let next = tokio::time::timeout(Duration::from_secs(20), stream.next()).await;
-        let next = next.unwrap_or_else(|_| panic!("{missing:?} never came")).unwrap();
-        if let telepool::telegram::client::update::Update::NewMessage(message) = next {
-            missing.remove(&message.id());
+    let mut missing: std::collections::BTreeSet<i32> = (1..=100).collect();
+    for _ in 0..100 {
+        // The client can forget that it was to ask about a gap until another update comes.
+        data_centre.post_message(OTHER, "another").unwrap();
+        let patience = Duration::from_millis(200);
+        while let Ok(Some(id)) = tokio::time::timeout(patience, messages.recv()).await {
+            missing.remove(&id);
+        }
+        if missing.is_empty() {
+            break;
         }
     }
+    assert!(missing.is_empty(), "{missing:?} never came");
+    reading.abort();
     let seen = data_centre.update_counts(OTHER).unwrap().sessions[0];
     assert!(seen.lost > 0, "{seen:?}");
 }
