@@ -1,13 +1,16 @@
 //! Calls by way of the pool: on a lease, and on an account.
 //!
-//! Owns the waiting for floods: an account's call sits a short one out before it takes a lease,
-//! a lease's call never does. Repeats a call that the server may have carried out only if it is
+//! Owns the waiting for floods, and for a turn to send: an account's call sits a short one out before it takes
+//! a lease, a lease's call never does. Repeats a call that the server may have carried out only if it is
 //! said to be idempotent.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use grammers_client::tl::RemoteCall;
+use smallvec::SmallVec;
 
+use super::pacing::{Pacer, SendTarget, Turn};
 use super::{GrammersManager, Resend, SessionSource, TelegramError, verdict};
 use crate::account_id::AccountId;
 use crate::base::clock::{Instant, now};
@@ -28,13 +31,14 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvokeError {
-    /// The server makes the method of this account wait, longer than the call may. Nothing else
-    /// of the account is concerned, and no call was carried out.
+    /// The method of this account must wait, longer than the call may: the server says so, or the chat or
+    /// the account has sent as much as its [pacing](super::Pacing) allows. Nothing else of the account is
+    /// concerned, and no call was carried out.
     #[error("account {account} must not call this method for another {wait:?}: try again then")]
     RetryAfter {
         /// Whose call it was.
         account: AccountId,
-        /// How long to wait.
+        /// How long to wait; at the least, where others wait for the same turns.
         wait: Duration,
     },
     /// There was no lease to call with.
@@ -66,17 +70,24 @@ impl<S: SessionSource, A: AccountRef<GrammersManager<S>>> Lease<GrammersManager<
         limit: Duration,
     ) -> Result<R::Return, InvokeError> {
         let account = self.account();
-        self.attempt(request, limit).await.map_err(|failed| failed.into_error(account))
+        let paced = Paced::of(self.pool_manager(), account, request);
+        let turn = paced.map(|paced| paced.pacer.try_turn(paced.target)).transpose();
+        let turn = turn.map_err(|wait| InvokeError::RetryAfter { account, wait })?;
+        self.attempt(request, turn, limit).await.map_err(|failed| failed.into_error(account))
     }
 
     /// The same, with what is to become of the call.
     async fn attempt<R: RemoteCall>(
         &self,
         request: &R,
+        turn: Option<Turn>,
         limit: Duration,
     ) -> Result<R::Return, Failed> {
         if let Some(wait) = self.account_handle().cooldown_remaining(method(request)) {
             return Err(Failed::Limited(wait));
+        }
+        if let Some(turn) = turn {
+            turn.sent();
         }
         let error = match (**self).invoke_within(request, limit).await {
             Ok(answer) => return Ok(answer),
@@ -86,6 +97,27 @@ impl<S: SessionSource, A: AccountRef<GrammersManager<S>>> Lease<GrammersManager<
             Reaction::CoolDown { wait, .. } => Err(Failed::Limited(wait)),
             _ => Err(Failed::Call(error)),
         }
+    }
+}
+
+/// A call that has to wait for its turn to send.
+struct Paced {
+    pacer: Arc<Pacer>,
+    target: SendTarget,
+}
+
+impl Paced {
+    fn of<S: SessionSource, R: RemoteCall>(
+        manager: &GrammersManager<S>,
+        account: AccountId,
+        request: &R,
+    ) -> Option<Self> {
+        if !manager.has_pacing() {
+            return None;
+        }
+        // What sends nothing is told by its first words.
+        let target = SendTarget::of(request)?;
+        Some(Self { pacer: manager.pacer(account)?, target })
     }
 }
 
@@ -165,7 +197,9 @@ impl<S: SessionSource> Account<GrammersManager<S>> {
         idempotent: bool,
     ) -> Result<R::Return, InvokeError> {
         let deadline = after(limit);
-        let per_try = self.inner().context().manager.call_timeout();
+        let context = self.inner().context();
+        let per_try = context.manager.call_timeout();
+        let paced = Paced::of(&context.manager, self.id(), request);
         let (mut refusals, mut losses) = (0, 0);
         // Ends at the deadline at the latest: every turn but the last sleeps for a flood or a
         // refusal, or is one of a few.
@@ -173,10 +207,14 @@ impl<S: SessionSource> Account<GrammersManager<S>> {
             if let Some(wait) = self.cooldown_remaining(method(request)) {
                 self.sit_out(wait, deadline).await?;
             }
-            let config = self.inner().context().config();
+            let turn = match &paced {
+                Some(paced) => self.await_turn(paced, deadline).await?,
+                None => None,
+            };
+            let config = context.config();
             let patience = config.pool.acquire_timeout.min(left(deadline));
             let lease = self.acquire_timeout(patience).await?;
-            let failed = match lease.attempt(request, per_try.min(left(deadline))).await {
+            let failed = match lease.attempt(request, turn, per_try.min(left(deadline))).await {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
@@ -219,6 +257,17 @@ impl<S: SessionSource> Account<GrammersManager<S>> {
         Ok(())
     }
 
+    /// Waits for a turn to send, if there is one before the deadline.
+    async fn await_turn(
+        &self,
+        paced: &Paced,
+        deadline: Instant,
+    ) -> Result<Option<Turn>, InvokeError> {
+        let runtime = &self.inner().context().handle;
+        let turn = paced.pacer.turn(paced.target, deadline, runtime).await;
+        turn.map_err(|wait| InvokeError::RetryAfter { account: self.id(), wait })
+    }
+
     async fn sleep(&self, time: Duration) {
         sleep(&self.inner().context().handle, time).await;
     }
@@ -230,17 +279,26 @@ fn left(deadline: Instant) -> Duration {
 
 /// The constructor id of the method, which the server names it by when it makes it wait.
 fn method<R: RemoteCall>(request: &R) -> u32 {
-    let mut head = Head(Vec::with_capacity(4));
-    request.serialize(&mut head);
-    head.0.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes))
+    first_words(request).0
 }
 
-/// Keeps the first four bytes of what is written.
-struct Head(Vec<u8>);
+/// The first two words of a request: the method and, of one that wraps another, that one.
+pub(super) fn first_words<R: RemoteCall>(request: &R) -> (u32, u32) {
+    let mut head = Head(SmallVec::new());
+    request.serialize(&mut head);
+    let word = |at: usize| {
+        let bytes = head.0.get(at..).and_then(|bytes| bytes.first_chunk());
+        bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes))
+    };
+    (word(0), word(4))
+}
+
+/// Keeps the first eight bytes of what is written.
+struct Head(SmallVec<[u8; 8]>);
 
 impl Extend<u8> for Head {
     fn extend<T: IntoIterator<Item = u8>>(&mut self, bytes: T) {
-        let room = 4 - self.0.len();
+        let room = 8 - self.0.len();
         self.0.extend(bytes.into_iter().take(room));
     }
 }

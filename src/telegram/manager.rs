@@ -4,6 +4,7 @@
 //! last connection still has a socket.
 
 mod metrics;
+mod pacing;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -22,9 +23,11 @@ use super::key_lock::{self, KeyGuard};
 use super::login_cache::LoginCache;
 use super::login_check::{UserCache, check_login};
 use super::one_shot_session::OneShotSession;
+use super::pacing::Pacers;
 use super::parts::ConnectionParts;
 use super::pending_open::{OpenResult, PendingOpen};
 use super::reservation::Reservations;
+use super::source::DEFAULT_GROUP;
 use super::supervisor::supervise;
 use super::updates::{FeedSource, Lanes};
 use super::{SessionSource, TelegramConnection, TelegramError, TelegramSettings, verdict};
@@ -58,6 +61,8 @@ pub struct GrammersManager<S> {
     strikes: Mutex<HashMap<(AccountId, u16), u32>>,
     /// The locked key of each dial that waits for its turn.
     reserved: Reservations,
+    /// When accounts that keep to limits may send.
+    pacers: Pacers,
 }
 
 impl<S: SessionSource> GrammersManager<S> {
@@ -68,7 +73,19 @@ impl<S: SessionSource> GrammersManager<S> {
         let reserved = Reservations::default();
         let logins = Arc::new(LoginCache::new(settings.login_lasts));
         let (users, traffic, ownership) = (Arc::default(), OnceLock::new(), OnceLock::new());
-        Self { source, settings, lanes, logins, users, traffic, ownership, strikes, reserved }
+        let pacers = Pacers::default();
+        Self {
+            source,
+            settings,
+            lanes,
+            logins,
+            users,
+            traffic,
+            ownership,
+            strikes,
+            reserved,
+            pacers,
+        }
     }
 
     /// Names who keeps other processes from dialling the same keys. Without it these are the locks of
@@ -124,6 +141,11 @@ impl<S: SessionSource> GrammersManager<S> {
         self.settings.call_timeout
     }
 
+    pub(super) fn group_of(&self, account: AccountId) -> Arc<str> {
+        let profile = self.source.profile(account);
+        profile.map_or_else(|| Arc::from(DEFAULT_GROUP), |profile| profile.group)
+    }
+
     /// Opens the way of a session by its proxy, if it has one. Where that fails the session is not dialled.
     async fn bridge(&self, record: &SessionRecord) -> Result<Option<Arc<Bridge>>, TelegramError> {
         let Some(proxy) = &record.proxy else { return Ok(None) };
@@ -154,8 +176,7 @@ impl<S: SessionSource> GrammersManager<S> {
         let configuration = ClientConfiguration { auto_cache_peers: self.settings.cache_peers };
         let client = Client::with_configuration(handle, configuration);
         let health = Arc::<ConnectionHealth>::default();
-        let profile = self.source.profile(record.account);
-        let group = profile.map_or_else(|| Arc::from("default"), |profile| profile.group);
+        let group = self.group_of(record.account);
         let traffic = self.traffic.get().cloned().unwrap_or_default().counters(&group);
         let feed_source = FeedSource::default();
         let feed = Arc::clone(&feed_source.0);

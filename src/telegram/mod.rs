@@ -51,11 +51,18 @@
 //! | 420 while logging in | the account's next dial waits for X seconds |
 //! | 420 `SLOWMODE_WAIT_X` | belongs to one chat: it is the caller's |
 //! | 420 `FROZEN_METHOD_INVALID`, 400 `PEER_FLOOD` | an [`Event::Restricted`](crate::Event::Restricted), and nothing else |
-//! | 500, -503 | sent again after 1 s doubling to 60 s, if the caller's deadline allows |
+//! | 500 `RANDOM_ID_DUPLICATE` | it is the caller's: the message was sent before |
+//! | any other 500, -503 | sent again after 1 s doubling to 60 s, if the caller's deadline allows |
 //! | a broken connection, a bad checksum | the connection is closed; the call is sent again only if it was not sent yet or is said to be idempotent |
 //! | none: the client gives a call up by itself ([`TelegramError::Client`], [`TelegramError::File`]) | it is the caller's: the connection is sound |
 //! | no answer in time | the connection is checked before anybody else gets it |
 //! | anything else | it is the caller's |
+//!
+//! # Floods before they come
+//! What Telegram allows bots is documented, and [`TelegramSettings::pacing`] has accounts keep to it
+//! ([`SendPacing::bot`]): a message waits here for its turn, without a lease, and none is refused there. Who came
+//! first to a chat sends first, a chat that must wait holds up no other, and chats take turns. Of an account that
+//! keeps no limits nothing is kept.
 //!
 //! # What a connection costs
 //! The client keeps two buffers of 1 MiB per connection and touches little of them: an idle one
@@ -85,6 +92,7 @@ mod manager;
 mod method_class;
 mod one_shot_session;
 mod orphan_reaper;
+mod pacing;
 mod parts;
 mod pending_open;
 mod quarantine_file;
@@ -103,6 +111,7 @@ pub use connection::TelegramConnection;
 pub use error::{Refusal, TelegramError};
 pub use invoke::InvokeError;
 pub use manager::GrammersManager;
+pub use pacing::{Pacing, SendLimit, SendPacing};
 pub use quarantine_file::{
     Quarantine, QuarantineFile, QuarantineFileError, lift_quarantines, read_quarantines,
 };

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use grammers_client::sender::{ConnectionParams, NoRetries};
 
+use super::pacing::Pacing;
 use crate::session::{ClientIdentity, DataCentres, SessionRecord};
 
 /// How connections introduce themselves, and their limits.
@@ -48,6 +49,11 @@ pub struct TelegramSettings {
     /// Whether the client remembers the users and chats it meets, so that they can be addressed
     /// by id alone. Costs memory per connection.
     pub cache_peers: bool,
+    /// Which accounts keep to limits when they send, ahead of the server's floods; by default none does.
+    /// [`Account::invoke`](crate::Account::invoke) and its like wait for their turn, without a lease and in the
+    /// order in which they came to a chat; [`Lease::invoke`](crate::Lease::invoke) never waits. What is
+    /// called on the client itself is not paced.
+    pub pacing: Pacing,
 }
 
 impl TelegramSettings {
@@ -66,6 +72,7 @@ impl TelegramSettings {
             updates_capacity: const { NonZeroUsize::new(100).expect("BUG: 100 is not zero") },
             data_centres: DataCentres::new(),
             cache_peers: true,
+            pacing: Pacing::none(),
         }
     }
 

@@ -208,7 +208,12 @@ fn rpc(code: i32, name: &str, value: Option<u32>, method: Option<u32>) -> Verdic
         _ => ErrorKind::Rpc,
     };
     let outcome = if is_flood { CallOutcome::Flood } else { CallOutcome::RpcError };
-    let resend = if matches!(code, 500 | -503) { Resend::Later } else { Resend::Never };
+    let resend = match (code, name) {
+        // The server has what was sent, and will say so each time.
+        (500, "RANDOM_ID_DUPLICATE") => Resend::Never,
+        (500 | -503, _) => Resend::Later,
+        _ => Resend::Never,
+    };
     Verdict::new(outcome, reaction, kind).resend(resend)
 }
 

@@ -76,8 +76,7 @@ impl<S: SessionSource> Lane<S> {
     ) -> Self {
         let manager = &account.inner().context().manager;
         let (lanes, id) = (Arc::clone(&manager.lanes), account.id());
-        let profile = manager.source().profile(id);
-        let group = profile.map_or_else(|| Arc::from("default"), |profile| profile.group);
+        let group = manager.group_of(id);
         Self { account, lanes, group, mailbox, listener, options, told_drop: None }
     }
 

@@ -216,6 +216,7 @@ fn every_error_says_how_its_call_ended_and_whether_it_may_be_sent_again() {
     let other = || Box::from("other");
     for (error, ends, resend, outcome) in [
         (told(500, "INTERNAL", METHOD), false, Later, RpcError),
+        (told(500, "RANDOM_ID_DUPLICATE", METHOD), false, Never, RpcError),
         (told(-503, "Timeout", METHOD), false, Later, RpcError),
         (told(400, "CHAT_INVALID", METHOD), false, Never, RpcError),
         (told(420, "FLOOD_WAIT_3", METHOD), false, Never, Flood),
