@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::random_ids::RandomIds;
 use super::request::ClientIntroduction;
 use super::socket::AcceptedSocket;
 use super::updates::{AccountBoxes, PushedUpdate, UpdateSession};
@@ -31,6 +32,8 @@ pub(super) struct User {
     pub(super) boxes: Mutex<AccountBoxes>,
     /// Until when each method is refused with `FLOOD_WAIT_X`.
     flood_waits: Mutex<HashMap<u32, Instant>>,
+    /// The ids of what it has sent.
+    pub(super) random_ids: RandomIds,
     /// From which addresses its keys were used, the first so many.
     addresses: Mutex<Vec<IpAddr>>,
     /// When a fault was last injected, in milliseconds since the start, plus one.
@@ -82,6 +85,7 @@ impl User {
             keys: Mutex::default(),
             boxes: Mutex::default(),
             flood_waits: Mutex::default(),
+            random_ids: RandomIds::default(),
             addresses: Mutex::default(),
             last_fault_ms: AtomicU64::new(0),
         }

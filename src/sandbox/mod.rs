@@ -26,6 +26,9 @@
 //! its pong, late or damaged. A delay of zero or less has passed at once: the pong goes out, unless
 //! there is latency.
 //!
+//! A message is sent once: another with the same `random_id` gets 500 `RANDOM_ID_DUPLICATE`. With
+//! [`SendLimits`] bots may send as much as on the real servers, and get 420 `FLOOD_WAIT_X` beyond that.
+//!
 //! It serves what a client needs to connect, both pings, `users.getUsers`, `messages.sendMessage`,
 //! `updates.getState`, `updates.getDifference` and `updates.getChannelDifference`; anything else gets an
 //! RPC error. Salts rotate and must be right, as on the real servers, so that a connection costs here
@@ -73,10 +76,12 @@ mod faults;
 mod frame;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
+mod random_ids;
 mod reply_queue;
 mod request;
 mod response;
 mod salts;
+mod send_limits;
 mod server_state;
 mod session;
 mod socket;
@@ -95,6 +100,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 pub use faults::{Fault, FaultPlan, FaultPlanError, FaultRule};
+pub use send_limits::SendLimits;
 pub use stats::DataCentreStats;
 pub use updates::{ChannelUpdateCounts, SessionUpdateCounts, UpdateCounts};
 
@@ -104,6 +110,7 @@ use crate::session::{ClientIdentity, SessionRecord};
 use accounts::{ConnectionCommand, Key};
 use connection::ServerConnection;
 use faults::FaultInjector;
+use send_limits::SendLimiter;
 use server_state::ServerState;
 use socket::AcceptedSocket;
 use updates::{DIFFERENCE_LEN_MAX, LOG_LEN_MAX};
@@ -135,6 +142,8 @@ pub struct DataCentreOptions {
     /// The most updates of one answer of `updates.getDifference` or `updates.getChannelDifference`
     /// (default 100, at least 1): more come in slices.
     pub difference_len_max: usize,
+    /// How many messages bots may send; `None`, the default, lets them send as many as they like.
+    pub send_limits: Option<SendLimits>,
 }
 
 impl Default for DataCentreOptions {
@@ -148,6 +157,7 @@ impl Default for DataCentreOptions {
             disconnect_delay_max: None,
             update_log_len_max: LOG_LEN_MAX,
             difference_len_max: DIFFERENCE_LEN_MAX,
+            send_limits: None,
         }
     }
 }
@@ -180,7 +190,7 @@ impl DataCentre {
     /// # Panics
     /// Outside a tokio runtime with I/O and time enabled.
     pub async fn start(options: DataCentreOptions) -> io::Result<Self> {
-        let DataCentreOptions { listen, dc, latency, seed, faults, .. } = options;
+        let DataCentreOptions { listen, dc, latency, seed, .. } = options;
         let refuse = |text: String| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         if !listen.ip().is_loopback() {
             return refuse(format!(
@@ -193,10 +203,11 @@ impl DataCentre {
         }
         let listener = TcpListener::bind(listen).await?;
         let mut server =
-            ServerState::new(dc, listener.local_addr()?, seed, FaultInjector::new(&faults));
+            ServerState::new(dc, listener.local_addr()?, seed, FaultInjector::new(&options.faults));
         server.disconnect_delay_max = options.disconnect_delay_max;
         server.update_log_len_max = options.update_log_len_max.max(1);
         server.difference_len_max = options.difference_len_max.max(1);
+        server.send_limits = SendLimiter::new(options.send_limits);
         server.set_latency(latency);
         let server = Arc::new(server);
         let runtime = Handle::current();

@@ -67,6 +67,7 @@ pub(super) enum Method {
     Send {
         peer: enums::InputPeer,
         message: String,
+        random_id: i64,
     },
     State,
     Difference(functions::updates::GetDifference),
@@ -215,15 +216,17 @@ fn users(bytes: &[u8]) -> Option<Vec<enums::InputUser>> {
     Some(users)
 }
 
-/// The peer and the text; what else a message may carry changes nothing here.
+/// The peer, the text and its random id; what else a message may carry changes nothing here.
 fn message(bytes: &[u8]) -> Option<Method> {
     let (flags, rest) = split(bytes)?;
     let (peer, mut rest) = nested(rest)?;
     if flags & 1 != 0 {
         rest = nested::<enums::InputReplyTo>(rest)?.1;
     }
-    let message = String::from_bytes(rest).ok()?;
-    Some(Method::Send { peer, message })
+    let mut cursor = Cursor::from_slice(rest);
+    let message = String::deserialize(&mut cursor).ok()?;
+    let random_id = i64::deserialize(&mut cursor).ok()?;
+    Some(Method::Send { peer, message, random_id })
 }
 
 /// Reads a value that may nest, and what follows it.

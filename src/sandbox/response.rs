@@ -63,7 +63,9 @@ pub(super) fn execute(
             ids.iter().for_each(|id| put_user(&mut body, server, user, id));
             Ok(body)
         }
-        Method::Send { peer, message } => send(server, (key, user), peer, message),
+        Method::Send { peer, message, random_id } => {
+            user.random_ids.send_once(*random_id, || send(server, (key, user), peer, message))
+        }
         Method::State => Ok(updates::state(key, user)),
         Method::Difference(asked) => updates::difference(server, key, user, asked),
         Method::ChannelDifference(asked) => updates::channel_difference(server, key, user, asked),
@@ -139,7 +141,8 @@ fn send(
     check_message(message)?;
     let own = from.1.id;
     let to = match peer {
-        enums::InputPeer::PeerSelf => own,
+        // Of a basic group nothing is known here but that somebody writes to it.
+        enums::InputPeer::PeerSelf | enums::InputPeer::Chat(_) => own,
         enums::InputPeer::User(peer) => peer.user_id,
         _ => return Err(RpcError::new(400, "PEER_ID_INVALID")),
     };
@@ -271,7 +274,8 @@ mod tests {
         let user = server.user(account).unwrap();
         let key = Arc::clone(&user.keys.lock()[0]);
         let nobody = types::InputPeerUser { user_id: 99, access_hash: 0 }.into();
-        let send = |peer, message: &str| Method::Send { peer, message: message.to_owned() };
+        let send =
+            |peer, message: &str| Method::Send { peer, message: message.to_owned(), random_id: 1 };
         for (what, error) in [
             (Method::Unknown, "INPUT_METHOD_INVALID_77"),
             (Method::Malformed, "INPUT_REQUEST_INVALID"),

@@ -15,7 +15,9 @@ use tokio::sync::watch;
 
 use super::accounts::{Key, User};
 use super::envelope::key_id;
-use super::faults::FaultInjector;
+use super::faults::{Fault, FaultInjector};
+use super::request::Request;
+use super::send_limits::SendLimiter;
 use super::socket::AcceptedSocket;
 use super::stats::Counters;
 use super::unknown_protocol::UnknownProtocolWarnings;
@@ -46,6 +48,7 @@ pub(super) struct ServerState {
     pub(super) update_log_len_max: usize,
     /// How many updates an answer has at most.
     pub(super) difference_len_max: usize,
+    pub(super) send_limits: SendLimiter,
     pub(super) refuses_connections: AtomicBool,
     pub(super) stop: watch::Sender<bool>,
     /// Connections whose first packet has not been handled yet, in the order in which they came.
@@ -72,6 +75,7 @@ impl ServerState {
             disconnect_delay_max: None,
             update_log_len_max: LOG_LEN_MAX,
             difference_len_max: DIFFERENCE_LEN_MAX,
+            send_limits: SendLimiter::default(),
             refuses_connections: AtomicBool::new(false),
             stop: watch::Sender::new(false),
             unauthenticated: Mutex::new(BTreeMap::new()),
@@ -209,6 +213,13 @@ impl ServerState {
     pub(super) fn since_last_fault(&self, user: &User) -> Option<Duration> {
         let at = user.last_fault_ms.load(Ordering::Relaxed).checked_sub(1)?;
         Some(Duration::from_millis(self.millis_running().saturating_sub(at)))
+    }
+
+    /// The flood that a request meets because its sender has sent too much.
+    pub(super) fn send_flood(&self, user: &User, request: &Request) -> Option<Fault> {
+        let seconds = self.send_limits.refusal(user, request)?;
+        self.counters.send_floods.add(1);
+        Some(Fault::FloodWait { seconds })
     }
 
     fn millis_running(&self) -> u64 {

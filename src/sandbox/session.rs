@@ -196,7 +196,7 @@ impl MtprotoSession {
                 if let Some(Fault::FloodWait { seconds }) = fault {
                     self.user.start_flood_wait(method, seconds);
                 }
-                fault
+                fault.or_else(|| self.server.send_flood(&self.user, request))
             }
         };
         if fault.is_some() {

@@ -26,6 +26,9 @@ pub struct DataCentreStats {
     pub calls: u64,
     /// Calls, connections and updates that a fault was injected into.
     pub faults_injected: u64,
+    /// Messages of bots that were refused because they were too many ([`SendLimits`](super::SendLimits)). Each is
+    /// one of the injected faults as well.
+    pub send_floods: u64,
     /// Bytes received.
     pub bytes_received: u64,
     /// Bytes sent.
@@ -53,6 +56,7 @@ pub(super) struct Counters {
     pub(super) transports_unknown: Counter,
     pub(super) calls: Counter,
     pub(super) faults_injected: Counter,
+    pub(super) send_floods: Counter,
     pub(super) bytes_received: Counter,
     pub(super) bytes_sent: Counter,
     pub(super) updates_pushed: Counter,
@@ -73,6 +77,7 @@ impl Counters {
             transports_unknown: self.transports_unknown.read(),
             calls: self.calls.read(),
             faults_injected: self.faults_injected.read(),
+            send_floods: self.send_floods.read(),
             bytes_received: self.bytes_received.read(),
             bytes_sent: self.bytes_sent.read(),
             updates_pushed: self.updates_pushed.read(),

@@ -313,6 +313,10 @@ fn bad_input_is_refused_by_name_before_anything_starts() {
             "--disconnect-delay-max belongs to --sandbox",
         ),
         (vec!["serve", "--sessions", broken, "--incoming", "5"], "--incoming belongs to --sandbox"),
+        (
+            vec!["serve", "--sessions", broken, "--send-limits"],
+            "--send-limits belongs to --sandbox",
+        ),
         (vec!["serve", "--sandbox", "--state", broken], "cannot be used with"),
         (vec!["datacenter", "--out", "/none/x", "--listen", "192.0.2.1:0"], "not on the loopback"),
         (vec!["datacenter", "--out", broken], "not overwritten"),

@@ -10,6 +10,7 @@ mod faults;
 mod invoke;
 mod lost;
 mod raw;
+mod send_limits;
 mod signals;
 #[cfg(feature = "cli")]
 mod spans;
@@ -93,7 +94,7 @@ fn message_to(peer: enums::InputPeer) -> functions::messages::SendMessage {
         peer,
         reply_to: None,
         message: "a word".into(),
-        random_id: 1,
+        random_id: fastrand::i64(1..),
         reply_markup: None,
         entities: None,
         schedule_date: None,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use telepool::AccountId;
-use telepool::sandbox::{DataCentre, DataCentreOptions, FaultPlan};
+use telepool::sandbox::{DataCentre, DataCentreOptions, FaultPlan, SendLimits};
 use telepool::session::SessionRecord;
 use tokio::runtime::Handle;
 
@@ -53,6 +53,10 @@ pub(crate) struct SandboxArguments {
     /// The longest delay of a `ping_delay_disconnect` that is honoured; without it, any.
     #[arg(long, value_name = "TIME", value_parser = time)]
     disconnect_delay_max: Option<Duration>,
+    /// Refuses with FLOOD_WAIT_X what bots send beyond Telegram's limits: 30 messages per second, one per
+    /// second in a chat, 20 per minute in a group.
+    #[arg(long)]
+    send_limits: bool,
     /// What faults, sessions and the pool's own chances are drawn from; random without it.
     #[arg(long, value_name = "NUMBER", value_parser = seed)]
     pub(crate) seed: Option<u64>,
@@ -75,6 +79,7 @@ impl SandboxArguments {
             ("--faults", self.faults.is_some()),
             ("--incoming", self.incoming.is_some()),
             ("--disconnect-delay-max", self.disconnect_delay_max.is_some()),
+            ("--send-limits", self.send_limits),
         ];
         given.into_iter().find(|(_, is_given)| *is_given).map(|(flag, _)| flag)
     }
@@ -163,6 +168,7 @@ impl SandboxArguments {
         options.seed = seed;
         options.faults = plan;
         options.disconnect_delay_max = self.disconnect_delay_max;
+        options.send_limits = self.send_limits.then(SendLimits::bot);
         let started = DataCentre::start(options).await;
         let data_centre = started.map_err(|error| bind_failure(listen, &error))?;
         let mut random = fastrand::Rng::with_seed(seed);
@@ -216,6 +222,7 @@ mod tests {
             faults: None,
             incoming: None,
             disconnect_delay_max: None,
+            send_limits: false,
             seed: None,
         }
     }
