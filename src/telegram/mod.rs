@@ -78,6 +78,7 @@
 //! connection, and what would cause it from our side is refused before it is sent ([`Refusal`]).
 
 mod bridge;
+mod broadcast;
 mod caller;
 mod connection;
 mod error;
@@ -107,6 +108,10 @@ mod updates;
 mod verdict;
 
 pub use bridge::{ProxyError, ProxyProblem};
+pub use broadcast::{
+    Broadcast, BroadcastError, BroadcastMessage, BroadcastOutcome, BroadcastProgress,
+    BroadcastResult, BroadcastRun, BroadcastTarget, UnsentReason,
+};
 pub use connection::TelegramConnection;
 pub use error::{Refusal, TelegramError};
 pub use invoke::InvokeError;

@@ -15,6 +15,8 @@ mod acquire;
 mod any;
 #[cfg(feature = "bench")]
 mod bench;
+#[cfg(all(feature = "telegram", feature = "sandbox"))]
+mod broadcast;
 #[cfg(all(target_os = "linux", feature = "cli"))]
 mod browser;
 mod cancel;
