@@ -16,7 +16,7 @@ pub use profile::{Clearance, Egress, Hold, Profile};
 pub use reaction::{ErrorKind, QuarantineReason, Reaction};
 #[cfg(all(test, feature = "telegram"))]
 pub(crate) use traffic::ERROR_NAMES_MAX;
-pub use traffic::{CallOutcome, CallTimer, TrafficCounters, TrafficGroups};
+pub use traffic::{CallOutcome, CallTimer, TrafficCounters, TrafficGroups, TurnOutcome};
 
 use crate::account_id::AccountId;
 

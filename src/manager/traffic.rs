@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use crate::base::clock::{Instant, millis, now, unix_time};
 use crate::base::histogram::{Histogram, TIMES_US};
@@ -46,6 +47,19 @@ impl CallOutcome {
     }
 }
 
+labelled! {
+    /// How a call that sends got its turn, as `telepool_send_turns_total` has it.
+    #[non_exhaustive]
+    pub enum TurnOutcome {
+        /// Without a wait.
+        AtOnce = "at_once",
+        /// After a wait.
+        Waited = "waited",
+        /// There was none in the time that the caller had, or the caller left.
+        Refused = "refused",
+    }
+}
+
 /// The counters of what goes over the connections of one group: calls and updates. A manager gets them
 /// from [`TrafficGroups`], and a call pays a few relaxed additions.
 ///
@@ -64,6 +78,8 @@ pub struct TrafficCounters {
     call_times: Histogram,
     /// By the index of the name, the others last. Made at the first error: few groups of many have any.
     errors: OnceLock<Box<[AtomicU64; ERROR_NAMES_MAX + 1]>>,
+    turns: [AtomicU64; TurnOutcome::ALL.len()],
+    turn_wait_ms: AtomicU64,
     updates: AtomicU64,
     /// In milliseconds since 1970; zero while there was none.
     last_update: AtomicU64,
@@ -75,6 +91,8 @@ impl Default for TrafficCounters {
             calls: std::array::from_fn(|_| AtomicU64::new(0)),
             call_times: Histogram::often(TIMES_US),
             errors: OnceLock::new(),
+            turns: std::array::from_fn(|_| AtomicU64::new(0)),
+            turn_wait_ms: AtomicU64::new(0),
             updates: AtomicU64::new(0),
             last_update: AtomicU64::new(0),
         }
@@ -93,6 +111,14 @@ impl TrafficCounters {
         let errors =
             self.errors.get_or_init(|| Box::new(std::array::from_fn(|_| AtomicU64::new(0))));
         errors[name.min(ERROR_NAMES_MAX)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a turn to send that a call has asked for, and how long it waited for it.
+    pub fn count_turn(&self, outcome: TurnOutcome, waited: Duration) {
+        self.turns[outcome as usize].fetch_add(1, Ordering::Relaxed);
+        if outcome == TurnOutcome::Waited {
+            self.turn_wait_ms.fetch_add(millis(waited), Ordering::Relaxed);
+        }
     }
 
     /// Counts an update that has come now.
@@ -127,6 +153,16 @@ impl TrafficCounters {
     pub(crate) fn errors(&self) -> [u64; ERROR_NAMES_MAX + 1] {
         let errors = self.errors.get();
         std::array::from_fn(|name| errors.map_or(0, |all| all[name].load(Ordering::Relaxed)))
+    }
+
+    /// In the order of [`TurnOutcome::ALL`].
+    pub(crate) fn turns(&self) -> [u64; TurnOutcome::ALL.len()] {
+        std::array::from_fn(|outcome| self.turns[outcome].load(Ordering::Relaxed))
+    }
+
+    /// How long those waited for their turn that have got one after a wait, in milliseconds.
+    pub(crate) fn turn_wait_ms(&self) -> u64 {
+        self.turn_wait_ms.load(Ordering::Relaxed)
     }
 
     pub(crate) fn updates(&self) -> u64 {

@@ -127,6 +127,15 @@ pub(super) const FLOOD_WAIT_SECONDS: Metric = in_seconds(counter(
     "telepool_flood_wait_imposed_seconds_total",
     "How long the server told accounts to wait, in whole seconds of the sum.",
 ));
+pub(super) const SEND_TURNS: Metric = counter(
+    "telepool_send_turns_total",
+    "Turns that calls which send have asked for, of accounts that keep to limits. at_once: without a wait; waited: \
+     after one; refused: there was none in the time that the caller had, or the caller left.",
+);
+pub(super) const SEND_TURN_WAIT_SECONDS: Metric = in_seconds(counter(
+    "telepool_send_turn_wait_seconds_total",
+    "How long calls waited for their turn to send, in whole seconds of the sum.",
+));
 pub(super) const QUARANTINES: Metric = counter(
     "telepool_quarantines_total",
     "Sessions and accounts that were put out of service, by reason.",
@@ -236,6 +245,8 @@ const ALL: &[Metric] = &[
     LEASE_LEAKS,
     FLOOD_WAITS,
     FLOOD_WAIT_SECONDS,
+    SEND_TURNS,
+    SEND_TURN_WAIT_SECONDS,
     QUARANTINES,
     BREAKER_OPEN,
     ADDRESSES_DOWN,

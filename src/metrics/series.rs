@@ -9,7 +9,7 @@
 use crate::account_health::AccountState;
 use crate::base::sync::{AtomicU64, Ordering};
 use crate::connection::{CloseReason, ConnectionState, Source};
-use crate::manager::{CallOutcome, ErrorKind, QuarantineReason};
+use crate::manager::{CallOutcome, ErrorKind, QuarantineReason, TurnOutcome};
 use crate::metrics::catalogue::{self, Metric};
 use crate::metrics::histograms::HistogramSample;
 use crate::metrics::sample::{GroupSample, PoolSample};
@@ -164,6 +164,9 @@ fn put_traffic(sink: &mut impl Sink, group: &GroupSample<'_>) {
     let traffic = &group.counters.traffic;
     let outcomes = CallOutcome::LABELS;
     sink.counters(&catalogue::CALLS, "outcome", outcomes, traffic.calls());
+    let outcomes = TurnOutcome::LABELS;
+    sink.counters(&catalogue::SEND_TURNS, "outcome", outcomes, traffic.turns());
+    sink.counter(&catalogue::SEND_TURN_WAIT_SECONDS, traffic.turn_wait_ms() / 1000);
     sink.counter(&catalogue::UPDATES_RECEIVED, traffic.updates());
     sink.gauge(&catalogue::LAST_UPDATE, traffic.last_update() as f64 / 1000.0);
 }

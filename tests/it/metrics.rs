@@ -112,6 +112,8 @@ const EXPECTED: &[(&str, &[(&str, &str)])] = &[
     ("lease_leaks_total", &[]),
     ("flood_waits_total", &[("class", "dial other")]),
     ("flood_wait_imposed_seconds_total", &[]),
+    ("send_turns_total", &[("outcome", "at_once waited refused")]),
+    ("send_turn_wait_seconds_total", &[]),
     ("quarantines_total", &[("reason", QUARANTINES)]),
     ("dial_breaker_open", &[("egress", "direct proxy")]),
     ("addresses_down", &[]),

@@ -17,6 +17,11 @@ impl<S: SessionSource> GrammersManager<S> {
 
     /// The queue of an account that sends, if it keeps to limits.
     pub(in crate::telegram) fn pacer(&self, account: AccountId) -> Option<Arc<Pacer>> {
-        self.pacers.of(account, || self.settings.pacing.of(account, &self.group_of(account)))
+        self.pacers.of(account, || {
+            let group = self.group_of(account);
+            let pacing = self.settings.pacing.of(account, &group)?;
+            let traffic = self.traffic.get().cloned().unwrap_or_default();
+            Some((pacing, traffic.counters(&group)))
+        })
     }
 }

@@ -15,6 +15,8 @@ use super::{Pacing, SendLimit, SendPacing, SendTarget};
 use crate::account_id::AccountId;
 use crate::base::clock::{Instant, now};
 use crate::base::sync::Mutex;
+#[cfg(feature = "metrics")]
+use crate::manager::TrafficCounters;
 use crate::telegram::pacing::Pacers;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -27,7 +29,7 @@ const PACING: SendPacing = SendPacing {
 };
 
 fn pacer(pacing: SendPacing) -> Arc<Pacer> {
-    Arc::new(Pacer::new(pacing))
+    Arc::new(Pacer::new(pacing, Arc::default()))
 }
 
 fn to(chat: SendChat, messages: u32) -> SendTarget {
@@ -199,6 +201,25 @@ async fn a_call_that_is_more_than_a_limit_goes_alone_and_makes_the_next_wait() {
     assert_eq!(other, forward + 5 * SECOND, "of the account as well");
 }
 
+#[cfg(feature = "metrics")]
+#[tokio::test(start_paused = true)]
+async fn each_turn_that_is_asked_for_is_counted_once_by_how_it_came() {
+    let counters = Arc::<TrafficCounters>::default();
+    let pacer = Arc::new(Pacer::new(PACING, Arc::clone(&counters)));
+    for _ in 0..2 {
+        turn_within(&pacer, user(1), SECOND).await.unwrap().sent();
+        advance(SECOND / 20).await;
+    }
+    // One on a lease, one with a short deadline, one that leaves, and one that waits for two seconds.
+    assert!(pacer.try_turn(user(1)).is_err());
+    assert!(turn_within(&pacer, user(1), SECOND).await.is_err());
+    let mut leaves = Box::pin(turn_within(&pacer, user(1), 3600 * SECOND));
+    begin(&mut leaves).await;
+    drop(leaves);
+    turn_within(&pacer, user(1), 3600 * SECOND).await.unwrap().sent();
+    assert_eq!((counters.turns(), counters.turn_wait_ms()), ([2, 1, 3], 1900));
+}
+
 #[tokio::test(start_paused = true)]
 async fn groups_have_a_limit_of_their_own() {
     let (pacer, start) = (pacer(PACING), now());
@@ -240,9 +261,9 @@ async fn queues_of_accounts_that_are_idle_are_forgotten() {
     let pacers = Pacers::default();
     let account = |number| AccountId::bot(number).unwrap();
     assert!(pacers.of(account(1), || None).is_none());
-    let kept = pacers.of(account(1), || Some(PACING)).unwrap();
+    let kept = pacers.of(account(1), || Some((PACING, Arc::default()))).unwrap();
     for number in 2..2000 {
-        let pacer = pacers.of(account(number), || Some(PACING)).unwrap();
+        let pacer = pacers.of(account(number), || Some((PACING, Arc::default()))).unwrap();
         pacer.try_turn(user(1)).unwrap().sent();
         advance(SECOND).await;
     }

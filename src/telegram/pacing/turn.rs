@@ -18,6 +18,7 @@ use crate::account_id::AccountId;
 use crate::base::clock::{Instant, now};
 use crate::base::sync::Mutex;
 use crate::base::timer::timeout_at;
+use crate::manager::{TrafficCounters, TurnOutcome};
 
 /// With fewer queues than that none is looked for that could be forgotten.
 const QUEUES_FEW: usize = 64;
@@ -40,13 +41,14 @@ impl Pacers {
     pub(in crate::telegram) fn of(
         &self,
         account: AccountId,
-        pacing: impl FnOnce() -> Option<SendPacing>,
+        pacing: impl FnOnce() -> Option<(SendPacing, Arc<TrafficCounters>)>,
     ) -> Option<Arc<Pacer>> {
         let mut queues = self.queues.lock();
         if let Some(known) = queues.by_account.get(&account) {
             return Some(Arc::clone(known));
         }
-        let pacer = Arc::new(Pacer::new(pacing()?));
+        let (pacing, counters) = pacing()?;
+        let pacer = Arc::new(Pacer::new(pacing, counters));
         if queues.by_account.len() >= queues.many.max(QUEUES_FEW) {
             let now = now();
             // Whoever holds one has yet to take a turn of it.
@@ -78,6 +80,7 @@ pub(in crate::telegram) struct Pacer {
     state: Mutex<PacerState>,
     /// Told when the queue has to be looked at before the time that was named.
     changed: Notify,
+    counters: Arc<TrafficCounters>,
 }
 
 #[derive(Debug)]
@@ -88,9 +91,9 @@ struct PacerState {
 }
 
 impl Pacer {
-    pub(super) fn new(pacing: SendPacing) -> Self {
+    pub(super) fn new(pacing: SendPacing, counters: Arc<TrafficCounters>) -> Self {
         let state = PacerState { queue: SendQueue::new(pacing), has_giver: false };
-        Self { state: Mutex::new(state), changed: Notify::new() }
+        Self { state: Mutex::new(state), changed: Notify::new(), counters }
     }
 
     /// A turn, if one is free now.
@@ -101,7 +104,17 @@ impl Pacer {
         self: &Arc<Self>,
         target: SendTarget,
     ) -> Result<Turn, Duration> {
-        self.state.lock().queue.try_take(target, now())?;
+        self.try_take(target).inspect_err(|_| self.count(TurnOutcome::Refused, now()))
+    }
+
+    fn count(&self, outcome: TurnOutcome, since: Instant) {
+        self.counters.count_turn(outcome, now().saturating_duration_since(since));
+    }
+
+    fn try_take(self: &Arc<Self>, target: SendTarget) -> Result<Turn, Duration> {
+        let came = now();
+        self.state.lock().queue.try_take(target, came)?;
+        self.count(TurnOutcome::AtOnce, came);
         Ok(Turn { pacer: Arc::clone(self), target, is_open: true })
     }
 
@@ -115,11 +128,12 @@ impl Pacer {
         deadline: Instant,
         runtime: &Handle,
     ) -> Result<Option<Turn>, Duration> {
-        let wait = match self.try_turn(target) {
+        let wait = match self.try_take(target) {
             Ok(turn) => return Ok(Some(turn)),
             Err(wait) => wait,
         };
-        if wait >= deadline.saturating_duration_since(now()) {
+        let mut counted = CountedWait { pacer: self, since: now(), outcome: TurnOutcome::Refused };
+        if wait >= deadline.saturating_duration_since(counted.since) {
             return Err(wait);
         }
         let (sender, receiver) = oneshot::channel();
@@ -138,7 +152,10 @@ impl Pacer {
         let given = timeout_at(runtime, deadline, receiver).await;
         drop(place);
         match given {
-            Some(Ok(turn)) => Ok(Some(turn)),
+            Some(Ok(turn)) => {
+                counted.outcome = TurnOutcome::Waited;
+                Ok(Some(turn))
+            }
             // Nobody gives turns any more, because the pool's runtime has ended: what is done with this
             // one fails for that reason.
             Some(Err(_)) => Ok(None),
@@ -166,6 +183,19 @@ impl Pacer {
         let mut state = self.state.lock();
         let _ = state.queue.is_over(now());
         state.queue.chats()
+    }
+}
+
+/// Counts a wait when it ends, also that of a caller who leaves.
+struct CountedWait<'a> {
+    pacer: &'a Pacer,
+    since: Instant,
+    outcome: TurnOutcome,
+}
+
+impl Drop for CountedWait<'_> {
+    fn drop(&mut self) {
+        self.pacer.count(self.outcome, self.since);
     }
 }
 
