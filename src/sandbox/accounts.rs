@@ -14,10 +14,10 @@ use tokio::sync::mpsc;
 use super::random_ids::RandomIds;
 use super::request::ClientIntroduction;
 use super::socket::AcceptedSocket;
-use super::updates::{AccountBoxes, PushedUpdate, UpdateSession};
+use super::updates::{AccountBoxes, PushedUpdate, SessionUpdateCounts, UpdateSession};
 use crate::account_id::AccountId;
 use crate::base::clock::{Instant, now};
-use crate::base::sync::{AtomicBool, AtomicU64, Mutex};
+use crate::base::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::session::AuthKey;
 
 /// So many addresses of an account are told apart.
@@ -55,6 +55,16 @@ pub(super) struct Key {
     pub(super) introduction: Mutex<Option<ClientIntroduction>>,
     /// What its connections are sent of what comes in.
     pub(super) updates: Mutex<UpdateSession>,
+}
+
+impl Key {
+    /// What its connections were sent.
+    pub(super) fn update_counts(&self) -> SessionUpdateCounts {
+        let connections = self.connections.lock();
+        let listens = connections.iter().any(|it| it.subscribed.load(Ordering::Relaxed));
+        drop(connections);
+        SessionUpdateCounts { listens, ..self.updates.lock().counts() }
+    }
 }
 
 /// An authenticated connection, as the rest of the server reaches it.

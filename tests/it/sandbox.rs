@@ -4,6 +4,7 @@
 #[cfg(feature = "cli")]
 mod chaos;
 mod client;
+mod delivery;
 mod disconnect;
 mod duplicate_key;
 mod faults;
@@ -14,6 +15,7 @@ mod send_limits;
 mod signals;
 #[cfg(feature = "cli")]
 mod spans;
+mod stock;
 mod updates;
 
 use std::time::Duration;

@@ -98,7 +98,7 @@ impl DataCentre {
     pub fn update_counts(&self, account: AccountId) -> Option<UpdateCounts> {
         let server = &self.running.server;
         let user = server.user(account)?;
-        let sessions = user.keys.lock().iter().map(|key| key.updates.lock().counts()).collect();
+        let sessions = user.keys.lock().iter().map(|key| key.update_counts()).collect();
         let ids = user.boxes.lock().channels.clone();
         let channels = ids.into_iter().filter_map(|id| server.channel(id)).map(|channel| {
             let posts = channel.posts.lock();

@@ -39,6 +39,8 @@ pub struct ChannelUpdateCounts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionUpdateCounts {
+    /// Whether it has a connection that has asked for updates.
+    pub listens: bool,
     /// The last `seq`, which begins at one.
     pub seq: i32,
     /// Updates handed to its connection, each once, and those that come late or in another order as well.

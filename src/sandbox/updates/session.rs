@@ -85,7 +85,7 @@ impl UpdateSession {
         1 + self.seq_moves
     }
 
-    pub(super) fn counts(&self) -> SessionUpdateCounts {
+    pub(in crate::sandbox) fn counts(&self) -> SessionUpdateCounts {
         SessionUpdateCounts { seq: self.seq(), ..self.counts }
     }
 

@@ -27,6 +27,9 @@ const PAUSE_FIRST: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// How long a connection has to carry a lane for its loss to be nothing special.
 const SHORT: Duration = Duration::from_secs(5);
+/// The pause after one that was lost sooner, doubled for each of so many in a row.
+const LOSS_PAUSE: Duration = Duration::from_millis(50);
+const LOSSES_MAX: u32 = 8;
 /// How often it is told in the log that updates of an account are dropped.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
@@ -92,14 +95,16 @@ impl<S: SessionSource> Lane<S> {
         let sequence = Sequence::load(&progress.taken(), account.is_bot());
         let (slot, qts) = (None, HashMap::new());
         let mut run = Run { sequence, progress, slot, qts, heard: now(), pause: PAUSE_FIRST };
+        let mut losses = 0;
         while let Some(mut carrier) = carrier(&self.account, &self.listener).await {
             tracing::debug!(%account, slot = carrier.slot(), "updates are brought by this connection");
             let since = now();
             let Lost = self.serve(&mut run, &mut carrier).await;
             drop(carrier);
             // One that is lost again and again is not asked for again and again.
-            if now() < since + SHORT {
-                tokio::time::sleep(run.next_pause()).await;
+            losses = if now() < since + SHORT { (losses + 1).min(LOSSES_MAX) } else { 0 };
+            if losses > 0 {
+                tokio::time::sleep(LOSS_PAUSE * 2_u32.pow(losses)).await;
             }
         }
     }
@@ -119,10 +124,9 @@ impl<S: SessionSource> Lane<S> {
                 biased;
                 heard = carrier.feed.recv() => heard,
                 () = tokio::time::sleep_until(until) => {
-                    if now() >= run.heard + self.options.check_after
-                        && let Err(lost) = self.check_silence(run, carrier).await
-                    {
-                        return lost;
+                    // Nothing was heard for long: what was lost last, nothing shows.
+                    if now() >= run.heard + self.options.check_after {
+                        run.sequence.resync();
                     }
                     continue;
                 }
@@ -239,16 +243,6 @@ impl<S: SessionSource> Lane<S> {
             run.pause = PAUSE_FIRST;
         }
         answer.map_err(|error| trouble(error, caller))
-    }
-
-    /// Nothing was heard for long: asks whether there should have been something.
-    async fn check_silence(&self, run: &mut Run, carrier: &Carrier) -> Result<(), Lost> {
-        let state = Self::state(run, carrier).await?;
-        if run.sequence.is_behind(&state) {
-            tracing::info!(account = %self.id(), "the server has told less than there was: it is asked for it");
-            run.sequence.resync();
-        }
-        Ok(())
     }
 
     /// Hands a step on, and waits for room where the stream is to miss nothing.

@@ -96,12 +96,6 @@ impl Sequence {
         self.boxes.session_state().qts
     }
 
-    /// Whether the server is further than what has come.
-    pub(super) fn is_behind(&self, state: &types::updates::State) -> bool {
-        let own = self.boxes.session_state();
-        state.pts > own.pts || state.qts > own.qts
-    }
-
     /// The box of secret chats and bots is another one: it belongs to the session, and this one is so far.
     pub(super) fn move_to(&mut self, qts: i32) {
         self.boxes = MessageBoxes::load(UpdatesState { qts, ..self.boxes.session_state() });

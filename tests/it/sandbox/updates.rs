@@ -1,27 +1,28 @@
 //! Updates of the sandbox over TCP: what each session is sent, what faults make of it, and what it can fetch.
 
 use telepool::sandbox::UpdateCounts;
-use telepool::telegram::AccountUpdates;
 use telepool::telegram::client::session::updates::UpdatesLike;
 use telepool::telegram::client::tl::Identifiable;
-use telepool::telegram::client::update::Update;
 
 use super::raw::RawClient;
+use super::stock::StockClient;
+use tokio::sync::mpsc;
+
 use super::*;
 
 /// An account that listens with its first session, and what it hears.
 struct Listener {
     bench: Bench,
-    connection: TelegramConnection,
-    updates: AccountUpdates,
+    connection: StockClient,
+    heard: mpsc::UnboundedSender<(u16, UpdatesLike)>,
+    updates: mpsc::UnboundedReceiver<(u16, UpdatesLike)>,
 }
 
 async fn listener(rules: impl IntoIterator<Item = FaultRule>) -> Listener {
     let bench = bench(rules).await;
-    let updates = bench.manager.subscribe(10_000);
-    let connection = bench.connect(OWN).await;
-    connection.invoke(&myself()).await.unwrap();
-    Listener { bench, connection, updates }
+    let (heard, updates) = mpsc::unbounded_channel();
+    let connection = StockClient::connect(&bench, (OWN, 0), heard.clone()).await;
+    Listener { bench, connection, heard, updates }
 }
 
 impl Listener {
@@ -37,18 +38,17 @@ impl Listener {
 
     /// Listens on a new connection.
     async fn again(self) -> Self {
-        self.bench.manager.close(&self.connection).await;
+        self.connection.close().await;
         self.bench.quiet().await;
-        let connection = self.bench.connect(OWN).await;
-        connection.invoke(&myself()).await.unwrap();
+        let connection = StockClient::connect(&self.bench, (OWN, 0), self.heard.clone()).await;
         Self { connection, ..self }
     }
 
     /// The next update of the account, and the slot of the session that has heard it.
     async fn next(&mut self) -> (u16, enums::Updates) {
-        let update = self.updates.recv().await.unwrap();
-        match update.update {
-            UpdatesLike::Updates(updates) => (update.slot, updates),
+        let (slot, update) = self.updates.recv().await.unwrap();
+        match update {
+            UpdatesLike::Updates(updates) => (slot, updates),
             other => panic!("{other:?}"),
         }
     }
@@ -73,7 +73,7 @@ impl Listener {
             qts: 0,
             qts_limit: None,
         };
-        self.connection.invoke(&asked).await.unwrap()
+        self.connection.client.invoke(&asked).await.unwrap()
     }
 }
 
@@ -99,8 +99,7 @@ fn message_of(updates: &enums::Updates) -> Option<i32> {
 #[tokio::test]
 async fn every_session_that_listens_is_sent_every_update_and_its_own_seq() {
     let mut own = listener([]).await;
-    let second = own.bench.manager.connect(OWN, 1).await.unwrap();
-    second.invoke(&myself()).await.unwrap();
+    let _second = StockClient::connect(&own.bench, (OWN, 1), own.heard.clone()).await;
     own.post(8);
     let mut heard = [Vec::new(), Vec::new()];
     for _ in 0..16 {
@@ -118,22 +117,21 @@ async fn every_session_that_listens_is_sent_every_update_and_its_own_seq() {
     assert_eq!((counts.pts, counts.common_kept), (9, 8));
     assert_eq!(counts.sessions.iter().map(|it| (it.sent, it.seq)).collect::<Vec<_>>(), [(8, 2); 2]);
     let enums::updates::State::State(state) =
-        own.connection.invoke(&functions::updates::GetState {}).await.unwrap();
+        own.connection.client.invoke(&functions::updates::GetState {}).await.unwrap();
     assert_eq!((state.pts, state.qts, state.seq), (9, 0, 2));
 }
 
 #[tokio::test]
 async fn a_message_reaches_the_other_sessions_of_its_sender_and_the_log_of_both() {
     let mut own = listener([]).await;
-    let second = own.bench.manager.connect(OWN, 1).await.unwrap();
-    second.invoke(&myself()).await.unwrap();
+    let second = StockClient::connect(&own.bench, (OWN, 1), own.heard.clone()).await;
     let bot = types::InputPeerUser { user_id: 77, access_hash: 0 };
-    second.invoke(&message_to(bot.into())).await.unwrap();
+    second.client.invoke(&message_to(bot.into())).await.unwrap();
     // The client makes an update of the answer for the session that has sent it.
     let heard = loop {
-        let update = own.updates.recv().await.unwrap();
-        if let UpdatesLike::Updates(updates) = update.update {
-            break (update.slot, updates);
+        let (slot, update) = own.updates.recv().await.unwrap();
+        if let UpdatesLike::Updates(updates) = update {
+            break (slot, updates);
         }
     };
     let (0, enums::Updates::UpdateShortMessage(short)) = heard else { panic!("{heard:?}") };
@@ -146,7 +144,7 @@ async fn a_message_reaches_the_other_sessions_of_its_sender_and_the_log_of_both(
 #[tokio::test]
 async fn what_came_while_nobody_listened_is_fetched() {
     let own = listener([]).await;
-    own.bench.manager.close(&own.connection).await;
+    own.connection.handle.quit();
     own.bench.quiet().await;
     own.post(3);
     assert_eq!(own.counts().sessions[0].sent, 0);
@@ -170,7 +168,7 @@ async fn each_member_of_a_channel_gets_it_by_its_own_hash_and_a_lost_post_is_tol
     let hash = chat.access_hash.unwrap();
     assert_eq!(own.counts().channels[0].access_hash, hash);
     assert_ne!(data_centre.update_counts(OTHER).unwrap().channels[0].access_hash, hash);
-    own.connection.invoke(&functions::updates::GetState {}).await.unwrap();
+    own.connection.client.invoke(&functions::updates::GetState {}).await.unwrap();
     data_centre.post_in_channel(channel, "one").unwrap();
     assert!(data_centre.edit_in_channel(channel, 1, "other"));
     assert_eq!(data_centre.delete_in_channel(channel, &[1]), 1);
@@ -204,7 +202,7 @@ async fn each_member_of_a_channel_gets_it_by_its_own_hash_and_a_lost_post_is_tol
         limit: 1,
     };
     let enums::updates::ChannelDifference::Difference(slice) =
-        own.connection.invoke(&asked).await.unwrap()
+        own.connection.client.invoke(&asked).await.unwrap()
     else {
         panic!("there are two")
     };
@@ -234,7 +232,7 @@ async fn a_channel_is_told_of_again_on_a_new_connection_until_the_client_says_th
         pts: 2,
         limit: 100,
     };
-    let answer = own.connection.invoke(&asked).await.unwrap();
+    let answer = own.connection.client.invoke(&asked).await.unwrap();
     assert!(matches!(answer, enums::updates::ChannelDifference::Empty(it) if it.r#final));
     assert!(!is_told(&own).await);
     assert!(!is_told(&own.again().await).await, "the client has it, by its own words");
@@ -287,8 +285,8 @@ async fn the_same_seed_makes_the_same_of_the_same_updates_whoever_else_is_there(
     let mut runs = Vec::new();
     for others in [0, 3] {
         let mut own = listener(rules()).await;
-        let other = own.bench.connect(OTHER).await;
-        other.invoke(&myself()).await.unwrap();
+        let unheard = mpsc::unbounded_channel().0;
+        let _other = StockClient::connect(&own.bench, (OTHER, 0), unheard).await;
         for _ in 0..50 {
             own.post(1);
             for _ in 0..others {
@@ -300,13 +298,9 @@ async fn the_same_seed_makes_the_same_of_the_same_updates_whoever_else_is_there(
         let seen = own.bench.data_centre.update_counts(OWN).unwrap().sessions[0];
         let mut messages = Vec::new();
         loop {
-            let update = own.updates.recv().await.unwrap();
-            let UpdatesLike::Updates(updates) = update.update else { panic!("{update:?}") };
-            if update.account == OWN {
-                messages.extend(message_of(&updates));
-                if messages.last() == Some(&51) {
-                    break;
-                }
+            messages.extend(message_of(&own.next().await.1));
+            if messages.last() == Some(&51) {
+                break;
             }
         }
         assert!(seen.lost > 0 && seen.doubled > 0 && seen.reordered > 0, "{seen:?}");
@@ -353,24 +347,14 @@ async fn nothing_is_lost_to_a_client_that_keeps_the_rules() {
     rules.push(FaultRule::new("updates.getState", Fault::Delay(Duration::ZERO)));
     let bench = bench(rules).await;
     let data_centre = bench.data_centre.clone();
-    let mut updates = bench.manager.subscribe(1000);
     let pool = telepool::Pool::builder(bench.manager).build().unwrap();
-    let bot = pool.acquire(OTHER).await.unwrap();
-    let (sender, receiver) = tokio::sync::mpsc::channel(1000);
-    tokio::spawn(async move {
-        while let Some(update) = updates.recv().await {
-            if sender.send(update.update).await.is_err() {
-                return;
-            }
-        }
-    });
-    let mut stream = bot.stream_updates(receiver, Default::default()).await.unwrap();
+    let mut updates = pool.account(OTHER).unwrap().updates().unwrap();
     let before = data_centre.stats().faults_injected;
-    let (heard, mut messages) = tokio::sync::mpsc::unbounded_channel();
+    let (heard, mut messages) = mpsc::unbounded_channel();
     let reading = tokio::spawn(async move {
-        loop {
-            if let Update::NewMessage(message) = stream.next().await.unwrap() {
-                heard.send(message.id()).unwrap();
+        while let Some(update) = updates.recv().await {
+            if let Some(message) = update.new_message() {
+                heard.send(message.id).unwrap();
             }
         }
     });
