@@ -6,11 +6,13 @@
 //! # What the client's record leaves to do here
 //! Of what a difference of a channel tells beside new messages (edits, deletions) it drops everything that is not
 //! newer than the difference itself, so that this is taken in before it. New messages come before whatever a
-//! difference tells of them. After a difference that is too long it asks no further.
+//! difference tells of them. After a difference that is too long it asks no further. Of a channel of which it is
+//! told how far it is now it takes that for known, and would not ask for what is before. The time after which it asks
+//! for what is missing before a gap it may forget when gaps follow on one another.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use grammers_client::session::types::{ChannelState as BoxState, UpdatesState};
 use grammers_client::session::updates::{
@@ -19,10 +21,14 @@ use grammers_client::session::updates::{
 use grammers_client::tl::{enums, functions, types};
 
 use super::received::{MissedUpdates, UpdateContent, UpdatePeers, channel_hash};
+use crate::base::clock::now;
 use crate::session::{ChannelState, UpdateState, UpdateStates};
 
 /// How many updates of a channel are asked for at once: as many as Telegram gives an ordinary user.
 const CHANNEL_LIMIT: i32 = 100;
+
+/// The longest that updates stay behind a gap before it is asked for; the client's record asks after half of it.
+const GAP_MAX: Duration = Duration::from_secs(1);
 
 /// The sequence of one account.
 pub(super) struct Sequence {
@@ -33,6 +39,10 @@ pub(super) struct Sequence {
     is_bot: bool,
     /// Differences that were too long, one after the other.
     too_long: u32,
+    /// How many updates have come and did not come out: those behind a gap, and old ones.
+    withheld: usize,
+    /// When it is time to ask for what is before them.
+    look_at: Option<Instant>,
 }
 
 /// What has come of something.
@@ -68,7 +78,7 @@ impl Sequence {
             }),
         };
         let access_hashes = states.access_hashes.iter().copied().collect();
-        Self { boxes, access_hashes, is_bot, too_long: 0 }
+        Self { boxes, access_hashes, is_bot, too_long: 0, withheld: 0, look_at: None }
     }
 
     /// Whether it is not known from where on updates are wanted.
@@ -105,6 +115,7 @@ impl Sequence {
     pub(super) fn resync(&mut self) {
         // Told by the end of a connection, it answers that there is a gap.
         self.boxes.process_updates(UpdatesLike::ConnectionClosed).ok();
+        (self.withheld, self.look_at) = (0, None);
     }
 
     /// Something may be missing of anything.
@@ -113,18 +124,32 @@ impl Sequence {
     }
 
     /// Takes in what has come unasked. `None`: there is a gap before it, which is asked for.
-    pub(super) fn receive(&mut self, updates: UpdatesLike) -> Option<Step> {
+    pub(super) fn receive(&mut self, mut updates: UpdatesLike) -> Option<Step> {
+        let mut count = 1;
+        if let UpdatesLike::Updates(updates) = &mut updates {
+            self.keep_known(contents(updates));
+            count = count_of(updates);
+        }
         let received = self.boxes.process_updates(updates).ok()?;
+        self.withheld = (self.withheld + count).saturating_sub(received.0.len());
+        self.look_at = match self.withheld {
+            0 => None,
+            _ => self.look_at.or_else(|| Some(now().into_std() + GAP_MAX)),
+        };
         Some(self.step(received, &[]))
     }
 
     /// When it must be asked next whether there is a question, if nothing comes before.
     pub(super) fn deadline(&mut self) -> Instant {
-        self.boxes.check_deadlines()
+        let at = self.boxes.check_deadlines();
+        self.look_at.map_or(at, |look_at| look_at.min(at))
     }
 
     /// What has to be asked now. The step tells of channels that cannot be asked for.
     pub(super) fn question(&mut self) -> (Option<Question>, Option<Step>) {
+        if self.look_at.is_some_and(|at| at <= now().into_std()) {
+            self.resync();
+        }
         self.boxes.check_deadlines();
         if let Some(question) = self.boxes.get_difference() {
             return (Some(Question::Account(question)), None);
@@ -142,7 +167,12 @@ impl Sequence {
         (Some(Question::Channel(question)), None)
     }
 
-    pub(super) fn answer_account(&mut self, difference: enums::updates::Difference) -> Step {
+    pub(super) fn answer_account(&mut self, mut difference: enums::updates::Difference) -> Step {
+        match &mut difference {
+            enums::updates::Difference::Difference(it) => self.keep_known(&mut it.other_updates),
+            enums::updates::Difference::Slice(it) => self.keep_known(&mut it.other_updates),
+            enums::updates::Difference::Empty(_) | enums::updates::Difference::TooLong(_) => {}
+        }
         let is_too_long = matches!(difference, enums::updates::Difference::TooLong(_));
         let received = self.boxes.apply_difference(difference);
         if !is_too_long {
@@ -203,6 +233,19 @@ impl Sequence {
     pub(super) fn put_off_channel(&mut self) {
         if self.asked_channel().is_some() {
             self.boxes.end_channel_difference(PrematureEndReason::TemporaryServerIssues);
+        }
+    }
+
+    /// Where the server tells that something has come in a channel, and how far that is now: what is known of the
+    /// channel already stays, since it is to be asked for from there on.
+    fn keep_known(&self, updates: &mut [enums::Update]) {
+        for update in updates {
+            if let enums::Update::ChannelTooLong(told) = update {
+                let known = self.boxes.session_state().channels;
+                if known.iter().any(|it| it.id == told.channel_id) {
+                    told.pts = None;
+                }
+            }
         }
     }
 
@@ -275,6 +318,29 @@ fn is_complete(difference: &enums::updates::ChannelDifference) -> bool {
             matches!(&difference.dialog, enums::Dialog::Dialog(dialog) if dialog.pts.is_some())
         }
         _ => true,
+    }
+}
+
+/// The updates of a container.
+fn contents(updates: &mut enums::Updates) -> &mut [enums::Update] {
+    match updates {
+        enums::Updates::Updates(it) => &mut it.updates,
+        enums::Updates::Combined(it) => &mut it.updates,
+        enums::Updates::UpdateShort(it) => std::slice::from_mut(&mut it.update),
+        _ => &mut [],
+    }
+}
+
+/// How many updates of a container come out of the client's record, if none is missing before them.
+fn count_of(updates: &mut enums::Updates) -> usize {
+    match updates {
+        enums::Updates::Updates(_)
+        | enums::Updates::Combined(_)
+        | enums::Updates::UpdateShort(_) => {
+            let is_told = |it: &&mut enums::Update| !matches!(it, enums::Update::ChannelTooLong(_));
+            contents(updates).iter_mut().filter(is_told).count()
+        }
+        _ => 1,
     }
 }
 

@@ -157,7 +157,6 @@ async fn every_update_comes_once_and_in_order_whatever_becomes_of_it_on_the_way(
         tokio::time::sleep(Duration::from_millis(random.u64(..10))).await;
     }
     posting.await.unwrap();
-    world.until_each_listens().await;
     data_centre.set_faults(&FaultPlan::default());
     // The last word of each box, by which whoever lost the ones before learns of it.
     for account in &world.accounts {
@@ -249,15 +248,17 @@ async fn an_update_that_was_not_dropped_comes_again_in_the_next_life() {
 
 #[tokio::test]
 async fn a_lost_update_that_nothing_follows_is_found_by_the_watch_on_silence() {
-    let mut options = DataCentreOptions::default();
-    options.faults = FaultPlan::new([FaultRule::new("updates", Fault::Lose)]).unwrap();
-    let world = world(1, 1, options).await;
+    let world = world(1, 1, DataCentreOptions::default()).await;
     let pool = world.pool();
     let mut options = UpdatesOptions::default();
     options.check_after = Duration::from_millis(100);
     let mut updates = world.listen(&pool, &options).await;
     let channel = world.data_centre.create_channel(&world.accounts);
     let account = world.accounts[0];
+    let known = world.data_centre.post_in_channel(channel, "known").unwrap();
+    read_until(&mut updates, &[((account, channel), known)].into()).await;
+    let lost = FaultPlan::new([FaultRule::new("updates", Fault::Lose)]).unwrap();
+    world.data_centre.set_faults(&lost);
     let message = world.data_centre.post_message(account, "a word").unwrap();
     let post = world.data_centre.post_in_channel(channel, "a post").unwrap();
     let last = [((account, 0), message), ((account, channel), post)].into();
