@@ -333,8 +333,10 @@ async fn a_client_that_does_not_read_holds_up_nobody_and_is_told_that_it_has_mis
     assert_eq!(own.messages_until(1).await, [1]);
     let counts = data_centre.update_counts(account).unwrap();
     assert_eq!((counts.pts, counts.sessions[0].dropped), (posted + 1, 1));
-    let too_long = types::UpdatesTooLong::CONSTRUCTOR_ID;
-    while !slow.receive_all().await.contains(&too_long) {}
+    let told = async {
+        while !slow.receive_all().await.contains(&types::UpdatesTooLong::CONSTRUCTOR_ID) {}
+    };
+    tokio::time::timeout(Duration::from_secs(20), told).await.expect("it is told");
 }
 
 #[tokio::test]
@@ -393,4 +395,21 @@ async fn the_command_has_messages_come_in() {
     while !client.receive_all().await.contains(&types::Updates::CONSTRUCTOR_ID) {}
     let stats = command.end();
     assert!(stats["updates_pushed"].as_u64().unwrap() > 0, "{stats}");
+}
+
+#[tokio::test]
+async fn a_key_that_was_used_twice_is_sent_nothing_more() {
+    let data_centre = DataCentre::start(DataCentreOptions::default()).await.unwrap();
+    let records = data_centre.create_sessions(OWN, 1, None);
+    let mut first = RawClient::connect(record(&records)).await;
+    first.learn_salt().await;
+    first.send(&raw::init_connection(functions::updates::GetState {})).await.unwrap();
+    first.receive_all().await;
+    data_centre.post_message(OWN, "a word").unwrap();
+    let mut second = RawClient::connect(record(&records)).await;
+    second.learn_salt().await;
+    assert_eq!(data_centre.stats().key_violations, 1);
+    data_centre.post_message(OWN, "a word").unwrap();
+    let counts = data_centre.update_counts(OWN).unwrap();
+    assert_eq!((counts.common_kept, counts.sessions[0].sent), (2, 1));
 }
