@@ -51,7 +51,8 @@ pub enum InvokeError {
 
 impl<S: SessionSource, A: AccountRef<GrammersManager<S>>> Lease<GrammersManager<S>, A> {
     /// Calls a method and lets the pool learn from its error. Never sleeps: a flood, a new one or
-    /// one that the pool knows of already, comes back as [`InvokeError::RetryAfter`].
+    /// one that the pool knows of already, comes back as [`InvokeError::RetryAfter`], and so does a turn to send
+    /// that is not free now.
     ///
     /// # Errors
     /// A flood, or what [`TelegramConnection::invoke`](super::TelegramConnection::invoke) comes
@@ -144,6 +145,10 @@ impl<S: SessionSource> Account<GrammersManager<S>> {
     /// `flood.wait_max` of the configuration and ends in time. The call is sent again, also
     /// without a lease meanwhile, if the server has not carried it out: its connection had ended
     /// before, or the server answered with an internal error (500, -503).
+    ///
+    /// Of an account that keeps to limits when it sends ([`TelegramSettings::pacing`](super::TelegramSettings::pacing))
+    /// a call that sends waits for its turn, again without a lease. If its turn cannot come in time, the call
+    /// fails at once.
     ///
     /// ```no_run
     /// # use telepool::{Pool, telegram::{GrammersManager, MemorySource, client::tl}};

@@ -169,6 +169,27 @@ async fn an_account_that_is_flooded_or_restricted_holds_up_no_other() {
 }
 
 #[tokio::test]
+async fn a_long_list_of_an_account_that_rests_makes_room_for_the_others() {
+    let flood = FaultRule::new("messages.sendMessage", Fault::FloodWait { seconds: 3600 });
+    let (_data_centre, pool) = bots(2, [flood.account(bot(1)).limit(1)]).await;
+    let targets = (0..400).map(|chat: i64| (bot(1 + chat.cast_unsigned() % 2), group(chat)));
+    let broadcast = pool.broadcast("bots", "news", "hello").look_ahead(20).patience(7200 * SECOND);
+    let mut run = broadcast.start(targets).await.unwrap();
+    while run.progress().sent < 200 {
+        let result = run.next().await.unwrap().unwrap();
+        match (result.account, result.outcome) {
+            (Some(account), BroadcastOutcome::Sent { .. }) => assert_eq!(account, bot(2)),
+            (account, BroadcastOutcome::Unsent { reason: UnsentReason::Crowded }) => {
+                assert_eq!(account, Some(bot(1)));
+            }
+            (_, outcome) => panic!("{outcome:?}"),
+        }
+    }
+    let progress = run.cancel().await.unwrap();
+    assert!(progress.unsent >= 150 && progress.waiting <= 20, "{progress:?}");
+}
+
+#[tokio::test]
 async fn chats_of_an_account_that_cannot_serve_go_to_other_members_if_any_may_write_to_them() {
     let (_data_centre, pool) = bots(2, []).await;
     assert!(pool.quarantine(bot(1)));

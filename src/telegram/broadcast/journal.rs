@@ -32,6 +32,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct Journal {
     writer: Option<JournalWriter>,
+    state: Arc<Mutex<WriterState>>,
     /// Told when all is written.
     closed: Option<oneshot::Receiver<()>>,
 }
@@ -62,6 +63,7 @@ impl Journal {
         let (closing, closed) = oneshot::channel();
         let state = Arc::<Mutex<WriterState>>::default();
         let writer = JournalWriter { lines, state: Arc::clone(&state) };
+        let shared = Arc::clone(&state);
         let (path, header) = (path.to_owned(), Header::of(broadcast).to_line());
         let failed = {
             let path = path.clone();
@@ -90,7 +92,7 @@ impl Journal {
         let thread = thread::Builder::new().name("telepool-journal".to_owned()).spawn(work);
         thread.map_err(&failed)?;
         let settled = opening.await.unwrap_or_else(|_| Err(failed(io::ErrorKind::Other.into())))?;
-        Ok((Self { writer: Some(writer), closed: Some(closed) }, settled))
+        Ok((Self { writer: Some(writer), state: shared, closed: Some(closed) }, settled))
     }
 
     pub(super) fn writer(&self) -> Option<JournalWriter> {
@@ -99,25 +101,23 @@ impl Journal {
 
     /// Whether so much is unwritten that nothing more is to be sent for a while.
     pub(super) fn is_behind(&self) -> bool {
-        let state = self.writer.as_ref().map(|writer| writer.state.lock().unwritten);
-        state.is_some_and(|unwritten| unwritten > BACKLOG_MAX)
+        self.state.lock().unwritten > BACKLOG_MAX
     }
 
     /// Why nothing is written any more: told once.
     pub(super) fn take_failure(&self) -> Option<BroadcastError> {
-        self.writer.as_ref()?.state.lock().failure.take()
+        self.state.lock().failure.take()
     }
 
     /// Waits until all is written that it was told.
     pub(super) async fn close(&mut self) -> Result<(), BroadcastError> {
-        let state = self.writer.take().map(|writer| writer.state);
+        self.writer = None;
         if let Some(closed) = &mut self.closed {
             // It fails only if the thread has panicked.
             drop(closed.await);
             self.closed = None;
         }
-        let failure = state.and_then(|state| state.lock().failure.take());
-        failure.map_or(Ok(()), Err)
+        self.take_failure().map_or(Ok(()), Err)
     }
 }
 

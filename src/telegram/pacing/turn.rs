@@ -43,11 +43,15 @@ impl Pacers {
         account: AccountId,
         pacing: impl FnOnce() -> Option<(SendPacing, Arc<TrafficCounters>)>,
     ) -> Option<Arc<Pacer>> {
+        if let Some(known) = self.queues.lock().by_account.get(&account) {
+            return Some(Arc::clone(known));
+        }
+        // Not under the lock: it is the source of sessions that is asked.
+        let (pacing, counters) = pacing()?;
         let mut queues = self.queues.lock();
         if let Some(known) = queues.by_account.get(&account) {
             return Some(Arc::clone(known));
         }
-        let (pacing, counters) = pacing()?;
         let pacer = Arc::new(Pacer::new(pacing, counters));
         if queues.by_account.len() >= queues.many.max(QUEUES_FEW) {
             let now = now();
