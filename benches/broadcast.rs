@@ -4,6 +4,7 @@
 //! `cargo bench --bench broadcast` takes a minute; each figure stands with its aim and whether it was reached.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "a benchmark reads the time by itself")]
 
 use std::thread;
 use std::time::{Duration, Instant};

@@ -350,3 +350,6 @@ impl SendQueue {
         (self.ready_waited_for, self.waiting) = (0, 0);
     }
 }
+
+#[cfg(test)]
+mod tests;
