@@ -105,6 +105,8 @@
 //! | quarantine | a session or an account that is not dialled until an operator reinstates it |
 //! | cooldown | the time in which a method of an account must rest; a flood wait of the server's |
 //! | rest, backoff | an account that is not dialled for a while, after dials that failed |
+//! | turn, pacing | the right to send one call into a chat now; waiting for it here, so that the server need not refuse it |
+//! | broadcast, journal | one message to many chats; the file that says which of them are settled |
 //! | evict | to close an idle connection so that another account may have its permit |
 //! | egress | the way by which a dial leaves: the address that the machine chooses, one that was named, or a proxy; a dial limiter for each |
 //! | bridge, door | the way of a proxied connection; the listener on the loopback interface at which the client enters it |
@@ -118,7 +120,8 @@
 //! # What is limited
 //! Connections by two caps; dials by pace, handshakes and a breaker per egress; waits by a
 //! deadline; closes by `close_timeout`; drains by `drain_timeout`; events by a backlog of 1,024;
-//! group labels by 64; cooldowns by 64 per account; failed dials by jittered backoff from 1 to
+//! group labels by 64; cooldowns by 64 per account; sends by the limits that an account keeps; the chats that a
+//! broadcast reads ahead by 100,000, and its calls by 8 per account; failed dials by jittered backoff from 1 to
 //! 60 s. The worker's queue has no limit of its own: what lies in it holds a permit.
 //!
 //! # What must hold

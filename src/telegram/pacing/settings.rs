@@ -99,7 +99,7 @@ pub struct SendPacing {
 impl SendPacing {
     /// What Telegram documents for bots (<https://core.telegram.org/bots/faq>): 30 messages per second in
     /// all, one per second in a chat, of which up to 3 may come at once, and 20 per minute in a group; with a
-    /// margin of 30 ms.
+    /// margin of 30 ms. Of people it documents no limits.
     #[must_use]
     pub const fn bot() -> Self {
         Self {
@@ -112,6 +112,9 @@ impl SendPacing {
 }
 
 /// Which accounts keep which limits of sending. By default none keeps any.
+///
+/// What counts is what this pool has sent: it knows nothing of what another program sends by the same account,
+/// nor of what was sent before it was built.
 ///
 /// ```
 /// use telepool::telegram::{Pacing, SendPacing, TelegramSettings};
