@@ -147,6 +147,48 @@ async fn fairness(probes: i64) -> (f64, f64) {
     (waits[waits.len() / 2], waits[waits.len() - 1])
 }
 
+/// Resident memory in bytes.
+fn resident() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or("VmRSS: 0");
+    1024.0 * line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap()
+}
+
+/// A list without an end for an account that does not serve: how many bytes a chat takes that is read ahead.
+async fn read_ahead() -> f64 {
+    let (_data_centre, sessions) = data_centre(1);
+    let pool = pool(sessions, Pacing::none()).await;
+    assert!(pool.pause(bot(0)));
+    let before = resident();
+    let targets = (1..).map(|chat| (bot(0), group(chat)));
+    let mut run = pool.broadcast("bots", "endless", "hello").start(targets).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(2), run.next()).await.unwrap_err();
+    let progress = run.progress();
+    let each = (resident() - before) / progress.waiting as f64;
+    run.cancel().await.unwrap();
+    pool.close().await;
+    each
+}
+
+/// How many chats of a list are passed over in a second, and by how many bytes of memory that grows, of an
+/// account that nobody knows.
+async fn pass_over(chats: i64) -> (f64, f64) {
+    let (_data_centre, sessions) = data_centre(1);
+    let pool = pool(sessions, Pacing::none()).await;
+    let targets = (1..=chats).map(|chat| (bot(77), group(chat)));
+    let mut run = pool.broadcast("bots", "long", "hello").start(targets).await.unwrap();
+    let (before, start) = (resident(), Instant::now());
+    let mut passed = 0;
+    while let Some(result) = run.next().await {
+        result.unwrap();
+        passed += 1;
+    }
+    assert_eq!(passed, chats);
+    let figures = (passed as f64 / start.elapsed().as_secs_f64(), resident() - before);
+    pool.close().await;
+    figures
+}
+
 fn tell(what: &str, figure: String, aim: &str, reached: bool) {
     let verdict = if reached { "reached" } else { "NOT reached" };
     println!("| {what} | {figure} | {aim} | {verdict} |");
@@ -172,6 +214,16 @@ async fn main() {
         format!("{median:.1} ms, at most {longest:.1} ms"),
         &format!("<= {TURN_MS:.1} ms"),
         longest <= TURN_MS,
+    );
+    let each = read_ahead().await;
+    tell("a chat that is read ahead", format!("{each:.0} bytes"), "<= 120 bytes", each <= 120.0);
+    let (passed, grown) = pass_over(if short { 10_000 } else { 1_000_000 }).await;
+    let grown = grown / 1e6;
+    tell(
+        "a list of a million for an account that nobody knows",
+        format!("{passed:.0} chats/s, and {grown:.1} MB more at its end"),
+        "<= 10 MB",
+        grown <= 10.0,
     );
     let (floods, rate) = broadcast(bots, chats, Pacing::none()).await;
     println!("| floods, without pacing | {floods} | | |");
