@@ -3,15 +3,15 @@
 //! Owns the order of the work, and that no chat gets the message twice, also when a run is cut short and begun
 //! again. Never decides how fast an account may send: [`pacing`](super::Pacing) does, and the server.
 //!
-//! `target` says to whom, `lanes` who is next, `run` makes the calls, `outcome` judges their errors, `journal`
+//! `target` says to whom, `senders` who is next, `run` makes the calls, `outcome` judges their errors, `journal`
 //! remembers what is settled and `progress` counts.
 
 mod call;
 mod journal;
-mod lanes;
 mod outcome;
 mod progress;
 mod run;
+mod senders;
 mod target;
 
 use std::fmt;

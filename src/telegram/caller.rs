@@ -26,7 +26,7 @@ const BODY_LEN_MIN: usize = 4;
 
 /// What a call over a connection needs. A clone does not keep the connection open.
 #[derive(Clone)]
-pub(super) struct Caller {
+pub(super) struct ConnectionCaller {
     pub(super) account: AccountId,
     pub(super) slot: u16,
     pub(super) data_centre: i32,
@@ -41,7 +41,7 @@ pub(super) struct Caller {
     pub(super) feed: Arc<Feed>,
 }
 
-impl Caller {
+impl ConnectionCaller {
     /// Calls a method in the home data centre. A connection that carries no updates does not ask for any by it.
     pub(super) async fn send<R: RemoteCall>(
         &self,

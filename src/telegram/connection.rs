@@ -11,7 +11,7 @@ use std::time::Duration;
 use grammers_client::Client;
 use grammers_client::tl::{RemoteCall, enums, functions};
 
-use super::caller::Caller;
+use super::caller::ConnectionCaller;
 use super::supervisor::SupervisorHandle;
 use super::{TelegramError, error_names, verdict};
 use crate::account_id::AccountId;
@@ -24,7 +24,7 @@ use crate::manager::{CallOutcome, TrafficCounters};
 /// errors to the lease. A clone of the client outlives its lease: it works until the connection
 /// closes, the pool does not count it, and every call fails afterwards.
 pub struct TelegramConnection {
-    pub(super) caller: Caller,
+    pub(super) caller: ConnectionCaller,
     pub(super) client: Client,
     pub(super) supervisor: SupervisorHandle,
     /// Of the account's group.

@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::bridge::{Bridge, BridgeLimits};
-use super::caller::Caller;
+use super::caller::ConnectionCaller;
 use super::health::ConnectionHealth;
 use super::key_lock::{self, KeyGuard};
 use super::login_cache::LoginCache;
@@ -201,7 +201,7 @@ impl<S: SessionSource> GrammersManager<S> {
         let begun = self.logins.begin(record.account, record.slot, guard.key().number());
         let (opening, opened) = PendingOpen::new(check, Arc::clone(&self.logins), begun);
         let supervisor = supervise(parts, runner, updates, opening, guard);
-        let caller = Caller {
+        let caller = ConnectionCaller {
             account: record.account,
             slot: record.slot,
             data_centre: record.dc,

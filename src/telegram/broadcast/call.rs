@@ -8,8 +8,8 @@ use std::time::Duration;
 use grammers_client::tl::{Identifiable as _, enums, functions};
 
 use super::journal::{JournalWriter, Settled};
-use super::lanes::WaitingChat;
 use super::outcome::{BroadcastOutcome, NextStep, message_id, next_step};
+use super::senders::WaitingChat;
 use super::target::{BroadcastMessage, chat_name};
 use crate::account_id::AccountId;
 use crate::pool::{Account, Pool};

@@ -13,9 +13,9 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::call::{CallContext, CallEnd};
 use super::journal::Journal;
-use super::lanes::{Lanes, WaitingChat};
 use super::outcome::{NextStep, TRIES_MAX};
 use super::progress::ProgressCounts;
+use super::senders::{Senders, WaitingChat};
 use super::{
     Broadcast, BroadcastError, BroadcastOutcome, BroadcastProgress, BroadcastResult,
     BroadcastTarget, MakeMessage, UnsentReason,
@@ -52,7 +52,7 @@ pub struct BroadcastRun<S: SessionSource> {
     targets: Option<Box<dyn Iterator<Item = BroadcastTarget> + Send>>,
     /// Who writes to chats that name nobody.
     members: Arc<[AccountId]>,
-    lanes: Lanes,
+    senders: Senders,
     calls: JoinSet<CallEnd>,
     results: VecDeque<BroadcastResult>,
     counts: ProgressCounts,
@@ -84,7 +84,7 @@ impl<S: SessionSource> BroadcastRun<S> {
             patience,
             targets: Some(targets),
             members,
-            lanes: Lanes::new(calls_per_account),
+            senders: Senders::new(calls_per_account),
             calls: JoinSet::new(),
             results: VecDeque::new(),
             counts: ProgressCounts::default(),
@@ -98,7 +98,7 @@ impl<S: SessionSource> BroadcastRun<S> {
     /// How far it has come. Chats whose results were not taken yet count as what they came to.
     #[must_use]
     pub fn progress(&self) -> BroadcastProgress {
-        let waiting = self.lanes.waiting() + self.calls.len();
+        let waiting = self.senders.waiting() + self.calls.len();
         self.counts.read(waiting, now().saturating_duration_since(self.started))
     }
 
@@ -119,7 +119,7 @@ impl<S: SessionSource> BroadcastRun<S> {
             if let Some(error) = self.journal.as_ref().and_then(Journal::take_failure) {
                 return Some(Err(self.fail(error)));
             }
-            self.lanes.wake(now());
+            self.senders.wake(now());
             let has_read = self.read();
             self.begin_calls();
             while let Some(ended) = self.calls.try_join_next() {
@@ -177,7 +177,7 @@ impl<S: SessionSource> BroadcastRun<S> {
     }
 
     fn is_over(&self) -> bool {
-        self.targets.is_none() && self.calls.is_empty() && self.lanes.waiting() == 0
+        self.targets.is_none() && self.calls.is_empty() && self.senders.waiting() == 0
     }
 
     fn fail(&mut self, error: BroadcastError) -> BroadcastError {
@@ -188,7 +188,7 @@ impl<S: SessionSource> BroadcastRun<S> {
 
     /// Waits until a call ends or somebody's time comes.
     async fn wait(&mut self) -> Result<(), BroadcastError> {
-        let wake = self.lanes.next_wake().unwrap_or_else(|| after(FAR_AWAY));
+        let wake = self.senders.next_wake().unwrap_or_else(|| after(FAR_AWAY));
         let is_behind = self.journal.as_ref().is_some_and(Journal::is_behind);
         let end = if is_behind { wake.min(after(DISK_PAUSE)) } else { wake };
         if self.calls.is_empty() {
@@ -207,7 +207,7 @@ impl<S: SessionSource> BroadcastRun<S> {
             if self.targets.is_none() {
                 return false;
             }
-            if self.lanes.waiting() >= self.look_ahead && !self.make_room() {
+            if self.senders.waiting() >= self.look_ahead && !self.make_room() {
                 return false;
             }
             let Some(target) = self.targets.as_mut().and_then(Iterator::next) else {
@@ -226,11 +226,11 @@ impl<S: SessionSource> BroadcastRun<S> {
 
     /// Makes room for accounts that could send, if those that rest have filled it.
     fn make_room(&mut self) -> bool {
-        let at_rest = self.lanes.waiting_at_rest();
-        if 2 * at_rest <= self.lanes.waiting() {
+        let at_rest = self.senders.waiting_at_rest();
+        if 2 * at_rest <= self.senders.waiting() {
             return false;
         }
-        let Some((account, chat)) = self.lanes.make_room() else { return false };
+        let Some((account, chat)) = self.senders.make_room() else { return false };
         self.report_unsent(Some(account), chat, UnsentReason::Crowded);
         true
     }
@@ -239,13 +239,13 @@ impl<S: SessionSource> BroadcastRun<S> {
     fn assign(&mut self, chat: WaitingChat) {
         let Some(account) = chat.target.account else {
             return match self.member_for(chat.number) {
-                Some(account) => self.lanes.push(account, chat),
+                Some(account) => self.senders.push(account, chat),
                 None => self.report_unsent(None, chat, UnsentReason::NoMember),
             };
         };
-        match self.lanes.ended(account).map(Arc::clone) {
+        match self.senders.ended(account).map(Arc::clone) {
             Some(reason) => self.report_unsent(Some(account), chat, UnsentReason::Account(reason)),
-            None => self.lanes.push(account, chat),
+            None => self.senders.push(account, chat),
         }
     }
 
@@ -255,7 +255,7 @@ impl<S: SessionSource> BroadcastRun<S> {
         let first = usize::try_from(number.cast_unsigned() % members).ok()?;
         let (before, from) = self.members.split_at(first);
         let mut turns = from.iter().chain(before);
-        turns.find(|account| self.lanes.ended(**account).is_none()).copied()
+        turns.find(|account| self.senders.ended(**account).is_none()).copied()
     }
 
     fn begin_calls(&mut self) {
@@ -263,7 +263,7 @@ impl<S: SessionSource> BroadcastRun<S> {
             return;
         }
         while self.calls.len() < CALLS_MAX
-            && let Some((account, chat)) = self.lanes.begin_call()
+            && let Some((account, chat)) = self.senders.begin_call()
         {
             let mut message = (self.make)(account, &chat.target.chat);
             message.address(chat.target.chat.clone(), chat.number);
@@ -286,26 +286,26 @@ impl<S: SessionSource> BroadcastRun<S> {
 
     /// What follows from a call that has ended.
     fn settle(&mut self, CallEnd { account, mut chat, step }: CallEnd) {
-        self.lanes.end_call(account);
+        self.senders.end_call(account);
         match step {
             NextStep::Report(outcome) => self.report(Some(account), chat, outcome),
             NextStep::TryLater(wait, error) => {
                 let is_wait = matches!(*error, InvokeError::RetryAfter { .. });
                 chat.tries += u32::from(!is_wait);
-                if let Some(reason) = self.lanes.ended(account).map(Arc::clone) {
+                if let Some(reason) = self.senders.ended(account).map(Arc::clone) {
                     self.report_unsent(Some(account), chat, UnsentReason::Account(reason));
                 } else if wait > self.patience || chat.tries >= TRIES_MAX {
                     self.report_unsent(Some(account), chat, UnsentReason::Call(error));
                 } else {
-                    self.lanes.push_later(account, chat, after(wait.max(PAUSE_MIN)));
+                    self.senders.push_later(account, chat, after(wait.max(PAUSE_MIN)));
                 }
             }
             NextStep::Rest(wait, error) if wait > self.patience => {
                 self.end_account(account, chat, &error);
             }
-            NextStep::Rest(wait, _) if self.lanes.ended(account).is_none() => {
-                self.lanes.rest(account, after(wait));
-                self.lanes.push_first(account, chat);
+            NextStep::Rest(wait, _) if self.senders.ended(account).is_none() => {
+                self.senders.rest(account, after(wait));
+                self.senders.push_first(account, chat);
             }
             NextStep::Rest(_, error) | NextStep::EndAccount(error) => {
                 self.end_account(account, chat, &error);
@@ -315,7 +315,7 @@ impl<S: SessionSource> BroadcastRun<S> {
 
     /// An account sends nothing any more: its chats are told, or go to other members.
     fn end_account(&mut self, account: AccountId, chat: WaitingChat, error: &Arc<InvokeError>) {
-        let mut left = self.lanes.end(account, error);
+        let mut left = self.senders.end(account, error);
         left.insert(0, chat);
         for chat in left {
             match chat.target.account {

@@ -311,7 +311,7 @@ fn what_holds_for_an_account_comes_before_its_group_and_that_before_all() {
 /// One caller: when it comes, where it sends how much, how long it holds its turn, for how long it waits, and
 /// whether it drops its turn in the end.
 #[derive(Clone, Debug)]
-struct Caller {
+struct ConnectionCaller {
     comes: u64,
     chat: u8,
     messages: u32,
@@ -320,12 +320,12 @@ struct Caller {
     drops: bool,
 }
 
-fn caller() -> impl Strategy<Value = Caller> {
+fn caller() -> impl Strategy<Value = ConnectionCaller> {
     let holds = prop_oneof![3 => Just(0), 1 => 0..3000_u64];
     let patience = prop_oneof![3 => Just(600_000), 1 => 0..5000_u64];
     let messages = prop_oneof![6 => Just(1), 1 => 1..=5_u32];
     (0..20_000_u64, 0..4_u8, messages, holds, patience, prop::bool::weighted(0.1)).prop_map(
-        |(comes, chat, messages, holds, patience, drops)| Caller {
+        |(comes, chat, messages, holds, patience, drops)| ConnectionCaller {
             comes,
             chat,
             messages,
@@ -346,7 +346,7 @@ fn chat(number: u8) -> SendChat {
 /// When what was sent, in milliseconds.
 type Sends = Vec<(u64, SendChat, u32)>;
 
-async fn run(callers: &[Caller], pacing: SendPacing) -> (Sends, usize) {
+async fn run(callers: &[ConnectionCaller], pacing: SendPacing) -> (Sends, usize) {
     let (pacer, start) = (pacer(pacing), now());
     let sends: Arc<Mutex<Sends>> = Arc::default();
     let tasks = callers.iter().cloned().map(|caller| {

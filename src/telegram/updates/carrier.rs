@@ -10,7 +10,7 @@ use super::feed::{FeedReceiver, Listener};
 use crate::error::AcquireError;
 use crate::manager::Reaction;
 use crate::pool::Account;
-use crate::telegram::caller::Caller;
+use crate::telegram::caller::ConnectionCaller;
 use crate::telegram::{GrammersManager, SessionSource, TelegramError, verdict};
 
 /// How long a lane waits in the pool's queue for a connection before it queues again.
@@ -25,7 +25,7 @@ const WAIT_MIN: Duration = Duration::from_secs(1);
 
 /// A connection that carries a lane.
 pub(super) struct Carrier {
-    pub(super) caller: Caller,
+    pub(super) caller: ConnectionCaller,
     pub(super) feed: FeedReceiver,
 }
 
@@ -89,7 +89,7 @@ pub(super) enum Trouble {
 }
 
 /// What an error of a lane's call means. A session that is of no more use is found out by the next dial.
-pub(super) fn trouble(error: TelegramError, caller: &Caller) -> Trouble {
+pub(super) fn trouble(error: TelegramError, caller: &ConnectionCaller) -> Trouble {
     let meaning = verdict(&error);
     match (&error, meaning.reaction) {
         (TelegramError::Rpc { code: 420, value, .. }, _) => {

@@ -36,7 +36,7 @@ enum FeedState {
 
 #[derive(Debug)]
 struct Inlet {
-    sender: mpsc::Sender<UpdatesLike>,
+    sender: mpsc::Sender<Box<UpdatesLike>>,
     /// Something did not fit.
     has_gap: Arc<AtomicBool>,
     listener: Weak<Listener>,
@@ -48,7 +48,7 @@ pub(in crate::telegram) struct Listener;
 
 /// What a lane hears of its connection.
 pub(super) enum Heard {
-    Updates(UpdatesLike),
+    Updates(Box<UpdatesLike>),
     /// Something is missing from here on.
     Gap,
     /// The connection has ended.
@@ -57,7 +57,7 @@ pub(super) enum Heard {
 
 /// A lane's end.
 pub(in crate::telegram) struct FeedReceiver {
-    receiver: mpsc::Receiver<UpdatesLike>,
+    receiver: mpsc::Receiver<Box<UpdatesLike>>,
     has_gap: Arc<AtomicBool>,
 }
 
@@ -93,7 +93,8 @@ impl FeedSource {
     /// Puts in what has come. Returns whether a lane is carried.
     pub(in crate::telegram) fn put(&self, updates: UpdatesLike) -> bool {
         let FeedState::Attached(inlet) = &*self.0.0.lock() else { return false };
-        match inlet.sender.try_send(updates) {
+        // Boxed: a place in the queue would take five kilobytes, whatever is in it.
+        match inlet.sender.try_send(Box::new(updates)) {
             Ok(()) => true,
             Err(mpsc::error::TrySendError::Full(_)) => {
                 inlet.has_gap.store(true, Ordering::Relaxed);

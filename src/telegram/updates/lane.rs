@@ -13,9 +13,9 @@ use super::carrier::{Carrier, Trouble, carrier, trouble};
 use super::feed::{Heard, Listener};
 use super::lanes::Lanes;
 use super::mailbox::MailboxEntry;
-use super::progress::Progress;
+use super::progress::UpdateProgress;
 use super::received::{AccountUpdate, Receipt, UpdateContent};
-use super::sequence::{Question, Sequence, Step};
+use super::sequence::{Question, Sequence, UpdateStep};
 use super::stream::{Overflow, UpdatesOptions};
 use crate::account_id::AccountId;
 use crate::base::clock::{Instant, now};
@@ -47,7 +47,7 @@ pub(super) struct Lane<S: SessionSource> {
 /// The state of one run of a lane.
 struct Run {
     sequence: Sequence,
-    progress: Arc<Progress>,
+    progress: Arc<UpdateProgress>,
     /// The slot of the last carrier.
     slot: Option<u16>,
     /// How far the box of secret chats and bots was, by slot: each session has one of its own. Only that of
@@ -134,7 +134,7 @@ impl<S: SessionSource> Lane<S> {
             run.heard = now();
             match heard {
                 Heard::Updates(updates) => {
-                    if let Some(step) = run.sequence.receive(updates) {
+                    if let Some(step) = run.sequence.receive(*updates) {
                         self.deliver(run, carrier.slot(), step).await;
                     }
                 }
@@ -185,7 +185,7 @@ impl<S: SessionSource> Lane<S> {
         run: &mut Run,
         carrier: &Carrier,
         question: Question,
-    ) -> Result<Option<Step>, Lost> {
+    ) -> Result<Option<UpdateStep>, Lost> {
         let (trouble, is_channel) = match question {
             Question::Account(question) => match Self::call(run, carrier, &question).await {
                 Ok(difference) => return Ok(Some(run.sequence.answer_account(difference))),
@@ -246,7 +246,7 @@ impl<S: SessionSource> Lane<S> {
     }
 
     /// Hands a step on, and waits for room where the stream is to miss nothing.
-    async fn deliver(&mut self, run: &mut Run, slot: u16, mut step: Step) {
+    async fn deliver(&mut self, run: &mut Run, slot: u16, mut step: UpdateStep) {
         if let Some(account) = step.states.account.as_mut().filter(|_| slot != 0) {
             account.qts = run.qts.get(&0).copied().unwrap_or_default();
         }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use super::feed::Listener;
-use super::progress::{Progress, UnsavedProgress};
+use super::progress::{UnsavedProgress, UpdateProgress};
 use crate::account_id::AccountId;
 use crate::base::sync::Mutex;
 use crate::session::UpdateStates;
@@ -18,7 +18,7 @@ pub(in crate::telegram) struct Lanes {
     listeners: Mutex<HashMap<AccountId, Weak<Listener>>>,
     /// Of each account that was listened to, the last one: a later listener goes on from there, though the source
     /// may not have saved it yet.
-    progress: Mutex<HashMap<AccountId, Arc<Progress>>>,
+    progress: Mutex<HashMap<AccountId, Arc<UpdateProgress>>>,
     unsaved: UnsavedProgress,
     /// Updates dropped by choice, by group.
     dropped: Mutex<BTreeMap<Arc<str>, u64>>,
@@ -48,7 +48,7 @@ impl Lanes {
         account: AccountId,
         listener: Weak<Listener>,
         saved: impl FnOnce() -> Option<UpdateStates>,
-    ) -> Arc<Progress> {
+    ) -> Arc<UpdateProgress> {
         let before = self.progress.lock().get(&account).cloned();
         let taken = match before {
             Some(before) => {
@@ -57,7 +57,7 @@ impl Lanes {
             }
             None => saved().unwrap_or_default(),
         };
-        let progress = Progress::new(account, listener, taken, Arc::clone(&self.unsaved));
+        let progress = UpdateProgress::new(account, listener, taken, Arc::clone(&self.unsaved));
         self.progress.lock().insert(account, Arc::clone(&progress));
         progress
     }

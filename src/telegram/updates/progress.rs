@@ -12,7 +12,7 @@ use crate::base::sync::{Mutex, MutexGuard};
 use crate::session::UpdateStates;
 
 /// The progress of one account, for as long as one subscription lasts.
-pub(super) struct Progress {
+pub(super) struct UpdateProgress {
     account: AccountId,
     listener: Weak<Listener>,
     unsaved: UnsavedProgress,
@@ -40,9 +40,9 @@ struct PendingBatch {
 }
 
 /// The accounts whose progress is to be saved.
-pub(super) type UnsavedProgress = Arc<Mutex<Vec<Arc<Progress>>>>;
+pub(super) type UnsavedProgress = Arc<Mutex<Vec<Arc<UpdateProgress>>>>;
 
-impl Progress {
+impl UpdateProgress {
     pub(super) fn new(
         account: AccountId,
         listener: Weak<Listener>,
@@ -110,9 +110,9 @@ impl Progress {
     }
 }
 
-impl fmt::Debug for Progress {
+impl fmt::Debug for UpdateProgress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Progress").field("account", &self.account).finish_non_exhaustive()
+        f.debug_struct("UpdateProgress").field("account", &self.account).finish_non_exhaustive()
     }
 }
 
@@ -125,14 +125,14 @@ mod tests {
         UpdateStates::new(Some(UpdateState { pts, ..UpdateState::default() }), Vec::new())
     }
 
-    fn pts(progress: &Progress) -> i32 {
+    fn pts(progress: &UpdateProgress) -> i32 {
         progress.taken().account.unwrap_or_default().pts
     }
 
-    fn progress() -> (Arc<Progress>, UnsavedProgress, Arc<Listener>) {
+    fn progress() -> (Arc<UpdateProgress>, UnsavedProgress, Arc<Listener>) {
         let (unsaved, listener) = (UnsavedProgress::default(), Arc::new(Listener));
         let (account, listens) = (AccountId::bot(1).unwrap(), Arc::downgrade(&listener));
-        (Progress::new(account, listens, at(10), Arc::clone(&unsaved)), unsaved, listener)
+        (UpdateProgress::new(account, listens, at(10), Arc::clone(&unsaved)), unsaved, listener)
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use grammers_client::tl;
 
-use super::progress::Progress;
+use super::progress::UpdateProgress;
 use crate::account_id::AccountId;
 
 /// An update of an account, in its order.
@@ -33,7 +33,7 @@ pub struct AccountUpdate {
 #[non_exhaustive]
 pub enum UpdateContent {
     /// Something happened.
-    Update(tl::enums::Update),
+    Update(Box<tl::enums::Update>),
     /// So much happened, or it is so long ago, that the server tells no details: updates are missing here.
     /// Whoever needs them reads the history of the chats.
     Missed(MissedUpdates),
@@ -130,7 +130,7 @@ pub(super) fn channel_hash(chat: &tl::enums::Chat) -> Option<(i64, i64)> {
 /// Says of an update that the application is done with it, once dropped.
 #[derive(Debug)]
 pub(super) struct Receipt {
-    pub(super) progress: Arc<Progress>,
+    pub(super) progress: Arc<UpdateProgress>,
     pub(super) batch: u64,
 }
 

@@ -46,7 +46,7 @@ pub(super) struct Sequence {
 }
 
 /// What has come of something.
-pub(super) struct Step {
+pub(super) struct UpdateStep {
     /// For the application, in order.
     pub(super) updates: Vec<UpdateContent>,
     pub(super) peers: Arc<UpdatePeers>,
@@ -87,13 +87,13 @@ impl Sequence {
     }
 
     /// Everything from this state on is wanted.
-    pub(super) fn begin(&mut self, state: types::updates::State) -> Step {
+    pub(super) fn begin(&mut self, state: types::updates::State) -> UpdateStep {
         self.boxes.set_state(state);
         self.step((Vec::new(), Vec::new(), Vec::new()), &[])
     }
 
     /// The server does not tell what was missed: everything from this state on is wanted.
-    pub(super) fn begin_again(&mut self, state: types::updates::State) -> Step {
+    pub(super) fn begin_again(&mut self, state: types::updates::State) -> UpdateStep {
         let channels = self.boxes.session_state().channels;
         let (pts, qts, date, seq) = (state.pts, state.qts, state.date, state.seq);
         self.boxes = MessageBoxes::load(UpdatesState { pts, qts, date, seq, channels });
@@ -124,7 +124,7 @@ impl Sequence {
     }
 
     /// Takes in what has come unasked. `None`: there is a gap before it, which is asked for.
-    pub(super) fn receive(&mut self, mut updates: UpdatesLike) -> Option<Step> {
+    pub(super) fn receive(&mut self, mut updates: UpdatesLike) -> Option<UpdateStep> {
         let mut count = 1;
         if let UpdatesLike::Updates(updates) = &mut updates {
             self.keep_known(contents(updates));
@@ -146,7 +146,7 @@ impl Sequence {
     }
 
     /// What has to be asked now. The step tells of channels that cannot be asked for.
-    pub(super) fn question(&mut self) -> (Option<Question>, Option<Step>) {
+    pub(super) fn question(&mut self) -> (Option<Question>, Option<UpdateStep>) {
         if self.look_at.is_some_and(|at| at <= now().into_std()) {
             self.resync();
         }
@@ -167,7 +167,10 @@ impl Sequence {
         (Some(Question::Channel(question)), None)
     }
 
-    pub(super) fn answer_account(&mut self, mut difference: enums::updates::Difference) -> Step {
+    pub(super) fn answer_account(
+        &mut self,
+        mut difference: enums::updates::Difference,
+    ) -> UpdateStep {
         match &mut difference {
             enums::updates::Difference::Difference(it) => self.keep_known(&mut it.other_updates),
             enums::updates::Difference::Slice(it) => self.keep_known(&mut it.other_updates),
@@ -192,7 +195,7 @@ impl Sequence {
     pub(super) fn answer_channel(
         &mut self,
         mut difference: enums::updates::ChannelDifference,
-    ) -> Option<Step> {
+    ) -> Option<UpdateStep> {
         let channel = self.asked_channel()?;
         if !is_complete(&difference) {
             self.boxes.end_channel_difference(PrematureEndReason::TemporaryServerIssues);
@@ -220,7 +223,7 @@ impl Sequence {
     }
 
     /// The channel that was asked for is not shown any more.
-    pub(super) fn give_up_channel(&mut self) -> Step {
+    pub(super) fn give_up_channel(&mut self) -> UpdateStep {
         let channel = self.asked_channel();
         if channel.is_some() {
             self.boxes.end_channel_difference(PrematureEndReason::Banned);
@@ -257,7 +260,11 @@ impl Sequence {
         }
     }
 
-    fn step(&mut self, (updates, users, chats): UpdateAndPeers, before: &[UpdateContent]) -> Step {
+    fn step(
+        &mut self,
+        (updates, users, chats): UpdateAndPeers,
+        before: &[UpdateContent],
+    ) -> UpdateStep {
         let mut states = UpdateStates::default();
         for (channel, hash) in chats.iter().filter_map(channel_hash) {
             if self.access_hashes.insert(channel, hash) != Some(hash) {
@@ -277,9 +284,10 @@ impl Sequence {
         }
         let (first, then): (Vec<_>, Vec<_>) =
             updates.into_iter().map(|(update, _)| update).partition(is_of_difference);
-        let contents = first.into_iter().chain(then).map(UpdateContent::Update);
+        let boxed = |update| UpdateContent::Update(Box::new(update));
+        let contents = first.into_iter().chain(then).map(boxed);
         let updates = before.iter().cloned().chain(contents).collect();
-        Step { updates, peers: Arc::new(UpdatePeers { users, chats }), states }
+        UpdateStep { updates, peers: Arc::new(UpdatePeers { users, chats }), states }
     }
 
     /// Notes how far a channel is of which nothing may have come.

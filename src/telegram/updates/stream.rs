@@ -155,12 +155,12 @@ impl fmt::Debug for UpdateStream {
 }
 
 /// Which accounts a stream is of.
-enum Audience {
+enum StreamScope {
     All,
     Group(Arc<str>),
 }
 
-impl Audience {
+impl StreamScope {
     fn accounts(&self, source: &impl SessionSource) -> Option<Vec<AccountId>> {
         match self {
             Self::All => source.all_accounts(),
@@ -196,6 +196,7 @@ impl<S: SessionSource> Pool<GrammersManager<S>> {
     ///   [how far one got](SessionSource::set_update_states); and once in the life of a process. The first time that
     ///   an account is listened to at all, it begins with what comes from then on.
     /// - Where the server tells no details any more this is [told](super::UpdateContent::Missed).
+    /// - A channel begins with the first that is heard of it.
     /// - What has no place in a box (somebody is typing, is online) comes as it comes, or not at all.
     ///
     /// # Errors
@@ -209,7 +210,7 @@ impl<S: SessionSource> Pool<GrammersManager<S>> {
     /// # Errors
     /// Those of [`updates`](Self::updates).
     pub fn updates_with(&self, options: &UpdatesOptions) -> Result<UpdateStream, ListenError> {
-        self.listen(Audience::All, options)
+        self.listen(StreamScope::All, options)
     }
 
     /// The updates of the accounts of a group, also of those that come later; see [`updates`](Self::updates).
@@ -221,12 +222,12 @@ impl<S: SessionSource> Pool<GrammersManager<S>> {
         group: &str,
         options: &UpdatesOptions,
     ) -> Result<UpdateStream, ListenError> {
-        self.listen(Audience::Group(Arc::from(group)), options)
+        self.listen(StreamScope::Group(Arc::from(group)), options)
     }
 
     fn listen(
         &self,
-        audience: Audience,
+        audience: StreamScope,
         options: &UpdatesOptions,
     ) -> Result<UpdateStream, ListenError> {
         if audience.accounts(self.manager().source()).is_none() {
@@ -300,7 +301,7 @@ impl StreamLanes {
 /// Listens to whichever accounts there are.
 async fn keep_listening<S: SessionSource>(
     pool: PoolRef<GrammersManager<S>>,
-    audience: Audience,
+    audience: StreamScope,
     options: UpdatesOptions,
     mailboxes: Arc<Mailboxes>,
     lanes: Weak<StreamLanes>,

@@ -1,4 +1,4 @@
-//! Lanes of a broadcast: the chats that wait, by the account that writes to them.
+//! Senders of a broadcast: the chats that wait, by the account that writes to them.
 //!
 //! Owns whose turn it is and who rests, and that no more wait than there is room for. Never sends, waits or reads
 //! a clock.
@@ -22,7 +22,7 @@ pub(super) struct WaitingChat {
 }
 
 #[derive(Debug, Default)]
-struct Lane {
+struct Sender {
     waiting: VecDeque<WaitingChat>,
     in_flight: usize,
     rests_until: Option<Instant>,
@@ -32,10 +32,10 @@ struct Lane {
     is_ready: bool,
 }
 
-/// The lanes of all accounts.
+/// The senders of all accounts.
 #[derive(Debug)]
-pub(super) struct Lanes {
-    lanes: HashMap<AccountId, Lane>,
+pub(super) struct Senders {
+    senders: HashMap<AccountId, Sender>,
     ready: VecDeque<AccountId>,
     /// Accounts that rest, by when they have.
     resting: BTreeMap<(Instant, AccountId), ()>,
@@ -47,11 +47,11 @@ pub(super) struct Lanes {
     in_flight_max: usize,
 }
 
-impl Lanes {
+impl Senders {
     /// With so many calls of an account under way at most.
     pub(super) fn new(in_flight_max: usize) -> Self {
         Self {
-            lanes: HashMap::new(),
+            senders: HashMap::new(),
             ready: VecDeque::new(),
             resting: BTreeMap::new(),
             later: BTreeMap::new(),
@@ -67,19 +67,19 @@ impl Lanes {
 
     /// Why an account sends nothing any more.
     pub(super) fn ended(&self, account: AccountId) -> Option<&Arc<InvokeError>> {
-        self.lanes.get(&account)?.ended.as_ref()
+        self.senders.get(&account)?.ended.as_ref()
     }
 
     /// A chat waits for its account.
     pub(super) fn push(&mut self, account: AccountId, chat: WaitingChat) {
-        self.lanes.entry(account).or_default().waiting.push_back(chat);
+        self.senders.entry(account).or_default().waiting.push_back(chat);
         self.waiting += 1;
         self.settle(account);
     }
 
     /// A chat waits again, before all others of its account.
     pub(super) fn push_first(&mut self, account: AccountId, chat: WaitingChat) {
-        self.lanes.entry(account).or_default().waiting.push_front(chat);
+        self.senders.entry(account).or_default().waiting.push_front(chat);
         self.waiting += 1;
         self.settle(account);
     }
@@ -96,13 +96,13 @@ impl Lanes {
         // Each turn returns or takes an account out.
         loop {
             let account = self.ready.pop_front()?;
-            let Some(lane) = self.lanes.get_mut(&account) else { continue };
-            lane.is_ready = false;
-            if lane.rests_until.is_some() || lane.in_flight >= self.in_flight_max {
+            let Some(sender) = self.senders.get_mut(&account) else { continue };
+            sender.is_ready = false;
+            if sender.rests_until.is_some() || sender.in_flight >= self.in_flight_max {
                 continue;
             }
-            let Some(chat) = lane.waiting.pop_front() else { continue };
-            lane.in_flight += 1;
+            let Some(chat) = sender.waiting.pop_front() else { continue };
+            sender.in_flight += 1;
             self.waiting -= 1;
             self.settle(account);
             return Some((account, chat));
@@ -110,22 +110,22 @@ impl Lanes {
     }
 
     pub(super) fn end_call(&mut self, account: AccountId) {
-        if let Some(lane) = self.lanes.get_mut(&account) {
-            lane.in_flight -= 1;
+        if let Some(sender) = self.senders.get_mut(&account) {
+            sender.in_flight -= 1;
         }
         self.settle(account);
     }
 
     /// An account makes no call until then.
     pub(super) fn rest(&mut self, account: AccountId, until: Instant) {
-        let lane = self.lanes.entry(account).or_default();
-        let before = lane.rests_until.replace(until);
+        let sender = self.senders.entry(account).or_default();
+        let before = sender.rests_until.replace(until);
         if let Some(before) = before {
             self.resting.remove(&(before, account));
             // Of two the longer.
-            lane.rests_until = Some(before.max(until));
+            sender.rests_until = Some(before.max(until));
         }
-        self.resting.insert((lane.rests_until.unwrap_or(until), account), ());
+        self.resting.insert((sender.rests_until.unwrap_or(until), account), ());
     }
 
     /// An account makes no call any more. Returns what waits for it.
@@ -134,10 +134,10 @@ impl Lanes {
         account: AccountId,
         reason: &Arc<InvokeError>,
     ) -> Vec<WaitingChat> {
-        let lane = self.lanes.entry(account).or_default();
-        lane.ended = Some(Arc::clone(reason));
-        let mut left: Vec<_> = lane.waiting.drain(..).collect();
-        if let Some(until) = lane.rests_until.take() {
+        let sender = self.senders.entry(account).or_default();
+        sender.ended = Some(Arc::clone(reason));
+        let mut left: Vec<_> = sender.waiting.drain(..).collect();
+        if let Some(until) = sender.rests_until.take() {
             self.resting.remove(&(until, account));
         }
         let later = self.later.iter().filter(|(_, (whose, _))| *whose == account);
@@ -149,14 +149,14 @@ impl Lanes {
 
     /// How many of those that wait are for accounts that rest.
     pub(super) fn waiting_at_rest(&self) -> usize {
-        let lanes = self.resting.keys().filter_map(|(_, account)| self.lanes.get(account));
-        lanes.map(|lane| lane.waiting.len()).sum()
+        let senders = self.resting.keys().filter_map(|(_, account)| self.senders.get(account));
+        senders.map(|sender| sender.waiting.len()).sum()
     }
 
     /// A chat of an account that rests, the last one to have come: whoever can be sent to needs its place.
     pub(super) fn make_room(&mut self) -> Option<(AccountId, WaitingChat)> {
         let (account, chat) = self.resting.keys().rev().find_map(|(_, account)| {
-            let chat = self.lanes.get_mut(account)?.waiting.pop_back()?;
+            let chat = self.senders.get_mut(account)?.waiting.pop_back()?;
             Some((*account, chat))
         })?;
         self.waiting -= 1;
@@ -169,8 +169,8 @@ impl Lanes {
             && at <= now
         {
             self.resting.pop_first();
-            if let Some(lane) = self.lanes.get_mut(&account) {
-                lane.rests_until = None;
+            if let Some(sender) = self.senders.get_mut(&account) {
+                sender.rests_until = None;
             }
             self.settle(account);
         }
@@ -196,10 +196,10 @@ impl Lanes {
 
     /// Puts an account among those that take turns, if it has something to send and may.
     fn settle(&mut self, account: AccountId) {
-        let Some(lane) = self.lanes.get_mut(&account) else { return };
-        let may_send = lane.rests_until.is_none() && lane.in_flight < self.in_flight_max;
-        if may_send && !lane.is_ready && !lane.waiting.is_empty() {
-            lane.is_ready = true;
+        let Some(sender) = self.senders.get_mut(&account) else { return };
+        let may_send = sender.rests_until.is_none() && sender.in_flight < self.in_flight_max;
+        if may_send && !sender.is_ready && !sender.waiting.is_empty() {
+            sender.is_ready = true;
             self.ready.push_back(account);
         }
     }
