@@ -25,7 +25,8 @@ impl BroadcastTarget {
     }
 
     /// A chat that any member of the group may write to. Which one does is told by the chat, so that a
-    /// repeat comes from the same.
+    /// repeat comes from the same, and the server knows it, as long as the same members serve. If they
+    /// have changed, a chat whose answer was lost may get the message from two.
     #[must_use]
     pub fn any(chat: enums::InputPeer) -> Self {
         Self { account: None, chat }

@@ -86,6 +86,17 @@ async fn an_account_that_keeps_to_the_limits_meets_no_flood() {
 }
 
 #[tokio::test]
+async fn a_broadcast_of_an_account_that_keeps_to_the_limits_meets_no_flood() {
+    let (data_centre, pool) = limited(Pacing::none().account(OTHER, Some(pacing()))).await;
+    // Twice the same chats: what the server drops counts there as what it takes.
+    let chats = (0..40).chain(0..40).map(|chat| (OTHER, group(chat)));
+    let broadcast = pool.broadcast("any", "news", "hello");
+    let progress = broadcast.start(chats).await.unwrap().finish().await.unwrap();
+    assert_eq!((progress.sent, progress.failed, progress.unsent), (80, 0, 0));
+    assert_eq!(data_centre.stats().send_floods, 0);
+}
+
+#[tokio::test]
 async fn a_lease_never_waits_for_a_turn_and_a_deadline_comes_before_one() {
     let (data_centre, pool) = limited(SendPacing::bot().into()).await;
     let account = pool.account(OTHER).unwrap();
