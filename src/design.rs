@@ -105,6 +105,8 @@
 //! | quarantine | a session or an account that is not dialled until an operator reinstates it |
 //! | cooldown | the time in which a method of an account must rest; a flood wait of the server's |
 //! | rest, backoff | an account that is not dialled for a while, after dials that failed |
+//! | listener, lane | who reads the updates of an account; the way by which they come to it, over one of its connections at a time |
+//! | feed, mailbox | where a connection puts the updates that come by it; where those of an account wait to be read |
 //! | turn, pacing | the right to send one call into a chat now; waiting for it here, so that the server need not refuse it |
 //! | broadcast, journal | one message to many chats; the file that says which of them are settled |
 //! | evict | to close an idle connection so that another account may have its permit |
@@ -164,3 +166,4 @@
 //! | T5 | no two processes of a user dial one key, and what is quarantined stays so | `a_second_process_is_refused_before_it_dials_and_told_who_has_the_sessions`, `ten_processes_over_overlapping_files_never_meet_at_a_key`, `two_library_processes_never_meet_at_a_key`, `a_second_one_on_the_same_file_is_told_who_holds_it` |
 //! | T6 | a process that was stopped or killed, or a machine that crashed or slept, never meets its own old connection at the server | `a_killed_process_costs_a_pause_and_no_login_though_the_server_has_not_noticed`, `after_a_machine_has_lost_its_power_every_session_rests`, `a_process_that_was_stopped_past_the_delay_costs_nothing`, `a_cut_line_lets_the_session_rest_until_the_server_has_closed_its_end`, `the_first_write_after_a_long_pause_is_refused_and_the_connection_never_serves_again`, `a_fence_cuts_the_connection_and_counts_the_pause_as_rest`, `behind_a_proxy_that_passes_no_end_on_the_key_rests` |
 //! | T7 | what a store was told is in it whenever its process dies, and no key comes back from it twice | `nothing_that_was_told_is_lost_however_often_it_is_killed`, `the_file_is_a_store_by_every_rule` |
+//! | T8 | an update that the server sent reaches whoever listens: in order, at least once, and once in the life of a process | `every_update_comes_once_and_in_order_whatever_becomes_of_it_on_the_way`, `what_came_while_the_process_was_away_is_fetched_and_what_was_taken_is_not`, `an_update_that_was_not_dropped_comes_again_in_the_next_life`, `a_lost_update_that_nothing_follows_is_found_by_the_watch_on_silence`, `the_state_never_passes_an_update_that_is_still_out` |

@@ -59,8 +59,8 @@ pub enum Event {
         /// How many leases it had served.
         uses: u64,
     },
-    /// The account has no connection left, and somebody reads its updates: those that come before its
-    /// next connection are lost. Acquire it to have one dialled.
+    /// The account has no connection left, and somebody reads its updates: those that come now are late, until its
+    /// next connection has fetched them.
     UpdatesInterrupted {
         /// Whose.
         account: AccountId,

@@ -175,7 +175,9 @@ impl Event {
     pub fn remedy(&self) -> Option<&'static str> {
         let remedy = match self {
             Self::Quarantined { reason, .. } => reason.remedy(),
-            Self::UpdatesInterrupted { .. } => "acquire the account to have it dialled",
+            Self::UpdatesInterrupted { .. } => {
+                "the account is dialled again by itself, and fetches what came: see why if that lasts"
+            }
             Self::DialFailed { .. } => {
                 "see what the error names; it is dialled again by itself when somebody waits"
             }
@@ -252,7 +254,7 @@ impl Event {
                 format!("closed after {uses} uses: {}", reason.label())
             }
             Self::UpdatesInterrupted { reason, .. } => {
-                format!("updates are lost until the next dial: {}", reason.label())
+                format!("updates are late until the next dial: {}", reason.label())
             }
             Self::DialFailed { slot, error, retry_in, .. } => {
                 format!("a dial of session {slot} failed: {error} (again in {retry_in:?})")

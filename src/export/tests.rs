@@ -6,8 +6,7 @@ use std::path::Path;
 use super::*;
 use crate::account_id::AccountId;
 use crate::import::{self, Found, ImportOptions, KnownPeer, Origin, PeerKind};
-use crate::session::{AuthKey, SessionString};
-use crate::session::{ChannelState, UpdateState};
+use crate::session::{AuthKey, ChannelState, SessionString, UpdateState};
 
 const FORMATS: [ExportFormat; 2] = [ExportFormat::Telethon, ExportFormat::Pyrogram];
 const USER: i64 = 1_234_567_890;

@@ -9,8 +9,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use crate::account_id::AccountId;
-use crate::session::{AuthKey, Proxy, SessionFormat, SessionString};
-use crate::session::{ChannelState, UpdateState};
+use crate::session::{AuthKey, ChannelState, Proxy, SessionFormat, SessionString, UpdateState};
 
 /// How many peers are taken of one session: a bot may have met more users than there is memory for.
 pub const PEERS_MAX: usize = 1_000_000;

@@ -179,7 +179,7 @@ pub(super) const UPDATES_DROPPED: Metric =
 pub(super) const UPDATES_INTERRUPTED: Metric = counter(
     "telepool_updates_interrupted_total",
     "Times that an account whose updates are read was left without a connection: what comes before its \
-     next one is lost.",
+     next one is late.",
 );
 pub(super) const ACCOUNT_POOLS_OPENED: Metric =
     counter("telepool_account_pools_opened_total", "Accounts that the pool met.");

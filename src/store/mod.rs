@@ -29,8 +29,7 @@ pub use types::{
 use crate::account_id::AccountId;
 use crate::import::{BotToken, KnownPeer};
 use crate::manager::QuarantineReason;
-use crate::session::UpdateStates;
-use crate::session::{KeyId, SessionRecord, SessionUser};
+use crate::session::{KeyId, SessionRecord, SessionUser, UpdateStates};
 
 /// Where sessions are kept.
 ///

@@ -71,7 +71,7 @@
 //! mapping such buffers freshly: 2,151 kB each after five rounds. Pin its threshold
 //! (`mallopt(M_MMAP_THRESHOLD, 128 * 1024)` at the start, or `MALLOC_MMAP_THRESHOLD_=131072` in
 //! the environment), or use another allocator. Updates come on top, where somebody reads them: up to
-//! 340 kB for each connection that has received some ([`GrammersManager::subscribe`]).
+//! 340 kB for each connection that has received some ([`Pool::updates`](crate::Pool::updates)).
 //!
 //! # What a panic costs
 //! The client panics on some hostile input. It runs in a task of its own, so a panic costs one

@@ -38,7 +38,7 @@
 //! # Updates that nobody reads
 //! The client hands updates on in a queue of blocks of 32 places, of 5 kB each. Whatever the capacity,
 //! the places are used in turn, so that a connection holds 170 or 340 kB more after some updates. If
-//! nobody has subscribed when a connection becomes usable, the queue is closed.
+//! nobody listens to the account when a connection becomes usable, the queue is closed.
 
 mod end;
 mod forward;

@@ -37,7 +37,7 @@ fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
     }
 }
 
-/// Whose updates are lost from now on, and why.
+/// Whose updates are late from now on, and why.
 fn interruptions(events: &mut EventStream) -> Vec<(AccountId, CloseReason)> {
     std::iter::from_fn(|| at_once(events.next()).flatten())
         .filter_map(|event| match event {

@@ -307,7 +307,9 @@ impl AlertKind {
             }
             Self::LeaseLeaks => "see the events lease_held: they name the place in the code",
             Self::Paused => "resume them when they are wanted again",
-            Self::UpdatesDropped => "read the updates faster, or give them a longer queue",
+            Self::UpdatesDropped => {
+                "read the updates faster, give each account more room, or have them wait"
+            }
             Self::Closing => "wait: leases may end for as long as pool.drain_timeout",
         }
     }

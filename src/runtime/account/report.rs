@@ -32,7 +32,7 @@ impl<M: Manager> AccountInner<M> {
         if self.is_listened_to(connection) {
             let account = self.pool.account();
             self.counters().updates_interrupted.fetch_add(1, Ordering::Relaxed);
-            tracing::info!(%account, reason = reason.label(), "updates are lost until the next dial");
+            tracing::info!(%account, reason = reason.label(), "updates are late until the next dial");
             self.context().events.emit(|| Event::UpdatesInterrupted { account, reason });
         }
     }

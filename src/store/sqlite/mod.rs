@@ -30,8 +30,7 @@ use crate::base::clock::unix_time;
 use crate::base::sync::{Mutex, MutexGuard};
 use crate::import::{BotToken, KnownPeer};
 use crate::manager::QuarantineReason;
-use crate::session::UpdateStates;
-use crate::session::{KeyId, SessionRecord, SessionUser};
+use crate::session::{KeyId, SessionRecord, SessionUser, UpdateStates};
 
 /// How long a write waits for that of another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

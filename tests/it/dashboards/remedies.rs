@@ -13,8 +13,9 @@ const OF_THE_COMMAND: &str = "telegram.redial_after_loss";
 /// The sections that settings stand in.
 const SECTIONS: [&str; 6] = ["dial", "flood", "health", "pool", "telegram", "watch"];
 /// What alerts name besides settings and values of labels, and the words of the code that make it exist.
-const NAMED: [(&str, &str, &str); 5] = [
+const NAMED: [(&str, &str, &str); 6] = [
     ("AddressDown", "src/events.rs", "AddressDown {"),
+    ("capacity", "src/telegram/updates/stream.rs", "pub capacity: usize"),
     ("Quarantined", "src/events.rs", "Quarantined {"),
     ("updates", "src/telegram/updates/stream.rs", "pub fn updates("),
     ("telepool state list --state FILE", "src/bin/telepool/state.rs", "List(ListArguments)"),

@@ -107,6 +107,29 @@ fn shaken() -> FaultPlan {
     FaultPlan::new(rules).unwrap()
 }
 
+/// Has messages come in, cuts accounts off and closes them, as by age and as by an operator.
+async fn post_and_disturb(
+    (data_centre, pool): (DataCentre, Telegram),
+    (accounts, channels): (Vec<AccountId>, [i64; 2]),
+    mut random: fastrand::Rng,
+) {
+    for turn in 0..600 {
+        let account = accounts[random.usize(..accounts.len())];
+        data_centre.post_message(account, "a word").unwrap();
+        if random.bool() {
+            data_centre.post_in_channel(channels[random.usize(..2)], "a post").unwrap();
+        }
+        match turn % 97 {
+            20 => drop(data_centre.disconnect(account, &Fault::Close)),
+            50 => drop(pool.close_account(account).await),
+            _ => {}
+        }
+        if turn % 10 == 0 {
+            tokio::time::sleep(Duration::from_millis(random.u64(..20))).await;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_update_comes_once_and_in_order_whatever_becomes_of_it_on_the_way() {
     let seed = std::env::var("SEED").ok().and_then(|it| it.parse().ok());
@@ -131,29 +154,11 @@ async fn every_update_comes_once_and_in_order_whatever_becomes_of_it_on_the_way(
     let mut seen = read_until(&mut updates, &last).await;
     data_centre.set_faults(&shaken());
     let mut random = fastrand::Rng::with_seed(seed);
-    let posting = {
-        let (accounts, channels) = (world.accounts.clone(), channels.clone());
-        let (data_centre, pool) = (data_centre.clone(), pool.clone());
-        let mut random = random.fork();
-        tokio::spawn(async move {
-            for turn in 0..600 {
-                let account = accounts[random.usize(..accounts.len())];
-                data_centre.post_message(account, "a word").unwrap();
-                if random.bool() {
-                    data_centre.post_in_channel(channels[random.usize(..2)].0, "a post").unwrap();
-                }
-                match turn % 97 {
-                    20 => drop(data_centre.disconnect(account, &Fault::Close)),
-                    // As by age, and as by an operator.
-                    50 => drop(pool.close_account(account).await),
-                    _ => {}
-                }
-                if turn % 10 == 0 {
-                    tokio::time::sleep(Duration::from_millis(random.u64(..20))).await;
-                }
-            }
-        })
-    };
+    let posting = tokio::spawn(post_and_disturb(
+        (data_centre.clone(), pool.clone()),
+        (world.accounts.clone(), [channels[0].0, channels[1].0]),
+        random.fork(),
+    ));
     // A reader that is slow at first, so that what waits for it is more than fits.
     for _ in 0..50 {
         if let Some((account, channel, id)) = place(&updates.recv().await.unwrap()) {

@@ -509,6 +509,15 @@ fn peers_and_states_are_kept(store: &dyn SessionStore) {
     let kept = store.update_states(id).unwrap();
     assert_eq!((kept.account, kept.channels.len()), (Some(state(11, 101)), 2));
     assert_eq!(peers().len(), 3);
+    // How a channel is addressed is kept with it, and what was known of it besides stays.
+    assert_eq!(kept.access_hashes, [(5, -8)]);
+    let mut met = UpdateStates::default();
+    met.access_hashes = vec![(5, 80), (6, 60)];
+    store.set_update_states(&[(id, met)]).unwrap();
+    let kept = store.update_states(id).unwrap();
+    assert_eq!((kept.account, kept.channels.len()), (Some(state(11, 101)), 2));
+    assert_eq!(kept.access_hashes, [(5, 80), (6, 60)]);
+    assert!(peers().contains(&peer(PeerKind::Megagroup, 5, 80)));
 }
 
 fn who_serves_is_noted(store: &dyn SessionStore) {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use telepool::import::{FoundSession, Origin};
-use telepool::session::{AuthKey, KeyId, SessionUser};
+use telepool::session::{AuthKey, ChannelState, KeyId, SessionUser, UpdateState, UpdateStates};
 use telepool::store::{NewSession, Removal, SessionStore as _, SqliteStore};
 use telepool::telegram::{
     AccountChange, ServeError, ServeOptions, SessionSource as _, StoreSettled, StoreSource,
@@ -133,6 +133,24 @@ fn what_became_known_is_there_for_whoever_serves_next() {
     source.set_quarantine(user(700), 0, None);
     assert!(source.close(PATIENCE));
     assert_eq!(serve(&path).quarantines(user(700)), []);
+}
+
+#[test]
+fn how_far_updates_were_taken_is_there_for_whoever_serves_next() {
+    let (_folder, path, _) = store(&[session(1, Some(700), None)]);
+    let source = serve(&path);
+    let at = |pts| UpdateStates::new(Some(UpdateState { pts, ..UpdateState::default() }), vec![]);
+    let channel = UpdateStates::new(None, vec![ChannelState { channel: 5, pts: 7 }]);
+    for changed in [at(10), channel.clone(), at(12)] {
+        source.set_update_states(user(700), &changed);
+    }
+    source.set_update_states(user(701), &at(1));
+    assert!(source.close(PATIENCE));
+    let mut expected = at(12);
+    expected.merge(&channel);
+    let source = serve(&path);
+    assert_eq!(source.update_states(user(700)), Some(expected));
+    assert_eq!(source.update_states(user(701)), None, "nobody knows it");
 }
 
 #[test]
