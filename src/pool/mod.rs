@@ -265,8 +265,8 @@ impl<M: Manager> Pool<M> {
         &self.inner.runtime.context
     }
 
-    /// For whoever exports the numbers of the pool.
-    #[cfg(feature = "metrics")]
+    /// What outlasts the pool as long as somebody leases from it.
+    #[cfg(any(feature = "metrics", feature = "telegram"))]
     pub(crate) fn runtime(&self) -> &Arc<Runtime<M>> {
         &self.inner.runtime
     }

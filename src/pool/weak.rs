@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 
 use super::{Pool, PoolInner};
 use crate::manager::Manager;
+#[cfg(feature = "http")]
 use crate::runtime::Accounts;
 
 /// A pool that may go meanwhile.
@@ -25,6 +26,7 @@ impl<M: Manager> Pool<M> {
     }
 
     /// The accounts of the pool.
+    #[cfg(feature = "http")]
     pub(crate) fn accounts(&self) -> &Arc<Accounts<M>> {
         &self.inner.registry
     }

@@ -126,6 +126,7 @@ impl<S: SessionSource> Lane<S> {
                 () = tokio::time::sleep_until(until) => {
                     // Nothing was heard for long: what was lost last, nothing shows.
                     if now() >= run.heard + self.options.check_after {
+                        run.heard = now();
                         run.sequence.resync();
                     }
                     continue;
