@@ -20,6 +20,7 @@
 //! nothing comes twice. The process: the next one goes on from what was saved.
 
 mod carrier;
+mod contents;
 mod feed;
 mod lane;
 mod lanes;

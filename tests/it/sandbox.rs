@@ -8,6 +8,7 @@ mod delivery;
 mod disconnect;
 mod duplicate_key;
 mod faults;
+mod fleet;
 mod invoke;
 mod lost;
 mod raw;

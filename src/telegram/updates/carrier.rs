@@ -95,7 +95,11 @@ pub(super) fn trouble(error: TelegramError, caller: &ConnectionCaller) -> Troubl
         (TelegramError::Rpc { code: 420, value, .. }, _) => {
             Trouble::Wait(Duration::from_secs(value.unwrap_or_default().into()).max(WAIT_MIN))
         }
-        (TelegramError::Rpc { code: 400 | 403, .. }, Reaction::Keep) => Trouble::Refused(error),
+        // What cannot be read will not be readable the next time.
+        (
+            TelegramError::Rpc { code: 400 | 403 | 406, .. } | TelegramError::Answer(_),
+            Reaction::Keep,
+        ) => Trouble::Refused(error),
         (TelegramError::Rpc { code: 401 | 406, .. }, _) => {
             caller.health.mark_broken();
             Trouble::Lost

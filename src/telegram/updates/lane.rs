@@ -20,11 +20,17 @@ use super::stream::{Overflow, UpdatesOptions};
 use crate::account_id::AccountId;
 use crate::base::clock::{Instant, now};
 use crate::pool::Account;
+use crate::session::UpdateStates;
 use crate::telegram::{GrammersManager, SessionSource};
 
+/// What a silence may be set to.
+const CHECK_AFTER_MIN: Duration = Duration::from_millis(50);
+const CHECK_AFTER_MAX: Duration = Duration::from_secs(86_400);
 /// The pause after a question that the server did not answer, and what it doubles to.
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// How often the pause before such a refusal is taken in is doubled.
+const REFUSALS_MAX: u32 = 6;
 /// How long a connection has to carry a lane for its loss to be nothing special.
 const SHORT: Duration = Duration::from_secs(5);
 /// The pause after one that was lost sooner, doubled for each of so many in a row.
@@ -42,6 +48,8 @@ pub(super) struct Lane<S: SessionSource> {
     listener: Weak<Listener>,
     options: UpdatesOptions,
     told_drop: Option<Instant>,
+    /// How far it has handed updates on, and the progress of what is out: where it goes on after a panic.
+    handed: Option<(Arc<UpdateProgress>, UpdateStates)>,
 }
 
 /// The state of one run of a lane.
@@ -56,6 +64,8 @@ struct Run {
     /// When the server last told or was asked anything of the state.
     heard: Instant,
     pause: Duration,
+    /// How often in a row the server has refused to tell what was missed.
+    refusals: u32,
 }
 
 impl Run {
@@ -80,7 +90,9 @@ impl<S: SessionSource> Lane<S> {
         let manager = &account.inner().context().manager;
         let (lanes, id) = (Arc::clone(&manager.lanes), account.id());
         let group = manager.group_of(id);
-        Self { account, lanes, group, mailbox, listener, options, told_drop: None }
+        let mut options = options;
+        options.check_after = options.check_after.clamp(CHECK_AFTER_MIN, CHECK_AFTER_MAX);
+        Self { account, lanes, group, mailbox, listener, options, told_drop: None, handed: None }
     }
 
     pub(super) fn id(&self) -> AccountId {
@@ -91,10 +103,16 @@ impl<S: SessionSource> Lane<S> {
     pub(super) async fn run(&mut self) {
         let account = self.account.id();
         let saved = || self.account.inner().context().manager.source().update_states(account);
-        let progress = self.lanes.begin(account, Weak::clone(&self.listener), saved);
-        let sequence = Sequence::load(&progress.taken(), account.is_bot());
+        let (progress, states) = self.handed.take().unwrap_or_else(|| {
+            let progress = self.lanes.begin(account, Weak::clone(&self.listener), saved);
+            let taken = progress.taken();
+            (progress, taken)
+        });
+        let sequence = Sequence::load(&states, account.is_bot());
+        self.handed = Some((Arc::clone(&progress), states));
         let (slot, qts) = (None, HashMap::new());
-        let mut run = Run { sequence, progress, slot, qts, heard: now(), pause: PAUSE_FIRST };
+        let mut run =
+            Run { sequence, progress, slot, qts, heard: now(), pause: PAUSE_FIRST, refusals: 0 };
         let mut losses = 0;
         while let Some(mut carrier) = carrier(&self.account, &self.listener).await {
             tracing::debug!(%account, slot = carrier.slot(), "updates are brought by this connection");
@@ -189,7 +207,10 @@ impl<S: SessionSource> Lane<S> {
     ) -> Result<Option<UpdateStep>, Lost> {
         let (trouble, is_channel) = match question {
             Question::Account(question) => match Self::call(run, carrier, &question).await {
-                Ok(difference) => return Ok(Some(run.sequence.answer_account(difference))),
+                Ok(difference) => {
+                    run.refusals = 0;
+                    return Ok(Some(run.sequence.answer_account(difference)));
+                }
                 Err(trouble) => (trouble, false),
             },
             Question::Channel(question) => match Self::call(run, carrier, &question).await {
@@ -208,6 +229,8 @@ impl<S: SessionSource> Lane<S> {
                     account = %self.id(), %error,
                     "the server does not tell what was missed: updates go on from now"
                 );
+                run.refusals = (run.refusals + 1).min(REFUSALS_MAX);
+                tokio::time::sleep(PAUSE_FIRST * 2_u32.pow(run.refusals)).await;
                 let state = Self::state(run, carrier).await?;
                 return Ok(Some(run.sequence.begin_again(state)));
             }
@@ -250,6 +273,9 @@ impl<S: SessionSource> Lane<S> {
     async fn deliver(&mut self, run: &mut Run, slot: u16, mut step: UpdateStep) {
         if let Some(account) = step.states.account.as_mut().filter(|_| slot != 0) {
             account.qts = run.qts.get(&0).copied().unwrap_or_default();
+        }
+        if let Some((_, handed)) = &mut self.handed {
+            handed.merge(&step.states);
         }
         let batch = run.progress.begin(step.updates.len(), step.states);
         for content in step.updates {

@@ -20,6 +20,8 @@ pub(in crate::telegram) struct Lanes {
     /// may not have saved it yet.
     progress: Mutex<HashMap<AccountId, Arc<UpdateProgress>>>,
     unsaved: UnsavedProgress,
+    /// Held while something is saved: what is older is not saved after what is newer.
+    saving: Mutex<()>,
     /// Updates dropped by choice, by group.
     dropped: Mutex<BTreeMap<Arc<str>, u64>>,
 }
@@ -50,20 +52,29 @@ impl Lanes {
         saved: impl FnOnce() -> Option<UpdateStates>,
     ) -> Arc<UpdateProgress> {
         let before = self.progress.lock().get(&account).cloned();
-        let taken = match before {
+        let saved = if before.is_none() { saved() } else { None };
+        let mut all = self.progress.lock();
+        let is_listening = listener.strong_count() > 0;
+        let taken = match all.get(&account) {
             Some(before) => {
-                before.close();
+                // One that comes late, when nobody listens any more, takes over nothing.
+                if is_listening {
+                    before.close();
+                }
                 before.taken()
             }
-            None => saved().unwrap_or_default(),
+            None => saved.unwrap_or_default(),
         };
         let progress = UpdateProgress::new(account, listener, taken, Arc::clone(&self.unsaved));
-        self.progress.lock().insert(account, Arc::clone(&progress));
+        if is_listening {
+            all.insert(account, Arc::clone(&progress));
+        }
         progress
     }
 
     /// Has it saved how far accounts have got since the last time.
     pub(in crate::telegram) fn save(&self, save: impl Fn(AccountId, &UpdateStates)) {
+        let _saving = self.saving.lock();
         let unsaved = std::mem::take(&mut *self.unsaved.lock());
         for progress in unsaved {
             if let Some(changed) = progress.changes() {

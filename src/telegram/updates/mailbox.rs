@@ -33,10 +33,17 @@ struct Turns {
 pub(super) struct Mailbox {
     all: Arc<Mailboxes>,
     capacity: usize,
-    queue: Mutex<VecDeque<AccountUpdate>>,
+    queue: Mutex<MailQueue>,
     /// Told when there is room again.
     room: Notify,
     dropped: AtomicU64,
+}
+
+#[derive(Default)]
+struct MailQueue {
+    updates: VecDeque<AccountUpdate>,
+    /// It has its turn, or is having it.
+    is_ready: bool,
 }
 
 impl Mailboxes {
@@ -86,10 +93,11 @@ impl Mailboxes {
                 mailbox
             };
             let mut queue = mailbox.queue.lock();
-            let update = queue.pop_front();
+            let update = queue.updates.pop_front();
+            queue.is_ready = !queue.updates.is_empty();
             // Its turn comes again, after all others. Under the lock of the queue: whoever puts something in sees
             // either that it is empty or that it has its turn.
-            if !queue.is_empty() {
+            if queue.is_ready {
                 self.0.lock().ready.push_back(Arc::clone(&mailbox));
             }
             drop(queue);
@@ -126,7 +134,7 @@ impl MailboxEntry {
         let mailbox = &self.0;
         loop {
             let room = mailbox.room.notified();
-            if mailbox.queue.lock().len() < mailbox.capacity {
+            if mailbox.queue.lock().updates.len() < mailbox.capacity {
                 break;
             }
             room.await;
@@ -138,8 +146,8 @@ impl MailboxEntry {
     pub(super) fn put_over(&self, update: AccountUpdate) -> Option<AccountUpdate> {
         let oldest = {
             let mut queue = self.0.queue.lock();
-            let is_full = queue.len() >= self.0.capacity;
-            is_full.then(|| queue.pop_front()).flatten()
+            let is_full = queue.updates.len() >= self.0.capacity;
+            is_full.then(|| queue.updates.pop_front()).flatten()
         };
         if oldest.is_some() {
             self.0.dropped.fetch_add(1, Ordering::Relaxed);
@@ -151,12 +159,13 @@ impl MailboxEntry {
     /// Only the lane of the account does so: nobody takes the room in between.
     fn push(&self, update: AccountUpdate) {
         let mut queue = self.0.queue.lock();
-        queue.push_back(update);
-        if queue.len() == 1 {
-            // Under the lock, see `try_recv`. One that has its turn already and was emptied to make way gets
-            // another, which comes to nothing.
-            self.0.all.tell(|turns| turns.ready.push_back(Arc::clone(&self.0)));
+        queue.updates.push_back(update);
+        if std::mem::replace(&mut queue.is_ready, true) {
+            return;
         }
+        drop(queue);
+        // Nobody else gives it a turn: it counts as having one.
+        self.0.all.tell(|turns| turns.ready.push_back(Arc::clone(&self.0)));
     }
 }
 

@@ -13,7 +13,8 @@ use crate::account_id::AccountId;
 ///
 /// Dropping it is the receipt: what the application has not dropped when the process ends comes again in the
 /// next one, if the source of sessions keeps [how far it got](crate::telegram::SessionSource::set_update_states).
-/// So keep it until whatever it asks for is done.
+/// So keep it until whatever it asks for is done. Whoever ends in the middle of that drops the
+/// [stream](super::UpdateStream) first: what is dropped after its stream comes again.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct AccountUpdate {
@@ -93,7 +94,8 @@ pub struct UpdatePeers {
 
 impl UpdatePeers {
     /// How to address one of them in a call of the same account. `None` for whom it does not hold, or only as one
-    /// who is seen in a group (`min`).
+    /// who is seen in a group (`min`). An update of the short kind (`updateShortMessage`, which user accounts get)
+    /// tells nobody at all.
     #[must_use]
     pub fn input_peer(&self, peer: &tl::enums::Peer) -> Option<tl::enums::InputPeer> {
         match peer {

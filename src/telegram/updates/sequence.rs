@@ -20,6 +20,9 @@ use grammers_client::session::updates::{
 };
 use grammers_client::tl::{enums, functions, types};
 
+use super::contents::{
+    channel_of, contained, contents, count_of, is_complete, is_of_difference, others, qts_of,
+};
 use super::received::{MissedUpdates, UpdateContent, UpdatePeers, channel_hash};
 use crate::base::clock::now;
 use crate::session::{ChannelState, UpdateState, UpdateStates};
@@ -70,7 +73,8 @@ impl Sequence {
             // What is known of channels alone says nothing of when: it begins anew.
             None => MessageBoxes::new(),
             Some(_) => MessageBoxes::load(UpdatesState {
-                pts: account.pts,
+                // Without a number of its own the account would not be asked for.
+                pts: account.pts.max(1),
                 qts: account.qts,
                 date: account.date,
                 seq: account.seq,
@@ -151,6 +155,10 @@ impl Sequence {
             self.resync();
         }
         self.boxes.check_deadlines();
+        if self.boxes.get_difference().is_some() {
+            // The answer is of both boxes, whichever was asked for.
+            self.resync();
+        }
         if let Some(question) = self.boxes.get_difference() {
             return (Some(Question::Account(question)), None);
         }
@@ -171,13 +179,13 @@ impl Sequence {
         &mut self,
         mut difference: enums::updates::Difference,
     ) -> UpdateStep {
-        match &mut difference {
-            enums::updates::Difference::Difference(it) => self.keep_known(&mut it.other_updates),
-            enums::updates::Difference::Slice(it) => self.keep_known(&mut it.other_updates),
-            enums::updates::Difference::Empty(_) | enums::updates::Difference::TooLong(_) => {}
+        if let Some(updates) = others(&mut difference) {
+            self.keep_known(updates);
         }
         let is_too_long = matches!(difference, enums::updates::Difference::TooLong(_));
-        let received = self.boxes.apply_difference(difference);
+        let secondary = self.take_secondary(&mut difference);
+        let mut received = self.boxes.apply_difference(difference);
+        received.0.extend(secondary);
         if !is_too_long {
             self.too_long = 0;
             return self.step(received, &[]);
@@ -252,6 +260,28 @@ impl Sequence {
         }
     }
 
+    /// Takes the updates of the secondary box out of a difference, as far as they are new: the client's record takes
+    /// them for old, since it takes in first how far the difference goes.
+    fn take_secondary(
+        &self,
+        difference: &mut enums::updates::Difference,
+    ) -> Vec<(enums::Update, State)> {
+        let own = self.boxes.session_state();
+        let Some(updates) = others(difference) else { return Vec::new() };
+        let (secondary, rest) = updates.drain(..).partition(|it| qts_of(it).is_some());
+        *updates = rest;
+        let state = |qts| State {
+            date: own.date,
+            seq: own.seq,
+            message_box: Some(MessageBox::Secondary { qts }),
+        };
+        let new = Vec::into_iter(secondary).filter_map(|update| {
+            let qts = qts_of(&update).filter(|qts| *qts > own.qts)?;
+            Some((update, state(qts)))
+        });
+        new.collect()
+    }
+
     fn asked_channel(&self) -> Option<i64> {
         let question = self.boxes.get_channel_difference()?;
         match question.channel {
@@ -300,60 +330,4 @@ fn note(states: &mut UpdateStates, boxes: &UpdatesState, channel: i64) {
     if let Some(state) = boxes.channels.iter().find(|it| it.id == channel) {
         states.merge(&UpdateStates::new(None, vec![ChannelState { channel, pts: state.pts }]));
     }
-}
-
-fn channel_of(state: &State) -> Option<i64> {
-    match state.message_box {
-        Some(MessageBox::Channel { channel_id, .. }) => Some(channel_id),
-        _ => None,
-    }
-}
-
-/// Whether it is a new message as a difference tells it, which has no place in a box.
-fn is_of_difference(update: &enums::Update) -> bool {
-    match update {
-        enums::Update::NewMessage(new) => new.pts == 0,
-        enums::Update::NewChannelMessage(new) => new.pts == 0,
-        enums::Update::NewEncryptedMessage(new) => new.qts == 0,
-        _ => false,
-    }
-}
-
-/// Whether a difference says how far it goes: the client's record takes that for granted.
-fn is_complete(difference: &enums::updates::ChannelDifference) -> bool {
-    match difference {
-        enums::updates::ChannelDifference::TooLong(difference) => {
-            matches!(&difference.dialog, enums::Dialog::Dialog(dialog) if dialog.pts.is_some())
-        }
-        _ => true,
-    }
-}
-
-/// The updates of a container.
-fn contents(updates: &mut enums::Updates) -> &mut [enums::Update] {
-    match updates {
-        enums::Updates::Updates(it) => &mut it.updates,
-        enums::Updates::Combined(it) => &mut it.updates,
-        enums::Updates::UpdateShort(it) => std::slice::from_mut(&mut it.update),
-        _ => &mut [],
-    }
-}
-
-/// How many updates of a container come out of the client's record, if none is missing before them.
-fn count_of(updates: &mut enums::Updates) -> usize {
-    match updates {
-        enums::Updates::Updates(_)
-        | enums::Updates::Combined(_)
-        | enums::Updates::UpdateShort(_) => {
-            let is_told = |it: &&mut enums::Update| !matches!(it, enums::Update::ChannelTooLong(_));
-            contents(updates).iter_mut().filter(is_told).count()
-        }
-        _ => 1,
-    }
-}
-
-fn contained(updates: Vec<enums::Update>) -> UpdatesLike {
-    let (users, chats) = (Vec::new(), Vec::new());
-    // Without a date and a number: only what is inside counts.
-    UpdatesLike::Updates(types::Updates { updates, users, chats, date: 0, seq: 0 }.into())
 }

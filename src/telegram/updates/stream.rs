@@ -92,6 +92,8 @@ pub struct UpdateStream {
     lanes: Arc<StreamLanes>,
     mailboxes: Arc<Mailboxes>,
     tasks: Vec<AbortHandle>,
+    /// Has it saved how far the accounts have got.
+    save: Box<dyn Fn() + Send + Sync>,
 }
 
 /// The lanes of a stream, by account.
@@ -104,13 +106,14 @@ struct StreamLanes {
 
 /// A lane that runs for as long as this lives.
 struct LaneHandle {
-    /// Gone before the lane is: what it drops on its way was not taken.
-    _listener: Arc<Listener>,
+    listener: Option<Arc<Listener>>,
     task: AbortHandle,
 }
 
 impl Drop for LaneHandle {
     fn drop(&mut self) {
+        // Before the lane ends: what it drops on its way was not taken.
+        drop(self.listener.take());
         self.task.abort();
     }
 }
@@ -144,6 +147,7 @@ impl Drop for UpdateStream {
         for task in &self.tasks {
             task.abort();
         }
+        (self.save)();
         self.lanes.running.lock().clear();
     }
 }
@@ -193,8 +197,9 @@ impl<S: SessionSource> Pool<GrammersManager<S>> {
     /// - Of each account the updates come in the order of their boxes: the account's own, and each channel's. What
     ///   was lost, doubled or late on the way is fetched, left out or waited for.
     /// - Each comes at least once, across restarts as well if the source of sessions keeps
-    ///   [how far one got](SessionSource::set_update_states); and once in the life of a process. The first time that
-    ///   an account is listened to at all, it begins with what comes from then on.
+    ///   [how far one got](SessionSource::set_update_states); and once in the life of a process, unless a stream is
+    ///   dropped while the application still holds some of its updates: these come again by the next stream. The
+    ///   first time that an account is listened to at all, it begins with what comes from then on.
     /// - Where the server tells no details any more this is [told](super::UpdateContent::Missed).
     /// - A channel begins with the first that is heard of it.
     /// - What has no place in a box (somebody is typing, is online) comes as it comes, or not at all.
@@ -243,7 +248,7 @@ impl<S: SessionSource> Pool<GrammersManager<S>> {
         );
         let handle = &self.context().handle;
         let tasks = vec![handle.spawn(listing).abort_handle(), spawn_saver(self.runtime())];
-        Ok(UpdateStream { lanes, mailboxes, tasks })
+        Ok(UpdateStream { lanes, mailboxes, tasks, save: saving(self.runtime()) })
     }
 }
 
@@ -265,8 +270,9 @@ impl<S: SessionSource> Account<GrammersManager<S>> {
         if !lanes.add(self, &mailboxes, options) {
             return Err(ListenError::AlreadyListening { account: self.id() });
         }
-        let tasks = vec![spawn_saver(&self.inner().runtime)];
-        Ok(UpdateStream { lanes, mailboxes, tasks })
+        let runtime = &self.inner().runtime;
+        let tasks = vec![spawn_saver(runtime)];
+        Ok(UpdateStream { lanes, mailboxes, tasks, save: saving(runtime) })
     }
 }
 
@@ -293,7 +299,7 @@ impl StreamLanes {
             ended.notify_one();
         };
         let task = context.handle.spawn(run).abort_handle();
-        self.running.lock().insert(account.id(), LaneHandle { _listener: listener, task });
+        self.running.lock().insert(account.id(), LaneHandle { listener: Some(listener), task });
         true
     }
 }
@@ -331,6 +337,18 @@ async fn keep_listening<S: SessionSource>(
         tokio::time::sleep(LOOK_PAUSE).await;
     }
     mailboxes.end_growth();
+}
+
+/// What has it saved how far accounts have got, as long as the pool is there.
+fn saving<S: SessionSource>(
+    runtime: &Arc<Runtime<GrammersManager<S>>>,
+) -> Box<dyn Fn() + Send + Sync> {
+    let weak = Arc::downgrade(runtime);
+    Box::new(move || {
+        if let Some(runtime) = weak.upgrade() {
+            runtime.context.manager.save_updates();
+        }
+    })
 }
 
 /// Has it saved, once a second, how far accounts have got.

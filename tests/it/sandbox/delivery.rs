@@ -354,3 +354,54 @@ async fn edits_and_deletions_in_a_channel_come_after_the_messages_that_they_are_
     }
     assert_eq!(kinds, ["new", "edit", "delete"]);
 }
+
+#[tokio::test]
+async fn what_is_lost_of_the_secondary_box_is_fetched_like_everything_else() {
+    let world = world(1, 1, DataCentreOptions::default()).await;
+    let (pool, account) = (world.pool(), world.accounts[0]);
+    let mut options = UpdatesOptions::default();
+    options.check_after = Duration::from_millis(100);
+    let mut updates = world.listen(&pool, &options).await;
+    let lost = FaultPlan::new([FaultRule::new("updates", Fault::Lose).chance(0.7)]).unwrap();
+    world.data_centre.set_faults(&lost);
+    for _ in 0..20 {
+        world.data_centre.post_secondary(account).unwrap();
+    }
+    let mut seen = Vec::new();
+    while seen.len() < 20 {
+        if let Some(enums::Update::BotStopped(stopped)) = updates.recv().await.unwrap().update() {
+            seen.push(stopped.qts);
+        }
+    }
+    assert_eq!(seen, (1..=20).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_channel_that_is_not_shown_any_more_costs_no_connection_and_is_told() {
+    for code in [400, 403, 406] {
+        let world = world(1, 1, DataCentreOptions::default()).await;
+        let (pool, account) = (world.pool(), world.accounts[0]);
+        let channel = world.data_centre.create_channel(&world.accounts);
+        let mut options = UpdatesOptions::default();
+        options.check_after = Duration::from_millis(100);
+        let mut updates = world.listen(&pool, &options).await;
+        let post = world.data_centre.post_in_channel(channel, "a post").unwrap();
+        read_until(&mut updates, &[((account, channel), post)].into()).await;
+        let error = Fault::Error { code, message: "CHANNEL_PRIVATE".into() };
+        let rules = [
+            FaultRule::new("updates", Fault::Lose).limit(1),
+            FaultRule::new("updates.getChannelDifference", error),
+        ];
+        world.data_centre.set_faults(&FaultPlan::new(rules).unwrap());
+        world.data_centre.post_in_channel(channel, "lost").unwrap();
+        let missed = loop {
+            if let UpdateContent::Missed(missed) = updates.recv().await.unwrap().content {
+                break missed;
+            }
+        };
+        assert_eq!(missed, MissedUpdates::Channel(channel));
+        let id = world.data_centre.post_message(account, "afterwards").unwrap();
+        read_until(&mut updates, &[((account, 0), id)].into()).await;
+        assert_eq!(world.data_centre.stats().connections_total, 1);
+    }
+}

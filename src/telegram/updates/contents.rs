@@ -1,0 +1,94 @@
+//! What is inside of updates and differences.
+//!
+//! Owns what tells one kind from another. Changes nothing but what it is asked to take out.
+
+use grammers_client::session::updates::{MessageBox, State, UpdatesLike};
+use grammers_client::tl::{enums, types};
+
+/// The channel whose box an update is in.
+pub(super) fn channel_of(state: &State) -> Option<i64> {
+    match state.message_box {
+        Some(MessageBox::Channel { channel_id, .. }) => Some(channel_id),
+        _ => None,
+    }
+}
+
+/// Whether it is a new message as a difference tells it, which has no place in a box.
+pub(super) fn is_of_difference(update: &enums::Update) -> bool {
+    match update {
+        enums::Update::NewMessage(new) => new.pts == 0,
+        enums::Update::NewChannelMessage(new) => new.pts == 0,
+        enums::Update::NewEncryptedMessage(new) => new.qts == 0,
+        _ => false,
+    }
+}
+
+/// Whether a difference says how far it goes: the client's record takes that for granted.
+pub(super) fn is_complete(difference: &enums::updates::ChannelDifference) -> bool {
+    match difference {
+        enums::updates::ChannelDifference::TooLong(difference) => {
+            matches!(&difference.dialog, enums::Dialog::Dialog(dialog) if dialog.pts.is_some())
+        }
+        _ => true,
+    }
+}
+
+/// What a difference tells beside new messages.
+pub(super) fn others(
+    difference: &mut enums::updates::Difference,
+) -> Option<&mut Vec<enums::Update>> {
+    match difference {
+        enums::updates::Difference::Difference(it) => Some(&mut it.other_updates),
+        enums::updates::Difference::Slice(it) => Some(&mut it.other_updates),
+        enums::updates::Difference::Empty(_) | enums::updates::Difference::TooLong(_) => None,
+    }
+}
+
+/// The place of an update in the secondary box, if it belongs there.
+pub(super) fn qts_of(update: &enums::Update) -> Option<i32> {
+    use enums::Update as U;
+    Some(match update {
+        U::NewEncryptedMessage(it) => it.qts,
+        U::ChatParticipant(it) => it.qts,
+        U::ChannelParticipant(it) => it.qts,
+        U::BotStopped(it) => it.qts,
+        U::BotChatInviteRequester(it) => it.qts,
+        U::BotChatBoost(it) => it.qts,
+        U::BotMessageReaction(it) => it.qts,
+        U::BotMessageReactions(it) => it.qts,
+        U::BotNewBusinessMessage(it) => it.qts,
+        U::BotEditBusinessMessage(it) => it.qts,
+        U::BotDeleteBusinessMessage(it) => it.qts,
+        U::BotPurchasedPaidMedia(it) => it.qts,
+        _ => return None,
+    })
+}
+
+/// The updates of a container.
+pub(super) fn contents(updates: &mut enums::Updates) -> &mut [enums::Update] {
+    match updates {
+        enums::Updates::Updates(it) => &mut it.updates,
+        enums::Updates::Combined(it) => &mut it.updates,
+        enums::Updates::UpdateShort(it) => std::slice::from_mut(&mut it.update),
+        _ => &mut [],
+    }
+}
+
+/// How many updates of a container come out of the client's record, if none is missing before them.
+pub(super) fn count_of(updates: &mut enums::Updates) -> usize {
+    match updates {
+        enums::Updates::Updates(_)
+        | enums::Updates::Combined(_)
+        | enums::Updates::UpdateShort(_) => {
+            let is_told = |it: &&mut enums::Update| !matches!(it, enums::Update::ChannelTooLong(_));
+            contents(updates).iter_mut().filter(is_told).count()
+        }
+        _ => 1,
+    }
+}
+
+pub(super) fn contained(updates: Vec<enums::Update>) -> UpdatesLike {
+    let (users, chats) = (Vec::new(), Vec::new());
+    // Without a date and a number: only what is inside counts.
+    UpdatesLike::Updates(types::Updates { updates, users, chats, date: 0, seq: 0 }.into())
+}
