@@ -1,6 +1,9 @@
 //! Streams of updates, as the application reads them.
 //!
 //! Owns the lanes of a stream: they end with it. Puts nothing in order.
+//!
+//! # Orderings
+//! That a lane has ended is released by it and acquired by whoever looks: what it has let go of can then be had.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -18,7 +21,7 @@ use super::mailbox::Mailboxes;
 use super::received::AccountUpdate;
 use crate::account_id::AccountId;
 use crate::base::panics::catch_future;
-use crate::base::sync::Mutex;
+use crate::base::sync::{AtomicBool, Mutex, Ordering};
 use crate::pool::{Account, Pool, PoolRef};
 use crate::runtime::Runtime;
 use crate::telegram::{GrammersManager, SessionSource};
@@ -108,6 +111,8 @@ struct StreamLanes {
 struct LaneHandle {
     listener: Option<Arc<Listener>>,
     task: AbortHandle,
+    /// It has ended by itself. Said before whoever waits for that is told, which the end of its task is not.
+    is_over: Arc<AtomicBool>,
 }
 
 impl Drop for LaneHandle {
@@ -288,7 +293,8 @@ impl StreamLanes {
         let Some(listener) = context.manager.lanes.listen(account.id()) else { return false };
         let (mailbox, heard) = (mailboxes.open(options.capacity), Arc::downgrade(&listener));
         let mut lane = Lane::new(account.clone(), mailbox, heard, options.clone());
-        let ended = Arc::clone(&self.ended);
+        let (ended, is_over) = (Arc::clone(&self.ended), Arc::<AtomicBool>::default());
+        let says_over = Arc::clone(&is_over);
         let run = async move {
             while catch_future(Box::pin(lane.run())).await.is_none() {
                 tracing::error!(account = %lane.id(), "the reading of updates has panicked: it begins anew");
@@ -296,10 +302,13 @@ impl StreamLanes {
             }
             // Its mailbox goes before it can be looked for.
             drop(lane);
+            says_over.store(true, Ordering::Release);
             ended.notify_one();
         };
         let task = context.handle.spawn(run).abort_handle();
-        self.running.lock().insert(account.id(), LaneHandle { listener: Some(listener), task });
+        self.running
+            .lock()
+            .insert(account.id(), LaneHandle { listener: Some(listener), task, is_over });
         true
     }
 }
@@ -318,10 +327,9 @@ async fn keep_listening<S: SessionSource>(
         }
         let accounts = audience.accounts(pool.manager().source()).unwrap_or_default();
         let known: HashSet<_> = accounts.iter().copied().collect();
-        lanes
-            .running
-            .lock()
-            .retain(|account, lane| known.contains(account) && !lane.task.is_finished());
+        lanes.running.lock().retain(|account, lane| {
+            known.contains(account) && !lane.is_over.load(Ordering::Acquire)
+        });
         for id in accounts {
             if lanes.running.lock().contains_key(&id) {
                 continue;
