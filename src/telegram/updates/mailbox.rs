@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::sync::Notify;
 
 use super::received::AccountUpdate;
-use crate::base::sync::{AtomicU64, Mutex, Ordering};
+use crate::base::sync::Mutex;
 
 /// The mailboxes of one stream.
 #[derive(Default)]
@@ -36,7 +36,6 @@ pub(super) struct Mailbox {
     queue: Mutex<MailQueue>,
     /// Told when there is room again.
     room: Notify,
-    dropped: AtomicU64,
 }
 
 #[derive(Default)]
@@ -61,7 +60,6 @@ impl Mailboxes {
             capacity: capacity.max(1),
             queue: Mutex::default(),
             room: Notify::new(),
-            dropped: AtomicU64::new(0),
         }))
     }
 
@@ -149,9 +147,6 @@ impl MailboxEntry {
             let is_full = queue.updates.len() >= self.0.capacity;
             is_full.then(|| queue.updates.pop_front()).flatten()
         };
-        if oldest.is_some() {
-            self.0.dropped.fetch_add(1, Ordering::Relaxed);
-        }
         self.push(update);
         oldest
     }

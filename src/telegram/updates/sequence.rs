@@ -226,7 +226,8 @@ impl Sequence {
         let missed = UpdateContent::Missed(MissedUpdates::Channel(channel));
         let missed = if is_too_long { vec![missed] } else { Vec::new() };
         let mut step = self.step((updates, users, chats), &missed);
-        self.note_channel(&mut step.states, channel);
+        // Of which nothing may have come.
+        note(&mut step.states, &self.boxes.session_state(), channel);
         Some(step)
     }
 
@@ -319,13 +320,9 @@ impl Sequence {
         let updates = before.iter().cloned().chain(contents).collect();
         UpdateStep { updates, peers: Arc::new(UpdatePeers { users, chats }), states }
     }
-
-    /// Notes how far a channel is of which nothing may have come.
-    fn note_channel(&self, states: &mut UpdateStates, channel: i64) {
-        note(states, &self.boxes.session_state(), channel);
-    }
 }
 
+/// Notes how far a channel is.
 fn note(states: &mut UpdateStates, boxes: &UpdatesState, channel: i64) {
     if let Some(state) = boxes.channels.iter().find(|it| it.id == channel) {
         states.merge(&UpdateStates::new(None, vec![ChannelState { channel, pts: state.pts }]));

@@ -237,16 +237,16 @@ impl<S: SessionSource> Pool<GrammersManager<S>> {
 
     fn listen(
         &self,
-        audience: StreamScope,
+        scope: StreamScope,
         options: &UpdatesOptions,
     ) -> Result<UpdateStream, ListenError> {
-        if audience.accounts(self.manager().source()).is_none() {
+        if scope.accounts(self.manager().source()).is_none() {
             return Err(ListenError::NoList);
         }
         let (mailboxes, lanes) = (Mailboxes::new(true), Arc::<StreamLanes>::default());
         let listing = keep_listening(
             self.downgrade(),
-            audience,
+            scope,
             options.clone(),
             Arc::clone(&mailboxes),
             Arc::downgrade(&lanes),
@@ -316,7 +316,7 @@ impl StreamLanes {
 /// Listens to whichever accounts there are.
 async fn keep_listening<S: SessionSource>(
     pool: PoolRef<GrammersManager<S>>,
-    audience: StreamScope,
+    scope: StreamScope,
     options: UpdatesOptions,
     mailboxes: Arc<Mailboxes>,
     lanes: Weak<StreamLanes>,
@@ -325,7 +325,7 @@ async fn keep_listening<S: SessionSource>(
         if pool.context().is_closing() {
             break;
         }
-        let accounts = audience.accounts(pool.manager().source()).unwrap_or_default();
+        let accounts = scope.accounts(pool.manager().source()).unwrap_or_default();
         let known: HashSet<_> = accounts.iter().copied().collect();
         lanes.running.lock().retain(|account, lane| {
             known.contains(account) && !lane.is_over.load(Ordering::Acquire)
