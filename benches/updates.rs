@@ -59,7 +59,7 @@ async fn listening(sessions: Vec<SessionRecord>) -> (Bots, UpdateStream) {
     });
     let pool = configured.build().unwrap();
     let updates = pool.updates().unwrap();
-    while !accounts.iter().all(|account| source.update_states(*account).is_some()) {
+    while !accounts.iter().all(|account| source.update_states(*account).unwrap().is_some()) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     (pool, updates)

@@ -101,7 +101,7 @@ pub use error::{AcquireError, BuildError, DialError, Stage, Unreachable, WaitTim
 pub use events::{Event, EventLevel, EventStream};
 pub use manager::{
     CallOutcome, CallTimer, Clearance, Egress, ErrorKind, Hold, Manager, MetricsSource, Profile,
-    QuarantineReason, Reaction, TrafficCounters, TrafficGroups, TurnOutcome,
+    QuarantineReason, Reaction, TrafficCounters, TrafficGroups, TurnOutcome, UpdateLosses,
 };
 pub use noop::NoopManager;
 pub use pool::{

@@ -245,6 +245,15 @@ pub trait Manager: Send + Sync + 'static {
     }
 }
 
+/// What readers of updates have not got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UpdateLosses {
+    /// Updates that were dropped because nobody took them in time (`telepool_updates_dropped_total`).
+    pub dropped: u64,
+    /// How often the server told no details of what had come (`telepool_updates_missed_total`).
+    pub missed: u64,
+}
+
 /// Numbers that only a manager knows, for the metrics of its pool.
 pub trait MetricsSource {
     /// Returns the class that the dials of a slot are counted in, such as the region of its server
@@ -256,9 +265,8 @@ pub trait MetricsSource {
         0
     }
 
-    /// Returns how many updates of each group were dropped so far because nobody took them in time
-    /// (`telepool_updates_dropped_total`). Asked once per reading.
-    fn updates_dropped(&self) -> Vec<(Arc<str>, u64)> {
+    /// Returns what readers of each group's updates have not got so far. Asked once per reading.
+    fn update_losses(&self) -> Vec<(Arc<str>, UpdateLosses)> {
         Vec::new()
     }
 

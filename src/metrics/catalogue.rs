@@ -176,6 +176,11 @@ pub(super) const LAST_UPDATE: Metric = in_seconds(gauge(
 ));
 pub(super) const UPDATES_DROPPED: Metric =
     counter("telepool_updates_dropped_total", "Updates that nobody took in time.");
+pub(super) const UPDATES_MISSED: Metric = counter(
+    "telepool_updates_missed_total",
+    "Times that the server told no details of what had come to an account or in a channel: so much, or so \
+     long ago.",
+);
 pub(super) const UPDATES_INTERRUPTED: Metric = counter(
     "telepool_updates_interrupted_total",
     "Times that an account whose updates are read was left without a connection: what comes before its \

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::account_health::{AccountHealth, AccountState};
 use crate::base::clock::{Instant, Tick, now};
-use crate::manager::{Manager, MetricsSource, QuarantineReason};
+use crate::manager::{Manager, MetricsSource, QuarantineReason, UpdateLosses};
 use crate::runtime::account::AccountInner;
 use crate::runtime::reading::Reading;
 use crate::runtime::{Accounts, Runtime};
@@ -34,7 +34,7 @@ pub(crate) struct GroupSample<'a> {
     pub(crate) connections_max: u64,
     /// In seconds.
     pub(crate) oldest_wait: f64,
-    pub(crate) updates_dropped: u64,
+    pub(crate) update_losses: UpdateLosses,
     /// The names of the errors that the manager counts apart, and its classes of floods.
     error_names: &'static [&'static str],
     flood_classes: &'static [&'static str],
@@ -136,10 +136,12 @@ pub(crate) fn read<M: Manager>(
     each: &mut dyn FnMut(&GroupSample<'_>),
 ) -> PoolSample {
     let context = &runtime.context;
-    let mut updates_dropped = vec![0; context.groups.capacity()];
+    let mut update_losses = vec![UpdateLosses::default(); context.groups.capacity()];
     let source = context.manager.metrics();
-    for (name, dropped) in source.map_or_else(Vec::new, MetricsSource::updates_dropped) {
-        updates_dropped[usize::from(context.groups.expect(&name))] += dropped;
+    for (name, losses) in source.map_or_else(Vec::new, MetricsSource::update_losses) {
+        let group = &mut update_losses[usize::from(context.groups.expect(&name))];
+        group.dropped += losses.dropped;
+        group.missed += losses.missed;
     }
     let error_names = source.map_or(NONE, MetricsSource::error_names);
     let flood_classes = source.map_or(NONE, MetricsSource::flood_classes);
@@ -169,7 +171,7 @@ pub(crate) fn read<M: Manager>(
             sessions_quarantined: active[index].sessions_quarantined,
             connections_max: connections_max.min(reading.connections_max),
             oldest_wait: active[index].oldest_wait,
-            updates_dropped: updates_dropped[index],
+            update_losses: update_losses[index],
             error_names,
             flood_classes,
         });

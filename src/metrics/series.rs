@@ -141,7 +141,8 @@ pub(super) fn put_group(sink: &mut impl Sink, group: &GroupSample<'_>, last: &mu
     let reasons = QuarantineReason::LABELS;
     sink.counters(&catalogue::QUARANTINES, "reason", reasons, counters.quarantines.read());
     put_traffic(sink, group);
-    sink.counter(&catalogue::UPDATES_DROPPED, group.updates_dropped);
+    sink.counter(&catalogue::UPDATES_DROPPED, group.update_losses.dropped);
+    sink.counter(&catalogue::UPDATES_MISSED, group.update_losses.missed);
     sink.load(&catalogue::UPDATES_INTERRUPTED, &counters.updates_interrupted);
     sink.load(&catalogue::ACCOUNT_POOLS_OPENED, &counters.accounts_opened);
     let ends = AccountEnd::LABELS;

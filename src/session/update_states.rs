@@ -30,33 +30,70 @@ pub struct ChannelState {
 pub struct UpdateStates {
     /// Of the account.
     pub account: Option<UpdateState>,
-    /// Of its channels.
+    /// Of its channels, by their ids in ascending order.
     pub channels: Vec<ChannelState>,
-    /// The access hashes of channels, by their bare ids: without its hash a channel cannot be asked.
+    /// The access hashes of channels, by their bare ids in ascending order: without its hash a channel cannot be asked.
     pub access_hashes: Vec<(i64, i64)>,
+    /// Channels that the server does not show to the account any more: how far they were is not kept.
+    pub gone_channels: Vec<i64>,
 }
 
 impl UpdateStates {
     /// The states of an account and of its channels.
     #[must_use]
-    pub const fn new(account: Option<UpdateState>, channels: Vec<ChannelState>) -> Self {
-        Self { account, channels, access_hashes: Vec::new() }
+    pub fn new(account: Option<UpdateState>, mut channels: Vec<ChannelState>) -> Self {
+        channels.sort_by_key(|it| it.channel);
+        Self { account, channels, ..Self::default() }
     }
 
     /// Takes over what another one says. What it does not mention stays.
     pub fn merge(&mut self, newer: &Self) {
         self.account = newer.account.or(self.account);
-        for &ChannelState { channel, pts } in &newer.channels {
-            match self.channels.binary_search_by_key(&channel, |it| it.channel) {
-                Ok(at) => self.channels[at].pts = pts,
-                Err(at) => self.channels.insert(at, ChannelState { channel, pts }),
+        for &channel in &newer.gone_channels {
+            self.channels.retain(|it| it.channel != channel);
+            if !self.gone_channels.contains(&channel) {
+                self.gone_channels.push(channel);
             }
         }
-        for &(channel, hash) in &newer.access_hashes {
-            match self.access_hashes.binary_search_by_key(&channel, |it| it.0) {
-                Ok(at) => self.access_hashes[at].1 = hash,
-                Err(at) => self.access_hashes.insert(at, (channel, hash)),
-            }
+        for state in &newer.channels {
+            // It is shown again.
+            self.gone_channels.retain(|it| *it != state.channel);
+            put(&mut self.channels, *state, |it| it.channel);
         }
+        for hash in &newer.access_hashes {
+            put(&mut self.access_hashes, *hash, |it| it.0);
+        }
+    }
+}
+
+/// Puts in the place of what has the same id, or where that would be.
+fn put<T>(all: &mut Vec<T>, new: T, id: impl Fn(&T) -> i64) {
+    // They are public: whoever has put one at the end finds it here.
+    if !all.is_sorted_by_key(&id) {
+        all.sort_by_key(&id);
+    }
+    match all.binary_search_by_key(&id(&new), &id) {
+        Ok(at) => all[at] = new,
+        Err(at) => all.insert(at, new),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_that_is_gone_is_not_kept_and_may_come_back() {
+        let channel = |channel, pts| ChannelState { channel, pts };
+        let mut states = UpdateStates::new(None, vec![channel(7, 1), channel(5, 1)]);
+        assert_eq!(states.channels, [channel(5, 1), channel(7, 1)]);
+        let gone = UpdateStates { gone_channels: vec![5, 9], ..UpdateStates::default() };
+        states.merge(&gone);
+        assert_eq!(states.channels, [channel(7, 1)]);
+        assert_eq!(states.gone_channels, [5, 9]);
+        states.channels.push(channel(6, 2));
+        states.merge(&UpdateStates::new(None, vec![channel(5, 3)]));
+        assert_eq!(states.channels, [channel(5, 3), channel(6, 2), channel(7, 1)]);
+        assert_eq!(states.gone_channels, [9]);
     }
 }

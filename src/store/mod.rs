@@ -171,7 +171,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// The storage fails.
     fn update_states(&self, account: StoreId) -> Result<UpdateStates, StoreError>;
 
-    /// Notes how far the updates of accounts have been read, of many at once.
+    /// Notes how far the updates of accounts have been read, of many at once. Channels that are said to be gone are
+    /// kept no longer.
     ///
     /// # Errors
     /// The storage fails.

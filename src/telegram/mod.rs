@@ -121,14 +121,14 @@ pub use quarantine_file::{
     Quarantine, QuarantineFile, QuarantineFileError, lift_quarantines, read_quarantines,
 };
 pub use settings::TelegramSettings;
-pub use source::{MemorySource, SessionProfile, SessionSource, SourceError};
+pub use source::{BoxError, MemorySource, SessionProfile, SessionSource, SourceError};
 #[cfg(feature = "store")]
 pub use store_source::{
     AccountChange, ServeError, ServeOptions, StoreSettled, StoreSource, settle_store, store_holder,
 };
 pub use updates::{
-    AccountUpdate, ListenError, MissedUpdates, Overflow, UpdateContent, UpdatePeers, UpdateStream,
-    UpdatesOptions,
+    AccountUpdate, ListenError, MissedUpdates, Overflow, TryRecvError, UpdateContent, UpdatePeers,
+    UpdateStream, UpdatesOptions,
 };
 pub use verdict::{Resend, Verdict, verdict};
 

@@ -20,7 +20,7 @@ use std::time::Duration;
 use self::file::StateFile;
 use self::lock::FileLock;
 use self::writer::{Flush, KnownQuarantines, Writer, WriterMessage, is_leaving, leave};
-use super::source::{SessionProfile, SessionSource};
+use super::source::{BoxError, SessionProfile, SessionSource};
 use crate::account_id::AccountId;
 use crate::base::clock::{now, unix_time};
 use crate::base::sync::Mutex;
@@ -158,7 +158,7 @@ impl<S: SessionSource> SessionSource for QuarantineFile<S> {
         self.source.all_accounts()
     }
 
-    fn update_states(&self, account: AccountId) -> Option<UpdateStates> {
+    fn update_states(&self, account: AccountId) -> Result<Option<UpdateStates>, BoxError> {
         self.source.update_states(account)
     }
 

@@ -15,6 +15,9 @@ use crate::session::{Proxy, SessionRecord, SessionUser, UpdateStates, lines::SLO
 /// The group of accounts whose sessions name none.
 pub(super) const DEFAULT_GROUP: &str = "default";
 
+/// Whatever went wrong where a source keeps what it knows.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// The sessions that connections are opened with. Slot `i` of an account is its session `i`.
 ///
 /// Methods must be quick: they are called on the way to a connection.
@@ -55,10 +58,14 @@ pub trait SessionSource: Send + Sync + 'static {
     }
 
     /// How far the updates of an account were taken: what [`set_update_states`](Self::set_update_states) was told
-    /// before, all together. `None` if nothing is known.
-    fn update_states(&self, account: AccountId) -> Option<UpdateStates> {
+    /// before, all together. `None` if nothing is known: then updates begin with what comes from now on. May block:
+    /// it is called for one account at a time, on a thread that may wait.
+    ///
+    /// # Errors
+    /// It cannot be read now. It is asked for again, and no updates are read before.
+    fn update_states(&self, account: AccountId) -> Result<Option<UpdateStates>, BoxError> {
         let _ = account;
-        None
+        Ok(None)
     }
 
     /// Stores how far the updates of an account have been taken since; what is not mentioned stays. A source that
@@ -111,7 +118,7 @@ impl<S: SessionSource> SessionSource for Arc<S> {
         (**self).set_quarantine(account, slot, reason);
     }
 
-    fn update_states(&self, account: AccountId) -> Option<UpdateStates> {
+    fn update_states(&self, account: AccountId) -> Result<Option<UpdateStates>, BoxError> {
         (**self).update_states(account)
     }
 
@@ -256,8 +263,8 @@ impl SessionSource for MemorySource {
         };
     }
 
-    fn update_states(&self, account: AccountId) -> Option<UpdateStates> {
-        self.update_states.lock().get(&account).cloned()
+    fn update_states(&self, account: AccountId) -> Result<Option<UpdateStates>, BoxError> {
+        Ok(self.update_states.lock().get(&account).cloned())
     }
 
     fn set_update_states(&self, account: AccountId, changed: &UpdateStates) {

@@ -7,6 +7,7 @@ mod index;
 mod lease;
 mod lookup;
 mod quarantines;
+mod taken;
 mod writer;
 
 use std::collections::HashSet;
@@ -23,13 +24,14 @@ use crate::manager::QuarantineReason;
 use crate::session::{SessionRecord, SessionUser, UpdateStates};
 use crate::store::{SessionStore, SqliteStore, StoreError, StoreId, StoredAccount};
 use crate::telegram::key_lock;
-use crate::telegram::source::{SessionProfile, SessionSource};
+use crate::telegram::source::{BoxError, SessionProfile, SessionSource};
 
 pub use index::AccountChange;
 use index::Index;
 pub use lease::{ServeError, StoreSettled, settle_store, store_holder};
 use quarantines::SessionQuarantines;
-use writer::{StoreWrite, StoreWriter, TakenUpdates};
+use taken::TakenUpdates;
+use writer::{StoreWrite, StoreWriter};
 
 /// How much longer than it was given a close may take: as long as a write waits for that of another process.
 const CLOSE_MARGIN: Duration = Duration::from_secs(6);
@@ -44,7 +46,7 @@ pub struct StoreSource {
     /// The revision of the index; held while it is brought up to date.
     revision: Mutex<u64>,
     quarantines: Arc<Mutex<SessionQuarantines>>,
-    updates: TakenUpdates,
+    updates: Arc<Mutex<TakenUpdates>>,
     writes: mpsc::Sender<StoreWrite>,
     rests: Option<Duration>,
 }
@@ -98,7 +100,7 @@ impl StoreSource {
         }
         let quarantines = Arc::new(Mutex::new(quarantines));
         let (writes, queue) = mpsc::channel();
-        let updates = TakenUpdates::default();
+        let updates = Arc::<Mutex<TakenUpdates>>::default();
         let (told, taken) = (Arc::clone(&quarantines), Arc::clone(&updates));
         let writer = StoreWriter::new(Arc::clone(&store), told, taken, mark, lease);
         let thread = std::thread::Builder::new().name("telepool-store".to_owned());
@@ -246,27 +248,18 @@ impl SessionSource for StoreSource {
         }
     }
 
-    fn update_states(&self, account: AccountId) -> Option<UpdateStates> {
-        let id = self.index.load().id(account)?;
-        match self.store.update_states(id) {
-            Ok(states) => Some(states),
-            Err(error) => {
-                tracing::error!(
-                    %account, %error,
-                    "it cannot be read from the store how far updates were taken: those since are lost"
-                );
-                None
-            }
-        }
+    fn update_states(&self, account: AccountId) -> Result<Option<UpdateStates>, BoxError> {
+        let Some(id) = self.index.load().id(account) else { return Ok(None) };
+        // Held meanwhile: a write that ends in between would be in neither.
+        let updates = self.updates.lock();
+        let mut states = self.store.update_states(id)?;
+        updates.add_to(id, &mut states);
+        Ok(Some(states))
     }
 
     fn set_update_states(&self, account: AccountId, changed: &UpdateStates) {
         let Some(id) = self.index.load().id(account) else { return };
-        let mut updates = self.updates.lock();
-        // Whoever finds some waits for the write that was asked for with the first.
-        let is_first = updates.is_empty();
-        updates.entry(id).or_default().merge(changed);
-        if is_first {
+        if self.updates.lock().note(id, changed) {
             self.writes.send(StoreWrite::Updates).ok();
         }
     }

@@ -20,17 +20,21 @@
 //! nothing comes twice. The process: the next one goes on from what was saved.
 
 mod carrier;
+mod channel_queue;
 mod contents;
 mod feed;
+mod known_users;
 mod lane;
 mod lanes;
 mod mailbox;
 mod progress;
 mod received;
 mod sequence;
+mod step;
 mod stream;
+mod withheld;
 
 pub(super) use feed::{Feed, FeedSource};
 pub(super) use lanes::Lanes;
 pub use received::{AccountUpdate, MissedUpdates, UpdateContent, UpdatePeers};
-pub use stream::{ListenError, Overflow, UpdateStream, UpdatesOptions};
+pub use stream::{ListenError, Overflow, TryRecvError, UpdateStream, UpdatesOptions};

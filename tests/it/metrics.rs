@@ -121,6 +121,7 @@ const EXPECTED: &[(&str, &[(&str, &str)])] = &[
     ("updates_received_total", &[]),
     ("last_update_timestamp_seconds", &[]),
     ("updates_dropped_total", &[]),
+    ("updates_missed_total", &[]),
     ("updates_interrupted_total", &[]),
     ("account_pools_opened_total", &[]),
     ("account_pools_closed_total", &[("reason", "idle removed shutdown")]),

@@ -9,6 +9,7 @@ mod disconnect;
 mod duplicate_key;
 mod faults;
 mod fleet;
+mod hindrances;
 mod invoke;
 mod lost;
 mod raw;

@@ -164,7 +164,10 @@ impl SessionSource for DynSessionSource {
         self.0.set_quarantine(account, slot, reason);
     }
 
-    fn update_states(&self, account: AccountId) -> Option<UpdateStates> {
+    fn update_states(
+        &self,
+        account: AccountId,
+    ) -> Result<Option<UpdateStates>, telepool::telegram::BoxError> {
         self.0.update_states(account)
     }
 

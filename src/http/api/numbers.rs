@@ -87,6 +87,8 @@ pub(super) struct Numbers {
     lease_leaks: u64,
     /// Updates that nobody took in time.
     updates_dropped: u64,
+    /// Times that the server told no details of what had come.
+    updates_missed: u64,
     /// Egresses whose breaker is open. They are of no group: 0 for whoever sees some groups only.
     breakers_open: u64,
     /// Addresses that do not answer. They are of no group either.
@@ -121,6 +123,7 @@ impl Numbers {
             slow_acquires: numbers.slow_acquires,
             lease_leaks: numbers.lease_leaks,
             updates_dropped: numbers.updates_dropped,
+            updates_missed: numbers.updates_missed,
             breakers_open,
             addresses_down,
         }

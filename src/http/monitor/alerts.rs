@@ -45,6 +45,8 @@ labelled! {
         Paused = "paused",
         /// Nobody took updates in time.
         UpdatesDropped = "updates_dropped",
+        /// The server told no details of what had come.
+        UpdatesMissed = "updates_missed",
         /// The pool closes.
         Closing = "closing",
     }
@@ -102,6 +104,7 @@ impl AlertTracker {
         for (kind, come) in [
             (AlertKind::LeaseLeaks, come(|it| it.lease_leaks)),
             (AlertKind::UpdatesDropped, come(|it| it.updates_dropped)),
+            (AlertKind::UpdatesMissed, come(|it| it.updates_missed)),
         ] {
             let happened = self.happened.entry(kind).or_default();
             if come > 0 {
@@ -194,7 +197,8 @@ impl AlertKind {
             | Self::Saturated
             | Self::OpensFailing
             | Self::LeaseLeaks
-            | Self::UpdatesDropped => "warn",
+            | Self::UpdatesDropped
+            | Self::UpdatesMissed => "warn",
             Self::Flooded | Self::Paused | Self::Closing => "info",
         }
     }
@@ -259,6 +263,10 @@ impl AlertKind {
                 "1 update was dropped: nobody took it in time",
                 "updates were dropped: nobody took them in time",
             ),
+            Self::UpdatesMissed => are(
+                "updates are missing, and the server tells no details of them",
+                "times updates are missing, and the server tells no details of them",
+            ),
             Self::Closing => "the pool closes".to_owned(),
         }
     }
@@ -307,6 +315,10 @@ impl AlertKind {
             }
             Self::LeaseLeaks => "see the events lease_held: they name the place in the code",
             Self::Paused => "resume them when they are wanted again",
+            Self::UpdatesMissed => {
+                "read the history of the chats that matter: accounts were away for long, or so much has come, or a \
+                 channel is not shown to them any more; the log names each"
+            }
             Self::UpdatesDropped => {
                 "read the updates faster, give each account more room, or have them wait"
             }

@@ -51,6 +51,7 @@ pub(crate) struct SampledNumbers {
     pub(crate) slow_acquires: u64,
     pub(crate) lease_leaks: u64,
     pub(crate) updates_dropped: u64,
+    pub(crate) updates_missed: u64,
     /// Of the acquires that waited: all others got their lease at once.
     pub(crate) waits: Buckets,
     /// Of the calls that tell how long one takes.
@@ -96,7 +97,8 @@ impl SampledNumbers {
             last_update: traffic.last_update(),
             slow_acquires: counters.slow_acquires.load(Ordering::Relaxed),
             lease_leaks: counters.lease_leaks.load(Ordering::Relaxed),
-            updates_dropped: group.updates_dropped,
+            updates_dropped: group.update_losses.dropped,
+            updates_missed: group.update_losses.missed,
             waits,
             call_times,
         }
@@ -129,6 +131,7 @@ impl SampledNumbers {
         self.slow_acquires += other.slow_acquires;
         self.lease_leaks += other.lease_leaks;
         self.updates_dropped += other.updates_dropped;
+        self.updates_missed += other.updates_missed;
         add(&mut self.waits, &other.waits);
         add(&mut self.call_times, &other.call_times);
     }

@@ -44,6 +44,11 @@ pub(super) fn set(
                    SELECT id, ?2, ?3, ?4, ?5 FROM account WHERE id = ?1";
         step.prepare_cached(sql)?.execute((account, pts, qts, date, seq))?;
     }
+    let sql = "DELETE FROM channel_state WHERE account = ?1 AND channel = ?2";
+    let mut statement = step.prepare_cached(sql)?;
+    for channel in &states.gone_channels {
+        statement.execute((account, channel))?;
+    }
     let sql = "INSERT OR REPLACE INTO channel_state (account, channel, pts)
                SELECT id, ?2, ?3 FROM account WHERE id = ?1";
     let mut statement = step.prepare_cached(sql)?;

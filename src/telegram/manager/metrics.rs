@@ -8,7 +8,7 @@ use grammers_client::tl;
 
 use super::GrammersManager;
 use crate::account_id::AccountId;
-use crate::manager::{MetricsSource, TrafficGroups};
+use crate::manager::{MetricsSource, TrafficGroups, UpdateLosses};
 use crate::telegram::method_class::MethodClass;
 use crate::telegram::{SessionSource, error_names};
 
@@ -19,8 +19,8 @@ impl<S: SessionSource> MetricsSource for GrammersManager<S> {
         record.map_or(0, |record| u8::try_from(record.dc).unwrap_or(0))
     }
 
-    fn updates_dropped(&self) -> Vec<(Arc<str>, u64)> {
-        self.lanes.dropped_by_group()
+    fn update_losses(&self) -> Vec<(Arc<str>, UpdateLosses)> {
+        self.lanes.losses_by_group()
     }
 
     fn attach_traffic(&self, groups: TrafficGroups) {

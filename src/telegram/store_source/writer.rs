@@ -2,16 +2,17 @@
 //!
 //! Owns what has still to be written. What fails is tried again until it works, in the order in which it came.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use super::lease::StoreLease;
 use super::quarantines::SessionQuarantines;
+use super::taken::TakenUpdates;
 use crate::base::clock::{Instant, now, unix_time};
 use crate::base::sync::Mutex;
 use crate::manager::QuarantineReason;
-use crate::session::{SessionUser, UpdateStates};
+use crate::session::SessionUser;
 use crate::store::{ServeMark, SessionStore, StoreError, StoreId};
 
 /// How often it is said in the store that it is served.
@@ -39,14 +40,11 @@ pub(super) enum StoreWrite {
     Close(mpsc::SyncSender<()>, Instant),
 }
 
-/// How far the updates of accounts were taken, as far as it is not in the store yet.
-pub(super) type TakenUpdates = Arc<Mutex<HashMap<StoreId, UpdateStates>>>;
-
 /// What the thread owns.
 pub(super) struct StoreWriter<S: ?Sized> {
     store: Arc<S>,
     quarantines: Arc<Mutex<SessionQuarantines>>,
-    updates: TakenUpdates,
+    updates: Arc<Mutex<TakenUpdates>>,
     mark: ServeMark,
     todo: VecDeque<StoreWrite>,
     is_failing: bool,
@@ -58,7 +56,7 @@ impl<S: SessionStore + ?Sized> StoreWriter<S> {
     pub(super) fn new(
         store: Arc<S>,
         quarantines: Arc<Mutex<SessionQuarantines>>,
-        updates: TakenUpdates,
+        updates: Arc<Mutex<TakenUpdates>>,
         mark: ServeMark,
         lease: StoreLease,
     ) -> Self {
@@ -189,17 +187,9 @@ impl<S: SessionStore + ?Sized> StoreWriter<S> {
     }
 
     fn write_updates(&self) -> Result<(), StoreError> {
-        let taken: Vec<_> = self.updates.lock().drain().collect();
+        let taken = self.updates.lock().begin_write();
         let written = self.store.set_update_states(&taken);
-        if written.is_err() {
-            // They are written with what has come meanwhile, which is newer.
-            let mut updates = self.updates.lock();
-            for (account, mut states) in taken {
-                let newer = updates.entry(account).or_default();
-                states.merge(newer);
-                *newer = states;
-            }
-        }
+        self.updates.lock().end_write(written.is_ok());
         written
     }
 

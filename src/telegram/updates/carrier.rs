@@ -7,6 +7,7 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use super::feed::{FeedReceiver, Listener};
+use crate::base::clock::Instant;
 use crate::error::AcquireError;
 use crate::manager::Reaction;
 use crate::pool::Account;
@@ -29,7 +30,19 @@ pub(super) struct Carrier {
     pub(super) feed: FeedReceiver,
 }
 
+/// The connection can carry the lane no longer.
+pub(super) struct Lost;
+
 impl Carrier {
+    /// Waits, as long as the connection lives.
+    pub(super) async fn rest(&self, until: Instant) -> Result<(), Lost> {
+        tokio::select! {
+            biased;
+            () = self.feed.ended() => Err(Lost),
+            () = tokio::time::sleep_until(until) => Ok(()),
+        }
+    }
+
     pub(super) fn slot(&self) -> u16 {
         self.caller.slot
     }
@@ -71,9 +84,21 @@ pub(super) async fn carrier<S: SessionSource>(
                 wait
             }
         };
-        tokio::time::sleep(wait).await;
+        if !pause_unless_closing(account, wait).await {
+            return None;
+        }
     }
     None
+}
+
+/// Waits, unless the pool begins to close: returns whether it does not.
+pub(super) async fn pause_unless_closing<S: SessionSource>(
+    account: &Account<GrammersManager<S>>,
+    wait: Duration,
+) -> bool {
+    let mut closing = account.inner().context().closing.subscribe();
+    let closes = closing.wait_for(|closing| *closing);
+    tokio::time::timeout(wait, closes).await.is_err()
 }
 
 /// Why a question of a lane has no answer.

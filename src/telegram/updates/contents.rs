@@ -74,16 +74,62 @@ pub(super) fn contents(updates: &mut enums::Updates) -> &mut [enums::Update] {
     }
 }
 
-/// How many updates of a container come out of the client's record, if none is missing before them.
-pub(super) fn count_of(updates: &mut enums::Updates) -> usize {
-    match updates {
-        enums::Updates::Updates(_)
-        | enums::Updates::Combined(_)
-        | enums::Updates::UpdateShort(_) => {
-            let is_told = |it: &&mut enums::Update| !matches!(it, enums::Update::ChannelTooLong(_));
-            contents(updates).iter_mut().filter(is_told).count()
+/// How many updates of each box a container has: of the account's boxes and of none, which is `None`, and of each
+/// channel's. If none is missing before them, as many come out of the client's record.
+pub(super) fn count_by_channel(updates: &mut enums::Updates) -> Vec<(Option<i64>, usize)> {
+    let mut counts: Vec<(Option<i64>, usize)> = Vec::new();
+    let is_contained = matches!(
+        updates,
+        enums::Updates::Updates(_) | enums::Updates::Combined(_) | enums::Updates::UpdateShort(_)
+    );
+    if !is_contained {
+        return vec![(None, 1)];
+    }
+    for update in contents(updates) {
+        if matches!(update, enums::Update::ChannelTooLong(_)) {
+            continue;
         }
-        _ => 1,
+        let channel = channel_of_update(update);
+        match counts.iter_mut().find(|(it, _)| *it == channel) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((channel, 1)),
+        }
+    }
+    counts
+}
+
+/// The channel whose box an update belongs to.
+fn channel_of_update(update: &enums::Update) -> Option<i64> {
+    use enums::Update as U;
+    match update {
+        U::NewChannelMessage(it) => channel_of_message(&it.message),
+        U::EditChannelMessage(it) => channel_of_message(&it.message),
+        U::DeleteChannelMessages(it) => Some(it.channel_id),
+        U::ReadChannelInbox(it) => Some(it.channel_id),
+        U::ChannelWebPage(it) => Some(it.channel_id),
+        U::PinnedChannelMessages(it) => Some(it.channel_id),
+        _ => None,
+    }
+}
+
+fn channel_of_message(message: &enums::Message) -> Option<i64> {
+    let peer = match message {
+        enums::Message::Message(it) => Some(&it.peer_id),
+        enums::Message::Service(it) => Some(&it.peer_id),
+        enums::Message::Empty(it) => it.peer_id.as_ref(),
+    };
+    match peer? {
+        enums::Peer::Channel(channel) => Some(channel.channel_id),
+        _ => None,
+    }
+}
+
+/// Who has sent a message of the short kind, which describes nobody.
+pub(super) fn short_sender(updates: &enums::Updates) -> Option<i64> {
+    match updates {
+        enums::Updates::UpdateShortMessage(message) => Some(message.user_id),
+        enums::Updates::UpdateShortChatMessage(message) => Some(message.from_id),
+        _ => None,
     }
 }
 

@@ -9,8 +9,10 @@
 use std::sync::{Arc, Weak};
 
 use grammers_client::session::updates::UpdatesLike;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
+use super::lanes::Lanes;
+use crate::account_id::AccountId;
 use crate::base::sync::{AtomicBool, Mutex, Ordering};
 
 /// How much a lane may be behind the connection.
@@ -40,11 +42,29 @@ struct Inlet {
     /// Something did not fit.
     has_gap: Arc<AtomicBool>,
     listener: Weak<Listener>,
+    /// Its drop is the end, for a lane that reads nothing now.
+    _ended: watch::Sender<()>,
 }
 
 /// Alive while somebody listens to an account.
 #[derive(Debug, Default)]
-pub(in crate::telegram) struct Listener;
+pub(in crate::telegram) struct Listener(Option<(AccountId, Weak<Lanes>)>);
+
+impl Listener {
+    pub(super) const fn new(account: AccountId, lanes: Weak<Lanes>) -> Self {
+        Self(Some((account, lanes)))
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some((account, lanes)) = &self.0
+            && let Some(lanes) = lanes.upgrade()
+        {
+            lanes.forget_listener(*account);
+        }
+    }
+}
 
 /// What a lane hears of its connection.
 pub(super) enum Heard {
@@ -59,6 +79,7 @@ pub(super) enum Heard {
 pub(in crate::telegram) struct FeedReceiver {
     receiver: mpsc::Receiver<Box<UpdatesLike>>,
     has_gap: Arc<AtomicBool>,
+    ended: watch::Receiver<()>,
 }
 
 impl Feed {
@@ -66,12 +87,13 @@ impl Feed {
     pub(in crate::telegram) fn attach(&self, listener: &Weak<Listener>) -> FeedReceiver {
         let (sender, receiver) = mpsc::channel(CAPACITY);
         let has_gap = Arc::<AtomicBool>::default();
-        let listener = Weak::clone(listener);
+        let (ends, ended) = watch::channel(());
+        let (has, listener) = (Arc::clone(&has_gap), Weak::clone(listener));
         let mut state = self.0.lock();
         if !matches!(*state, FeedState::Ended(_)) {
-            *state = FeedState::Attached(Inlet { sender, has_gap: Arc::clone(&has_gap), listener });
+            *state = FeedState::Attached(Inlet { sender, has_gap: has, listener, _ended: ends });
         }
-        FeedReceiver { receiver, has_gap }
+        FeedReceiver { receiver, has_gap, ended }
     }
 
     /// Whether a lane is carried.
@@ -132,6 +154,16 @@ impl FeedReceiver {
         }
         self.receiver.recv().await.map_or(Heard::End, Heard::Updates)
     }
+
+    /// What has come already.
+    pub(super) fn try_recv(&mut self) -> Option<Box<UpdatesLike>> {
+        self.receiver.try_recv().ok()
+    }
+
+    /// Waits until the connection has ended or carries another lane, though what it brought before is not read yet.
+    pub(super) async fn ended(&self) {
+        while self.ended.clone().changed().await.is_ok() {}
+    }
 }
 
 #[cfg(test)]
@@ -152,7 +184,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_does_not_fit_is_told_as_a_gap_after_what_did() {
-        let (source, listener) = (FeedSource::default(), Arc::new(Listener));
+        let (source, listener) = (FeedSource::default(), Arc::new(Listener::default()));
         let mut receiver = source.0.attach(&Arc::downgrade(&listener));
         for _ in 0..=CAPACITY {
             source.put(UpdatesLike::MalformedUpdates);
@@ -160,13 +192,16 @@ mod tests {
         assert_eq!(kinds(&mut receiver, CAPACITY).await, vec!["updates"; CAPACITY]);
         source.put(UpdatesLike::MalformedUpdates);
         assert_eq!(kinds(&mut receiver, 2).await, ["updates", "gap"]);
+        source.put(UpdatesLike::MalformedUpdates);
         drop(source);
-        assert_eq!(kinds(&mut receiver, 2).await, ["end", "end"]);
+        // Also for whoever does not read.
+        receiver.ended().await;
+        assert_eq!(kinds(&mut receiver, 3).await, ["updates", "end", "end"]);
     }
 
     #[tokio::test]
     async fn it_is_listened_to_until_its_listener_goes_also_after_its_end() {
-        let (source, listener) = (FeedSource::default(), Arc::new(Listener));
+        let (source, listener) = (FeedSource::default(), Arc::new(Listener::default()));
         let feed = Arc::clone(&source.0);
         assert!(!feed.is_attached() && !feed.is_listened_to());
         let receiver = feed.attach(&Arc::downgrade(&listener));
@@ -179,6 +214,7 @@ mod tests {
         drop(listener);
         assert!(!feed.is_listened_to());
         let mut late = feed.attach(&Weak::new());
+        late.ended().await;
         assert_eq!(kinds(&mut late, 1).await, ["end"]);
     }
 }

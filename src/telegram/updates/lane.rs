@@ -4,24 +4,27 @@
 //! connection for longer than it takes to begin: calls go on beside it.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use grammers_client::session::updates::UpdatesLike;
 use grammers_client::tl::{RemoteCall, enums, functions, types};
 
-use super::carrier::{Carrier, Trouble, carrier, trouble};
+use super::carrier::{Carrier, Lost, Trouble, carrier, pause_unless_closing, trouble};
 use super::feed::{Heard, Listener};
 use super::lanes::Lanes;
 use super::mailbox::MailboxEntry;
 use super::progress::UpdateProgress;
 use super::received::{AccountUpdate, Receipt, UpdateContent};
-use super::sequence::{Question, Sequence, UpdateStep};
+use super::sequence::Sequence;
+use super::step::{SequenceTurn, UpdateStep};
 use super::stream::{Overflow, UpdatesOptions};
 use crate::account_id::AccountId;
 use crate::base::clock::{Instant, now};
 use crate::pool::Account;
 use crate::session::UpdateStates;
-use crate::telegram::{GrammersManager, SessionSource};
+use crate::telegram::{BoxError, GrammersManager, SessionSource};
 
 /// What a silence may be set to.
 const CHECK_AFTER_MIN: Duration = Duration::from_millis(50);
@@ -29,6 +32,8 @@ const CHECK_AFTER_MAX: Duration = Duration::from_secs(86_400);
 /// The pause after a question that the server did not answer, and what it doubles to.
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// The pause before a channel is asked for again of which the server did not answer.
+const CHANNEL_PAUSE: Duration = Duration::from_secs(5);
 /// How often the pause before such a refusal is taken in is doubled.
 const REFUSALS_MAX: u32 = 6;
 /// How long a connection has to carry a lane for its loss to be nothing special.
@@ -77,9 +82,6 @@ impl Run {
     }
 }
 
-/// The connection can carry the lane no longer.
-struct Lost;
-
 impl<S: SessionSource> Lane<S> {
     pub(super) fn new(
         account: Account<GrammersManager<S>>,
@@ -99,15 +101,15 @@ impl<S: SessionSource> Lane<S> {
         self.account.id()
     }
 
+    /// Waits, unless the pool begins to close.
+    pub(super) async fn pause(&self, wait: Duration) {
+        pause_unless_closing(&self.account, wait).await;
+    }
+
     /// Brings updates until nobody listens any more, or the account will have no connection again.
     pub(super) async fn run(&mut self) {
         let account = self.account.id();
-        let saved = || self.account.inner().context().manager.source().update_states(account);
-        let (progress, states) = self.handed.take().unwrap_or_else(|| {
-            let progress = self.lanes.begin(account, Weak::clone(&self.listener), saved);
-            let taken = progress.taken();
-            (progress, taken)
-        });
+        let Some((progress, states)) = self.start().await else { return };
         let sequence = Sequence::load(&states, account.is_bot());
         self.handed = Some((Arc::clone(&progress), states));
         let (slot, qts) = (None, HashMap::new());
@@ -122,22 +124,84 @@ impl<S: SessionSource> Lane<S> {
             // One that is lost again and again is not asked for again and again.
             losses = if now() < since + SHORT { (losses + 1).min(LOSSES_MAX) } else { 0 };
             if losses > 0 {
-                tokio::time::sleep(LOSS_PAUSE * 2_u32.pow(losses)).await;
+                self.pause(LOSS_PAUSE * 2_u32.pow(losses)).await;
             }
         }
     }
 
+    /// From where it goes on: where it got before a panic, where a lane before it got in this process, or what was
+    /// saved. `None`: the pool closes before that can be read.
+    async fn start(&mut self) -> Option<(Arc<UpdateProgress>, UpdateStates)> {
+        if let Some(handed) = self.handed.take() {
+            return Some(handed);
+        }
+        let mut saved = None;
+        let mut pause = PAUSE_FIRST;
+        while !self.lanes.has_progress(self.id()) {
+            match self.read_saved().await {
+                Ok(states) => {
+                    saved = states;
+                    break;
+                }
+                Err(error) => tracing::error!(
+                    account = %self.id(), %error,
+                    "it cannot be read how far updates were taken: none are read before that, and it is tried again"
+                ),
+            }
+            if !pause_unless_closing(&self.account, pause).await {
+                return None;
+            }
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+        let progress = self.lanes.begin(self.id(), Weak::clone(&self.listener), saved);
+        let taken = progress.taken();
+        Some((progress, taken))
+    }
+
+    /// What the source of sessions has kept. It may block, and so many lanes begin at once that each gets its turn.
+    async fn read_saved(&self) -> Result<Option<UpdateStates>, BoxError> {
+        let _turn = self.lanes.reads.acquire().await?;
+        let account = self.account.clone();
+        let read = move || account.inner().context().manager.source().update_states(account.id());
+        tokio::task::spawn_blocking(read).await?
+    }
+
     /// Brings updates by one connection.
     async fn serve(&mut self, run: &mut Run, carrier: &mut Carrier) -> Lost {
-        if let Err(lost) = self.begin(run, carrier).await {
-            return lost;
+        match self.try_serve(run, carrier).await {
+            Ok(never) => match never {},
+            Err(lost) => lost,
         }
+    }
+
+    async fn try_serve(
+        &mut self,
+        run: &mut Run,
+        carrier: &mut Carrier,
+    ) -> Result<Infallible, Lost> {
+        self.begin(run, carrier).await?;
         loop {
-            if let Err(lost) = self.ask_all(run, carrier).await {
-                return lost;
-            }
-            let at = Instant::from_std(run.sequence.deadline());
-            let until = at.min(run.heard + self.options.check_after);
+            let until = match run.sequence.next() {
+                SequenceTurn::AskAccount(question) => {
+                    if let Some(step) = self.ask_account(run, carrier, question).await? {
+                        self.deliver(run, carrier.slot(), step).await;
+                    }
+                    continue;
+                }
+                SequenceTurn::AskChannel(question) => {
+                    if let Some(step) = self.ask_channel(run, carrier, question).await? {
+                        self.deliver(run, carrier.slot(), step).await;
+                    }
+                    // One channel after the other, and between them what comes for all others.
+                    self.hear_what_came(run, carrier).await;
+                    continue;
+                }
+                SequenceTurn::Tell(step) => {
+                    self.deliver(run, carrier.slot(), step).await;
+                    continue;
+                }
+                SequenceTurn::Wait(at) => at.min(run.heard + self.options.check_after),
+            };
             let heard = tokio::select! {
                 biased;
                 heard = carrier.feed.recv() => heard,
@@ -153,12 +217,26 @@ impl<S: SessionSource> Lane<S> {
             run.heard = now();
             match heard {
                 Heard::Updates(updates) => {
-                    if let Some(step) = run.sequence.receive(*updates) {
-                        self.deliver(run, carrier.slot(), step).await;
-                    }
+                    self.hear(run, carrier.slot(), *updates).await;
                 }
                 Heard::Gap => run.sequence.resync_all(),
-                Heard::End => return Lost,
+                Heard::End => return Err(Lost),
+            }
+        }
+    }
+
+    /// Takes in what has come unasked. Returns whether more may be taken in before something is asked.
+    async fn hear(&mut self, run: &mut Run, slot: u16, updates: UpdatesLike) -> bool {
+        let Some(step) = run.sequence.receive(updates) else { return false };
+        self.deliver(run, slot, step).await;
+        true
+    }
+
+    /// Takes in what came while something was asked.
+    async fn hear_what_came(&mut self, run: &mut Run, carrier: &mut Carrier) {
+        while let Some(updates) = carrier.feed.try_recv() {
+            if !self.hear(run, carrier.slot(), *updates).await {
+                return;
             }
         }
     }
@@ -182,62 +260,54 @@ impl<S: SessionSource> Lane<S> {
         Ok(())
     }
 
-    /// Asks whatever there is to ask.
-    async fn ask_all(&mut self, run: &mut Run, carrier: &Carrier) -> Result<(), Lost> {
-        // Each turn brings a box further, or pauses.
-        loop {
-            let (question, step) = run.sequence.question();
-            let step = match (question, step) {
-                (Some(question), _) => self.ask(run, carrier, question).await?,
-                (None, Some(step)) => Some(step),
-                (None, None) => return Ok(()),
-            };
-            if let Some(step) = step {
-                self.deliver(run, carrier.slot(), step).await;
-            }
-        }
-    }
-
-    /// Asks one question. `None`: it came to nothing, and is asked again.
-    async fn ask(
+    /// Asks for what is missing of the account. `None`: it came to nothing, and is asked again.
+    async fn ask_account(
         &self,
         run: &mut Run,
         carrier: &Carrier,
-        question: Question,
+        question: functions::updates::GetDifference,
     ) -> Result<Option<UpdateStep>, Lost> {
-        let (trouble, is_channel) = match question {
-            Question::Account(question) => match Self::call(run, carrier, &question).await {
-                Ok(difference) => {
-                    run.refusals = 0;
-                    return Ok(Some(run.sequence.answer_account(difference)));
-                }
-                Err(trouble) => (trouble, false),
-            },
-            Question::Channel(question) => match Self::call(run, carrier, &question).await {
-                Ok(difference) => return Ok(run.sequence.answer_channel(difference)),
-                Err(trouble) => (trouble, true),
-            },
-        };
-        match (trouble, is_channel) {
-            (Trouble::Lost, _) => return Err(Lost),
-            (Trouble::Refused(error), true) => {
-                tracing::info!(account = %self.id(), %error, "a channel is not shown any more");
-                return Ok(Some(run.sequence.give_up_channel()));
+        let wait = match Self::call(run, carrier, &question).await {
+            Ok(difference) => {
+                run.refusals = 0;
+                return Ok(Some(run.sequence.answer_account(difference)));
             }
-            (Trouble::Refused(error), false) => {
+            Err(Trouble::Lost) => return Err(Lost),
+            Err(Trouble::Later) => run.next_pause(),
+            Err(Trouble::Wait(wait)) => wait,
+            Err(Trouble::Refused(error)) => {
                 tracing::warn!(
                     account = %self.id(), %error,
                     "the server does not tell what was missed: updates go on from now"
                 );
                 run.refusals = (run.refusals + 1).min(REFUSALS_MAX);
-                tokio::time::sleep(PAUSE_FIRST * 2_u32.pow(run.refusals)).await;
+                carrier.rest(now() + PAUSE_FIRST * 2_u32.pow(run.refusals)).await?;
                 let state = Self::state(run, carrier).await?;
                 return Ok(Some(run.sequence.begin_again(state)));
             }
-            // Others have their turn meanwhile.
-            (Trouble::Later, true) => run.sequence.put_off_channel(),
-            (Trouble::Later, false) => tokio::time::sleep(run.next_pause()).await,
-            (Trouble::Wait(wait), _) => tokio::time::sleep(wait).await,
+        };
+        carrier.rest(now() + wait).await?;
+        Ok(None)
+    }
+
+    /// Asks for what is missing of a channel. `None`: it came to nothing, and is asked again. Nothing else waits for
+    /// that.
+    async fn ask_channel(
+        &self,
+        run: &mut Run,
+        carrier: &Carrier,
+        question: functions::updates::GetChannelDifference,
+    ) -> Result<Option<UpdateStep>, Lost> {
+        let later = now() + CHANNEL_PAUSE;
+        match Self::call(run, carrier, &question).await {
+            Ok(difference) => return Ok(run.sequence.answer_channel(difference, later)),
+            Err(Trouble::Lost) => return Err(Lost),
+            Err(Trouble::Refused(error)) => {
+                tracing::info!(account = %self.id(), %error, "a channel is not shown any more");
+                return Ok(Some(run.sequence.give_up_channel()));
+            }
+            Err(Trouble::Later) => run.sequence.put_off_channel(later),
+            Err(Trouble::Wait(wait)) => run.sequence.rest_channels(now() + wait),
         }
         Ok(None)
     }
@@ -251,7 +321,7 @@ impl<S: SessionSource> Lane<S> {
                 Err(Trouble::Wait(wait)) => wait,
                 Err(Trouble::Later | Trouble::Refused(_)) => run.next_pause(),
             };
-            tokio::time::sleep(wait).await;
+            carrier.rest(now() + wait).await?;
         }
     }
 
@@ -282,6 +352,7 @@ impl<S: SessionSource> Lane<S> {
             let receipt = Receipt { progress: Arc::clone(&run.progress), batch };
             let (account, peers) = (self.account.id(), Arc::clone(&step.peers));
             if let UpdateContent::Missed(missed) = content {
+                self.lanes.count_missed(&self.group);
                 tracing::warn!(%account, ?missed, "updates are missing: the server tells no details of them");
             }
             let update = AccountUpdate { account, slot, content, peers, _receipt: receipt };

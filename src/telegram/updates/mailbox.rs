@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::sync::Notify;
 
 use super::received::AccountUpdate;
+use super::stream::TryRecvError;
 use crate::base::sync::Mutex;
 
 /// The mailboxes of one stream.
@@ -71,22 +72,27 @@ impl Mailboxes {
     /// The next update: of each account that has some in turn. `None` once there will be no more. Whoever asked last
     /// is woken.
     pub(super) fn poll_recv(&self, context: &mut Context<'_>) -> Poll<Option<AccountUpdate>> {
-        if let Ok(update) = self.try_recv() {
-            return Poll::Ready(update);
+        let poll = || match self.try_recv() {
+            Ok(update) => Poll::Ready(Some(update)),
+            Err(TryRecvError::Ended) => Poll::Ready(None),
+            Err(TryRecvError::Empty) => Poll::Pending,
+        };
+        if let Poll::Ready(next) = poll() {
+            return Poll::Ready(next);
         }
         self.0.lock().reader = Some(context.waker().clone());
         // What has come in between has found nobody to wake.
-        self.try_recv().map_or(Poll::Pending, Poll::Ready)
+        poll()
     }
 
     /// The same without waiting.
-    pub(super) fn try_recv(&self) -> Result<Option<AccountUpdate>, Empty> {
+    pub(super) fn try_recv(&self) -> Result<AccountUpdate, TryRecvError> {
         loop {
             let mailbox = {
                 let mut turns = self.0.lock();
                 let Some(mailbox) = turns.ready.pop_front() else {
                     let is_over = turns.lanes == 0 && !turns.may_grow;
-                    return if is_over { Ok(None) } else { Err(Empty) };
+                    return Err(if is_over { TryRecvError::Ended } else { TryRecvError::Empty });
                 };
                 mailbox
             };
@@ -101,7 +107,7 @@ impl Mailboxes {
             drop(queue);
             mailbox.room.notify_one();
             // One that was emptied to make way has had its turn for nothing.
-            if update.is_some() {
+            if let Some(update) = update {
                 return Ok(update);
             }
         }
@@ -118,10 +124,6 @@ impl Mailboxes {
         }
     }
 }
-
-/// There is nothing now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Empty;
 
 /// A lane's end of its mailbox.
 pub(super) struct MailboxEntry(Arc<Mailbox>);

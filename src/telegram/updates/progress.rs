@@ -130,7 +130,7 @@ mod tests {
     }
 
     fn progress() -> (Arc<UpdateProgress>, UnsavedProgress, Arc<Listener>) {
-        let (unsaved, listener) = (UnsavedProgress::default(), Arc::new(Listener));
+        let (unsaved, listener) = (UnsavedProgress::default(), Arc::new(Listener::default()));
         let (account, listens) = (AccountId::bot(1).unwrap(), Arc::downgrade(&listener));
         (UpdateProgress::new(account, listens, at(10), Arc::clone(&unsaved)), unsaved, listener)
     }

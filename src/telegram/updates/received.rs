@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use grammers_client::tl;
 
+use super::known_users::user_hash;
 use super::progress::UpdateProgress;
 use crate::account_id::AccountId;
 
@@ -90,22 +91,23 @@ pub struct UpdatePeers {
     pub users: Vec<tl::enums::User>,
     /// The groups and channels.
     pub chats: Vec<tl::enums::Chat>,
+    /// Users that are not described, with their access hashes as they were told before.
+    pub(super) known_users: Vec<(i64, i64)>,
 }
 
 impl UpdatePeers {
     /// How to address one of them in a call of the same account. `None` for whom it does not hold, or only as one
-    /// who is seen in a group (`min`). An update of the short kind (`updateShortMessage`, which user accounts get)
-    /// tells nobody at all.
+    /// who is seen in a group (`min`).
     #[must_use]
     pub fn input_peer(&self, peer: &tl::enums::Peer) -> Option<tl::enums::InputPeer> {
         match peer {
-            tl::enums::Peer::User(wanted) => self.users.iter().find_map(|user| match user {
-                tl::enums::User::User(user) if user.id == wanted.user_id && !user.min => {
-                    let (user_id, access_hash) = (user.id, user.access_hash?);
-                    Some(tl::types::InputPeerUser { user_id, access_hash }.into())
-                }
-                _ => None,
-            }),
+            tl::enums::Peer::User(wanted) => {
+                let described = self.users.iter().filter_map(user_hash);
+                let (user_id, access_hash) = described
+                    .chain(self.known_users.iter().copied())
+                    .find(|(user, _)| *user == wanted.user_id)?;
+                Some(tl::types::InputPeerUser { user_id, access_hash }.into())
+            }
             tl::enums::Peer::Chat(chat) => {
                 Some(tl::types::InputPeerChat { chat_id: chat.chat_id }.into())
             }

@@ -9,10 +9,13 @@
 //! difference tells of them. After a difference that is too long it asks no further. Of a channel of which it is
 //! told how far it is now it takes that for known, and would not ask for what is before. The time after which it asks
 //! for what is missing before a gap it may forget when gaps follow on one another.
+//!
+//! Of a box that is to be asked for it lets everything through that comes unasked. So nothing may be taken in as long
+//! as the account is to be asked; and of the channels the record is told of one at a time, when it is asked for: those
+//! that wait for that are in the [queue](ChannelQueue), and whatever comes of them meanwhile counts as behind a gap.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use grammers_client::session::types::{ChannelState as BoxState, UpdatesState};
 use grammers_client::session::updates::{
@@ -20,69 +23,72 @@ use grammers_client::session::updates::{
 };
 use grammers_client::tl::{enums, functions, types};
 
+use super::channel_queue::ChannelQueue;
 use super::contents::{
-    channel_of, contained, contents, count_of, is_complete, is_of_difference, others, qts_of,
+    channel_of, contained, contents, count_by_channel, is_complete, is_of_difference, others,
+    qts_of, short_sender,
 };
+use super::known_users::KnownUsers;
 use super::received::{MissedUpdates, UpdateContent, UpdatePeers, channel_hash};
-use crate::base::clock::now;
+use super::step::{SequenceTurn, UpdateStep};
+use super::withheld::WithheldUpdates;
+use crate::base::clock::{Instant, now};
 use crate::session::{ChannelState, UpdateState, UpdateStates};
 
 /// How many updates of a channel are asked for at once: as many as Telegram gives an ordinary user.
 const CHANNEL_LIMIT: i32 = 100;
-
-/// The longest that updates stay behind a gap before it is asked for; the client's record asks after half of it.
-const GAP_MAX: Duration = Duration::from_secs(1);
 
 /// The sequence of one account.
 pub(super) struct Sequence {
     boxes: MessageBoxes,
     /// By the bare ids of channels.
     access_hashes: HashMap<i64, i64>,
+    users: KnownUsers,
     /// Bots may ask for a channel without its hash.
     is_bot: bool,
     /// Differences that were too long, one after the other.
     too_long: u32,
-    /// How many updates have come and did not come out: those behind a gap, and old ones.
-    withheld: usize,
-    /// When it is time to ask for what is before them.
-    look_at: Option<Instant>,
-}
-
-/// What has come of something.
-pub(super) struct UpdateStep {
-    /// For the application, in order.
-    pub(super) updates: Vec<UpdateContent>,
-    pub(super) peers: Arc<UpdatePeers>,
-    /// How far the account is once these are taken.
-    pub(super) states: UpdateStates,
-}
-
-/// What has to be asked.
-#[derive(Debug)]
-pub(super) enum Question {
-    Account(functions::updates::GetDifference),
-    Channel(functions::updates::GetChannelDifference),
+    channels: ChannelQueue,
+    withheld: WithheldUpdates,
 }
 
 impl Sequence {
     /// Goes on from where the application has got.
     pub(super) fn load(states: &UpdateStates, is_bot: bool) -> Self {
-        let account = states.account.unwrap_or_default();
-        let channel = |it: &ChannelState| BoxState { id: it.channel, pts: it.pts };
-        let boxes = match states.account {
-            // What is known of channels alone says nothing of when: it begins anew.
-            None => MessageBoxes::new(),
-            Some(_) => MessageBoxes::load(UpdatesState {
+        let access_hashes = states.access_hashes.iter().copied().collect();
+        let mut sequence = Self {
+            boxes: MessageBoxes::new(),
+            access_hashes,
+            users: KnownUsers::default(),
+            is_bot,
+            too_long: 0,
+            channels: ChannelQueue::default(),
+            withheld: WithheldUpdates::default(),
+        };
+        // What is known of channels alone says nothing of when: it begins anew.
+        if let Some(account) = states.account {
+            let channel = |it: &ChannelState| BoxState { id: it.channel, pts: it.pts };
+            sequence.set_boxes(UpdatesState {
                 // Without a number of its own the account would not be asked for.
                 pts: account.pts.max(1),
                 qts: account.qts,
                 date: account.date,
                 seq: account.seq,
                 channels: states.channels.iter().map(channel).collect(),
-            }),
-        };
-        let access_hashes = states.access_hashes.iter().copied().collect();
-        Self { boxes, access_hashes, is_bot, too_long: 0, withheld: 0, look_at: None }
+            });
+        }
+        sequence
+    }
+
+    /// Goes on from a state: everything since has to be asked for.
+    fn set_boxes(&mut self, mut state: UpdatesState) {
+        let channels = std::mem::take(&mut state.channels);
+        self.boxes = MessageBoxes::load(state);
+        self.withheld = WithheldUpdates::default();
+        for channel in channels {
+            self.boxes.try_set_channel_state(channel.id, channel.pts);
+            self.channels.push(channel.id);
+        }
     }
 
     /// Whether it is not known from where on updates are wanted.
@@ -100,7 +106,7 @@ impl Sequence {
     pub(super) fn begin_again(&mut self, state: types::updates::State) -> UpdateStep {
         let channels = self.boxes.session_state().channels;
         let (pts, qts, date, seq) = (state.pts, state.qts, state.date, state.seq);
-        self.boxes = MessageBoxes::load(UpdatesState { pts, qts, date, seq, channels });
+        self.set_boxes(UpdatesState { pts, qts, date, seq, channels });
         let missed = [UpdateContent::Missed(MissedUpdates::Account)];
         self.step((Vec::new(), Vec::new(), Vec::new()), &missed)
     }
@@ -112,67 +118,104 @@ impl Sequence {
 
     /// The box of secret chats and bots is another one: it belongs to the session, and this one is so far.
     pub(super) fn move_to(&mut self, qts: i32) {
-        self.boxes = MessageBoxes::load(UpdatesState { qts, ..self.boxes.session_state() });
+        self.set_boxes(UpdatesState { qts, ..self.boxes.session_state() });
     }
 
     /// Something may be missing of the account, and of the channels that the server then names.
     pub(super) fn resync(&mut self) {
         // Told by the end of a connection, it answers that there is a gap.
         self.boxes.process_updates(UpdatesLike::ConnectionClosed).ok();
-        (self.withheld, self.look_at) = (0, None);
+        self.withheld.forget(None);
     }
 
     /// Something may be missing of anything.
     pub(super) fn resync_all(&mut self) {
-        self.boxes = MessageBoxes::load(self.boxes.session_state());
+        self.set_boxes(self.boxes.session_state());
     }
 
-    /// Takes in what has come unasked. `None`: there is a gap before it, which is asked for.
+    /// Takes in what has come unasked. `None`: there is a gap before it, which has to be asked for.
     pub(super) fn receive(&mut self, mut updates: UpdatesLike) -> Option<UpdateStep> {
-        let mut count = 1;
+        let mut came = vec![(None, 1)];
+        let mut known = None;
         if let UpdatesLike::Updates(updates) = &mut updates {
             self.keep_known(contents(updates));
-            count = count_of(updates);
+            came = count_by_channel(updates);
+            if let Some(user) = short_sender(updates) {
+                known = self.users.hash(user).map(|hash| (user, hash));
+                if known.is_none() {
+                    // A difference names whom its messages are from.
+                    self.resync();
+                    return None;
+                }
+            }
         }
-        let received = self.boxes.process_updates(updates).ok()?;
-        self.withheld = (self.withheld + count).saturating_sub(received.0.len());
-        self.look_at = match self.withheld {
-            0 => None,
-            _ => self.look_at.or_else(|| Some(now().into_std() + GAP_MAX)),
-        };
-        Some(self.step(received, &[]))
+        let received = self.boxes.process_updates(updates).ok();
+        self.queue_channels();
+        let received = received?;
+        let at = now();
+        for (channel, came) in came {
+            let out = received.0.iter().filter(|(_, state)| channel_of(state) == channel).count();
+            self.withheld.note(channel, came, out, at);
+        }
+        let mut step = self.step(received, &[]);
+        if let (Some(known), Some(peers)) = (known, Arc::get_mut(&mut step.peers)) {
+            peers.known_users.push(known);
+        }
+        Some(step)
     }
 
-    /// When it must be asked next whether there is a question, if nothing comes before.
-    pub(super) fn deadline(&mut self) -> Instant {
-        let at = self.boxes.check_deadlines();
-        self.look_at.map_or(at, |look_at| look_at.min(at))
-    }
-
-    /// What has to be asked now. The step tells of channels that cannot be asked for.
-    pub(super) fn question(&mut self) -> (Option<Question>, Option<UpdateStep>) {
-        if self.look_at.is_some_and(|at| at <= now().into_std()) {
-            self.resync();
+    /// What is to be done now.
+    pub(super) fn next(&mut self) -> SequenceTurn {
+        let at = now();
+        for channel in self.withheld.take_due(at) {
+            match channel {
+                Some(channel) => self.channels.push(channel),
+                None => self.resync(),
+            }
         }
-        self.boxes.check_deadlines();
+        let deadline = Instant::from_std(self.boxes.check_deadlines());
+        self.queue_channels();
         if self.boxes.get_difference().is_some() {
             // The answer is of both boxes, whichever was asked for.
             self.resync();
         }
         if let Some(question) = self.boxes.get_difference() {
-            return (Some(Question::Account(question)), None);
+            return SequenceTurn::AskAccount(question);
         }
-        let Some(mut question) = self.boxes.get_channel_difference() else { return (None, None) };
-        let enums::InputChannel::Channel(channel) = &mut question.channel else {
-            return (None, Some(self.give_up_channel()));
+        while let Some(channel) = self.channels.pop(at) {
+            self.withheld.forget(Some(channel));
+            let told = types::UpdateChannelTooLong { channel_id: channel, pts: None };
+            self.boxes.process_updates(contained(vec![told.into()])).ok();
+            // Of which nothing is known any more there is nothing to ask.
+            if let Some(question) = self.boxes.get_channel_difference() {
+                return self.ask_channel(channel, question);
+            }
+        }
+        let others = [self.withheld.look_at, self.channels.due_at(at)];
+        SequenceTurn::Wait(others.into_iter().flatten().fold(deadline, Instant::min))
+    }
+
+    fn ask_channel(
+        &mut self,
+        channel: i64,
+        mut question: functions::updates::GetChannelDifference,
+    ) -> SequenceTurn {
+        let access_hash = match self.access_hashes.get(&channel) {
+            Some(hash) => *hash,
+            None if self.is_bot => 0,
+            None => return SequenceTurn::Tell(self.give_up_channel()),
         };
-        match self.access_hashes.get(&channel.channel_id) {
-            Some(hash) => channel.access_hash = *hash,
-            None if self.is_bot => {}
-            None => return (None, Some(self.give_up_channel())),
-        }
+        question.channel = types::InputChannel { channel_id: channel, access_hash }.into();
         question.limit = CHANNEL_LIMIT;
-        (Some(Question::Channel(question)), None)
+        SequenceTurn::AskChannel(question)
+    }
+
+    /// Channels of which the client's record has found that they have to be asked for wait for their turn.
+    fn queue_channels(&mut self) {
+        while let Some(channel) = self.asked_channel() {
+            self.boxes.end_channel_difference(PrematureEndReason::TemporaryServerIssues);
+            self.channels.push(channel);
+        }
     }
 
     pub(super) fn answer_account(
@@ -185,6 +228,7 @@ impl Sequence {
         let is_too_long = matches!(difference, enums::updates::Difference::TooLong(_));
         let secondary = self.take_secondary(&mut difference);
         let mut received = self.boxes.apply_difference(difference);
+        self.queue_channels();
         received.0.extend(secondary);
         if !is_too_long {
             self.too_long = 0;
@@ -199,14 +243,15 @@ impl Sequence {
         self.step(received, &[UpdateContent::Missed(MissedUpdates::Account)])
     }
 
-    /// `None`: the answer makes no sense, and the channel is asked for later.
+    /// `None`: the answer makes no sense, and the channel is asked for at `later`.
     pub(super) fn answer_channel(
         &mut self,
         mut difference: enums::updates::ChannelDifference,
+        later: Instant,
     ) -> Option<UpdateStep> {
         let channel = self.asked_channel()?;
         if !is_complete(&difference) {
-            self.boxes.end_channel_difference(PrematureEndReason::TemporaryServerIssues);
+            self.put_off_channel(later);
             return None;
         }
         let is_too_long = matches!(difference, enums::updates::ChannelDifference::TooLong(_));
@@ -222,12 +267,14 @@ impl Sequence {
             false => self.boxes.process_updates(contained(beside)).unwrap_or_default().0,
         };
         let (mut updates, users, chats) = self.boxes.apply_channel_difference(difference);
+        // There may be more of it: others have their turn before.
+        self.queue_channels();
         updates.extend(beside);
         let missed = UpdateContent::Missed(MissedUpdates::Channel(channel));
         let missed = if is_too_long { vec![missed] } else { Vec::new() };
         let mut step = self.step((updates, users, chats), &missed);
         // Of which nothing may have come.
-        note(&mut step.states, &self.boxes.session_state(), channel);
+        step.states.merge(&state_of(&self.boxes.session_state(), channel));
         Some(step)
     }
 
@@ -238,14 +285,23 @@ impl Sequence {
             self.boxes.end_channel_difference(PrematureEndReason::Banned);
         }
         let missed = channel.map(|it| UpdateContent::Missed(MissedUpdates::Channel(it)));
-        self.step((Vec::new(), Vec::new(), Vec::new()), missed.as_slice())
+        let mut step = self.step((Vec::new(), Vec::new(), Vec::new()), missed.as_slice());
+        step.states.gone_channels.extend(channel);
+        step
     }
 
     /// The channel that was asked for is asked for later.
-    pub(super) fn put_off_channel(&mut self) {
-        if self.asked_channel().is_some() {
+    pub(super) fn put_off_channel(&mut self, until: Instant) {
+        if let Some(channel) = self.asked_channel() {
             self.boxes.end_channel_difference(PrematureEndReason::TemporaryServerIssues);
+            self.channels.push_later(channel, until);
         }
+    }
+
+    /// The server wants a pause before it is asked for a channel again.
+    pub(super) fn rest_channels(&mut self, until: Instant) {
+        self.put_off_channel(until);
+        self.channels.rest(until);
     }
 
     /// Where the server tells that something has come in a channel, and how far that is now: what is known of the
@@ -303,6 +359,7 @@ impl Sequence {
             }
         }
         states.access_hashes.sort_unstable();
+        self.users.note(&users);
         let own = self.boxes.session_state();
         let account = UpdateState { pts: own.pts, qts: own.qts, date: own.date, seq: own.seq };
         states.account = Some(account).filter(|_| !self.boxes.is_empty());
@@ -311,20 +368,24 @@ impl Sequence {
         channels.sort_unstable();
         channels.dedup();
         for channel in channels {
-            note(&mut states, &own, channel);
+            states.merge(&state_of(&own, channel));
         }
         let (first, then): (Vec<_>, Vec<_>) =
             updates.into_iter().map(|(update, _)| update).partition(is_of_difference);
         let boxed = |update| UpdateContent::Update(Box::new(update));
         let contents = first.into_iter().chain(then).map(boxed);
         let updates = before.iter().cloned().chain(contents).collect();
-        UpdateStep { updates, peers: Arc::new(UpdatePeers { users, chats }), states }
+        UpdateStep {
+            updates,
+            peers: Arc::new(UpdatePeers { users, chats, known_users: Vec::new() }),
+            states,
+        }
     }
 }
 
-/// Notes how far a channel is.
-fn note(states: &mut UpdateStates, boxes: &UpdatesState, channel: i64) {
-    if let Some(state) = boxes.channels.iter().find(|it| it.id == channel) {
-        states.merge(&UpdateStates::new(None, vec![ChannelState { channel, pts: state.pts }]));
-    }
+/// How far a channel is.
+fn state_of(boxes: &UpdatesState, channel: i64) -> UpdateStates {
+    let found = boxes.channels.iter().find(|it| it.id == channel);
+    let state = found.map(|it| ChannelState { channel, pts: it.pts });
+    UpdateStates::new(None, state.into_iter().collect())
 }

@@ -30,6 +30,8 @@ use crate::telegram::{GrammersManager, SessionSource};
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// How often it is looked which accounts there are.
 const LIST_EVERY: Duration = Duration::from_secs(10);
+/// How many of them are looked at before others have their turn.
+const LISTED_AT_ONCE: usize = 256;
 /// The least time between two such looks.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
 /// The pause before a lane begins anew that has panicked.
@@ -66,6 +68,17 @@ pub enum Overflow {
     DropOldest,
 }
 
+/// Why there is no update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum TryRecvError {
+    /// More may come.
+    #[error("no update has come")]
+    Empty,
+    /// There will be no more: the pool is closed, or the account was removed.
+    #[error("no more updates will come: the pool is closed, or the account was removed")]
+    Ended,
+}
+
 /// Why updates cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -94,17 +107,27 @@ pub struct UpdateStream {
     // First to be dropped: what is still in the mailboxes was not taken.
     lanes: Arc<StreamLanes>,
     mailboxes: Arc<Mailboxes>,
-    tasks: Vec<AbortHandle>,
-    /// Has it saved how far the accounts have got.
-    save: Box<dyn Fn() + Send + Sync>,
+    /// Looks which accounts there are.
+    listing: Option<AbortHandle>,
+    save: SaveProgress,
 }
+
+/// Has it saved how far the accounts have got. Returns whether the pool is still there.
+type SaveProgress = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// The lanes of a stream, by account.
 #[derive(Default)]
 struct StreamLanes {
-    running: Mutex<HashMap<AccountId, LaneHandle>>,
+    running: Mutex<RunningLanes>,
     /// Told when one has ended.
     ended: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct RunningLanes {
+    by_account: HashMap<AccountId, LaneHandle>,
+    /// The stream has gone: no more begin.
+    is_over: bool,
 }
 
 /// A lane that runs for as long as this lives.
@@ -136,24 +159,31 @@ impl UpdateStream {
     }
 
     /// An update that is there already.
-    pub fn try_recv(&mut self) -> Option<AccountUpdate> {
-        self.mailboxes.try_recv().ok().flatten()
+    ///
+    /// # Errors
+    /// There is none now, or there will be no more.
+    pub fn try_recv(&mut self) -> Result<AccountUpdate, TryRecvError> {
+        self.mailboxes.try_recv()
     }
 
     /// How many accounts are listened to.
     #[must_use]
     pub fn accounts(&self) -> usize {
-        self.lanes.running.lock().len()
+        self.lanes.running.lock().by_account.len()
     }
 }
 
 impl Drop for UpdateStream {
     fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
+        if let Some(listing) = &self.listing {
+            listing.abort();
         }
         (self.save)();
-        self.lanes.running.lock().clear();
+        let mut running = self.lanes.running.lock();
+        running.is_over = true;
+        let lanes = std::mem::take(&mut running.by_account);
+        drop(running);
+        drop(lanes);
     }
 }
 
@@ -251,9 +281,9 @@ impl<S: SessionSource> Pool<GrammersManager<S>> {
             Arc::clone(&mailboxes),
             Arc::downgrade(&lanes),
         );
-        let handle = &self.context().handle;
-        let tasks = vec![handle.spawn(listing).abort_handle(), spawn_saver(self.runtime())];
-        Ok(UpdateStream { lanes, mailboxes, tasks, save: saving(self.runtime()) })
+        let listing = Some(self.context().handle.spawn(listing).abort_handle());
+        let save = save_regularly(self.runtime());
+        Ok(UpdateStream { lanes, mailboxes, listing, save })
     }
 }
 
@@ -275,14 +305,30 @@ impl<S: SessionSource> Account<GrammersManager<S>> {
         if !lanes.add(self, &mailboxes, options) {
             return Err(ListenError::AlreadyListening { account: self.id() });
         }
-        let runtime = &self.inner().runtime;
-        let tasks = vec![spawn_saver(runtime)];
-        Ok(UpdateStream { lanes, mailboxes, tasks, save: saving(runtime) })
+        let save = save_regularly(&self.inner().runtime);
+        Ok(UpdateStream { lanes, mailboxes, listing: None, save })
     }
 }
 
 impl StreamLanes {
-    /// Begins to listen to an account, unless somebody does.
+    fn has(&self, account: AccountId) -> bool {
+        self.running.lock().by_account.contains_key(&account)
+    }
+
+    /// Ends the lanes of accounts that are not known any more, and returns these; and forgets those that have ended.
+    fn retain(&self, is_known: impl Fn(AccountId) -> bool) -> Vec<AccountId> {
+        let mut running = self.running.lock();
+        let mut ended: Vec<_> = Vec::new();
+        let lanes = &mut running.by_account;
+        ended.extend(lanes.extract_if(|account, _| !is_known(*account)));
+        let removed = ended.iter().map(|(account, _)| *account).collect();
+        ended.extend(lanes.extract_if(|_, lane| lane.is_over.load(Ordering::Acquire)));
+        drop(running);
+        drop(ended);
+        removed
+    }
+
+    /// Begins to listen to an account, unless somebody does or the stream has gone.
     fn add<S: SessionSource>(
         &self,
         account: &Account<GrammersManager<S>>,
@@ -290,6 +336,11 @@ impl StreamLanes {
         options: &UpdatesOptions,
     ) -> bool {
         let context = account.inner().context();
+        // Held until it is in: a stream that goes finds it, or it does not begin.
+        let mut running = self.running.lock();
+        if running.is_over {
+            return false;
+        }
         let Some(listener) = context.manager.lanes.listen(account.id()) else { return false };
         let (mailbox, heard) = (mailboxes.open(options.capacity), Arc::downgrade(&listener));
         let mut lane = Lane::new(account.clone(), mailbox, heard, options.clone());
@@ -298,7 +349,7 @@ impl StreamLanes {
         let run = async move {
             while catch_future(Box::pin(lane.run())).await.is_none() {
                 tracing::error!(account = %lane.id(), "the reading of updates has panicked: it begins anew");
-                tokio::time::sleep(PAUSE).await;
+                lane.pause(PAUSE).await;
             }
             // Its mailbox goes before it can be looked for.
             drop(lane);
@@ -306,9 +357,10 @@ impl StreamLanes {
             ended.notify_one();
         };
         let task = context.handle.spawn(run).abort_handle();
-        self.running
-            .lock()
-            .insert(account.id(), LaneHandle { listener: Some(listener), task, is_over });
+        let handle = LaneHandle { listener: Some(listener), task, is_over };
+        let before = running.by_account.insert(account.id(), handle);
+        drop(running);
+        drop(before);
         true
     }
 }
@@ -327,14 +379,16 @@ async fn keep_listening<S: SessionSource>(
         }
         let accounts = scope.accounts(pool.manager().source()).unwrap_or_default();
         let known: HashSet<_> = accounts.iter().copied().collect();
-        lanes.running.lock().retain(|account, lane| {
-            known.contains(account) && !lane.is_over.load(Ordering::Acquire)
-        });
-        for id in accounts {
-            if lanes.running.lock().contains_key(&id) {
-                continue;
+        for removed in lanes.retain(|account| known.contains(&account)) {
+            pool.manager().lanes.forget_progress(removed);
+        }
+        for (at, id) in accounts.into_iter().enumerate() {
+            if at % LISTED_AT_ONCE == LISTED_AT_ONCE - 1 {
+                tokio::task::yield_now().await;
             }
-            if let Ok(account) = pool.account(id) {
+            if !lanes.has(id)
+                && let Ok(account) = pool.account(id)
+            {
                 lanes.add(&account, &mailboxes, &options);
             }
         }
@@ -347,27 +401,23 @@ async fn keep_listening<S: SessionSource>(
     mailboxes.end_growth();
 }
 
-/// What has it saved how far accounts have got, as long as the pool is there.
-fn saving<S: SessionSource>(
-    runtime: &Arc<Runtime<GrammersManager<S>>>,
-) -> Box<dyn Fn() + Send + Sync> {
-    let weak = Arc::downgrade(runtime);
-    Box::new(move || {
-        if let Some(runtime) = weak.upgrade() {
-            runtime.context.manager.save_updates();
-        }
-    })
+/// Has it saved how far accounts have got: by whoever calls this, and once a second as long as the pool is there.
+fn save_regularly<S: SessionSource>(runtime: &Arc<Runtime<GrammersManager<S>>>) -> SaveProgress {
+    let context = &runtime.context;
+    if context.manager.lanes.needs_saver() {
+        let save = saving(runtime);
+        context.handle.spawn(async move {
+            while save() {
+                tokio::time::sleep(SAVE_EVERY).await;
+            }
+        });
+    }
+    saving(runtime)
 }
 
-/// Has it saved, once a second, how far accounts have got.
-fn spawn_saver<S: SessionSource>(runtime: &Arc<Runtime<GrammersManager<S>>>) -> AbortHandle {
+fn saving<S: SessionSource>(runtime: &Arc<Runtime<GrammersManager<S>>>) -> SaveProgress {
     let weak = Arc::downgrade(runtime);
-    let save = async move {
-        while let Some(runtime) = weak.upgrade() {
-            runtime.context.manager.save_updates();
-            drop(runtime);
-            tokio::time::sleep(SAVE_EVERY).await;
-        }
-    };
-    runtime.context.handle.spawn(save).abort_handle()
+    Box::new(move || {
+        weak.upgrade().inspect(|runtime| runtime.context.manager.save_updates()).is_some()
+    })
 }

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use telepool::http::Scope;
-use telepool::{AccountId, Manager, MetricsSource, Pool, Profile, QuarantineReason, Reaction};
+use telepool::{
+    AccountId, Manager, MetricsSource, Pool, Profile, QuarantineReason, Reaction, UpdateLosses,
+};
 
 use crate::http::{access, serve};
 
@@ -58,7 +60,7 @@ impl MetricsSource for Named {
         Some("messages.sendMessage")
     }
 
-    fn updates_dropped(&self) -> Vec<(Arc<str>, u64)> {
+    fn update_losses(&self) -> Vec<(Arc<str>, UpdateLosses)> {
         self.may_panic();
         Vec::new()
     }

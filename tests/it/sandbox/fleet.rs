@@ -141,7 +141,7 @@ async fn a_fleet_that_is_cut_off_flooded_and_restarted_answers_every_message_onc
     };
     let mut fleet = Fleet::start(&path);
     let has_begun = |it: u64| {
-        fleet.source.update_states(bot(it)).is_some_and(|states| states.account.is_some())
+        fleet.source.update_states(bot(it)).unwrap().is_some_and(|states| states.account.is_some())
     };
     wait_until("each bot listens", || (0..BOTS).all(has_begun)).await;
     post(5, true);

@@ -357,7 +357,7 @@ async fn nothing_is_lost_to_a_client_that_keeps_the_rules() {
             }
         }
     });
-    let has_begun = || pool.manager().source().update_states(OTHER).is_some();
+    let has_begun = || pool.manager().source().update_states(OTHER).unwrap().is_some();
     wait_until("it is known where the updates begin", has_begun).await;
     for _ in 0..100 {
         data_centre.post_message(OTHER, "a word").unwrap();

@@ -518,6 +518,13 @@ fn peers_and_states_are_kept(store: &dyn SessionStore) {
     assert_eq!((kept.account, kept.channels.len()), (Some(state(11, 101)), 2));
     assert_eq!(kept.access_hashes, [(5, 80), (6, 60)]);
     assert!(peers().contains(&peer(PeerKind::Megagroup, 5, 80)));
+    // A channel that is gone is not kept, and comes back with whatever is heard of it again.
+    let mut gone = UpdateStates::default();
+    gone.gone_channels = vec![5, 99];
+    store.set_update_states(&[(id, gone)]).unwrap();
+    let kept = store.update_states(id).unwrap();
+    assert_eq!(kept.channels, [ChannelState { channel: 6, pts: 1 }]);
+    assert!(kept.gone_channels.is_empty());
 }
 
 fn who_serves_is_noted(store: &dyn SessionStore) {

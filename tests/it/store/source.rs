@@ -145,12 +145,14 @@ fn how_far_updates_were_taken_is_there_for_whoever_serves_next() {
         source.set_update_states(user(700), &changed);
     }
     source.set_update_states(user(701), &at(1));
-    assert!(source.close(PATIENCE));
     let mut expected = at(12);
     expected.merge(&channel);
+    // Also for whoever asks before it is written.
+    assert_eq!(source.update_states(user(700)).unwrap().as_ref(), Some(&expected));
+    assert!(source.close(PATIENCE));
     let source = serve(&path);
-    assert_eq!(source.update_states(user(700)), Some(expected));
-    assert_eq!(source.update_states(user(701)), None, "nobody knows it");
+    assert_eq!(source.update_states(user(700)).unwrap(), Some(expected));
+    assert_eq!(source.update_states(user(701)).unwrap(), None, "nobody knows it");
 }
 
 #[test]

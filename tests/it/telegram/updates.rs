@@ -1,6 +1,6 @@
 //! Who listens to updates, and what a connection knows of its end with and without it.
 
-use telepool::telegram::{ListenError, Overflow, UpdateStream, UpdatesOptions};
+use telepool::telegram::{ListenError, Overflow, TryRecvError, UpdateStream, UpdatesOptions};
 use telepool::{CloseReason, Event, Pool};
 
 use super::*;
@@ -12,7 +12,7 @@ fn pool_of(manager: GrammersManager<MemorySource>) -> Telegram {
 }
 
 fn dropped(pool: &Telegram) -> u64 {
-    pool.manager().metrics().unwrap().updates_dropped().iter().map(|(_, count)| count).sum()
+    pool.manager().metrics().unwrap().update_losses().iter().map(|(_, losses)| losses.dropped).sum()
 }
 
 /// Waits until a connection of the account brings updates.
@@ -42,7 +42,7 @@ async fn updates_reach_the_listener_and_the_dropped_ones_are_counted() {
             assert_eq!((update.account, update.slot), (account(), 0));
             assert_eq!(update.update(), Some(&enums::Update::PtsChanged));
         }
-        assert!(updates.try_recv().is_none());
+        assert_eq!(updates.try_recv().unwrap_err(), TryRecvError::Empty);
     }
 }
 
@@ -171,6 +171,7 @@ async fn an_account_has_one_reader_at_a_time_and_the_next_comes_when_that_has_go
     let mut own = handle.updates().unwrap();
     pool.close().await;
     assert!(own.recv().await.is_none(), "the pool is closed");
+    assert_eq!(own.try_recv().unwrap_err(), TryRecvError::Ended);
     drop(pool);
     assert!(all.recv().await.is_none(), "and so is the other's");
 }
