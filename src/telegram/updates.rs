@@ -27,6 +27,7 @@ mod known_users;
 mod lane;
 mod lanes;
 mod mailbox;
+mod options;
 mod progress;
 mod received;
 mod sequence;
@@ -36,5 +37,6 @@ mod withheld;
 
 pub(super) use feed::{Feed, FeedSource};
 pub(super) use lanes::Lanes;
+pub use options::{ListenError, Overflow, TryRecvError, UpdatesOptions};
 pub use received::{AccountUpdate, MissedUpdates, UpdateContent, UpdatePeers};
-pub use stream::{ListenError, Overflow, TryRecvError, UpdateStream, UpdatesOptions};
+pub use stream::UpdateStream;

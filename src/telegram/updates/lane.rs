@@ -15,11 +15,11 @@ use super::carrier::{Carrier, Lost, Trouble, carrier, pause_unless_closing, trou
 use super::feed::{Heard, Listener};
 use super::lanes::Lanes;
 use super::mailbox::MailboxEntry;
+use super::options::{Overflow, UpdatesOptions};
 use super::progress::UpdateProgress;
 use super::received::{AccountUpdate, Receipt, UpdateContent};
 use super::sequence::Sequence;
 use super::step::{SequenceTurn, UpdateStep};
-use super::stream::{Overflow, UpdatesOptions};
 use crate::account_id::AccountId;
 use crate::base::clock::{Instant, now};
 use crate::pool::Account;

@@ -10,8 +10,8 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::sync::Notify;
 
+use super::options::TryRecvError;
 use super::received::AccountUpdate;
-use super::stream::TryRecvError;
 use crate::base::sync::Mutex;
 
 /// The mailboxes of one stream.
