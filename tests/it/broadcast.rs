@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use telepool::sandbox::{DataCentre, DataCentreOptions, Fault, FaultPlan, FaultRule};
+use telepool::session::{DataCentres, SessionRecord, lines};
 use telepool::telegram::client::tl::{enums, types};
 use telepool::telegram::{
     BroadcastError, BroadcastMessage, BroadcastOutcome, BroadcastResult, BroadcastTarget,
@@ -44,8 +45,13 @@ async fn bots(bots: u64, rules: impl IntoIterator<Item = FaultRule>) -> (DataCen
 }
 
 fn pool_of(data_centre: &DataCentre, bots: u64) -> TestPool {
-    let sessions = (1..=bots)
-        .flat_map(|number| data_centre.create_sessions(bot(number), 1, Some("bots".into())));
+    pool_with(
+        (1..=bots)
+            .flat_map(|number| data_centre.create_sessions(bot(number), 1, Some("bots".into()))),
+    )
+}
+
+fn pool_with(sessions: impl IntoIterator<Item = SessionRecord>) -> TestPool {
     let mut settings = TelegramSettings::new(1);
     settings.redial_after_loss = Duration::from_millis(50);
     let manager = GrammersManager::new(MemorySource::new(sessions).unwrap(), settings);
@@ -140,6 +146,64 @@ async fn a_run_that_is_cut_short_goes_on_where_it_was_and_sends_nothing_twice() 
     // Without the journal the server drops what it has.
     let again = pool.broadcast("bots", "news", "hello").start(targets()).await.unwrap();
     assert_eq!(again.finish().await.unwrap().sent, 400);
+}
+
+/// What a process is told that broadcasts until it is killed.
+const SESSIONS: &str = "BROADCAST_SESSIONS";
+
+fn four_hundred() -> impl Iterator<Item = BroadcastTarget> {
+    (0..400).map(|chat| BroadcastTarget::any(group(chat)))
+}
+
+/// A process that broadcasts by the sessions of a file, with a journal beside it.
+async fn broadcast_from(sessions: &std::path::Path) {
+    let file = std::io::BufReader::new(std::fs::File::open(sessions).unwrap());
+    let mut records = lines::read_all(file, &DataCentres::default()).unwrap();
+    records.iter_mut().for_each(|record| record.group = Some("bots".into()));
+    let pool = pool_with(records);
+    let journal = sessions.with_extension("journal");
+    let broadcast = pool.broadcast("bots", "news", "hello").journal(&journal).calls_per_account(8);
+    broadcast.start(four_hundred()).await.unwrap().finish().await.unwrap();
+    pool.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_is_killed_again_and_again_leaves_no_chat_out_and_writes_to_none_twice() {
+    if let Some(sessions) = std::env::var_os(SESSIONS) {
+        return broadcast_from(sessions.as_ref()).await;
+    }
+    let name = "broadcast::a_process_that_is_killed_again_and_again_leaves_no_chat_out_and_writes_to_none_twice";
+    let mut options = DataCentreOptions::default();
+    options.latency = Duration::from_millis(5);
+    let data_centre = DataCentre::start(options).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let sessions = folder.path().join("sessions");
+    let mut file = Vec::new();
+    for number in 1..=2 {
+        for record in data_centre.create_sessions(bot(number), 1, None) {
+            lines::write_line(&mut file, &record).unwrap();
+        }
+    }
+    std::fs::write(&sessions, file).unwrap();
+    let written = || -> usize {
+        (1..=2).map(|it| data_centre.update_counts(bot(it)).unwrap().common_kept).sum()
+    };
+    let mut kills = 0;
+    loop {
+        let before = written();
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        let mut process = command.args(["--exact", name]).env(SESSIONS, &sessions).spawn().unwrap();
+        while process.try_wait().unwrap().is_none() && (kills == 5 || written() < before + 50) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        process.kill().unwrap();
+        if process.wait().unwrap().success() {
+            break;
+        }
+        kills += 1;
+    }
+    assert_eq!((kills, written()), (5, 400));
+    assert_eq!(data_centre.stats().key_violations, 0);
 }
 
 #[tokio::test]
