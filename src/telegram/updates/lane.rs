@@ -246,11 +246,11 @@ impl<S: SessionSource> Lane<S> {
         let slot = carrier.slot();
         let moves = run.slot.map_or(slot != 0, |before| before != slot);
         if run.sequence.is_new() {
-            let state = Self::state(run, carrier).await?;
+            let state = self.state(run, carrier).await?;
             let step = run.sequence.begin(state);
             self.deliver(run, slot, step).await;
         } else if moves {
-            let state = Self::state(run, carrier).await?;
+            let state = self.state(run, carrier).await?;
             run.qts.insert(run.slot.unwrap_or(0), run.sequence.qts());
             run.sequence.move_to(run.qts.get(&slot).copied().unwrap_or(state.qts));
         } else {
@@ -267,7 +267,7 @@ impl<S: SessionSource> Lane<S> {
         carrier: &Carrier,
         question: functions::updates::GetDifference,
     ) -> Result<Option<UpdateStep>, Lost> {
-        let wait = match Self::call(run, carrier, &question).await {
+        let wait = match self.call(run, carrier, &question).await {
             Ok(difference) => {
                 run.refusals = 0;
                 return Ok(Some(run.sequence.answer_account(difference)));
@@ -282,7 +282,7 @@ impl<S: SessionSource> Lane<S> {
                 );
                 run.refusals = (run.refusals + 1).min(REFUSALS_MAX);
                 carrier.rest(now() + PAUSE_FIRST * 2_u32.pow(run.refusals)).await?;
-                let state = Self::state(run, carrier).await?;
+                let state = self.state(run, carrier).await?;
                 return Ok(Some(run.sequence.begin_again(state)));
             }
         };
@@ -299,7 +299,7 @@ impl<S: SessionSource> Lane<S> {
         question: functions::updates::GetChannelDifference,
     ) -> Result<Option<UpdateStep>, Lost> {
         let later = now() + CHANNEL_PAUSE;
-        match Self::call(run, carrier, &question).await {
+        match self.call(run, carrier, &question).await {
             Ok(difference) => return Ok(run.sequence.answer_channel(difference, later)),
             Err(Trouble::Lost) => return Err(Lost),
             Err(Trouble::Refused(error)) => {
@@ -313,9 +313,9 @@ impl<S: SessionSource> Lane<S> {
     }
 
     /// The server's own state, asked until it answers.
-    async fn state(run: &mut Run, carrier: &Carrier) -> Result<types::updates::State, Lost> {
+    async fn state(&self, run: &mut Run, carrier: &Carrier) -> Result<types::updates::State, Lost> {
         loop {
-            let wait = match Self::call(run, carrier, &functions::updates::GetState {}).await {
+            let wait = match self.call(run, carrier, &functions::updates::GetState {}).await {
                 Ok(enums::updates::State::State(state)) => return Ok(state),
                 Err(Trouble::Lost) => return Err(Lost),
                 Err(Trouble::Wait(wait)) => wait,
@@ -326,17 +326,25 @@ impl<S: SessionSource> Lane<S> {
     }
 
     async fn call<R: RemoteCall>(
+        &self,
         run: &mut Run,
         carrier: &Carrier,
         question: &R,
     ) -> Result<R::Return, Trouble> {
         let caller = &carrier.caller;
         let answer = caller.send(question, caller.call_timeout).await;
-        if answer.is_ok() {
-            run.heard = now();
-            run.pause = PAUSE_FIRST;
+        match answer {
+            Ok(answer) => {
+                run.heard = now();
+                run.pause = PAUSE_FIRST;
+                Ok(answer)
+            }
+            Err(error) => {
+                // The pool learns of it as from any borrower's call: of a flood, of a session that is lost.
+                self.account.inner().learn(&error, caller.slot, None);
+                Err(trouble(error, caller))
+            }
         }
-        answer.map_err(|error| trouble(error, caller))
     }
 
     /// Hands a step on, and waits for room where the stream is to miss nothing.

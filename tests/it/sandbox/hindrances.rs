@@ -61,6 +61,7 @@ async fn whatever_pause_the_server_wants_the_updates_end_with_the_pool() {
     for method in ["updates.getState", "updates.getDifference"] {
         let world = world(1, 1, DataCentreOptions::default()).await;
         let pool = world.pool();
+        let mut events = pool.events();
         let rules = FaultPlan::new([flood(method)]).unwrap();
         let updates = if method == "updates.getState" {
             world.data_centre.set_faults(&rules);
@@ -71,6 +72,8 @@ async fn whatever_pause_the_server_wants_the_updates_end_with_the_pool() {
             updates
         };
         until_injected(&world, 1).await;
+        // The pool knows of it, and tells.
+        while !matches!(events.next().await, Some(Event::FloodWait { .. })) {}
         pool.close().await;
         ends(updates).await;
     }
