@@ -6,12 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use grammers_client::sender::SenderPoolHandle;
 use grammers_client::tl::{Identifiable as _, RemoteCall, functions};
 use tokio::runtime::Handle;
 use tracing::Instrument as _;
 
 use super::health::{ConnectionHealth, PendingCall};
+use super::rpc::RpcHandle;
 use super::updates::Feed;
 use super::{Refusal, TelegramError, client, rpc, verdict};
 use crate::account_id::AccountId;
@@ -32,7 +32,7 @@ pub(super) struct ConnectionCaller {
     pub(super) data_centre: i32,
     /// Where the client runs.
     pub(super) runtime: Handle,
-    pub(super) handle: SenderPoolHandle,
+    pub(super) rpc: RpcHandle,
     pub(super) health: Arc<ConnectionHealth>,
     pub(super) call_timeout: Duration,
     pub(super) ownership: Arc<dyn Ownership>,
@@ -69,7 +69,7 @@ impl ConnectionCaller {
             slot = self.slot,
             method = client::tl::name_for_id(method),
         );
-        let answer = rpc::call::<R>(&self.handle, self.data_centre, body).instrument(span);
+        let answer = self.rpc.call::<R>(body).instrument(span);
         // Whoever calls may be on another runtime than the connection, or on none.
         let answered = timeout_at(&self.runtime, after(limit), answer).await;
         let result = answered.unwrap_or(Err(TelegramError::Timeout { after: limit }));

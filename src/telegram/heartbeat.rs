@@ -18,7 +18,6 @@ use tokio::time::Sleep;
 
 use super::TelegramError;
 use super::parts::ConnectionParts;
-use super::rpc::call_within;
 
 /// After so long without a word the server is asked, and so long it may take to answer.
 const STEP: Duration = Duration::from_secs(15);
@@ -75,12 +74,12 @@ pub(super) fn ping(
     parts: &ConnectionParts,
     limit: Duration,
 ) -> impl Future<Output = Result<(), Silent>> + Send + use<> {
-    let (handle, data_centre) = (parts.handle.clone(), parts.data_centre);
+    let rpc = parts.rpc.clone();
     let health = std::sync::Arc::clone(&parts.health);
     let session = std::sync::Arc::clone(&parts.session);
     async move {
         let ping = functions::Ping { ping_id: 0 }.to_bytes();
-        match call_within::<functions::Ping>(&handle, data_centre, ping, limit).await {
+        match rpc.call_within::<functions::Ping>(ping, limit).await {
             Ok(_) | Err(TelegramError::Rpc { .. } | TelegramError::Answer(_)) => {
                 health.note_answer();
                 session.note_no_dial_abroad();

@@ -8,7 +8,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use grammers_client::sender::SenderPoolHandle;
 use grammers_client::session::types::{PeerAuth, PeerInfo};
 use grammers_client::tl::{Identifiable as _, Serializable as _, enums, functions};
 use tracing::Instrument as _;
@@ -16,7 +15,7 @@ use tracing::Instrument as _;
 use super::TelegramError;
 use super::one_shot_session::{OneShotSession, own_peer};
 use super::pending_open::OpenResult;
-use super::rpc::call_within;
+use super::rpc::RpcHandle;
 use crate::account_id::AccountId;
 use crate::base::sync::Mutex;
 use crate::session::{KeyId, SessionRecord, SessionUser};
@@ -37,12 +36,12 @@ const DISCONNECT_DELAY: i32 = 75;
 /// If nobody has told whose the session is, it is asked in the same packet: the client must know before
 /// the first call of the application.
 pub(super) fn check_login(
-    handle: SenderPoolHandle,
+    rpc: RpcHandle,
     record: &SessionRecord,
     user: Option<UnknownUser>,
     limit: Duration,
 ) -> impl Future<Output = OpenResult> + Send + use<> {
-    let (account, slot, dc) = (record.account, record.slot, record.dc);
+    let (account, slot) = (record.account, record.slot);
     let span = tracing::debug_span!("call", %account, slot, method = "updates.getState");
     let check = async move {
         let timer =
@@ -51,7 +50,7 @@ pub(super) fn check_login(
         let query = functions::updates::GetState {};
         let request = functions::InvokeWithoutUpdates { query }.to_bytes();
         let set = async {
-            match call_within::<functions::PingDelayDisconnect>(&handle, dc, timer, limit).await {
+            match rpc.call_within::<functions::PingDelayDisconnect>(timer, limit).await {
                 // What the dial comes to is told to the first call.
                 Err(error) if !is_of_the_ping(&error) => error,
                 // That the check has an answer shows that this one came as well.
@@ -59,10 +58,10 @@ pub(super) fn check_login(
             }
         };
         let asked = async {
-            let state = call_within::<functions::updates::GetState>(&handle, dc, request, limit);
+            let state = rpc.call_within::<functions::updates::GetState>(request, limit);
             match user {
                 None => state.await,
-                Some(user) => tokio::join!(state, user.ask(&handle, dc, limit)).0,
+                Some(user) => tokio::join!(state, user.ask(&rpc, limit)).0,
             }
         };
         let state = tokio::select! {
@@ -131,10 +130,10 @@ pub(super) struct UnknownUser {
 
 impl UnknownUser {
     /// Asks the server. Without an answer it stays unknown, until the next connection.
-    async fn ask(self, handle: &SenderPoolHandle, dc: i32, limit: Duration) {
+    async fn ask(self, rpc: &RpcHandle, limit: Duration) {
         let query = functions::users::GetUsers { id: vec![enums::InputUser::UserSelf] };
         let query = functions::InvokeWithoutUpdates { query }.to_bytes();
-        let users = call_within::<functions::users::GetUsers>(handle, dc, query, limit).await;
+        let users = rpc.call_within::<functions::users::GetUsers>(query, limit).await;
         let Some(own) = users.ok().and_then(|users| users.into_iter().find_map(own)) else {
             return;
         };

@@ -27,6 +27,7 @@ use super::pacing::Pacers;
 use super::parts::ConnectionParts;
 use super::pending_open::{OpenResult, PendingOpen};
 use super::reservation::Reservations;
+use super::rpc::RpcHandle;
 use super::source::DEFAULT_GROUP;
 use super::supervisor::supervise;
 use super::updates::{FeedSource, Lanes};
@@ -172,7 +173,7 @@ impl<S: SessionSource> GrammersManager<S> {
         let api_id = record.api_id.unwrap_or(self.settings.api_id);
         let SenderPool { runner, handle, updates } =
             SenderPool::with_configuration(Arc::clone(&session), api_id, params);
-        let thin = handle.thin.clone();
+        let rpc = RpcHandle::new(handle.thin.clone(), record.dc);
         let configuration = ClientConfiguration { auto_cache_peers: self.settings.cache_peers };
         let client = Client::with_configuration(handle, configuration);
         let health = Arc::<ConnectionHealth>::default();
@@ -184,8 +185,7 @@ impl<S: SessionSource> GrammersManager<S> {
             account: record.account,
             slot: record.slot,
             traffic: Arc::clone(&traffic),
-            data_centre: record.dc,
-            handle: thin.clone(),
+            rpc: rpc.clone(),
             session,
             health: Arc::clone(&health),
             feed: feed_source,
@@ -197,7 +197,7 @@ impl<S: SessionSource> GrammersManager<S> {
             fence,
             bridge,
         };
-        let check = check_login(thin.clone(), record, user, self.settings.call_timeout);
+        let check = check_login(rpc.clone(), record, user, self.settings.call_timeout);
         let begun = self.logins.begin(record.account, record.slot, guard.key().number());
         let (opening, opened) = PendingOpen::new(check, Arc::clone(&self.logins), begun);
         let supervisor = supervise(parts, runner, updates, opening, guard);
@@ -206,7 +206,7 @@ impl<S: SessionSource> GrammersManager<S> {
             slot: record.slot,
             data_centre: record.dc,
             runtime: Handle::current(),
-            handle: thin,
+            rpc,
             health,
             call_timeout: self.settings.call_timeout,
             ownership: Arc::clone(ownership),

@@ -5,12 +5,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use grammers_client::sender::SenderPoolHandle;
 use tokio::sync::watch;
 
 use super::bridge::Bridge;
 use super::health::ConnectionHealth;
 use super::one_shot_session::OneShotSession;
+use super::rpc::RpcHandle;
 use super::updates::{FeedSource, Lanes};
 use crate::account_id::AccountId;
 use crate::manager::TrafficCounters;
@@ -22,8 +22,7 @@ pub(super) struct ConnectionParts {
     pub(super) slot: u16,
     /// Of the account's group.
     pub(super) traffic: Arc<TrafficCounters>,
-    pub(super) data_centre: i32,
-    pub(super) handle: SenderPoolHandle,
+    pub(super) rpc: RpcHandle,
     pub(super) session: Arc<OneShotSession>,
     pub(super) health: Arc<ConnectionHealth>,
     /// Where its updates go.

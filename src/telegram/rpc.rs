@@ -16,34 +16,51 @@ use crate::base::text::display_safely;
 const WRAPPER: u32 = functions::InvokeWithoutUpdates::<()>::CONSTRUCTOR_ID;
 pub(super) const WRAPPER_LEN: usize = 4;
 
-/// Sends the body of a request and waits for its answer, within a limit. For the connection's own runtime.
-pub(super) async fn call_within<R: RemoteCall>(
-    handle: &SenderPoolHandle,
+/// Where the bodies of requests go, by one connection. A clone does not keep it open.
+#[derive(Clone)]
+pub(super) struct RpcHandle {
+    client: SenderPoolHandle,
     data_centre: i32,
-    body: Vec<u8>,
-    limit: Duration,
-) -> Result<R::Return, TelegramError> {
-    let answered = tokio::time::timeout(limit, call::<R>(handle, data_centre, body)).await;
-    answered.unwrap_or(Err(TelegramError::Timeout { after: limit }))
 }
 
-/// Sends the body of a request and waits for its answer.
-pub(super) async fn call<R: RemoteCall>(
-    handle: &SenderPoolHandle,
-    data_centre: i32,
-    body: Vec<u8>,
-) -> Result<R::Return, TelegramError> {
-    let called = method(&body);
-    let answer = handle.raw_invoke_in_dc(data_centre, body).await;
-    // The client names the outermost part of the body.
-    let answer = answer.map_err(|error| match error.into() {
-        TelegramError::Rpc { code, name, value, method: Some(WRAPPER) } => {
-            TelegramError::Rpc { code, name, value, method: Some(called) }
-        }
-        error => error,
-    })?;
-    R::Return::from_bytes(&answer)
-        .map_err(|error| TelegramError::Answer(display_safely(&error).into()))
+impl RpcHandle {
+    /// To the home data centre of a client.
+    pub(super) const fn new(client: SenderPoolHandle, data_centre: i32) -> Self {
+        Self { client, data_centre }
+    }
+
+    /// Sends the body of a request and waits for its answer.
+    pub(super) async fn call<R: RemoteCall>(
+        &self,
+        body: Vec<u8>,
+    ) -> Result<R::Return, TelegramError> {
+        let called = method(&body);
+        let answer = self.client.raw_invoke_in_dc(self.data_centre, body).await;
+        // The client names the outermost part of the body.
+        let answer = answer.map_err(|error| match error.into() {
+            TelegramError::Rpc { code, name, value, method: Some(WRAPPER) } => {
+                TelegramError::Rpc { code, name, value, method: Some(called) }
+            }
+            error => error,
+        })?;
+        R::Return::from_bytes(&answer)
+            .map_err(|error| TelegramError::Answer(display_safely(&error).into()))
+    }
+
+    /// The same within a limit. For the connection's own runtime.
+    pub(super) async fn call_within<R: RemoteCall>(
+        &self,
+        body: Vec<u8>,
+        limit: Duration,
+    ) -> Result<R::Return, TelegramError> {
+        let answered = tokio::time::timeout(limit, self.call::<R>(body)).await;
+        answered.unwrap_or(Err(TelegramError::Timeout { after: limit }))
+    }
+
+    /// Asks the client to end.
+    pub(super) fn quit(&self) {
+        self.client.quit();
+    }
 }
 
 /// The body of a request that asks for no updates.

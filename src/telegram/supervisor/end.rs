@@ -85,7 +85,7 @@ async fn quit<R: Future<Output = Option<()>>>(
     runner: &mut Pin<Box<R>>,
     parts: &ConnectionParts,
 ) -> Option<Option<()>> {
-    parts.handle.quit();
+    parts.rpc.quit();
     tokio::time::timeout(parts.close_grace, runner).await.ok()
 }
 

@@ -11,7 +11,6 @@ use grammers_client::tl::{Serializable as _, functions};
 use tokio::sync::mpsc;
 
 use crate::telegram::parts::ConnectionParts;
-use crate::telegram::rpc::call_within;
 
 /// Watches the connection to the home data centre, by the number of the client's tasks: each data centre
 /// that it is connected to is one.
@@ -49,10 +48,9 @@ impl HomeWatch {
 /// Whether the home does not answer. Without a connection to it the client asks for an address to
 /// dial, and gets none.
 fn ping_fails(parts: &ConnectionParts) -> impl Future<Output = bool> + Send + use<> {
-    let (handle, data_centre) = (parts.handle.clone(), parts.data_centre);
-    let limit = parts.call_timeout;
+    let (rpc, limit) = (parts.rpc.clone(), parts.call_timeout);
     async move {
         let ping = functions::Ping { ping_id: 0 }.to_bytes();
-        call_within::<functions::Ping>(&handle, data_centre, ping, limit).await.is_err()
+        rpc.call_within::<functions::Ping>(ping, limit).await.is_err()
     }
 }

@@ -16,6 +16,7 @@ use crate::session::{AuthKey, DataCentres, SessionRecord};
 use crate::telegram::health::ConnectionHealth;
 use crate::telegram::login_cache::LoginCache;
 use crate::telegram::one_shot_session::OneShotSession;
+use crate::telegram::rpc::RpcHandle;
 use crate::telegram::updates::FeedSource;
 use crate::telegram::{TelegramError, TelegramSettings};
 
@@ -61,8 +62,7 @@ fn bench() -> Bench {
         traffic: Arc::default(),
         account,
         slot: 0,
-        data_centre: DC,
-        handle: handle.thin,
+        rpc: RpcHandle::new(handle.thin, DC),
         session: Arc::clone(&session),
         health: Arc::clone(&health),
         feed: FeedSource::default(),
@@ -235,7 +235,7 @@ async fn the_end_of_one_of_several_data_centres_has_the_home_asked() {
     // Whatever it is asked fails at once.
     let params = TelegramSettings::new(1).connection_params(&record);
     let gone = SenderPool::with_configuration(Arc::clone(&bench.session), 1, params).handle;
-    bench.parts.handle = gone.thin;
+    bench.parts.rpc = RpcHandle::new(gone.thin, DC);
     let abroad = bench.task.clone();
     let updates = bench.task.downgrade();
     let supervised = bench.supervise(std::future::pending()).await;
