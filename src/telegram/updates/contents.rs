@@ -64,31 +64,60 @@ pub(super) fn qts_of(update: &enums::Update) -> Option<i32> {
     })
 }
 
-/// The updates of a container.
-pub(super) fn contents(updates: &mut enums::Updates) -> &mut [enums::Update] {
-    match updates {
-        enums::Updates::Updates(it) => &mut it.updates,
-        enums::Updates::Combined(it) => &mut it.updates,
-        enums::Updates::UpdateShort(it) => std::slice::from_mut(&mut it.update),
-        _ => &mut [],
+/// For how long a client that shows the channel may wait before it asks again.
+pub(super) fn timeout(difference: &mut enums::updates::ChannelDifference) -> &mut Option<i32> {
+    match difference {
+        enums::updates::ChannelDifference::Empty(it) => &mut it.timeout,
+        enums::updates::ChannelDifference::TooLong(it) => &mut it.timeout,
+        enums::updates::ChannelDifference::Difference(it) => &mut it.timeout,
     }
 }
 
-/// How many updates of each box a container has: of the account's boxes and of none, which is `None`, and of each
-/// channel's. If none is missing before them, as many come out of the client's record.
-pub(super) fn count_by_channel(updates: &mut enums::Updates) -> Vec<(Option<i64>, usize)> {
-    let mut counts: Vec<(Option<i64>, usize)> = Vec::new();
-    let is_contained = matches!(
-        updates,
-        enums::Updates::Updates(_) | enums::Updates::Combined(_) | enums::Updates::UpdateShort(_)
-    );
-    if !is_contained {
-        return vec![(None, 1)];
-    }
-    for update in contents(updates) {
-        if matches!(update, enums::Update::ChannelTooLong(_)) {
-            continue;
+/// The same as the plain container that is in it.
+pub(super) fn unwrapped(updates: UpdatesLike) -> UpdatesLike {
+    let container = match updates {
+        UpdatesLike::InvitedUsers(invited) => invited.updates,
+        UpdatesLike::ChatInviteJoinResult(joined) => joined.updates,
+        UpdatesLike::Updates(updates) => updates,
+        other => return other,
+    };
+    UpdatesLike::Updates(match container {
+        enums::Updates::UpdateShort(it) => {
+            let (users, chats) = (Vec::new(), Vec::new());
+            types::Updates { updates: vec![it.update], users, chats, date: it.date, seq: 0 }.into()
         }
+        container => container,
+    })
+}
+
+/// The updates of a container.
+pub(super) fn contents(updates: &mut enums::Updates) -> Option<&mut Vec<enums::Update>> {
+    match updates {
+        enums::Updates::Updates(it) => Some(&mut it.updates),
+        enums::Updates::Combined(it) => Some(&mut it.updates),
+        _ => None,
+    }
+}
+
+/// How many updates there are of each box: of the account's boxes and of none, which is `None`, and of each
+/// channel's. If none is missing before them, as many come out of the client's record.
+pub(super) type UpdateCounts = Vec<(Option<i64>, usize)>;
+
+/// How many updates of each box have come.
+pub(super) fn counts_of(updates: &mut UpdatesLike) -> UpdateCounts {
+    match updates {
+        UpdatesLike::Updates(updates) => match contents(updates) {
+            Some(updates) => count_by_channel(updates),
+            None => vec![(None, 1)],
+        },
+        UpdatesLike::AffectedChannelMessages { channel_id, .. } => vec![(Some(*channel_id), 1)],
+        _ => vec![(None, 1)],
+    }
+}
+
+pub(super) fn count_by_channel(updates: &[enums::Update]) -> UpdateCounts {
+    let mut counts = UpdateCounts::new();
+    for update in updates {
         let channel = channel_of_update(update);
         match counts.iter_mut().find(|(it, _)| *it == channel) {
             Some((_, count)) => *count += 1,

@@ -14,19 +14,23 @@
 //! as the account is to be asked; and of the channels the record is told of one at a time, when it is asked for: those
 //! that wait for that are in the [queue](ChannelQueue), and whatever comes of them meanwhile counts as behind a gap.
 
+mod answers;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use grammers_client::session::types::{ChannelState as BoxState, UpdatesState};
 use grammers_client::session::updates::{
-    MessageBox, MessageBoxes, PrematureEndReason, State, UpdateAndPeers, UpdatesLike,
+    MessageBoxes, PrematureEndReason, State, UpdateAndPeers, UpdatesLike,
 };
 use grammers_client::tl::{enums, functions, types};
 
 use super::channel_queue::ChannelQueue;
 use super::contents::{
-    channel_of, contained, contents, count_by_channel, is_complete, is_of_difference, others,
-    qts_of, short_sender,
+    UpdateCounts, channel_of, contained, contents, counts_of, is_of_difference, short_sender,
+    unwrapped,
 };
 use super::known_users::KnownUsers;
 use super::received::{MissedUpdates, UpdateContent, UpdatePeers, channel_hash};
@@ -69,8 +73,7 @@ impl Sequence {
         if let Some(account) = states.account {
             let channel = |it: &ChannelState| BoxState { id: it.channel, pts: it.pts };
             sequence.set_boxes(UpdatesState {
-                // Without a number of its own the account would not be asked for.
-                pts: account.pts.max(1),
+                pts: account.pts,
                 qts: account.qts,
                 date: account.date,
                 seq: account.seq,
@@ -83,6 +86,8 @@ impl Sequence {
     /// Goes on from a state: everything since has to be asked for.
     fn set_boxes(&mut self, mut state: UpdatesState) {
         let channels = std::mem::take(&mut state.channels);
+        // Without a number of its own the account would not be asked for.
+        state.pts = state.pts.max(1);
         self.boxes = MessageBoxes::load(state);
         self.withheld = WithheldUpdates::default();
         for channel in channels {
@@ -134,12 +139,13 @@ impl Sequence {
     }
 
     /// Takes in what has come unasked. `None`: there is a gap before it, which has to be asked for.
-    pub(super) fn receive(&mut self, mut updates: UpdatesLike) -> Option<UpdateStep> {
-        let mut came = vec![(None, 1)];
+    pub(super) fn receive(&mut self, updates: UpdatesLike) -> Option<UpdateStep> {
+        let mut updates = unwrapped(updates);
         let mut known = None;
         if let UpdatesLike::Updates(updates) = &mut updates {
-            self.keep_known(contents(updates));
-            came = count_by_channel(updates);
+            if let Some(updates) = contents(updates) {
+                self.take_too_long(updates);
+            }
             if let Some(user) = short_sender(updates) {
                 known = self.users.hash(user).map(|hash| (user, hash));
                 if known.is_none() {
@@ -149,14 +155,15 @@ impl Sequence {
                 }
             }
         }
-        let received = self.boxes.process_updates(updates).ok();
-        self.queue_channels();
-        let received = received?;
-        let at = now();
-        for (channel, came) in came {
-            let out = received.0.iter().filter(|(_, state)| channel_of(state) == channel).count();
-            self.withheld.note(channel, came, out, at);
-        }
+        let came = counts_of(&mut updates);
+        let Ok(received) = self.boxes.process_updates(updates) else {
+            // Nothing of it was taken in. The account's difference need not tell of the channels.
+            came.into_iter()
+                .filter_map(|(channel, _)| channel)
+                .for_each(|it| self.channels.push(it));
+            return None;
+        };
+        self.note_withheld(came, &received.0);
         let mut step = self.step(received, &[]);
         if let (Some(known), Some(peers)) = (known, Arc::get_mut(&mut step.peers)) {
             peers.known_users.push(known);
@@ -164,12 +171,32 @@ impl Sequence {
         Some(step)
     }
 
+    /// Takes out what tells only that something has come in a channel: it has to be asked for from where it is known.
+    /// One of which nothing is known begins with how far it is now.
+    fn take_too_long(&mut self, updates: &mut Vec<enums::Update>) {
+        for update in updates.extract_if(.., |it| matches!(it, enums::Update::ChannelTooLong(_))) {
+            let enums::Update::ChannelTooLong(told) = update else { continue };
+            if let Some(pts) = told.pts {
+                self.boxes.try_set_channel_state(told.channel_id, pts);
+            }
+            self.channels.push(told.channel_id);
+        }
+    }
+
+    fn note_withheld(&mut self, came: UpdateCounts, out: &[(enums::Update, State)]) {
+        let at = now();
+        for (channel, came) in came {
+            let out = out.iter().filter(|(_, state)| channel_of(state) == channel).count();
+            self.withheld.note(channel, came, out, at);
+        }
+    }
+
     /// What is to be done now.
     pub(super) fn next(&mut self) -> SequenceTurn {
         let at = now();
         for channel in self.withheld.take_due(at) {
             match channel {
-                Some(channel) => self.channels.push(channel),
+                Some(channel) => self.begin_channel(channel),
                 None => self.resync(),
             }
         }
@@ -184,8 +211,7 @@ impl Sequence {
         }
         while let Some(channel) = self.channels.pop(at) {
             self.withheld.forget(Some(channel));
-            let told = types::UpdateChannelTooLong { channel_id: channel, pts: None };
-            self.boxes.process_updates(contained(vec![told.into()])).ok();
+            self.begin_channel(channel);
             // Of which nothing is known any more there is nothing to ask.
             if let Some(question) = self.boxes.get_channel_difference() {
                 return self.ask_channel(channel, question);
@@ -193,6 +219,12 @@ impl Sequence {
         }
         let others = [self.withheld.look_at, self.channels.due_at(at)];
         SequenceTurn::Wait(others.into_iter().flatten().fold(deadline, Instant::min))
+    }
+
+    /// Tells the client's record that a channel has to be asked for, which forgets what it has withheld of it.
+    fn begin_channel(&mut self, channel: i64) {
+        let told = types::UpdateChannelTooLong { channel_id: channel, pts: None };
+        self.boxes.process_updates(contained(vec![told.into()])).ok();
     }
 
     fn ask_channel(
@@ -216,127 +248,6 @@ impl Sequence {
             self.boxes.end_channel_difference(PrematureEndReason::TemporaryServerIssues);
             self.channels.push(channel);
         }
-    }
-
-    pub(super) fn answer_account(
-        &mut self,
-        mut difference: enums::updates::Difference,
-    ) -> UpdateStep {
-        if let Some(updates) = others(&mut difference) {
-            self.keep_known(updates);
-        }
-        let is_too_long = matches!(difference, enums::updates::Difference::TooLong(_));
-        let secondary = self.take_secondary(&mut difference);
-        let mut received = self.boxes.apply_difference(difference);
-        self.queue_channels();
-        received.0.extend(secondary);
-        if !is_too_long {
-            self.too_long = 0;
-            return self.step(received, &[]);
-        }
-        self.too_long += 1;
-        // From the state that it names on the server tells again. A server that has nothing else to say is asked
-        // at the next occasion.
-        if self.too_long == 1 {
-            self.resync();
-        }
-        self.step(received, &[UpdateContent::Missed(MissedUpdates::Account)])
-    }
-
-    /// `None`: the answer makes no sense, and the channel is asked for at `later`.
-    pub(super) fn answer_channel(
-        &mut self,
-        mut difference: enums::updates::ChannelDifference,
-        later: Instant,
-    ) -> Option<UpdateStep> {
-        let channel = self.asked_channel()?;
-        if !is_complete(&difference) {
-            self.put_off_channel(later);
-            return None;
-        }
-        let is_too_long = matches!(difference, enums::updates::ChannelDifference::TooLong(_));
-        let beside = match &mut difference {
-            enums::updates::ChannelDifference::Difference(difference) => {
-                std::mem::take(&mut difference.other_updates)
-            }
-            _ => Vec::new(),
-        };
-        // As long as the channel is asked for, whatever is told of it is taken.
-        let beside = match beside.is_empty() {
-            true => Vec::new(),
-            false => self.boxes.process_updates(contained(beside)).unwrap_or_default().0,
-        };
-        let (mut updates, users, chats) = self.boxes.apply_channel_difference(difference);
-        // There may be more of it: others have their turn before.
-        self.queue_channels();
-        updates.extend(beside);
-        let missed = UpdateContent::Missed(MissedUpdates::Channel(channel));
-        let missed = if is_too_long { vec![missed] } else { Vec::new() };
-        let mut step = self.step((updates, users, chats), &missed);
-        // Of which nothing may have come.
-        step.states.merge(&state_of(&self.boxes.session_state(), channel));
-        Some(step)
-    }
-
-    /// The channel that was asked for is not shown any more.
-    pub(super) fn give_up_channel(&mut self) -> UpdateStep {
-        let channel = self.asked_channel();
-        if channel.is_some() {
-            self.boxes.end_channel_difference(PrematureEndReason::Banned);
-        }
-        let missed = channel.map(|it| UpdateContent::Missed(MissedUpdates::Channel(it)));
-        let mut step = self.step((Vec::new(), Vec::new(), Vec::new()), missed.as_slice());
-        step.states.gone_channels.extend(channel);
-        step
-    }
-
-    /// The channel that was asked for is asked for later.
-    pub(super) fn put_off_channel(&mut self, until: Instant) {
-        if let Some(channel) = self.asked_channel() {
-            self.boxes.end_channel_difference(PrematureEndReason::TemporaryServerIssues);
-            self.channels.push_later(channel, until);
-        }
-    }
-
-    /// The server wants a pause before it is asked for a channel again.
-    pub(super) fn rest_channels(&mut self, until: Instant) {
-        self.put_off_channel(until);
-        self.channels.rest(until);
-    }
-
-    /// Where the server tells that something has come in a channel, and how far that is now: what is known of the
-    /// channel already stays, since it is to be asked for from there on.
-    fn keep_known(&self, updates: &mut [enums::Update]) {
-        for update in updates {
-            if let enums::Update::ChannelTooLong(told) = update {
-                let known = self.boxes.session_state().channels;
-                if known.iter().any(|it| it.id == told.channel_id) {
-                    told.pts = None;
-                }
-            }
-        }
-    }
-
-    /// Takes the updates of the secondary box out of a difference, as far as they are new: the client's record takes
-    /// them for old, since it takes in first how far the difference goes.
-    fn take_secondary(
-        &self,
-        difference: &mut enums::updates::Difference,
-    ) -> Vec<(enums::Update, State)> {
-        let own = self.boxes.session_state();
-        let Some(updates) = others(difference) else { return Vec::new() };
-        let (secondary, rest) = updates.drain(..).partition(|it| qts_of(it).is_some());
-        *updates = rest;
-        let state = |qts| State {
-            date: own.date,
-            seq: own.seq,
-            message_box: Some(MessageBox::Secondary { qts }),
-        };
-        let new = Vec::into_iter(secondary).filter_map(|update| {
-            let qts = qts_of(&update).filter(|qts| *qts > own.qts)?;
-            Some((update, state(qts)))
-        });
-        new.collect()
     }
 
     fn asked_channel(&self) -> Option<i64> {
