@@ -159,7 +159,10 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ),
     // The timers of callers that are not on their pool's runtime, and a fuzzer, which has none.
     ("block_on", &["base/timer", "http/fuzzing"]),
-    ("spawn_blocking", &["metrics", "http", "runtime/tasks", "telegram/updates/lane"]),
+    (
+        "spawn_blocking",
+        &["metrics", "http", "runtime/tasks", "telegram/updates/lane", "telegram/updates/stream"],
+    ),
     (
         "spawn(",
         &["base/timer", "runtime/tasks", "pool", "ownership", "telegram", "sandbox", "http"],

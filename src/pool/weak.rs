@@ -12,6 +12,12 @@ use crate::runtime::Accounts;
 /// A pool that may go meanwhile.
 pub(crate) struct PoolRef<M: Manager>(Weak<PoolInner<M>>);
 
+impl<M: Manager> Clone for PoolRef<M> {
+    fn clone(&self) -> Self {
+        Self(Weak::clone(&self.0))
+    }
+}
+
 impl<M: Manager> PoolRef<M> {
     /// The pool, to be held for no longer than a step.
     pub(crate) fn upgrade(&self) -> Option<Pool<M>> {

@@ -33,6 +33,7 @@ use super::supervisor::supervise;
 use super::updates::{FeedSource, Lanes};
 use super::{SessionSource, TelegramConnection, TelegramError, TelegramSettings, verdict};
 use crate::account_id::AccountId;
+use crate::base::panics::call_manager;
 use crate::base::sync::Mutex;
 use crate::manager::{
     Clearance, ErrorKind, Hold, Manager, MetricsSource, Profile, QuarantineReason, Reaction,
@@ -135,7 +136,24 @@ impl<S: SessionSource> GrammersManager<S> {
 
     /// Has the source save how far the applications have got with the updates of accounts.
     pub(super) fn save_updates(&self) {
-        self.lanes.save(|account, changed| self.source.set_update_states(account, changed));
+        self.lanes.save(|account, changed| {
+            let set = || self.source.set_update_states(account, changed);
+            call_manager("set_update_states", set).is_some()
+        });
+    }
+
+    /// Of these accounts nobody reads the updates any more. What is known of those that the source has no more is
+    /// forgotten.
+    pub(super) fn forget_updates(&self, accounts: &[AccountId]) {
+        if accounts.is_empty() {
+            return;
+        }
+        self.save_updates();
+        for account in accounts {
+            if self.source.profile(*account).is_none() {
+                self.lanes.forget_progress(*account);
+            }
+        }
     }
 
     pub(super) fn call_timeout(&self) -> Duration {

@@ -70,7 +70,8 @@ pub trait SessionSource: Send + Sync + 'static {
 
     /// Stores how far the updates of an account have been taken since; what is not mentioned stays. A source that
     /// outlasts the process keeps it, or what came while the process was away is lost. At most once a second for
-    /// an account.
+    /// an account, on a thread that may wait; and once more when a stream is dropped or the pool closes, where
+    /// others wait for it.
     fn set_update_states(&self, account: AccountId, changed: &UpdateStates) {
         let _ = (account, changed);
     }

@@ -72,14 +72,15 @@ async fn send<S: SessionSource>(
     message: &BroadcastMessage,
     number: i64,
 ) -> NextStep {
-    // The server drops a message that it has already, so that it may be sent again at any time.
+    // Not as an idempotent call, though the server drops what it has: whether a message may have arrived has to be
+    // known here, where each loss counts as a try. Another account must not send it then.
     let (answer, method): (Result<enums::Updates, InvokeError>, u32) = match message {
         BroadcastMessage::Text(text) => (
-            account.invoke_idempotent(&**text, CALL_LIMIT).await,
+            account.invoke_within(&**text, CALL_LIMIT).await,
             functions::messages::SendMessage::CONSTRUCTOR_ID,
         ),
         BroadcastMessage::Media(media) => (
-            account.invoke_idempotent(&**media, CALL_LIMIT).await,
+            account.invoke_within(&**media, CALL_LIMIT).await,
             functions::messages::SendMedia::CONSTRUCTOR_ID,
         ),
     };

@@ -142,8 +142,14 @@ fn open(path: &PathBuf, header: &str) -> Result<(File, HashSet<i64>), BroadcastE
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path).map_err(failed)?;
-    lock(&file, path)?;
     let other = |problem| BroadcastError::OtherFile { path: path.clone(), problem };
+    // A device may be read without an end.
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(other(
+            "it is no regular file: name a new one, or the journal itself".to_owned(),
+        ));
+    }
+    lock(&file, path)?;
     let (settled, whole) = match read(&file, header) {
         Ok(Ok(read)) => read,
         Ok(Err(problem)) => return Err(other(problem)),

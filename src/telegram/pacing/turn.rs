@@ -177,7 +177,8 @@ impl Pacer {
             true => state.queue.sent(target, now()),
             false => state.queue.give_back(target, now()),
         }
-        if state.queue.is_waited_for() {
+        // Also if nobody waits any more: whoever gives turns is to find that out.
+        if state.has_giver {
             self.changed.notify_one();
         }
     }
@@ -212,7 +213,11 @@ struct QueuePlace<'a> {
 
 impl Drop for QueuePlace<'_> {
     fn drop(&mut self) {
-        self.pacer.state.lock().queue.leave(self.chat, self.ticket, now());
+        let mut state = self.pacer.state.lock();
+        state.queue.leave(self.chat, self.ticket, now());
+        if state.has_giver {
+            self.pacer.changed.notify_one();
+        }
     }
 }
 

@@ -117,9 +117,11 @@ pub(super) enum Trouble {
 pub(super) fn trouble(error: TelegramError, caller: &ConnectionCaller) -> Trouble {
     let meaning = verdict(&error);
     match (&error, meaning.reaction) {
-        (TelegramError::Rpc { code: 420, value, .. }, _) => {
-            Trouble::Wait(Duration::from_secs(value.unwrap_or_default().into()).max(WAIT_MIN))
+        (TelegramError::Rpc { code: 420, value: Some(value), .. }, _) => {
+            Trouble::Wait(Duration::from_secs((*value).into()).max(WAIT_MIN))
         }
+        // It says nothing of when that ends, such as that the account is frozen.
+        (TelegramError::Rpc { code: 420, .. }, _) => Trouble::Later,
         // What cannot be read will not be readable the next time.
         (
             TelegramError::Rpc { code: 400 | 403 | 406, .. } | TelegramError::Answer(_),

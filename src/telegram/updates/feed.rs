@@ -16,7 +16,7 @@ use crate::account_id::AccountId;
 use crate::base::sync::{AtomicBool, Mutex, Ordering};
 
 /// How much a lane may be behind the connection.
-const CAPACITY: usize = 64;
+pub(super) const FEED_CAPACITY: usize = 64;
 
 /// A connection's end: what its supervisor puts in. Its drop is the end of the connection.
 #[derive(Debug, Default)]
@@ -85,7 +85,7 @@ pub(in crate::telegram) struct FeedReceiver {
 impl Feed {
     /// Begins to carry the lane of whoever listens. If another lane was carried that one hears its end.
     pub(in crate::telegram) fn attach(&self, listener: &Weak<Listener>) -> FeedReceiver {
-        let (sender, receiver) = mpsc::channel(CAPACITY);
+        let (sender, receiver) = mpsc::channel(FEED_CAPACITY);
         let has_gap = Arc::<AtomicBool>::default();
         let (ends, ended) = watch::channel(());
         let (has, listener) = (Arc::clone(&has_gap), Weak::clone(listener));
@@ -155,6 +155,11 @@ impl FeedReceiver {
         self.receiver.recv().await.map_or(Heard::End, Heard::Updates)
     }
 
+    /// Whether there is something that was not read.
+    pub(super) fn has_rest(&self) -> bool {
+        !self.receiver.is_empty() || self.has_gap.load(Ordering::Relaxed)
+    }
+
     /// What has come already.
     pub(super) fn try_recv(&mut self) -> Option<Box<UpdatesLike>> {
         self.receiver.try_recv().ok()
@@ -186,16 +191,17 @@ mod tests {
     async fn what_does_not_fit_is_told_as_a_gap_after_what_did() {
         let (source, listener) = (FeedSource::default(), Arc::new(Listener::default()));
         let mut receiver = source.0.attach(&Arc::downgrade(&listener));
-        for _ in 0..=CAPACITY {
+        for _ in 0..=FEED_CAPACITY {
             source.put(UpdatesLike::MalformedUpdates);
         }
-        assert_eq!(kinds(&mut receiver, CAPACITY).await, vec!["updates"; CAPACITY]);
+        assert_eq!(kinds(&mut receiver, FEED_CAPACITY).await, vec!["updates"; FEED_CAPACITY]);
         source.put(UpdatesLike::MalformedUpdates);
         assert_eq!(kinds(&mut receiver, 2).await, ["updates", "gap"]);
         source.put(UpdatesLike::MalformedUpdates);
         drop(source);
         // Also for whoever does not read.
         receiver.ended().await;
+        assert!(receiver.has_rest());
         assert_eq!(kinds(&mut receiver, 3).await, ["updates", "end", "end"]);
     }
 

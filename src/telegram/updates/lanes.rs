@@ -80,7 +80,7 @@ impl Lanes {
     }
 
     /// An account was removed. If it comes back it goes on from what was saved.
-    pub(super) fn forget_progress(&self, account: AccountId) {
+    pub(in crate::telegram) fn forget_progress(&self, account: AccountId) {
         if !self.is_listened_to(account) {
             self.progress.lock().remove(&account);
         }
@@ -113,13 +113,15 @@ impl Lanes {
         progress
     }
 
-    /// Has it saved how far accounts have got since the last time.
-    pub(in crate::telegram) fn save(&self, save: impl Fn(AccountId, &UpdateStates)) {
+    /// Has it saved how far accounts have got since the last time. What could not be saved is tried again.
+    pub(in crate::telegram) fn save(&self, save: impl Fn(AccountId, &UpdateStates) -> bool) {
         let _saving = self.saving.lock();
         let unsaved = std::mem::take(&mut *self.unsaved.lock());
         for progress in unsaved {
-            if let Some(changed) = progress.changes() {
-                save(progress.account(), &changed);
+            if let Some(changed) = progress.changes()
+                && !save(progress.account(), &changed)
+            {
+                progress.not_saved(changed);
             }
         }
     }
@@ -183,7 +185,11 @@ mod tests {
         first.take(out);
         assert_eq!(second.taken(), at(11));
         let saved = std::cell::RefCell::new(Vec::new());
-        lanes.save(|account, changed| saved.borrow_mut().push((account, changed.clone())));
+        lanes.save(|_, _| false);
+        lanes.save(|account, changed| {
+            saved.borrow_mut().push((account, changed.clone()));
+            true
+        });
         lanes.save(|_, _| panic!("it is saved"));
         drop(listener);
         lanes.forget_progress(account);

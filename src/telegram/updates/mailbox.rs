@@ -129,17 +129,16 @@ impl Mailboxes {
 pub(super) struct MailboxEntry(Arc<Mailbox>);
 
 impl MailboxEntry {
-    /// Puts an update in, and waits for room before that.
-    pub(super) async fn put(&self, update: AccountUpdate) {
+    /// Waits for room. Only the lane of the account puts something in: nobody takes the room before it.
+    pub(super) async fn room(&self) {
         let mailbox = &self.0;
         loop {
             let room = mailbox.room.notified();
             if mailbox.queue.lock().updates.len() < mailbox.capacity {
-                break;
+                return;
             }
             room.await;
         }
-        self.push(update);
     }
 
     /// Puts an update in. If there is no room the oldest makes way, and is returned.
@@ -153,8 +152,8 @@ impl MailboxEntry {
         oldest
     }
 
-    /// Only the lane of the account does so: nobody takes the room in between.
-    fn push(&self, update: AccountUpdate) {
+    /// Puts an update in, for which there is room.
+    pub(super) fn push(&self, update: AccountUpdate) {
         let mut queue = self.0.queue.lock();
         queue.updates.push_back(update);
         if std::mem::replace(&mut queue.is_ready, true) {

@@ -10,13 +10,13 @@ use crate::account_id::AccountId;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct UpdatesOptions {
-    /// How many updates of one account wait to be read: 64, unless set. What comes beyond waits at the server and
+    /// How many updates of one account wait to be read: 64, unless set, and at least one. What comes beyond waits at the server and
     /// is fetched when there is room, or what `overflow` says.
     pub capacity: usize,
     /// What becomes of updates of an account for which there is no room.
     pub overflow: Overflow,
     /// After how long a silence the server is asked whether it should have told something: five minutes, unless
-    /// set. Connections that only listen may fall silent without an end.
+    /// set; between 50 milliseconds and a day. Connections that only listen may fall silent without an end.
     pub check_after: Duration,
 }
 

@@ -60,7 +60,11 @@ impl UpdateProgress {
     /// So many updates go out, with which these states are reached. Returns the number of the batch.
     pub(super) fn begin(self: &Arc<Self>, count: usize, states: UpdateStates) -> u64 {
         let mut state = self.state.lock();
-        state.batches.push_back(PendingBatch { left: count, states });
+        match state.batches.back_mut() {
+            // It is reached with the one before it. While the application holds an update there may be many.
+            Some(last) if count == 0 => last.states.merge(&states),
+            _ => state.batches.push_back(PendingBatch { left: count, states }),
+        }
         let number = state.first + state.batches.len() as u64 - 1;
         self.settle(state);
         number
@@ -104,6 +108,19 @@ impl UpdateProgress {
         self.state.lock().taken.clone()
     }
 
+    /// It could not be saved, and is to be with what has changed since.
+    pub(super) fn not_saved(self: &Arc<Self>, mut changed: UpdateStates) {
+        let mut state = self.state.lock();
+        if let Some(newer) = &state.changed {
+            changed.merge(newer);
+        }
+        let is_waiting = state.changed.replace(changed).is_some();
+        drop(state);
+        if !is_waiting {
+            self.unsaved.lock().push(Arc::clone(self));
+        }
+    }
+
     /// What is to be saved, which is taken for saved from here on.
     pub(super) fn changes(&self) -> Option<UpdateStates> {
         self.state.lock().changed.take()
@@ -140,7 +157,7 @@ mod tests {
         let (progress, unsaved, _listener) = progress();
         let first = progress.begin(2, at(12));
         let second = progress.begin(1, at(13));
-        assert_eq!(progress.begin(0, at(14)), second + 1);
+        assert_eq!(progress.begin(0, at(14)), second, "it has no place of its own");
         progress.take(second);
         progress.take(first);
         assert_eq!((pts(&progress), unsaved.lock().len()), (10, 0));

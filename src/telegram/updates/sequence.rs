@@ -18,7 +18,7 @@ mod answers;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use grammers_client::session::types::{ChannelState as BoxState, UpdatesState};
@@ -48,6 +48,10 @@ pub(super) struct Sequence {
     /// By the bare ids of channels.
     access_hashes: HashMap<i64, i64>,
     users: KnownUsers,
+    /// The channels that the client's record knows.
+    met: HashSet<i64>,
+    /// What is missed and was not told yet.
+    untold: Vec<UpdateContent>,
     /// Bots may ask for a channel without its hash.
     is_bot: bool,
     /// Differences that were too long, one after the other.
@@ -64,6 +68,8 @@ impl Sequence {
             boxes: MessageBoxes::new(),
             access_hashes,
             users: KnownUsers::default(),
+            met: HashSet::new(),
+            untold: Vec::new(),
             is_bot,
             too_long: 0,
             channels: ChannelQueue::default(),
@@ -92,6 +98,7 @@ impl Sequence {
         self.withheld = WithheldUpdates::default();
         for channel in channels {
             self.boxes.try_set_channel_state(channel.id, channel.pts);
+            self.met.insert(channel.id);
             self.channels.push(channel.id);
         }
     }
@@ -172,14 +179,19 @@ impl Sequence {
     }
 
     /// Takes out what tells only that something has come in a channel: it has to be asked for from where it is known.
-    /// One of which nothing is known begins with how far it is now.
+    /// One of which nothing is known begins with how far it is now, and what came before is missed.
     fn take_too_long(&mut self, updates: &mut Vec<enums::Update>) {
         for update in updates.extract_if(.., |it| matches!(it, enums::Update::ChannelTooLong(_))) {
             let enums::Update::ChannelTooLong(told) = update else { continue };
-            if let Some(pts) = told.pts {
-                self.boxes.try_set_channel_state(told.channel_id, pts);
+            let channel = told.channel_id;
+            if !self.met.contains(&channel) {
+                self.untold.push(UpdateContent::Missed(MissedUpdates::Channel(channel)));
+                self.met.insert(channel);
             }
-            self.channels.push(told.channel_id);
+            if let Some(pts) = told.pts {
+                self.boxes.try_set_channel_state(channel, pts);
+            }
+            self.channels.push(channel);
         }
     }
 
@@ -279,13 +291,15 @@ impl Sequence {
         channels.sort_unstable();
         channels.dedup();
         for channel in channels {
+            self.met.insert(channel);
             states.merge(&state_of(&own, channel));
         }
         let (first, then): (Vec<_>, Vec<_>) =
             updates.into_iter().map(|(update, _)| update).partition(is_of_difference);
         let boxed = |update| UpdateContent::Update(Box::new(update));
         let contents = first.into_iter().chain(then).map(boxed);
-        let updates = before.iter().cloned().chain(contents).collect();
+        let untold = std::mem::take(&mut self.untold).into_iter();
+        let updates = untold.chain(before.iter().cloned()).chain(contents).collect();
         UpdateStep {
             updates,
             peers: Arc::new(UpdatePeers { users, chats, known_users: Vec::new() }),

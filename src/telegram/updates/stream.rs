@@ -1,9 +1,6 @@
 //! Streams of updates, as the application reads them.
 //!
 //! Owns the lanes of a stream: they end with it. Puts nothing in order.
-//!
-//! # Orderings
-//! That a lane has ended is released by it and acquired by whoever looks: what it has let go of can then be had.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -12,7 +9,6 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::feed::Listener;
@@ -21,8 +17,9 @@ use super::mailbox::Mailboxes;
 use super::options::{ListenError, TryRecvError, UpdatesOptions};
 use super::received::AccountUpdate;
 use crate::account_id::AccountId;
-use crate::base::panics::catch_future;
-use crate::base::sync::{AtomicBool, Mutex, Ordering};
+use crate::base::panics::call_manager;
+use crate::base::sync::Mutex;
+use crate::manager::Manager as _;
 use crate::pool::{Account, Pool, PoolRef};
 use crate::runtime::Runtime;
 use crate::telegram::{GrammersManager, SessionSource};
@@ -33,10 +30,6 @@ const SAVE_EVERY: Duration = Duration::from_secs(1);
 const LIST_EVERY: Duration = Duration::from_secs(10);
 /// How many of them are looked at before others have their turn.
 const LISTED_AT_ONCE: usize = 256;
-/// The least time between two such looks.
-const LOOK_PAUSE: Duration = Duration::from_millis(100);
-/// The pause before a lane begins anew that has panicked.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// The updates of one account, or of many: of each in their order, and of those that have some in turn.
 ///
@@ -52,14 +45,12 @@ pub struct UpdateStream {
 }
 
 /// Has it saved how far the accounts have got. Returns whether the pool is still there.
-type SaveProgress = Box<dyn Fn() -> bool + Send + Sync>;
+type SaveProgress = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// The lanes of a stream, by account.
 #[derive(Default)]
 struct StreamLanes {
     running: Mutex<RunningLanes>,
-    /// Told when one has ended.
-    ended: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -73,8 +64,6 @@ struct RunningLanes {
 struct LaneHandle {
     listener: Option<Arc<Listener>>,
     task: AbortHandle,
-    /// It has ended by itself. Said before whoever waits for that is told, which the end of its task is not.
-    is_over: Arc<AtomicBool>,
 }
 
 impl Drop for LaneHandle {
@@ -86,7 +75,8 @@ impl Drop for LaneHandle {
 }
 
 impl UpdateStream {
-    /// The next update, or `None` once there will be no more: the pool is closed, or the account was removed.
+    /// The next update, or `None` once there will be no more: the pool is closed, its runtime has ended, or the
+    /// account was removed.
     /// Dropping the future loses no update.
     pub async fn recv(&mut self) -> Option<AccountUpdate> {
         poll_fn(|context| self.poll_recv(context)).await
@@ -148,8 +138,8 @@ impl StreamScope {
 }
 
 impl<S: SessionSource> Pool<GrammersManager<S>> {
-    /// The updates of all accounts that the source of sessions lists, also of those that come later, unless they
-    /// are read by a stream of their own.
+    /// The updates of all accounts that the source of sessions lists, also of those that come later, within ten
+    /// seconds. Accounts that another stream reads are left to it, and taken over when it ends.
     ///
     /// ```no_run
     /// # use telepool::{Pool, telegram::{GrammersManager, MemorySource, client::tl}};
@@ -175,7 +165,12 @@ impl<S: SessionSource> Pool<GrammersManager<S>> {
     ///   dropped while the application still holds some of its updates: these come again by the next stream. The
     ///   first time that an account is listened to at all, it begins with what comes from then on.
     /// - Where the server tells no details any more this is [told](super::UpdateContent::Missed).
-    /// - A channel begins with the first that is heard of it.
+    /// - A channel begins with the first that is heard of it. If that is only that something has come, what came
+    ///   before is told as missed.
+    /// - The reading of an account begins when it has its connection, not when this returns: what comes to a new one
+    ///   before that is not told.
+    /// - Taken is what was dropped, whyever: a handler that panics or is cancelled while it holds an update has taken
+    ///   it. Keep what must not be lost elsewhere until it is done.
     /// - What has no place in a box (somebody is typing, is online) comes as it comes, or not at all.
     ///
     /// # Errors
@@ -217,7 +212,7 @@ impl<S: SessionSource> Pool<GrammersManager<S>> {
             self.downgrade(),
             scope,
             options.clone(),
-            Arc::clone(&mailboxes),
+            GrowingMailboxes(Arc::clone(&mailboxes)),
             Arc::downgrade(&lanes),
         );
         let listing = Some(self.context().handle.spawn(listing).abort_handle());
@@ -241,7 +236,7 @@ impl<S: SessionSource> Account<GrammersManager<S>> {
     /// Those of [`updates`](Self::updates).
     pub fn updates_with(&self, options: &UpdatesOptions) -> Result<UpdateStream, ListenError> {
         let (mailboxes, lanes) = (Mailboxes::new(false), Arc::<StreamLanes>::default());
-        if !lanes.add(self, &mailboxes, options) {
+        if !lanes.add(self, None, &mailboxes, options) {
             return Err(ListenError::AlreadyListening { account: self.id() });
         }
         let save = save_regularly(&self.inner().runtime);
@@ -254,23 +249,25 @@ impl StreamLanes {
         self.running.lock().by_account.contains_key(&account)
     }
 
-    /// Ends the lanes of accounts that are not known any more, and returns these; and forgets those that have ended.
+    /// Ends the lanes of accounts that are not known any more, and returns these.
     fn retain(&self, is_known: impl Fn(AccountId) -> bool) -> Vec<AccountId> {
         let mut running = self.running.lock();
-        let mut ended: Vec<_> = Vec::new();
-        let lanes = &mut running.by_account;
-        ended.extend(lanes.extract_if(|account, _| !is_known(*account)));
-        let removed = ended.iter().map(|(account, _)| *account).collect();
-        ended.extend(lanes.extract_if(|_, lane| lane.is_over.load(Ordering::Acquire)));
+        let gone = running.by_account.extract_if(|account, _| !is_known(*account));
+        let gone: Vec<_> = gone.collect();
         drop(running);
-        drop(ended);
-        removed
+        gone.into_iter()
+            .map(|(account, lane)| {
+                drop(lane);
+                account
+            })
+            .collect()
     }
 
     /// Begins to listen to an account, unless somebody does or the stream has gone.
     fn add<S: SessionSource>(
         &self,
         account: &Account<GrammersManager<S>>,
+        pool: Option<PoolRef<GrammersManager<S>>>,
         mailboxes: &Arc<Mailboxes>,
         options: &UpdatesOptions,
     ) -> bool {
@@ -282,21 +279,9 @@ impl StreamLanes {
         }
         let Some(listener) = context.manager.lanes.listen(account.id()) else { return false };
         let (mailbox, heard) = (mailboxes.open(options.capacity), Arc::downgrade(&listener));
-        let mut lane = Lane::new(account.clone(), mailbox, heard, options.clone());
-        let (ended, is_over) = (Arc::clone(&self.ended), Arc::<AtomicBool>::default());
-        let says_over = Arc::clone(&is_over);
-        let run = async move {
-            while catch_future(Box::pin(lane.run())).await.is_none() {
-                tracing::error!(account = %lane.id(), "the reading of updates has panicked: it begins anew");
-                lane.pause(PAUSE).await;
-            }
-            // Its mailbox goes before it can be looked for.
-            drop(lane);
-            says_over.store(true, Ordering::Release);
-            ended.notify_one();
-        };
-        let task = context.handle.spawn(run).abort_handle();
-        let handle = LaneHandle { listener: Some(listener), task, is_over };
+        let lane = Lane::new(account.clone(), pool, mailbox, heard, options.clone());
+        let task = context.handle.spawn(lane.keep_running()).abort_handle();
+        let handle = LaneHandle { listener: Some(listener), task };
         let before = running.by_account.insert(account.id(), handle);
         drop(running);
         drop(before);
@@ -306,38 +291,49 @@ impl StreamLanes {
 
 /// Listens to whichever accounts there are.
 async fn keep_listening<S: SessionSource>(
-    pool: PoolRef<GrammersManager<S>>,
+    reference: PoolRef<GrammersManager<S>>,
     scope: StreamScope,
     options: UpdatesOptions,
-    mailboxes: Arc<Mailboxes>,
+    mailboxes: GrowingMailboxes,
     lanes: Weak<StreamLanes>,
 ) {
-    while let (Some(pool), Some(lanes)) = (pool.upgrade(), lanes.upgrade()) {
+    while let (Some(pool), Some(lanes)) = (reference.upgrade(), lanes.upgrade()) {
+        let mut closing = pool.context().closing.subscribe();
         if pool.context().is_closing() {
-            break;
+            return;
         }
-        let accounts = scope.accounts(pool.manager().source()).unwrap_or_default();
-        let known: HashSet<_> = accounts.iter().copied().collect();
-        for removed in lanes.retain(|account| known.contains(&account)) {
-            pool.manager().lanes.forget_progress(removed);
-        }
-        for (at, id) in accounts.into_iter().enumerate() {
-            if at % LISTED_AT_ONCE == LISTED_AT_ONCE - 1 {
-                tokio::task::yield_now().await;
+        let manager = pool.manager();
+        // A source that cannot tell now changes nothing.
+        if let Some(accounts) =
+            call_manager("accounts", || scope.accounts(manager.source())).flatten()
+        {
+            let known: HashSet<_> = accounts.into_iter().map(|id| manager.canonical(id)).collect();
+            let gone = lanes.retain(|account| known.contains(&account));
+            manager.forget_updates(&gone);
+            for (at, id) in known.into_iter().enumerate() {
+                if at % LISTED_AT_ONCE == LISTED_AT_ONCE - 1 {
+                    tokio::task::yield_now().await;
+                }
+                if !lanes.has(id)
+                    && let Ok(account) = pool.account(id)
+                {
+                    lanes.add(&account, Some(reference.clone()), &mailboxes.0, &options);
+                }
             }
-            if !lanes.has(id)
-                && let Ok(account) = pool.account(id)
-            {
-                lanes.add(&account, &mailboxes, &options);
-            }
         }
-        let ended = Arc::clone(&lanes.ended);
         drop((pool, lanes));
-        // A lane has ended whose account was closed: it may be dialled again.
-        tokio::time::timeout(LIST_EVERY, ended.notified()).await.ok();
-        tokio::time::sleep(LOOK_PAUSE).await;
+        // Whether it closes or has ended: it is looked.
+        tokio::time::timeout(LIST_EVERY, closing.wait_for(|closing| *closing)).await.ok();
     }
-    mailboxes.end_growth();
+}
+
+/// Mailboxes to which more come, as long as this lives.
+struct GrowingMailboxes(Arc<Mailboxes>);
+
+impl Drop for GrowingMailboxes {
+    fn drop(&mut self) {
+        self.0.end_growth();
+    }
 }
 
 /// Has it saved how far accounts have got: by whoever calls this, and once a second as long as the pool is there.
@@ -346,7 +342,12 @@ fn save_regularly<S: SessionSource>(runtime: &Arc<Runtime<GrammersManager<S>>>) 
     if context.manager.lanes.needs_saver() {
         let save = saving(runtime);
         context.handle.spawn(async move {
-            while save() {
+            loop {
+                let save = Arc::clone(&save);
+                // The source may wait for a disk.
+                if !tokio::task::spawn_blocking(move || save()).await.is_ok_and(|goes_on| goes_on) {
+                    return;
+                }
                 tokio::time::sleep(SAVE_EVERY).await;
             }
         });
@@ -356,7 +357,7 @@ fn save_regularly<S: SessionSource>(runtime: &Arc<Runtime<GrammersManager<S>>>) 
 
 fn saving<S: SessionSource>(runtime: &Arc<Runtime<GrammersManager<S>>>) -> SaveProgress {
     let weak = Arc::downgrade(runtime);
-    Box::new(move || {
+    Arc::new(move || {
         weak.upgrade().inspect(|runtime| runtime.context.manager.save_updates()).is_some()
     })
 }

@@ -184,10 +184,11 @@ async fn every_update_comes_once_and_in_order_whatever_becomes_of_it_on_the_way(
         let expected: Vec<i32> = (1..=*last).collect();
         assert_eq!(seen[place], expected, "{place:?}, SEED={seed}");
     }
-    assert!(
-        updates.try_recv().is_ok_and(|update| place(&update).is_none())
-            || updates.try_recv().is_err()
-    );
+    // Doubles of the last, and what was late, are on their way for no longer than that.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    while let Ok(update) = updates.try_recv() {
+        assert_eq!(place(&update), None, "SEED={seed}");
+    }
     let lost: u64 = world
         .accounts
         .iter()

@@ -145,6 +145,22 @@ async fn a_channel_that_is_not_shown_any_more_is_not_asked_for_by_the_next_proce
 }
 
 #[tokio::test]
+async fn what_came_in_a_channel_before_anything_was_heard_of_it_is_told_as_missed() {
+    let world = world(1, 1, DataCentreOptions::default()).await;
+    let (pool, account) = (world.pool(), world.accounts[0]);
+    let mut updates = world.listen(&pool, &quick_watch()).await;
+    let lost = FaultRule::new("updates", Fault::Lose);
+    world.data_centre.set_faults(&FaultPlan::new([lost]).unwrap());
+    let channel = world.data_centre.create_channel(&world.accounts);
+    world.data_centre.post_in_channel(channel, "lost").unwrap();
+    let missed = UpdateContent::Missed(MissedUpdates::Channel(channel));
+    while updates.recv().await.unwrap().content != missed {}
+    world.data_centre.set_faults(&FaultPlan::default());
+    let post = world.data_centre.post_in_channel(channel, "a post").unwrap();
+    read_until(&mut updates, &[((account, channel), post)].into()).await;
+}
+
+#[tokio::test]
 async fn whoever_writes_can_be_answered_though_the_message_describes_nobody() {
     let world = world(2, 1, DataCentreOptions::default()).await;
     let pool = world.pool();

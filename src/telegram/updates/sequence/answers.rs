@@ -87,6 +87,9 @@ impl Sequence {
         if channel.is_some() {
             self.boxes.end_channel_difference(PrematureEndReason::Banned);
         }
+        if let Some(channel) = channel {
+            self.met.remove(&channel);
+        }
         let missed = channel.map(|it| UpdateContent::Missed(MissedUpdates::Channel(it)));
         let mut step = self.step((Vec::new(), Vec::new(), Vec::new()), missed.as_slice());
         step.states.gone_channels.extend(channel);
