@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::random_ids::RandomIds;
 use super::request::ClientIntroduction;
+use super::session::SessionTable;
 use super::socket::AcceptedSocket;
 use super::updates::{AccountBoxes, PushedUpdate, SessionUpdateCounts, UpdateSession};
 use crate::account_id::AccountId;
@@ -47,8 +48,8 @@ pub(super) struct Key {
     pub(super) slot: u16,
     /// It was used on two connections at once: the authorization is void.
     pub(super) is_invalidated: AtomicBool,
-    /// The MTProto session that last used it.
-    pub(super) session: AtomicU64,
+    /// The MTProto sessions that have used it last.
+    pub(super) sessions: Mutex<SessionTable>,
     /// The connections that have used it and have not ended.
     pub(super) connections: Mutex<Vec<ConnectionHandle>>,
     /// How the last client with it has introduced itself.
@@ -139,7 +140,7 @@ impl Key {
             account,
             slot,
             is_invalidated: AtomicBool::new(false),
-            session: AtomicU64::new(0),
+            sessions: Mutex::default(),
             connections: Mutex::default(),
             introduction: Mutex::default(),
             updates: Mutex::default(),

@@ -86,6 +86,10 @@ pub(super) struct Envelope<'a> {
     /// Of the message or of the container, which is what errors refer to.
     pub(super) id: i64,
     pub(super) sequence: u32,
+    pub(super) is_container: bool,
+    /// Not so of a container that holds another, has other messages than it says or is not younger than all
+    /// of them. Nothing is read of it.
+    pub(super) is_valid: bool,
     pub(super) messages: Vec<Message<'a>>,
 }
 
@@ -93,6 +97,7 @@ pub(super) struct Envelope<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Message<'a> {
     pub(super) id: i64,
+    pub(super) sequence: u32,
     pub(super) body: Cow<'a, [u8]>,
 }
 
@@ -112,27 +117,37 @@ impl<'a> Envelope<'a> {
         if !(12..=1024).contains(&padding.len()) {
             return Err(Malformed);
         }
-        let mut messages = Vec::new();
-        let mut unpacked = 0;
-        if word(body, 0)? == CONTAINER {
-            let count = word(body, 4)? as usize;
-            if count > MESSAGES_MAX {
-                return Err(Malformed);
-            }
-            let mut rest = &body[8..];
-            for _ in 0..count {
-                let (id, _, body, next) = message(rest)?;
-                if word(body, 0)? == CONTAINER {
-                    return Err(Malformed);
-                }
-                messages.push(Message { id, body: unpack(body, &mut unpacked)? });
-                rest = next;
-            }
-        } else {
-            messages.push(Message { id, body: unpack(body, &mut unpacked)? });
-        }
-        Ok(Self { salt, session, id, sequence, messages })
+        let is_container = word(body, 0)? == CONTAINER;
+        let raw = match is_container {
+            true => inner_messages(id, body),
+            false => Some(vec![(id, sequence, body)]),
+        };
+        let (is_valid, mut unpacked) = (raw.is_some(), 0);
+        let messages = raw.into_iter().flatten().map(|(id, sequence, body)| {
+            Ok(Message { id, sequence, body: unpack(body, &mut unpacked)? })
+        });
+        let messages = messages.collect::<Result<_, Malformed>>()?;
+        Ok(Self { salt, session, id, sequence, is_container, is_valid, messages })
     }
+}
+
+/// The messages of a container, by id, sequence number and body; `None` if it is not valid.
+fn inner_messages(container: i64, body: &[u8]) -> Option<Vec<(i64, u32, &[u8])>> {
+    let count = word(body, 4).ok()? as usize;
+    if count > MESSAGES_MAX {
+        return None;
+    }
+    let mut rest = &body[8..];
+    let mut messages = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (id, sequence, body, next) = message(rest).ok()?;
+        if id >= container || word(body, 0) == Ok(CONTAINER) {
+            return None;
+        }
+        messages.push((id, sequence, body));
+        rest = next;
+    }
+    rest.is_empty().then_some(messages)
 }
 
 /// A message's id, sequence number and body, and what follows it.
@@ -282,26 +297,40 @@ mod tests {
         let envelope = Envelope::read(&single).unwrap();
         assert_eq!((envelope.salt, envelope.session), (1, 2));
         assert_eq!((envelope.id, envelope.sequence), (3, 5));
-        assert_eq!(envelope.messages, [Message { id: 3, body: Cow::Borrowed(&[9; 8]) }]);
+        let message = Message { id: 3, sequence: 5, body: Cow::Borrowed(&[9; 8]) };
+        assert_eq!((envelope.messages, envelope.is_container), (vec![message], false));
 
-        let inner = [enclose(10, &[1; 4]), enclose(11, &packed(4000)), enclose(12, &[2; 16])];
+        let inner = [enclose(0, &[1; 4]), enclose(1, &packed(4000)), enclose(2, &[2; 16])];
         let many = plain(&container(&inner));
-        let messages = Envelope::read(&many).unwrap().messages;
-        let seen: Vec<_> = messages.iter().map(|it| (it.id, it.body.len())).collect();
-        assert_eq!(seen, [(10, 4), (11, 4000), (12, 16)]);
+        let envelope = Envelope::read(&many).unwrap();
+        assert!(envelope.is_container && envelope.is_valid);
+        let seen: Vec<_> = envelope.messages.iter().map(|it| (it.id, it.body.len())).collect();
+        assert_eq!(seen, [(0, 4), (1, 4000), (2, 16)]);
     }
 
     #[test]
-    fn malformed_packets_are_refused() {
+    fn a_container_that_is_not_valid_is_told_from_what_is_malformed() {
         let nested = container(&[enclose(1, &container(&[]))]);
-        let bombs: Vec<_> = (0..5).map(|id| enclose(id, &packed(1_000_000))).collect();
         let mut crowd = container(&[]);
         crowd[4..8].copy_from_slice(&1021_u32.to_le_bytes());
         let mut short_of_one = container(&[enclose(1, &[1; 4])]);
         short_of_one[4..8].copy_from_slice(&2_u32.to_le_bytes());
+        let mut one_too_many = container(&[enclose(1, &[1; 4])]);
+        one_too_many[4..8].copy_from_slice(&0_u32.to_le_bytes());
+        let not_younger = container(&[enclose(1, &[1; 4]), enclose(3, &[1; 4])]);
+        for body in [nested, crowd, short_of_one, one_too_many, not_younger] {
+            let packet = plain(&body);
+            let envelope = Envelope::read(&packet).unwrap();
+            assert!(!envelope.is_valid && envelope.messages.is_empty());
+        }
+    }
+
+    #[test]
+    fn malformed_packets_are_refused() {
+        let bombs: Vec<_> = (0..5).map(|id| enclose(id - 5, &packed(1_000_000))).collect();
         let mut not_gzip = packed(100);
         not_gzip[8] ^= 0xff;
-        for body in [nested, container(&bombs), crowd, short_of_one, not_gzip] {
+        for body in [container(&bombs), not_gzip] {
             assert_eq!(Envelope::read(&plain(&body)), Err(Malformed));
         }
         let whole = plain(&[9; 8]);
@@ -319,7 +348,7 @@ mod tests {
         let (cipher, client) = (Cipher::new(&key), AuthKey::from_bytes(key));
         let one = OutgoingMessage { id: 4, sequence: 1, body: vec![8; 12] };
         for messages in [vec![one.clone()], vec![one.clone(), one]] {
-            let mut sealed = write(&cipher, 1, 2, &messages, (3, 0));
+            let mut sealed = write(&cipher, 1, 2, &messages, (5, 0));
             let plain = decrypt_data_v2(&mut sealed[..], &client).unwrap();
             let envelope = Envelope::read(plain).unwrap();
             assert_eq!((envelope.salt, envelope.session), (1, 2));

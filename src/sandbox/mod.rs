@@ -26,6 +26,27 @@
 //! its pong, late or damaged. A delay of zero or less has passed at once: the pong goes out, unless
 //! there is latency.
 //!
+//! # Sessions and messages
+//! They follow <https://core.telegram.org/mtproto/service_messages_about_messages>. The last 2 MTProto
+//! sessions of a key outlast their connections. A session is told to be new once
+//! (`new_session_created`), and again if a message is older than its beginning. Of each the last 512 ids
+//! of messages are remembered, and up to 256 messages of the server, of 256 KiB together, until the client
+//! acknowledges them.
+//!
+//! - A message is refused (`bad_msg_notification`) because its id is too low (16), too high (17) or a server's
+//!   (18), because its container's id was used before (19) or it is older than all that is remembered (20),
+//!   because of its sequence number (32 to 35), or with a container that is not valid (64). With a wrong salt
+//!   the packet is refused (`bad_server_salt`); a salt is accepted for an hour, half of which it is current.
+//! - A call that comes again by the same id is not carried out again. Its answer is sent again, if it has up
+//!   to 1,024 bytes, and the client is told of it otherwise (`msg_detailed_info`).
+//! - `msgs_state_req`, `msg_resend_req`, `msg_resend_ans_req`, `rpc_drop_answer`, `destroy_session` and
+//!   `get_future_salts` do what they should. What the client has not acknowledged, or what had not left when
+//!   its connection ended, is sent again or told of on the next connection of the session. A call that a fault
+//!   has ended the connection over was not received.
+//! - `msgs_all_info`, `msgs_state_info` and `http_wait` say nothing that matters here, and `msg_copy` is not
+//!   served.
+//!
+//! # Calls
 //! A message is sent once: another with the same `random_id` gets 500 `RANDOM_ID_DUPLICATE`. With
 //! [`SendLimits`] bots may send as much as on the real servers, and get 420 `FLOOD_WAIT_X` beyond that.
 //!
@@ -311,6 +332,15 @@ impl DataCentre {
         let closed = connections
             .filter(|it| command().is_some_and(|command| it.commands.try_send(command).is_ok()));
         closed.count()
+    }
+
+    /// Forgets the MTProto sessions of an account, with the answers that were not acknowledged, as the real
+    /// servers do at times; its keys stay valid. The next message of each client makes a new session of the
+    /// one that it uses, which it is told of (`new_session_created`). Returns how many are forgotten.
+    pub fn forget_mtproto_sessions(&self, account: AccountId) -> usize {
+        let Some(user) = self.running.server.user(account) else { return 0 };
+        let keys = user.keys.lock();
+        keys.iter().map(|key| key.sessions.lock().forget()).sum()
     }
 
     /// Closes every connection and stops listening. Returns once all of them are closed.

@@ -45,6 +45,12 @@ impl ReplyQueue {
         }
     }
 
+    /// Takes every reply, due or not, in the order in which they would leave.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Reply> + '_ {
+        let queued = std::iter::from_fn(|| self.heap.pop().map(|queued| queued.reply));
+        queued.chain(self.held.drain(..).map(|(_, reply)| reply))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.heap.is_empty() && self.held.is_empty()
     }
@@ -97,7 +103,7 @@ mod tests {
     fn a_reply_that_is_held_leaves_behind_the_next_update_or_when_its_time_has_come() {
         let start = now();
         let at = |millis| start + Duration::from_millis(millis);
-        let reply = |number| Reply::notification(vec![number]);
+        let reply = |number| Reply::update(vec![number]);
         let mut queue = ReplyQueue::default();
         queue.hold(at(1000), reply(1));
         queue.push(at(5), reply(2));

@@ -2,8 +2,11 @@
 //!
 //! Owns their names and the reading of wrappers. Never answers one: `response` does.
 
-use grammers_tl_types::{Cursor, Deserializable, Identifiable, enums, functions, name_for_id};
+use grammers_tl_types::{
+    Cursor, Deserializable, Identifiable, enums, functions, name_for_id, types,
+};
 
+use super::session::SequenceParity;
 use crate::session::ClientIdentity;
 
 /// The longest part of a request that a recursive type is read from: the schema has types that
@@ -16,6 +19,11 @@ const INVOKE_WITH_LAYER: u32 = 0xda9b_0d0d;
 const INIT_CONNECTION: u32 = 0xc1cd_5ea9;
 const INVOKE_WITHOUT_UPDATES: u32 = 0xbf94_59b7;
 const VECTOR: u32 = 0x1cb5_c415;
+/// It wraps a message, and nobody sends it; it is not served, as on the real servers.
+const MSG_COPY: u32 = 0xe060_46b2;
+
+/// The most messages that another one is about.
+const IDS_MAX: usize = 8192;
 
 /// Every method that a fault can be put on, by its name in the schema.
 pub(super) const METHODS: [&str; 7] = [
@@ -31,8 +39,10 @@ pub(super) const METHODS: [&str; 7] = [
 /// A message of a client.
 #[derive(Debug, PartialEq)]
 pub(super) enum Request {
-    /// Acknowledgements and the like, which get no reply.
+    /// What gets no reply, such as `http_wait`, which means nothing over TCP.
     NoReply,
+    /// Messages that the client has.
+    Acknowledgement(Vec<i64>),
     /// Answered with a pong, without a result around it.
     Ping(i64),
     /// The same, and has the connection closed if no other one of its kind comes for so many
@@ -43,8 +53,13 @@ pub(super) enum Request {
     },
     FutureSalts(i32),
     MessageStates(Vec<i64>),
+    /// Messages of the server that the client asks for once more.
+    Resend(Vec<i64>),
+    /// The same, by the calls that they answer.
+    ResendAnswers(Vec<i64>),
     DestroySession(i64),
-    DropAnswer,
+    /// The call whose answer the client does not want any more.
+    DropAnswer(i64),
     Call(RpcCall),
 }
 
@@ -88,6 +103,15 @@ impl Request {
         }
     }
 
+    /// Whether its sequence number has to be odd.
+    pub(super) fn sequence_parity(&self) -> SequenceParity {
+        match self {
+            Self::NoReply | Self::Acknowledgement(_) => SequenceParity::Even,
+            Self::Call(_) => SequenceParity::Odd,
+            _ => SequenceParity::Either,
+        }
+    }
+
     /// Reads a message of at least four bytes.
     pub(super) fn read(body: &[u8]) -> Self {
         let Some((id, rest)) = split(body) else { return Self::NoReply };
@@ -106,11 +130,12 @@ impl Request {
                     .map(|salts| Self::FutureSalts(salts.num))
             }
             functions::DestroySession::CONSTRUCTOR_ID => long().map(Self::DestroySession),
-            functions::RpcDropAnswer::CONSTRUCTOR_ID => Some(Self::DropAnswer),
+            functions::RpcDropAnswer::CONSTRUCTOR_ID => long().map(Self::DropAnswer),
             id if is_notice(id) => Some(Self::NoReply),
-            grammers_tl_types::types::MsgsStateReq::CONSTRUCTOR_ID => {
-                Vec::<i64>::from_bytes(rest).ok().map(Self::MessageStates)
-            }
+            types::MsgsAck::CONSTRUCTOR_ID => ids(rest).map(Self::Acknowledgement),
+            types::MsgsStateReq::CONSTRUCTOR_ID => ids(rest).map(Self::MessageStates),
+            types::MsgResendReq::CONSTRUCTOR_ID => ids(rest).map(Self::Resend),
+            types::MsgResendAnsReq::CONSTRUCTOR_ID => ids(rest).map(Self::ResendAnswers),
             _ => return Self::Call(RpcCall::read(id, rest)),
         };
         service.unwrap_or(Self::NoReply)
@@ -119,15 +144,19 @@ impl Request {
 
 /// Whether a message asks for nothing.
 fn is_notice(id: u32) -> bool {
-    use grammers_tl_types::types;
     [
-        types::MsgsAck::CONSTRUCTOR_ID,
         types::HttpWait::CONSTRUCTOR_ID,
         types::MsgsAllInfo::CONSTRUCTOR_ID,
         types::MsgsStateInfo::CONSTRUCTOR_ID,
-        types::MsgResendReq::CONSTRUCTOR_ID,
+        MSG_COPY,
     ]
     .contains(&id)
+}
+
+/// Message ids, no more of them than a message may name.
+fn ids(bytes: &[u8]) -> Option<Vec<i64>> {
+    let ids = Vec::<i64>::from_bytes(bytes).ok()?;
+    (ids.len() <= IDS_MAX).then_some(ids)
 }
 
 impl RpcCall {
@@ -244,7 +273,7 @@ fn split(bytes: &[u8]) -> Option<(u32, &[u8])> {
 
 #[cfg(test)]
 mod tests {
-    use grammers_tl_types::{Serializable, types};
+    use grammers_tl_types::Serializable;
 
     use super::*;
 

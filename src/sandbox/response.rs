@@ -176,28 +176,55 @@ pub(super) fn future_salts(
     count: i32,
 ) -> Vec<u8> {
     let count = usize::try_from(count.clamp(2, 64)).expect("BUG: it was just made positive");
-    let salts = server.salts(key).take(count).map(|salt| types::FutureSalt {
-        valid_since: salt.since,
-        valid_until: salt.until,
-        salt: salt.value,
+    let salts = server.salts(key, unix_time().as_secs()).take(count).map(|salt| {
+        types::FutureSalt { valid_since: salt.since, valid_until: salt.until, salt: salt.value }
     });
     let salts = RawVec(salts.collect());
     enums::FutureSalts::Salts(types::FutureSalts { req_msg_id, now: date(), salts }).to_bytes()
 }
 
-/// Every message was received.
-pub(super) fn message_states(req_msg_id: i64, asked: &[i64]) -> Vec<u8> {
-    let info = vec![4; asked.len()];
+/// What is known of messages, a byte each.
+pub(super) fn message_states(req_msg_id: i64, info: Vec<u8>) -> Vec<u8> {
     enums::MsgsStateInfo::Info(types::MsgsStateInfo { req_msg_id, info }).to_bytes()
 }
 
-pub(super) fn no_such_session(session_id: i64) -> Vec<u8> {
-    enums::DestroySessionRes::DestroySessionNone(types::DestroySessionNone { session_id })
-        .to_bytes()
+/// That there is a message which the client may ask for: the answer to a call, or what nobody has asked for.
+pub(super) fn detailed_info(call: Option<i64>, answer_msg_id: i64, len: usize) -> Vec<u8> {
+    let bytes = i32::try_from(len).unwrap_or(i32::MAX);
+    let info = match call {
+        Some(msg_id) => types::MsgDetailedInfo { msg_id, answer_msg_id, bytes, status: 0 }.into(),
+        None => types::MsgNewDetailedInfo { answer_msg_id, bytes, status: 0 }.into(),
+    };
+    enums::MsgDetailedInfo::to_bytes(&info)
 }
 
-pub(super) fn nothing_to_drop() -> Vec<u8> {
-    enums::RpcDropAnswer::RpcAnswerUnknown.to_bytes()
+pub(super) fn session_destroyed(session_id: i64, was_there: bool) -> Vec<u8> {
+    let told: enums::DestroySessionRes = match was_there {
+        true => types::DestroySessionOk { session_id }.into(),
+        false => types::DestroySessionNone { session_id }.into(),
+    };
+    told.to_bytes()
+}
+
+/// What has become of an answer that the client does not want any more.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum DroppedAnswer {
+    Unknown,
+    Running,
+    Sent { id: i64, sequence: u32, len: usize },
+}
+
+pub(super) fn dropped_answer(dropped: &DroppedAnswer) -> Vec<u8> {
+    let told = match dropped {
+        DroppedAnswer::Unknown => enums::RpcDropAnswer::RpcAnswerUnknown,
+        DroppedAnswer::Running => enums::RpcDropAnswer::RpcAnswerDroppedRunning,
+        DroppedAnswer::Sent { id, sequence, len } => {
+            let (msg_id, seq_no) = (*id, sequence.cast_signed());
+            let bytes = i32::try_from(*len).unwrap_or(i32::MAX);
+            types::RpcAnswerDropped { msg_id, seq_no, bytes }.into()
+        }
+    };
+    told.to_bytes()
 }
 
 pub(super) fn new_session(first_msg_id: i64, unique_id: i64, server_salt: i64) -> Vec<u8> {

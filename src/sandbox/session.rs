@@ -1,62 +1,55 @@
-//! MTProto session of an authenticated connection.
+//! MTProto session of an authenticated connection: packets go in, replies come out.
 //!
-//! Owns the message ids, the checks of salts and clocks, and the faults of calls. It is sans-IO:
-//! packets go in, replies come out with the delay that they are due after.
+//! Owns the checks of salts, clocks, ids and sequence numbers. It is sans-IO: each reply comes with the delay
+//! that it is due after. What has to outlast the connection lies in `memory`.
+
+mod calls;
+mod kept;
+mod memory;
+mod received;
+mod reply;
+mod seal;
+mod service;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::accounts::{Key, User};
-use super::envelope::{Cipher, Envelope, Malformed, Message, OutgoingMessage, write};
-use super::faults::Fault;
-use super::frame::Framing;
-use super::request::{Method, Request, RpcCall};
-use super::response::{self, RpcError, execute, result};
+use super::envelope::{Cipher, Envelope, Malformed, Message};
+use super::request::Request;
+use super::response;
 use super::server_state::ServerState;
 use crate::base::clock::unix_time;
-use crate::base::sync::{AtomicBool, Ordering};
+use crate::base::sync::AtomicBool;
+use received::{Fate, MessageRefusal};
+use reply::ReplyKind;
+
+pub(super) use memory::{ServerSession, SessionTable};
+pub(super) use received::SequenceParity;
+pub(super) use reply::Reply;
 
 /// How far behind and ahead of the server's clock a client's message may be, in seconds.
 const BEHIND_MAX: i64 = 300;
 const AHEAD_MAX: i64 = 30;
-/// What the low bits of a message id say of it: a response to a client's message, a notification.
-const RESPONSE: i64 = 1;
-const NOTIFICATION: i64 = 3;
 
-/// What the server sends, or does in place of that.
-#[derive(Debug, PartialEq)]
-pub(super) enum Reply {
-    Message {
-        body: Vec<u8>,
-        /// A response to a request; otherwise a notification.
-        is_response: bool,
-        /// It goes out with a wrong checksum.
-        damaged: bool,
-    },
-    /// And the end of the connection.
-    TransportError(u16),
-    Close,
-    Reset,
-}
+/// The codes of `bad_msg_notification` that a packet is refused with, whatever came before.
+const ID_TOO_LOW: i32 = 16;
+const ID_TOO_HIGH: i32 = 17;
+const ID_OF_A_SERVER: i32 = 18;
+const CONTAINER_ID_USED: i32 = 19;
+const INVALID_CONTAINER: i32 = 64;
 
-impl Reply {
-    fn response(body: Vec<u8>) -> Self {
-        Self::Message { body, is_response: true, damaged: false }
-    }
-
-    pub(super) fn notification(body: Vec<u8>) -> Self {
-        Self::Message { body, is_response: false, damaged: false }
-    }
-}
-
-/// The server's end of a session.
+/// The server's end of the sessions of a connection: one at a time.
 pub(super) struct MtprotoSession {
     server: Arc<ServerState>,
     key: Arc<Key>,
     user: Arc<User>,
     cipher: Cipher,
     random: fastrand::Rng,
-    session: i64,
+    /// The session of the last packet, which may still be unknown to others.
+    current: Arc<ServerSession>,
+    /// It was used on another connection before, and what that has left was not offered yet.
+    owes_offer: bool,
     /// The client has sent `initConnection`.
     is_initialised: bool,
     /// Nothing is answered any more.
@@ -65,8 +58,7 @@ pub(super) struct MtprotoSession {
     subscribed: Arc<AtomicBool>,
     /// After how long the last `ping_delay_disconnect` has the connection closed.
     disconnect_delay: Option<Duration>,
-    /// How many messages went out.
-    sent: u32,
+    /// The last message id that was used here.
     last_id: i64,
     /// With the delay of each, on top of the latency.
     replies: Vec<(Duration, Reply)>,
@@ -87,12 +79,12 @@ impl MtprotoSession {
             user,
             cipher,
             random,
-            session: 0,
+            current: Arc::new(ServerSession::none()),
+            owes_offer: false,
             is_initialised: false,
             is_unresponsive: false,
             subscribed,
             disconnect_delay: None,
-            sent: 0,
             last_id: 0,
             replies: Vec::new(),
         }
@@ -120,183 +112,131 @@ impl MtprotoSession {
         }
         let plain = self.cipher.open(packet).ok_or(Malformed)?;
         let envelope = Envelope::read(plain)?;
-        self.session = envelope.session;
-        if let Some(error) = self.check_header(&envelope) {
-            self.replies.push((Duration::ZERO, Reply::notification(error)));
+        self.enter(envelope.session);
+        if let Some(error) = self.check_packet(&envelope) {
+            self.notify(error);
             return Ok(());
         }
         self.announce_new_session(&envelope);
+        if envelope.is_container {
+            let memory = &self.current.memory;
+            let container = (envelope.id, envelope.sequence);
+            let admitted =
+                memory.lock().received.admit(container, SequenceParity::Even, Fate::Notice);
+            if let Err(refusal) = admitted {
+                let code = match refusal {
+                    MessageRefusal::Duplicate => CONTAINER_ID_USED,
+                    MessageRefusal::Code(code) => code,
+                };
+                self.refuse(container, code);
+                return Ok(());
+            }
+        }
         for message in &envelope.messages {
             self.handle_message(message);
+        }
+        if std::mem::take(&mut self.owes_offer) {
+            // Afterwards: what the packet acknowledges is not offered.
+            self.offer_what_is_left();
         }
         Ok(())
     }
 
+    /// Goes over to the session of a packet.
+    fn enter(&mut self, id: i64) {
+        if self.current.id == id && !self.current.memory.lock().is_destroyed {
+            return;
+        }
+        let known = self.key.sessions.lock().find(id);
+        self.owes_offer = known.is_some();
+        self.current = known.unwrap_or_else(|| Arc::new(ServerSession::new(id)));
+    }
+
     /// The error that the ids or the salt of a packet deserve, if any.
-    fn check_header(&self, envelope: &Envelope<'_>) -> Option<Vec<u8>> {
+    fn check_packet(&self, envelope: &Envelope<'_>) -> Option<Vec<u8>> {
         let (id, sequence) = (envelope.id, envelope.sequence.cast_signed());
-        let ahead = (id >> 32) - i64::try_from(unix_time().as_secs()).unwrap_or(0);
+        let now = unix_time().as_secs();
+        let ahead = (id >> 32) - i64::try_from(now).unwrap_or(0);
         let code = match () {
-            () if id & 3 != 0 => 18,
-            () if ahead < -BEHIND_MAX => 16,
-            () if ahead > AHEAD_MAX => 17,
-            () if !self.server.accepts_salt(&self.key, envelope.salt) => {
-                return Some(response::bad_salt(id, sequence, self.server.salt(&self.key)));
+            () if id & 3 != 0 => ID_OF_A_SERVER,
+            () if ahead < -BEHIND_MAX => ID_TOO_LOW,
+            () if ahead > AHEAD_MAX => ID_TOO_HIGH,
+            () if !self.server.accepts_salt(&self.key, envelope.salt, now) => {
+                return Some(response::bad_salt(id, sequence, self.server.salt(&self.key, now)));
             }
+            () if !envelope.is_valid => INVALID_CONTAINER,
             () => return None,
         };
         Some(response::bad_message(id, sequence, code))
     }
 
-    /// Sends `new_session_created` if the session is not the last one of its key.
+    /// Sends `new_session_created` if the session is not known, or if a message comes that is older than what
+    /// it was told to begin with.
     fn announce_new_session(&mut self, envelope: &Envelope<'_>) {
-        let session = envelope.session.cast_unsigned();
-        if self.key.session.swap(session, Ordering::Relaxed) != session {
-            let first = envelope.messages.first().map_or(envelope.id, |message| message.id);
-            let salt = self.server.salt(&self.key);
-            let body = response::new_session(first, self.random.i64(..), salt);
-            self.replies.push((Duration::ZERO, Reply::notification(body)));
+        let ids = envelope.messages.iter().map(|message| message.id);
+        let first = ids.min().unwrap_or(envelope.id);
+        let announced = {
+            let mut memory = self.current.memory.lock();
+            if memory.announced.is_some_and(|id| id <= first) {
+                return;
+            }
+            memory.announced.replace(first)
+        };
+        if announced.is_none() {
+            self.key.sessions.lock().add(Arc::clone(&self.current));
         }
+        let salt = self.server.salt(&self.key, unix_time().as_secs());
+        let body = response::new_session(first, self.random.i64(..), salt);
+        self.reply(ReplyKind::Update, body);
     }
 
     fn handle_message(&mut self, message: &Message<'_>) {
-        let (id, request) = (message.id, Request::read(&message.body));
-        let body = match &request {
-            Request::NoReply => return,
+        let place = (message.id, message.sequence);
+        if message.id & 3 != 0 {
+            return self.refuse(place, ID_OF_A_SERVER);
+        }
+        let request = Request::read(&message.body);
+        let fate = match &request {
+            Request::Call(_) => Fate::Running,
+            _ => Fate::Notice,
+        };
+        let admitted =
+            self.current.memory.lock().received.admit(place, request.sequence_parity(), fate);
+        match admitted {
+            Ok(()) => {}
+            Err(MessageRefusal::Duplicate) => return self.offer_answer_to(message.id),
+            Err(MessageRefusal::Code(code)) => return self.refuse(place, code),
+        }
+        match &request {
             Request::Ping(_) | Request::PingDelayDisconnect { .. } | Request::Call(_) => {
-                return self.handle_call(id, &request);
+                self.handle_call(message.id, &request);
             }
-            Request::FutureSalts(count) => {
-                response::future_salts(&self.server, &self.key, id, *count)
-            }
-            Request::MessageStates(asked) => response::message_states(id, asked),
-            Request::DestroySession(session) => response::no_such_session(*session),
-            Request::DropAnswer => result(id, Ok(response::nothing_to_drop())),
-        };
-        if !self.is_unresponsive {
-            self.replies.push((Duration::ZERO, Reply::response(body)));
+            _ if self.is_unresponsive => {}
+            _ => self.handle_service(message.id, &request),
         }
     }
 
-    /// A call or a ping, which a fault may be injected into.
-    fn handle_call(&mut self, id: i64, request: &Request) {
-        self.server.counters.calls.add(1);
-        if self.is_unresponsive {
-            return self.server.record_fault(&self.user);
-        }
-        let name = request.name();
-        let method = if let Request::Call(call) = request { call.id } else { 0 };
-        let mut delay = Duration::ZERO;
-        let mut damaged = false;
-        let fault = match self.user.flood_wait_remaining(method) {
-            Some(seconds) => Some(Fault::FloodWait { seconds }),
-            None => {
-                let faults = self.server.faults.load();
-                let fault = faults.draw(name, self.key.account, &mut self.random);
-                if let Some(Fault::FloodWait { seconds }) = fault {
-                    self.user.start_flood_wait(method, seconds);
-                }
-                fault.or_else(|| self.server.send_flood(&self.user, request))
-            }
-        };
-        if fault.is_some() {
-            self.server.record_fault(&self.user);
-        }
-        let body = match fault {
-            Some(Fault::Close) => return self.replies.push((delay, Reply::Close)),
-            Some(Fault::Reset) => return self.replies.push((delay, Reply::Reset)),
-            Some(Fault::Transport { code }) => {
-                return self.replies.push((delay, Reply::TransportError(code)));
-            }
-            Some(Fault::Silence) => return,
-            Some(Fault::BlackHole) => return self.stop_answering(),
-            Some(Fault::FloodWait { seconds }) => {
-                result(id, Err(RpcError::new(420, format!("FLOOD_WAIT_{seconds}"))))
-            }
-            Some(Fault::Error { code, message }) => result(id, Err(RpcError::new(code, message))),
-            Some(Fault::Delay(time)) => {
-                delay = time;
-                self.response_to(id, request)
-            }
-            Some(Fault::BadCrc) => {
-                damaged = true;
-                self.response_to(id, request)
-            }
-            // A plan has no fault of updates on a call.
-            Some(Fault::Lose | Fault::Double | Fault::Reorder) | None => {
-                self.response_to(id, request)
-            }
-        };
-        self.replies.push((delay, Reply::Message { body, is_response: true, damaged }));
+    /// Refuses a message with a code of `bad_msg_notification`.
+    fn refuse(&mut self, (id, sequence): (i64, u32), code: i32) {
+        self.notify(response::bad_message(id, sequence.cast_signed(), code));
     }
 
-    fn response_to(&mut self, id: i64, request: &Request) -> Vec<u8> {
-        match request {
-            Request::Ping(number) => response::pong(id, *number),
-            Request::PingDelayDisconnect { ping_id, disconnect_delay } => {
-                // A delay of zero or less has passed at once.
-                let seconds = u64::try_from(*disconnect_delay).unwrap_or(0);
-                let longest = self.server.disconnect_delay_max.unwrap_or(Duration::MAX);
-                self.disconnect_delay = Some(Duration::from_secs(seconds).min(longest));
-                response::pong(id, *ping_id)
-            }
-            Request::Call(call) => result(id, self.execute(call)),
-            _ => unreachable!("BUG: only calls and pings have a response"),
-        }
+    fn notify(&mut self, body: Vec<u8>) {
+        self.reply(ReplyKind::Notice, body);
     }
 
-    fn execute(&mut self, call: &RpcCall) -> Result<Vec<u8>, RpcError> {
-        if self.key.is_invalidated.load(Ordering::Relaxed) {
-            return Err(RpcError::new(406, "AUTH_KEY_DUPLICATED"));
-        }
-        if let Some(introduction) = call.introduction.as_deref()
-            && call.method != Method::Malformed
-        {
-            self.is_initialised = true;
-            *self.key.introduction.lock() = Some(introduction.clone());
-        }
-        if !self.is_initialised {
-            return Err(RpcError::new(400, "CONNECTION_NOT_INITED"));
-        }
-        if !call.without_updates && !self.subscribed.load(Ordering::Relaxed) {
-            self.key.updates.lock().begin_connection();
-            self.subscribed.store(true, Ordering::Relaxed);
-        }
-        execute(&self.server, (&self.key, &self.user), call)
+    /// Replies at once.
+    fn reply(&mut self, kind: ReplyKind, body: Vec<u8>) {
+        self.replies.push((Duration::ZERO, Reply::message(&self.current, kind, body)));
     }
 
-    /// Encrypts messages as one packet, and frames it.
-    pub(super) fn seal(
-        &mut self,
-        messages: Vec<(Vec<u8>, bool)>,
-        framing: &mut Framing,
-        out: &mut Vec<u8>,
-    ) {
-        let messages: Vec<OutgoingMessage> = messages
-            .into_iter()
-            .map(|(body, is_response)| {
-                let id = self.next_id(if is_response { RESPONSE } else { NOTIFICATION });
-                // Odd: the client is to acknowledge it.
-                let sequence = self.sent * 2 + 1;
-                self.sent += 1;
-                OutgoingMessage { id, sequence, body }
-            })
-            .collect();
-        // A container is numbered after what it holds, and wants no acknowledgement.
-        let container = (self.next_id(NOTIFICATION), self.sent * 2);
-        let salt = self.server.salt(&self.key);
-        let packet = write(&self.cipher, salt, self.session, &messages, container);
-        framing.pack(&packet[..], out);
-    }
-
-    /// A message id: the time of day, made greater than the last one.
-    fn next_id(&mut self, kind: i64) -> i64 {
-        let now = unix_time();
-        let seconds = i64::try_from(now.as_secs()).unwrap_or(0);
-        let fraction = (i64::from(now.subsec_nanos()) << 32) / 1_000_000_000;
-        let id = (seconds << 32 | (fraction & !3)).max((self.last_id & !3) + 4);
-        self.last_id = id;
-        id | kind
+    /// Keeps what has not left when the connection ends, for the next one of the session.
+    pub(super) fn keep_unsent(&self, reply: Reply) {
+        let Reply::Message(message) = reply else { return };
+        if message.kind.wants_acknowledgement() {
+            let session = message.session.clone();
+            session.unwrap_or_else(|| Arc::clone(&self.current)).keep_unsent(message);
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod fleet;
 mod hindrances;
 mod invoke;
 mod lost;
+mod protocol;
 mod raw;
 mod send_limits;
 mod signals;
@@ -180,7 +181,7 @@ async fn a_call_without_updates_is_answered_and_brings_none() {
         match wrapped {
             true => client.send(&raw::init_connection(without())).await.unwrap(),
             false => client.send(&myself()).await.unwrap(),
-        }
+        };
         client.receive().await.unwrap();
         assert_eq!(bench.data_centre.push_update(account), usize::from(!wrapped));
     }

@@ -136,7 +136,7 @@ impl ServerConnection {
             self.obey(command)?;
         }
         if self.commands.is_empty() && self.missed_updates.swap(false, Ordering::Relaxed) {
-            self.reply(Reply::notification(enums::Updates::TooLong.to_bytes()));
+            self.reply(Reply::update(enums::Updates::TooLong.to_bytes()));
         }
         Ok(())
     }
@@ -155,7 +155,7 @@ impl ServerConnection {
     fn push(&mut self, update: PushedUpdate) {
         self.server.counters.updates_pushed.add(1);
         let at = now() + self.server.latency() + update.delay;
-        let reply = Reply::notification(update.body);
+        let reply = Reply::update(update.body);
         match update.after_next {
             true => self.replies.hold(at + NEXT_UPDATE_TIMEOUT, reply),
             false => self.replies.push_update(at, reply),
@@ -256,38 +256,50 @@ impl ServerConnection {
     fn write_due(&mut self, now: Instant) -> Result<(), ConnectionEnd> {
         let (mut batch, mut len) = (Vec::new(), 0);
         while let Some(reply) = self.replies.pop_due(now) {
-            match reply {
-                Reply::Message { body, is_response, damaged } => {
-                    if damaged || batch.len() == MESSAGES_MAX || len >= FRAME_LEN_MAX {
-                        self.write(&mut batch);
-                        len = 0;
-                    }
-                    len += body.len();
-                    batch.push((body, is_response));
-                    if damaged {
-                        self.write(&mut batch);
-                        self.codec.corrupt_last_packet();
-                    }
-                }
-                Reply::TransportError(code) => {
-                    self.write(&mut batch);
-                    if let Some((framing, out)) = self.codec.writer() {
-                        framing.pack_transport_error(code, out);
-                    }
-                    return Err(ConnectionEnd::Graceful);
-                }
-                Reply::Close => {
-                    self.write(&mut batch);
-                    return Err(ConnectionEnd::Graceful);
-                }
-                Reply::Reset => return Err(ConnectionEnd::Reset),
+            let damaged = match &reply {
+                Reply::Message(message) => message.damaged,
+                Reply::Again { .. } => false,
+                _ => return Err(self.end_by(&reply, batch)),
+            };
+            let is_full = batch.len() == MESSAGES_MAX || len >= FRAME_LEN_MAX;
+            if damaged || is_full || !self.is_of_one_session(&batch, &reply) {
+                self.write(&mut batch);
+                len = 0;
+            }
+            len += reply.len();
+            batch.push(reply);
+            if damaged {
+                self.write(&mut batch);
+                self.codec.corrupt_last_packet();
             }
         }
         self.write(&mut batch);
         Ok(())
     }
 
-    fn write(&mut self, batch: &mut Vec<(Vec<u8>, bool)>) {
+    /// Ends the connection by a reply that is no message, after those that were due before it.
+    fn end_by(&mut self, reply: &Reply, mut before: Vec<Reply>) -> ConnectionEnd {
+        if *reply == Reply::Reset {
+            let session = self.session.iter();
+            session.for_each(|it| before.drain(..).for_each(|reply| it.keep_unsent(reply)));
+            return ConnectionEnd::Reset;
+        }
+        self.write(&mut before);
+        if let Reply::TransportError(code) = reply
+            && let Some((framing, out)) = self.codec.writer()
+        {
+            framing.pack_transport_error(*code, out);
+        }
+        ConnectionEnd::Graceful
+    }
+
+    /// Whether a reply belongs to the session that those of a batch are of.
+    fn is_of_one_session(&self, batch: &[Reply], reply: &Reply) -> bool {
+        let (Some(session), Some(first)) = (&self.session, batch.first()) else { return true };
+        Arc::ptr_eq(&session.session_of(first), &session.session_of(reply))
+    }
+
+    fn write(&mut self, batch: &mut Vec<Reply>) {
         if let (Some(session), Some((framing, out)), false) =
             (&mut self.session, self.codec.writer(), batch.is_empty())
         {
@@ -329,6 +341,9 @@ impl ServerConnection {
 
 impl Drop for ServerConnection {
     fn drop(&mut self) {
+        if let Some(session) = &self.session {
+            self.replies.drain().for_each(|reply| session.keep_unsent(reply));
+        }
         self.unregister();
         let open = self.since.elapsed().as_micros();
         self.server.counters.connection_us.add(usize::try_from(open).unwrap_or(usize::MAX));

@@ -1,13 +1,13 @@
 //! Tests of a session, from its packets.
 
-use std::borrow::Cow;
-
 use grammers_crypto::{AuthKey, DequeBuffer, decrypt_data_v2, encrypt_data_v2};
 use grammers_tl_types::{Deserializable, Identifiable, Serializable, functions, types};
 
 use super::*;
 use crate::account_id::AccountId;
-use crate::sandbox::faults::{FaultInjector, FaultPlan, FaultRule};
+use crate::base::sync::Ordering;
+use crate::sandbox::faults::{Fault, FaultInjector, FaultPlan, FaultRule};
+use crate::sandbox::frame::Framing;
 
 /// A client's end of a session.
 struct TestClient {
@@ -15,6 +15,10 @@ struct TestClient {
     session: MtprotoSession,
     key: AuthKey,
     salt: i64,
+    /// The session that it uses, the last message id, and how many messages wanted an acknowledgement.
+    id: i64,
+    last_message: i64,
+    sent: u32,
     framing: Framing,
 }
 
@@ -28,35 +32,60 @@ fn client(rules: impl IntoIterator<Item = FaultRule>) -> TestClient {
     let bytes = *record.key.expose();
     let user = server.user(account).unwrap();
     let key = Arc::clone(&user.keys.lock()[0]);
-    let salt = server.salt(&key);
+    let salt = server.salt(&key, unix_time().as_secs());
     let random = fastrand::Rng::with_seed(1);
     let cipher = Cipher::new(&bytes);
     let shared = Arc::clone(&server);
     let session = MtprotoSession::new(shared, key, user, cipher, random, Arc::default());
     let framing = Framing::Full { received: 0, sent: 0 };
-    TestClient { server, session, key: AuthKey::from_bytes(bytes), salt, framing }
+    let key = AuthKey::from_bytes(bytes);
+    TestClient { server, session, key, salt, id: 9, last_message: 0, sent: 0, framing }
 }
 
 fn message_id() -> i64 {
     i64::try_from(unix_time().as_secs()).unwrap() << 32
 }
 
+/// A message with its header.
+fn enclose(id: i64, sequence: u32, body: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(body.len()).unwrap();
+    [&id.to_le_bytes()[..], &sequence.to_le_bytes(), &len.to_le_bytes(), body].concat()
+}
+
 impl TestClient {
-    fn send_with(&mut self, id: i64, body: &[u8]) -> Vec<Reply> {
+    /// The numbers of the next message.
+    fn next(&mut self, wants_acknowledgement: bool) -> (i64, u32) {
+        self.last_message = (self.last_message + 4).max(message_id());
+        let sequence = self.sent * 2 + u32::from(wants_acknowledgement);
+        self.sent += u32::from(wants_acknowledgement);
+        (self.last_message, sequence)
+    }
+
+    fn send_with(&mut self, (id, sequence): (i64, u32), body: &[u8]) -> Vec<Reply> {
         let mut packet = DequeBuffer::with_capacity(body.len() + 128, 64);
         packet.extend(self.salt.to_le_bytes());
-        packet.extend(9_i64.to_le_bytes());
-        packet.extend(id.to_le_bytes());
-        packet.extend(1_u32.to_le_bytes());
-        packet.extend(u32::try_from(body.len()).unwrap().to_le_bytes());
-        packet.extend(body);
+        packet.extend(self.id.to_le_bytes());
+        packet.extend(enclose(id, sequence, body));
         encrypt_data_v2(&mut packet, &self.key);
         self.session.handle_packet(&mut packet[..]).unwrap();
         self.session.take_replies().map(|(_, reply)| reply).collect()
     }
 
     fn send(&mut self, request: &impl Serializable) -> Vec<Reply> {
-        self.send_with(message_id(), &request.to_bytes())
+        let numbers = self.next(true);
+        self.send_with(numbers, &request.to_bytes())
+    }
+
+    /// What leaves by the connection: id, sequence number and body of each message.
+    fn leave(&mut self, replies: Vec<Reply>) -> Vec<(i64, u32, Vec<u8>)> {
+        let mut bytes = Vec::new();
+        self.session.seal(replies, &mut self.framing, &mut bytes);
+        let Some(found) = self.framing.next(&bytes).unwrap() else { return Vec::new() };
+        let plain = decrypt_data_v2(&mut bytes[found.payload], &self.key).unwrap();
+        let envelope = Envelope::read(plain).unwrap();
+        assert_eq!(envelope.session, self.id);
+        let messages = envelope.messages.into_iter();
+        messages.map(|it| (it.id, it.sequence, it.body.into_owned())).collect()
     }
 
     fn initialise(&mut self) -> Vec<Reply> {
@@ -87,12 +116,24 @@ impl TestClient {
     }
 }
 
+const RPC_RESULT: u32 = 0xf35c_6d01;
+const BAD_MESSAGE: u32 = types::BadMsgNotification::CONSTRUCTOR_ID;
+
+/// The code of a `bad_msg_notification` about a message, if there was one and nothing else.
+fn refusal(replies: &[Reply], id: i64) -> Option<i32> {
+    let [Reply::Message(reply)] = replies else { return None };
+    let (head, rest) = reply.body.split_at(4);
+    let bad = types::BadMsgNotification::from_bytes(rest).ok()?;
+    assert_eq!(bad.bad_msg_id, id);
+    (head == BAD_MESSAGE.to_le_bytes()).then_some(bad.error_code)
+}
+
 /// The constructor of a message, or of what a result holds.
 fn heads(replies: &[Reply]) -> Vec<u32> {
     let head = |bytes: &[u8]| u32::from_le_bytes(*bytes.first_chunk().unwrap());
     let of = |reply: &Reply| match reply {
-        Reply::Message { body, .. } if head(body) == 0xf35c_6d01 => head(&body[12..]),
-        Reply::Message { body, .. } => head(body),
+        Reply::Message(it) if head(&it.body) == RPC_RESULT => head(&it.body[12..]),
+        Reply::Message(it) => head(&it.body),
         other => panic!("{other:?} has no head"),
     };
     replies.iter().map(of).collect()
@@ -101,9 +142,9 @@ fn heads(replies: &[Reply]) -> Vec<u32> {
 /// The code and the name of a refusal.
 fn error(reply: Reply) -> (i32, String) {
     match reply {
-        Reply::Message { body, .. } => {
+        Reply::Message(it) => {
             let grammers_tl_types::enums::RpcError::Error(error) =
-                Deserializable::from_bytes(&body[12..]).unwrap();
+                Deserializable::from_bytes(&it.body[12..]).unwrap();
             (error.error_code, error.error_message)
         }
         other => panic!("{other:?}"),
@@ -118,8 +159,8 @@ fn a_wrong_salt_and_a_wrong_clock_are_told_and_nothing_is_carried_out() {
     assert_eq!(heads(&client.send(&ping)), [types::BadServerSalt::CONSTRUCTOR_ID]);
     client.salt ^= 1;
     for id in [1, message_id() - (301 << 32), message_id() + (40 << 32)] {
-        let replies = client.send_with(id, &ping.to_bytes());
-        assert_eq!(heads(&replies), [types::BadMsgNotification::CONSTRUCTOR_ID]);
+        let replies = client.send_with((id, 1), &ping.to_bytes());
+        assert!([16, 17, 18].contains(&refusal(&replies, id).unwrap()));
     }
     assert_eq!(client.server.counters.read().calls, 0);
     let session = types::NewSessionCreated::CONSTRUCTOR_ID;
@@ -214,7 +255,7 @@ fn each_fault_does_what_it_says() {
     }
     let mut client = client([FaultRule::new("ping", Fault::BadCrc)]);
     let seen = client.send(&ping).pop().unwrap();
-    assert!(matches!(seen, Reply::Message { damaged: true, .. }));
+    assert!(matches!(seen, Reply::Message(it) if it.damaged));
 }
 
 #[test]
@@ -234,25 +275,16 @@ fn a_flooded_method_rests_and_the_others_do_not() {
 fn several_answers_make_one_frame_and_their_numbers_rise() {
     let mut client = client([]);
     client.send(&functions::Ping { ping_id: 3 });
-    let mut bytes = Vec::new();
+    let (mut last, mut sequence) = (0, 0);
     for count in [1, 3] {
-        let messages = vec![(vec![7; 8], true); count];
-        client.session.seal(messages, &mut client.framing, &mut bytes);
-    }
-    let mut last = 0;
-    let mut at = 0;
-    for count in [1, 3] {
-        let found = client.framing.next(&bytes[at..]).unwrap().unwrap();
-        let range = at + found.payload.start..at + found.payload.end;
-        at += found.next;
-        let plain = decrypt_data_v2(&mut bytes[range], &client.key).unwrap();
-        let envelope = Envelope::read(plain).unwrap();
-        assert_eq!(envelope.session, 9);
-        assert_eq!(envelope.messages.len(), count);
-        for message in &envelope.messages {
-            assert!(message.id > last && message.id & 3 == RESPONSE);
-            assert_eq!(message.body, Cow::<[u8]>::Owned(vec![7; 8]));
-            last = message.id;
+        let answers = (0..count)
+            .map(|at| Reply::message(&client.session.current, ReplyKind::Answer(at), vec![7; 8]));
+        let seen = client.leave(answers.collect());
+        assert_eq!(seen.len(), usize::try_from(count).unwrap());
+        for message in &seen {
+            assert!(message.0 > last && message.0 & 3 == 1 && message.1 == sequence * 2 + 1);
+            assert_eq!(message.2, vec![7; 8]);
+            (last, sequence) = (message.0, sequence + 1);
         }
     }
 }

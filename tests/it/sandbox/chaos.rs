@@ -443,6 +443,10 @@ async fn run(seed: u64, cast: TestAccounts) {
     while Instant::now() < until || rounds < 2 * WARM_ROUNDS {
         round(&data_centre, &records, &cast, &mut random, rounds == 0).await;
         rounds += 1;
+        // What the data centre remembers of those that do not come back is not what is counted here.
+        cast.accounts.iter().for_each(|(account, _)| {
+            data_centre.forget_mtproto_sessions(*account);
+        });
         let Some(base) = base.filter(|_| rounds > WARM_ROUNDS) else {
             base = Some(base.map_or_else(holdings, |base| base.least(holdings())));
             continue;

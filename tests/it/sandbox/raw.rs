@@ -6,7 +6,7 @@ use grammers_crypto::{AuthKey, DequeBuffer, decrypt_data_v2, encrypt_data_v2};
 use grammers_mtproto::transport::{
     Abridged, Error, Full, Intermediate, Obfuscated, Transport, UnpackedOffset,
 };
-use telepool::telegram::client::tl::Serializable;
+use telepool::telegram::client::tl::{Deserializable, Serializable};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -21,7 +21,56 @@ pub(super) struct RawClient {
     outgoing: Box<dyn Transport + Send>,
     incoming: Box<dyn Transport + Send>,
     received: Vec<u8>,
-    salt: [u8; 8],
+    pub(super) salt: [u8; 8],
+    /// The session that it uses: it may be set, to go on with that of another connection.
+    pub(super) session: i64,
+    last_id: i64,
+    /// How many messages went out that want an acknowledgement.
+    pub(super) sent: u32,
+}
+
+/// A message with its numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct RawMessage {
+    pub(super) id: i64,
+    pub(super) sequence: u32,
+    pub(super) body: Vec<u8>,
+}
+
+impl RawMessage {
+    pub(super) fn head(&self) -> u32 {
+        word(&self.body)
+    }
+
+    /// Reads what it holds, less its constructor.
+    pub(super) fn read<T: Deserializable>(&self) -> T {
+        T::from_bytes(&self.body[4..]).unwrap()
+    }
+
+    /// What it is the result of, and the constructor of that.
+    pub(super) fn result(&self) -> (i64, u32) {
+        assert_eq!(self.head(), RPC_RESULT, "{self:?}");
+        (i64::from_le_bytes(self.body[4..12].try_into().unwrap()), word(&self.body[12..]))
+    }
+
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend(self.id.to_le_bytes());
+        out.extend(self.sequence.to_le_bytes());
+        out.extend(u32::try_from(self.body.len()).unwrap().to_le_bytes());
+        out.extend(&self.body);
+    }
+
+    /// Takes a message off the front.
+    fn take(bytes: &[u8]) -> (Self, &[u8]) {
+        let len = word(&bytes[12..]) as usize;
+        let id = i64::from_le_bytes(bytes[..8].try_into().unwrap());
+        let body = bytes[16..16 + len].to_vec();
+        (Self { id, sequence: word(&bytes[8..]), body }, &bytes[16 + len..])
+    }
+}
+
+fn word(bytes: &[u8]) -> u32 {
+    u32::from_le_bytes(bytes[..4].try_into().unwrap())
 }
 
 impl RawClient {
@@ -46,6 +95,13 @@ impl RawClient {
         Self::on(stream, record, Box::new(Full::new()), Box::new(Full::new()))
     }
 
+    /// One that goes on with the session of another, which has gone, as a client does that redials.
+    pub(super) async fn resume(before: Self, record: &SessionRecord) -> Self {
+        let Self { salt, session, last_id, sent, stream, .. } = before;
+        drop(stream);
+        Self { salt, session, last_id, sent, ..Self::connect(record).await }
+    }
+
     fn on(
         stream: TcpStream,
         record: &SessionRecord,
@@ -54,7 +110,20 @@ impl RawClient {
     ) -> Self {
         stream.set_nodelay(true).unwrap();
         let key = AuthKey::from_bytes(*record.key.expose());
-        Self { stream, key, outgoing, incoming, received: Vec::new(), salt: [0; 8] }
+        let session = fastrand::i64(..);
+        let (received, salt) = (Vec::new(), [0; 8]);
+        Self { stream, key, outgoing, incoming, received, salt, session, last_id: 0, sent: 0 }
+    }
+
+    /// A message with the next numbers: by the time of day, and odd if it wants an acknowledgement.
+    pub(super) fn number(&mut self, body: Vec<u8>, wants_acknowledgement: bool) -> RawMessage {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let seconds = i64::try_from(now.as_secs()).unwrap();
+        let fraction = (i64::from(now.subsec_nanos()) << 32) / 1_000_000_000;
+        self.last_id = (seconds << 32 | (fraction & !3)).max(self.last_id + 4);
+        let sequence = self.sent * 2 + u32::from(wants_acknowledgement);
+        self.sent += u32::from(wants_acknowledgement);
+        RawMessage { id: self.last_id, sequence, body }
     }
 
     /// Sends a ping and waits for nothing.
@@ -62,29 +131,99 @@ impl RawClient {
         self.send(&functions::Ping { ping_id: 1 }).await.unwrap();
     }
 
-    /// Sends a request, and waits for nothing.
-    pub(super) async fn send(&mut self, request: &impl Serializable) -> std::io::Result<()> {
+    /// Sends a request, and waits for nothing. Returns its message id.
+    pub(super) async fn send(&mut self, request: &impl Serializable) -> std::io::Result<i64> {
         self.send_all(&[request.to_bytes()]).await
     }
 
-    /// Sends requests in one container, and waits for nothing.
-    pub(super) async fn send_all(&mut self, requests: &[Vec<u8>]) -> std::io::Result<()> {
+    /// Sends what wants no acknowledgement, such as one. Returns its message id.
+    pub(super) async fn notify(&mut self, notice: &impl Serializable) -> i64 {
+        let message = self.number(notice.to_bytes(), false);
+        self.send_message(&message).await.unwrap();
+        message.id
+    }
+
+    /// Sends requests in one container, and waits for nothing. Returns the id of the packet.
+    pub(super) async fn send_all(&mut self, requests: &[Vec<u8>]) -> std::io::Result<i64> {
+        let mut messages: Vec<_> =
+            requests.iter().map(|request| self.number(request.clone(), true)).collect();
+        let message = match &messages[..] {
+            [_] => messages.remove(0),
+            _ => self.contain(&messages),
+        };
+        self.send_message(&message).await?;
+        Ok(message.id)
+    }
+
+    /// A container of messages.
+    pub(super) fn contain(&mut self, messages: &[RawMessage]) -> RawMessage {
+        let count = u32::try_from(messages.len()).unwrap();
+        let mut container = [CONTAINER.to_le_bytes(), count.to_le_bytes()].concat();
+        messages.iter().for_each(|message| message.put(&mut container));
+        self.number(container, false)
+    }
+
+    /// Sends a message with whatever numbers it has.
+    pub(super) async fn send_message(&mut self, message: &RawMessage) -> std::io::Result<()> {
         let mut body = Vec::new();
-        if let [request] = requests {
-            enclose(request, &mut body);
-        } else {
-            let count = u32::try_from(requests.len()).unwrap();
-            let mut container = [CONTAINER.to_le_bytes(), count.to_le_bytes()].concat();
-            requests.iter().for_each(|request| enclose(request, &mut container));
-            enclose(&container, &mut body);
-        }
+        message.put(&mut body);
         let mut packet = DequeBuffer::with_capacity(body.len() + 128, 64);
         packet.extend(self.salt);
-        packet.extend([1; 8]);
+        packet.extend(self.session.to_le_bytes());
         packet.extend(body);
         encrypt_data_v2(&mut packet, &self.key);
         self.outgoing.pack(&mut packet);
         self.stream.write_all(&packet[..]).await
+    }
+
+    /// The messages of the next packet, which is of this session.
+    pub(super) async fn messages(&mut self) -> Vec<RawMessage> {
+        let plain = self.receive_packet().await.unwrap();
+        assert_eq!(plain[8..16], self.session.to_le_bytes());
+        let (message, _padding) = RawMessage::take(&plain[16..]);
+        if message.head() != CONTAINER {
+            return vec![message];
+        }
+        let mut rest = &message.body[8..];
+        let mut messages = Vec::new();
+        for _ in 0..word(&message.body[4..]) {
+            let (inner, next) = RawMessage::take(rest);
+            assert!(inner.id < message.id && inner.sequence <= message.sequence);
+            messages.push(inner);
+            rest = next;
+        }
+        assert!(rest.is_empty());
+        messages
+    }
+
+    /// Waits until so many messages have come.
+    pub(super) async fn messages_of(&mut self, count: usize) -> Vec<RawMessage> {
+        let mut all = Vec::new();
+        while all.len() < count {
+            let more = tokio::time::timeout(PATIENCE, self.messages());
+            all.extend(more.await.unwrap_or_else(|_| panic!("no more than {all:?}")));
+        }
+        assert_eq!(all.len(), count, "{all:?}");
+        all
+    }
+
+    /// The only message that comes.
+    pub(super) async fn message(&mut self) -> RawMessage {
+        self.messages_of(1).await.remove(0)
+    }
+
+    /// Says hello, so that calls are carried out from now on and nothing is left to be read or acknowledged.
+    pub(super) async fn introduce(&mut self) {
+        self.learn_salt().await;
+        self.send(&init_connection(functions::updates::GetState {})).await.unwrap();
+        let told = self.messages_of(2).await;
+        assert_eq!((told[0].head(), told[1].head()), (NEW_SESSION, RPC_RESULT));
+        self.acknowledge(&told).await;
+    }
+
+    pub(super) async fn acknowledge(&mut self, messages: &[RawMessage]) {
+        let msg_ids = messages.iter().map(|it| it.id).collect();
+        self.notify(&enums::MsgsAck::Ack(types::MsgsAck { msg_ids })).await;
     }
 
     /// Learns the salt, so that requests are carried out from now on.
@@ -102,18 +241,7 @@ impl RawClient {
 
     /// The constructors of the messages of the next packet, one or a container of them.
     pub(super) async fn receive_all(&mut self) -> Vec<u32> {
-        let word = |bytes: &[u8]| u32::from_le_bytes(bytes[..4].try_into().unwrap());
-        let plain = self.receive_packet().await.unwrap();
-        if word(&plain[32..]) != CONTAINER {
-            return vec![word(&plain[32..])];
-        }
-        let mut rest = &plain[40..];
-        let mut heads = Vec::new();
-        for _ in 0..word(&plain[36..]) {
-            heads.push(word(&rest[16..]));
-            rest = &rest[16 + word(&rest[12..]) as usize..];
-        }
-        heads
+        self.messages().await.iter().map(RawMessage::head).collect()
     }
 
     /// The constructor of the next message, or what came instead of one.
@@ -157,15 +285,6 @@ impl RawClient {
     }
 }
 
-/// A message with its header.
-fn enclose(body: &[u8], out: &mut Vec<u8>) {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    out.extend((i64::try_from(now.as_secs()).unwrap() << 32).to_le_bytes());
-    out.extend(1_u32.to_le_bytes());
-    out.extend(u32::try_from(body.len()).unwrap().to_le_bytes());
-    out.extend(body);
-}
-
 /// A request wrapped in `initConnection`.
 pub(super) fn init_connection<X>(
     query: X,
@@ -194,6 +313,8 @@ fn key_id(record: &SessionRecord) -> [u8; 8] {
 
 const BAD_SERVER_SALT: u32 = 0xedab_447b;
 const CONTAINER: u32 = 0x73f1_f8dc;
+pub(super) const NEW_SESSION: u32 = 0x9ec2_0908;
+pub(super) const RPC_RESULT: u32 = 0xf35c_6d01;
 
 #[tokio::test]
 async fn clients_of_every_plain_transport_are_served() {

@@ -1,0 +1,112 @@
+//! Calls of a session, and the faults that are injected into them.
+//!
+//! Owns what a fault does to a call. Never makes an answer's body: `response` does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::MtprotoSession;
+use super::reply::{Reply, ReplyKind, ReplyMessage};
+use crate::base::sync::Ordering;
+use crate::sandbox::faults::Fault;
+use crate::sandbox::request::{Method, Request, RpcCall};
+use crate::sandbox::response::{self, RpcError, execute, result};
+
+impl MtprotoSession {
+    /// A call or a ping, which a fault may be injected into.
+    pub(super) fn handle_call(&mut self, id: i64, request: &Request) {
+        self.server.counters.calls.add(1);
+        if self.is_unresponsive {
+            return self.server.record_fault(&self.user);
+        }
+        let fault = self.draw_fault(request);
+        if fault.is_some() {
+            self.server.record_fault(&self.user);
+        }
+        let mut delay = Duration::ZERO;
+        let mut damaged = false;
+        let body = match fault {
+            Some(Fault::Close) => return self.end(id, Reply::Close),
+            Some(Fault::Reset) => return self.end(id, Reply::Reset),
+            Some(Fault::Transport { code }) => return self.end(id, Reply::TransportError(code)),
+            Some(Fault::Silence) => return,
+            Some(Fault::BlackHole) => return self.stop_answering(),
+            Some(Fault::FloodWait { seconds }) => {
+                result(id, Err(RpcError::new(420, format!("FLOOD_WAIT_{seconds}"))))
+            }
+            Some(Fault::Error { code, message }) => result(id, Err(RpcError::new(code, message))),
+            Some(Fault::Delay(time)) => {
+                delay = time;
+                self.response_to(id, request)
+            }
+            Some(Fault::BadCrc) => {
+                damaged = true;
+                self.response_to(id, request)
+            }
+            // A plan has no fault of updates on a call.
+            Some(Fault::Lose | Fault::Double | Fault::Reorder) | None => {
+                self.response_to(id, request)
+            }
+        };
+        let kind = match request {
+            Request::Call(_) => ReplyKind::Answer(id),
+            _ => ReplyKind::Service,
+        };
+        let session = Some(Arc::clone(&self.current));
+        self.replies.push((delay, Reply::Message(ReplyMessage { body, kind, session, damaged })));
+    }
+
+    fn draw_fault(&mut self, request: &Request) -> Option<Fault> {
+        let method = if let Request::Call(call) = request { call.id } else { 0 };
+        if let Some(seconds) = self.user.flood_wait_remaining(method) {
+            return Some(Fault::FloodWait { seconds });
+        }
+        let faults = self.server.faults.load();
+        let fault = faults.draw(request.name(), self.key.account, &mut self.random);
+        if let Some(Fault::FloodWait { seconds }) = fault {
+            self.user.start_flood_wait(method, seconds);
+        }
+        fault.or_else(|| self.server.send_flood(&self.user, request))
+    }
+
+    /// Ends the connection instead of carrying a call out, which may come again by the same id.
+    fn end(&mut self, id: i64, how: Reply) {
+        self.current.memory.lock().received.forget(id);
+        self.replies.push((Duration::ZERO, how));
+    }
+
+    fn response_to(&mut self, id: i64, request: &Request) -> Vec<u8> {
+        match request {
+            Request::Ping(number) => response::pong(id, *number),
+            Request::PingDelayDisconnect { ping_id, disconnect_delay } => {
+                // A delay of zero or less has passed at once.
+                let seconds = u64::try_from(*disconnect_delay).unwrap_or(0);
+                let longest = self.server.disconnect_delay_max.unwrap_or(Duration::MAX);
+                self.disconnect_delay = Some(Duration::from_secs(seconds).min(longest));
+                response::pong(id, *ping_id)
+            }
+            Request::Call(call) => result(id, self.execute(call)),
+            _ => unreachable!("BUG: only calls and pings have a response"),
+        }
+    }
+
+    fn execute(&mut self, call: &RpcCall) -> Result<Vec<u8>, RpcError> {
+        if self.key.is_invalidated.load(Ordering::Relaxed) {
+            return Err(RpcError::new(406, "AUTH_KEY_DUPLICATED"));
+        }
+        if let Some(introduction) = call.introduction.as_deref()
+            && call.method != Method::Malformed
+        {
+            self.is_initialised = true;
+            *self.key.introduction.lock() = Some(introduction.clone());
+        }
+        if !self.is_initialised {
+            return Err(RpcError::new(400, "CONNECTION_NOT_INITED"));
+        }
+        if !call.without_updates && !self.subscribed.load(Ordering::Relaxed) {
+            self.key.updates.lock().begin_connection();
+            self.subscribed.store(true, Ordering::Relaxed);
+        }
+        execute(&self.server, (&self.key, &self.user), call)
+    }
+}
