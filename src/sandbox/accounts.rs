@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::observer::KeyHistory;
 use super::random_ids::RandomIds;
 use super::request::ClientIntroduction;
 use super::session::SessionTable;
@@ -52,6 +53,8 @@ pub(super) struct Key {
     pub(super) sessions: Mutex<SessionTable>,
     /// The connections that have used it and have not ended.
     pub(super) connections: Mutex<Vec<ConnectionHandle>>,
+    /// When its connections came and ended.
+    pub(super) history: KeyHistory,
     /// How the last client with it has introduced itself.
     pub(super) introduction: Mutex<Option<ClientIntroduction>>,
     /// What its connections are sent of what comes in.
@@ -142,6 +145,7 @@ impl Key {
             is_invalidated: AtomicBool::new(false),
             sessions: Mutex::default(),
             connections: Mutex::default(),
+            history: KeyHistory::default(),
             introduction: Mutex::default(),
             updates: Mutex::default(),
         }

@@ -30,12 +30,15 @@ pub(super) async fn register(
         others
     };
     server.unauthenticated.lock().remove(&socket.id);
+    let mut is_any_open = false;
     for other in others {
-        if other.socket.is_open().await {
-            return true;
+        match other.socket.is_open().await {
+            true => is_any_open = true,
+            // Its own task may get to see the end later than this one.
+            false => key.history.note_client_end(other.socket.id, server.next_moment()),
         }
     }
-    false
+    is_any_open
 }
 
 /// Waits until connections that were accepted before have handled what their sockets hold, if it is

@@ -97,6 +97,8 @@ mod faults;
 mod frame;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
+mod observer;
+mod options;
 mod random_ids;
 mod reply_queue;
 mod request;
@@ -112,7 +114,7 @@ mod unknown_protocol;
 mod updates;
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -121,67 +123,24 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 pub use faults::{Fault, FaultPlan, FaultPlanError, FaultRule};
+pub use observer::{ConnectionObservation, KeyObservation};
+pub use options::DataCentreOptions;
 pub use send_limits::SendLimits;
 pub use stats::DataCentreStats;
 pub use updates::{ChannelUpdateCounts, SessionUpdateCounts, UpdateCounts};
 
 use crate::account_id::AccountId;
 use crate::base::sync::Ordering;
-use crate::session::{ClientIdentity, SessionRecord};
-use accounts::{ConnectionCommand, Key};
+use crate::session::SessionRecord;
+use accounts::ConnectionCommand;
 use connection::ServerConnection;
 use faults::FaultInjector;
 use send_limits::SendLimiter;
 use server_state::ServerState;
 use socket::AcceptedSocket;
-use updates::{DIFFERENCE_LEN_MAX, LOG_LEN_MAX};
 
 /// How long the acceptor rests after a failure, which is a lack of descriptors as a rule.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// How a data centre is set up.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct DataCentreOptions {
-    /// Where it listens: a loopback address; port 0 takes a free one.
-    pub listen: SocketAddr,
-    /// Its number, from 1 to 5.
-    pub dc: i32,
-    /// The latency of every answer.
-    pub latency: Duration,
-    /// The seed of faults and salts.
-    pub seed: u64,
-    /// The faults that are injected.
-    pub faults: FaultPlan,
-    /// The longest delay of a `ping_delay_disconnect` that it honours: a client that asks for more
-    /// gets this much, so that a test of the end need not take 75 seconds. `None`,
-    /// the default, grants whatever is asked for, as the real servers do.
-    pub disconnect_delay_max: Option<Duration>,
-    /// How many updates of each box are kept, of an account or of a channel (default 10,000, at least
-    /// 1). Whoever is behind them gets `updates.differenceTooLong` or `updates.channelDifferenceTooLong`.
-    pub update_log_len_max: usize,
-    /// The most updates of one answer of `updates.getDifference` or `updates.getChannelDifference`
-    /// (default 100, at least 1): more come in slices.
-    pub difference_len_max: usize,
-    /// How many messages bots may send; `None`, the default, lets them send as many as they like.
-    pub send_limits: Option<SendLimits>,
-}
-
-impl Default for DataCentreOptions {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            dc: 2,
-            latency: Duration::ZERO,
-            seed: 0,
-            faults: FaultPlan::default(),
-            disconnect_delay_max: None,
-            update_log_len_max: LOG_LEN_MAX,
-            difference_len_max: DIFFERENCE_LEN_MAX,
-            send_limits: None,
-        }
-    }
-}
 
 /// A running data centre. A cheap clone; it runs until [`stop`](Self::stop) or until the last
 /// clone is dropped.
@@ -287,34 +246,6 @@ impl DataCentre {
     pub fn since_last_fault(&self, account: AccountId) -> Option<Duration> {
         let server = &self.running.server;
         server.since_last_fault(&*server.user(account)?)
-    }
-
-    /// How many connections of an account are open now and have used a key of it.
-    #[must_use]
-    pub fn live_connections(&self, account: AccountId) -> usize {
-        let Some(user) = self.running.server.user(account) else { return 0 };
-        let keys = user.keys.lock().clone();
-        keys.iter().map(|key| key.connections.lock().len()).sum()
-    }
-
-    /// How the clients of an account have introduced themselves last, with which application id and as which device,
-    /// by the order in which its sessions were made; nothing of those that nobody has used.
-    #[must_use]
-    pub fn introductions(&self, account: AccountId) -> Vec<Option<(i32, ClientIdentity)>> {
-        let Some(user) = self.running.server.user(account) else { return Vec::new() };
-        let keys = user.keys.lock();
-        let introduction = |key: &Arc<Key>| {
-            let told = key.introduction.lock().clone()?;
-            Some((told.api_id, told.identity))
-        };
-        keys.iter().map(introduction).collect()
-    }
-
-    /// From which addresses the keys of an account have been used so far, the first 64, each once: whether a
-    /// client has come by way of a proxy.
-    #[must_use]
-    pub fn client_addresses(&self, account: AccountId) -> Vec<IpAddr> {
-        self.running.server.user(account).map(|user| user.addresses()).unwrap_or_default()
     }
 
     /// Closes every connection of an account: gracefully (`Close`), abruptly (`Reset`) or with a

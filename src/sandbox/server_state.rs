@@ -53,6 +53,8 @@ pub(super) struct ServerState {
     pub(super) stop: watch::Sender<bool>,
     /// Connections whose first packet has not been handled yet, in the order in which they came.
     pub(super) unauthenticated: Mutex<BTreeMap<u64, Arc<AcceptedSocket>>>,
+    /// How many moments were numbered for observers.
+    pub(super) moments: AtomicU64,
     latency_us: AtomicU64,
     users: DashMap<AccountId, Arc<User>>,
     users_by_id: DashMap<i64, Arc<User>>,
@@ -79,6 +81,7 @@ impl ServerState {
             refuses_connections: AtomicBool::new(false),
             stop: watch::Sender::new(false),
             unauthenticated: Mutex::new(BTreeMap::new()),
+            moments: AtomicU64::new(0),
             latency_us: AtomicU64::new(0),
             users: DashMap::new(),
             users_by_id: DashMap::new(),

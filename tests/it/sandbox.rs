@@ -12,6 +12,7 @@ mod fleet;
 mod hindrances;
 mod invoke;
 mod lost;
+mod observer;
 mod protocol;
 mod raw;
 mod send_limits;

@@ -42,7 +42,9 @@ impl ServerConnection {
             missed_updates: Arc::clone(&self.missed_updates),
         };
         self.key = Some(Arc::clone(&key));
-        if duplicate_key::register(&self.server, handle, &key, &key_id).await {
+        let is_duplicate = duplicate_key::register(&self.server, handle, &key, &key_id).await;
+        key.history.note_first_packet(self.socket.id, self.accepted, self.server.next_moment());
+        if is_duplicate {
             self.server.counters.key_violations.add(1);
             key.is_invalidated.store(true, Ordering::Relaxed);
             tracing::warn!(account = %key.account, slot = key.slot, "a key is used twice");

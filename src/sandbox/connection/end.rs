@@ -59,7 +59,10 @@ impl ServerConnection {
         loop {
             stream.readable().await?;
             match stream.try_read(&mut ignored) {
-                Ok(0) => return Ok(()),
+                Ok(0) => {
+                    self.note_client_end();
+                    return Ok(());
+                }
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),

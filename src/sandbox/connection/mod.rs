@@ -40,6 +40,8 @@ const RECOGNITION_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct ServerConnection {
     server: Arc<ServerState>,
     since: Instant,
+    /// When it was accepted, among all that was seen.
+    accepted: u64,
     socket: Arc<AcceptedSocket>,
     codec: PacketCodec,
     /// When the connection ends unless its transport is known by then.
@@ -64,8 +66,9 @@ impl ServerConnection {
         server.unauthenticated.lock().insert(socket.id, Arc::clone(&socket));
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         Self {
-            server,
             since: now(),
+            accepted: server.next_moment(),
+            server,
             socket,
             codec: PacketCodec::default(),
             recognised_by: None,
@@ -182,6 +185,7 @@ impl ServerConnection {
 
     /// How a connection ends that nothing more comes from.
     fn end_of_input(&self) -> ConnectionEnd {
+        self.note_client_end();
         let first_bytes = self.socket.first_bytes();
         if self.codec.is_recognised() || first_bytes.is_empty() {
             return ConnectionEnd::ClientGone;
@@ -322,7 +326,10 @@ impl ServerConnection {
                         ready = self.socket.stream.writable() => ready?,
                     }
                 }
-                Err(_) => return Err(ConnectionEnd::ClientGone),
+                Err(_) => {
+                    self.note_client_end();
+                    return Err(ConnectionEnd::ClientGone);
+                }
             }
         }
         self.server.counters.bytes_sent.add(at);
@@ -330,10 +337,18 @@ impl ServerConnection {
         Ok(())
     }
 
+    /// The client's end was seen.
+    fn note_client_end(&self) {
+        if let Some(key) = &self.key {
+            key.history.note_client_end(self.socket.id, self.server.next_moment());
+        }
+    }
+
     /// No longer counts as a connection that is open.
     fn unregister(&self) {
         self.server.unauthenticated.lock().remove(&self.socket.id);
         if let Some(key) = &self.key {
+            key.history.note_close(self.socket.id, self.server.next_moment());
             key.connections.lock().retain(|it| it.socket.id != self.socket.id);
         }
     }

@@ -272,6 +272,11 @@ impl RawClient {
         }
     }
 
+    /// Sends no more, and goes on reading.
+    pub(super) async fn half_close(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
     /// Waits until the server has hung up, and counts what it said before.
     pub(super) async fn until_closed(&mut self) -> usize {
         let mut said = Vec::new();
