@@ -18,7 +18,7 @@ const HEADER_LEN: usize = 32;
 /// Message id, sequence number and length.
 const MESSAGE_HEADER_LEN: usize = 16;
 
-const CONTAINER: u32 = 0x73f1_f8dc;
+pub(super) const CONTAINER: u32 = 0x73f1_f8dc;
 const GZIP_PACKED: u32 = 0x3072_cfa1;
 
 /// The server's side of the cipher of one key.
@@ -236,6 +236,29 @@ pub(super) fn write(
     }
     cipher.seal(&mut plain);
     plain
+}
+
+/// Writes what is to be one encrypted packet whatever it is: a message with its header, in good faith.
+pub(super) fn write_plain(
+    cipher: &Cipher,
+    salt: i64,
+    session: i64,
+    message: &[u8],
+) -> DequeBuffer<u8> {
+    let mut plain = DequeBuffer::with_capacity(HEADER_LEN + message.len() + 32, 32);
+    plain.extend(salt.to_le_bytes());
+    plain.extend(session.to_le_bytes());
+    plain.extend(message);
+    cipher.seal(&mut plain);
+    plain
+}
+
+/// A message with its header.
+pub(super) fn put_message(message: &OutgoingMessage, out: &mut Vec<u8>) {
+    out.extend(message.id.to_le_bytes());
+    out.extend(message.sequence.to_le_bytes());
+    out.extend(short(message.body.len()).to_le_bytes());
+    out.extend(&message.body);
 }
 
 fn put(plain: &mut DequeBuffer<u8>, message: &OutgoingMessage) {

@@ -156,6 +156,25 @@ impl Framing {
         }
     }
 
+    /// Frames a packet and says another length of it, in bytes.
+    pub(super) fn pack_as(&mut self, payload: &[u8], length: i32, out: &mut Vec<u8>) {
+        match self {
+            Self::Full { .. } => {
+                let start = out.len();
+                self.pack(payload, out);
+                out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+            }
+            Self::Abridged => {
+                out.extend(((length / 4) << 8 | 0x7f).to_le_bytes());
+                out.extend(payload);
+            }
+            Self::Intermediate | Self::PaddedIntermediate => {
+                out.extend(length.to_le_bytes());
+                out.extend(payload);
+            }
+        }
+    }
+
     /// A transport error, which goes out instead of a packet. In the full transport the code
     /// stands in the place of the length and is repeated, so that a reader of whole frames gets
     /// to see it. Nothing is padded: a client knows the code by its length.
@@ -252,6 +271,22 @@ mod tests {
         let mut out = Vec::new();
         Framing::PaddedIntermediate.pack_transport_error(404, &mut out);
         assert_eq!(out, [4, 0, 0, 0, 0x6c, 0xfe, 0xff, 0xff]);
+    }
+
+    #[test]
+    fn a_frame_can_say_another_length_than_it_has() {
+        let lengths = fresh().map(|mut framing| {
+            let mut out = Vec::new();
+            framing.pack_as(&[7; 40], 1_200_000, &mut out);
+            framing.next(&out)
+        });
+        let refused = |len| Err(FrameError::Length(len));
+        let [full, rest @ ..] = lengths;
+        assert_eq!(full, refused(1_199_988));
+        assert_eq!(rest, [refused(1_200_000), refused(1_200_000), refused(1_200_000)]);
+        let mut out = Vec::new();
+        Framing::Full { received: 0, sent: 0 }.pack_as(&[7; 40], -1, &mut out);
+        assert_eq!((word(&out, 0), out.len()), (Some(u32::MAX), 52));
     }
 
     #[test]

@@ -97,6 +97,7 @@ mod faults;
 mod frame;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
+mod gzip_bomb;
 mod observer;
 mod options;
 mod random_ids;
@@ -122,7 +123,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-pub use faults::{Fault, FaultPlan, FaultPlanError, FaultRule};
+pub use faults::{Fault, FaultPlan, FaultPlanError, FaultRule, ProtocolFault};
 pub use observer::{ConnectionObservation, KeyObservation};
 pub use options::DataCentreOptions;
 pub use send_limits::SendLimits;

@@ -168,19 +168,22 @@ pub(super) fn pong(msg_id: i64, ping_id: i64) -> Vec<u8> {
 }
 
 /// As many of the salts to come as were asked for, but no fewer than two: a client that is given
-/// one asks at once again.
+/// one asks at once again. The time is that of the connection, in seconds since 1970.
 pub(super) fn future_salts(
     server: &ServerState,
     key: &Key,
-    req_msg_id: i64,
+    (req_msg_id, now): (i64, u64),
     count: i32,
 ) -> Vec<u8> {
     let count = usize::try_from(count.clamp(2, 64)).expect("BUG: it was just made positive");
-    let salts = server.salts(key, unix_time().as_secs()).take(count).map(|salt| {
-        types::FutureSalt { valid_since: salt.since, valid_until: salt.until, salt: salt.value }
+    let salts = server.salts(key, now).take(count).map(|salt| types::FutureSalt {
+        valid_since: salt.since,
+        valid_until: salt.until,
+        salt: salt.value,
     });
     let salts = RawVec(salts.collect());
-    enums::FutureSalts::Salts(types::FutureSalts { req_msg_id, now: date(), salts }).to_bytes()
+    let now = i32::try_from(now).unwrap_or(i32::MAX);
+    enums::FutureSalts::Salts(types::FutureSalts { req_msg_id, now, salts }).to_bytes()
 }
 
 /// What is known of messages, a byte each.

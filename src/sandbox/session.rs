@@ -4,6 +4,8 @@
 //! that it is due after. What has to outlast the connection lies in `memory`.
 
 mod calls;
+mod forge;
+mod hostile;
 mod kept;
 mod memory;
 mod received;
@@ -58,8 +60,11 @@ pub(super) struct MtprotoSession {
     subscribed: Arc<AtomicBool>,
     /// After how long the last `ping_delay_disconnect` has the connection closed.
     disconnect_delay: Option<Duration>,
-    /// The last message id that was used here.
+    /// The last message id that was used here, and that of the last message.
     last_id: i64,
+    last_message: i64,
+    /// How many seconds the clock is ahead, since it has jumped.
+    clock_offset: i64,
     /// With the delay of each, on top of the latency.
     replies: Vec<(Duration, Reply)>,
 }
@@ -86,6 +91,8 @@ impl MtprotoSession {
             subscribed,
             disconnect_delay: None,
             last_id: 0,
+            last_message: 0,
+            clock_offset: 0,
             replies: Vec::new(),
         }
     }
@@ -142,6 +149,15 @@ impl MtprotoSession {
         Ok(())
     }
 
+    /// The time of day on this connection, since 1970.
+    fn now(&self) -> Duration {
+        let offset = Duration::from_secs(self.clock_offset.unsigned_abs());
+        match self.clock_offset {
+            0.. => unix_time().saturating_add(offset),
+            _ => unix_time().saturating_sub(offset),
+        }
+    }
+
     /// Goes over to the session of a packet.
     fn enter(&mut self, id: i64) {
         if self.current.id == id && !self.current.memory.lock().is_destroyed {
@@ -155,17 +171,16 @@ impl MtprotoSession {
     /// The error that the ids or the salt of a packet deserve, if any.
     fn check_packet(&self, envelope: &Envelope<'_>) -> Option<Vec<u8>> {
         let (id, sequence) = (envelope.id, envelope.sequence.cast_signed());
-        let now = unix_time().as_secs();
-        let ahead = (id >> 32) - i64::try_from(now).unwrap_or(0);
-        let code = match () {
-            () if id & 3 != 0 => ID_OF_A_SERVER,
-            () if ahead < -BEHIND_MAX => ID_TOO_LOW,
-            () if ahead > AHEAD_MAX => ID_TOO_HIGH,
-            () if !self.server.accepts_salt(&self.key, envelope.salt, now) => {
+        let now = self.now().as_secs();
+        let clock_error = self.clock_error(id);
+        let code = match clock_error {
+            _ if id & 3 != 0 => ID_OF_A_SERVER,
+            Some(code) => code,
+            None if !self.server.accepts_salt(&self.key, envelope.salt, now) => {
                 return Some(response::bad_salt(id, sequence, self.server.salt(&self.key, now)));
             }
-            () if !envelope.is_valid => INVALID_CONTAINER,
-            () => return None,
+            None if !envelope.is_valid => INVALID_CONTAINER,
+            None => return None,
         };
         Some(response::bad_message(id, sequence, code))
     }
@@ -185,7 +200,7 @@ impl MtprotoSession {
         if announced.is_none() {
             self.key.sessions.lock().add(Arc::clone(&self.current));
         }
-        let salt = self.server.salt(&self.key, unix_time().as_secs());
+        let salt = self.server.salt(&self.key, self.now().as_secs());
         let body = response::new_session(first, self.random.i64(..), salt);
         self.reply(ReplyKind::Update, body);
     }
@@ -209,7 +224,7 @@ impl MtprotoSession {
         }
         match &request {
             Request::Ping(_) | Request::PingDelayDisconnect { .. } | Request::Call(_) => {
-                self.handle_call(message.id, &request);
+                self.handle_call(place, &request);
             }
             _ if self.is_unresponsive => {}
             _ => self.handle_service(message.id, &request),

@@ -8,6 +8,7 @@ use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use socket2::SockRef;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use super::transport::{FIRST_BYTES_LEN, first_key};
@@ -16,6 +17,8 @@ use crate::base::sync::Mutex;
 /// How often a socket with unread bytes is polled, a millisecond apart.
 pub(super) const POLLS_MAX: usize = 5_000;
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(1);
+/// How often it is looked whether a connection that is not read has ended.
+const END_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A socket with its place in the order of acceptance, and the first bytes that were read from it.
 #[derive(Debug)]
@@ -60,6 +63,18 @@ impl AcceptedSocket {
         }
         drop(first_bytes);
         first_key(&bytes).is_some_and(|seen| seen == *key)
+    }
+
+    /// Waits until the client has ended a connection that its task does not read, and takes in what it has
+    /// sent: whoever looks at the socket finds the end behind that.
+    pub(super) async fn unread_end(&self) {
+        // A socket with unread bytes is always ready, so that its end has to be looked for.
+        while self.stream.ready(Interest::READABLE).await.is_ok_and(|ready| !ready.is_read_closed())
+        {
+            tokio::time::sleep(END_POLL_INTERVAL).await;
+        }
+        let mut ignored = [0; 4096];
+        while self.stream.try_read(&mut ignored).is_ok_and(|count| count > 0) {}
     }
 
     /// Whether the client's end of the socket is open. Unread bytes are waited for to be read: the

@@ -10,6 +10,7 @@ mod duplicate_key;
 mod faults;
 mod fleet;
 mod hindrances;
+mod hostile;
 mod invoke;
 mod lost;
 mod observer;

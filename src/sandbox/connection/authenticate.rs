@@ -11,7 +11,7 @@ use crate::base::sync::{AtomicBool, Ordering};
 use crate::sandbox::accounts::ConnectionHandle;
 use crate::sandbox::duplicate_key;
 use crate::sandbox::envelope::Cipher;
-use crate::sandbox::faults::{CONNECT, Fault};
+use crate::sandbox::faults::{CONNECT, Fault, ProtocolFault};
 use crate::sandbox::session::{MtprotoSession, Reply};
 
 /// The transport error for an unknown key.
@@ -64,10 +64,15 @@ impl ServerConnection {
                 session.stop_answering();
             }
             Some(Fault::Silence | Fault::BlackHole) => session.stop_answering(),
+            Some(Fault::Protocol(ProtocolFault::ClockJump { seconds })) => session.jump(seconds),
+            Some(Fault::Protocol(ProtocolFault::HalfClose)) => {
+                return Err(ConnectionEnd::HalfClosed);
+            }
+            Some(Fault::Protocol(ProtocolFault::StopReading)) => self.reads_no_more = true,
             // A plan has no other fault on `connect`.
             Some(_) | None => {}
         }
         self.session = Some(session);
-        Ok(true)
+        Ok(!self.reads_no_more)
     }
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use super::ServerConnection;
+use tokio::sync::watch;
+
+use super::{ServerConnection, until};
 use crate::base::clock::now;
 use crate::sandbox::unknown_protocol::UnknownProtocol;
 
@@ -23,6 +25,8 @@ pub(super) enum ConnectionEnd {
     Graceful,
     /// At once.
     Reset,
+    /// By the client, after this end has said that it sends no more.
+    HalfClosed,
     /// At once, since no further `ping_delay_disconnect` came in time.
     TimerExpired,
 }
@@ -34,7 +38,8 @@ impl From<io::Error> for ConnectionEnd {
 }
 
 impl ServerConnection {
-    pub(super) async fn close(&self, end: ConnectionEnd) {
+    /// Closes the connection, however long that takes unless the data centre stops.
+    pub(super) async fn close(&self, end: ConnectionEnd, stop: &mut watch::Receiver<bool>) {
         match end {
             ConnectionEnd::ClientGone => {}
             ConnectionEnd::UnknownProtocol(reason) => {
@@ -46,6 +51,11 @@ impl ServerConnection {
                 let last = self.closes_at.map_or(last, |at| at.min(last));
                 drop(tokio::time::timeout_at(last, self.linger()).await);
             }
+            ConnectionEnd::HalfClosed => tokio::select! {
+                _ = self.linger() => {}
+                () = until(self.closes_at) => self.close_by_timer(),
+                _ = stop.wait_for(|stop| *stop) => {}
+            },
             ConnectionEnd::Reset => drop(self.socket.stream.set_zero_linger()),
             ConnectionEnd::TimerExpired => self.close_by_timer(),
         }

@@ -51,6 +51,8 @@ pub(super) struct ServerConnection {
     /// The key that it is registered with.
     key: Option<Arc<Key>>,
     replies: ReplyQueue,
+    /// A fault has it read nothing any more.
+    reads_no_more: bool,
     /// When the connection ends unless another `ping_delay_disconnect` comes: never, until there was
     /// one.
     closes_at: Option<Instant>,
@@ -75,6 +77,7 @@ impl ServerConnection {
             session: None,
             key: None,
             replies: ReplyQueue::default(),
+            reads_no_more: false,
             closes_at: None,
             missed_updates: Arc::default(),
             sender,
@@ -88,7 +91,7 @@ impl ServerConnection {
             end = self.run() => end,
             _ = stop.wait_for(|stop| *stop) => ConnectionEnd::ClientGone,
         };
-        self.close(end).await;
+        self.close(end, &mut stop).await;
         // The socket first: whoever waits for the end of `stop` finds every socket closed.
         drop(self);
         drop(stop);
@@ -96,9 +99,12 @@ impl ServerConnection {
 
     async fn run(&mut self) -> ConnectionEnd {
         loop {
-            let step = match self.read() {
-                Ok(()) => self.handle_inbox().await,
-                Err(end) => Err(end),
+            let step = match self.reads_no_more {
+                true => Ok(()),
+                false => match self.read() {
+                    Ok(()) => self.handle_inbox().await,
+                    Err(end) => Err(end),
+                },
             };
             if let Err(end) = step {
                 return end;
@@ -125,7 +131,8 @@ impl ServerConnection {
         let next = due.into_iter().chain(self.closes_at).chain(self.recognised_by).min();
         tokio::select! {
             biased;
-            ready = self.socket.stream.readable() => Ok(ready?),
+            ready = self.socket.stream.readable(), if !self.reads_no_more => Ok(ready?),
+            () = self.socket.unread_end(), if self.reads_no_more => Err(self.end_of_input()),
             () = until(next) => Ok(()),
             Some(command) = self.commands.recv() => self.obey_all(command),
         }
@@ -196,7 +203,7 @@ impl ServerConnection {
 
     /// Handles every whole packet of the inbox.
     async fn handle_inbox(&mut self) -> Result<(), ConnectionEnd> {
-        loop {
+        while !self.reads_no_more {
             match self.codec.next_packet() {
                 Ok(Some(packet)) => self.handle_packet(packet).await?,
                 Ok(None) => break,
@@ -237,7 +244,10 @@ impl ServerConnection {
         }
         let at = now + self.server.latency();
         for (delay, reply) in session.take_replies() {
-            self.replies.push(at + delay, reply);
+            match reply {
+                Reply::StopReading => self.reads_no_more = true,
+                reply => self.replies.push(at + delay, reply),
+            }
         }
         Ok(())
     }
@@ -260,20 +270,23 @@ impl ServerConnection {
     fn write_due(&mut self, now: Instant) -> Result<(), ConnectionEnd> {
         let (mut batch, mut len) = (Vec::new(), 0);
         while let Some(reply) = self.replies.pop_due(now) {
-            let damaged = match &reply {
-                Reply::Message(message) => message.damaged,
-                Reply::Again { .. } => false,
+            match &reply {
+                Reply::Message(_) | Reply::Again { .. } => {}
                 _ => return Err(self.end_by(&reply, batch)),
-            };
+            }
+            let (is_alone, is_damaged) = (reply.is_alone(), reply.is_damaged());
             let is_full = batch.len() == MESSAGES_MAX || len >= FRAME_LEN_MAX;
-            if damaged || is_full || !self.is_of_one_session(&batch, &reply) {
+            if is_alone || is_full || !self.is_of_one_session(&batch, &reply) {
                 self.write(&mut batch);
                 len = 0;
             }
             len += reply.len();
             batch.push(reply);
-            if damaged {
+            if is_alone {
                 self.write(&mut batch);
+                len = 0;
+            }
+            if is_damaged {
                 self.codec.corrupt_last_packet();
             }
         }
@@ -294,7 +307,10 @@ impl ServerConnection {
         {
             framing.pack_transport_error(*code, out);
         }
-        ConnectionEnd::Graceful
+        match reply {
+            Reply::HalfClose => ConnectionEnd::HalfClosed,
+            _ => ConnectionEnd::Graceful,
+        }
     }
 
     /// Whether a reply belongs to the session that those of a batch are of.

@@ -4,6 +4,7 @@
 
 mod injector;
 mod plan;
+mod protocol;
 #[cfg(test)]
 mod tests;
 mod written;
@@ -11,3 +12,4 @@ mod written;
 pub(super) use injector::FaultInjector;
 pub(super) use plan::{CONNECT, UPDATES};
 pub use plan::{Fault, FaultPlan, FaultPlanError, FaultRule};
+pub use protocol::ProtocolFault;

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::protocol::ProtocolFault;
 use crate::account_id::AccountId;
 use crate::sandbox::request::METHODS;
 
@@ -51,6 +52,8 @@ pub(super) const FLOOD_SECONDS_MAX: u32 = i32::MAX.cast_unsigned();
 /// | `lose` | an update is not sent | |
 /// | `double` | an update is sent twice | |
 /// | `reorder` | an update is sent after the next one of the connection, or a second late if none comes | |
+///
+/// Those of [`ProtocolFault`] come on top.
 ///
 /// On `updates` there are `lose`, `double`, `reorder` and `delay`, and these strike nothing else: `*` is every
 /// call. What is lost stays in its box, where `updates.getDifference` finds it. Each session draws the faults of
@@ -110,6 +113,8 @@ pub enum Fault {
     Double,
     /// An update is sent after the next one of its connection; if none comes for a second, then.
     Reorder,
+    /// Something that no server of good faith does.
+    Protocol(ProtocolFault),
 }
 
 /// Why a plan is refused.
@@ -166,9 +171,11 @@ impl FaultRule {
             self.fault,
             Fault::FloodWait { .. } | Fault::Error { .. } | Fault::BadCrc | Fault::Delay(_)
         );
-        if on == "connect" && answers {
+        let is_protocol_of_calls =
+            matches!(self.fault, Fault::Protocol(fault) if !fault.is_of_connections());
+        if on == "connect" && (answers || is_protocol_of_calls) {
             return Err("on connect there is no call to answer: use close, reset, silence, \
-                        black_hole or transport"
+                        black_hole, transport, clock_jump, half_close or stop_reading"
                 .to_owned());
         }
         let for_updates = matches!(self.fault, Fault::Lose | Fault::Double | Fault::Reorder);
@@ -183,6 +190,7 @@ impl FaultRule {
             ));
         }
         match &self.fault {
+            Fault::Protocol(fault) => fault.check(),
             Fault::Delay(time) if *time > DELAY_MAX => {
                 Err(format!("time = {time:?}: must be an hour at most"))
             }
@@ -246,6 +254,21 @@ impl FaultPlan {
             rule("updates", Fault::Delay(Duration::from_millis(500)), 0.002),
         ];
         Self { rules }
+    }
+
+    /// One of each fault of the protocol, and some of the others: what a client has to bear that speaks the
+    /// protocol by itself. Not for clients that panic over it.
+    #[must_use]
+    pub fn hostile() -> Self {
+        let rule = |fault| FaultRule::new("*", fault).chance(0.002);
+        let others = [
+            Fault::Close,
+            Fault::Reset,
+            Fault::BadCrc,
+            Fault::Silence,
+            Fault::Transport { code: 429 },
+        ];
+        Self { rules: ProtocolFault::samples().chain(others).map(rule).collect() }
     }
 
     /// The accounts that rules are for, each with the number of its rule, from 1.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::protocol::KINDS;
 use super::*;
 use crate::account_id::AccountId;
 
@@ -106,4 +107,47 @@ fn the_mixed_plan_is_one() {
     let mixed = FaultPlan::mixed();
     assert_eq!(FaultPlan::new(mixed.rules.clone()), Ok(mixed));
     assert!(FaultPlan::default().is_empty());
+}
+
+#[test]
+fn every_fault_of_the_protocol_can_be_written() {
+    let rules: Vec<_> = KINDS
+        .iter()
+        .map(|(kind, key)| {
+            let number = key.map(|key| format!(r#", "{key}": 32"#)).unwrap_or_default();
+            format!(r#"{{"on": "ping", "fault": "{kind}"{number}}}"#)
+        })
+        .collect();
+    let plan = written(&format!(r#"{{"rule": [{}]}}"#, rules.join(", "))).unwrap();
+    let faults: Vec<_> = plan.rules.iter().map(|rule| rule.fault.clone()).collect();
+    let depth = ProtocolFault::NestedContainers { depth: 32 };
+    assert!(faults.contains(&Fault::Protocol(depth)) && faults.len() == KINDS.len());
+    assert_eq!(FaultPlan::new(FaultPlan::hostile().rules), Ok(FaultPlan::hostile()));
+    let struck = FaultPlan::hostile().rules.into_iter();
+    let protocol = struck.filter(|rule| matches!(rule.fault, Fault::Protocol(_)));
+    assert_eq!(protocol.count(), KINDS.len(), "one of each");
+}
+
+#[test]
+fn a_fault_of_the_protocol_that_makes_no_sense_says_what_would_do() {
+    for (rule, words) in [
+        (r#""on": "ping", "fault": "vanish""#, "nested_containers"),
+        (r#""on": "ping", "fault": "gzip_bomb""#, "needs bytes"),
+        (r#""on": "ping", "fault": "gzip_bomb", "bytes": 1073741825"#, "1 to 1073741824"),
+        (r#""on": "ping", "fault": "nested_containers", "depth": 0"#, "1 to 100000"),
+        (r#""on": "ping", "fault": "nested_containers", "depth": -1"#, "1 to 100000"),
+        (r#""on": "ping", "fault": "bad_message", "code": 0"#, "such as 16"),
+        (r#""on": "ping", "fault": "clock_jump", "seconds": 0"#, "thirty years"),
+        (r#""on": "ping", "fault": "frame_length", "length": 4294967296"#, "32 bits"),
+        (r#""on": "ping", "fault": "msg_copy", "depth": 3"#, "depth means nothing"),
+        (r#""on": "connect", "fault": "msg_copy""#, "stop_reading"),
+        (r#""on": "updates", "fault": "half_close""#, "lose"),
+    ] {
+        let error = written(&format!(r#"{{"rule": [{{{rule}}}]}}"#)).unwrap_err();
+        assert!(error.contains(words), "{rule}: {error}");
+    }
+    for fault in [r#""clock_jump", "seconds": -3600"#, r#""half_close""#, r#""stop_reading""#] {
+        let rule = format!(r#"{{"rule": [{{"on": "connect", "fault": {fault}}}]}}"#);
+        assert!(written(&rule).is_ok(), "{rule}");
+    }
 }

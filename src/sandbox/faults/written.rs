@@ -9,10 +9,14 @@ use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::plan::{FLOOD_SECONDS_MAX, Fault, FaultPlan, FaultPlanError, FaultRule};
+use super::protocol::{KINDS, ProtocolFault};
 use crate::config::parse_time;
 
 /// What is to be done about rules that are written in another way.
 const WRITE_RULES: &str = "write [[rule]] above each rule, in two brackets: there may be several";
+
+/// What the numbers of the protocol can be.
+const I32: &str = "a number of 32 bits, negative if need be";
 
 #[derive(Default)]
 struct RawPlan {
@@ -32,6 +36,10 @@ struct RawRule {
     seconds: Option<i64>,
     code: Option<i64>,
     message: Option<String>,
+    length: Option<i64>,
+    count: Option<i64>,
+    depth: Option<i64>,
+    bytes: Option<i64>,
 }
 
 impl<'de> Deserialize<'de> for RawPlan {
@@ -146,18 +154,17 @@ impl RawRule {
             "lose" => Fault::Lose,
             "double" => Fault::Double,
             "reorder" => Fault::Reorder,
-            _ => {
-                return Err(format!(
-                    "fault = {kind:?}: must be delay, close, reset, silence, black_hole, bad_crc, \
-                     flood_wait, error, transport, lose, double or reorder"
-                ));
-            }
+            _ => self.take_protocol_fault(&kind)?,
         };
         let left = [
             ("time", self.time.is_some()),
             ("seconds", self.seconds.is_some()),
             ("code", self.code.is_some()),
             ("message", self.message.is_some()),
+            ("length", self.length.is_some()),
+            ("count", self.count.is_some()),
+            ("depth", self.depth.is_some()),
+            ("bytes", self.bytes.is_some()),
         ];
         if let Some((key, _)) = left.iter().find(|(_, is_left)| *is_left) {
             return Err(format!("{key} means nothing for the fault {kind:?}: remove it"));
@@ -170,6 +177,32 @@ impl RawRule {
             rule.account = Some(account.parse().map_err(|error| format!("account: {error}"))?);
         }
         Ok(rule)
+    }
+
+    fn take_protocol_fault(&mut self, kind: &str) -> Result<Fault, String> {
+        let Some((_, key)) = KINDS.iter().find(|(name, _)| *name == kind) else {
+            let protocol: Vec<_> = KINDS.iter().map(|(name, _)| *name).collect();
+            return Err(format!(
+                "fault = {kind:?}: must be delay, close, reset, silence, black_hole, bad_crc, \
+                 flood_wait, error, transport, lose, double or reorder, or one of the protocol: {}",
+                protocol.join(", ")
+            ));
+        };
+        let number = match *key {
+            None => 0,
+            Some("length") => {
+                within::<i32>("length", need(kind, "length", &mut self.length)?, I32)?.into()
+            }
+            Some("count") => {
+                within::<i32>("count", need(kind, "count", &mut self.count)?, I32)?.into()
+            }
+            Some("depth") => need(kind, "depth", &mut self.depth)?,
+            Some("bytes") => need(kind, "bytes", &mut self.bytes)?,
+            Some("code") => need(kind, "code", &mut self.code)?,
+            Some(_) => need(kind, "seconds", &mut self.seconds)?,
+        };
+        let fault = ProtocolFault::named(kind, number).expect("BUG: each kind has a fault");
+        Ok(Fault::Protocol(fault))
     }
 
     fn take_time(&mut self) -> Result<Duration, String> {

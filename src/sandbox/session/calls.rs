@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::MtprotoSession;
-use super::reply::{Reply, ReplyKind, ReplyMessage};
+use super::hostile::kind_of;
+use super::reply::{Forgery, Reply, ReplyMessage};
 use crate::base::sync::Ordering;
 use crate::sandbox::faults::Fault;
 use crate::sandbox::request::{Method, Request, RpcCall};
@@ -14,7 +15,8 @@ use crate::sandbox::response::{self, RpcError, execute, result};
 
 impl MtprotoSession {
     /// A call or a ping, which a fault may be injected into.
-    pub(super) fn handle_call(&mut self, id: i64, request: &Request) {
+    pub(super) fn handle_call(&mut self, place: (i64, u32), request: &Request) {
+        let id = place.0;
         self.server.counters.calls.add(1);
         if self.is_unresponsive {
             return self.server.record_fault(&self.user);
@@ -24,7 +26,7 @@ impl MtprotoSession {
             self.server.record_fault(&self.user);
         }
         let mut delay = Duration::ZERO;
-        let mut damaged = false;
+        let mut forgery = None;
         let body = match fault {
             Some(Fault::Close) => return self.end(id, Reply::Close),
             Some(Fault::Reset) => return self.end(id, Reply::Reset),
@@ -34,13 +36,14 @@ impl MtprotoSession {
             Some(Fault::FloodWait { seconds }) => {
                 result(id, Err(RpcError::new(420, format!("FLOOD_WAIT_{seconds}"))))
             }
+            Some(Fault::Protocol(fault)) => return self.misbehave(place, request, fault),
             Some(Fault::Error { code, message }) => result(id, Err(RpcError::new(code, message))),
             Some(Fault::Delay(time)) => {
                 delay = time;
                 self.response_to(id, request)
             }
             Some(Fault::BadCrc) => {
-                damaged = true;
+                forgery = Some(Forgery::Damage);
                 self.response_to(id, request)
             }
             // A plan has no fault of updates on a call.
@@ -48,12 +51,8 @@ impl MtprotoSession {
                 self.response_to(id, request)
             }
         };
-        let kind = match request {
-            Request::Call(_) => ReplyKind::Answer(id),
-            _ => ReplyKind::Service,
-        };
-        let session = Some(Arc::clone(&self.current));
-        self.replies.push((delay, Reply::Message(ReplyMessage { body, kind, session, damaged })));
+        let (kind, session) = (kind_of(id, request), Some(Arc::clone(&self.current)));
+        self.replies.push((delay, Reply::Message(ReplyMessage { body, kind, session, forgery })));
     }
 
     fn draw_fault(&mut self, request: &Request) -> Option<Fault> {
@@ -70,12 +69,17 @@ impl MtprotoSession {
     }
 
     /// Ends the connection instead of carrying a call out, which may come again by the same id.
-    fn end(&mut self, id: i64, how: Reply) {
-        self.current.memory.lock().received.forget(id);
+    pub(super) fn end(&mut self, id: i64, how: Reply) {
+        self.forget(id);
         self.replies.push((Duration::ZERO, how));
     }
 
-    fn response_to(&mut self, id: i64, request: &Request) -> Vec<u8> {
+    /// As if a call had not come: it may come again.
+    pub(super) fn forget(&mut self, id: i64) {
+        self.current.memory.lock().received.forget(id);
+    }
+
+    pub(super) fn response_to(&mut self, id: i64, request: &Request) -> Vec<u8> {
         match request {
             Request::Ping(number) => response::pong(id, *number),
             Request::PingDelayDisconnect { ping_id, disconnect_delay } => {

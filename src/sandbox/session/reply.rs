@@ -19,6 +19,10 @@ pub(in crate::sandbox) enum Reply {
     TransportError(u16),
     Close,
     Reset,
+    /// The end of what is sent, and of the connection as soon as the client ends it.
+    HalfClose,
+    /// Nothing is read any more.
+    StopReading,
 }
 
 /// A message on its way out.
@@ -28,8 +32,27 @@ pub(in crate::sandbox) struct ReplyMessage {
     pub(super) kind: ReplyKind,
     /// The session that it belongs to; `None`: the one that the connection is used for when it leaves.
     pub(super) session: Option<Arc<ServerSession>>,
-    /// It goes out with a wrong checksum.
-    pub(in crate::sandbox) damaged: bool,
+    /// What is wrong with it, so that it goes out alone.
+    pub(super) forgery: Option<Forgery>,
+}
+
+/// What is wrong with a message that leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Forgery {
+    /// A wrong checksum, or without one another ciphertext: the connection sees to that.
+    Damage,
+    FrameLength(i32),
+    MessageKey,
+    Session,
+    OldId,
+    RepeatedId,
+    EvenId,
+    MessageLength(i32),
+    ContainerCount(i32),
+    Nested(u32),
+    MessageTwice,
+    /// The client is only told of it.
+    Withheld,
 }
 
 /// What a message is to the client.
@@ -65,13 +88,31 @@ impl ReplyKind {
 impl Reply {
     pub(super) fn message(session: &Arc<ServerSession>, kind: ReplyKind, body: Vec<u8>) -> Self {
         let session = Some(Arc::clone(session));
-        Self::Message(ReplyMessage { body, kind, session, damaged: false })
+        Self::Message(ReplyMessage { body, kind, session, forgery: None })
     }
 
     /// An update, for whoever uses the connection when it leaves.
     pub(in crate::sandbox) fn update(body: Vec<u8>) -> Self {
         let (kind, session) = (ReplyKind::Update, None);
-        Self::Message(ReplyMessage { body, kind, session, damaged: false })
+        Self::Message(ReplyMessage { body, kind, session, forgery: None })
+    }
+
+    /// What is wrong with it.
+    pub(super) fn forgery(&self) -> Option<Forgery> {
+        match self {
+            Self::Message(message) => message.forgery,
+            _ => None,
+        }
+    }
+
+    /// Whether it has to be in a packet of its own.
+    pub(in crate::sandbox) fn is_alone(&self) -> bool {
+        self.forgery().is_some()
+    }
+
+    /// Whether its packet is to be damaged on the way.
+    pub(in crate::sandbox) fn is_damaged(&self) -> bool {
+        self.forgery() == Some(Forgery::Damage)
     }
 
     /// How many bytes it has, of those that are known before it leaves.

@@ -7,17 +7,16 @@ use std::sync::Arc;
 use super::MtprotoSession;
 use super::memory::{ServerSession, SessionMemory};
 use super::received::Fate;
-use super::reply::{Reply, ReplyKind, ReplyMessage};
-use crate::base::clock::unix_time;
+use super::reply::{Forgery, Reply, ReplyKind, ReplyMessage};
 use crate::sandbox::envelope::{OutgoingMessage, write};
 use crate::sandbox::frame::Framing;
 
 /// What the low bits of a message id say of it: a response to a client's message, a notification.
 const RESPONSE: i64 = 1;
-const NOTIFICATION: i64 = 3;
+pub(super) const NOTIFICATION: i64 = 3;
 
 /// What is to be kept of a message that leaves: the call that it answers, if it is an answer.
-type KeptFor = Option<Option<i64>>;
+pub(super) type KeptFor = Option<Option<i64>>;
 
 impl MtprotoSession {
     /// The session that a reply belongs to: those of one packet are of one.
@@ -39,6 +38,11 @@ impl MtprotoSession {
         out: &mut Vec<u8>,
     ) {
         let Some(first) = batch.first() else { return };
+        if let Some(forgery) = first.forgery().filter(|forgery| *forgery != Forgery::Damage) {
+            return batch
+                .into_iter()
+                .for_each(|reply| self.seal_forged(reply, forgery, framing, out));
+        }
         let session = self.session_of(first);
         let mut memory = session.memory.lock();
         let (messages, kept): (Vec<OutgoingMessage>, Vec<KeptFor>) =
@@ -48,7 +52,7 @@ impl MtprotoSession {
         }
         // A container is numbered after what it holds, and wants no acknowledgement.
         let container = (self.next_id(NOTIFICATION), memory.next_sequence(false));
-        let salt = self.server.salt(&self.key, unix_time().as_secs());
+        let salt = self.server.salt(&self.key, self.now().as_secs());
         let packet = write(&self.cipher, salt, session.id, &messages, container);
         framing.pack(&packet[..], out);
         for (message, keep) in messages.into_iter().zip(kept) {
@@ -59,7 +63,7 @@ impl MtprotoSession {
     }
 
     /// Gives a reply its numbers, unless nobody wants it any more.
-    fn number(
+    pub(super) fn number(
         &mut self,
         reply: Reply,
         memory: &mut SessionMemory,
@@ -79,6 +83,7 @@ impl MtprotoSession {
             ReplyKind::Notice | ReplyKind::Update => NOTIFICATION,
             _ => RESPONSE,
         });
+        self.last_message = id;
         let is_kept = kind.wants_acknowledgement();
         let sequence = memory.next_sequence(is_kept);
         let keep = is_kept.then(|| kind.call());
@@ -86,8 +91,8 @@ impl MtprotoSession {
     }
 
     /// A message id: the time of day, made greater than the last one.
-    fn next_id(&mut self, kind: i64) -> i64 {
-        let now = unix_time();
+    pub(super) fn next_id(&mut self, kind: i64) -> i64 {
+        let now = self.now();
         let seconds = i64::try_from(now.as_secs()).unwrap_or(0);
         let fraction = (i64::from(now.subsec_nanos()) << 32) / 1_000_000_000;
         let id = (seconds << 32 | (fraction & !3)).max((self.last_id & !3) + 4);

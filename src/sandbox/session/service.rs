@@ -25,7 +25,8 @@ impl MtprotoSession {
                 ids.iter().for_each(|id| drop(memory.kept.remove(*id)));
             }
             Request::FutureSalts(count) => {
-                let body = response::future_salts(&self.server, &self.key, id, *count);
+                let now = self.now().as_secs();
+                let body = response::future_salts(&self.server, &self.key, (id, now), *count);
                 self.reply(ReplyKind::Service, body);
             }
             Request::MessageStates(asked) => self.tell_states(id, asked),

@@ -255,7 +255,7 @@ fn each_fault_does_what_it_says() {
     }
     let mut client = client([FaultRule::new("ping", Fault::BadCrc)]);
     let seen = client.send(&ping).pop().unwrap();
-    assert!(matches!(seen, Reply::Message(it) if it.damaged));
+    assert!(seen.is_damaged());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Every fault, as the real client and the manager see it.
 
+use telepool::sandbox::ProtocolFault;
 use telepool::{QuarantineReason, Reaction};
 
 use super::*;
@@ -135,4 +136,66 @@ async fn what_goes_wrong_at_the_start_costs_the_attempt_alone() {
     tokio::time::timeout(Duration::from_millis(300), attempt).await.unwrap_err();
     bench.connect(OWN).await.invoke(&myself()).await.unwrap();
     assert_eq!(bench.data_centre.stats().key_violations, 0);
+}
+
+/// The library panics over some of them, in a task of its own: that costs the connection and nothing else.
+#[tokio::test]
+async fn a_fault_of_the_protocol_costs_the_connection_at_most() {
+    use ProtocolFault as P;
+    let (answered, lost, ended) = ((true, true), (false, true), (false, false));
+    for (fault, expected) in [
+        (P::OldMessageId, answered),
+        (P::RepeatedMessageId, answered),
+        (P::EvenMessageId, answered),
+        (P::NestedContainers { depth: 3 }, answered),
+        (P::StrayAnswer, answered),
+        (P::AnswerTwice, answered),
+        (P::MessageTwice, answered),
+        (P::BadSalt, answered),
+        (P::BadMessage { code: 16 }, answered),
+        (P::ClockJump { seconds: 3600 }, answered),
+        (P::ContainerCount { count: 0 }, lost),
+        (P::DetailedInfo, lost),
+        (P::GzipBomb { bytes: 1 << 20 }, lost),
+        (P::FrameLength { length: -1 }, ended),
+        (P::FrameLength { length: 4 }, ended),
+        (P::MessageKey, ended),
+        (P::WrongSession, ended),
+        (P::MessageLength { length: -4 }, ended),
+        (P::MessageLength { length: 100_000 }, ended),
+        (P::ContainerCount { count: -1 }, ended),
+        (P::ContainerCount { count: 5 }, ended),
+        (P::MsgCopy, ended),
+        (P::BadMessage { code: 64 }, ended),
+        (P::HalfClose, ended),
+    ] {
+        let (outcome, is_good) = struck(Fault::Protocol(fault)).await;
+        assert_eq!((outcome.is_ok(), is_good), expected, "{fault:?}: {outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_takes_in_nothing_or_lives_in_the_past_costs_the_connection() {
+    for fault in [ProtocolFault::StopReading, ProtocolFault::ClockJump { seconds: -3600 }] {
+        let rule = FaultRule::new("users.getUsers", Fault::Protocol(fault)).limit(1);
+        let bench = bench([rule]).await;
+        let connection = bench.connect(OWN).await;
+        for _ in 0..2 {
+            let limit = Duration::from_millis(300);
+            let outcome = connection.invoke_within(&myself(), limit).await.map(drop);
+            assert!(matches!(outcome, Err(TelegramError::Timeout { .. })), "{outcome:?}");
+        }
+        bench.manager.close(&connection).await;
+        // The session rests for a moment, since nobody knows what the server has noticed.
+        let again = loop {
+            match bench.manager.connect(OWN, 0).await {
+                Err(TelegramError::KeyResting { remaining }) => {
+                    tokio::time::sleep(remaining).await;
+                }
+                outcome => break outcome.unwrap(),
+            }
+        };
+        again.invoke(&myself()).await.unwrap();
+        assert_eq!(bench.data_centre.stats().key_violations, 0);
+    }
 }

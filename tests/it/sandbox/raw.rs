@@ -27,6 +27,8 @@ pub(super) struct RawClient {
     last_id: i64,
     /// How many messages went out that want an acknowledgement.
     pub(super) sent: u32,
+    /// How many seconds its clock is ahead.
+    pub(super) ahead: i64,
 }
 
 /// A message with its numbers.
@@ -61,7 +63,7 @@ impl RawMessage {
     }
 
     /// Takes a message off the front.
-    fn take(bytes: &[u8]) -> (Self, &[u8]) {
+    pub(super) fn take(bytes: &[u8]) -> (Self, &[u8]) {
         let len = word(&bytes[12..]) as usize;
         let id = i64::from_le_bytes(bytes[..8].try_into().unwrap());
         let body = bytes[16..16 + len].to_vec();
@@ -97,9 +99,9 @@ impl RawClient {
 
     /// One that goes on with the session of another, which has gone, as a client does that redials.
     pub(super) async fn resume(before: Self, record: &SessionRecord) -> Self {
-        let Self { salt, session, last_id, sent, stream, .. } = before;
+        let Self { salt, session, last_id, sent, ahead, stream, .. } = before;
         drop(stream);
-        Self { salt, session, last_id, sent, ..Self::connect(record).await }
+        Self { salt, session, last_id, sent, ahead, ..Self::connect(record).await }
     }
 
     fn on(
@@ -112,13 +114,14 @@ impl RawClient {
         let key = AuthKey::from_bytes(*record.key.expose());
         let session = fastrand::i64(..);
         let (received, salt) = (Vec::new(), [0; 8]);
-        Self { stream, key, outgoing, incoming, received, salt, session, last_id: 0, sent: 0 }
+        let (last_id, sent, ahead) = (0, 0, 0);
+        Self { stream, key, outgoing, incoming, received, salt, session, last_id, sent, ahead }
     }
 
     /// A message with the next numbers: by the time of day, and odd if it wants an acknowledgement.
     pub(super) fn number(&mut self, body: Vec<u8>, wants_acknowledgement: bool) -> RawMessage {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        let seconds = i64::try_from(now.as_secs()).unwrap();
+        let seconds = i64::try_from(now.as_secs()).unwrap() + self.ahead;
         let fraction = (i64::from(now.subsec_nanos()) << 32) / 1_000_000_000;
         self.last_id = (seconds << 32 | (fraction & !3)).max(self.last_id + 4);
         let sequence = self.sent * 2 + u32::from(wants_acknowledgement);
@@ -153,6 +156,11 @@ impl RawClient {
         };
         self.send_message(&message).await?;
         Ok(message.id)
+    }
+
+    /// Goes on in a new session, by another clock.
+    pub(super) fn begin_anew(&mut self, ahead: i64) {
+        (self.session, self.last_id, self.sent, self.ahead) = (fastrand::i64(..), 0, 0, ahead);
     }
 
     /// A container of messages.
@@ -256,6 +264,11 @@ impl RawClient {
 
     /// The next packet, decrypted: its message begins behind 32 bytes.
     async fn receive_packet(&mut self) -> Result<Vec<u8>, Error> {
+        Ok(self.receive_sealed().await?.expect("the packet is of the key"))
+    }
+
+    /// The next packet, decrypted if that can be done.
+    pub(super) async fn receive_sealed(&mut self) -> Result<Option<Vec<u8>>, Error> {
         loop {
             match self.incoming.unpack(&mut self.received) {
                 Err(Error::MissingBytes) => {
@@ -266,10 +279,36 @@ impl RawClient {
                 Ok(found) => {
                     let mut packet = self.received[found.data_range].to_vec();
                     self.received.drain(..found.next_offset);
-                    return Ok(decrypt_data_v2(&mut packet, &self.key).unwrap().to_vec());
+                    return Ok(decrypt_data_v2(&mut packet, &self.key).ok().map(|it| it.to_vec()));
                 }
             }
         }
+    }
+
+    /// So many bytes as they come, of which none were read before.
+    pub(super) async fn receive_bytes(&mut self, count: usize) -> Vec<u8> {
+        assert!(self.received.is_empty());
+        let mut bytes = vec![0; count];
+        self.stream.read_exact(&mut bytes).await.unwrap();
+        bytes
+    }
+
+    /// Sends bytes until nobody takes any more of them for a while, and counts them.
+    pub(super) async fn send_until_it_stops(&mut self) -> usize {
+        let mut sent = 0;
+        let bytes = [0; 1 << 16];
+        let while_they_are_taken = Duration::from_millis(300);
+        while let Ok(count) =
+            tokio::time::timeout(while_they_are_taken, self.stream.write(&bytes)).await
+        {
+            sent += count.unwrap();
+        }
+        sent
+    }
+
+    /// Ends at once, whatever it had still to send.
+    pub(super) fn reset(self) {
+        self.stream.set_zero_linger().unwrap();
     }
 
     /// Sends no more, and goes on reading.
