@@ -42,7 +42,7 @@
 //! - `msgs_state_req`, `msg_resend_req`, `msg_resend_ans_req`, `rpc_drop_answer`, `destroy_session` and
 //!   `get_future_salts` do what they should. What the client has not acknowledged, or what had not left when
 //!   its connection ended, is sent again or told of on the next connection of the session. A call that a fault
-//!   has ended the connection over was not received.
+//!   has ended the connection over was not received. One whose answer a fault delays is acknowledged at once.
 //! - `msgs_all_info`, `msgs_state_info` and `http_wait` say nothing that matters here, and `msg_copy` is not
 //!   served.
 //!

@@ -230,6 +230,11 @@ pub(super) fn dropped_answer(dropped: &DroppedAnswer) -> Vec<u8> {
     told.to_bytes()
 }
 
+/// That a message of the client has come.
+pub(super) fn acknowledgement(id: i64) -> Vec<u8> {
+    enums::MsgsAck::Ack(types::MsgsAck { msg_ids: vec![id] }).to_bytes()
+}
+
 pub(super) fn new_session(first_msg_id: i64, unique_id: i64, server_salt: i64) -> Vec<u8> {
     let created = types::NewSessionCreated { first_msg_id, unique_id, server_salt };
     enums::NewSession::Created(created).to_bytes()

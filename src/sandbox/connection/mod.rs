@@ -316,7 +316,7 @@ impl ServerConnection {
     /// Whether a reply belongs to the session that those of a batch are of.
     fn is_of_one_session(&self, batch: &[Reply], reply: &Reply) -> bool {
         let (Some(session), Some(first)) = (&self.session, batch.first()) else { return true };
-        Arc::ptr_eq(&session.session_of(first), &session.session_of(reply))
+        Arc::ptr_eq(session.session_of(first), session.session_of(reply))
     }
 
     fn write(&mut self, batch: &mut Vec<Reply>) {

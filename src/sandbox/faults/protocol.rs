@@ -29,6 +29,7 @@ const JUMP_MAX: i32 = 946_080_000;
 /// | `gzip_bomb` | a compressed answer that comes to so many zeros | `bytes`, up to 2^30; a thousandth of it is sent |
 /// | `msg_copy` | the answer comes as a copy of a message, which nobody sends | |
 /// | `stray_answer` | before the answer comes that to a call which was never made | |
+/// | `stray_service` | before the answer come one of each message about messages, all of which were never sent, and one of no known kind | |
 /// | `answer_twice` | the answer comes twice, in two messages | |
 /// | `message_twice` | the answer's message comes twice, as it is | |
 /// | `detailed_info` | the client is only told that there is an answer, and has to ask for it | |
@@ -89,6 +90,9 @@ pub enum ProtocolFault {
     MsgCopy,
     /// Before the answer comes that to a call which was never made.
     StrayAnswer,
+    /// Before the answer come one of each message about messages, all of which were never sent, and one of no
+    /// known kind.
+    StrayService,
     /// The answer comes in two messages.
     AnswerTwice,
     /// The answer's message comes twice, as it is.
@@ -115,7 +119,7 @@ pub enum ProtocolFault {
 }
 
 /// Every kind by its name, with the key of the number that it needs.
-pub(super) const KINDS: [(&str, Option<&str>); 20] = [
+pub(super) const KINDS: [(&str, Option<&str>); 21] = [
     ("frame_length", Some("length")),
     ("message_key", None),
     ("wrong_session", None),
@@ -128,6 +132,7 @@ pub(super) const KINDS: [(&str, Option<&str>); 20] = [
     ("gzip_bomb", Some("bytes")),
     ("msg_copy", None),
     ("stray_answer", None),
+    ("stray_service", None),
     ("answer_twice", None),
     ("message_twice", None),
     ("detailed_info", None),
@@ -156,6 +161,7 @@ impl ProtocolFault {
             "gzip_bomb" => Self::GzipBomb { bytes: unsigned },
             "msg_copy" => Self::MsgCopy,
             "stray_answer" => Self::StrayAnswer,
+            "stray_service" => Self::StrayService,
             "answer_twice" => Self::AnswerTwice,
             "message_twice" => Self::MessageTwice,
             "detailed_info" => Self::DetailedInfo,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::MtprotoSession;
 use super::hostile::kind_of;
+use super::received::Fate;
 use super::reply::{Forgery, Reply, ReplyMessage};
 use crate::base::sync::Ordering;
 use crate::sandbox::faults::Fault;
@@ -40,6 +41,7 @@ impl MtprotoSession {
             Some(Fault::Error { code, message }) => result(id, Err(RpcError::new(code, message))),
             Some(Fault::Delay(time)) => {
                 delay = time;
+                self.acknowledge(id, request);
                 self.response_to(id, request)
             }
             Some(Fault::BadCrc) => {
@@ -66,6 +68,14 @@ impl MtprotoSession {
             self.user.start_flood_wait(method, seconds);
         }
         fault.or_else(|| self.server.send_flood(&self.user, request))
+    }
+
+    /// Says that a call has come whose answer is a long time coming.
+    fn acknowledge(&mut self, id: i64, request: &Request) {
+        if let Request::Call(_) = request {
+            self.current.memory.lock().received.set_fate(id, Fate::Acknowledged);
+            self.notify(response::acknowledgement(id));
+        }
     }
 
     /// Ends the connection instead of carrying a call out, which may come again by the same id.

@@ -24,7 +24,7 @@ impl MtprotoSession {
         framing: &mut Framing,
         out: &mut Vec<u8>,
     ) {
-        let session = self.session_of(&reply);
+        let session = Arc::clone(self.session_of(&reply));
         let mut memory = session.memory.lock();
         let before = self.last_message;
         let Some((message, kept_for)) = self.number(reply, &mut memory) else { return };

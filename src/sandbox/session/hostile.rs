@@ -6,16 +6,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use grammers_tl_types::Serializable;
+use grammers_tl_types::{Serializable, enums, types};
 
 use super::reply::{Forgery, Reply, ReplyKind, ReplyMessage};
 use super::{ID_TOO_HIGH, ID_TOO_LOW, MtprotoSession};
+use crate::sandbox::accounts::Key;
 use crate::sandbox::faults::ProtocolFault;
 use crate::sandbox::gzip_bomb::packed_zeros;
 use crate::sandbox::request::Request;
 use crate::sandbox::response::{self, result};
+use crate::sandbox::server_state::ServerState;
 
 const MSG_COPY: u32 = 0xe060_46b2;
+/// What no object begins with.
+const UNKNOWN: u32 = 0x0bad_0bad;
 const BOOL_TRUE: u32 = 0x9972_75b5;
 /// How far the call that was never made is from one that was.
 const STRAY: i64 = 1 << 32;
@@ -49,6 +53,11 @@ impl MtprotoSession {
             ProtocolFault::StrayAnswer => {
                 let stray = result(id - STRAY, Ok(BOOL_TRUE.to_bytes()));
                 self.reply(ReplyKind::Service, stray);
+                self.answer(id, request, None);
+            }
+            ProtocolFault::StrayService => {
+                let strays = stray_service(id - STRAY, &self.server, &self.key);
+                strays.into_iter().for_each(|body| self.notify(body));
                 self.answer(id, request, None);
             }
             ProtocolFault::AnswerTwice => {
@@ -100,6 +109,30 @@ impl MtprotoSession {
             () => None,
         }
     }
+}
+
+/// Messages about messages that were never sent, and one of no known kind.
+fn stray_service(id: i64, server: &ServerState, key: &Key) -> Vec<Vec<u8>> {
+    let asked = || vec![id];
+    let salt = types::FutureSalt { valid_since: 1, valid_until: 2, salt: 3 };
+    let states = types::MsgsStateReq { msg_ids: asked() };
+    let all = types::MsgsAllInfo { msg_ids: asked(), info: vec![1] };
+    let resend = types::MsgResendReq { msg_ids: asked() };
+    vec![
+        response::pong(id, 1),
+        response::acknowledgement(id),
+        response::future_salts(server, key, (id, 1), 2),
+        enums::FutureSalt::Salt(salt).to_bytes(),
+        response::bad_message(id, 1, ID_TOO_HIGH),
+        response::message_states(id, vec![1]),
+        response::detailed_info(Some(id), id | 1, 40),
+        response::detailed_info(None, id | 1, 40),
+        response::session_destroyed(id, false),
+        enums::MsgsStateReq::Req(states).to_bytes(),
+        enums::MsgsAllInfo::Info(all).to_bytes(),
+        enums::MsgResendReq::Req(resend).to_bytes(),
+        UNKNOWN.to_bytes(),
+    ]
 }
 
 /// What the response to a call or a ping is to the client.

@@ -41,6 +41,8 @@ pub(super) enum Fate {
     Notice,
     /// A call whose answer has not left.
     Running,
+    /// The same, and the client was told that it has come.
+    Acknowledged,
     /// A call whose answer has left.
     Answered,
     /// A call whose answer the client does not want any more.
@@ -133,6 +135,7 @@ impl ReceivedMessages {
                     | match self.messages[place].fate {
                         Fate::Notice => NEEDS_NO_ACKNOWLEDGEMENT,
                         Fate::Running => IS_CALL,
+                        Fate::Acknowledged => ACKNOWLEDGED | IS_CALL,
                         Fate::Answered | Fate::Dropped => ACKNOWLEDGED | IS_CALL | IS_ANSWERED,
                     }
             }

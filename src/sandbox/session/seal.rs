@@ -20,13 +20,13 @@ pub(super) type KeptFor = Option<Option<i64>>;
 
 impl MtprotoSession {
     /// The session that a reply belongs to: those of one packet are of one.
-    pub(in crate::sandbox) fn session_of(&self, reply: &Reply) -> Arc<ServerSession> {
+    pub(in crate::sandbox) fn session_of<'a>(&'a self, reply: &'a Reply) -> &'a Arc<ServerSession> {
         let session = match reply {
             Reply::Message(message) => message.session.as_ref(),
             Reply::Again { session, .. } => Some(session),
             _ => None,
         };
-        Arc::clone(session.unwrap_or(&self.current))
+        session.unwrap_or(&self.current)
     }
 
     /// Encrypts messages of one session as one packet, and frames it. What the client does not want any more
@@ -43,7 +43,7 @@ impl MtprotoSession {
                 .into_iter()
                 .for_each(|reply| self.seal_forged(reply, forgery, framing, out));
         }
-        let session = self.session_of(first);
+        let session = Arc::clone(self.session_of(first));
         let mut memory = session.memory.lock();
         let (messages, kept): (Vec<OutgoingMessage>, Vec<KeptFor>) =
             batch.into_iter().filter_map(|reply| self.number(reply, &mut memory)).unzip();

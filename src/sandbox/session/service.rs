@@ -128,7 +128,7 @@ impl MtprotoSession {
 fn drop_answer_of(session: &ServerSession, call: i64) -> DroppedAnswer {
     let mut memory = session.memory.lock();
     match memory.received.fate(call) {
-        Some(Fate::Running) => {
+        Some(Fate::Running | Fate::Acknowledged) => {
             memory.received.set_fate(call, Fate::Dropped);
             DroppedAnswer::Running
         }

@@ -166,6 +166,7 @@ async fn a_fault_of_the_protocol_costs_the_connection_at_most() {
         (P::ContainerCount { count: -1 }, ended),
         (P::ContainerCount { count: 5 }, ended),
         (P::MsgCopy, ended),
+        (P::StrayService, ended),
         (P::BadMessage { code: 64 }, ended),
         (P::HalfClose, ended),
     ] {

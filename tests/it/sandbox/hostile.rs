@@ -155,6 +155,12 @@ async fn an_answer_is_copied_or_comes_with_what_nobody_asked_for() {
     assert!(told[0].result().0 != stray.call && told[1].result().0 == stray.call);
     stray.goes_on().await;
 
+    let mut stray = struck(ProtocolFault::StrayService).await;
+    let told = stray.client.messages_of(14).await;
+    let heads: std::collections::BTreeSet<_> = told.iter().map(RawMessage::head).collect();
+    assert!(heads.len() == 14 && told[13].result().0 == stray.call, "{told:?}");
+    stray.goes_on().await;
+
     let mut twice = struck(ProtocolFault::AnswerTwice).await;
     let told = twice.client.messages_of(2).await;
     assert!(told[0].id != told[1].id && told[0].body == told[1].body);

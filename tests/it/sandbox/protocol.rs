@@ -288,9 +288,11 @@ async fn an_answer_that_had_not_left_comes_on_the_next_connection() {
     let (_data_centre, record, mut client) = introduced_with(options).await;
     let call = client.number(users(1).to_bytes(), true);
     client.send_message(&call).await.unwrap();
-    assert_eq!(states(&mut client, vec![call.id]).await, [4 + 32]);
+    let received: types::MsgsAck = client.message().await.read();
+    assert_eq!(received.msg_ids, [call.id], "it is a long time coming");
+    assert_eq!(states(&mut client, vec![call.id]).await, [4 + 8 + 32]);
     client.send_message(&call).await.unwrap();
-    assert_eq!(states(&mut client, vec![call.id]).await, [4 + 32], "it says nothing of it");
+    assert_eq!(states(&mut client, vec![call.id]).await, [4 + 8 + 32], "it says nothing of it");
     let mut client = RawClient::resume(client, &record).await;
     client.ping().await;
     let told = client.messages_of(2).await;
@@ -319,6 +321,7 @@ async fn an_answer_that_nobody_wants_is_dropped() {
     options.faults = FaultPlan::new([FaultRule::new("users.getUsers", slow)]).unwrap();
     let (_data_centre, record, mut client) = introduced_with(options).await;
     let call = client.send(&users(1)).await.unwrap();
+    assert_eq!(client.message().await.head(), types::MsgsAck::CONSTRUCTOR_ID);
     let drop_of = |req_msg_id| functions::RpcDropAnswer { req_msg_id };
     let running = types_of::DROPPED_RUNNING;
     let asked = client.send(&drop_of(call)).await.unwrap();
@@ -341,7 +344,7 @@ async fn an_answer_that_nobody_wants_is_dropped() {
     }
     // The answer of the first call has been due for long once this one comes.
     let last = client.send(&users(1)).await.unwrap();
-    assert_eq!(client.message().await.result().0, last);
+    assert_eq!(client.messages_of(2).await[1].result().0, last);
     let mut client = RawClient::resume(client, &record).await;
     client.ping().await;
     let told = client.messages_of(2).await;
