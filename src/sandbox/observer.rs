@@ -15,7 +15,7 @@ use crate::base::sync::{Mutex, Ordering};
 use crate::session::ClientIdentity;
 
 /// How many connections of a key are remembered: of each of a million keys there may be so many.
-const CONNECTIONS_MAX: usize = 8;
+const CONNECTIONS_MAX: usize = 4;
 
 /// When a connection came and ended, as the data centre saw it.
 ///
@@ -68,7 +68,7 @@ pub struct KeyObservation {
     pub open: usize,
     /// It was used on two of them at once, so that it is void.
     pub is_invalidated: bool,
-    /// The last 8 connections that have used it, in the order of their first packets.
+    /// The last 4 connections that have used it, in the order of their first packets.
     pub connections: Vec<ConnectionObservation>,
 }
 
@@ -198,6 +198,6 @@ mod tests {
             history.note_first_packet(connection, connection, connection);
         }
         let kept = history.0.lock();
-        assert_eq!((kept.len(), kept[0].connection), (CONNECTIONS_MAX, 192));
+        assert_eq!((kept.len(), kept[0].connection), (CONNECTIONS_MAX, 196));
     }
 }

@@ -33,7 +33,7 @@ async fn whoever_closes_before_the_next_packet_is_seen_to_and_whoever_does_not_a
         client.learn_salt().await;
     }
     let before = data_centre.key_observations(OWN).remove(0);
-    assert_eq!((before.connections.len(), data_centre.stats().key_violations), (8, 0));
+    assert_eq!((before.connections.len(), data_centre.stats().key_violations), (4, 0));
     for two in before.connections.windows(2) {
         assert!(two[0].ended_before_first_packet_of(&two[1]), "{two:?}");
     }
