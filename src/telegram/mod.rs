@@ -106,6 +106,8 @@ mod store_source;
 mod supervisor;
 mod updates;
 mod verdict;
+#[doc(hidden)]
+pub mod wire;
 
 pub use bridge::{ProxyError, ProxyProblem};
 pub use broadcast::{

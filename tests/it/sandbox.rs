@@ -22,6 +22,7 @@ mod signals;
 mod spans;
 mod stock;
 mod updates;
+mod wire;
 
 use std::time::Duration;
 

@@ -1,0 +1,144 @@
+//! The wire: a connection to a data centre of our own, from the socket up to calls as bytes.
+//!
+//! Owns the protocol between frames and calls. Knows no method but those of the protocol itself, and never dials,
+//! makes a key, or repeats a call that the server may have carried out.
+//!
+//! # Parts
+//! - `layer`: the messages of a connection, without any I/O. Packets and instants go in; packets, events and the
+//!   next instant come out.
+//! - `driver`: one future that owns the socket, reads, asks the layer and writes. It is all that a connection
+//!   needs to be polled.
+//! - `handle`: what calls are made with, from any runtime.
+//!
+//! # One key, one connection
+//! The driver owns the stream and a *guard*, in that order: whether it ends, is dropped, panics or goes with its
+//! runtime, the socket is closed before the guard is given back. A close in good order half-closes the stream
+//! and waits for the server to do the same, so that nothing is left there that a second connection could meet;
+//! [`WireEnd::is_confirmed`] says whether that came. On every other way out the socket is told to throw away what
+//! it has not sent.
+//!
+//! # When the server's end may still be open
+//! The first message of a connection, and one every 15 s, is a `ping_delay_disconnect` of 30 s: so long after the
+//! last one that it got, the server closes its end by itself. A ping that stays without an answer for 15 s ends
+//! the connection here.
+
+mod clock;
+mod counts;
+mod driver;
+mod error;
+mod frame;
+mod handle;
+mod inbox;
+mod layer;
+mod limits;
+mod salts;
+mod seen;
+mod session;
+mod shared;
+mod socket;
+#[cfg(test)]
+mod tests;
+mod tl;
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+pub use counts::WireCounts;
+pub use driver::{WireDriver, WireGuard, WireUpdate};
+pub use error::{WireEnd, WireError};
+pub use handle::WireHandle;
+pub use limits::{WireLimits, WireTimes};
+pub use salts::{KeyMemory, ServerSalt};
+pub use socket::WireStream;
+
+use self::layer::{LayerStart, WireLayer};
+use self::limits::{BODY_LEN_MAX, PACKET_LEN_MAX};
+use self::shared::WireShared;
+use crate::base::clock::{now, unix_time};
+use crate::session::AuthKey;
+
+/// What goes into the first packet besides a call and the introduction.
+const COMPANY_LEN: usize = 1_024;
+
+/// What a connection is opened with.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct WireOptions {
+    /// The authorization key.
+    pub key: AuthKey,
+    /// What the last connection of the key knew at its end; nothing costs a round trip.
+    pub memory: KeyMemory,
+    /// Stands in front of each call until one was answered: `invokeWithLayer(initConnection(.., X))` without
+    /// `X`. Empty for nothing.
+    pub introduction: Arc<[u8]>,
+    /// Whether anybody reads updates. If not, none is kept.
+    pub wants_updates: bool,
+    /// What the server may send, and what may wait.
+    pub limits: WireLimits,
+    /// When the connection speaks unasked.
+    pub times: WireTimes,
+}
+
+impl WireOptions {
+    /// The defaults, for this key: without memory, introduction and updates.
+    #[must_use]
+    pub fn new(key: AuthKey) -> Self {
+        Self {
+            key,
+            memory: KeyMemory::default(),
+            introduction: Arc::default(),
+            wants_updates: false,
+            limits: WireLimits::default(),
+            times: WireTimes::default(),
+        }
+    }
+}
+
+/// Opens a connection over a stream that leads to a data centre. Nothing is sent before the driver is polled; calls
+/// that are made before go in the first packet.
+///
+/// `updates` is called by the driver, and must return at once.
+///
+/// # Panics
+/// Outside a tokio runtime with timers.
+pub fn open<S, G, U>(
+    stream: S,
+    guard: G,
+    options: WireOptions,
+    updates: U,
+) -> (WireHandle, WireDriver<S, G, U>)
+where
+    S: WireStream,
+    G: WireGuard,
+    U: FnMut(WireUpdate),
+{
+    let WireOptions { key, memory, introduction, wants_updates, limits, times } = options;
+    let body_len_max = PACKET_LEN_MAX.saturating_sub(introduction.len() + COMPANY_LEN);
+    let shared = Arc::new(WireShared::new(
+        Handle::current(),
+        memory.clone(),
+        body_len_max.min(BODY_LEN_MAX),
+        limits.calls_waiting_max,
+    ));
+    let layer = WireLayer::new(LayerStart {
+        key: key.expose(),
+        memory,
+        introduction,
+        wants_updates,
+        limits,
+        times,
+        unix_time: unix_time(),
+        now: now(),
+        random: fastrand::Rng::with_seed(seed()),
+    });
+    let driver =
+        WireDriver::new(stream, guard, layer, updates, Arc::clone(&shared), (limits, times));
+    (WireHandle { shared }, driver)
+}
+
+/// What nobody can guess, for the ids of sessions.
+fn seed() -> u64 {
+    // Where the system has no such source, theirs is the next best.
+    getrandom::u64().unwrap_or_else(|_| fastrand::u64(..))
+}

@@ -1,0 +1,84 @@
+//! Limits of a connection: on what a server may send, and on what waits here.
+//!
+//! Owns the numbers, and where they come from. Never counts anything itself.
+
+use std::time::Duration;
+
+/// The longest body of a call. Servers take messages of up to 1 MiB, with the container and what else is in it.
+pub(super) const BODY_LEN_MAX: usize = 1_040_000;
+/// How many bytes of messages go into one packet, as other clients have it.
+pub(super) const PACKET_LEN_MAX: usize = 1_044_448;
+/// How many messages go into one packet: what a container may hold.
+pub(super) const PACKED_MAX: usize = 1_020;
+
+/// What a server may send, and what may wait here.
+///
+/// A packet is read only by somebody who has the key: what these limits keep out comes from a server that has
+/// lost its mind, and may cost the connection, but neither the memory nor the time of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WireLimits {
+    /// The longest frame, in bytes (default 4 MiB). Servers take 1 MiB and send parts of files of as much; a
+    /// packet of several answers is larger.
+    pub frame_len_max: usize,
+    /// How many bytes one compressed message may come to (default 16 MiB). The largest answers known are of a
+    /// few megabytes.
+    pub unpacked_message_max: usize,
+    /// How many bytes all compressed messages of a packet may come to (default 32 MiB).
+    pub unpacked_packet_max: usize,
+    /// How many messages may be in a packet (default 8,192). A container of the protocol holds 1,020.
+    pub messages_max: usize,
+    /// How deep messages may lie in each other (default 4): a compressed container with compressed messages
+    /// needs 3.
+    pub nesting_max: usize,
+    /// How many calls may be without an answer at a time (default 1,024, as in Telegram's own library).
+    pub calls_max: usize,
+    /// How many calls may wait, those without an answer included (default 16,384).
+    pub calls_waiting_max: usize,
+    /// How many ids of messages are kept to know duplicates by (default 1,024), of the last 300 s.
+    pub seen_max: usize,
+    /// How often a call is sent again because the server refused its message (default 5).
+    pub resends_max: u8,
+}
+
+impl Default for WireLimits {
+    fn default() -> Self {
+        Self {
+            frame_len_max: 4 << 20,
+            unpacked_message_max: 16 << 20,
+            unpacked_packet_max: 32 << 20,
+            messages_max: 8_192,
+            nesting_max: 4,
+            calls_max: 1_024,
+            calls_waiting_max: 16_384,
+            seen_max: 1_024,
+            resends_max: 5,
+        }
+    }
+}
+
+/// When a connection speaks without being asked to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WireTimes {
+    /// How often the server is pinged (default 15 s). One that has not answered by the next ping is silent.
+    pub ping_every: Duration,
+    /// After how long without a ping the server closes its end (default 30 s), in whole seconds.
+    pub disconnect_delay: Duration,
+    /// How long an acknowledgement waits for company (default 10 s).
+    pub ack_after: Duration,
+    /// How long a close may take: to send what is begun, and for the server to close its end (default 1.5 s).
+    pub close_within: Duration,
+}
+
+impl Default for WireTimes {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            ping_every: seconds(15),
+            disconnect_delay: seconds(30),
+            ack_after: seconds(10),
+            close_within: Duration::from_millis(1_500),
+        }
+    }
+}

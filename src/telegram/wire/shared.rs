@@ -1,0 +1,199 @@
+//! What the handles of a connection share with its driver.
+//!
+//! Owns the queue of calls and orders, with its limit, and the end. Never does I/O; nothing is called under its
+//! lock.
+
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, oneshot};
+
+use super::counts::SharedCounts;
+use super::error::{WireEnd, WireError};
+use super::salts::KeyMemory;
+use crate::base::sync::Mutex;
+
+/// Who waits for the answer of a call.
+pub(super) type CallWaiter = oneshot::Sender<Result<Vec<u8>, WireError>>;
+
+/// A call on its way to the driver.
+pub(super) struct QueuedCall {
+    pub(super) token: u64,
+    pub(super) waiter: CallWaiter,
+    pub(super) body: Vec<u8>,
+    pub(super) limit: Duration,
+}
+
+/// How a connection is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum EndOrder {
+    /// In good order.
+    Close,
+    /// At once, without a word.
+    Abort,
+}
+
+/// What the driver takes at a time.
+#[derive(Default)]
+pub(super) struct Orders {
+    pub(super) calls: Vec<QueuedCall>,
+    pub(super) cancelled: Vec<u64>,
+    pub(super) end: Option<EndOrder>,
+}
+
+#[derive(Default)]
+struct CallQueue {
+    orders: Orders,
+    waker: Option<Waker>,
+    /// Why it has ended, or will.
+    end: Option<WireEnd>,
+    /// The socket is closed, and the guard is given back.
+    is_gone: bool,
+    /// How many calls have no answer yet.
+    waiting: usize,
+    next_token: u64,
+}
+
+/// What handles and driver share.
+pub(super) struct WireShared {
+    queue: Mutex<CallQueue>,
+    gone: Notify,
+    memory: Mutex<KeyMemory>,
+    pub(super) counts: SharedCounts,
+    /// Where the driver runs.
+    pub(super) runtime: Handle,
+    pub(super) body_len_max: usize,
+    waiting_max: usize,
+}
+
+impl WireShared {
+    pub(super) fn new(
+        runtime: Handle,
+        memory: KeyMemory,
+        body_len_max: usize,
+        waiting_max: usize,
+    ) -> Self {
+        Self {
+            queue: Mutex::default(),
+            gone: Notify::new(),
+            memory: Mutex::new(memory),
+            counts: SharedCounts::new(),
+            runtime,
+            body_len_max,
+            waiting_max,
+        }
+    }
+
+    /// Queues a call. Returns its token.
+    pub(super) fn push(
+        &self,
+        body: Vec<u8>,
+        waiter: CallWaiter,
+        limit: Duration,
+    ) -> Result<u64, WireError> {
+        let mut queue = self.queue.lock();
+        if let Some(end) = &queue.end {
+            return Err(WireError::Lost { was_sent: false, end: end.clone() });
+        }
+        if queue.waiting >= self.waiting_max {
+            return Err(WireError::Busy { limit: self.waiting_max });
+        }
+        let token = queue.next_token;
+        queue.next_token += 1;
+        queue.waiting += 1;
+        queue.orders.calls.push(QueuedCall { token, waiter, body, limit });
+        let waker = queue.waker.take();
+        drop(queue);
+        wake(waker);
+        Ok(token)
+    }
+
+    /// Nobody waits for a call any more.
+    pub(super) fn cancel(&self, token: u64) {
+        let mut queue = self.queue.lock();
+        if queue.is_gone {
+            return;
+        }
+        queue.orders.cancelled.push(token);
+        let waker = queue.waker.take();
+        drop(queue);
+        wake(waker);
+    }
+
+    /// Orders the end. New calls are refused from here on.
+    pub(super) fn order_end(&self, order: EndOrder) {
+        let mut queue = self.queue.lock();
+        queue.orders.end = queue.orders.end.max(Some(order));
+        let end = match order {
+            EndOrder::Close => WireEnd::Closed { is_confirmed: false },
+            EndOrder::Abort => WireEnd::Aborted,
+        };
+        queue.end.get_or_insert(end);
+        let waker = queue.waker.take();
+        drop(queue);
+        wake(waker);
+    }
+
+    /// Takes what was ordered, in exchange for an empty set, and says that so many calls have had their answers.
+    /// The next order wakes the task.
+    pub(super) fn take_orders(&self, orders: &mut Orders, answered: usize, context: &Context<'_>) {
+        let mut queue = self.queue.lock();
+        queue.waiting = queue.waiting.saturating_sub(answered);
+        std::mem::swap(&mut queue.orders, orders);
+        if !queue.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            queue.waker = Some(context.waker().clone());
+        }
+    }
+
+    /// The connection ends: no call is taken any more.
+    pub(super) fn refuse_calls(&self, end: &WireEnd) {
+        self.queue.lock().end = Some(end.clone());
+    }
+
+    /// The socket is closed, and the guard was given back. Calls that nobody took learn that they were not sent.
+    pub(super) fn go(&self) {
+        let mut queue = self.queue.lock();
+        let end = queue.end.get_or_insert(WireEnd::Aborted).clone();
+        queue.is_gone = true;
+        let (orders, waker) = (std::mem::take(&mut queue.orders), queue.waker.take());
+        drop(queue);
+        drop(waker);
+        for call in orders.calls {
+            call.waiter.send(Err(WireError::Lost { was_sent: false, end: end.clone() })).ok();
+        }
+        self.gone.notify_waiters();
+    }
+
+    /// Why the connection has ended, once it is gone.
+    pub(super) fn end(&self) -> Option<WireEnd> {
+        let queue = self.queue.lock();
+        queue.end.clone().filter(|_| queue.is_gone)
+    }
+
+    /// Waits until it is gone.
+    pub(super) async fn gone(&self) -> WireEnd {
+        loop {
+            let mut gone = std::pin::pin!(self.gone.notified());
+            gone.as_mut().enable();
+            if let Some(end) = self.end() {
+                return end;
+            }
+            gone.await;
+        }
+    }
+
+    pub(super) fn set_memory(&self, memory: KeyMemory) {
+        *self.memory.lock() = memory;
+    }
+
+    pub(super) fn memory(&self) -> KeyMemory {
+        self.memory.lock().clone()
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
