@@ -28,6 +28,10 @@ pub fn packets(data: &[u8]) {
     crate::sandbox::fuzzing::packets(data);
 }
 
+pub fn wire(data: &[u8]) {
+    crate::telegram::wire::fuzzing::wire(data);
+}
+
 pub fn http(data: &[u8]) {
     crate::http::request_of_bytes(data);
 }

@@ -27,6 +27,8 @@ mod counts;
 mod driver;
 mod error;
 mod frame;
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzzing;
 mod handle;
 mod inbox;
 mod layer;

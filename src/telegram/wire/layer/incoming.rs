@@ -79,6 +79,18 @@ impl<T> WireLayer<T> {
         self.handle_message(message, &mut allowance, now)
     }
 
+    /// Handles what a packet may be once it is decrypted: a message behind a sound head, so that a fuzzer need not
+    /// find that out.
+    #[cfg(any(fuzzing, test))]
+    pub(in crate::telegram::wire) fn handle_message_bytes(
+        &mut self,
+        message: &[u8],
+        now: Instant,
+    ) -> Result<(), WireEnd> {
+        let head = [[0; 8], self.session.id.to_le_bytes()].concat();
+        self.handle_plain(&[&head[..], message, &[0; 12]].concat(), now)
+    }
+
     fn handle_message(
         &mut self,
         message: IncomingMessage<'_>,

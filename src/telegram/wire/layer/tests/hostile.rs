@@ -137,6 +137,31 @@ fn a_server_that_never_stops_asking_gets_no_more_than_fits() {
     assert!(packets <= 2, "{packets} packets");
 }
 
+#[test]
+fn what_a_fuzzer_may_find_is_looked_for_a_little() {
+    let mut random = fastrand::Rng::with_seed(11);
+    for _ in 0..3_000 {
+        let mut data = Vec::new();
+        for _ in 0..random.usize(1..12) {
+            let kind = random.u8(..);
+            data.push(kind);
+            if kind % 4 > 1 {
+                let constructor = CONSTRUCTORS[random.usize(..CONSTRUCTORS.len())];
+                let mut body = constructor.to_le_bytes().to_vec();
+                body.extend((0..random.usize(..12)).flat_map(|_| match random.u8(..4) {
+                    0 => 0x1cb5_c415_u32.to_le_bytes(),
+                    1 => random.u32(..).to_le_bytes(),
+                    _ => random.u32(..9).to_le_bytes(),
+                }));
+                let message = enclose(NOON_ID + random.i64(0..40) * 2 + 1, 1, &body);
+                data.extend(u16::try_from(message.len()).unwrap().to_le_bytes());
+                data.extend(message);
+            }
+        }
+        crate::telegram::wire::fuzzing::wire(&data);
+    }
+}
+
 const CONSTRUCTORS: [u32; 18] = [
     ACK,
     ALL_INFO,
