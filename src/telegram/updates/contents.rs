@@ -101,10 +101,10 @@ pub(super) fn contents(updates: &mut enums::Updates) -> Option<&mut Vec<enums::U
 
 /// How many updates there are of each box: of the account's boxes and of none, which is `None`, and of each
 /// channel's. If none is missing before them, as many come out of the client's record.
-pub(super) type UpdateCounts = Vec<(Option<i64>, usize)>;
+pub(super) type BoxCounts = Vec<(Option<i64>, usize)>;
 
 /// How many updates of each box have come.
-pub(super) fn counts_of(updates: &mut UpdatesLike) -> UpdateCounts {
+pub(super) fn counts_of(updates: &mut UpdatesLike) -> BoxCounts {
     match updates {
         UpdatesLike::Updates(updates) => match contents(updates) {
             Some(updates) => count_by_channel(updates),
@@ -115,8 +115,8 @@ pub(super) fn counts_of(updates: &mut UpdatesLike) -> UpdateCounts {
     }
 }
 
-pub(super) fn count_by_channel(updates: &[enums::Update]) -> UpdateCounts {
-    let mut counts = UpdateCounts::new();
+pub(super) fn count_by_channel(updates: &[enums::Update]) -> BoxCounts {
+    let mut counts = BoxCounts::new();
     for update in updates {
         let channel = channel_of_update(update);
         match counts.iter_mut().find(|(it, _)| *it == channel) {

@@ -29,7 +29,7 @@ use grammers_client::tl::{enums, functions, types};
 
 use super::channel_queue::ChannelQueue;
 use super::contents::{
-    UpdateCounts, channel_of, contained, contents, counts_of, is_of_difference, short_sender,
+    BoxCounts, channel_of, contained, contents, counts_of, is_of_difference, short_sender,
     unwrapped,
 };
 use super::known_users::KnownUsers;
@@ -195,7 +195,7 @@ impl Sequence {
         }
     }
 
-    fn note_withheld(&mut self, came: UpdateCounts, out: &[(enums::Update, State)]) {
+    fn note_withheld(&mut self, came: BoxCounts, out: &[(enums::Update, State)]) {
         let at = now();
         for (channel, came) in came {
             let out = out.iter().filter(|(_, state)| channel_of(state) == channel).count();

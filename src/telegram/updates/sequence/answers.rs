@@ -8,7 +8,7 @@ use grammers_client::tl::enums;
 use super::Sequence;
 use crate::base::clock::Instant;
 use crate::telegram::updates::contents::{
-    UpdateCounts, contained, count_by_channel, is_complete, others, qts_of, timeout,
+    BoxCounts, contained, count_by_channel, is_complete, others, qts_of, timeout,
 };
 use crate::telegram::updates::received::{MissedUpdates, UpdateContent};
 use crate::telegram::updates::step::UpdateStep;
@@ -18,7 +18,7 @@ impl Sequence {
         &mut self,
         mut difference: enums::updates::Difference,
     ) -> UpdateStep {
-        let mut came = UpdateCounts::new();
+        let mut came = BoxCounts::new();
         if let Some(updates) = others(&mut difference) {
             self.take_too_long(updates);
             came = count_by_channel(updates);
