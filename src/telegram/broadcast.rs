@@ -178,8 +178,8 @@ impl<S: SessionSource> Broadcast<S> {
         self
     }
 
-    /// For how long an account or a chat is waited for that has to rest; 10 minutes by default. Those that
-    /// have to rest for longer are left for a later run.
+    /// For how long an account or a chat is waited for that has to rest or is paused; 10 minutes by default. Those
+    /// for which that is too short are left for a later run.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;

@@ -58,7 +58,8 @@ pub struct ServeOptions {
     /// Serve it although another machine has not given it up.
     pub take_over: bool,
     /// For how long sessions must not be dialled after a process that has not given the store up was last seen; see
-    /// [`TelegramSettings::redial_after_loss`](super::TelegramSettings::redial_after_loss).
+    /// [`TelegramSettings::redial_after_loss`](super::TelegramSettings::redial_after_loss). It notes every 30 s that it
+    /// is there, so that after a crash they may rest for up to 30 s longer.
     pub redial_after_loss: Duration,
     /// Whether they rest so. Where the locks of the machine have seen that process they know of each key whether it
     /// has to, and this may be false.
@@ -171,7 +172,7 @@ impl StoreSource {
         self.writes.send(StoreWrite::Flush(done)).is_ok() && written.recv_timeout(limit).is_ok()
     }
 
-    /// Ends the serving: everything is written, it is noted that the store is given up, and another process may take
+    /// Ends the serving, after the close of the pool, which writes but gives nothing up: everything is written, it is noted that the store is given up, and another process may take
     /// it. What cannot be written is tried again until the time is up. Returns whether all was written. Afterwards
     /// nothing is written any more.
     pub fn close(&self, limit: Duration) -> bool {

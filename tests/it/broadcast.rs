@@ -148,6 +148,22 @@ async fn a_run_that_is_cut_short_goes_on_where_it_was_and_sends_nothing_twice() 
     assert_eq!(again.finish().await.unwrap().sent, 400);
 }
 
+#[tokio::test]
+async fn chats_of_an_account_that_is_paused_wait_for_it_together_and_no_longer_than_they_may() {
+    let (_data_centre, pool) = bots(2, []).await;
+    let targets = || (0..200).map(|chat: i64| (bot(1 + chat.cast_unsigned() % 2), group(chat)));
+    assert!(pool.pause(bot(1)));
+    let broadcast = |id, patience| pool.broadcast("bots", id, "hello").patience(patience);
+    let progress =
+        broadcast("news", SECOND).start(targets()).await.unwrap().finish().await.unwrap();
+    assert_eq!((progress.sent, progress.unsent), (100, 100));
+    let run = broadcast("more", 600 * SECOND).start(targets()).await.unwrap();
+    let done = tokio::spawn(run.finish());
+    tokio::time::sleep(SECOND / 2).await;
+    assert!(pool.resume(bot(1)));
+    assert_eq!(done.await.unwrap().unwrap().sent, 200);
+}
+
 /// What a process is told that broadcasts until it is killed.
 const SESSIONS: &str = "BROADCAST_SESSIONS";
 

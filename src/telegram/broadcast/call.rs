@@ -41,6 +41,8 @@ impl<S: SessionSource> CallContext<S> {
         message: BroadcastMessage,
     ) -> CallEnd {
         let step = match self.pool.account(account) {
+            // Its acquires would wait for as long as they may, one for each chat.
+            Ok(handle) if handle.inner().pool.is_paused() => NextStep::Paused,
             Ok(handle) => send(&handle, &message, chat.number).await,
             Err(error) => next_step(error.into(), None),
         };

@@ -63,6 +63,9 @@ pub enum UnsentReason {
     /// the broadcast waits.
     #[error("the account cannot send: {0}")]
     Account(Arc<InvokeError>),
+    /// An operator has paused its account, for longer than the broadcast waits.
+    #[error("its account is paused: resume it, and run the broadcast again")]
+    Paused,
     /// Its account has to rest for a while, and so many others of it wait already that there is no place for
     /// more.
     #[error(
@@ -117,6 +120,8 @@ pub(super) enum NextStep {
     TryLater(Duration, Arc<InvokeError>),
     /// The account may not send for so long.
     Rest(Duration, Arc<InvokeError>),
+    /// The account is paused.
+    Paused,
     /// The account cannot send any more.
     EndAccount(Arc<InvokeError>),
 }

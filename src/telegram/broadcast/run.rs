@@ -3,7 +3,7 @@
 //! Owns the calls, which end when it is dropped. Never reads further ahead than it was told, and keeps nothing of
 //! a chat that is settled.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +34,8 @@ const CALLS_MAX: usize = 8192;
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// How often it is looked whether the disk has caught up.
 const DISK_PAUSE: Duration = Duration::from_millis(10);
+/// How often it is looked whether an account is still paused.
+const PAUSED_LOOK: Duration = Duration::from_secs(1);
 /// When nothing is to happen by itself.
 const FAR_AWAY: Duration = Duration::from_secs(86_400);
 
@@ -60,6 +62,8 @@ pub struct BroadcastRun<S: SessionSource> {
     journal: Option<Journal>,
     /// The numbers of chats that an earlier run has settled.
     settled: HashSet<i64>,
+    /// Since when accounts have been found paused.
+    paused: HashMap<AccountId, Instant>,
     has_failed: bool,
 }
 
@@ -91,6 +95,7 @@ impl<S: SessionSource> BroadcastRun<S> {
             started: now(),
             journal,
             settled,
+            paused: HashMap::new(),
             has_failed: false,
         }
     }
@@ -287,7 +292,19 @@ impl<S: SessionSource> BroadcastRun<S> {
     /// What follows from a call that has ended.
     fn settle(&mut self, CallEnd { account, mut chat, step }: CallEnd) {
         self.senders.end_call(account);
+        if !matches!(step, NextStep::Paused) {
+            self.paused.remove(&account);
+        }
         match step {
+            NextStep::Paused => {
+                let since = *self.paused.entry(account).or_insert_with(now);
+                if now().saturating_duration_since(since) + PAUSED_LOOK > self.patience {
+                    self.report_unsent(Some(account), chat, UnsentReason::Paused);
+                } else {
+                    self.senders.rest(account, after(PAUSED_LOOK));
+                    self.senders.push_first(account, chat);
+                }
+            }
             NextStep::Report(outcome) => self.report(Some(account), chat, outcome),
             NextStep::TryLater(wait, error) => {
                 let is_wait = matches!(*error, InvokeError::RetryAfter { .. });

@@ -25,7 +25,7 @@ use crate::pool::{Account, PoolRef};
 use crate::session::UpdateStates;
 use crate::telegram::{BoxError, GrammersManager, SessionSource};
 
-/// How long after its end it is looked whether the account can be had again, and if it ended sooner than that.
+/// How long after its end it is looked whether the account can be had again, and what that doubles to.
 const LOOK_FIRST: Duration = Duration::from_millis(100);
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// What a silence may be set to.
@@ -107,6 +107,7 @@ impl<S: SessionSource> Lane<S> {
 
     /// Brings updates for as long as the stream wants those of the account.
     pub(super) async fn keep_running(mut self) {
+        let mut pause = LOOK_FIRST;
         loop {
             let began = now();
             let ran = catch_future(Box::pin(self.run())).await;
@@ -117,10 +118,13 @@ impl<S: SessionSource> Lane<S> {
                 // A stream of one account ends with it.
                 return;
             }
-            let pause = if now() < began + SHORT { LOOK_EVERY } else { LOOK_FIRST };
+            if now() >= began + SHORT {
+                pause = LOOK_FIRST;
+            }
             if !self.reopen(pause).await {
                 return;
             }
+            pause = (pause * 2).min(LOOK_EVERY);
         }
     }
 

@@ -13,11 +13,12 @@ const OF_THE_COMMAND: &str = "telegram.redial_after_loss";
 /// The sections that settings stand in.
 const SECTIONS: [&str; 6] = ["dial", "flood", "health", "pool", "telegram", "watch"];
 /// What alerts name besides settings and values of labels, and the words of the code that make it exist.
-const NAMED: [(&str, &str, &str); 6] = [
+const NAMED: [(&str, &str, &str); 7] = [
     ("AddressDown", "src/events.rs", "AddressDown {"),
-    ("capacity", "src/telegram/updates/stream.rs", "pub capacity: usize"),
+    ("capacity", "src/telegram/updates/options.rs", "pub capacity: usize"),
     ("Quarantined", "src/events.rs", "Quarantined {"),
     ("updates", "src/telegram/updates/stream.rs", "pub fn updates("),
+    ("UpdateContent::Missed", "src/telegram/updates/received.rs", "Missed(MissedUpdates)"),
     ("telepool state list --state FILE", "src/bin/telepool/state.rs", "List(ListArguments)"),
     ("telepool state reinstate", "src/bin/telepool/state.rs", "Reinstate(ReinstateArguments)"),
 ];

@@ -1,6 +1,8 @@
 //! Who listens to updates, and what a connection knows of its end with and without it.
 
-use telepool::telegram::{ListenError, Overflow, TryRecvError, UpdateStream, UpdatesOptions};
+use telepool::telegram::{
+    ListenError, Overflow, SessionSource as _, TryRecvError, UpdateStream, UpdatesOptions,
+};
 use telepool::{CloseReason, Event, Pool};
 
 use super::*;
@@ -19,6 +21,8 @@ fn dropped(pool: &Telegram) -> u64 {
 async fn listening(pool: &Telegram, server: &Server) -> UpdateStream {
     let updates = pool.updates().unwrap();
     until(|| server.calls::<functions::updates::GetState>() >= 2).await;
+    // And knows from where on they are wanted, which is saved.
+    until(|| pool.manager().source().update_states(account()).unwrap().is_some()).await;
     updates
 }
 

@@ -23,6 +23,7 @@ fn step(error: InvokeError, method_rests: Option<u64>) -> String {
         NextStep::TryLater(wait, _) => format!("later {}", wait.as_secs()),
         NextStep::Rest(wait, _) => format!("rest {}", wait.as_secs()),
         NextStep::EndAccount(_) => "end".to_owned(),
+        NextStep::Paused => "paused".to_owned(),
     }
 }
 
