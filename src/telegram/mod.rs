@@ -90,6 +90,7 @@ mod key_lock;
 mod login_cache;
 mod login_check;
 mod manager;
+mod messages;
 mod method_class;
 mod one_shot_session;
 mod orphan_reaper;

@@ -1,11 +1,11 @@
 //! Targets of a broadcast: to whom, by whom, and the number by which the server knows a repeat.
 //!
-//! Owns how that number is made. Never sends anything.
+//! Owns what is sent to them. Never sends anything.
 
 use grammers_client::tl::{enums, functions};
-use sha1::{Digest as _, Sha1};
 
 use crate::account_id::AccountId;
+use crate::telegram::messages::{kind_and_id, message_number, text_message};
 
 /// A chat that a broadcast goes to.
 ///
@@ -47,21 +47,7 @@ impl BroadcastTarget {
     /// The number of this target in a broadcast: the `random_id` of its message, and its name in the
     /// journal. The same in every run and on every machine.
     pub(super) fn number(&self, broadcast: &str) -> i64 {
-        let mut hash = Sha1::new();
-        hash.update(b"telepool broadcast");
-        // Each part says how long it is, so that no two targets write the same.
-        hash.update((broadcast.len() as u64).to_le_bytes());
-        hash.update(broadcast.as_bytes());
-        let account = self.account.map(|account| account.reveal().to_string()).unwrap_or_default();
-        hash.update((account.len() as u64).to_le_bytes());
-        hash.update(account.as_bytes());
-        let (kind, chat) = kind_and_id(&self.chat);
-        hash.update([kind]);
-        hash.update(chat.to_le_bytes());
-        let digest = hash.finalize();
-        let number = digest.first_chunk().map_or(1, |bytes| i64::from_le_bytes(*bytes));
-        // The server takes no zero.
-        if number == 0 { 1 } else { number }
+        message_number(broadcast, self.account, &self.chat)
     }
 }
 
@@ -74,19 +60,6 @@ impl From<(AccountId, enums::InputPeer)> for BroadcastTarget {
 impl From<enums::InputPeer> for BroadcastTarget {
     fn from(chat: enums::InputPeer) -> Self {
         Self::any(chat)
-    }
-}
-
-/// What tells a chat from all others.
-fn kind_and_id(chat: &enums::InputPeer) -> (u8, i64) {
-    match chat {
-        enums::InputPeer::Empty => (0, 0),
-        enums::InputPeer::PeerSelf => (1, 0),
-        enums::InputPeer::User(peer) => (2, peer.user_id),
-        enums::InputPeer::UserFromMessage(peer) => (2, peer.user_id),
-        enums::InputPeer::Chat(peer) => (3, peer.chat_id),
-        enums::InputPeer::Channel(peer) => (4, peer.channel_id),
-        enums::InputPeer::ChannelFromMessage(peer) => (4, peer.channel_id),
     }
 }
 
@@ -115,30 +88,7 @@ impl BroadcastMessage {
     /// A plain text.
     #[must_use]
     pub fn text(text: impl Into<String>) -> Self {
-        Self::Text(Box::new(functions::messages::SendMessage {
-            no_webpage: false,
-            silent: false,
-            background: false,
-            clear_draft: false,
-            noforwards: false,
-            update_stickersets_order: false,
-            invert_media: false,
-            allow_paid_floodskip: false,
-            peer: enums::InputPeer::Empty,
-            reply_to: None,
-            message: text.into(),
-            random_id: 0,
-            reply_markup: None,
-            entities: None,
-            schedule_date: None,
-            schedule_repeat_period: None,
-            send_as: None,
-            quick_reply_shortcut: None,
-            effect: None,
-            allow_paid_stars: None,
-            suggested_post: None,
-            rich_message: None,
-        }))
+        Self::Text(Box::new(text_message(enums::InputPeer::Empty, text.into(), 0)))
     }
 
     /// A file or the like with a text below it, which may be empty.

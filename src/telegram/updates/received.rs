@@ -9,6 +9,7 @@ use grammers_client::tl;
 use super::known_users::user_hash;
 use super::progress::UpdateProgress;
 use crate::account_id::AccountId;
+use crate::telegram::messages::{message_number, text_message};
 
 /// An update of an account, in its order.
 ///
@@ -74,6 +75,20 @@ impl AccountUpdate {
             tl::enums::Message::Message(message) => Some(message),
             tl::enums::Message::Empty(_) | tl::enums::Message::Service(_) => None,
         }
+    }
+
+    /// A plain text for the chat from which a new message came. Its `random_id` is made of the account, the chat and
+    /// that message: if the update comes again, in another process, the server refuses the same answer by
+    /// `RANDOM_ID_DUPLICATE`. Of several answers to one message each but the first needs another `random_id`.
+    ///
+    /// `None` for what is no new message of somebody else's, and for a chat that cannot be addressed.
+    #[must_use]
+    pub fn answer(&self, text: impl Into<String>) -> Option<tl::functions::messages::SendMessage> {
+        let message = self.new_message().filter(|message| !message.out)?;
+        let peer = self.input_peer(&message.peer_id)?;
+        let name = format!("answer to {}", message.id);
+        let random_id = message_number(&name, Some(self.account), &peer);
+        Some(text_message(peer, text.into(), random_id))
     }
 
     /// How to address somebody whom it speaks of; see [`UpdatePeers::input_peer`].

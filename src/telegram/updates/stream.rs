@@ -142,14 +142,24 @@ impl<S: SessionSource> Pool<GrammersManager<S>> {
     /// seconds. Accounts that another stream reads are left to it, and taken over when it ends.
     ///
     /// ```no_run
-    /// # use telepool::{Pool, telegram::{GrammersManager, MemorySource, client::tl}};
+    /// # use telepool::{Pool, telegram::{GrammersManager, InvokeError, MemorySource, TelegramError}};
     /// # async fn example(pool: Pool<GrammersManager<MemorySource>>)
     /// #     -> Result<(), Box<dyn std::error::Error>> {
     /// let mut updates = pool.updates()?;
     /// while let Some(update) = updates.recv().await {
     ///     let Some(message) = update.new_message() else { continue };
-    ///     let Some(peer) = update.input_peer(&message.peer_id) else { continue };
-    ///     println!("{} was told {:?}, and can answer {peer:?}", update.account, message.message);
+    ///     let Some(echo) = update.answer(message.message.clone()) else { continue };
+    ///     let account = pool.account(update.account)?;
+    ///     // Each answer by itself: a slow one holds up no other account.
+    ///     tokio::spawn(async move {
+    ///         match account.invoke(&echo).await {
+    ///             Err(InvokeError::Call(TelegramError::Rpc { name, .. }))
+    ///                 if &*name == "RANDOM_ID_DUPLICATE" => {} // It was sent before.
+    ///             Err(error) => eprintln!("{}: {error}", account.id()),
+    ///             Ok(_) => {}
+    ///         }
+    ///         drop(update); // Only now it is taken.
+    ///     });
     /// }
     /// # Ok(())
     /// # }

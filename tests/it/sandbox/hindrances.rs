@@ -171,19 +171,21 @@ async fn whoever_writes_can_be_answered_though_the_message_describes_nobody() {
         let user_id = 5_001;
         let peer = types::InputPeerUser { user_id, access_hash: 0 };
         pool.acquire(from).await.unwrap().invoke(&message_to(peer.into())).await.unwrap();
-        let (sender, answer) = loop {
+        let answer = loop {
             let update = updates.recv().await.unwrap();
-            if update.account == to
-                && let Some(message) = update.new_message()
-            {
-                break (message.peer_id.clone(), update.input_peer(&message.peer_id));
+            if update.account == to && update.new_message().is_some_and(|message| !message.out) {
+                break update.answer("an answer").expect("its sender can be addressed");
             }
         };
-        assert_eq!(sender, types::PeerUser { user_id: 5_000 }.into());
         assert!(matches!(
-            answer,
-            Some(enums::InputPeer::User(user)) if user.user_id == 5_000 && user.access_hash != 0
+            &answer.peer,
+            enums::InputPeer::User(user) if user.user_id == 5_000 && user.access_hash != 0
         ));
+        // If the update came again, so would the answer.
+        let lease = pool.acquire(to).await.unwrap();
+        lease.invoke(&answer).await.unwrap();
+        let again = lease.invoke(&answer).await.unwrap_err();
+        assert!(again.to_string().contains("RANDOM_ID_DUPLICATE"), "{again}");
     }
 }
 
