@@ -19,8 +19,8 @@
 //!
 //! # When the server's end may still be open
 //! The first message of a connection, and one every 15 s, is a `ping_delay_disconnect` of 30 s: so long after the
-//! last one that it got, the server closes its end by itself. A ping that stays without an answer for 15 s ends
-//! the connection here.
+//! last one that it got, the server closes its end by itself. If nothing comes for 15 s after a ping has left, or no
+//! answer for 120 s while other things come, the connection ends here.
 
 mod clock;
 mod counts;
@@ -47,7 +47,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 pub use counts::WireCounts;
-pub use driver::{WireDriver, WireGuard, WireUpdate};
+pub use driver::{WireDriver, WireGuard, WireNote, WireUpdate};
 pub use error::{WireEnd, WireError};
 pub use handle::WireHandle;
 pub use limits::{WireLimits, WireTimes};
@@ -57,6 +57,7 @@ pub use socket::WireStream;
 use self::layer::{LayerStart, WireLayer};
 use self::limits::{BODY_LEN_MAX, PACKET_LEN_MAX};
 use self::shared::WireShared;
+use self::socket::OpenStream;
 use crate::base::clock::{now, unix_time};
 use crate::session::AuthKey;
 
@@ -74,7 +75,7 @@ pub struct WireOptions {
     /// Stands in front of each call until one was answered: `invokeWithLayer(initConnection(.., X))` without
     /// `X`. Empty for nothing.
     pub introduction: Arc<[u8]>,
-    /// Whether anybody reads updates. If not, none is kept.
+    /// Whether anybody reads updates. If not, none is kept. [`WireHandle::want_updates`] changes it later.
     pub wants_updates: bool,
     /// What the server may send, and what may wait.
     pub limits: WireLimits,
@@ -115,13 +116,15 @@ where
     G: WireGuard,
     U: FnMut(WireUpdate),
 {
+    // On every way out it goes before the guard does, which the caller's arguments do not.
+    let socket = OpenStream::new(stream);
     let WireOptions { key, memory, introduction, wants_updates, limits, times } = options;
     let body_len_max = PACKET_LEN_MAX.saturating_sub(introduction.len() + COMPANY_LEN);
     let shared = Arc::new(WireShared::new(
         Handle::current(),
         memory.clone(),
         body_len_max.min(BODY_LEN_MAX),
-        limits.calls_waiting_max,
+        &limits,
     ));
     let layer = WireLayer::new(LayerStart {
         key: key.expose(),
@@ -135,7 +138,7 @@ where
         random: fastrand::Rng::with_seed(seed()),
     });
     let driver =
-        WireDriver::new(stream, guard, layer, updates, Arc::clone(&shared), (limits, times));
+        WireDriver::new(socket, guard, layer, updates, Arc::clone(&shared), (limits, times));
     (WireHandle { shared }, driver)
 }
 

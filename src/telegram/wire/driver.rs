@@ -4,7 +4,7 @@
 //! driver. Never decides what to send: the layer does.
 //!
 //! # A turn
-//! Read all that has come; do what the time asks for; take the calls that were made; pack one packet, and write
+//! Read what has come, a part of it if it is much; do what the time asks for; take the calls that were made; pack one packet, and write
 //! it. After a packet is written another turn follows, so that the queue of calls is looked at with each. While
 //! calls are in flight a packet waits for one more turn of the runtime before it is packed: whoever is about to
 //! call goes with it. That is what a lone call does not wait for, and what spares most packets under load.
@@ -13,33 +13,48 @@
 //! No buffers. What comes is read into the stack, and kept from there only if a frame is incomplete: then as much
 //! is reserved as that frame needs.
 
+mod outbox;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use grammers_crypto::DequeBuffer;
 use tokio::time::Sleep;
 
+use self::outbox::Outbox;
 use super::error::WireEnd;
-use super::frame::START;
 use super::inbox::Inbox;
 use super::layer::{LayerEvent, WireLayer};
 use super::limits::{WireLimits, WireTimes};
-use super::shared::{CallWaiter, EndOrder, Orders, WireShared};
+use super::salts::KeyMemory;
+use super::shared::{AnsweredCalls, CallWaiter, EndOrder, Orders, WireShared};
 use super::socket::{OpenStream, WireStream};
 use crate::base::clock::{Instant, now, unix_time};
 
-/// How often a turn reads before it does anything else.
-const READS_MAX: usize = 16;
+/// How often a turn reads before it does what else there is to do, however much comes.
+const READS_MAX: usize = 4;
 /// How many turns are taken before others get the thread.
 const TURNS_MAX: usize = 16;
 
 /// What must not be given back while the connection's socket is open.
 pub trait WireGuard {
-    /// The connection has ended in this way, and its socket is closed. The guard is dropped next. Not called if
-    /// the driver is dropped before its end: then nothing is known of the server's end.
-    fn note_end(&mut self, _end: &WireEnd) {}
+    /// The connection has ended, and its socket is closed. The guard is dropped next. Not called if the driver is
+    /// dropped before its end: then nothing is known of the server's end.
+    fn note_end(&mut self, _note: &WireNote<'_>) {}
+}
+
+/// What a connection leaves to whoever guards its key.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct WireNote<'a> {
+    /// Why it has ended.
+    pub end: &'a WireEnd,
+    /// What the next connection of the key has use for.
+    pub memory: &'a KeyMemory,
+    /// When its last ping had left: unless the end is confirmed, the server closes its own no later than
+    /// [`WireTimes::disconnect_delay`] after it has got that. `None`: none had left.
+    pub pinged_at: Option<Instant>,
 }
 
 impl WireGuard for () {}
@@ -57,14 +72,16 @@ pub enum WireUpdate {
         /// The bytes of the result.
         answer: Vec<u8>,
     },
-    /// The server has begun a session: what happened before it may be missing.
+    /// The server has forgotten the session and begun another: what happened before may be missing.
     Gap,
-}
-
-/// A packet on its way out.
-struct Outbox {
-    buffer: DequeBuffer<u8>,
-    written: usize,
+    /// The server has refused a call that nobody waits for any more, with a code that may be about the key. Of
+    /// this even those hear who want no updates.
+    Rejected {
+        /// 401 or 406.
+        code: i32,
+        /// As it was sent.
+        message: Box<str>,
+    },
 }
 
 /// What a turn came to.
@@ -96,14 +113,16 @@ pub struct WireDriver<S: WireStream, G, U> {
     inbox: Inbox,
     outbox: Option<Outbox>,
     orders: Orders,
-    /// How many calls have had their answers since the queue was told.
-    answered: usize,
+    /// Which calls have had their answers since the queue was told.
+    answered: AnsweredCalls,
     timer: Option<Pin<Box<Sleep>>>,
     /// A packet waits for company.
     has_yielded: bool,
     /// When a close in good order is given up.
     closes_by: Option<Instant>,
     is_half_closed: bool,
+    /// The other side has said all.
+    is_read_out: bool,
     bytes_received: u64,
     bytes_sent: u64,
     limits: WireLimits,
@@ -114,7 +133,7 @@ pub struct WireDriver<S: WireStream, G, U> {
 
 impl<S: WireStream, G, U> WireDriver<S, G, U> {
     pub(super) fn new(
-        stream: S,
+        socket: OpenStream<S>,
         guard: G,
         layer: WireLayer<CallWaiter>,
         updates: U,
@@ -122,18 +141,19 @@ impl<S: WireStream, G, U> WireDriver<S, G, U> {
         (limits, times): (WireLimits, WireTimes),
     ) -> Self {
         Self {
-            socket: Some(OpenStream::new(stream)),
+            socket: Some(socket),
             guard: Some(guard),
             layer,
             updates,
             inbox: Inbox::default(),
             outbox: None,
             orders: Orders::default(),
-            answered: 0,
+            answered: AnsweredCalls::default(),
             timer: None,
             has_yielded: false,
             closes_by: None,
             is_half_closed: false,
+            is_read_out: false,
             bytes_received: 0,
             bytes_sent: 0,
             limits,
@@ -178,9 +198,7 @@ where
 {
     fn turn(&mut self, context: &mut Context<'_>) -> Result<TurnEnd, WireEnd> {
         let now = now();
-        if self.read(context, now)? {
-            return Ok(TurnEnd::Again);
-        }
+        let may_have_more = self.read(context, now)?;
         match self.closes_by {
             Some(at) if at <= now => return Err(WireEnd::Closed { is_confirmed: false }),
             Some(_) => {}
@@ -189,7 +207,8 @@ where
         }
         self.take_orders(context, now)?;
         self.deliver(now);
-        if self.write(context, now)? {
+        // Of calls that have ended since the queue was told it has to hear, or their places stay taken.
+        if self.write(context, now)? || may_have_more || self.answered.calls > 0 {
             return Ok(TurnEnd::Again);
         }
         if self.layer.is_idle() {
@@ -215,6 +234,7 @@ where
             match self.inbox.poll_fill(&mut socket.stream, context) {
                 Poll::Pending => return Ok(false),
                 Poll::Ready(Ok(0)) => {
+                    self.is_read_out = true;
                     return Err(match self.closes_by {
                         Some(_) => WireEnd::Closed { is_confirmed: true },
                         None => WireEnd::HungUp,
@@ -249,12 +269,19 @@ where
             self.layer.call(call.token, call.waiter, call.body, call.limit, now);
         }
         for token in self.orders.cancelled.drain(..) {
-            self.answered += usize::from(self.layer.cancel(token));
+            if let Some(waiter) = self.layer.cancel(token) {
+                self.answered.note(&waiter);
+            }
+        }
+        if let Some(wants_updates) = self.orders.wants_updates.take() {
+            self.layer.want_updates(wants_updates);
         }
         match self.orders.end.take() {
             Some(EndOrder::Abort) => return Err(WireEnd::Aborted),
             Some(EndOrder::Close) if self.closes_by.is_none() => {
                 self.closes_by = Some(now + self.times.close_within);
+                // What is not begun is not sent any more.
+                self.layer.end_ready(&WireEnd::Closed { is_confirmed: false });
             }
             Some(EndOrder::Close) | None => {}
         }
@@ -266,13 +293,12 @@ where
         while let Some(event) = self.layer.poll_event() {
             match event {
                 LayerEvent::Answer { waiter, body } => {
-                    self.answered += 1;
-                    // Whoever has gone meanwhile needs no answer.
-                    waiter.send(Ok(body)).ok();
+                    self.answered.note(&waiter);
+                    waiter.tell(Ok(body));
                 }
                 LayerEvent::Failed { waiter, error } => {
-                    self.answered += 1;
-                    waiter.send(Err(error)).ok();
+                    self.answered.note(&waiter);
+                    waiter.tell(Err(error));
                 }
                 LayerEvent::Updates(body) => (self.updates)(WireUpdate::Pushed(body)),
                 LayerEvent::OwnUpdates { request, answer } => {
@@ -280,71 +306,10 @@ where
                 }
                 LayerEvent::Gap => (self.updates)(WireUpdate::Gap),
                 LayerEvent::Memory => self.shared.set_memory(self.layer.memory(unix_time(), now)),
-            }
-        }
-    }
-
-    /// Writes what there is to write. Returns whether another turn is to follow.
-    fn write(&mut self, context: &mut Context<'_>, now: Instant) -> Result<bool, WireEnd> {
-        if self.outbox.is_none() && self.closes_by.is_none() && !self.pack(context, now) {
-            return Ok(false);
-        }
-        let Some(socket) = &mut self.socket else { return Ok(false) };
-        while let Some(outbox) = &mut self.outbox {
-            let rest = &outbox.buffer[outbox.written..];
-            match Pin::new(&mut socket.stream).poll_write(context, rest) {
-                Poll::Pending => return Ok(false),
-                Poll::Ready(Ok(0)) => return Err(self.broken(WireEnd::HungUp)),
-                Poll::Ready(Ok(count)) => {
-                    self.bytes_sent += count as u64;
-                    outbox.written += count;
-                    if outbox.written == outbox.buffer.len() {
-                        self.outbox = None;
-                    }
+                LayerEvent::Rejected { code, message } => {
+                    (self.updates)(WireUpdate::Rejected { code, message });
                 }
-                Poll::Ready(Err(error)) => return Err(self.broken(error.into())),
             }
-        }
-        if self.closes_by.is_none() {
-            return Ok(true);
-        }
-        if !self.is_half_closed {
-            match Pin::new(&mut socket.stream).poll_shutdown(context) {
-                Poll::Pending => {}
-                Poll::Ready(Ok(())) => self.is_half_closed = true,
-                Poll::Ready(Err(error)) => return Err(self.broken(error.into())),
-            }
-        }
-        Ok(false)
-    }
-
-    /// Packs what is to be sent. Returns whether there is a packet; one that waits for company is not packed yet.
-    fn pack(&mut self, context: &mut Context<'_>, now: Instant) -> bool {
-        if !self.layer.wants_transmit(now) {
-            return false;
-        }
-        let is_fresh = self.layer.is_fresh();
-        let may_have_company = is_fresh || self.layer.has_calls_in_flight();
-        if may_have_company && !std::mem::replace(&mut self.has_yielded, true) {
-            context.waker().wake_by_ref();
-            return false;
-        }
-        self.has_yielded = false;
-        let Some(mut buffer) = self.layer.poll_transmit(now) else { return false };
-        let len = super::tl::short(buffer.len()).to_le_bytes();
-        buffer.extend_front(&len);
-        if is_fresh {
-            buffer.extend_front(&START);
-        }
-        self.outbox = Some(Outbox { buffer, written: 0 });
-        true
-    }
-
-    /// The end that a failing socket is.
-    fn broken(&self, end: WireEnd) -> WireEnd {
-        match self.closes_by {
-            Some(_) => WireEnd::Closed { is_confirmed: end.is_confirmed() },
-            None => end,
         }
     }
 
@@ -362,19 +327,19 @@ where
     fn finish(&mut self, end: WireEnd) -> WireEnd {
         self.shared.refuse_calls(&end);
         if let Some(mut socket) = self.socket.take() {
-            socket.is_over = match end {
-                WireEnd::Closed { is_confirmed } => is_confirmed,
-                WireEnd::HungUp | WireEnd::Transport { .. } => true,
-                _ => false,
-            };
+            // Otherwise the kernel would go on to send what it has, beside the next connection of the key.
+            socket.is_over = self.is_half_closed && self.is_read_out && self.outbox.is_none();
             drop(socket);
         }
+        let now = now();
+        // Whoever gets the key next finds there what is known of it.
+        let memory = self.layer.memory(unix_time(), now);
+        self.shared.set_memory(memory.clone());
         if let Some(mut guard) = self.guard.take() {
-            guard.note_end(&end);
+            let pinged_at = self.layer.pinged_at();
+            guard.note_end(&WireNote { end: &end, memory: &memory, pinged_at });
             drop(guard);
         }
-        let now = now();
-        self.shared.set_memory(self.layer.memory(unix_time(), now));
         self.publish();
         self.layer.end(&end);
         self.deliver(now);

@@ -26,8 +26,8 @@ pub enum WireError {
     /// The server refused the message that the call was sent in, again and again.
     #[error("the server refused the message of the call with code {code}")]
     Refused {
-        /// The code of `bad_msg_notification`. After 20 (too old to tell) the call may have been carried out,
-        /// after all others it was not.
+        /// The code of `bad_msg_notification`, or 0 if the server only said that the message had not come. After
+        /// 20 (too old to tell) and what this version does not know the call may have been carried out.
         code: i32,
     },
     /// The connection ended before the answer.
@@ -64,6 +64,12 @@ pub enum WireError {
         /// How many may wait.
         limit: usize,
     },
+    /// The call was not sent, since the bodies of those that wait already are too large together.
+    #[error("calls of {limit} bytes wait on this connection: spread them over more connections")]
+    Full {
+        /// How many bytes may wait.
+        limit: usize,
+    },
     /// The answer is larger than allowed once it is unpacked, or cannot be unpacked. The connection is sound.
     #[error("the answer could not be unpacked: {0}")]
     Answer(&'static str),
@@ -75,9 +81,11 @@ impl WireError {
     pub fn may_be_carried_out(&self) -> bool {
         match self {
             Self::Lost { was_sent, .. } | Self::TimedOut { was_sent, .. } => *was_sent,
-            Self::Refused { code } => *code == 20,
+            Self::Refused { code } => !matches!(code, 0 | 16..=19 | 32..=35 | 48 | 64),
             Self::Forgotten | Self::Answer(_) => true,
-            Self::Rpc { .. } | Self::Unsendable { .. } | Self::Busy { .. } => false,
+            Self::Rpc { .. } | Self::Unsendable { .. } | Self::Busy { .. } | Self::Full { .. } => {
+                false
+            }
         }
     }
 }
@@ -110,6 +118,13 @@ pub enum WireEnd {
     /// The server sent what no sound one sends.
     #[error("the server broke the protocol: {0}")]
     Protocol(&'static str),
+    /// The server takes no number of the session any more. Another session beside it might cost the key: another
+    /// connection begins with the right time.
+    #[error("the server refuses the numbers of the session with code {code}: connect anew")]
+    Disordered {
+        /// The code of `bad_msg_notification`: 17 (the clock here was ahead) or 32 to 35.
+        code: i32,
+    },
     /// No answer came to a ping, or nothing more could be sent.
     #[error("the server fell silent")]
     Silent,
@@ -118,6 +133,10 @@ pub enum WireEnd {
 impl WireEnd {
     /// Whether the other end of the connection is known to be closed: after such an end nothing is left that the
     /// server could take for a second connection. Behind a proxy this says so of the proxy's end only.
+    ///
+    /// A reset counts like a close: whatever sent it keeps nothing of the connection. Boxes on the way that cut
+    /// idle connections may send either in the server's name; then its end is open until
+    /// [`WireTimes::disconnect_delay`](super::WireTimes::disconnect_delay) has passed since the last ping.
     #[must_use]
     pub fn is_confirmed(&self) -> bool {
         match self {
@@ -126,7 +145,11 @@ impl WireEnd {
             Self::Io(error) => {
                 matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
             }
-            Self::Aborted | Self::Transport { .. } | Self::Protocol(_) | Self::Silent => false,
+            Self::Aborted
+            | Self::Transport { .. }
+            | Self::Protocol(_)
+            | Self::Disordered { .. }
+            | Self::Silent => false,
         }
     }
 }

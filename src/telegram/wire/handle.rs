@@ -62,8 +62,13 @@ impl WireHandle {
         }
     }
 
+    /// Whether updates are handed over from here on; see [`WireOptions::wants_updates`](super::WireOptions).
+    pub fn want_updates(&self, wants_updates: bool) {
+        self.shared.order_updates(wants_updates);
+    }
+
     /// Ends the connection in good order, without waiting for it: what is begun is sent, the server closes its
-    /// end, and calls whose answers come until then get them.
+    /// end, and calls whose answers come until then get them. Calls that are not begun fail at once.
     pub fn close(&self) {
         self.shared.order_end(EndOrder::Close);
     }

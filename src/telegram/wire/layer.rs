@@ -61,6 +61,8 @@ pub(super) enum LayerEvent<T> {
     Gap,
     /// What is known of the key has changed.
     Memory,
+    /// The server has refused a call that nobody waits for any more, in words that may be about the key.
+    Rejected { code: i32, message: Box<str> },
 }
 
 /// What a layer begins with.
@@ -107,6 +109,10 @@ pub(super) struct WireLayer<T> {
     is_single: bool,
     /// The server has announced a session of this connection's.
     has_session: bool,
+    /// It has announced so many in this packet.
+    sessions_told: u32,
+    /// The server has taken something that was sent in a session of this connection's.
+    is_taken: bool,
     /// How many packets were refused since one was taken.
     refusals: u32,
     /// Something was sent since a packet came.
@@ -138,6 +144,8 @@ impl<T> WireLayer<T> {
             repeats: Vec::new(),
             is_single: false,
             has_session: false,
+            sessions_told: 0,
+            is_taken: false,
             refusals: 0,
             is_waiting: false,
             events: VecDeque::new(),
@@ -158,16 +166,31 @@ impl<T> WireLayer<T> {
         self.calls.push(WaitingCall { token, waiter, body, limit, deadline, resends: 0 });
     }
 
-    /// Nobody waits for a call any more. Returns whether it was still without an answer.
-    pub(super) fn cancel(&mut self, token: u64) -> bool {
-        let Some(id) = self.calls.cancel(token) else { return false };
+    /// Nobody waits for a call any more. Returns who did, if it was still without an answer.
+    pub(super) fn cancel(&mut self, token: u64) -> Option<T> {
+        let (id, call) = self.calls.cancel(token)?;
         if let Some(id) = id {
             self.notices.drop_answer(id);
         }
-        true
+        Some(call.waiter)
     }
 
-    /// Something has come, be it a part of a packet.
+    /// Whether somebody wants to hear of updates from here on.
+    pub(super) fn want_updates(&mut self, wants_updates: bool) {
+        self.wants_updates = wants_updates;
+    }
+
+    /// All that was packed has left.
+    pub(super) fn note_written(&mut self, now: Instant) {
+        self.pings.left(now);
+    }
+
+    /// When the last ping had left.
+    pub(super) fn pinged_at(&self) -> Option<Instant> {
+        self.pings.last_left_at()
+    }
+
+    /// Something has come, be it a part of a packet, or a socket that was full takes more.
     pub(super) fn hear(&mut self, now: Instant) {
         self.pings.heard(now);
     }
@@ -187,7 +210,7 @@ impl<T> WireLayer<T> {
     /// When [`handle_timeout`](Self::handle_timeout) is to be called.
     pub(super) fn poll_timeout(&self) -> Instant {
         let others = self.notices.acks_due().into_iter().chain(self.calls.first_deadline());
-        others.fold(self.pings.next_at(), Instant::min)
+        others.fold(self.pings.wakes_at(), Instant::min)
     }
 
     /// Does what the time asks for. An error is the end of the connection.
@@ -199,6 +222,7 @@ impl<T> WireLayer<T> {
             let error = WireError::TimedOut { was_sent: id.is_some(), after: call.limit };
             self.events.push_back(LayerEvent::Failed { waiter: call.waiter, error });
         }
+        self.notices.tick(now);
         let next_ping = self.pings.next_at();
         self.pings.tick(now)?;
         if self.pings.next_at() != next_ping {
@@ -224,12 +248,20 @@ impl<T> WireLayer<T> {
         }
     }
 
+    /// No call is sent any more: tells those that wait for it.
+    pub(super) fn end_ready(&mut self, end: &WireEnd) {
+        for call in self.calls.drain_ready() {
+            // One that goes again was not taken.
+            self.fail(call, WireError::Lost { was_sent: false, end: end.clone() });
+        }
+    }
+
     /// Whether something is to be sent now.
-    pub(super) fn wants_transmit(&self, now: Instant) -> bool {
+    pub(super) fn wants_transmit(&self) -> bool {
         self.pings.is_due()
             || !self.repeats.is_empty()
             || self.calls.has_ready(self.limits.calls_max)
-            || self.notices.is_urgent(now)
+            || self.notices.is_urgent()
     }
 
     /// Whether a call waits for its answer.

@@ -8,6 +8,9 @@ use std::time::Duration;
 pub(super) const BODY_LEN_MAX: usize = 1_040_000;
 /// How many bytes of messages go into one packet, as other clients have it.
 pub(super) const PACKET_LEN_MAX: usize = 1_044_448;
+/// How many bytes several of them may come to. More at once saves nothing, and keeps what comes after them waiting:
+/// a server answers nothing of a packet before it has all of it.
+pub(super) const SEVERAL_LEN_MAX: usize = 128 * 1024;
 /// How many messages go into one packet: what a container may hold.
 pub(super) const PACKED_MAX: usize = 1_020;
 
@@ -35,7 +38,10 @@ pub struct WireLimits {
     pub calls_max: usize,
     /// How many calls may wait, those without an answer included (default 16,384).
     pub calls_waiting_max: usize,
-    /// How many ids of messages are kept to know duplicates by (default 1,024), of the last 300 s.
+    /// How many bytes the bodies of those may have (default 64 MiB): uploads of 128 parts of 512 KiB each.
+    pub bytes_waiting_max: usize,
+    /// How many ids of messages are kept to know duplicates by (default 4,096, as several come for
+    /// each call), of the last 300 s.
     pub seen_max: usize,
     /// How often a call is sent again because the server refused its message (default 5).
     pub resends_max: u8,
@@ -51,7 +57,8 @@ impl Default for WireLimits {
             nesting_max: 4,
             calls_max: 1_024,
             calls_waiting_max: 16_384,
-            seen_max: 1_024,
+            bytes_waiting_max: 64 << 20,
+            seen_max: 4_096,
             resends_max: 5,
         }
     }
@@ -61,9 +68,11 @@ impl Default for WireLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WireTimes {
-    /// How often the server is pinged (default 15 s). One that has not answered by the next ping is silent.
+    /// How often the server is pinged (default 15 s). One that says nothing for so long after a ping has left is
+    /// silent, and so is one that says other things for eight times as long.
     pub ping_every: Duration,
-    /// After how long without a ping the server closes its end (default 30 s), in whole seconds.
+    /// After how long without a ping the server closes its end (default 30 s), in whole seconds: at least
+    /// one, and no less than lies between two pings.
     pub disconnect_delay: Duration,
     /// How long an acknowledgement waits for company (default 10 s).
     pub ack_after: Duration,
@@ -80,5 +89,13 @@ impl Default for WireTimes {
             ack_after: seconds(10),
             close_within: Duration::from_millis(1_500),
         }
+    }
+}
+
+impl WireTimes {
+    /// After how many seconds without a ping the server is to close its end.
+    pub(super) fn disconnect_seconds(&self) -> u64 {
+        let between = self.ping_every.as_secs() + u64::from(self.ping_every.subsec_nanos() > 0);
+        self.disconnect_delay.as_secs().max(between).max(1)
     }
 }

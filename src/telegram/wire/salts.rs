@@ -87,14 +87,24 @@ impl KnownSalts {
         true
     }
 
-    /// The server has sent a list.
-    pub(super) fn replace(&mut self, salts: impl Iterator<Item = ServerSalt>) {
+    /// The server has sent a list, at this second of its clock. What works goes on to be used until one of the
+    /// list is valid, and a list that ends soon is no reason to ask again at once.
+    pub(super) fn replace(&mut self, salts: impl Iterator<Item = ServerSalt>, seconds: i64) {
         let salts = salts.filter(|salt| salt.valid_since < salt.valid_until);
-        let salts: Arc<[ServerSalt]> = salts.take(ASKED.unsigned_abs() as usize).collect();
-        if !salts.is_empty() {
-            self.known = salts;
-            self.asked_at = None;
+        let mut salts: Vec<ServerSalt> = salts.take(ASKED.unsigned_abs() as usize).collect();
+        let is_valid = |salt: &ServerSalt| {
+            i64::from(salt.valid_since) <= seconds && seconds < i64::from(salt.valid_until)
+        };
+        if salts.is_empty() {
+            return;
         }
+        if !salts.iter().any(is_valid) {
+            let current = self.current(seconds);
+            let working = self.known.iter().find(|salt| salt.value == current && is_valid(salt));
+            salts.truncate(ASKED.unsigned_abs() as usize - 1);
+            salts.extend(working);
+        }
+        self.known = salts.into();
     }
 
     /// Whether a packet that goes out anyway should ask for more; if so, it is taken as done. Without any that is
@@ -138,7 +148,7 @@ mod tests {
         assert_eq!(salts.current(NOON), 0);
         let list =
             [salt(1, -3600, 10), salt(2, -1800, 1800), salt(3, 0, 3600), salt(4, 1800, 5400)];
-        salts.replace(list.into_iter().rev());
+        salts.replace(list.into_iter().rev(), NOON);
         let at = [0, 59, 60, 1800, 1860, 5400, 99_999].map(|after| salts.current(NOON + after));
         assert_eq!(at, [2, 2, 3, 3, 4, 4, 4]);
     }
@@ -154,9 +164,10 @@ mod tests {
         salts.ask_again();
         assert!(salts.ask(NOON, start + ASK_AGAIN));
         let list = (0..99).map(|n| salt(n, n * 1800, n * 1800 + 3600));
-        salts.replace(list);
+        salts.replace(list, NOON);
         assert_eq!(salts.known().len(), 64);
-        assert!(!salts.ask(NOON + 20 * 3600, start) && salts.ask(NOON + 30 * 3600, start));
+        let later = start + 2 * ASK_AGAIN;
+        assert!(!salts.ask(NOON + 20 * 3600, later) && salts.ask(NOON + 30 * 3600, later));
         assert!(!salts.tell(5, NOON, false), "it is known");
         assert!(
             salts.tell(5, NOON, true) && salts.known().len() == 1,
@@ -165,13 +176,25 @@ mod tests {
     }
 
     #[test]
+    fn a_list_that_is_of_no_use_yet_neither_takes_what_works_nor_is_asked_for_again() {
+        let (mut salts, start) = (KnownSalts::new(Arc::default()), now());
+        salts.tell(7, NOON, true);
+        assert!(salts.ask(NOON, start));
+        salts.replace([salt(8, 60, 120), salt(9, -60, -1)].into_iter(), NOON);
+        assert_eq!(salts.current(NOON), 7);
+        assert_eq!(salts.current(NOON + 2_000), 7, "it ends last");
+        assert!(!salts.ask(NOON, start), "that would be once with each packet");
+        assert!(salts.ask(NOON, start + ASK_AGAIN));
+    }
+
+    #[test]
     fn nothing_a_server_says_is_too_much() {
         let mut salts = KnownSalts::new(Arc::default());
         for seconds in [0, 1, i64::MAX / 2] {
             salts.tell(1, seconds, true);
-            salts.replace([salt(1, 5, 5)].into_iter());
+            salts.replace([salt(1, 5, 5)].into_iter(), seconds);
             let (valid_since, valid_until) = (i32::MIN, i32::MAX);
-            salts.replace([ServerSalt { value: 2, valid_since, valid_until }].into_iter());
+            salts.replace([ServerSalt { value: 2, valid_since, valid_until }].into_iter(), seconds);
             assert_eq!(salts.current(seconds), 2);
             salts.ask(seconds, now());
         }

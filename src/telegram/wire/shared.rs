@@ -11,11 +11,38 @@ use tokio::sync::{Notify, oneshot};
 
 use super::counts::SharedCounts;
 use super::error::{WireEnd, WireError};
+use super::limits::WireLimits;
 use super::salts::KeyMemory;
 use crate::base::sync::Mutex;
 
 /// Who waits for the answer of a call.
-pub(super) type CallWaiter = oneshot::Sender<Result<Vec<u8>, WireError>>;
+#[derive(Debug)]
+pub(super) struct CallWaiter {
+    pub(super) sender: oneshot::Sender<Result<Vec<u8>, WireError>>,
+    /// How many bytes the call has.
+    pub(super) len: usize,
+}
+
+impl CallWaiter {
+    /// Tells what has become of the call. Whoever has gone meanwhile needs no answer.
+    pub(super) fn tell(self, answer: Result<Vec<u8>, WireError>) {
+        self.sender.send(answer).ok();
+    }
+}
+
+/// Calls that do not wait any more: how many, and how many bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct AnsweredCalls {
+    pub(super) calls: usize,
+    bytes: usize,
+}
+
+impl AnsweredCalls {
+    pub(super) fn note(&mut self, waiter: &CallWaiter) {
+        self.calls += 1;
+        self.bytes += waiter.len;
+    }
+}
 
 /// A call on its way to the driver.
 pub(super) struct QueuedCall {
@@ -40,6 +67,7 @@ pub(super) struct Orders {
     pub(super) calls: Vec<QueuedCall>,
     pub(super) cancelled: Vec<u64>,
     pub(super) end: Option<EndOrder>,
+    pub(super) wants_updates: Option<bool>,
 }
 
 #[derive(Default)]
@@ -52,6 +80,8 @@ struct CallQueue {
     is_gone: bool,
     /// How many calls have no answer yet.
     waiting: usize,
+    /// How many bytes those have.
+    waiting_bytes: usize,
     next_token: u64,
 }
 
@@ -65,6 +95,7 @@ pub(super) struct WireShared {
     pub(super) runtime: Handle,
     pub(super) body_len_max: usize,
     waiting_max: usize,
+    waiting_bytes_max: usize,
 }
 
 impl WireShared {
@@ -72,7 +103,7 @@ impl WireShared {
         runtime: Handle,
         memory: KeyMemory,
         body_len_max: usize,
-        waiting_max: usize,
+        limits: &WireLimits,
     ) -> Self {
         Self {
             queue: Mutex::default(),
@@ -81,7 +112,8 @@ impl WireShared {
             counts: SharedCounts::new(),
             runtime,
             body_len_max,
-            waiting_max,
+            waiting_max: limits.calls_waiting_max,
+            waiting_bytes_max: limits.bytes_waiting_max,
         }
     }
 
@@ -89,9 +121,10 @@ impl WireShared {
     pub(super) fn push(
         &self,
         body: Vec<u8>,
-        waiter: CallWaiter,
+        sender: oneshot::Sender<Result<Vec<u8>, WireError>>,
         limit: Duration,
     ) -> Result<u64, WireError> {
+        let waiter = CallWaiter { sender, len: body.len() };
         let mut queue = self.queue.lock();
         if let Some(end) = &queue.end {
             return Err(WireError::Lost { was_sent: false, end: end.clone() });
@@ -99,9 +132,14 @@ impl WireShared {
         if queue.waiting >= self.waiting_max {
             return Err(WireError::Busy { limit: self.waiting_max });
         }
+        // One goes in any case.
+        if queue.waiting > 0 && queue.waiting_bytes + waiter.len > self.waiting_bytes_max {
+            return Err(WireError::Full { limit: self.waiting_bytes_max });
+        }
         let token = queue.next_token;
         queue.next_token += 1;
         queue.waiting += 1;
+        queue.waiting_bytes += waiter.len;
         queue.orders.calls.push(QueuedCall { token, waiter, body, limit });
         let waker = queue.waker.take();
         drop(queue);
@@ -135,11 +173,26 @@ impl WireShared {
         wake(waker);
     }
 
+    /// Orders that updates are handed over from here on, or no more.
+    pub(super) fn order_updates(&self, wants_updates: bool) {
+        let mut queue = self.queue.lock();
+        queue.orders.wants_updates = Some(wants_updates);
+        let waker = queue.waker.take();
+        drop(queue);
+        wake(waker);
+    }
+
     /// Takes what was ordered, in exchange for an empty set, and says that so many calls have had their answers.
     /// The next order wakes the task.
-    pub(super) fn take_orders(&self, orders: &mut Orders, answered: usize, context: &Context<'_>) {
+    pub(super) fn take_orders(
+        &self,
+        orders: &mut Orders,
+        answered: AnsweredCalls,
+        context: &Context<'_>,
+    ) {
         let mut queue = self.queue.lock();
-        queue.waiting = queue.waiting.saturating_sub(answered);
+        queue.waiting = queue.waiting.saturating_sub(answered.calls);
+        queue.waiting_bytes = queue.waiting_bytes.saturating_sub(answered.bytes);
         std::mem::swap(&mut queue.orders, orders);
         if !queue.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
             queue.waker = Some(context.waker().clone());
@@ -160,7 +213,7 @@ impl WireShared {
         drop(queue);
         drop(waker);
         for call in orders.calls {
-            call.waiter.send(Err(WireError::Lost { was_sent: false, end: end.clone() })).ok();
+            call.waiter.tell(Err(WireError::Lost { was_sent: false, end: end.clone() }));
         }
         self.gone.notify_waiters();
     }

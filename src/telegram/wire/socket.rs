@@ -12,14 +12,19 @@ use tokio::net::TcpStream;
 /// server keeps its end open without a ping.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How much the kernel takes that it cannot send yet: what it holds no ping can overtake, and nobody can take back.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNSENT_MAX: u32 = 128 * 1024;
+
 /// What a connection runs over: a socket, or anything that carries bytes to a data centre in both directions.
 pub trait WireStream: AsyncRead + AsyncWrite + Unpin + Send {
     /// A connection begins on it.
-    fn prepare(&self) {}
+    fn prepare(&self);
 
     /// Nothing that was written may reach the server any more: what is on the way is thrown away once this is
-    /// dropped.
-    fn silence(&self) {}
+    /// dropped. A stream over another has to pass this on, or bytes of a connection that is over may meet the next
+    /// one of its key.
+    fn silence(&self);
 }
 
 impl WireStream for TcpStream {
@@ -28,7 +33,11 @@ impl WireStream for TcpStream {
         // connection works all the same.
         self.set_nodelay(true).ok();
         #[cfg(any(target_os = "linux", target_os = "android"))]
-        SockRef::from(self).set_tcp_user_timeout(Some(USER_TIMEOUT)).ok();
+        {
+            let socket = SockRef::from(self);
+            socket.set_tcp_user_timeout(Some(USER_TIMEOUT)).ok();
+            socket.set_tcp_notsent_lowat(UNSENT_MAX).ok();
+        }
     }
 
     fn silence(&self) {
@@ -36,7 +45,11 @@ impl WireStream for TcpStream {
     }
 }
 
-impl WireStream for tokio::io::DuplexStream {}
+impl WireStream for tokio::io::DuplexStream {
+    fn prepare(&self) {}
+
+    fn silence(&self) {}
+}
 
 impl WireStream for Box<dyn WireStream> {
     fn prepare(&self) {

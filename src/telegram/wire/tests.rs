@@ -3,6 +3,7 @@
 mod closing;
 mod driving;
 pub(in crate::telegram::wire) mod server;
+mod strain;
 
 use tokio::task::JoinHandle;
 

@@ -32,6 +32,8 @@ pub(super) struct Flight<T> {
     pub(super) session: u32,
     /// The introduction stands in front of it.
     pub(super) introduces: bool,
+    /// It went more than once, as it was.
+    pub(super) is_repeated: bool,
 }
 
 /// All calls without an answer.
@@ -73,16 +75,24 @@ impl<T> Calls<T> {
         !self.ready.is_empty() && self.flights.len() < flights_max
     }
 
-    /// How many bytes the calls to be sent come to, as far as a packet holds.
-    pub(super) fn ready_len(&self, each: usize, len_max: usize) -> usize {
+    /// How many bytes the calls come to that go next, as far as a packet holds and no more than so many are
+    /// without an answer.
+    pub(super) fn ready_len(&self, each: usize, len_max: usize, flights_max: usize) -> usize {
         let mut len = 0;
-        for call in &self.ready {
+        let free = flights_max.saturating_sub(self.flights.len());
+        for call in self.ready.iter().take(free) {
             len += call.body.len() + each;
             if len > len_max {
-                return len_max;
+                // One that is longer goes alone.
+                return len_max.max(call.body.len() + each);
             }
         }
         len
+    }
+
+    /// How many wait for their answers.
+    pub(super) fn flight_count(&self) -> usize {
+        self.flights.len()
     }
 
     pub(super) fn insert(&mut self, id: i64, flight: Flight<T>) {
@@ -101,19 +111,26 @@ impl<T> Calls<T> {
     /// A message went once more, in another packet.
     pub(super) fn moved(&mut self, id: i64, packet: i64) {
         if let Some(flight) = self.flights.get_mut(&id) {
-            flight.packet = packet;
+            (flight.packet, flight.is_repeated) = (packet, true);
         }
     }
 
-    /// Takes a call that nobody waits for any more. `None`: it is over already. Returns the id of its message, if
-    /// it was sent.
-    pub(super) fn cancel(&mut self, token: u64) -> Option<Option<i64>> {
+    /// A message is to go once more, as it was. Returns whether it may.
+    pub(super) fn count_resend(&mut self, id: i64, resends_max: u8) -> bool {
+        let Some(flight) = self.flights.get_mut(&id) else { return false };
+        let may_go = flight.call.resends < resends_max;
+        flight.call.resends += u8::from(may_go);
+        may_go
+    }
+
+    /// Takes a call that nobody waits for any more, with the id of its message, if it was sent. `None`: it is over
+    /// already.
+    pub(super) fn cancel(&mut self, token: u64) -> Option<(Option<i64>, WaitingCall<T>)> {
         if let Some(place) = self.ready.iter().position(|call| call.token == token) {
-            self.ready.remove(place);
-            return Some(None);
+            return self.ready.remove(place).map(|call| (None, call));
         }
         let id = self.flights.iter().find(|(_, it)| it.call.token == token).map(|(id, _)| *id)?;
-        self.take(id).map(|_| Some(id))
+        self.take(id).map(|flight| (Some(id), flight.call))
     }
 
     /// The messages that went in a packet, in their order.
@@ -170,6 +187,11 @@ impl<T> Calls<T> {
         let flights = self.flights.values().map(|flight| &flight.call);
         self.first_deadline = self.ready.iter().chain(flights).map(|call| call.deadline).min();
         expired
+    }
+
+    /// Takes the calls that were not sent.
+    pub(super) fn drain_ready(&mut self) -> Vec<WaitingCall<T>> {
+        std::mem::take(&mut self.ready).into()
     }
 
     /// Takes all calls, and whether each was sent.

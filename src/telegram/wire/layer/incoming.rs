@@ -19,6 +19,11 @@ const AGE_MAX: i64 = 300;
 /// What the server says to a call of a connection whose introduction it does not know.
 const NOT_INTRODUCED: &[u8] = b"CONNECTION_NOT_INITED";
 
+/// Errors with these codes may be about the key, whatever was called.
+const OF_THE_KEY: [i32; 2] = [401, 406];
+/// An answer that nobody waits for is unpacked only up to this length: errors are short.
+const UNCLAIMED_LEN_MAX: usize = 1_024;
+
 /// Answers that have updates in them.
 const WITH_UPDATES: [u32; 9] = [
     types::UpdateShortMessage::CONSTRUCTOR_ID,
@@ -75,6 +80,7 @@ impl<T> WireLayer<T> {
             return Ok(());
         }
         self.clock.hear(second_of(message.id), now);
+        self.sessions_told = 0;
         let mut allowance = Allowance::new(&self.limits);
         self.handle_message(message, &mut allowance, now)
     }
@@ -101,10 +107,14 @@ impl<T> WireLayer<T> {
         if constructor(message.body) == CONTAINER {
             return self.handle_container(message, allowance, now);
         }
-        let novelty = match second_of(message.id) < self.clock.seconds(now) - AGE_MAX {
+        let mut novelty = match second_of(message.id) < self.clock.seconds(now) - AGE_MAX {
             true if !self.seen.contains(message.id) => Novelty::Stale,
             _ => self.seen.insert(message.id),
         };
+        // One that was asked for may be old, and comes once.
+        if self.notices.take_asked(message.id) && novelty == Novelty::Stale {
+            novelty = Novelty::New;
+        }
         // One that comes again was not acknowledged, as far as the server knows.
         if message.sequence & 1 == 1 && novelty != Novelty::Stale {
             self.notices.ack(message.id, now, self.times.ack_after);
@@ -170,10 +180,11 @@ impl<T> WireLayer<T> {
     ) -> Result<(), WireEnd> {
         let id = body.long()?;
         let answer = body.0;
-        self.refusals = 0;
+        (self.refusals, self.is_taken) = (0, true);
         self.counts.answered_at = Some(now);
         if self.calls.flight(id).is_none() {
             self.counts.unclaimed_answers += 1;
+            self.note_unclaimed(answer, allowance);
             return Ok(());
         }
         match constructor(answer) {
@@ -192,14 +203,34 @@ impl<T> WireLayer<T> {
         Ok(())
     }
 
+    /// An answer that nobody waits for any more may still tell what has become of the key.
+    fn note_unclaimed(&mut self, answer: &[u8], allowance: &mut Allowance) {
+        let unpacked = match constructor(answer) {
+            GZIP_PACKED if answer.len() <= UNCLAIMED_LEN_MAX => {
+                allowance.unpack(WireReader(&answer[4..])).ok()
+            }
+            _ => None,
+        };
+        let answer = unpacked.as_deref().unwrap_or(answer);
+        if constructor(answer) != RPC_ERROR {
+            return;
+        }
+        let mut reader = WireReader(&answer[4..]);
+        let (Ok(code), Ok(words)) = (reader.int(), reader.bytes()) else { return };
+        if OF_THE_KEY.contains(&code) {
+            let message = String::from_utf8_lossy(words).into();
+            self.events.push_back(LayerEvent::Rejected { code, message });
+        }
+    }
+
     /// A call is refused, in the words that follow.
     fn handle_error(&mut self, id: i64, body: &[u8]) -> Result<(), Breach> {
         let mut reader = WireReader(&body[4..]);
         let (code, words) = (reader.int()?, reader.bytes()?);
-        if words == NOT_INTRODUCED
-            && self.calls.flight(id).is_some_and(|flight| !flight.introduces)
-            && !self.introduction.is_empty()
-        {
+        let may_introduce = self.calls.flight(id).is_some_and(|flight| {
+            !flight.introduces && flight.call.resends < self.limits.resends_max
+        });
+        if words == NOT_INTRODUCED && may_introduce && !self.introduction.is_empty() {
             // The server has forgotten who this is, and has carried nothing out.
             self.is_introduced = false;
             self.send_again(&[id], code);
@@ -215,7 +246,8 @@ impl<T> WireLayer<T> {
     /// Gives a call its answer.
     pub(super) fn answer(&mut self, id: i64, body: Vec<u8>) {
         let Some(flight) = self.calls.take(id) else { return };
-        self.is_introduced |= flight.introduces;
+        // Another session knows nothing of it.
+        self.is_introduced |= flight.introduces && flight.session == self.session.number;
         if self.wants_updates && WITH_UPDATES.contains(&constructor(&body)) {
             let (request, answer) = (flight.call.body, body.clone());
             self.events.push_back(LayerEvent::OwnUpdates { request, answer });

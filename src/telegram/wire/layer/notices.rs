@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use crate::base::clock::Instant;
 use crate::telegram::wire::tl::{
-    ACK, DESTROY_SESSION, DROP_ANSWER, PONG, RESEND_REQUEST, STATE_INFO, STATE_REQUEST, put_bytes,
-    put_longs,
+    ACK, DROP_ANSWER, PONG, RESEND_REQUEST, STATE_INFO, STATE_REQUEST, put_bytes, put_longs,
 };
 
 /// So many acknowledgements leave without company.
@@ -16,6 +15,14 @@ const ACKS_ENOUGH: usize = 64;
 const IDS_MAX: usize = 8_192;
 /// The most ids of a queue. What is beyond them is left out: the server asks or sends again.
 const QUEUE_MAX: usize = 2 * IDS_MAX;
+/// The most messages that are asked for at a time.
+const ASKED_MAX: usize = 1_024;
+/// A request for more messages than that is not kept in case it is refused: the server announces them again.
+const ASKED_KEPT_MAX: usize = 64;
+/// What stands before the ids of a message: two constructors and their count.
+const LIST_HEADER_LEN: usize = 12;
+/// A constructor and an id.
+const CALL_LEN: usize = 12;
 /// The most replies that wait.
 const REPLIES_MAX: usize = 64;
 /// The most messages that a refusal is waited for of.
@@ -48,11 +55,14 @@ pub(super) struct Notices {
     acks: Vec<i64>,
     /// When the first of them leaves at the latest.
     acks_due: Option<Instant>,
+    /// That was before now.
+    are_acks_due: bool,
     drops: Vec<i64>,
     resends: Vec<i64>,
+    /// The messages that were asked for and have not come.
+    asked: Vec<i64>,
     states: Vec<i64>,
     replies: Vec<Vec<u8>>,
-    destroyed: Option<i64>,
     sent: Vec<SentService>,
 }
 
@@ -65,7 +75,17 @@ impl Notices {
         if self.acks.len() < QUEUE_MAX {
             self.acks.push(id);
         }
-        self.acks_due.get_or_insert(now + within);
+        if !self.are_acks_due {
+            self.acks_due.get_or_insert(now + within);
+        }
+    }
+
+    /// To be called at [`acks_due`](Self::acks_due). From then on they are urgent, and nothing more is waited for:
+    /// when they leave is not up to them.
+    pub(super) fn tick(&mut self, now: Instant) {
+        if self.acks_due.is_some_and(|due| due <= now) {
+            (self.acks_due, self.are_acks_due) = (None, true);
+        }
     }
 
     /// Nobody waits for the answer of this message of ours.
@@ -75,9 +95,22 @@ impl Notices {
 
     /// A message of the server's is wanted that has not come.
     pub(super) fn ask_for(&mut self, id: i64) {
-        if !self.resends.contains(&id) {
-            push(&mut self.resends, id);
+        if self.resends.len() < ASKED_MAX && !self.resends.contains(&id) {
+            self.resends.push(id);
         }
+        if self.asked.len() < ASKED_MAX && !self.asked.contains(&id) {
+            self.asked.push(id);
+        }
+    }
+
+    /// A message has come. Returns whether it was asked for.
+    pub(super) fn take_asked(&mut self, id: i64) -> bool {
+        let Some(place) = self.asked.iter().position(|asked| *asked == id) else { return false };
+        self.asked.swap_remove(place);
+        if self.asked.is_empty() {
+            self.asked = Vec::new();
+        }
+        true
     }
 
     /// What has become of these messages of ours?
@@ -107,9 +140,12 @@ impl Notices {
         }
     }
 
-    /// The server may forget a session of ours.
-    pub(super) fn destroy_session(&mut self, id: i64) {
-        self.destroyed = Some(id);
+    /// Another session begins, which knows nothing of the messages of the one before. Only a refusal is still
+    /// waited for of what goes again by itself.
+    pub(super) fn begin_session(&mut self) {
+        let mut sent = std::mem::take(&mut self.sent);
+        sent.retain(|it| matches!(it.service, Service::Ping | Service::FutureSalts));
+        *self = Self { sent, ..Self::default() };
     }
 
     /// When something leaves without company.
@@ -118,61 +154,75 @@ impl Notices {
     }
 
     /// Whether something leaves now, be it without company.
-    pub(super) fn is_urgent(&self, now: Instant) -> bool {
+    pub(super) fn is_urgent(&self) -> bool {
         self.acks.len() >= ACKS_ENOUGH
-            || self.acks_due.is_some_and(|due| due <= now)
+            || self.are_acks_due
             || !(self.drops.is_empty()
                 && self.resends.is_empty()
                 && self.states.is_empty()
-                && self.replies.is_empty()
-                && self.destroyed.is_none())
+                && self.replies.is_empty())
     }
 
-    /// Takes the next message, with how many acknowledgements it holds.
-    pub(super) fn pop(&mut self) -> Option<(Notice, usize)> {
+    /// How many bytes the bodies come to, at the least.
+    pub(super) fn len(&self) -> usize {
+        let ids = self.acks.len() + self.resends.len() + self.states.len();
+        let replies: usize = self.replies.iter().map(Vec::len).sum();
+        ids * 8 + replies + self.drops.len() * CALL_LEN
+    }
+
+    /// Takes the next message whose body comes to no more than so many bytes, with how many acknowledgements it
+    /// holds.
+    pub(super) fn pop(&mut self, len_max: usize) -> Option<(Notice, usize)> {
         let bare = |body, keeps| Some(((body, false, keeps), 0));
-        if !self.acks.is_empty() {
-            let acks = take(&mut self.acks);
+        let ids_max = (len_max.saturating_sub(LIST_HEADER_LEN) / 8).min(IDS_MAX);
+        if !self.acks.is_empty() && ids_max > 0 {
+            let acks = take(&mut self.acks, ids_max);
             if self.acks.is_empty() {
-                (self.acks, self.acks_due) = (Vec::new(), None);
+                (self.acks, self.acks_due, self.are_acks_due) = (Vec::new(), None, false);
             }
             return Some(((listing(ACK, &acks), false, None), acks.len()));
         }
-        if let Some(reply) = self.replies.pop() {
-            return bare(reply, None);
+        if self.replies.last().is_some_and(|reply| reply.len() <= len_max) {
+            return self.replies.pop().and_then(|reply| bare(reply, None));
         }
-        if !self.states.is_empty() {
-            let ids = take(&mut self.states);
+        if !self.states.is_empty() && ids_max > 0 {
+            let ids = take(&mut self.states, ids_max);
             return bare(listing(STATE_REQUEST, &ids), Some(Service::StateRequest(ids)));
         }
-        if !self.resends.is_empty() {
-            let ids = take(&mut self.resends);
-            return bare(listing(RESEND_REQUEST, &ids), Some(Service::ResendRequest(ids)));
+        if !self.resends.is_empty() && ids_max > 0 {
+            let ids = take(&mut self.resends, ids_max);
+            let body = listing(RESEND_REQUEST, &ids);
+            let is_kept = ids.len() <= ASKED_KEPT_MAX;
+            return bare(body, is_kept.then_some(Service::ResendRequest(ids)));
         }
-        // Calls of their own, as the server sees them.
-        let call = |constructor: u32, id: i64| {
-            Some((([&constructor.to_le_bytes()[..], &id.to_le_bytes()].concat(), true, None), 0))
-        };
-        if let Some(id) = self.drops.pop() {
-            return call(DROP_ANSWER, id);
+        if len_max < CALL_LEN {
+            return None;
         }
-        self.destroyed.take().and_then(|id| call(DESTROY_SESSION, id))
+        // A call of its own, as the server sees it.
+        let id = self.drops.pop()?;
+        Some((([&DROP_ANSWER.to_le_bytes()[..], &id.to_le_bytes()].concat(), true, None), 0))
     }
 
     /// Keeps what was sent, until it is answered or refused.
     pub(super) fn keep(&mut self, sent: SentService) {
         if self.sent.len() == SENT_MAX {
-            self.sent.remove(0);
+            // Whatever else is forgotten: without its ping a server that answers would count as silent.
+            let place = self.sent.iter().position(|it| it.service != Service::Ping).unwrap_or(0);
+            self.sent.remove(place);
         }
         self.sent.push(sent);
     }
 
     /// Takes what was sent by its message's id, if it is of this kind.
-    pub(super) fn answered(&mut self, id: i64, is_kind: fn(&Service) -> bool) -> Option<Service> {
+    pub(super) fn answered(
+        &mut self,
+        id: i64,
+        is_kind: fn(&Service) -> bool,
+    ) -> Option<SentService> {
         let place = self.sent.iter().position(|it| it.id == id && is_kind(&it.service))?;
         let sent = self.sent.remove(place);
         self.release_memory();
-        Some(sent.service)
+        Some(sent)
     }
 
     /// Takes what was sent in a packet.
@@ -204,8 +254,8 @@ fn push(queue: &mut Vec<i64>, id: i64) {
 }
 
 /// Takes what goes into one message.
-fn take(queue: &mut Vec<i64>) -> Vec<i64> {
-    let rest = queue.split_off(queue.len().min(IDS_MAX));
+fn take(queue: &mut Vec<i64>, ids_max: usize) -> Vec<i64> {
+    let rest = queue.split_off(queue.len().min(ids_max));
     std::mem::replace(queue, rest)
 }
 

@@ -8,7 +8,7 @@ use super::WireLayer;
 use super::calls::{Flight, WaitingCall};
 use super::notices::{SentService, Service};
 use crate::base::clock::Instant;
-use crate::telegram::wire::limits::{PACKED_MAX, PACKET_LEN_MAX};
+use crate::telegram::wire::limits::{PACKED_MAX, PACKET_LEN_MAX, SEVERAL_LEN_MAX};
 use crate::telegram::wire::salts::ASKED;
 use crate::telegram::wire::tl::{
     CONTAINER, DESTROY_SESSION, DROP_ANSWER, GET_FUTURE_SALTS, PING, PING_DELAY_DISCONNECT,
@@ -24,6 +24,8 @@ pub(in crate::telegram::wire) const FRONT_LEN: usize = 16 + 24 + 24 + 8;
 const PADDING_LEN: usize = 32;
 /// What goes with calls, as a rule.
 const COMPANY_LEN: usize = 256;
+/// Calls leave at least so many bytes to the notices that wait.
+const NOTICES_LEN_KEPT: usize = 512;
 
 /// Messages of the protocol itself, before which no introduction stands.
 const SERVICE: [u32; 6] =
@@ -45,10 +47,23 @@ struct Packing<T> {
 }
 
 impl<T> Packing<T> {
-    /// How long the body of the next message may be; 0 if there is no room for another.
+    /// How long the body of the next message may be; 0 if there is no room for another. A long one goes with
+    /// short ones at the most: others would have to wait until all of it has come, and so would its answer.
     fn room(&self) -> usize {
+        match self.plain.len() <= COMPANY_LEN {
+            true => self.room_up_to(PACKET_LEN_MAX),
+            false => self.room_up_to(SEVERAL_LEN_MAX),
+        }
+    }
+
+    /// The same for a notice. A short one goes even with a long call.
+    fn room_for_notice(&self) -> usize {
+        self.room().max(self.room_up_to(PACKET_LEN_MAX).min(NOTICES_LEN_KEPT))
+    }
+
+    fn room_up_to(&self, len_max: usize) -> usize {
         match self.count < self.count_max {
-            true => PACKET_LEN_MAX.saturating_sub(self.plain.len() + MESSAGE_HEADER_LEN),
+            true => len_max.saturating_sub(self.plain.len() + MESSAGE_HEADER_LEN),
             false => 0,
         }
     }
@@ -70,7 +85,7 @@ impl<T> WireLayer<T> {
         &mut self,
         now: Instant,
     ) -> Option<DequeBuffer<u8>> {
-        if !self.wants_transmit(now) {
+        if !self.wants_transmit() {
             return None;
         }
         let mut packing = self.packing();
@@ -89,7 +104,7 @@ impl<T> WireLayer<T> {
     fn packing(&self) -> Packing<T> {
         let each =
             MESSAGE_HEADER_LEN + if self.is_introduced { 0 } else { self.introduction.len() };
-        let len = COMPANY_LEN + self.calls.ready_len(each, PACKET_LEN_MAX) + PADDING_LEN;
+        let len = COMPANY_LEN + self.ready_len(each) + PADDING_LEN;
         Packing {
             plain: DequeBuffer::with_capacity(len, FRONT_LEN),
             count: 0,
@@ -101,17 +116,23 @@ impl<T> WireLayer<T> {
         }
     }
 
+    /// How many bytes the calls come to that this packet may take.
+    fn ready_len(&self, each: usize) -> usize {
+        let flights_max = self.limits.calls_max.min(self.calls.flight_count() + PACKED_MAX);
+        self.calls.ready_len(each, SEVERAL_LEN_MAX, flights_max)
+    }
+
     fn pack_ping(&mut self, packing: &mut Packing<T>, now: Instant) {
         if !self.pings.is_due() {
             return;
         }
-        let delay = i32::try_from(self.times.disconnect_delay.as_secs()).unwrap_or(i32::MAX);
+        let delay = i32::try_from(self.times.disconnect_seconds()).unwrap_or(i32::MAX);
         let mut body = [0; 16];
         body[..4].copy_from_slice(&PING_DELAY_DISCONNECT.to_le_bytes());
         body[4..12].copy_from_slice(&self.random.i64(..).to_le_bytes());
         body[12..].copy_from_slice(&delay.to_le_bytes());
         self.pack_service(packing, &body, (false, Some(Service::Ping)), now);
-        self.pings.sent();
+        self.pings.sent(now);
     }
 
     /// A message that is no call: whether it wants an acknowledgement, and what to keep of it.
@@ -129,7 +150,8 @@ impl<T> WireLayer<T> {
 
     fn pack_repeats(&mut self, packing: &mut Packing<T>) {
         while let Some(id) = self.repeats.last().copied() {
-            if let Some(flight) = self.calls.flight(id) {
+            let session = self.session.number;
+            if let Some(flight) = self.calls.flight(id).filter(|it| it.session == session) {
                 let introduction = if flight.introduces { &self.introduction[..] } else { &[] };
                 if introduction.len() + flight.call.body.len() > packing.room() {
                     return;
@@ -143,9 +165,14 @@ impl<T> WireLayer<T> {
     }
 
     fn pack_calls(&mut self, packing: &mut Packing<T>, now: Instant) {
+        // What is to be told has its place, however many calls there are.
+        let kept = match self.notices.len() {
+            0 => 0,
+            len => NOTICES_LEN_KEPT.min(len + 2 * MESSAGE_HEADER_LEN),
+        };
         loop {
             let introduction = if self.is_introduced { 0 } else { self.introduction.len() };
-            let room = packing.room().saturating_sub(introduction);
+            let room = packing.room().saturating_sub(introduction + kept);
             let flights_max = self.limits.calls_max.saturating_sub(packing.flights.len());
             let Some(call) = self.calls.pop_ready(room, flights_max) else { return };
             self.pack_call(packing, call, now);
@@ -155,18 +182,29 @@ impl<T> WireLayer<T> {
     fn pack_call(&mut self, packing: &mut Packing<T>, call: WaitingCall<T>, now: Instant) {
         let method = constructor(&call.body);
         let introduces = !self.is_introduced && !SERVICE.contains(&method);
-        let id = self.session.next_id(self.clock.time(now));
+        let id = self.next_call_id(now);
         let sequence = self.session.next_sequence(!NOT_CONTENT.contains(&method));
         let introduction = if introduces { &self.introduction[..] } else { &[] };
         packing.put(id, sequence, [introduction, &call.body]);
         self.counts.calls_sent += 1;
-        let session = self.session.number;
-        packing.flights.push((id, Flight { call, packet: id, sequence, session, introduces }));
+        let (session, is_repeated) = (self.session.number, false);
+        let flight = Flight { call, packet: id, sequence, session, introduces, is_repeated };
+        packing.flights.push((id, flight));
+    }
+
+    /// A number that no call has: those of the session before were given by another clock.
+    fn next_call_id(&mut self, now: Instant) -> i64 {
+        let mut id = self.session.next_id(self.clock.time(now));
+        while self.former_session.is_some() && self.calls.flight(id).is_some() {
+            id = self.session.next_id(self.clock.time(now));
+        }
+        id
     }
 
     /// Salts are asked for in company: alone the question would cost a packet.
     fn pack_salts_request(&mut self, packing: &mut Packing<T>, now: Instant) {
-        if packing.count > 0 && packing.room() > 0 && self.salts.ask(self.clock.seconds(now), now) {
+        if packing.count > 0 && packing.room() >= 8 && self.salts.ask(self.clock.seconds(now), now)
+        {
             let mut body = [0; 8];
             body[..4].copy_from_slice(&GET_FUTURE_SALTS.to_le_bytes());
             body[4..].copy_from_slice(&ASKED.to_le_bytes());
@@ -175,10 +213,8 @@ impl<T> WireLayer<T> {
     }
 
     fn pack_notices(&mut self, packing: &mut Packing<T>, now: Instant) {
-        // Room for the longest of them, which lists as many ids as a message may.
-        const NOTICE_LEN_MAX: usize = 8_192 * 8 + 32;
-        while packing.room() > NOTICE_LEN_MAX
-            && let Some(((body, is_content, keeps), acks)) = self.notices.pop()
+        while let Some(((body, is_content, keeps), acks)) =
+            self.notices.pop(packing.room_for_notice())
         {
             self.counts.acks_sent += acks as u64;
             self.pack_service(packing, &body, (is_content, keeps), now);

@@ -2,9 +2,14 @@
 //!
 //! Owns what each of its codes means for the clock, the salts and the session, and what is sent again. Never
 //! sends again what the server may have taken.
+//!
+//! # Another session
+//! After some codes no number of the session is taken any more. As long as the server has taken nothing at all,
+//! the session is begun anew: it knows of none. Later it would be a second session of the key, beside one that
+//! lives, and may cost the key: the connection ends instead, and the next one begins with what was learnt.
 
 use super::WireLayer;
-use super::notices::Service;
+use super::notices::{SentService, Service};
 use crate::base::clock::Instant;
 use crate::telegram::wire::error::{Breach, WireEnd, WireError};
 use crate::telegram::wire::session::second_of;
@@ -22,13 +27,14 @@ enum RefusalCode {
     ClockBehind,
     /// It is ahead.
     ClockAhead,
-    /// The message is too old for the server to tell whether it has come before.
-    TooOld,
     /// The numbers of the session are in disorder.
     Sequence,
     Salt,
     Container,
-    Other,
+    /// A number that no message has, or that another has had.
+    Number,
+    /// The message is too old for the server to tell whether it has come before, or nobody knows what it means.
+    Unclear,
 }
 
 impl RefusalCode {
@@ -36,11 +42,11 @@ impl RefusalCode {
         match code {
             16 => Self::ClockBehind,
             17 => Self::ClockAhead,
-            20 => Self::TooOld,
+            18 | 19 => Self::Number,
             32..=35 => Self::Sequence,
             48 => Self::Salt,
             64 => Self::Container,
-            _ => Self::Other,
+            _ => Self::Unclear,
         }
     }
 }
@@ -79,26 +85,55 @@ impl<T> WireLayer<T> {
             RefusalCode::Container => self.is_single = true,
             _ => {}
         }
+        self.put_services_again(services)?;
+        self.put_calls_again(&ids, meaning, code);
+        // What was numbered so far is greater than all that the right time makes.
+        let is_disordered = matches!(meaning, RefusalCode::ClockAhead | RefusalCode::Sequence);
+        match is_disordered && is_current {
+            true if self.is_taken => Err(WireEnd::Disordered { code }),
+            true => {
+                self.renew_session();
+                Ok(())
+            }
+            false => Ok(()),
+        }
+    }
+
+    fn put_services_again(&mut self, services: Vec<SentService>) -> Result<(), Breach> {
         for sent in services {
             match sent.service {
                 Service::Ping if self.pings.refused() > PINGS_REFUSED_MAX => {
-                    return Err(Breach("every ping is refused").into());
+                    return Err(Breach("every ping is refused"));
                 }
                 Service::Ping => {}
                 Service::FutureSalts => self.salts.ask_again(),
                 about_messages => self.notices.put_again(about_messages),
             }
         }
-        match meaning {
-            RefusalCode::TooOld => self.give_up(&ids, code),
-            _ => self.send_again(&ids, code),
-        }
-        // What was numbered so far is greater than all that the right time makes.
-        let is_disordered = matches!(meaning, RefusalCode::ClockAhead | RefusalCode::Sequence);
-        if is_disordered && is_current {
-            self.renew_session();
-        }
         Ok(())
+    }
+
+    fn put_calls_again(&mut self, ids: &[i64], meaning: RefusalCode, code: i32) {
+        let is_repeated =
+            |id: &i64| self.calls.flight(*id).is_some_and(|flight| flight.is_repeated);
+        let (repeated, once): (Vec<i64>, Vec<i64>) = ids.iter().partition(|id| is_repeated(id));
+        let takes_the_same = matches!(meaning, RefusalCode::Salt | RefusalCode::Container);
+        for id in repeated {
+            // The server has not taken this copy. Of the one before it has not said so: under another number
+            // the call might be carried out twice.
+            let may_go = takes_the_same
+                && self.calls.flight(id).is_some_and(|it| it.session == self.session.number)
+                && self.calls.count_resend(id, self.limits.resends_max);
+            if may_go {
+                self.repeat(id);
+            } else if let Some(flight) = self.calls.take(id) {
+                self.fail(flight.call, WireError::Forgotten);
+            }
+        }
+        match meaning {
+            RefusalCode::Unclear => self.give_up(&once, code),
+            _ => self.send_again(&once, code),
+        }
     }
 
     /// Gives calls up that the server may have carried out.
@@ -107,6 +142,13 @@ impl<T> WireLayer<T> {
             if let Some(flight) = self.calls.take(*id) {
                 self.fail(flight.call, WireError::Refused { code });
             }
+        }
+    }
+
+    /// Has a message sent once more, as it was.
+    pub(super) fn repeat(&mut self, id: i64) {
+        if !self.repeats.contains(&id) {
+            self.repeats.push(id);
         }
     }
 
@@ -119,17 +161,14 @@ impl<T> WireLayer<T> {
         }
     }
 
-    /// Begins a session anew, with numbers of its own.
+    /// Begins a session anew, with numbers of its own. Nothing is left of what was to be said in the one before.
     fn renew_session(&mut self) {
-        let former = self.session.id;
+        self.former_session = Some(self.session.id);
         self.session.renew(self.random.i64(..));
-        self.former_session = Some(former);
         self.is_introduced = self.introduction.is_empty();
         self.has_session = false;
+        self.repeats = Vec::new();
+        self.notices.begin_session();
         self.pings.send_now();
-        // With answers to come of the former one it is left to the server to forget it.
-        if !self.calls.are_in_flight() {
-            self.notices.destroy_session(former);
-        }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Owns what each of them changes here. What it does not know is an update.
 
+use super::calls::Flight;
 use super::incoming::IncomingMessage;
 use super::notices::Service;
 use super::{LayerEvent, WireLayer};
@@ -16,6 +17,8 @@ use crate::telegram::wire::tl::{
 
 /// The most ids that one message may ask about, as the protocol has it.
 const IDS_MAX: usize = 8_192;
+/// So many sessions may begin in one packet: a sound server begins one.
+const SESSIONS_MAX: u32 = 4;
 /// What is known of a message of ours that the server has asked for: nothing.
 const UNKNOWN: u8 = 1;
 
@@ -27,11 +30,12 @@ impl<T> WireLayer<T> {
     ) -> Result<(), WireEnd> {
         let IncomingMessage { id, body, .. } = message;
         let mut rest = WireReader(&body[4..]);
+        self.is_taken |= !matches!(constructor(body), BAD_MESSAGE | BAD_SALT);
         match constructor(body) {
             BAD_MESSAGE => self.handle_refusal(id, rest, false, now)?,
             BAD_SALT => self.handle_refusal(id, rest, true, now)?,
             PONG => self.handle_pong(rest.long()?, body, now),
-            FUTURE_SALTS => self.handle_salts(rest, body)?,
+            FUTURE_SALTS => self.handle_salts(rest, body, now)?,
             NEW_SESSION => self.handle_new_session(rest, now)?,
             STATE_REQUEST => {
                 let states: Vec<u8> = ids(rest)?.map(|id| self.seen.state(id)).collect();
@@ -67,7 +71,12 @@ impl<T> WireLayer<T> {
         }
     }
 
-    fn handle_salts(&mut self, mut rest: WireReader<'_>, body: &[u8]) -> Result<(), Breach> {
+    fn handle_salts(
+        &mut self,
+        mut rest: WireReader<'_>,
+        body: &[u8],
+        now: Instant,
+    ) -> Result<(), Breach> {
         let (to, _now) = (rest.long()?, rest.int()?);
         let count = rest.len()?.min(IDS_MAX);
         let mut salts = Vec::with_capacity(count.min(64));
@@ -77,7 +86,7 @@ impl<T> WireLayer<T> {
         }
         let is_ours = self.notices.answered(to, |it| *it == Service::FutureSalts).is_some();
         if is_ours || self.calls.flight(to).is_some() {
-            self.salts.replace(salts.into_iter());
+            self.salts.replace(salts.into_iter(), self.clock.seconds(now));
             self.note_memory();
         }
         if !is_ours {
@@ -91,12 +100,16 @@ impl<T> WireLayer<T> {
         if self.salts.tell(salt, self.clock.seconds(now), false) {
             self.note_memory();
         }
-        if self.wants_updates {
-            self.events.push_back(LayerEvent::Gap);
+        self.sessions_told += 1;
+        if self.sessions_told > SESSIONS_MAX {
+            return Err(Breach("a packet begins one session after the other"));
         }
         if std::mem::replace(&mut self.has_session, true) {
-            // A server that has forgotten the session may have forgotten who we are.
+            // A server that has forgotten the session may have forgotten who we are, and what it had to tell.
             self.is_introduced = self.introduction.is_empty();
+            if self.wants_updates {
+                self.events.push_back(LayerEvent::Gap);
+            }
         }
         // What went before may be lost, or carried out already: the server is asked.
         let session = self.session.number;
@@ -109,11 +122,15 @@ impl<T> WireLayer<T> {
     fn handle_states(&mut self, mut rest: WireReader<'_>) -> Result<(), Breach> {
         let (to, states) = (rest.long()?, rest.bytes()?);
         let is_request = |it: &Service| matches!(it, Service::StateRequest(_));
-        let Some(Service::StateRequest(asked)) = self.notices.answered(to, is_request) else {
-            return Ok(());
-        };
+        let Some(request) = self.notices.answered(to, is_request) else { return Ok(()) };
+        let Service::StateRequest(asked) = request.service else { return Ok(()) };
         let mut not_received = Vec::new();
         for (id, state) in asked.into_iter().zip(states) {
+            // Of another session the server knows nothing, and of what went after the question neither.
+            let is_meant = |it: &Flight<T>| it.session == request.session && it.packet < to;
+            if !self.calls.flight(id).is_some_and(is_meant) {
+                continue;
+            }
             match state & 7 {
                 UNKNOWN => {
                     if let Some(flight) = self.calls.take(id) {
@@ -124,7 +141,7 @@ impl<T> WireLayer<T> {
                 _ => {}
             }
         }
-        not_received.retain(|id| self.calls.flight(*id).is_some());
+        not_received.dedup();
         self.send_again(&not_received, 0);
         Ok(())
     }
@@ -136,11 +153,7 @@ impl<T> WireLayer<T> {
             |id: &i64| self.calls.flight(*id).is_some_and(|it| it.session == self.session.number);
         let known: Vec<i64> = ids.clone().filter(has).collect();
         let (known_count, asked_count) = (known.len(), ids.clone().count());
-        for id in known {
-            if !self.repeats.contains(&id) {
-                self.repeats.push(id);
-            }
-        }
+        known.into_iter().for_each(|id| self.repeat(id));
         if known_count < asked_count {
             let state = |id| if id & 1 == 0 { UNKNOWN } else { self.seen.state(id) };
             let states: Vec<u8> = ids.map(state).collect();

@@ -41,6 +41,7 @@ enum Outcome {
     Own(Vec<u8>, Vec<u8>),
     Gap,
     Memory,
+    Rejected(i32, Box<str>),
 }
 
 /// A layer and its server, on one clock.
@@ -100,6 +101,7 @@ impl Bench {
 
     fn try_sent(&mut self) -> Option<SentPacket> {
         let packet = self.layer.poll_transmit(self.now)?;
+        self.layer.note_written(self.now);
         Some(self.server.open(&packet[..]))
     }
 
@@ -138,6 +140,7 @@ impl Bench {
                 LayerEvent::OwnUpdates { request, answer } => Outcome::Own(request, answer),
                 LayerEvent::Gap => Outcome::Gap,
                 LayerEvent::Memory => Outcome::Memory,
+                LayerEvent::Rejected { code, message } => Outcome::Rejected(code, message),
             });
         }
         outcomes.retain(|outcome| *outcome != Outcome::Memory);

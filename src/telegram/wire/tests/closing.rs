@@ -12,7 +12,7 @@ use super::driving::{Peer, options};
 use super::server::result;
 use super::spawn;
 use crate::telegram::wire::{
-    WireDriver, WireEnd, WireError, WireGuard, WireHandle, WireUpdate, open,
+    WireDriver, WireEnd, WireError, WireGuard, WireHandle, WireNote, WireUpdate, open,
 };
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -54,9 +54,9 @@ impl Report {
 }
 
 impl WireGuard for Witness {
-    fn note_end(&mut self, end: &WireEnd) {
+    fn note_end(&mut self, note: &WireNote<'_>) {
         assert!(self.report.seen().is_none());
-        self.report.0.lock().unwrap().noted = Some(end.clone());
+        self.report.0.lock().unwrap().noted = Some(note.end.clone());
     }
 }
 
@@ -158,7 +158,8 @@ async fn a_server_that_closes_or_resets_has_ended_it() {
     assert!(matches!(end, WireEnd::HungUp) && end.is_confirmed());
     assert_eq!(
         (report.seen(), report.noted().unwrap().to_string()),
-        (Some(Seen::Closed), end.to_string())
+        (Some(Seen::Reset), end.to_string()),
+        "it may still read: nothing that is on the way may reach it"
     );
     assert!(handle.end().is_some());
 

@@ -132,7 +132,7 @@ fn no_more_calls_are_in_flight_than_the_limit_allows() {
     (1..=8).for_each(|number| bench.call(number));
     let packet = bench.sent();
     assert_eq!(calls(&packet), [1, 2, 3]);
-    assert!(bench.try_sent().is_none() && !bench.layer.wants_transmit(bench.now));
+    assert!(bench.try_sent().is_none() && !bench.layer.wants_transmit());
     bench.hear(&result(packet.messages[1].id, &ANSWER));
     assert_eq!(calls(&bench.sent()), [4]);
     let end = WireEnd::HungUp;
@@ -159,18 +159,34 @@ fn packets_are_no_larger_than_servers_take() {
     }
     let packets: Vec<Vec<u8>> =
         std::iter::from_fn(|| bench.try_sent()).map(|it| calls(&it)).collect();
-    assert_eq!(packets, [vec![1, 2], vec![3, 4], vec![5]]);
+    assert_eq!(packets, [[1], [2], [3], [4], [5]], "none waits for the whole of another");
+    // Short ones go with it, and so does what is to be told.
+    bench.hear(&[7; 8]);
+    bench.call(6);
+    bench.layer.call(7, 7, large(7), LIMIT, bench.now);
+    bench.call(8);
+    let packet = bench.sent();
+    assert_eq!(calls(&packet), [6, 7]);
+    packet.find(ACK);
+    assert_eq!(calls(&bench.sent()), [8]);
+    let several = |number| [&METHOD.to_le_bytes()[..], &[number; 4], &vec![0; 30_000]].concat();
+    for number in 1..=9 {
+        bench.layer.call(number.into(), number, several(number), LIMIT, bench.now);
+    }
+    let packets: Vec<usize> =
+        std::iter::from_fn(|| bench.try_sent()).map(|it| calls(&it).len()).collect();
+    assert_eq!(packets, [4, 4, 1]);
 }
 
 #[test]
 fn a_call_that_nobody_waits_for_is_forgotten_and_the_server_told_so() {
     let mut bench = Bench::opened();
     bench.call(1);
-    assert!(bench.layer.cancel(1), "it was not sent");
+    assert_eq!(bench.layer.cancel(1), Some(1), "it was not sent");
     assert!(bench.try_sent().is_none());
     bench.call(2);
     let sent = bench.sent().messages[0].id;
-    assert!(bench.layer.cancel(2) && !bench.layer.cancel(2));
+    assert_eq!((bench.layer.cancel(2), bench.layer.cancel(2)), (Some(2), None));
     let packet = bench.sent();
     let dropped = packet.find(DROP_ANSWER);
     assert_eq!(
@@ -193,6 +209,33 @@ fn a_server_that_has_forgotten_who_calls_is_told_and_the_call_goes_again() {
     bench.hear(&result(packet.messages[0].id, &rpc_error(400, "CONNECTION_NOT_INITED")));
     let failed = Outcome::Failed(1, "CONNECTION_NOT_INITED (code 400)".to_owned());
     assert_eq!(bench.outcomes(), [failed], "it was told already");
+}
+
+#[test]
+fn a_server_that_never_learns_who_calls_is_told_no_more_often_than_allowed() {
+    let mut bench = Bench::opened_with(|start| start.limits.resends_max = 0);
+    bench.call(1);
+    let id = bench.sent().messages[0].id;
+    bench.hear(&result(id, &rpc_error(400, "CONNECTION_NOT_INITED")));
+    let [(1, WireError::Rpc { code: 400, message })] = &bench.errors()[..] else { panic!("words") };
+    assert_eq!(&**message, "CONNECTION_NOT_INITED");
+}
+
+#[test]
+fn what_is_said_of_the_key_is_told_though_nobody_waits_for_it() {
+    let mut bench = Bench::opened_with(|start| start.wants_updates = false);
+    for (words, code) in [("AUTH_KEY_DUPLICATED", 406), ("SESSION_REVOKED", 401), ("OTHER", 400)] {
+        for packed in [false, true] {
+            bench.call(1);
+            let packet = bench.sent();
+            let id = packet.messages.iter().find(|it| call_number(it) == Some(1)).unwrap().id;
+            assert!(bench.layer.cancel(1).is_some());
+            let error = rpc_error(code, words);
+            bench.hear(&result(id, &if packed { gzip(&error) } else { error }));
+            let expected = (code != 400).then(|| Outcome::Rejected(code, words.into()));
+            assert_eq!(bench.outcomes(), Vec::from_iter(expected));
+        }
+    }
 }
 
 #[test]

@@ -134,7 +134,7 @@ fn a_server_that_never_stops_asking_gets_no_more_than_fits() {
         bench.hear(&[&longs(NEW_DETAILED_INFO, &[next])[..], &[0; 8]].concat());
     }
     let packets: usize = std::iter::from_fn(|| bench.try_sent()).count();
-    assert!(packets <= 2, "{packets} packets");
+    assert!(packets <= 5, "{packets} packets");
 }
 
 #[test]

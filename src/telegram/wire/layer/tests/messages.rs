@@ -60,9 +60,6 @@ fn what_the_server_asks_for_goes_again_as_it_was() {
     assert_eq!(packet.messages[0], sent);
     assert!(!packet.constructors().contains(&STATE_INFO));
     assert_eq!(bench.layer.counts().resends, 0, "it is the same message");
-    // The packet that it went in now may be refused like any other.
-    bench.hear(&crate::telegram::wire::tests::server::bad_salt(packet.id, 3));
-    assert_eq!(calls(&bench.sent()), [1]);
     // Of what is not known the server is told so.
     bench.hear(&listing(RESEND_REQUEST, &[sent.id - 400]));
     let packet = bench.sent();
@@ -95,6 +92,68 @@ fn an_answer_that_is_only_announced_is_asked_for_if_anybody_waits() {
     let update = bench.server.next_id();
     bench.hear(&[&longs(NEW_DETAILED_INFO, &[update])[..], &[0; 8]].concat());
     assert_eq!(ids_of(bench.sent().find(RESEND_REQUEST)), [update]);
+}
+
+#[test]
+fn an_answer_that_was_asked_for_is_taken_however_old_it_is_and_once() {
+    let mut bench = Bench::opened_with(|start| start.limits.seen_max = 4);
+    bench.call(1);
+    let call = bench.sent().messages[0].id;
+    let answer = bench.server.next_id();
+    bench.advance(Duration::from_secs(400));
+    for _ in 0..9 {
+        bench.hear(&[7; 8]);
+    }
+    bench.outcomes();
+    bench.layer.call(2, 2, body(2), Duration::from_secs(900), bench.now);
+    bench.hear(&[&longs(DETAILED_INFO, &[call, answer])[..], &[0; 8]].concat());
+    assert_eq!(ids_of(bench.sent().find(RESEND_REQUEST)), [answer]);
+    let packet = bench.server.seal(&enclose(answer, 1, &result(call, &ANSWER)));
+    bench.hear_raw(&packet).unwrap();
+    assert_eq!(bench.outcomes(), [Outcome::Answer(1, ANSWER.to_vec())]);
+    let ignored = bench.layer.counts().ignored_messages;
+    bench.hear_raw(&packet).unwrap();
+    assert_eq!(bench.layer.counts().ignored_messages, ignored + 1);
+}
+
+#[test]
+fn what_went_again_after_the_question_is_not_meant_by_its_answer() {
+    for state in [1, 2, 3] {
+        let mut bench = Bench::opened();
+        bench.call(1);
+        let sent = bench.sent().messages[0].clone();
+        bench.call(2);
+        let later = bench.sent();
+        bench.hear(&new_session(later.id, SALT));
+        let asked = bench.sent().find(STATE_REQUEST).clone();
+        assert_eq!(ids_of(&asked), [sent.id]);
+        bench.hear(&listing(RESEND_REQUEST, &[sent.id]));
+        assert_eq!(bench.sent().messages[0], sent);
+        let mut told = longs(STATE_INFO, &[asked.id]);
+        put_bytes(&mut told, &[state]);
+        bench.hear(&told);
+        assert!(bench.try_sent().is_none(), "state {state}: the repeated one is on its way");
+        assert_eq!(bench.outcomes(), [Outcome::Gap]);
+        bench.hear(&result(sent.id, &ANSWER));
+        assert_eq!(bench.outcomes(), [Outcome::Answer(1, ANSWER.to_vec())]);
+    }
+}
+
+#[test]
+fn a_ping_is_known_however_much_else_was_asked() {
+    let mut bench = Bench::opened();
+    bench.advance(Duration::from_secs(15));
+    bench.layer.handle_timeout(bench.now).unwrap();
+    let ping = bench.sent().find(PING_DELAY_DISCONNECT).id;
+    for round in 0..200 {
+        let missing = bench.server.next_id() + 40_000_000 + 4 * round;
+        bench.hear(&[&longs(NEW_DETAILED_INFO, &[missing])[..], &[0; 8]].concat());
+        bench.sent();
+    }
+    bench.hear(&pong(ping));
+    bench.advance(Duration::from_secs(14));
+    bench.layer.handle_timeout(bench.now).unwrap();
+    assert_eq!(bench.layer.poll_timeout(), bench.now + Duration::from_secs(1), "none is owed");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::telegram::wire::tests::server::{bad_salt, refusal, result};
-use crate::telegram::wire::tl::{DESTROY_SESSION, GET_FUTURE_SALTS};
+use crate::telegram::wire::tl::{GET_FUTURE_SALTS, RESEND_REQUEST, put_longs};
 
 #[test]
 fn all_of_a_refused_container_goes_again_in_its_order_and_before_the_rest() {
@@ -23,12 +23,17 @@ fn all_of_a_refused_container_goes_again_in_its_order_and_before_the_rest() {
 
 #[test]
 fn nothing_goes_again_that_the_server_may_have_taken() {
+    [20, 21, 99, -1].into_iter().for_each(assert_given_up);
+}
+
+fn assert_given_up(code: i32) {
     let mut bench = Bench::opened();
     bench.call(1);
     let packet = bench.sent();
-    bench.hear(&refusal(packet.id, 20));
+    bench.hear(&refusal(packet.id, code));
     let [(1, error)] = &bench.errors()[..] else { panic!("one call") };
-    assert!(matches!(error, WireError::Refused { code: 20 }) && error.may_be_carried_out());
+    assert!(matches!(error, WireError::Refused { code: told } if *told == code));
+    assert!(error.may_be_carried_out(), "{code}");
     assert!(bench.try_sent().is_none());
 }
 
@@ -75,26 +80,72 @@ fn a_clock_that_is_ahead_costs_one_session_and_one_resend() {
 }
 
 #[test]
-fn answers_of_the_session_before_still_count_and_without_any_it_is_destroyed() {
-    let mut bench = Bench::opened();
-    bench.call(1);
-    let former = bench.sent();
-    bench.call(2);
-    let packet = bench.sent();
-    bench.hear(&refusal(packet.id, 32));
-    let again = bench.sent();
-    assert_eq!(again.messages.iter().find(|it| call_number(it) == Some(2)).unwrap().sequence, 1);
-    assert!(!again.constructors().contains(&DESTROY_SESSION), "a call of it has no answer yet");
-    bench.server.session = former.session;
-    bench.hear(&result(former.messages[0].id, &ANSWER));
-    assert_eq!(bench.outcomes(), [Outcome::Answer(1, ANSWER.to_vec())]);
+fn a_session_that_the_server_has_taken_is_not_followed_by_another() {
+    for code in [17, 32, 33, 34, 35] {
+        let mut bench = Bench::opened();
+        bench.call(1);
+        bench.sent();
+        bench.call(2);
+        let refused = bench.sent();
+        bench.call(3);
+        let end = bench.try_hear(&refusal(refused.id, code)).unwrap_err();
+        assert!(matches!(end, WireEnd::Disordered { code: told } if told == code), "{end}");
+        assert!(!end.is_confirmed());
+        bench.layer.end(&end);
+        let mut lost: Vec<(u8, bool)> = bench
+            .errors()
+            .iter()
+            .map(|(number, error)| (*number, error.may_be_carried_out()))
+            .collect();
+        lost.sort_unstable();
+        assert_eq!(lost, [(1, true), (2, false), (3, false)], "{code}");
+        assert_eq!(bench.layer.session.number, 0);
+    }
+}
 
-    let mut bench = Bench::opened();
-    bench.call(1);
-    let packet = bench.sent();
-    bench.hear(&refusal(packet.id, 33));
-    let again = bench.sent();
-    assert_eq!(again.find(DESTROY_SESSION).body[4..], packet.session.to_le_bytes());
+#[test]
+fn a_session_is_begun_anew_while_the_server_has_taken_none() {
+    for code in [17, 32, 33, 34, 35] {
+        let mut bench = Bench::new();
+        bench.call(1);
+        let first = bench.sent();
+        bench.hear(&refusal(first.id, code));
+        let again = bench.sent();
+        assert_ne!(again.session, first.session);
+        assert_eq!((calls(&again), again.messages[1].sequence), (vec![1], 1));
+        assert_eq!(again.messages[0].constructor(), PING_DELAY_DISCONNECT);
+        // Whatever it says is heard, but for a refusal: from then on there is a session that it knows.
+        bench.hear(&pong(again.messages[0].id));
+        assert!(bench.try_hear(&refusal(again.id, code)).is_err(), "{code}");
+    }
+}
+
+#[test]
+fn a_message_that_was_repeated_never_goes_under_another_number() {
+    for (code, goes) in [(48, true), (64, true), (16, false), (18, false), (20, false)] {
+        let mut bench = Bench::opened();
+        bench.call(1);
+        let sent = bench.sent().messages[0].clone();
+        let mut asked = RESEND_REQUEST.to_le_bytes().to_vec();
+        put_longs(&mut asked, &[sent.id]);
+        bench.hear(&asked);
+        let mut rounds = 0;
+        let error = loop {
+            let Some(packet) = bench.try_sent() else { panic!("{code}: it is lost") };
+            assert_eq!(packet.messages[0], sent, "as it was");
+            match code {
+                48 => bench.hear(&bad_salt(packet.id, 5)),
+                _ => bench.hear(&refusal(packet.id, code)),
+            }
+            rounds += 1;
+            if let Some((1, error)) = bench.errors().pop() {
+                break error;
+            }
+        };
+        assert_eq!(rounds, if goes { 6 } else { 1 }, "{code}");
+        assert!(error.may_be_carried_out(), "the first copy may have arrived: {error}");
+        assert!(bench.layer.is_idle());
+    }
 }
 
 #[test]
@@ -121,14 +172,15 @@ fn a_call_that_is_always_refused_is_given_up() {
         (32, false),
         (34, false),
         (64, false),
-        (99, false),
         (48, true),
     ] {
-        let mut bench = Bench::opened();
+        // One that has taken nothing.
+        let mut bench = Bench::new();
         bench.call(1);
         let mut rounds = 0;
         let error = loop {
             let packet = bench.sent();
+            let packet = if calls(&packet).is_empty() { bench.sent() } else { packet };
             match has_salt {
                 true => bench.hear(&bad_salt(packet.id, rounds)),
                 false => bench.hear(&refusal(packet.id, code)),
