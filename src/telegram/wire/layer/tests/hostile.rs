@@ -3,12 +3,15 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::telegram::wire::fuzzing;
 use crate::telegram::wire::session::id_at;
-use crate::telegram::wire::tests::server::{container, enclose, gzip, longs};
+use crate::telegram::wire::tests::server::{
+    bad_salt, container, enclose, gzip, longs, refusal, rpc_error,
+};
 use crate::telegram::wire::tl::{
     ACK, ALL_INFO, BAD_MESSAGE, BAD_SALT, CONTAINER, COPY, DETAILED_INFO, FUTURE_SALTS,
     GZIP_PACKED, HTTP_WAIT, NEW_DETAILED_INFO, NEW_SESSION, PING, PONG, RESEND_REQUEST, RPC_ERROR,
-    RPC_RESULT, STATE_INFO, STATE_REQUEST, put_bytes,
+    RPC_RESULT, STATE_INFO, STATE_REQUEST, put_bytes, put_longs,
 };
 
 /// A message with an id of now.
@@ -127,7 +130,7 @@ fn a_server_that_never_stops_asking_gets_no_more_than_fits() {
     for _ in 0..300 {
         for constructor in [STATE_REQUEST, RESEND_REQUEST] {
             let mut body = constructor.to_le_bytes().to_vec();
-            crate::telegram::wire::tl::put_longs(&mut body, &asked);
+            put_longs(&mut body, &asked);
             bench.hear(&body);
         }
         let next = bench.server.next_id() + 4_000_000;
@@ -140,26 +143,58 @@ fn a_server_that_never_stops_asking_gets_no_more_than_fits() {
 #[test]
 fn what_a_fuzzer_may_find_is_looked_for_a_little() {
     let mut random = fastrand::Rng::with_seed(11);
-    for _ in 0..3_000 {
-        let mut data = Vec::new();
-        for _ in 0..random.usize(1..12) {
+    for _ in 0..10_000 {
+        let (mut data, mut id) = (Vec::new(), NOON_ID | 1);
+        for _ in 0..random.usize(1..40) {
             let kind = random.u8(..);
             data.push(kind);
             if kind % 4 > 1 {
-                let constructor = CONSTRUCTORS[random.usize(..CONSTRUCTORS.len())];
-                let mut body = constructor.to_le_bytes().to_vec();
-                body.extend((0..random.usize(..12)).flat_map(|_| match random.u8(..4) {
-                    0 => 0x1cb5_c415_u32.to_le_bytes(),
-                    1 => random.u32(..).to_le_bytes(),
-                    _ => random.u32(..9).to_le_bytes(),
-                }));
-                let message = enclose(NOON_ID + random.i64(0..40) * 2 + 1, 1, &body);
+                let body = if random.bool() { sound(&mut random) } else { unsound(&mut random) };
+                id += random.i64(0..40) * 2;
+                let message = enclose(id, 1, &body);
                 data.extend(u16::try_from(message.len()).unwrap().to_le_bytes());
                 data.extend(message);
             }
         }
-        crate::telegram::wire::fuzzing::wire(&data);
+        fuzzing::wire(&data);
     }
+}
+
+/// What a server may say about a message that it got.
+fn sound(random: &mut fastrand::Rng) -> Vec<u8> {
+    const CODES: [i32; 12] = [16, 17, 18, 19, 20, 32, 33, 34, 35, 48, 64, 99];
+    let id = fuzzing::mark(random.u32(..12));
+    let mut body = Vec::new();
+    match random.u8(..9) {
+        0 => body = refusal(id, CODES[random.usize(..CODES.len())]),
+        1 => body = bad_salt(id, random.i64(1..4)),
+        2 => body = result(id, &rpc_error(400, "CONNECTION_NOT_INITED")),
+        3 => body = result(id, &ANSWER),
+        4 => body = new_session(id, 3),
+        5 => {
+            body = longs(STATE_INFO, &[id]);
+            put_bytes(&mut body, &[(); 9].map(|()| random.u8(1..5)));
+        }
+        6 => {
+            body.extend(RESEND_REQUEST.to_le_bytes());
+            put_longs(&mut body, &[id, fuzzing::mark(random.u32(..12))]);
+        }
+        7 => body = pong(id),
+        _ => body = [&longs(DETAILED_INFO, &[id, NOON_ID | 1])[..], &[0; 8]].concat(),
+    }
+    body
+}
+
+/// And what it may not.
+fn unsound(random: &mut fastrand::Rng) -> Vec<u8> {
+    let mut body = CONSTRUCTORS[random.usize(..CONSTRUCTORS.len())].to_le_bytes().to_vec();
+    body.extend((0..random.usize(..12)).flat_map(|_| match random.u8(..6) {
+        0 => 0x1cb5_c415_u32.to_le_bytes(),
+        1 => random.u32(..).to_le_bytes(),
+        2 => CONSTRUCTORS[random.usize(..CONSTRUCTORS.len())].to_le_bytes(),
+        _ => random.u32(..9).to_le_bytes(),
+    }));
+    body
 }
 
 const CONSTRUCTORS: [u32; 18] = [
@@ -211,21 +246,27 @@ fn words(ids: &'static [i64]) -> impl Strategy<Value = Vec<u8>> {
 }
 
 const NOON_ID: i64 = 1_700_000_000 << 32;
-/// The ids of what was sent lately, and of what was not.
-const LATELY: [i64; 4] = [NOON_ID, NOON_ID + 4, NOON_ID + 8, i64::MIN];
+/// The ids of what was sent lately, as marks in their place, and of what was not.
+static LATELY: std::sync::LazyLock<[i64; 5]> = std::sync::LazyLock::new(|| {
+    [fuzzing::mark(0), fuzzing::mark(1), fuzzing::mark(2), fuzzing::mark(5), i64::MIN]
+});
 
 proptest! {
     #[test]
     fn whatever_a_server_says_ends_the_connection_or_leaves_it_working(
-        said in proptest::collection::vec((words(&LATELY), 0_u64..20), 1..8)
+        said in proptest::collection::vec((words(&*LATELY), 0_u64..20), 1..8)
     ) {
         assert_eq!(id_at(NOON), NOON_ID);
         let mut bench = Bench::opened();
+        let mut sent = Vec::new();
         for (number, (body, pause)) in (0_u8..).zip(said) {
             bench.call(number);
-            while bench.try_sent().is_some() {}
+            while let Some(packet) = bench.try_sent() {
+                sent.extend(packet.messages.iter().map(|it| it.id).chain([packet.id]));
+            }
             let mut body = body;
             body.resize(body.len().next_multiple_of(4), 0);
+            fuzzing::put_ids(&mut body, &sent);
             if bench.try_hear(&body).is_err() {
                 return Ok(());
             }
