@@ -80,7 +80,7 @@ pub(crate) fn wire(data: &[u8]) {
                 Ok(())
             }
             1 => {
-                at += Duration::from_secs(u64::from(kind / 16));
+                at += Duration::from_secs(u64::from(kind / 32));
                 layer.handle_timeout(at)
             }
             _ => {
@@ -90,6 +90,7 @@ pub(crate) fn wire(data: &[u8]) {
                 let mut body = body.get(2..).unwrap_or_default().to_vec();
                 put_ids(&mut body, &reader.sent);
                 reader.hear(&body);
+                layer.hear(at);
                 layer.handle_message_bytes(&body, at)
             }
         };

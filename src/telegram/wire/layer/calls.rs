@@ -40,6 +40,8 @@ pub(super) struct Flight<T> {
 #[derive(Debug)]
 pub(super) struct Calls<T> {
     ready: VecDeque<WaitingCall<T>>,
+    /// Those to be sent may be in another order than they were made in.
+    is_mixed: bool,
     flights: HashMap<i64, Flight<T>, RandomState>,
     /// No call ends before. It may be the deadline of one that has its answer.
     first_deadline: Option<Instant>,
@@ -47,13 +49,15 @@ pub(super) struct Calls<T> {
 
 impl<T> Calls<T> {
     pub(super) fn new() -> Self {
-        Self { ready: VecDeque::new(), flights: HashMap::default(), first_deadline: None }
+        let (ready, flights) = (VecDeque::new(), HashMap::default());
+        Self { ready, is_mixed: false, flights, first_deadline: None }
     }
 
     /// Puts a call behind those that wait to be sent.
     pub(super) fn push(&mut self, call: WaitingCall<T>) {
         let first = self.first_deadline.map_or(call.deadline, |first| first.min(call.deadline));
         self.first_deadline = Some(first);
+        self.is_mixed &= !self.ready.is_empty();
         self.ready.push_back(call);
     }
 
@@ -126,7 +130,14 @@ impl<T> Calls<T> {
     /// Takes a call that nobody waits for any more, with the id of its message, if it was sent. `None`: it is over
     /// already.
     pub(super) fn cancel(&mut self, token: u64) -> Option<(Option<i64>, WaitingCall<T>)> {
-        if let Some(place) = self.ready.iter().position(|call| call.token == token) {
+        // Tokens ascend as calls are made: whoever gives up thousands at a time is not to look through thousands
+        // for each.
+        let place = match self.ready.binary_search_by_key(&token, |call| call.token) {
+            Ok(place) => Some(place),
+            Err(_) if self.is_mixed => self.ready.iter().position(|call| call.token == token),
+            Err(_) => None,
+        };
+        if let Some(place) = place {
             return self.ready.remove(place).map(|call| (None, call));
         }
         let id = self.flights.iter().find(|(_, it)| it.call.token == token).map(|(id, _)| *id)?;
@@ -156,6 +167,7 @@ impl<T> Calls<T> {
                 spent.push(call);
             } else {
                 call.resends += 1;
+                self.is_mixed |= self.ready.front().is_some_and(|next| next.token < call.token);
                 self.ready.push_front(call);
             }
         }

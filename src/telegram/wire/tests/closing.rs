@@ -131,6 +131,34 @@ async fn a_close_waits_for_the_server_to_close_its_end() {
 }
 
 #[tokio::test]
+async fn a_close_fails_at_once_what_is_not_begun_and_sends_the_rest() {
+    let (near, far) = duplex(1_000);
+    let mut narrow = options();
+    narrow.times.close_within = Duration::from_secs(600);
+    let (handle, driver) = open(near, (), narrow, |_| {});
+    spawn(driver);
+    let mut peer = Peer::new(far);
+    peer.hear().await;
+    let caller = handle.clone();
+    let begun = spawn(async move { caller.call(vec![1; 50_000], LIMIT).await });
+    while handle.counts().packets_sent < 2 {
+        tokio::task::yield_now().await;
+    }
+    let caller = handle.clone();
+    let waiting = spawn(async move { caller.call(vec![2; 8], LIMIT).await });
+    tokio::task::yield_now().await;
+    handle.close();
+    let lost = waiting.await.unwrap().unwrap_err();
+    assert!(matches!(lost, WireError::Lost { was_sent: false, .. }), "{lost}");
+    let packet = peer.hear().await;
+    let sent = packet.messages.iter().find(|it| it.body.len() == 50_000).unwrap().id;
+    peer.say(&[result(sent, &[4; 4])]).await;
+    assert_eq!(begun.await.unwrap().unwrap(), [4; 4]);
+    drop(peer);
+    assert!(handle.gone().await.is_confirmed());
+}
+
+#[tokio::test]
 async fn a_close_that_the_server_confirms_says_so_and_answers_come_until_then() {
     let (near, far) = duplex(4096);
     let (handle, driver) = open(near, (), options(), |_| {});

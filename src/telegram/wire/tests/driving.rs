@@ -144,6 +144,52 @@ async fn a_call_that_is_given_up_frees_its_place_and_tells_the_server() {
     assert_eq!(next.await.unwrap().unwrap(), [4; 4]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_call_whose_time_is_over_has_given_its_place_back() {
+    let mut narrow = options();
+    narrow.limits.calls_waiting_max = 1;
+    let (handle, _peer, _) = connect(narrow, 4096);
+    for _ in 0..3 {
+        let failed = handle.call(vec![1; 8], Duration::from_secs(3)).await.unwrap_err();
+        assert!(matches!(failed, WireError::TimedOut { .. }), "{failed}");
+    }
+}
+
+#[tokio::test]
+async fn the_bodies_that_wait_have_a_limit_together_but_one_always_goes() {
+    let mut narrow = options();
+    narrow.limits.bytes_waiting_max = 100;
+    let (handle, mut peer, _) = connect(narrow, 4096);
+    let long = handle.clone();
+    let first = spawn(async move { long.call(vec![1; 120], LIMIT).await });
+    let packet = peer.hear().await;
+    let full = handle.call(vec![2; 8], LIMIT).await.unwrap_err();
+    assert!(matches!(full, WireError::Full { limit: 100 }) && !full.may_be_carried_out());
+    peer.say(&[result(packet.messages[1].id, &[4; 4])]).await;
+    first.await.unwrap().unwrap();
+    let next = call(&handle, 3);
+    let packet = peer.hear().await;
+    peer.say(&[result(packet.messages[0].id, &[4; 4])]).await;
+    next.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn updates_may_be_wanted_later() {
+    let (handle, mut peer, updates) = connect(options(), 4096);
+    peer.hear().await;
+    let mut pushed = Vec::new();
+    for (number, wanted) in [(1, false), (2, true), (3, false)] {
+        handle.want_updates(wanted);
+        let answer = call(&handle, 9);
+        let packet = peer.hear().await;
+        let asked = packet.messages.iter().find(|it| it.body == [9; 8]).unwrap().id;
+        pushed.push(longs(77, &[number]));
+        peer.say(&[longs(77, &[number]), result(asked, &[4; 4])]).await;
+        answer.await.unwrap().unwrap();
+    }
+    assert_eq!(*updates.lock().unwrap(), [WireUpdate::Pushed(pushed[1].clone())]);
+}
+
 #[tokio::test]
 async fn what_no_server_takes_is_not_sent() {
     let (handle, ..) = connect(options(), 4096);

@@ -199,6 +199,25 @@ fn a_call_that_nobody_waits_for_is_forgotten_and_the_server_told_so() {
 }
 
 #[test]
+fn calls_are_given_up_wherever_they_are_and_in_whatever_order_they_wait() {
+    let mut bench = Bench::opened();
+    bench.call(1);
+    let first = bench.sent();
+    bench.call(2);
+    let second = bench.sent();
+    (3..=5).for_each(|number| bench.call(number));
+    // The first one goes after the second, and then the second is put before it.
+    for packet in [&first, &second] {
+        bench.hear(&crate::telegram::wire::tests::server::bad_salt(packet.id, 5));
+    }
+    for number in [1, 4, 2, 5, 3] {
+        assert_eq!(bench.layer.cancel(number.into()), Some(number));
+        assert_eq!(bench.layer.cancel(number.into()), None);
+    }
+    assert!(bench.layer.is_idle());
+}
+
+#[test]
 fn a_server_that_has_forgotten_who_calls_is_told_and_the_call_goes_again() {
     let mut bench = Bench::opened();
     bench.call(1);
