@@ -119,6 +119,7 @@ where
     // On every way out it goes before the guard does, which the caller's arguments do not.
     let socket = OpenStream::new(stream);
     let WireOptions { key, memory, introduction, wants_updates, limits, times } = options;
+    let times = times.within_reason();
     let body_len_max = PACKET_LEN_MAX.saturating_sub(introduction.len() + COMPANY_LEN);
     let shared = Arc::new(WireShared::new(
         Handle::current(),

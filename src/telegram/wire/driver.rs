@@ -280,10 +280,12 @@ where
             Some(EndOrder::Abort) => return Err(WireEnd::Aborted),
             Some(EndOrder::Close) if self.closes_by.is_none() => {
                 self.closes_by = Some(now + self.times.close_within);
-                // What is not begun is not sent any more.
-                self.layer.end_ready(&WireEnd::Closed { is_confirmed: false });
             }
             Some(EndOrder::Close) | None => {}
+        }
+        if self.closes_by.is_some() {
+            // What is not begun is not sent any more, nor what the server refuses now.
+            self.layer.end_ready(&WireEnd::Closed { is_confirmed: false });
         }
         Ok(())
     }

@@ -64,7 +64,8 @@ impl Default for WireLimits {
     }
 }
 
-/// When a connection speaks without being asked to.
+/// When a connection speaks without being asked to. No time counts as longer than a day, and pings lie at least 1 ms
+/// apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WireTimes {
@@ -93,6 +94,17 @@ impl Default for WireTimes {
 }
 
 impl WireTimes {
+    /// The same, but for what no clock can count, or what would never let the connection rest.
+    pub(super) fn within_reason(self) -> Self {
+        let (shortest, longest) = (Duration::from_millis(1), Duration::from_secs(86_400));
+        Self {
+            ping_every: self.ping_every.clamp(shortest, longest),
+            disconnect_delay: self.disconnect_delay,
+            ack_after: self.ack_after.min(longest),
+            close_within: self.close_within.min(longest),
+        }
+    }
+
     /// After how many seconds without a ping the server is to close its end.
     pub(super) fn disconnect_seconds(&self) -> u64 {
         let between = self.ping_every.as_secs() + u64::from(self.ping_every.subsec_nanos() > 0);

@@ -192,6 +192,23 @@ async fn the_server_ends_it_when_nothing_more_comes_and_the_client_when_nothing_
 }
 
 #[tokio::test]
+async fn the_server_ends_a_connection_whose_driver_is_not_polled_any_more() {
+    let (data_centre, record) = data_centre([]).await;
+    let mut quick = options(&record, KeyMemory::default());
+    quick.times.disconnect_delay = Duration::from_secs(1);
+    quick.times.ping_every = Duration::from_secs(1);
+    let stream = TcpStream::connect(record.address).await.unwrap();
+    let (handle, mut driver) = open(stream, (), quick, |_| {});
+    tokio::select! {
+        answer = handle.call(myself().to_bytes(), LIMIT) => drop(answer.unwrap()),
+        end = &mut driver => panic!("{end}"),
+    }
+    wait_until("its own end is closed", || data_centre.stats().connections == 0).await;
+    assert_eq!(data_centre.stats().closed_by_timer, 1);
+    assert!(driver.await.is_confirmed());
+}
+
+#[tokio::test]
 async fn what_a_server_does_wrong_is_told_for_what_it_is() {
     let faults = [
         (Fault::Close, "closed"),

@@ -190,6 +190,28 @@ async fn updates_may_be_wanted_later() {
     assert_eq!(*updates.lock().unwrap(), [WireUpdate::Pushed(pushed[1].clone())]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn no_time_is_too_long_or_too_short() {
+    for time in [Duration::ZERO, Duration::MAX] {
+        let mut odd = options();
+        odd.times.ping_every = time;
+        odd.times.disconnect_delay = time;
+        odd.times.ack_after = time;
+        odd.times.close_within = time;
+        let (handle, mut peer, _) = connect(odd, 4096);
+        let answer = call(&handle, 1);
+        let packet = peer.hear().await;
+        let seconds = packet.messages[0].body.last_chunk().map(|it| i32::from_le_bytes(*it));
+        assert!(seconds.unwrap() > 0, "{seconds:?}");
+        peer.say(&[result(packet.messages[1].id, &[4; 4])]).await;
+        answer.await.unwrap().unwrap();
+        handle.close();
+        peer.stream.read_to_end(&mut Vec::new()).await.unwrap();
+        drop(peer);
+        assert!(matches!(handle.gone().await, WireEnd::Closed { .. } | WireEnd::Silent));
+    }
+}
+
 #[tokio::test]
 async fn what_no_server_takes_is_not_sent() {
     let (handle, ..) = connect(options(), 4096);

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf, duplex};
+use tokio::io::{
+    AsyncRead, AsyncReadExt as _, AsyncWrite, BufWriter, DuplexStream, ReadBuf, duplex,
+};
 use tokio::time::{sleep, timeout};
 
 use super::driving::{Peer, options};
@@ -60,6 +62,22 @@ async fn a_slow_line_that_moves_is_not_silent() {
     assert!(!call.is_finished());
     // Now nothing moves any more.
     assert!(matches!(handle.gone().await, WireEnd::Silent));
+}
+
+impl WireStream for BufWriter<DuplexStream> {
+    fn prepare(&self) {}
+
+    fn silence(&self) {}
+}
+
+#[tokio::test]
+async fn a_stream_that_keeps_what_is_written_is_told_to_send_it() {
+    let (near, far) = duplex(4096);
+    let (handle, driver) = open(BufWriter::new(near), (), options(), |_| {});
+    spawn(driver);
+    let mut peer = Peer::new(far);
+    assert_eq!(timeout(FOR_EVER, peer.hear()).await.unwrap().messages.len(), 1);
+    handle.abort();
 }
 
 /// A server that sends packets without end, from the first one that it gets.
