@@ -350,6 +350,23 @@ where
     }
 }
 
+/// However it goes: first the socket, then the guard, and then each call learns whether it was sent.
+impl<S: WireStream, G, U> Drop for WireDriver<S, G, U> {
+    fn drop(&mut self) {
+        drop(self.socket.take());
+        drop(self.guard.take());
+        self.layer.end(&WireEnd::Aborted);
+        while let Some(event) = self.layer.poll_event() {
+            // Updates have nobody to go to any more.
+            match event {
+                LayerEvent::Answer { waiter, body } => waiter.tell(Ok(body)),
+                LayerEvent::Failed { waiter, error } => waiter.tell(Err(error)),
+                _ => {}
+            }
+        }
+    }
+}
+
 impl<S: WireStream, G, U> std::fmt::Debug for WireDriver<S, G, U> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("WireDriver").finish_non_exhaustive()

@@ -234,6 +234,30 @@ async fn a_driver_that_is_dropped_closes_the_socket_first() {
 }
 
 #[tokio::test]
+async fn a_driver_that_is_dropped_tells_which_calls_it_has_sent() {
+    let (near, far) = duplex(4096);
+    let mut narrow = options();
+    narrow.limits.calls_max = 1;
+    let (handle, driver) = open(near, (), narrow, |_| {});
+    let driver = spawn(driver);
+    let calls: Vec<_> = (1..=2)
+        .map(|number| {
+            let caller = handle.clone();
+            spawn(async move { caller.call(vec![number; 8], LIMIT).await })
+        })
+        .collect();
+    Peer::new(far).hear().await;
+    driver.abort();
+    let mut sent = Vec::new();
+    for call in calls {
+        let error = call.await.unwrap().unwrap_err();
+        assert!(matches!(error, WireError::Lost { end: WireEnd::Aborted, .. }), "{error}");
+        sent.push(error.may_be_carried_out());
+    }
+    assert_eq!(sent, [true, false]);
+}
+
+#[tokio::test]
 async fn a_task_that_is_aborted_closes_the_socket_first() {
     let (handle, driver, far, report) = connect().await;
     let driver = spawn(driver);
