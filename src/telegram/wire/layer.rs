@@ -9,7 +9,8 @@
 //! `call` puts it behind the others; `poll_transmit` packs it with those that wait and with what else is to be
 //! told, one message for each, in a container if there are several. An answer names the message. A refusal names
 //! the message or the container, and puts all that was in it to the front again, at most
-//! [`WireLimits::resends_max`] times. An acknowledgement changes nothing: whoever was heard still owes the answer.
+//! [`WireLimits::resends_max`] times, under other numbers; but a message that the server has asked for once more
+//! keeps its number, since the first copy may have arrived. An acknowledgement changes nothing: whoever was heard still owes the answer.
 //! A call whose time is over, or that nobody waits for any more, is forgotten, and the server is told that it may
 //! drop the answer.
 //!
