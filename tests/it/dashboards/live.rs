@@ -367,7 +367,7 @@ fn draw_boards(watcher: &Watcher, folder: &Path) {
 fn check_rules(watcher: &Watcher) {
     let data = watcher.ask("/api/v1/rules");
     let rules = data["groups"][0]["rules"].as_array().unwrap();
-    assert_eq!(rules.len(), 32);
+    assert_eq!(rules.len(), 33);
     for rule in rules {
         assert_eq!(rule["health"], "ok", "{rule}");
         if rule["type"] == "recording" {
