@@ -14,7 +14,7 @@ use telepool::session::SessionRecord;
 use telepool::telegram::client::tl::{enums, functions, types};
 use telepool::telegram::{
     BroadcastOutcome, GrammersManager, MemorySource, Pacing, SendPacing, TelegramSettings,
-    UnsentReason,
+    UnsentReason, text_message,
 };
 use telepool::{AccountId, Pool};
 use tokio::task::JoinSet;
@@ -87,32 +87,7 @@ async fn broadcast(bots: u64, chats: i64, pacing: Pacing) -> (u64, f64) {
 }
 
 fn message(chat: i64) -> functions::messages::SendMessage {
-    let mut message = functions::messages::SendMessage {
-        no_webpage: false,
-        silent: false,
-        background: false,
-        clear_draft: false,
-        noforwards: false,
-        update_stickersets_order: false,
-        invert_media: false,
-        allow_paid_floodskip: false,
-        peer: group(chat),
-        reply_to: None,
-        message: "hello".to_owned(),
-        random_id: 0,
-        reply_markup: None,
-        entities: None,
-        schedule_date: None,
-        schedule_repeat_period: None,
-        send_as: None,
-        quick_reply_shortcut: None,
-        effect: None,
-        allow_paid_stars: None,
-        suggested_post: None,
-        rich_message: None,
-    };
-    message.random_id = fastrand::i64(1..);
-    message
+    text_message(group(chat), "hello", fastrand::i64(1..))
 }
 
 /// For how long messages to other chats wait while the queue of one is long: the median and the longest, in

@@ -30,10 +30,18 @@ pub(super) fn message_number(
     if number == 0 { 1 } else { number }
 }
 
-/// A plain text.
-pub(super) fn text_message(
+/// A plain text as a request, whose other fields may be set afterwards: the schema names more than twenty, and none
+/// has a default. The server takes a `random_id` once.
+///
+/// ```
+/// use telepool::telegram::{client::tl::enums, text_message};
+///
+/// let mut note = text_message(enums::InputPeer::PeerSelf, "to myself", 7);
+/// note.silent = true;
+/// ```
+pub fn text_message(
     peer: enums::InputPeer,
-    message: String,
+    message: impl Into<String>,
     random_id: i64,
 ) -> functions::messages::SendMessage {
     functions::messages::SendMessage {
@@ -47,7 +55,7 @@ pub(super) fn text_message(
         allow_paid_floodskip: false,
         peer,
         reply_to: None,
-        message,
+        message: message.into(),
         random_id,
         reply_markup: None,
         entities: None,

@@ -119,6 +119,7 @@ pub use connection::TelegramConnection;
 pub use error::{Refusal, TelegramError};
 pub use invoke::InvokeError;
 pub use manager::GrammersManager;
+pub use messages::text_message;
 pub use pacing::{Pacing, SendLimit, SendPacing};
 pub use quarantine_file::{
     Quarantine, QuarantineFile, QuarantineFileError, lift_quarantines, read_quarantines,

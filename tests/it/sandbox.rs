@@ -31,6 +31,7 @@ use telepool::session::SessionRecord;
 use telepool::telegram::client::tl::{enums, functions, types};
 use telepool::telegram::{
     GrammersManager, MemorySource, TelegramConnection, TelegramError, TelegramSettings,
+    text_message,
 };
 use telepool::{AccountId, Manager};
 
@@ -90,30 +91,7 @@ fn myself() -> functions::users::GetUsers {
 }
 
 fn message_to(peer: enums::InputPeer) -> functions::messages::SendMessage {
-    functions::messages::SendMessage {
-        no_webpage: false,
-        silent: false,
-        background: false,
-        clear_draft: false,
-        noforwards: false,
-        update_stickersets_order: false,
-        invert_media: false,
-        allow_paid_floodskip: false,
-        peer,
-        reply_to: None,
-        message: "a word".into(),
-        random_id: fastrand::i64(1..),
-        reply_markup: None,
-        entities: None,
-        schedule_date: None,
-        schedule_repeat_period: None,
-        send_as: None,
-        quick_reply_shortcut: None,
-        effect: None,
-        allow_paid_stars: None,
-        suggested_post: None,
-        rich_message: None,
-    }
+    text_message(peer, "a word", fastrand::i64(1..))
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use telepool::Lease;
 use telepool::telegram::client::tl::{RemoteCall, enums, functions};
 use telepool::telegram::client::{Client, InvocationError};
-use telepool::telegram::{InvokeError, TelegramConnection, TelegramError};
+use telepool::telegram::{InvokeError, TelegramConnection, TelegramError, text_message};
 
 use crate::accounts::PoolManager;
 
@@ -100,28 +100,7 @@ impl Invoke for TelegramConnection {
 }
 
 fn note_to_self(random_id: i64) -> functions::messages::SendMessage {
-    functions::messages::SendMessage {
-        no_webpage: true,
-        silent: true,
-        background: false,
-        clear_draft: false,
-        noforwards: false,
-        update_stickersets_order: false,
-        invert_media: false,
-        allow_paid_floodskip: false,
-        peer: enums::InputPeer::PeerSelf,
-        reply_to: None,
-        message: "telepool was here".into(),
-        random_id,
-        reply_markup: None,
-        entities: None,
-        schedule_date: None,
-        schedule_repeat_period: None,
-        send_as: None,
-        quick_reply_shortcut: None,
-        effect: None,
-        allow_paid_stars: None,
-        suggested_post: None,
-        rich_message: None,
-    }
+    let mut note = text_message(enums::InputPeer::PeerSelf, "telepool was here", random_id);
+    (note.no_webpage, note.silent) = (true, true);
+    note
 }

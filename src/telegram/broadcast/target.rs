@@ -88,7 +88,7 @@ impl BroadcastMessage {
     /// A plain text.
     #[must_use]
     pub fn text(text: impl Into<String>) -> Self {
-        Self::Text(Box::new(text_message(enums::InputPeer::Empty, text.into(), 0)))
+        Self::Text(Box::new(text_message(enums::InputPeer::Empty, text, 0)))
     }
 
     /// A file or the like with a text below it, which may be empty.

@@ -111,36 +111,16 @@ mod tests {
     use grammers_client::tl::types;
 
     use super::*;
+    use crate::telegram::messages::text_message;
 
     fn channel(channel_id: i64) -> enums::InputPeer {
         types::InputPeerChannel { channel_id, access_hash: 5 }.into()
     }
 
     fn text(peer: enums::InputPeer) -> functions::messages::SendMessage {
-        functions::messages::SendMessage {
-            no_webpage: false,
-            silent: true,
-            background: false,
-            clear_draft: false,
-            noforwards: false,
-            update_stickersets_order: false,
-            invert_media: false,
-            allow_paid_floodskip: false,
-            peer,
-            reply_to: None,
-            message: "x".repeat(4096),
-            random_id: 1,
-            reply_markup: None,
-            entities: None,
-            schedule_date: None,
-            schedule_repeat_period: None,
-            send_as: Some(channel(77)),
-            quick_reply_shortcut: None,
-            effect: None,
-            allow_paid_stars: None,
-            suggested_post: None,
-            rich_message: None,
-        }
+        let mut message = text_message(peer, "x".repeat(4096), 1);
+        (message.silent, message.send_as) = (true, Some(channel(77)));
+        message
     }
 
     fn album(items: usize, reply: bool) -> functions::messages::SendMultiMedia {

@@ -88,7 +88,7 @@ impl AccountUpdate {
         let peer = self.input_peer(&message.peer_id)?;
         let name = format!("answer to {}", message.id);
         let random_id = message_number(&name, Some(self.account), &peer);
-        Some(text_message(peer, text.into(), random_id))
+        Some(text_message(peer, text, random_id))
     }
 
     /// How to address somebody whom it speaks of; see [`UpdatePeers::input_peer`].
