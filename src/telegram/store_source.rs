@@ -172,9 +172,9 @@ impl StoreSource {
         self.writes.send(StoreWrite::Flush(done)).is_ok() && written.recv_timeout(limit).is_ok()
     }
 
-    /// Ends the serving, after the close of the pool, which writes but gives nothing up: everything is written, it is noted that the store is given up, and another process may take
-    /// it. What cannot be written is tried again until the time is up. Returns whether all was written. Afterwards
-    /// nothing is written any more.
+    /// Ends the serving, after the close of the pool, which writes but gives nothing up: everything is written, it is
+    /// noted that the store is given up, and another process may take it. What cannot be written is tried again
+    /// until the time is up. Returns whether all was written. Afterwards nothing is written any more.
     pub fn close(&self, limit: Duration) -> bool {
         let (done, closed) = mpsc::sync_channel(1);
         let close = StoreWrite::Close(done, now() + limit);

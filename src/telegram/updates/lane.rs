@@ -101,7 +101,7 @@ impl<S: SessionSource> Lane<S> {
         Self { account, pool, lanes, group, mailbox, listener, options, told_drop, handed }
     }
 
-    pub(super) fn id(&self) -> AccountId {
+    fn id(&self) -> AccountId {
         self.account.id()
     }
 
@@ -164,7 +164,7 @@ impl<S: SessionSource> Lane<S> {
         while let Some(mut carrier) = carrier(&self.account, &self.listener).await {
             tracing::debug!(%account, slot = carrier.slot(), "updates are brought by this connection");
             let since = now();
-            let Lost = self.serve(&mut run, &mut carrier).await;
+            let Err(Lost) = self.serve(&mut run, &mut carrier).await;
             // What it brought and nobody has taken in goes with it.
             run.has_gap |= carrier.feed.has_rest();
             drop(carrier);
@@ -234,13 +234,9 @@ impl<S: SessionSource> Lane<S> {
                 tracing::warn!(%account, ?missed, "updates are missing: the server tells no details of them");
             }
             let update = AccountUpdate { account, slot, content, peers, _receipt: receipt };
-            match self.options.overflow {
-                Overflow::Wait => self.mailbox.push(update),
-                Overflow::DropOldest => {
-                    if self.mailbox.put_over(update).is_some() {
-                        self.count_dropped();
-                    }
-                }
+            // Where there was room nothing has to make way.
+            if self.mailbox.put_over(update).is_some() {
+                self.count_dropped();
             }
         }
     }

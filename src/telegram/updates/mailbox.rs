@@ -153,7 +153,7 @@ impl MailboxEntry {
     }
 
     /// Puts an update in, for which there is room.
-    pub(super) fn push(&self, update: AccountUpdate) {
+    fn push(&self, update: AccountUpdate) {
         let mut queue = self.0.queue.lock();
         queue.updates.push_back(update);
         if std::mem::replace(&mut queue.is_ready, true) {

@@ -50,8 +50,8 @@ pub(super) struct Sequence {
     users: KnownUsers,
     /// The channels that the client's record knows.
     met: HashSet<i64>,
-    /// What is missed and was not told yet.
-    untold: Vec<UpdateContent>,
+    /// What is missed and was not told yet: the next step begins with it.
+    untold: Vec<MissedUpdates>,
     /// Bots may ask for a channel without its hash.
     is_bot: bool,
     /// Differences that were too long, one after the other.
@@ -111,7 +111,7 @@ impl Sequence {
     /// Everything from this state on is wanted.
     pub(super) fn begin(&mut self, state: types::updates::State) -> UpdateStep {
         self.boxes.set_state(state);
-        self.step((Vec::new(), Vec::new(), Vec::new()), &[])
+        self.step(UpdateAndPeers::default(), None)
     }
 
     /// The server does not tell what was missed: everything from this state on is wanted.
@@ -119,8 +119,8 @@ impl Sequence {
         let channels = self.boxes.session_state().channels;
         let (pts, qts, date, seq) = (state.pts, state.qts, state.date, state.seq);
         self.set_boxes(UpdatesState { pts, qts, date, seq, channels });
-        let missed = [UpdateContent::Missed(MissedUpdates::Account)];
-        self.step((Vec::new(), Vec::new(), Vec::new()), &missed)
+        self.untold.push(MissedUpdates::Account);
+        self.step(UpdateAndPeers::default(), None)
     }
 
     /// How far the box of secret chats and bots is.
@@ -171,7 +171,7 @@ impl Sequence {
             return None;
         };
         self.note_withheld(came, &received.0);
-        let mut step = self.step(received, &[]);
+        let mut step = self.step(received, None);
         if let (Some(known), Some(peers)) = (known, Arc::get_mut(&mut step.peers)) {
             peers.known_users.push(known);
         }
@@ -184,9 +184,8 @@ impl Sequence {
         for update in updates.extract_if(.., |it| matches!(it, enums::Update::ChannelTooLong(_))) {
             let enums::Update::ChannelTooLong(told) = update else { continue };
             let channel = told.channel_id;
-            if !self.met.contains(&channel) {
-                self.untold.push(UpdateContent::Missed(MissedUpdates::Channel(channel)));
-                self.met.insert(channel);
+            if self.met.insert(channel) {
+                self.untold.push(MissedUpdates::Channel(channel));
             }
             if let Some(pts) = told.pts {
                 self.boxes.try_set_channel_state(channel, pts);
@@ -270,11 +269,9 @@ impl Sequence {
         }
     }
 
-    fn step(
-        &mut self,
-        (updates, users, chats): UpdateAndPeers,
-        before: &[UpdateContent],
-    ) -> UpdateStep {
+    /// What has come of something; of the channel that was asked for it is told how far it is, though nothing may
+    /// have come of it.
+    fn step(&mut self, (updates, users, chats): UpdateAndPeers, asked: Option<i64>) -> UpdateStep {
         let mut states = UpdateStates::default();
         for (channel, hash) in chats.iter().filter_map(channel_hash) {
             if self.access_hashes.insert(channel, hash) != Some(hash) {
@@ -286,8 +283,8 @@ impl Sequence {
         let own = self.boxes.session_state();
         let account = UpdateState { pts: own.pts, qts: own.qts, date: own.date, seq: own.seq };
         states.account = Some(account).filter(|_| !self.boxes.is_empty());
-        let mut channels: Vec<i64> =
-            updates.iter().filter_map(|(_, state)| channel_of(state)).collect();
+        let channels = updates.iter().filter_map(|(_, state)| channel_of(state));
+        let mut channels: Vec<i64> = channels.chain(asked).collect();
         channels.sort_unstable();
         channels.dedup();
         for channel in channels {
@@ -298,8 +295,8 @@ impl Sequence {
             updates.into_iter().map(|(update, _)| update).partition(is_of_difference);
         let boxed = |update| UpdateContent::Update(Box::new(update));
         let contents = first.into_iter().chain(then).map(boxed);
-        let untold = std::mem::take(&mut self.untold).into_iter();
-        let updates = untold.chain(before.iter().cloned()).chain(contents).collect();
+        let missed = std::mem::take(&mut self.untold).into_iter().map(UpdateContent::Missed);
+        let updates = missed.chain(contents).collect();
         UpdateStep {
             updates,
             peers: Arc::new(UpdatePeers { users, chats, known_users: Vec::new() }),

@@ -76,8 +76,7 @@ impl Drop for LaneHandle {
 
 impl UpdateStream {
     /// The next update, or `None` once there will be no more: the pool is closed, its runtime has ended, or the
-    /// account was removed.
-    /// Dropping the future loses no update.
+    /// account was removed. Dropping the future loses no update.
     pub async fn recv(&mut self) -> Option<AccountUpdate> {
         poll_fn(|context| self.poll_recv(context)).await
     }
@@ -265,12 +264,7 @@ impl StreamLanes {
         let gone = running.by_account.extract_if(|account, _| !is_known(*account));
         let gone: Vec<_> = gone.collect();
         drop(running);
-        gone.into_iter()
-            .map(|(account, lane)| {
-                drop(lane);
-                account
-            })
-            .collect()
+        gone.into_iter().map(|(account, _lane)| account).collect()
     }
 
     /// Begins to listen to an account, unless somebody does or the stream has gone.
@@ -348,9 +342,9 @@ impl Drop for GrowingMailboxes {
 
 /// Has it saved how far accounts have got: by whoever calls this, and once a second as long as the pool is there.
 fn save_regularly<S: SessionSource>(runtime: &Arc<Runtime<GrammersManager<S>>>) -> SaveProgress {
-    let context = &runtime.context;
+    let (context, save) = (&runtime.context, saving(runtime));
     if context.manager.lanes.needs_saver() {
-        let save = saving(runtime);
+        let save = Arc::clone(&save);
         context.handle.spawn(async move {
             loop {
                 let save = Arc::clone(&save);
@@ -362,7 +356,7 @@ fn save_regularly<S: SessionSource>(runtime: &Arc<Runtime<GrammersManager<S>>>) 
             }
         });
     }
-    saving(runtime)
+    save
 }
 
 fn saving<S: SessionSource>(runtime: &Arc<Runtime<GrammersManager<S>>>) -> SaveProgress {

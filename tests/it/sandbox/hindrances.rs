@@ -11,7 +11,7 @@ use telepool::telegram::{
 };
 use telepool::{CloseReason, Event, Pool};
 
-use super::delivery::{World, read_until, world};
+use super::delivery::{Telegram, World, read_until, world};
 use super::*;
 
 /// Longer than a test may take.
@@ -37,14 +37,21 @@ async fn ends(mut updates: UpdateStream) {
     tokio::time::timeout(Duration::from_secs(20), end).await.expect("it ends with the pool");
 }
 
-#[tokio::test]
-async fn a_pause_that_the_server_wants_for_channels_holds_up_neither_the_account_nor_the_close() {
+/// An account that listens, and a channel of which it has heard.
+async fn known_channel() -> (World, Telegram, UpdateStream, i64) {
     let world = world(1, 1, DataCentreOptions::default()).await;
     let (pool, account) = (world.pool(), world.accounts[0]);
     let channel = world.data_centre.create_channel(&world.accounts);
     let mut updates = world.listen(&pool, &quick_watch()).await;
     let post = world.data_centre.post_in_channel(channel, "a post").unwrap();
     read_until(&mut updates, &[((account, channel), post)].into()).await;
+    (world, pool, updates, channel)
+}
+
+#[tokio::test]
+async fn a_pause_that_the_server_wants_for_channels_holds_up_neither_the_account_nor_the_close() {
+    let (world, pool, mut updates, channel) = known_channel().await;
+    let account = world.accounts[0];
     let rules =
         [FaultRule::new("updates", Fault::Lose).limit(1), flood("updates.getChannelDifference")];
     world.data_centre.set_faults(&FaultPlan::new(rules).unwrap());
@@ -104,12 +111,8 @@ async fn a_connection_that_ends_while_the_server_wants_a_pause_is_replaced_at_on
 
 #[tokio::test]
 async fn a_channel_that_the_server_did_not_answer_for_is_asked_for_again() {
-    let world = world(1, 1, DataCentreOptions::default()).await;
-    let (pool, account) = (world.pool(), world.accounts[0]);
-    let channel = world.data_centre.create_channel(&world.accounts);
-    let mut updates = world.listen(&pool, &quick_watch()).await;
-    let post = world.data_centre.post_in_channel(channel, "a post").unwrap();
-    read_until(&mut updates, &[((account, channel), post)].into()).await;
+    let (world, _pool, mut updates, channel) = known_channel().await;
+    let account = world.accounts[0];
     let trouble = Fault::Error { code: 500, message: "INTERNAL".into() };
     let rules = [
         FaultRule::new("updates", Fault::Lose).limit(1),
@@ -123,12 +126,8 @@ async fn a_channel_that_the_server_did_not_answer_for_is_asked_for_again() {
 
 #[tokio::test]
 async fn a_channel_that_is_not_shown_any_more_is_not_asked_for_by_the_next_process() {
-    let world = world(1, 1, DataCentreOptions::default()).await;
-    let (pool, account) = (world.pool(), world.accounts[0]);
-    let channel = world.data_centre.create_channel(&world.accounts);
-    let mut updates = world.listen(&pool, &quick_watch()).await;
-    let post = world.data_centre.post_in_channel(channel, "a post").unwrap();
-    read_until(&mut updates, &[((account, channel), post)].into()).await;
+    let (world, pool, mut updates, channel) = known_channel().await;
+    let account = world.accounts[0];
     let channels = || world.source.update_states(account).unwrap().unwrap().channels;
     wait_until("it is saved", || channels().len() == 1).await;
     let private = Fault::Error { code: 400, message: "CHANNEL_PRIVATE".into() };

@@ -3,6 +3,7 @@
 //! Owns the turns: one question, then whatever has come. Finds no connection, and hands nothing on by itself.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use grammers_client::session::updates::UpdatesLike;
 use grammers_client::tl::{RemoteCall, enums, functions, types};
@@ -13,7 +14,6 @@ use crate::telegram::SessionSource;
 use crate::telegram::updates::carrier::{Carrier, Lost, Trouble, trouble};
 use crate::telegram::updates::feed::{FEED_CAPACITY, Heard};
 use crate::telegram::updates::step::{SequenceTurn, UpdateStep};
-use std::time::Duration;
 
 /// The pause before a channel is asked for again of which the server did not answer.
 const CHANNEL_PAUSE: Duration = Duration::from_secs(5);
@@ -21,15 +21,8 @@ const CHANNEL_PAUSE: Duration = Duration::from_secs(5);
 const REFUSALS_MAX: u32 = 6;
 
 impl<S: SessionSource> Lane<S> {
-    /// Brings updates by one connection.
-    pub(super) async fn serve(&mut self, run: &mut Run, carrier: &mut Carrier) -> Lost {
-        match self.try_serve(run, carrier).await {
-            Ok(never) => match never {},
-            Err(lost) => lost,
-        }
-    }
-
-    async fn try_serve(
+    /// Brings updates by one connection, until it is lost.
+    pub(super) async fn serve(
         &mut self,
         run: &mut Run,
         carrier: &mut Carrier,

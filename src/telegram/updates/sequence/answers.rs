@@ -2,7 +2,7 @@
 //!
 //! Owns what the client's record is told of a difference, and in what order. Asks nothing.
 
-use grammers_client::session::updates::{MessageBox, PrematureEndReason, State};
+use grammers_client::session::updates::{MessageBox, PrematureEndReason, State, UpdateAndPeers};
 use grammers_client::tl::enums;
 
 use super::Sequence;
@@ -10,7 +10,7 @@ use crate::base::clock::Instant;
 use crate::telegram::updates::contents::{
     BoxCounts, contained, count_by_channel, is_complete, others, qts_of, timeout,
 };
-use crate::telegram::updates::received::{MissedUpdates, UpdateContent};
+use crate::telegram::updates::received::MissedUpdates;
 use crate::telegram::updates::step::UpdateStep;
 
 impl Sequence {
@@ -32,7 +32,7 @@ impl Sequence {
         received.0.extend(secondary);
         if !is_too_long {
             self.too_long = 0;
-            return self.step(received, &[]);
+            return self.step(received, None);
         }
         self.too_long += 1;
         // From the state that it names on the server tells again. A server that has nothing else to say is asked
@@ -40,7 +40,8 @@ impl Sequence {
         if self.too_long == 1 {
             self.resync();
         }
-        self.step(received, &[UpdateContent::Missed(MissedUpdates::Account)])
+        self.untold.push(MissedUpdates::Account);
+        self.step(received, None)
     }
 
     /// `None`: the answer makes no sense, and the channel is asked for at `later`.
@@ -73,25 +74,21 @@ impl Sequence {
         // There may be more of it: others have their turn before.
         self.queue_channels();
         updates.extend(beside);
-        let missed = UpdateContent::Missed(MissedUpdates::Channel(channel));
-        let missed = if is_too_long { vec![missed] } else { Vec::new() };
-        let mut step = self.step((updates, users, chats), &missed);
-        // Of which nothing may have come.
-        step.states.merge(&super::state_of(&self.boxes.session_state(), channel));
-        Some(step)
+        if is_too_long {
+            self.untold.push(MissedUpdates::Channel(channel));
+        }
+        Some(self.step((updates, users, chats), Some(channel)))
     }
 
     /// The channel that was asked for is not shown any more.
     pub(in crate::telegram::updates) fn give_up_channel(&mut self) -> UpdateStep {
         let channel = self.asked_channel();
-        if channel.is_some() {
-            self.boxes.end_channel_difference(PrematureEndReason::Banned);
-        }
         if let Some(channel) = channel {
+            self.boxes.end_channel_difference(PrematureEndReason::Banned);
             self.met.remove(&channel);
+            self.untold.push(MissedUpdates::Channel(channel));
         }
-        let missed = channel.map(|it| UpdateContent::Missed(MissedUpdates::Channel(it)));
-        let mut step = self.step((Vec::new(), Vec::new(), Vec::new()), missed.as_slice());
+        let mut step = self.step(UpdateAndPeers::default(), None);
         step.states.gone_channels.extend(channel);
         step
     }
@@ -116,16 +113,18 @@ impl Sequence {
         &self,
         difference: &mut enums::updates::Difference,
     ) -> Vec<(enums::Update, State)> {
-        let own = self.boxes.session_state();
         let Some(updates) = others(difference) else { return Vec::new() };
-        let (secondary, rest) = updates.drain(..).partition(|it| qts_of(it).is_some());
-        *updates = rest;
+        let secondary: Vec<_> = updates.extract_if(.., |it| qts_of(it).is_some()).collect();
+        if secondary.is_empty() {
+            return Vec::new();
+        }
+        let own = self.boxes.session_state();
         let state = |qts| State {
             date: own.date,
             seq: own.seq,
             message_box: Some(MessageBox::Secondary { qts }),
         };
-        let new = Vec::into_iter(secondary).filter_map(|update| {
+        let new = secondary.into_iter().filter_map(|update| {
             // Without a number it has no place, and is as new as any.
             let qts = qts_of(&update).filter(|qts| *qts > own.qts || *qts == 0)?;
             Some((update, state(qts)))
