@@ -159,6 +159,23 @@ async fn turns_that_are_not_used_yet_do_not_age_and_do_not_come_all_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_gives_turns_once_the_last_who_waited_has_left() {
+    let pacer = pacer(PACING);
+    let mut held = Vec::new();
+    for chat in 0..20 {
+        held.push(turn_within(&pacer, user(chat), 3600 * SECOND).await.unwrap());
+    }
+    // It waits for these to be sent, which nobody does.
+    let mut waits = Box::pin(turn_within(&pacer, user(50), 3600 * SECOND));
+    begin(&mut waits).await;
+    sleep(SECOND).await;
+    assert_eq!(Arc::strong_count(&pacer), 2 + held.len());
+    drop(waits);
+    sleep(SECOND).await;
+    assert_eq!(Arc::strong_count(&pacer), 1 + held.len());
+}
+
+#[tokio::test(start_paused = true)]
 async fn whoever_leaves_gives_its_turn_back() {
     let (pacer, start) = (pacer(PACING), now());
     drop(pacer.try_turn(user(1)).unwrap());

@@ -29,6 +29,12 @@ pub struct ServerSalt {
     pub valid_until: i32,
 }
 
+impl ServerSalt {
+    fn is_valid_at(&self, seconds: i64) -> bool {
+        i64::from(self.valid_since) <= seconds && seconds < i64::from(self.valid_until)
+    }
+}
+
 /// What a connection knows of its key that the next one has use for: with it the first packet is taken, and a
 /// call costs one round trip instead of two. It is no secret without the key. A wrong one costs that round trip
 /// and nothing else.
@@ -60,11 +66,8 @@ impl KnownSalts {
     /// valid for a while, else any that is valid, else the one that ends last.
     pub(super) fn current(&self, seconds: i64) -> i64 {
         let begun = |salt: &ServerSalt| i64::from(salt.valid_since) + USE_AFTER <= seconds;
-        let valid = |salt: &ServerSalt| {
-            i64::from(salt.valid_since) <= seconds && seconds < i64::from(salt.valid_until)
-        };
         let best = |salt: &&ServerSalt| {
-            let is_valid = valid(salt);
+            let is_valid = salt.is_valid_at(seconds);
             (
                 is_valid && begun(salt),
                 is_valid,
@@ -92,9 +95,7 @@ impl KnownSalts {
     pub(super) fn replace(&mut self, salts: impl Iterator<Item = ServerSalt>, seconds: i64) {
         let salts = salts.filter(|salt| salt.valid_since < salt.valid_until);
         let mut salts: Vec<ServerSalt> = salts.take(ASKED.unsigned_abs() as usize).collect();
-        let is_valid = |salt: &ServerSalt| {
-            i64::from(salt.valid_since) <= seconds && seconds < i64::from(salt.valid_until)
-        };
+        let is_valid = |salt: &ServerSalt| salt.is_valid_at(seconds);
         if salts.is_empty() {
             return;
         }

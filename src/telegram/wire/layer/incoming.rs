@@ -3,6 +3,8 @@
 //! Owns the checks of a packet, the way through containers and compressed messages, and what each answer is for.
 //! Never believes a length.
 
+use grammers_tl_types::{Identifiable as _, types};
+
 use super::unpack::Allowance;
 use super::{LayerEvent, WireLayer};
 use crate::base::clock::Instant;
@@ -12,7 +14,6 @@ use crate::telegram::wire::session::{id_at, second_of};
 use crate::telegram::wire::tl::{
     CONTAINER, COPY, GZIP_PACKED, RPC_ERROR, RPC_RESULT, WireReader, constructor,
 };
-use grammers_tl_types::{Identifiable as _, types};
 
 /// How old a message may be, in seconds.
 const AGE_MAX: i64 = 300;
