@@ -14,6 +14,7 @@
 //! is reserved as that frame needs.
 
 mod outbox;
+mod parting;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -50,6 +51,9 @@ pub trait WireGuard {
 pub struct WireNote<'a> {
     /// Why it has ended.
     pub end: &'a WireEnd,
+    /// Whether the other end of the connection is known to be closed; see [`WireEnd::is_confirmed`]. After a fault of
+    /// the server's it is given time to close, and this says whether it has.
+    pub is_confirmed: bool,
     /// What the next connection of the key has use for.
     pub memory: &'a KeyMemory,
     /// When its last ping had left: unless the end is confirmed, the server closes its own no later than
@@ -120,6 +124,10 @@ pub struct WireDriver<S: WireStream, G, U> {
     has_yielded: bool,
     /// When a close in good order is given up.
     closes_by: Option<Instant>,
+    /// Why it ends, while the server at fault is given time to close its side.
+    parting: Option<WireEnd>,
+    /// Whether that server has.
+    is_confirmed: bool,
     is_half_closed: bool,
     /// The other side has said all.
     is_read_out: bool,
@@ -152,6 +160,8 @@ impl<S: WireStream, G, U> WireDriver<S, G, U> {
             timer: None,
             has_yielded: false,
             closes_by: None,
+            parting: None,
+            is_confirmed: false,
             is_half_closed: false,
             is_read_out: false,
             bytes_received: 0,
@@ -175,7 +185,7 @@ where
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<WireEnd> {
         let this = self.get_mut();
         for _ in 0..TURNS_MAX {
-            match this.turn(context) {
+            match this.step(context) {
                 Ok(TurnEnd::Again) => {}
                 Ok(TurnEnd::Wait) => {
                     this.publish();
@@ -196,6 +206,17 @@ where
     G: WireGuard,
     U: FnMut(WireUpdate),
 {
+    /// A turn, of whichever kind is due.
+    fn step(&mut self, context: &mut Context<'_>) -> Result<TurnEnd, WireEnd> {
+        if self.parting.is_none() {
+            match self.turn(context) {
+                Err(end) if end.is_a_fault() => self.begin_parting(end),
+                turned => return turned,
+            }
+        }
+        self.part(context)
+    }
+
     fn turn(&mut self, context: &mut Context<'_>) -> Result<TurnEnd, WireEnd> {
         let now = now();
         let may_have_more = self.read(context, now)?;
@@ -216,15 +237,7 @@ where
             self.orders = Orders::default();
         }
         let at = self.closes_by.unwrap_or_else(|| self.layer.poll_timeout());
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
-        // One that is set too early wakes in vain once, which costs less than to set it with each call.
-        if at < timer.deadline() || timer.is_elapsed() {
-            timer.as_mut().reset(at);
-        }
-        Ok(match timer.as_mut().poll(context) {
-            Poll::Ready(()) => TurnEnd::Again,
-            Poll::Pending => TurnEnd::Wait,
-        })
+        Ok(self.wait_until(at, context))
     }
 
     /// Reads what has come. Returns whether there may be more.
@@ -315,6 +328,11 @@ where
         }
     }
 
+    /// What is given back once the socket is closed, unless that has happened.
+    pub fn guard_mut(&mut self) -> Option<&mut G> {
+        self.guard.as_mut()
+    }
+
     /// Whether it keeps more than an idle connection needs.
     #[cfg(test)]
     pub(super) fn holds_buffers(&self) -> bool {
@@ -339,7 +357,8 @@ where
         self.shared.set_memory(memory.clone());
         if let Some(mut guard) = self.guard.take() {
             let pinged_at = self.layer.pinged_at();
-            guard.note_end(&WireNote { end: &end, memory: &memory, pinged_at });
+            let is_confirmed = self.is_confirmed || end.is_confirmed();
+            guard.note_end(&WireNote { end: &end, is_confirmed, memory: &memory, pinged_at });
             drop(guard);
         }
         self.publish();

@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Bytes that no sound server sends, in a few words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct Breach(pub(super) &'static str);
+pub(in crate::telegram) struct Breach(pub(in crate::telegram) &'static str);
 
 /// Why a call over the wire has no answer.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -131,8 +131,16 @@ pub enum WireEnd {
 }
 
 impl WireEnd {
+    /// Whether the server is at fault, or refuses the connection.
+    pub(super) fn is_a_fault(&self) -> bool {
+        matches!(self, Self::Transport { .. } | Self::Protocol(_) | Self::Disordered { .. })
+    }
+
     /// Whether the other end of the connection is known to be closed: after such an end nothing is left that the
     /// server could take for a second connection. Behind a proxy this says so of the proxy's end only.
+    ///
+    /// Of an end by a fault of the server's the end itself does not tell it:
+    /// [`WireNote::is_confirmed`](super::WireNote::is_confirmed) does.
     ///
     /// A reset counts like a close: whatever sent it keeps nothing of the connection. Boxes on the way that cut
     /// idle connections may send either in the server's name; then its end is open until

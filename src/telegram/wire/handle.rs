@@ -83,6 +83,12 @@ impl WireHandle {
         self.shared.gone().await
     }
 
+    /// Whether it ends, or has ended: no call is taken any more.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.shared.is_ending()
+    }
+
     /// Why the connection has ended, if it has.
     #[must_use]
     pub fn end(&self) -> Option<WireEnd> {

@@ -13,7 +13,7 @@ use super::counts::SharedCounts;
 use super::error::{WireEnd, WireError};
 use super::limits::WireLimits;
 use super::salts::KeyMemory;
-use crate::base::sync::Mutex;
+use crate::base::sync::{AtomicBool, Mutex, Ordering};
 
 /// Who waits for the answer of a call.
 #[derive(Debug)]
@@ -88,6 +88,8 @@ struct CallQueue {
 /// What handles and driver share.
 pub(super) struct WireShared {
     queue: Mutex<CallQueue>,
+    /// No call is taken any more. Whoever sees it late finds so by the queue, which has the reason: relaxed.
+    is_ending: AtomicBool,
     gone: Notify,
     memory: Mutex<KeyMemory>,
     pub(super) counts: SharedCounts,
@@ -107,6 +109,7 @@ impl WireShared {
     ) -> Self {
         Self {
             queue: Mutex::default(),
+            is_ending: AtomicBool::default(),
             gone: Notify::new(),
             memory: Mutex::new(memory),
             counts: SharedCounts::new(),
@@ -161,6 +164,7 @@ impl WireShared {
 
     /// Orders the end. New calls are refused from here on.
     pub(super) fn order_end(&self, order: EndOrder) {
+        self.is_ending.store(true, Ordering::Relaxed);
         let mut queue = self.queue.lock();
         queue.orders.end = queue.orders.end.max(Some(order));
         let end = match order {
@@ -199,22 +203,31 @@ impl WireShared {
         }
     }
 
-    /// The connection ends: no call is taken any more.
+    /// The connection ends: no call is taken any more, and those that nobody took learn that they were not sent.
     pub(super) fn refuse_calls(&self, end: &WireEnd) {
-        self.queue.lock().end = Some(end.clone());
+        self.is_ending.store(true, Ordering::Relaxed);
+        let mut queue = self.queue.lock();
+        queue.end = Some(end.clone());
+        let calls = std::mem::take(&mut queue.orders.calls);
+        drop(queue);
+        refuse(calls, end);
+    }
+
+    /// Whether no call is taken any more.
+    pub(super) fn is_ending(&self) -> bool {
+        self.is_ending.load(Ordering::Relaxed)
     }
 
     /// The socket is closed, and the guard was given back. Calls that nobody took learn that they were not sent.
     pub(super) fn go(&self) {
+        self.is_ending.store(true, Ordering::Relaxed);
         let mut queue = self.queue.lock();
         let end = queue.end.get_or_insert(WireEnd::Aborted).clone();
         queue.is_gone = true;
         let (orders, waker) = (std::mem::take(&mut queue.orders), queue.waker.take());
         drop(queue);
         drop(waker);
-        for call in orders.calls {
-            call.waiter.tell(Err(WireError::Lost { was_sent: false, end: end.clone() }));
-        }
+        refuse(orders.calls, &end);
         self.gone.notify_waiters();
     }
 
@@ -242,6 +255,12 @@ impl WireShared {
 
     pub(super) fn memory(&self) -> KeyMemory {
         self.memory.lock().clone()
+    }
+}
+
+fn refuse(calls: Vec<QueuedCall>, end: &WireEnd) {
+    for call in calls {
+        call.waiter.tell(Err(WireError::Lost { was_sent: false, end: end.clone() }));
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod closing;
 mod driving;
+mod parting;
 pub(in crate::telegram::wire) mod server;
 mod strain;
 

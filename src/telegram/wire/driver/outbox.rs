@@ -72,7 +72,7 @@ where
         Ok(false)
     }
 
-    fn half_close(&mut self, context: &mut Context<'_>) -> Result<(), WireEnd> {
+    pub(super) fn half_close(&mut self, context: &mut Context<'_>) -> Result<(), WireEnd> {
         let Some(socket) = self.socket.as_mut().filter(|_| !self.is_half_closed) else {
             return Ok(());
         };

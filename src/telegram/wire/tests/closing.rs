@@ -19,7 +19,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// How the other end of a connection has seen it end.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Seen {
+pub(super) enum Seen {
     /// It is open.
     Open,
     /// The client has closed it in good order.
@@ -29,23 +29,28 @@ enum Seen {
 }
 
 /// Looks, when it is dropped, at how the other end sees the socket that it guards.
-struct Witness {
+pub(super) struct Witness {
     far: Option<std::net::TcpStream>,
     report: Report,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Report(Arc<Mutex<ReportState>>);
+pub(super) struct Report(Arc<Mutex<ReportState>>);
 
 #[derive(Debug, Default)]
 struct ReportState {
     noted: Option<WireEnd>,
+    is_confirmed: bool,
     seen: Option<Seen>,
 }
 
 impl Report {
-    fn seen(&self) -> Option<Seen> {
+    pub(super) fn seen(&self) -> Option<Seen> {
         self.0.lock().unwrap().seen
+    }
+
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.0.lock().unwrap().is_confirmed
     }
 
     fn noted(&self) -> Option<WireEnd> {
@@ -56,7 +61,8 @@ impl Report {
 impl WireGuard for Witness {
     fn note_end(&mut self, note: &WireNote<'_>) {
         assert!(self.report.seen().is_none());
-        self.report.0.lock().unwrap().noted = Some(note.end.clone());
+        let mut state = self.report.0.lock().unwrap();
+        (state.noted, state.is_confirmed) = (Some(note.end.clone()), note.is_confirmed);
     }
 }
 
@@ -81,10 +87,10 @@ fn look(far: &std::net::TcpStream) -> Seen {
     }
 }
 
-type Driver = WireDriver<TcpStream, Witness, fn(WireUpdate)>;
+pub(super) type Driver = WireDriver<TcpStream, Witness, fn(WireUpdate)>;
 
 /// A connection to a listener, with both ends of it and what its guard will have seen.
-async fn connect() -> (WireHandle, Driver, std::net::TcpStream, Report) {
+pub(super) async fn connect() -> (WireHandle, Driver, std::net::TcpStream, Report) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let far = listener.accept().await.unwrap().0.into_std().unwrap();
@@ -98,7 +104,7 @@ async fn connect() -> (WireHandle, Driver, std::net::TcpStream, Report) {
 }
 
 /// A call that the server gets and does not answer, so that the connection is in the middle of something.
-async fn pending_call(
+pub(super) async fn pending_call(
     handle: &WireHandle,
     far: &std::net::TcpStream,
 ) -> tokio::task::JoinHandle<Result<Vec<u8>, WireError>> {
