@@ -16,7 +16,7 @@ const NESTED_LEN_MAX: usize = 4096;
 const WRAPPERS_MAX: usize = 4;
 
 const INVOKE_WITH_LAYER: u32 = 0xda9b_0d0d;
-const INIT_CONNECTION: u32 = 0xc1cd_5ea9;
+pub(super) const INIT_CONNECTION: u32 = 0xc1cd_5ea9;
 const INVOKE_WITHOUT_UPDATES: u32 = 0xbf94_59b7;
 const VECTOR: u32 = 0x1cb5_c415;
 /// It wraps a message, and nobody sends it; it is not served, as on the real servers.

@@ -2,7 +2,7 @@
 //!
 //! Owns how often each rule was applied. Never carries a fault out.
 
-use super::plan::{CONNECT, Fault, FaultPlan, FaultRule, UPDATES};
+use super::plan::{CONNECT, Fault, FaultPlan, FaultRule, INTRODUCTION, UPDATES};
 use crate::account_id::AccountId;
 use crate::base::sync::{AtomicU64, Ordering};
 
@@ -20,7 +20,7 @@ impl FaultInjector {
         Self { rules }
     }
 
-    /// Draws the fault of a call, of a new connection or of an update, by the name that rules have for it.
+    /// Draws the fault of a call or its introduction, of a new connection or of an update, by the name that rules have for it.
     pub(in crate::sandbox) fn draw(
         &self,
         target: &str,
@@ -28,8 +28,8 @@ impl FaultInjector {
         random: &mut fastrand::Rng,
     ) -> Option<Fault> {
         self.rules.iter().find_map(|(rule, applied)| {
-            let is_on =
-                *rule.on == *target || (&*rule.on == "*" && ![CONNECT, UPDATES].contains(&target));
+            let is_call = ![CONNECT, INTRODUCTION, UPDATES].contains(&target);
+            let is_on = *rule.on == *target || (&*rule.on == "*" && is_call);
             let is_for = rule.account.is_none_or(|only| only == account);
             if !is_on || !is_for || random.f64() >= rule.chance {
                 return None;

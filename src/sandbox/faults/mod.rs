@@ -10,6 +10,6 @@ mod tests;
 mod written;
 
 pub(super) use injector::FaultInjector;
-pub(super) use plan::{CONNECT, UPDATES};
+pub(super) use plan::{CONNECT, INTRODUCTION, UPDATES};
 pub use plan::{Fault, FaultPlan, FaultPlanError, FaultRule};
 pub use protocol::ProtocolFault;

@@ -12,8 +12,11 @@ use crate::sandbox::request::METHODS;
 pub(in crate::sandbox) const CONNECT: &str = "connect";
 /// The name of an update that is pushed in a rule.
 pub(in crate::sandbox) const UPDATES: &str = "updates";
-/// What a rule may be on besides the methods: the first packet of a connection, an update, or any call.
-const TARGETS: [&str; 3] = [CONNECT, UPDATES, "*"];
+/// The name of the introduction of a client in a rule, whatever call it stands in front of.
+pub(in crate::sandbox) const INTRODUCTION: &str = "initConnection";
+/// What a rule may be on besides the methods: the first packet of a connection, an introduction, an update, or any
+/// call.
+const TARGETS: [&str; 4] = [CONNECT, INTRODUCTION, UPDATES, "*"];
 /// The longest delay: a server that takes longer for an answer has fallen silent.
 const DELAY_MAX: Duration = Duration::from_secs(3600);
 /// The longest flood wait. Telegram imposes days at times; no number of seconds that it sends is larger.
@@ -25,7 +28,7 @@ pub(super) const FLOOD_SECONDS_MAX: u32 = i32::MAX.cast_unsigned();
 ///
 /// ```toml
 /// [[rule]]
-/// on = "messages.sendMessage" # or "connect", "updates", "*", "ping", "help.getConfig", ...
+/// on = "messages.sendMessage" # or "connect", "initConnection", "updates", "*", "ping", ...
 /// fault = "flood_wait"
 /// seconds = 3
 /// chance = 0.01               # of each call (default 1)
@@ -54,6 +57,9 @@ pub(super) const FLOOD_SECONDS_MAX: u32 = i32::MAX.cast_unsigned();
 /// | `reorder` | an update is sent after the next one of the connection, or a second late if none comes | |
 ///
 /// Those of [`ProtocolFault`] come on top.
+///
+/// A rule on `initConnection` strikes the call that the introduction stands in front of, and one on `*` strikes
+/// every call once, by its own name.
 ///
 /// On `updates` there are `lose`, `double`, `reorder` and `delay`, and these strike nothing else: `*` is every
 /// call. What is lost stays in its box, where `updates.getDifference` finds it. Each session draws the faults of

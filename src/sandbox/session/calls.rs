@@ -10,8 +10,8 @@ use super::hostile::kind_of;
 use super::received::Fate;
 use super::reply::{Forgery, Reply, ReplyMessage};
 use crate::base::sync::Ordering;
-use crate::sandbox::faults::Fault;
-use crate::sandbox::request::{Method, Request, RpcCall};
+use crate::sandbox::faults::{Fault, INTRODUCTION};
+use crate::sandbox::request::{INIT_CONNECTION, Method, Request, RpcCall};
 use crate::sandbox::response::{self, RpcError, execute, result};
 
 impl MtprotoSession {
@@ -58,16 +58,25 @@ impl MtprotoSession {
     }
 
     fn draw_fault(&mut self, request: &Request) -> Option<Fault> {
-        let method = if let Request::Call(call) = request { call.id } else { 0 };
-        if let Some(seconds) = self.user.flood_wait_remaining(method) {
-            return Some(Fault::FloodWait { seconds });
-        }
+        let (method, is_introduction) = match request {
+            Request::Call(call) => (call.id, call.introduction.is_some()),
+            _ => (0, false),
+        };
+        let introduction = is_introduction.then_some((INIT_CONNECTION, INTRODUCTION));
         let faults = self.server.faults.load();
-        let fault = faults.draw(request.name(), self.key.account, &mut self.random);
-        if let Some(Fault::FloodWait { seconds }) = fault {
-            self.user.start_flood_wait(method, seconds);
+        for (method, name) in introduction.into_iter().chain([(method, request.name())]) {
+            if let Some(seconds) = self.user.flood_wait_remaining(method) {
+                return Some(Fault::FloodWait { seconds });
+            }
+            let fault = faults.draw(name, self.key.account, &mut self.random);
+            if let Some(Fault::FloodWait { seconds }) = fault {
+                self.user.start_flood_wait(method, seconds);
+            }
+            if fault.is_some() {
+                return fault;
+            }
         }
-        fault.or_else(|| self.server.send_flood(&self.user, request))
+        self.server.send_flood(&self.user, request)
     }
 
     /// Says that a call has come whose answer is a long time coming.
