@@ -13,13 +13,13 @@ use telepool::sandbox::{DataCentre, DataCentreOptions, SendLimits};
 use telepool::session::SessionRecord;
 use telepool::telegram::client::tl::{enums, functions, types};
 use telepool::telegram::{
-    BroadcastOutcome, GrammersManager, MemorySource, Pacing, SendPacing, TelegramSettings,
+    BroadcastOutcome, MemorySource, Pacing, SendPacing, TelegramManager, TelegramSettings,
     UnsentReason, text_message,
 };
 use telepool::{AccountId, Pool};
 use tokio::task::JoinSet;
 
-type BotPool = Pool<GrammersManager<MemorySource>>;
+type BotPool = Pool<TelegramManager<MemorySource>>;
 
 /// What Telegram documents: so many messages of a bot in a second.
 const PERMITTED: f64 = 30.0;
@@ -60,7 +60,7 @@ async fn pool(sessions: Vec<SessionRecord>, pacing: Pacing) -> BotPool {
     let accounts: Vec<_> = sessions.iter().map(|session| session.account).collect();
     let mut settings = TelegramSettings::new(1);
     settings.pacing = pacing;
-    let manager = GrammersManager::new(MemorySource::new(sessions).unwrap(), settings);
+    let manager = TelegramManager::new(MemorySource::new(sessions).unwrap(), settings);
     let pool =
         Pool::builder(manager).configure(|config| config.dial.per_second = 2000).build().unwrap();
     for account in accounts {

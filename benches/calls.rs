@@ -9,7 +9,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use telepool::sandbox::{DataCentre, DataCentreOptions};
 use telepool::session::SessionRecord;
 use telepool::telegram::client::tl::functions::Ping;
-use telepool::telegram::{GrammersManager, MemorySource, TelegramSettings};
+use telepool::telegram::{Engine, MemorySource, TelegramManager, TelegramSettings};
 use telepool::{AccountId, Manager, Pool};
 use tokio::runtime::{Builder, Runtime};
 
@@ -25,16 +25,18 @@ fn sessions() -> Vec<SessionRecord> {
             let data_centre = DataCentre::start(DataCentreOptions::default()).await.unwrap();
             let create_sessions =
                 |id| data_centre.create_sessions(AccountId::bot(id).unwrap(), 1, None);
-            sender.send([create_sessions(1), create_sessions(2)].concat()).unwrap();
+            sender.send([1, 2, 3].map(create_sessions).concat()).unwrap();
             std::future::pending::<()>().await;
         });
     });
     receiver.recv().unwrap()
 }
 
-fn manager(record: &SessionRecord) -> GrammersManager<MemorySource> {
+fn manager(record: &SessionRecord, engine: Engine) -> TelegramManager<MemorySource> {
     let source = MemorySource::new([record.clone()]).unwrap();
-    GrammersManager::new(source, TelegramSettings::new(1))
+    let mut settings = TelegramSettings::new(1);
+    settings.engine = engine;
+    TelegramManager::new(source, settings)
 }
 
 fn calls(criterion: &mut Criterion) {
@@ -43,23 +45,25 @@ fn calls(criterion: &mut Criterion) {
     let ping = Ping { ping_id: 1 };
     let mut group = criterion.benchmark_group("warm call");
 
-    let bare = manager(&sessions[0]);
+    let bare = manager(&sessions[0], Engine::Grammers);
     let connection = runtime.block_on(bare.connect(sessions[0].account, 0)).unwrap();
+    let client = connection.client();
     group.bench_function("bare grammers client", |bencher| {
-        let client = connection.client();
         bencher.to_async(&runtime).iter(async || client.invoke(&ping).await.unwrap());
     });
-
-    let pool = runtime.block_on(async { Pool::builder(manager(&sessions[1])).build() }).unwrap();
-    let account = pool.account(sessions[1].account).unwrap();
-    group.bench_function("acquire, call, release", |bencher| {
-        bencher.to_async(&runtime).iter(async || {
-            let lease = account.acquire().await.unwrap();
-            lease.invoke(&ping).await.unwrap()
+    for (record, engine) in sessions[1..].iter().zip([Engine::Grammers, Engine::Wire]) {
+        let pool = async { Pool::builder(manager(record, engine)).build() };
+        let pool = runtime.block_on(pool).unwrap();
+        let account = pool.account(record.account).unwrap();
+        group.bench_function(format!("acquire, call, release over {engine}"), |bencher| {
+            bencher.to_async(&runtime).iter(async || {
+                let lease = account.acquire().await.unwrap();
+                lease.invoke(&ping).await.unwrap()
+            });
         });
-    });
+        runtime.block_on(pool.close());
+    }
     group.finish();
-    runtime.block_on(pool.close());
     runtime.block_on(bare.close(&connection));
 }
 

@@ -14,7 +14,7 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use telepool::session::{DataCentres, SessionRecord, lines};
-use telepool::telegram::{GrammersManager, MemorySource, TelegramSettings};
+use telepool::telegram::{MemorySource, TelegramManager, TelegramSettings};
 use telepool::{AccountId, Pool};
 
 const CONNECTIONS: usize = 500;
@@ -59,7 +59,7 @@ fn resident() -> f64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-async fn open(pool: &Pool<GrammersManager<MemorySource>>, accounts: &[AccountId]) {
+async fn open(pool: &Pool<TelegramManager<MemorySource>>, accounts: &[AccountId]) {
     let mut opening = tokio::task::JoinSet::new();
     for account in accounts.iter().copied() {
         let pool = pool.clone();
@@ -78,7 +78,7 @@ async fn main() {
     let (_served, records) = data_centre();
     let source = MemorySource::new(records).unwrap();
     let accounts: Vec<_> = source.accounts().collect();
-    let pool = Pool::builder(GrammersManager::new(source, TelegramSettings::new(1)))
+    let pool = Pool::builder(TelegramManager::new(source, TelegramSettings::new(1)))
         .configure(|config| {
             config.dial.per_second = 2000;
             config.dial.handshakes = 64;

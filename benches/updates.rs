@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 use telepool::sandbox::{DataCentre, DataCentreOptions, Fault};
 use telepool::session::SessionRecord;
 use telepool::telegram::{
-    GrammersManager, MemorySource, SessionSource as _, TelegramSettings, UpdateStream,
+    MemorySource, SessionSource as _, TelegramManager, TelegramSettings, UpdateStream,
 };
 use telepool::{AccountId, Pool};
 
-type Bots = Pool<GrammersManager<Arc<MemorySource>>>;
+type Bots = Pool<TelegramManager<Arc<MemorySource>>>;
 
 struct Size {
     accounts: u64,
@@ -52,7 +52,7 @@ fn data_centre(bots: u64) -> (DataCentre, Vec<SessionRecord>) {
 async fn listening(sessions: Vec<SessionRecord>) -> (Bots, UpdateStream) {
     let accounts: Vec<_> = sessions.iter().map(|session| session.account).collect();
     let source = Arc::new(MemorySource::new(sessions).unwrap());
-    let manager = GrammersManager::new(Arc::clone(&source), TelegramSettings::new(1));
+    let manager = TelegramManager::new(Arc::clone(&source), TelegramSettings::new(1));
     let configured = Pool::builder(manager).configure(|config| {
         config.dial.per_second = 2000;
         config.dial.handshakes = 64;

@@ -39,7 +39,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use self::carry::{FarEnd, carry};
-use self::dial::{dial, without_delay};
+pub(super) use self::dial::dial;
+use self::dial::without_delay;
 pub use self::error::{ProxyError, ProxyProblem};
 use super::TelegramError;
 use crate::base::sync::Mutex;
@@ -59,6 +60,8 @@ pub(super) struct BridgeLimits {
 pub(super) struct Bridge {
     way: Arc<Way>,
     home: i32,
+    /// The home is dialled as it is.
+    is_home_near: bool,
     runtime: Handle,
     doors: Mutex<Doors>,
 }
@@ -106,13 +109,29 @@ impl Bridge {
         let (proxy, home) = (Arc::clone(proxy), Mutex::default());
         let way = Arc::new(Way { proxy, limits, home });
         let (runtime, doors) = (Handle::current(), Mutex::default());
-        let bridge = Self { way, home: dc, runtime, doors };
+        let bridge = Self { way, home: dc, is_home_near: false, runtime, doors };
         bridge.open_door(dc, target, Some(opened)).map_err(TelegramError::Io)?;
         Ok(Arc::new(bridge))
     }
 
+    /// A way to foreign data centres alone, of a client whose home is in this process. Nothing is dialled before the
+    /// client asks for one.
+    pub(super) fn abroad(
+        proxy: &Arc<Proxy>,
+        home: i32,
+        limits: BridgeLimits,
+        runtime: &Handle,
+    ) -> Arc<Self> {
+        let way = Arc::new(Way { proxy: Arc::clone(proxy), limits, home: Mutex::default() });
+        let (runtime, doors) = (runtime.clone(), Mutex::default());
+        Arc::new(Self { way, home, is_home_near: true, runtime, doors })
+    }
+
     /// Where the client dials a data centre.
     pub(super) fn address(&self, dc: i32, target: SocketAddr) -> io::Result<SocketAddr> {
+        if self.is_home_near && dc == self.home {
+            return Ok(target);
+        }
         let known = {
             let doors = self.doors.lock();
             let open = doors.open.get(&dc).filter(|door| !door.shut.is_closed());

@@ -25,7 +25,7 @@ pub use self::outcome::{BroadcastError, BroadcastOutcome, BroadcastResult, Unsen
 pub use self::progress::BroadcastProgress;
 pub use self::run::BroadcastRun;
 pub use self::target::{BroadcastMessage, BroadcastTarget};
-use super::{GrammersManager, SessionSource};
+use super::{SessionSource, TelegramManager};
 use crate::account_id::AccountId;
 use crate::pool::Pool;
 
@@ -34,7 +34,7 @@ type MakeMessage = dyn Fn(AccountId, &enums::InputPeer) -> BroadcastMessage + Se
 
 /// A broadcast that is to begin; made by [`Pool::broadcast`].
 pub struct Broadcast<S: SessionSource> {
-    pool: Pool<GrammersManager<S>>,
+    pool: Pool<TelegramManager<S>>,
     group: Box<str>,
     id: Box<str>,
     make: Box<MakeMessage>,
@@ -44,7 +44,7 @@ pub struct Broadcast<S: SessionSource> {
     patience: Duration,
 }
 
-impl<S: SessionSource> Pool<GrammersManager<S>> {
+impl<S: SessionSource> Pool<TelegramManager<S>> {
     /// Sends a message to many chats, by the accounts of a group.
     ///
     /// The id names the broadcast for good. From it and the chat comes the `random_id` of each message, by
@@ -57,7 +57,7 @@ impl<S: SessionSource> Pool<GrammersManager<S>> {
     ///
     /// ```
     /// use telepool::telegram::{
-    ///     BroadcastOutcome, BroadcastTarget, GrammersManager, MemorySource, SendPacing, TelegramSettings,
+    ///     BroadcastOutcome, BroadcastTarget, TelegramManager, MemorySource, SendPacing, TelegramSettings,
     ///     client::tl::{enums, types},
     /// };
     /// use telepool::{AccountId, Pool};
@@ -92,7 +92,7 @@ impl<S: SessionSource> Pool<GrammersManager<S>> {
     )]
     /// let mut settings = TelegramSettings::new(12345);
     /// settings.pacing = SendPacing::bot().into();
-    /// let pool = Pool::builder(GrammersManager::new(MemorySource::new(sessions)?, settings)).build()?;
+    /// let pool = Pool::builder(TelegramManager::new(MemorySource::new(sessions)?, settings)).build()?;
     ///
     /// // Whoever reads them from a database or a file: any iterator will do.
     /// let groups = (1..=5).map(|chat_id| enums::InputPeer::Chat(types::InputPeerChat { chat_id }));

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grammers_client::tl::{Identifiable as _, RemoteCall, functions};
-use tokio::runtime::Handle;
 use tracing::Instrument as _;
 
 use super::health::{ConnectionHealth, PendingCall};
@@ -15,7 +14,6 @@ use super::rpc::RpcHandle;
 use super::updates::Feed;
 use super::{Refusal, TelegramError, client, rpc, verdict};
 use crate::account_id::AccountId;
-use crate::base::timer::{after, timeout_at};
 use crate::ownership::{Epoch, Ownership};
 
 /// The longest body that is sent. From 1,044,433 bytes on the client panics, and a body just
@@ -30,8 +28,6 @@ pub(super) struct ConnectionCaller {
     pub(super) account: AccountId,
     pub(super) slot: u16,
     pub(super) data_centre: i32,
-    /// Where the client runs.
-    pub(super) runtime: Handle,
     pub(super) rpc: RpcHandle,
     pub(super) health: Arc<ConnectionHealth>,
     pub(super) call_timeout: Duration,
@@ -48,14 +44,13 @@ impl ConnectionCaller {
         request: &R,
         limit: Duration,
     ) -> Result<R::Return, TelegramError> {
-        let body = rpc::without_updates(request);
+        let mut body = rpc::without_updates(request);
         refuse(body.len() - rpc::WRAPPER_LEN)?;
         let method = rpc::method(&body);
-        let body = match self.feed.is_attached() || !is_wrappable(method) {
-            true => rpc::unwrapped(body),
-            false => body,
-        };
-        if self.health.is_dead() {
+        if asks_for_updates(method, &self.feed) {
+            body.drain(..rpc::WRAPPER_LEN);
+        }
+        if self.health.is_dead() || self.rpc.is_ending() {
             return Err(TelegramError::NotSent);
         }
         if let Err(fenced) = self.ownership.guard(self.epoch) {
@@ -69,10 +64,7 @@ impl ConnectionCaller {
             slot = self.slot,
             method = client::tl::name_for_id(method),
         );
-        let answer = self.rpc.call::<R>(body).instrument(span);
-        // Whoever calls may be on another runtime than the connection, or on none.
-        let answered = timeout_at(&self.runtime, after(limit), answer).await;
-        let result = answered.unwrap_or(Err(TelegramError::Timeout { after: limit }));
+        let result = self.rpc.call::<R>(body, limit).instrument(span).await;
         match &result {
             // It counts as abandoned.
             Err(TelegramError::Timeout { .. }) => drop(call),
@@ -94,6 +86,16 @@ impl ConnectionCaller {
         }
         result
     }
+}
+
+/// The body of a call, which asks for updates if the connection carries any.
+pub(super) fn with_or_without_updates(body: Vec<u8>, feed: &Feed) -> Vec<u8> {
+    if asks_for_updates(rpc::method(&body), feed) { body } else { rpc::wrapped(&body) }
+}
+
+/// Whether a call is not to be wrapped, so that it asks for updates.
+fn asks_for_updates(method: u32, feed: &Feed) -> bool {
+    feed.is_attached() || !is_wrappable(method)
 }
 
 /// Refuses what would make the client panic.

@@ -4,7 +4,6 @@
 //! that has ended stays ended.
 
 use std::fmt;
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use grammers_client::Client;
 use grammers_client::tl::{RemoteCall, enums, functions};
 
 use super::caller::ConnectionCaller;
+use super::endpoint::EndpointAccess;
 use super::supervisor::SupervisorHandle;
 use super::{TelegramError, error_names, verdict};
 use crate::account_id::AccountId;
@@ -19,16 +19,21 @@ use crate::manager::{CallOutcome, TrafficCounters};
 
 /// The live connection of one authorized session, shared by its borrowers.
 ///
-/// It derefs to the plain client, for everything that the client can do. Calls made there know
-/// no deadline, are not checked before they are sent and are counted in no metric; report their
-/// errors to the lease. A clone of the client outlives its lease: it works until the connection
-/// closes, the pool does not count it, and every call fails afterwards.
+/// Its [`client`](Self::client) is for everything else that the client library can do.
 pub struct TelegramConnection {
     pub(super) caller: ConnectionCaller,
-    pub(super) client: Client,
+    pub(super) client: ClientAccess,
     pub(super) supervisor: SupervisorHandle,
     /// Of the account's group.
     pub(super) traffic: Arc<TrafficCounters>,
+}
+
+/// How the plain client comes to a connection.
+pub(super) enum ClientAccess {
+    /// It carries the connection.
+    Own(Client),
+    /// The wire carries it, and the client comes by an endpoint when it is asked for.
+    Endpoint(Box<EndpointAccess>),
 }
 
 impl TelegramConnection {
@@ -50,10 +55,15 @@ impl TelegramConnection {
         self.caller.data_centre
     }
 
-    /// The plain client; see the type's own words on clones of it.
+    /// The plain client, for everything that it can do. Calls made there know no deadline, are not checked before
+    /// they are sent and are counted in no metric; report their errors to the lease. It outlives its lease: it works
+    /// until the connection closes, the pool does not count it, and every call fails afterwards.
     #[must_use]
-    pub fn client(&self) -> &Client {
-        &self.client
+    pub fn client(&self) -> Client {
+        match &self.client {
+            ClientAccess::Own(client) => client.clone(),
+            ClientAccess::Endpoint(endpoint) => endpoint.client(&self.caller),
+        }
     }
 
     /// How many calls were given up before their answer came. A connection with many is
@@ -93,7 +103,7 @@ impl TelegramConnection {
     }
 
     pub(super) fn is_broken(&self) -> bool {
-        self.caller.health.is_broken()
+        self.caller.health.is_broken() || self.caller.rpc.is_ending()
     }
 
     /// Asks what only a session that is logged in is told: who it is.
@@ -115,14 +125,6 @@ impl TelegramConnection {
         self.caller.health.mark_broken();
         self.supervisor.stop();
         self.supervisor.gone().await;
-    }
-}
-
-impl Deref for TelegramConnection {
-    type Target = Client;
-
-    fn deref(&self) -> &Client {
-        &self.client
     }
 }
 

@@ -13,6 +13,7 @@ use grammers_mtproto::mtp::DeserializeError;
 use grammers_mtproto::transport;
 
 use super::bridge::ProxyError;
+use super::endpoint::error::local_error;
 use super::one_shot_session::OneShotError;
 use crate::account_id::AccountId;
 use crate::base::text::display_safely;
@@ -83,6 +84,9 @@ pub enum TelegramError {
     /// The connection ended before the answer. The server may have carried out the call.
     #[error("the connection ended before the answer: acquire another one")]
     Dropped,
+    /// The server has forgotten the call, and whether it has carried it out. The connection is sound.
+    #[error("the server has lost the call: it may or may not have been carried out")]
+    Forgotten,
     /// The connection had ended before the call was sent: the server has not seen it.
     #[error("the connection had ended before the call was sent: acquire another one")]
     NotSent,
@@ -189,6 +193,18 @@ pub enum Refusal {
         /// How many bytes it has.
         len: usize,
     },
+    /// Too many calls wait on the connection.
+    #[error("{limit} calls wait on its connection: spread them over more connections")]
+    TooMany {
+        /// How many may.
+        limit: usize,
+    },
+    /// The bodies of the calls that wait on the connection are too large together.
+    #[error("calls of {limit} bytes wait on its connection: spread them over more connections")]
+    TooMuch {
+        /// How many bytes may.
+        limit: usize,
+    },
     /// Not made of whole words of 4 bytes.
     #[error("its {len} bytes are not a multiple of 4")]
     Unaligned {
@@ -200,7 +216,10 @@ pub enum Refusal {
 impl From<InvocationError> for TelegramError {
     fn from(error: InvocationError) -> Self {
         match error {
-            InvocationError::Rpc(error) => error.into(),
+            InvocationError::Rpc(error) => match local_error(&error) {
+                Some(error) => error.into(),
+                None => error.into(),
+            },
             InvocationError::Io(error) if is_of_a_file(&error) => Self::File(error),
             InvocationError::Io(error) => Self::Io(error),
             InvocationError::Transport(transport::Error::BadStatus { status }) => {

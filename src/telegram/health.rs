@@ -28,6 +28,8 @@ pub(super) struct ConnectionHealth {
     /// Nobody wanted its updates when it was opened, so that it can bring none.
     without_updates: AtomicBool,
     abandoned: AtomicU32,
+    /// How many of those it can bear.
+    abandoned_max: u32,
 }
 
 impl Default for ConnectionHealth {
@@ -40,11 +42,17 @@ impl Default for ConnectionHealth {
             logged_in: AtomicU64::default(),
             without_updates: AtomicBool::default(),
             abandoned: AtomicU32::default(),
+            abandoned_max: ABANDONED_MAX,
         }
     }
 }
 
 impl ConnectionHealth {
+    /// Of a connection on which a call that was given up leaves nothing behind.
+    pub(super) fn unburdened() -> Self {
+        Self { abandoned_max: u32::MAX, ..Self::default() }
+    }
+
     /// The server has answered something.
     pub(super) fn note_answer(&self) {
         self.answered.store(self.age(), Ordering::Relaxed);
@@ -105,7 +113,7 @@ impl ConnectionHealth {
 
     /// Whether the connection is of no more use: dead, or burdened with too many lost calls.
     pub(super) fn is_broken(&self) -> bool {
-        self.is_dead() || self.abandoned() >= ABANDONED_MAX
+        self.is_dead() || self.abandoned() >= self.abandoned_max
     }
 
     pub(super) fn abandoned(&self) -> u32 {

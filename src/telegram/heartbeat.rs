@@ -79,7 +79,7 @@ pub(super) fn ping(
     let session = std::sync::Arc::clone(&parts.session);
     async move {
         let ping = functions::Ping { ping_id: 0 }.to_bytes();
-        match rpc.call_within::<functions::Ping>(ping, limit).await {
+        match rpc.call::<functions::Ping>(ping, limit).await {
             Ok(_) | Err(TelegramError::Rpc { .. } | TelegramError::Answer(_)) => {
                 health.note_answer();
                 session.note_no_dial_abroad();

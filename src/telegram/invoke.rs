@@ -11,7 +11,7 @@ use grammers_client::tl::RemoteCall;
 use smallvec::SmallVec;
 
 use super::pacing::{Pacer, SendTarget, Turn};
-use super::{GrammersManager, Resend, SessionSource, TelegramError, verdict};
+use super::{Resend, SessionSource, TelegramError, TelegramManager, verdict};
 use crate::account_id::AccountId;
 use crate::base::clock::{Instant, now};
 use crate::base::timer::{after, sleep};
@@ -49,7 +49,7 @@ pub enum InvokeError {
     Call(#[from] TelegramError),
 }
 
-impl<S: SessionSource, A: AccountRef<GrammersManager<S>>> Lease<GrammersManager<S>, A> {
+impl<S: SessionSource, A: AccountRef<TelegramManager<S>>> Lease<TelegramManager<S>, A> {
     /// Calls a method and lets the pool learn from its error. Never sleeps: a flood, a new one or
     /// one that the pool knows of already, comes back as [`InvokeError::RetryAfter`], and so does a turn to send
     /// that is not free now.
@@ -109,7 +109,7 @@ struct Paced {
 
 impl Paced {
     fn of<S: SessionSource, R: RemoteCall>(
-        manager: &GrammersManager<S>,
+        manager: &TelegramManager<S>,
         account: AccountId,
         request: &R,
     ) -> Option<Self> {
@@ -138,7 +138,7 @@ impl Failed {
     }
 }
 
-impl<S: SessionSource> Account<GrammersManager<S>> {
+impl<S: SessionSource> Account<TelegramManager<S>> {
     /// Acquires, calls a method and releases, within the manager's `call_timeout` in all.
     ///
     /// A flood wait of the method is sat out, without a lease, if it is no longer than the
@@ -151,8 +151,8 @@ impl<S: SessionSource> Account<GrammersManager<S>> {
     /// fails at once.
     ///
     /// ```no_run
-    /// # use telepool::{Pool, telegram::{GrammersManager, MemorySource, client::tl}};
-    /// # async fn example(pool: Pool<GrammersManager<MemorySource>>)
+    /// # use telepool::{Pool, telegram::{TelegramManager, MemorySource, client::tl}};
+    /// # async fn example(pool: Pool<TelegramManager<MemorySource>>)
     /// #     -> Result<(), Box<dyn std::error::Error>> {
     /// let account = pool.account("+442079460958".parse()?)?;
     /// let myself = vec![tl::enums::InputUser::UserSelf];

@@ -13,7 +13,7 @@ use grammers_client::tl::{Identifiable as _, Serializable as _, enums, functions
 use tracing::Instrument as _;
 
 use super::TelegramError;
-use super::one_shot_session::{OneShotSession, own_peer};
+use super::one_shot_session::{OneShotSession, own_peer, own_record};
 use super::pending_open::OpenResult;
 use super::rpc::RpcHandle;
 use crate::account_id::AccountId;
@@ -24,9 +24,9 @@ use crate::session::{KeyId, SessionRecord, SessionUser};
 /// client's own pings ask for, which set the timer anew each minute.
 const DISCONNECT_DELAY: i32 = 75;
 
-/// The first calls of a connection, which make the client dial and introduce itself: one that sets the
-/// timer by which the server closes its end when ours is gone without a word, and the login
-/// check, in one packet.
+/// The first calls of a connection, in one packet. They make the client dial and introduce itself; before them goes
+/// one that sets the timer by which the server closes its end when ours is gone without a word, which the wire does
+/// by itself.
 ///
 /// A ping or the introduction proves nothing: a key that is not logged in may do both.
 /// `updates.getState` is the cheapest method that only a logged-in session may call (no
@@ -44,21 +44,11 @@ pub(super) fn check_login(
     let (account, slot) = (record.account, record.slot);
     let span = tracing::debug_span!("call", %account, slot, method = "updates.getState");
     let check = async move {
-        let timer =
-            functions::PingDelayDisconnect { ping_id: 0, disconnect_delay: DISCONNECT_DELAY };
-        let timer = timer.to_bytes();
         let query = functions::updates::GetState {};
         let request = functions::InvokeWithoutUpdates { query }.to_bytes();
-        let set = async {
-            match rpc.call_within::<functions::PingDelayDisconnect>(timer, limit).await {
-                // What the dial comes to is told to the first call.
-                Err(error) if !is_of_the_ping(&error) => error,
-                // That the check has an answer shows that this one came as well.
-                _ => std::future::pending().await,
-            }
-        };
+        let set = set_timer(&rpc, limit);
         let asked = async {
-            let state = rpc.call_within::<functions::updates::GetState>(request, limit);
+            let state = rpc.call::<functions::updates::GetState>(request, limit);
             match user {
                 None => state.await,
                 Some(user) => tokio::join!(state, user.ask(&rpc, limit)).0,
@@ -76,12 +66,45 @@ pub(super) fn check_login(
             Err(TelegramError::Rpc { code: 420, method: Some(method), .. })
                 if method == functions::updates::GetState::CONSTRUCTOR_ID =>
             {
-                Ok(())
+                is_introduced(&rpc, limit).await
             }
             Err(error) => Err(error),
         }
     };
     check.instrument(span)
+}
+
+/// Sets the timer of a client's connection. Returns with an error, or never.
+async fn set_timer(rpc: &RpcHandle, limit: Duration) -> TelegramError {
+    if let RpcHandle::Client { .. } = rpc {
+        let timer =
+            functions::PingDelayDisconnect { ping_id: 0, disconnect_delay: DISCONNECT_DELAY };
+        match rpc.call::<functions::PingDelayDisconnect>(timer.to_bytes(), limit).await {
+            // What the dial comes to is told to the first call.
+            Err(error) if !is_of_the_ping(&error) => return error,
+            // That the check has an answer shows that this one came as well.
+            _ => {}
+        }
+    }
+    std::future::pending().await
+}
+
+/// The first call was told to wait. A client introduces itself by a call of its own, so that this one was the check.
+/// Over the wire the introduction goes with it, and may be what has to wait: another question tells.
+async fn is_introduced(rpc: &RpcHandle, limit: Duration) -> OpenResult {
+    if let RpcHandle::Client { .. } = rpc {
+        return Ok(());
+    }
+    let query = functions::users::GetUsers { id: vec![enums::InputUser::UserSelf] };
+    let query = functions::InvokeWithoutUpdates { query }.to_bytes();
+    match rpc.call::<functions::users::GetUsers>(query, limit).await {
+        Ok(_) => Ok(()),
+        Err(TelegramError::Rpc { code, name, value, .. }) if code == 420 => {
+            let method = Some(functions::InvokeWithLayer::<()>::CONSTRUCTOR_ID);
+            Err(TelegramError::Rpc { code, name, value, method })
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether the server refuses the ping itself, which says nothing of the connection.
@@ -108,11 +131,26 @@ impl UserCache {
         if session.knows_own() {
             return None;
         }
-        if let Some((peer, _)) = self.0.lock().get(&key) {
-            session.note_own(peer.clone());
+        if let Some(peer) = self.peer(key) {
+            session.note_own(peer);
             return None;
         }
-        Some(UnknownUser { users: Arc::clone(self), key, session: Arc::clone(session) })
+        Some(UnknownUser { users: Arc::clone(self), key, session: Some(Arc::clone(session)) })
+    }
+
+    /// The same for a session that no client has. `Some`: the server is to be asked.
+    pub(super) fn unknown(
+        self: &Arc<Self>,
+        key: KeyId,
+        record: &SessionRecord,
+    ) -> Option<UnknownUser> {
+        let is_known = own_record(record).is_some() || self.peer(key).is_some();
+        (!is_known).then(|| UnknownUser { users: Arc::clone(self), key, session: None })
+    }
+
+    /// Who is logged in with a key, as a client knows a peer.
+    pub(super) fn peer(&self, key: KeyId) -> Option<PeerInfo> {
+        self.0.lock().get(&key).map(|(peer, _)| peer.clone())
     }
 
     /// Who is logged in with a key, if the server was asked.
@@ -125,7 +163,8 @@ impl UserCache {
 pub(super) struct UnknownUser {
     users: Arc<UserCache>,
     key: KeyId,
-    session: Arc<OneShotSession>,
+    /// What a client sees of the session, if one has it.
+    session: Option<Arc<OneShotSession>>,
 }
 
 impl UnknownUser {
@@ -133,11 +172,13 @@ impl UnknownUser {
     async fn ask(self, rpc: &RpcHandle, limit: Duration) {
         let query = functions::users::GetUsers { id: vec![enums::InputUser::UserSelf] };
         let query = functions::InvokeWithoutUpdates { query }.to_bytes();
-        let users = rpc.call_within::<functions::users::GetUsers>(query, limit).await;
+        let users = rpc.call::<functions::users::GetUsers>(query, limit).await;
         let Some(own) = users.ok().and_then(|users| users.into_iter().find_map(own)) else {
             return;
         };
-        self.session.note_own(own.0.clone());
+        if let Some(session) = &self.session {
+            session.note_own(own.0.clone());
+        }
         self.users.0.lock().insert(self.key, own);
     }
 }

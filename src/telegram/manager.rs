@@ -3,56 +3,56 @@
 //! Owns the making of a connection and the memory of refused keys. Never dials a session whose
 //! last connection still has a socket.
 
+mod grammers;
 mod metrics;
 mod pacing;
+mod wire;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use grammers_client::client::ClientConfiguration;
-use grammers_client::{Client, SenderPool};
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::bridge::{Bridge, BridgeLimits};
 use super::caller::ConnectionCaller;
+use super::connection::ClientAccess;
 use super::health::ConnectionHealth;
 use super::key_lock::{self, KeyGuard};
+use super::key_memories::KeyMemories;
 use super::login_cache::LoginCache;
-use super::login_check::{UserCache, check_login};
-use super::one_shot_session::OneShotSession;
+use super::login_check::UserCache;
 use super::pacing::Pacers;
-use super::parts::ConnectionParts;
-use super::pending_open::{OpenResult, PendingOpen};
+use super::pending_open::OpenResult;
 use super::reservation::Reservations;
 use super::rpc::RpcHandle;
 use super::source::DEFAULT_GROUP;
-use super::supervisor::supervise;
-use super::updates::{FeedSource, Lanes};
-use super::{SessionSource, TelegramConnection, TelegramError, TelegramSettings, verdict};
+use super::supervisor::SupervisorHandle;
+use super::updates::{Feed, Lanes};
+use super::{Engine, SessionSource, TelegramConnection, TelegramError, TelegramSettings, verdict};
 use crate::account_id::AccountId;
 use crate::base::panics::call_manager;
 use crate::base::sync::Mutex;
 use crate::manager::{
     Clearance, ErrorKind, Hold, Manager, MetricsSource, Profile, QuarantineReason, Reaction,
-    TrafficGroups,
+    TrafficCounters, TrafficGroups,
 };
-use crate::ownership::{ClaimError, HostLocks, HostLocksOptions, Ownership};
+use crate::ownership::{ClaimError, Epoch, HostLocks, HostLocksOptions, Ownership};
 use crate::session::{KeyId, SessionRecord};
 
 /// Opens the connections of the sessions that a source has.
 ///
 /// Connecting needs a tokio runtime with time and I/O enabled; each connection has a task on the
 /// runtime that dialled it, and one for each data centre it visits.
-pub struct GrammersManager<S> {
+pub struct TelegramManager<S> {
     source: S,
-    settings: TelegramSettings,
+    settings: Arc<TelegramSettings>,
     /// Who listens to the updates of which accounts.
     pub(super) lanes: Arc<Lanes>,
     logins: Arc<LoginCache>,
     users: Arc<UserCache>,
+    /// What connections of the wire have learned of the servers.
+    memories: Arc<KeyMemories>,
     /// Where the pool has calls and updates counted; nowhere, before it is built.
     traffic: OnceLock<TrafficGroups>,
     /// Who keeps other processes from dialling the same keys; the machine's locks, unless another was
@@ -67,21 +67,33 @@ pub struct GrammersManager<S> {
     pacers: Pacers,
 }
 
-impl<S: SessionSource> GrammersManager<S> {
+/// A connection that is being opened.
+struct OpenedConnection {
+    caller: ConnectionCaller,
+    client: ClientAccess,
+    supervisor: SupervisorHandle,
+    traffic: Arc<TrafficCounters>,
+    /// When the connection may be used, or why it may not.
+    opened: oneshot::Receiver<OpenResult>,
+}
+
+impl<S: SessionSource> TelegramManager<S> {
     /// A manager of these sessions.
     #[must_use]
     pub fn new(source: S, settings: TelegramSettings) -> Self {
         let (lanes, strikes) = (Arc::default(), Mutex::default());
         let reserved = Reservations::default();
         let logins = Arc::new(LoginCache::new(settings.login_lasts));
-        let (users, traffic, ownership) = (Arc::default(), OnceLock::new(), OnceLock::new());
-        let pacers = Pacers::default();
+        let (users, memories) = (Arc::default(), Arc::default());
+        let (traffic, ownership) = (OnceLock::new(), OnceLock::new());
+        let (pacers, settings) = (Pacers::default(), Arc::new(settings));
         Self {
             source,
             settings,
             lanes,
             logins,
             users,
+            memories,
             traffic,
             ownership,
             strikes,
@@ -165,74 +177,32 @@ impl<S: SessionSource> GrammersManager<S> {
         profile.map_or_else(|| Arc::from(DEFAULT_GROUP), |profile| profile.group)
     }
 
-    /// Opens the way of a session by its proxy, if it has one. Where that fails the session is not dialled.
-    async fn bridge(&self, record: &SessionRecord) -> Result<Option<Arc<Bridge>>, TelegramError> {
-        let Some(proxy) = &record.proxy else { return Ok(None) };
-        let limits =
-            BridgeLimits { dial: self.settings.proxy_timeout, linger: self.settings.close_grace };
-        Bridge::open(proxy, (record.dc, record.address), limits).await.map(Some)
+    /// Where the calls and updates of an account are counted.
+    fn traffic_of(&self, account: AccountId) -> Arc<TrafficCounters> {
+        let group = self.group_of(account);
+        self.traffic.get().cloned().unwrap_or_default().counters(&group)
     }
 
-    /// Puts the client to work on a session: it dials, with the login check as its first
-    /// call. The other value tells when the connection may be used, or why it may not.
-    fn open(
+    /// What calls over a connection need.
+    fn caller(
         &self,
         record: &SessionRecord,
-        mut guard: KeyGuard,
-        bridge: Option<Arc<Bridge>>,
-    ) -> Result<(TelegramConnection, oneshot::Receiver<OpenResult>), TelegramError> {
-        let ownership = self.ownership();
-        let fence = ownership.fence();
-        let epoch = guard.begin(ownership)?;
-        let centres = self.settings.data_centres.clone();
-        let session = Arc::new(OneShotSession::new(record, centres, bridge.clone()));
-        let user = self.users.recall(guard.key(), &session);
-        let params = self.settings.connection_params(record);
-        let api_id = record.api_id.unwrap_or(self.settings.api_id);
-        let SenderPool { runner, handle, updates } =
-            SenderPool::with_configuration(Arc::clone(&session), api_id, params);
-        let rpc = RpcHandle::new(handle.thin.clone(), record.dc);
-        let configuration = ClientConfiguration { auto_cache_peers: self.settings.cache_peers };
-        let client = Client::with_configuration(handle, configuration);
-        let health = Arc::<ConnectionHealth>::default();
-        let group = self.group_of(record.account);
-        let traffic = self.traffic.get().cloned().unwrap_or_default().counters(&group);
-        let feed_source = FeedSource::default();
-        let feed = Arc::clone(&feed_source.0);
-        let parts = ConnectionParts {
-            account: record.account,
-            slot: record.slot,
-            traffic: Arc::clone(&traffic),
-            rpc: rpc.clone(),
-            session,
-            health: Arc::clone(&health),
-            feed: feed_source,
-            lanes: Arc::clone(&self.lanes),
-            close_grace: self.settings.close_grace,
-            call_timeout: self.settings.call_timeout,
-            redial_after_loss: self.settings.redial_after_loss,
-            epoch,
-            fence,
-            bridge,
-        };
-        let check = check_login(rpc.clone(), record, user, self.settings.call_timeout);
-        let begun = self.logins.begin(record.account, record.slot, guard.key().number());
-        let (opening, opened) = PendingOpen::new(check, Arc::clone(&self.logins), begun);
-        let supervisor = supervise(parts, runner, updates, opening, guard);
-        let caller = ConnectionCaller {
+        rpc: RpcHandle,
+        health: Arc<ConnectionHealth>,
+        feed: Arc<Feed>,
+        epoch: Epoch,
+    ) -> ConnectionCaller {
+        ConnectionCaller {
             account: record.account,
             slot: record.slot,
             data_centre: record.dc,
-            runtime: Handle::current(),
             rpc,
             health,
             call_timeout: self.settings.call_timeout,
-            ownership: Arc::clone(ownership),
+            ownership: Arc::clone(self.ownership()),
             epoch,
             feed,
-        };
-        let connection = TelegramConnection { caller, client, supervisor, traffic };
-        Ok((connection, opened))
+        }
     }
 
     /// Turns what a connect ends with when the server does not know the key into one error that
@@ -253,13 +223,13 @@ impl<S: SessionSource> GrammersManager<S> {
     }
 }
 
-impl<S> fmt::Debug for GrammersManager<S> {
+impl<S> fmt::Debug for TelegramManager<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GrammersManager").field("lanes", &self.lanes).finish_non_exhaustive()
+        f.debug_struct("TelegramManager").field("lanes", &self.lanes).finish_non_exhaustive()
     }
 }
 
-impl<S: SessionSource> Manager for GrammersManager<S> {
+impl<S: SessionSource> Manager for TelegramManager<S> {
     type Connection = TelegramConnection;
     type Error = TelegramError;
 
@@ -313,9 +283,13 @@ impl<S: SessionSource> Manager for GrammersManager<S> {
                 taken.map_err(|remaining| TelegramError::KeyResting { remaining })?
             }
         };
-        let bridge = self.bridge(&record).await?;
-        // From here on the supervisor sees to the end of it, whatever becomes of this future.
-        let (connection, opened) = self.open(&record, guard, bridge)?;
+        let OpenedConnection { caller, client, supervisor, traffic, opened } =
+            match self.settings.engine {
+                Engine::Grammers => self.open_client(&record, guard).await?,
+                Engine::Wire => self.open_wire(record, guard).await?,
+            };
+        // The supervisor sees to the end of it, whatever becomes of this future.
+        let connection = TelegramConnection { caller, client, supervisor, traffic };
         match opened.await.unwrap_or(Err(TelegramError::Dropped)) {
             Ok(()) => {
                 self.strikes.lock().remove(&(account, slot));

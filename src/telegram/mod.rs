@@ -81,12 +81,15 @@ mod bridge;
 mod broadcast;
 mod caller;
 mod connection;
+mod endpoint;
+mod engine;
 mod error;
 mod error_names;
 mod health;
 mod heartbeat;
 mod invoke;
 mod key_lock;
+mod key_memories;
 mod login_cache;
 mod login_check;
 mod manager;
@@ -109,6 +112,7 @@ mod updates;
 mod verdict;
 #[doc(hidden)]
 pub mod wire;
+mod wire_supervisor;
 
 pub use bridge::{ProxyError, ProxyProblem};
 pub use broadcast::{
@@ -116,9 +120,10 @@ pub use broadcast::{
     BroadcastResult, BroadcastRun, BroadcastTarget, UnsentReason,
 };
 pub use connection::TelegramConnection;
+pub use engine::{Engine, UnknownEngine};
 pub use error::{Refusal, TelegramError};
 pub use invoke::InvokeError;
-pub use manager::GrammersManager;
+pub use manager::TelegramManager;
 pub use messages::text_message;
 pub use pacing::{Pacing, SendLimit, SendPacing};
 pub use quarantine_file::{

@@ -118,6 +118,11 @@ pub(super) fn own_peer(user_id: i64, is_bot: bool, auth: PeerAuth) -> Option<Pee
     Some(PeerInfo::User { id: user_id, auth, bot, is_self: Some(true) })
 }
 
+/// The same from a session's record.
+pub(super) fn own_record(record: &SessionRecord) -> Option<PeerInfo> {
+    own_peer(record.user_id, record.is_bot, PeerAuth::default())
+}
+
 impl OneShotSession {
     pub(super) fn new(
         record: &SessionRecord,
@@ -128,7 +133,7 @@ impl OneShotSession {
             stage: DialStage::Fresh,
             abroad: false,
             foreign_keys: HashMap::new(),
-            own: own_peer(record.user_id, record.is_bot, PeerAuth::default()),
+            own: own_record(record),
             peers: HashMap::new(),
         };
         Self {

@@ -11,9 +11,10 @@ use std::task::{Context, Poll};
 use tokio::sync::oneshot;
 use tokio::task::coop::{Unconstrained, unconstrained};
 
+use super::health::ConnectionHealth;
 use super::login_cache::{LoginCache, PendingCheck};
-use super::parts::ConnectionParts;
 use super::{TelegramError, verdict};
+use crate::account_id::AccountId;
 use crate::base::text::display_safely;
 use crate::manager::Reaction;
 
@@ -27,6 +28,8 @@ pub(super) struct PendingOpen<P> {
     check: Option<Pin<Box<Unconstrained<P>>>>,
     begun: PendingCheck,
     logins: Arc<LoginCache>,
+    session: (AccountId, u16),
+    health: Arc<ConnectionHealth>,
     /// Whether the session has passed a login check lately. Then its connection is usable once the server
     /// has its introduction, and the check follows.
     is_trusted: bool,
@@ -42,10 +45,13 @@ impl<P: Future<Output = OpenResult>> PendingOpen<P> {
         check: P,
         logins: Arc<LoginCache>,
         (is_trusted, begun): (bool, PendingCheck),
+        (account, slot): (AccountId, u16),
+        health: Arc<ConnectionHealth>,
     ) -> (Self, oneshot::Receiver<OpenResult>) {
         let (dialler, opened) = oneshot::channel();
         let (check, dialler) = (Some(Box::pin(unconstrained(check))), Some(dialler));
-        (Self { check, begun, logins, is_trusted, outcome: None, dialler }, opened)
+        let (outcome, session) = (None, (account, slot));
+        (Self { check, begun, logins, session, health, is_trusted, outcome, dialler }, opened)
     }
 
     /// The server has the introduction.
@@ -56,15 +62,15 @@ impl<P: Future<Output = OpenResult>> PendingOpen<P> {
     }
 
     /// Polls the login check, and draws the consequences.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>, parts: &ConnectionParts) {
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) {
         let Some(check) = &mut self.check else { return };
         let Poll::Ready(checked) = check.as_mut().poll(context) else { return };
         self.check = None;
-        let (account, slot) = (parts.account, parts.slot);
+        let (account, slot) = self.session;
         match &checked {
             Ok(()) => {
-                parts.health.note_answer();
-                parts.health.note_login();
+                self.health.note_answer();
+                self.health.note_login();
                 self.logins.note(account, slot, self.begun);
             }
             Err(error) => {
@@ -75,7 +81,7 @@ impl<P: Future<Output = OpenResult>> PendingOpen<P> {
                     let text = display_safely(error);
                     tracing::info!(%account, slot, error = %text, "the session was taken for logged in");
                     if verdict(error).reaction != Reaction::Keep {
-                        parts.health.mark_broken();
+                        self.health.mark_broken();
                     }
                 }
             }

@@ -54,7 +54,7 @@ const LEAVING_STEP: Duration = Duration::from_millis(2);
 ///
 /// # fn example(sessions: MemorySource) -> Result<(), Box<dyn std::error::Error>> {
 /// let source = QuarantineFile::open("quarantined.jsonl", sessions)?;
-/// // Give it to a `GrammersManager`, and before the process ends:
+/// // Give it to a `TelegramManager`, and before the process ends:
 /// source.flush(std::time::Duration::from_secs(5));
 /// # Ok(())
 /// # }

@@ -1,16 +1,20 @@
-//! RPC over the client: the body of a request, and its answer.
+//! RPC over a connection of either engine: the body of a request, and its answer.
 //!
-//! Owns the reading of answers. Never checks what may be sent, and never retries.
+//! Owns the reading of answers, and the limit of a call. Never checks what may be sent, and never retries.
 
+use std::io;
 use std::time::Duration;
 
-use grammers_client::sender::SenderPoolHandle;
+use grammers_client::sender::{RpcError, SenderPoolHandle};
 use grammers_client::tl::{
-    Deserializable as _, Identifiable as _, RemoteCall, Serializable as _, functions,
+    Deserializable as _, Identifiable as _, RemoteCall, Serializable as _, functions, types,
 };
+use tokio::runtime::Handle;
 
-use super::TelegramError;
+use super::wire::{WireEnd, WireError, WireHandle};
+use super::{Refusal, TelegramError};
 use crate::base::text::display_safely;
+use crate::base::timer::{after, timeout_at};
 
 /// What a call that asks for no updates is wrapped in.
 const WRAPPER: u32 = functions::InvokeWithoutUpdates::<()>::CONSTRUCTOR_ID;
@@ -18,27 +22,46 @@ pub(super) const WRAPPER_LEN: usize = 4;
 
 /// Where the bodies of requests go, by one connection. A clone does not keep it open.
 #[derive(Clone)]
-pub(super) struct RpcHandle {
-    client: SenderPoolHandle,
-    data_centre: i32,
+pub(super) enum RpcHandle {
+    /// To the home data centre of a client.
+    Client {
+        client: SenderPoolHandle,
+        data_centre: i32,
+        /// Where the client runs.
+        runtime: Handle,
+    },
+    Wire(WireHandle),
 }
 
 impl RpcHandle {
-    /// To the home data centre of a client.
-    pub(super) const fn new(client: SenderPoolHandle, data_centre: i32) -> Self {
-        Self { client, data_centre }
+    /// To the home data centre of a client that runs on this runtime.
+    pub(super) fn of_client(client: SenderPoolHandle, data_centre: i32) -> Self {
+        Self::Client { client, data_centre, runtime: Handle::current() }
     }
 
-    /// Sends the body of a request and waits for its answer.
+    /// Sends the body of a request and waits for its answer, for so long at most. Whoever calls may be on another
+    /// runtime than the connection, or on none.
     pub(super) async fn call<R: RemoteCall>(
         &self,
         body: Vec<u8>,
+        limit: Duration,
     ) -> Result<R::Return, TelegramError> {
         let called = method(&body);
-        let answer = self.client.raw_invoke_in_dc(self.data_centre, body).await;
-        // The client names the outermost part of the body.
-        let answer = answer.map_err(|error| match error.into() {
-            TelegramError::Rpc { code, name, value, method: Some(WRAPPER) } => {
+        let (answer, named) = match self {
+            Self::Client { client, data_centre, runtime } => {
+                let answer = client.raw_invoke_in_dc(*data_centre, body);
+                let timeout = Err(TelegramError::Timeout { after: limit });
+                let answer = timeout_at(runtime, after(limit), answer).await;
+                (
+                    answer.map_or(timeout, |answer| answer.map_err(TelegramError::from)),
+                    Some(WRAPPER),
+                )
+            }
+            Self::Wire(wire) => (wire.call(body, limit).await.map_err(TelegramError::from), None),
+        };
+        let answer = answer.map_err(|error| match error {
+            // The client names the outermost part of the body, and the wire nothing.
+            TelegramError::Rpc { code, name, value, method } if method == named => {
                 TelegramError::Rpc { code, name, value, method: Some(called) }
             }
             error => error,
@@ -47,19 +70,69 @@ impl RpcHandle {
             .map_err(|error| TelegramError::Answer(display_safely(&error).into()))
     }
 
-    /// The same within a limit. For the connection's own runtime.
-    pub(super) async fn call_within<R: RemoteCall>(
-        &self,
-        body: Vec<u8>,
-        limit: Duration,
-    ) -> Result<R::Return, TelegramError> {
-        let answered = tokio::time::timeout(limit, self.call::<R>(body)).await;
-        answered.unwrap_or(Err(TelegramError::Timeout { after: limit }))
+    /// Has the connection bring updates from here on, where that is not settled when it is opened.
+    pub(super) fn want_updates(&self) {
+        if let Self::Wire(wire) = self {
+            wire.want_updates(true);
+        }
     }
 
-    /// Asks the client to end.
+    /// Whether it takes no call any more, as far as that is known here.
+    pub(super) fn is_ending(&self) -> bool {
+        match self {
+            Self::Client { .. } => false,
+            Self::Wire(wire) => wire.is_ending(),
+        }
+    }
+
+    /// Asks the connection to end.
     pub(super) fn quit(&self) {
-        self.client.quit();
+        match self {
+            Self::Client { client, .. } => drop(client.quit()),
+            Self::Wire(wire) => wire.close(),
+        }
+    }
+}
+
+impl From<WireError> for TelegramError {
+    fn from(error: WireError) -> Self {
+        let may_be_carried_out = error.may_be_carried_out();
+        match error {
+            WireError::Rpc { code, message } => {
+                let error_message = message.into_string();
+                RpcError::from(types::RpcError { error_code: code, error_message }).into()
+            }
+            WireError::Lost { end: WireEnd::Transport { code }, .. } => Self::Transport { code },
+            WireError::Lost { was_sent: false, .. } => Self::NotSent,
+            WireError::Lost { end, .. } => end.into(),
+            WireError::TimedOut { after, .. } => Self::Timeout { after },
+            // Another connection has numbers of its own.
+            WireError::Refused { .. } if !may_be_carried_out => Self::NotSent,
+            WireError::Refused { .. } | WireError::Forgotten => Self::Forgotten,
+            WireError::Unsendable { len, limit } => Self::Refused(Refusal::TooLong { len, limit }),
+            WireError::Busy { limit } => Self::Refused(Refusal::TooMany { limit }),
+            WireError::Full { limit } => Self::Refused(Refusal::TooMuch { limit }),
+            WireError::Answer(words) => Self::Answer(words.into()),
+        }
+    }
+}
+
+impl From<WireEnd> for TelegramError {
+    fn from(end: WireEnd) -> Self {
+        match end {
+            WireEnd::Transport { code } => Self::Transport { code },
+            WireEnd::Io(error) => Self::Io(match error.raw_os_error() {
+                Some(code) => io::Error::from_raw_os_error(code),
+                None => io::Error::new(error.kind(), error),
+            }),
+            WireEnd::HungUp => {
+                Self::Io(io::Error::new(io::ErrorKind::UnexpectedEof, end.to_string()))
+            }
+            WireEnd::Protocol(_) | WireEnd::Disordered { .. } => {
+                Self::Protocol(end.to_string().into())
+            }
+            WireEnd::Closed { .. } | WireEnd::Aborted | WireEnd::Silent => Self::Dropped,
+        }
     }
 }
 
@@ -70,10 +143,15 @@ pub(super) fn without_updates<R: RemoteCall>(request: &R) -> Vec<u8> {
     body
 }
 
-/// The same request without that.
-pub(super) fn unwrapped(mut body: Vec<u8>) -> Vec<u8> {
-    body.drain(..WRAPPER_LEN);
-    body
+/// The same of a body that is there.
+pub(super) fn wrapped(body: &[u8]) -> Vec<u8> {
+    [&WRAPPER.to_le_bytes(), body].concat()
+}
+
+/// The same request without that, if it has it.
+pub(super) fn unwrapped(body: &[u8]) -> &[u8] {
+    let name = WRAPPER.to_le_bytes();
+    body.strip_prefix(&name).unwrap_or(body)
 }
 
 /// The method that a body calls.

@@ -4,10 +4,13 @@
 //! process to learn the name of the operating system.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use grammers_client::sender::{ConnectionParams, NoRetries};
+use grammers_client::tl::{self, Serializable as _, functions};
 
+use super::Engine;
 use super::pacing::Pacing;
 use crate::session::{ClientIdentity, DataCentres, SessionRecord};
 
@@ -22,6 +25,8 @@ pub struct TelegramSettings {
     pub api_id: i32,
     /// How sessions introduce themselves that have no identity of their own.
     pub identity: ClientIdentity,
+    /// What carries the connections (default: grammers, until the wire was tried against real servers).
+    pub engine: Engine,
     /// How many leases may share one connection. MTProto carries many requests at once.
     pub leases: u16,
     /// The longest that a call may take. Without a limit a silent server would hold it for ever.
@@ -63,6 +68,7 @@ impl TelegramSettings {
         Self {
             api_id,
             identity: ClientIdentity::new("telepool", std::env::consts::OS, "1.0"),
+            engine: Engine::default(),
             leases: 32,
             call_timeout: Duration::from_secs(30),
             login_lasts: Duration::from_secs(3_600),
@@ -74,6 +80,27 @@ impl TelegramSettings {
             cache_peers: true,
             pacing: Pacing::none(),
         }
+    }
+
+    /// `invokeWithLayer(initConnection(.., X))` without `X`, as the client has it too.
+    pub(super) fn introduction(&self, session: &SessionRecord) -> Arc<[u8]> {
+        let identity = session.identity.as_deref().unwrap_or(&self.identity).clone();
+        let query = functions::InitConnection {
+            api_id: session.api_id.unwrap_or(self.api_id),
+            device_model: identity.device_model,
+            system_version: identity.system_version,
+            app_version: identity.app_version,
+            system_lang_code: identity.system_lang_code,
+            lang_pack: String::new(),
+            lang_code: identity.lang_code,
+            proxy: None,
+            params: None,
+            query: functions::help::GetConfig {},
+        };
+        let mut bytes = functions::InvokeWithLayer { layer: tl::LAYER, query }.to_bytes();
+        // What has no arguments is as long as its name.
+        bytes.truncate(bytes.len() - 4);
+        bytes.into()
     }
 
     /// The client's own form, every field filled by hand. Retries are the pool's part: the

@@ -78,6 +78,15 @@ pub(super) struct SupervisorHandle {
 }
 
 impl SupervisorHandle {
+    /// Of a supervisor that listens to `stop`, and drops the sender of `gone` with the key.
+    pub(super) const fn new(
+        key: KeyId,
+        stop: watch::Sender<bool>,
+        gone: watch::Receiver<()>,
+    ) -> Self {
+        Self { key, stop, gone }
+    }
+
     /// Asks for the end of the connection without waiting for it.
     pub(super) fn stop(&self) {
         // Once it is gone, the key may be somebody else's.
@@ -136,7 +145,7 @@ where
     let sockets = SocketGuard::new(health, redial_after_loss, sockets);
     let supervisor = Supervisor { parts, runner, sockets };
     drop(Handle::current().spawn(supervisor.run(opening, stopped)));
-    SupervisorHandle { key, stop, gone }
+    SupervisorHandle::new(key, stop, gone)
 }
 
 struct Supervisor<R> {
@@ -197,7 +206,7 @@ impl<R: Future<Output = Option<()>>> Supervisor<R> {
             if stop.as_mut().poll(context).is_ready() {
                 return Poll::Ready(EndCause::Unwanted);
             }
-            opening.poll(context, parts);
+            opening.poll(context);
             let ran = match runner.as_mut().poll(context) {
                 Poll::Ready(ended) => Some(ended.map_or(EndCause::Panicked, |()| EndCause::Ran)),
                 Poll::Pending => None,
@@ -218,7 +227,7 @@ impl<R: Future<Output = Option<()>>> Supervisor<R> {
             });
             if end.is_some() {
                 // Its error says more than that the connection has ended.
-                opening.poll(context, parts);
+                opening.poll(context);
             }
             if opening.has_news() {
                 close_unless_read(parts, updates);
@@ -231,7 +240,7 @@ impl<R: Future<Output = Option<()>>> Supervisor<R> {
 }
 
 /// Waits for a fence that ends what began in this epoch. Returns for how long the process did not run.
-async fn fenced(mut fence: watch::Receiver<Fence>, epoch: Epoch) -> Duration {
+pub(super) async fn fenced(mut fence: watch::Receiver<Fence>, epoch: Epoch) -> Duration {
     match fence.wait_for(|fence| fence.epoch > epoch).await.map(|fence| fence.stopped) {
         Ok(stopped) => stopped,
         // Nobody is left who could raise one.

@@ -109,6 +109,7 @@ pub fn verdict(error: &TelegramError) -> Verdict {
         TelegramError::NotSent => {
             Verdict::new(NotSent, Discard, Io).ending().resend(Resend::AtOnce)
         }
+        TelegramError::Forgotten => Verdict::new(Lost, Keep, Protocol).resend(Resend::IfIdempotent),
         TelegramError::Fenced(_) => Verdict::new(NotSent, Discard, Io).ending(),
         // The peer may be gone without a word. The call given up counts against its connection by
         // itself.

@@ -40,7 +40,7 @@ mod shared;
 mod socket;
 #[cfg(test)]
 mod tests;
-mod tl;
+pub(super) mod tl;
 
 use std::sync::Arc;
 
@@ -48,6 +48,7 @@ use tokio::runtime::Handle;
 
 pub use counts::WireCounts;
 pub use driver::{WireDriver, WireGuard, WireNote, WireUpdate};
+pub(super) use error::Breach;
 pub use error::{WireEnd, WireError};
 pub use handle::WireHandle;
 pub use limits::{WireLimits, WireTimes};

@@ -10,13 +10,13 @@ use telepool::session::{DataCentres, SessionRecord, lines};
 use telepool::telegram::client::tl::{enums, types};
 use telepool::telegram::{
     BroadcastError, BroadcastMessage, BroadcastOutcome, BroadcastResult, BroadcastTarget,
-    GrammersManager, MemorySource, TelegramError, TelegramSettings, UnsentReason,
+    MemorySource, TelegramError, TelegramManager, TelegramSettings, UnsentReason,
 };
 use telepool::{AccountId, Pool};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-type TestPool = Pool<GrammersManager<MemorySource>>;
+type TestPool = Pool<TelegramManager<MemorySource>>;
 
 fn bot(number: u64) -> AccountId {
     AccountId::bot(5_000_000_000 + number).unwrap()
@@ -54,7 +54,7 @@ fn pool_of(data_centre: &DataCentre, bots: u64) -> TestPool {
 fn pool_with(sessions: impl IntoIterator<Item = SessionRecord>) -> TestPool {
     let mut settings = TelegramSettings::new(1);
     settings.redial_after_loss = Duration::from_millis(50);
-    let manager = GrammersManager::new(MemorySource::new(sessions).unwrap(), settings);
+    let manager = TelegramManager::new(MemorySource::new(sessions).unwrap(), settings);
     Pool::builder(manager).configure(|config| config.dial.per_second = 2000).build().unwrap()
 }
 

@@ -78,7 +78,10 @@ fn at_info_the_pool_tells_of_its_dials_and_closes_and_the_client_is_not_heard() 
         assert!(told.contains(words), "{words}: {told}");
     }
     assert!(!told.contains("future salt") && !told.contains("connecting..."), "{told}");
-    let (_, told) = said(&[], &[("TELEPOOL_LOG", "telepool=warn,grammers=debug")]);
+    let (_, told) = said(
+        &["--set=telegram.engine=grammers"],
+        &[("TELEPOOL_LOG", "telepool=warn,grammers=debug")],
+    );
     assert!(!told.contains("INFO connected"), "{told}");
     assert!(told.contains("INFO") || told.contains("DEBUG"), "the client was asked for: {told}");
 }

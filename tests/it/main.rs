@@ -6,6 +6,7 @@
     clippy::missing_panics_doc,
     reason = "a test may panic and spawn"
 )]
+#![allow(clippy::duplicate_mod, reason = "the contract of the engines runs over each of them")]
 
 /// Counts the memory in use, for the tests that run in a process of their own.
 #[global_allocator]
@@ -56,6 +57,10 @@ mod logs;
 mod metrics;
 mod operations;
 mod outage;
+#[cfg(all(feature = "telegram", feature = "sandbox"))]
+mod over_grammers;
+#[cfg(all(feature = "telegram", feature = "sandbox"))]
+mod over_wire;
 mod panics;
 mod pause;
 #[cfg(feature = "cli")]
@@ -84,8 +89,6 @@ mod state;
 mod store;
 mod stress;
 mod surroundings;
-#[cfg(all(feature = "telegram", feature = "sandbox"))]
-mod telegram;
 mod texts;
 mod timers;
 #[cfg(feature = "cli")]

@@ -12,7 +12,7 @@ use telepool::sandbox::{
 };
 use telepool::session::{KeyId, SessionRecord, lines};
 use telepool::telegram::client::tl::functions::Ping;
-use telepool::telegram::{GrammersManager, MemorySource, TelegramSettings};
+use telepool::telegram::{MemorySource, TelegramManager, TelegramSettings};
 use telepool::{AccountId, Pool};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -569,7 +569,7 @@ async fn as_a_library(sessions: &Path) {
     let records = lines::read_all(file, &telepool::session::DataCentres::production()).unwrap();
     let accounts: Vec<AccountId> = records.iter().map(|record| record.account).collect();
     let source = MemorySource::new(records).unwrap();
-    let manager = GrammersManager::new(source, TelegramSettings::new(1));
+    let manager = TelegramManager::new(source, TelegramSettings::new(1));
     let pool = Pool::builder(manager).build().unwrap();
     let (mut served, mut refused) = (0, String::new());
     for account in accounts {

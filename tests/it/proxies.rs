@@ -12,13 +12,13 @@ use telepool::sandbox::{DataCentre, DataCentreOptions};
 use telepool::session::{AuthKey, DataCentres, Proxy, SessionRecord};
 use telepool::telegram::client::tl::{enums, functions};
 use telepool::telegram::{
-    GrammersManager, MemorySource, ProxyProblem, TelegramError, TelegramSettings,
+    MemorySource, ProxyProblem, TelegramError, TelegramManager, TelegramSettings,
 };
 use telepool::{AccountId, AcquireError, Config, DialError, Egress, Event, Lease, Manager, Pool};
 
 use self::socks::Socks;
 
-type World = Pool<GrammersManager<MemorySource>>;
+type World = Pool<TelegramManager<MemorySource>>;
 
 /// Long after a session that rests would serve again.
 const REST: Duration = Duration::from_millis(300);
@@ -56,7 +56,7 @@ fn settings() -> TelegramSettings {
 }
 
 fn pool_of(records: Vec<SessionRecord>, settings: TelegramSettings) -> World {
-    let manager = GrammersManager::new(MemorySource::new(records).unwrap(), settings);
+    let manager = TelegramManager::new(MemorySource::new(records).unwrap(), settings);
     let configure = |config: &mut Config| {
         config.dial.per_second = 1000;
         config.pool.cleanup_interval = Duration::from_millis(20);
@@ -68,7 +68,7 @@ fn myself() -> functions::users::GetUsers {
     functions::users::GetUsers { id: vec![enums::InputUser::UserSelf] }
 }
 
-async fn call(lease: &Lease<GrammersManager<MemorySource>>) {
+async fn call(lease: &Lease<TelegramManager<MemorySource>>) {
     lease.invoke(&myself()).await.unwrap();
 }
 
@@ -114,7 +114,7 @@ async fn the_accounts_of_a_proxy_are_one_egress_and_an_address_of_this_machine_i
     let data_centre = data_centre().await;
     let ways = ["", "socks5://om:a@127.0.0.1:9", "socks5://omi:b@127.0.0.1:09", "bind://127.0.0.3"];
     let records = sessions(&data_centre, &ways);
-    let manager = GrammersManager::new(MemorySource::new(records).unwrap(), settings());
+    let manager = TelegramManager::new(MemorySource::new(records).unwrap(), settings());
     let egress = |number| manager.profile(bot(number)).unwrap().egress;
     assert_eq!(egress(1), Egress::Direct);
     assert_eq!(egress(2), Egress::Proxy("127.0.0.1:9".into()));
@@ -237,7 +237,7 @@ async fn a_key_that_the_server_does_not_know_is_told_as_without_a_proxy() {
     let key = AuthKey::new([77; 256]);
     let mut record = SessionRecord::new(bot(9), 2, data_centre.address(), key);
     record.proxy = by(&format!("socks5://{}", socks.address));
-    let manager = GrammersManager::new(MemorySource::new([record]).unwrap(), settings());
+    let manager = TelegramManager::new(MemorySource::new([record]).unwrap(), settings());
     for strikes in 1..=2 {
         let error = manager.connect(bot(9), 0).await.unwrap_err();
         let told = matches!(error, TelegramError::KeyUnknown { strikes: it } if it == strikes);
@@ -279,7 +279,7 @@ async fn dials_that_are_given_up_leave_nothing_behind() {
     let socks = Socks::start("127.0.0.2", None).await;
     let way = format!("socks5://{}", socks.address);
     let records = sessions(&data_centre, &[&way]);
-    let manager = GrammersManager::new(MemorySource::new(records).unwrap(), settings());
+    let manager = TelegramManager::new(MemorySource::new(records).unwrap(), settings());
     for step in 0..40 {
         let dial = manager.connect(bot(1), 0);
         let limit = Duration::from_micros(150 * step);
@@ -319,7 +319,7 @@ fn a_runtime_that_ends_lets_a_proxied_key_rest_and_leaves_no_socket() {
     let records = sessions(&data_centre, &[&format!("socks5://{}", socks.address)]);
     let mut settings = settings();
     settings.redial_after_loss = Duration::from_secs(600);
-    let manager = GrammersManager::new(MemorySource::new(records).unwrap(), settings);
+    let manager = TelegramManager::new(MemorySource::new(records).unwrap(), settings);
     let connection = other.block_on(async {
         let connection = manager.connect(bot(1), 0).await.unwrap();
         connection.invoke(&myself()).await.unwrap();

@@ -1,82 +1,61 @@
-//! The sandbox data centre with the real client, and with a client that keeps no rule.
+//! The sandbox data centre, with clients that keep no rule or all of them.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#[cfg(feature = "cli")]
-mod chaos;
-mod client;
-mod delivery;
 mod disconnect;
-mod duplicate_key;
-mod faults;
-mod fleet;
-mod hindrances;
 mod hostile;
-mod invoke;
-mod lost;
 mod observer;
 mod protocol;
-mod raw;
-mod send_limits;
-mod signals;
-#[cfg(feature = "cli")]
-mod spans;
+pub(crate) mod raw;
 mod stock;
 mod updates;
 mod wire;
 
 use std::time::Duration;
 
+use telepool::AccountId;
 use telepool::sandbox::{DataCentre, DataCentreOptions, Fault, FaultPlan, FaultRule};
 use telepool::session::SessionRecord;
 use telepool::telegram::client::tl::{enums, functions, types};
-use telepool::telegram::{
-    GrammersManager, MemorySource, TelegramConnection, TelegramError, TelegramSettings,
-    text_message,
-};
-use telepool::{AccountId, Manager};
+use telepool::telegram::text_message;
 
-const OWN: AccountId = match AccountId::phone(9_996_621_001) {
+pub(crate) const OWN: AccountId = match AccountId::phone(9_996_621_001) {
     Ok(account) => account,
     Err(_) => panic!("it is a phone number"),
 };
-const OTHER: AccountId = match AccountId::bot(77) {
+pub(crate) const OTHER: AccountId = match AccountId::bot(77) {
     Ok(account) => account,
     Err(_) => panic!("it is a bot"),
 };
 
-/// A data centre, and a manager of two accounts of it.
-struct Bench {
-    data_centre: DataCentre,
-    manager: GrammersManager<MemorySource>,
+/// A data centre with two accounts.
+pub(crate) struct Bench {
+    pub(crate) data_centre: DataCentre,
+    pub(crate) records: Vec<SessionRecord>,
 }
 
-async fn bench(rules: impl IntoIterator<Item = FaultRule>) -> Bench {
+pub(crate) async fn bench(rules: impl IntoIterator<Item = FaultRule>) -> Bench {
     let mut options = DataCentreOptions::default();
     options.faults = FaultPlan::new(rules).unwrap();
     let data_centre = DataCentre::start(options).await.unwrap();
     let mut records = data_centre.create_sessions(OWN, 2, None);
     records.extend(data_centre.create_sessions(OTHER, 1, None));
-    let mut settings = TelegramSettings::new(1);
-    // Here the data centre notices every end at once.
-    settings.redial_after_loss = Duration::from_millis(50);
-    settings.call_timeout = Duration::from_secs(20);
-    let manager = GrammersManager::new(MemorySource::new(records).unwrap(), settings);
-    Bench { data_centre, manager }
+    Bench { data_centre, records }
 }
 
 impl Bench {
-    async fn connect(&self, account: AccountId) -> TelegramConnection {
-        self.manager.connect(account, 0).await.unwrap()
+    fn record(&self, account: AccountId, slot: u16) -> &SessionRecord {
+        let is_it = |it: &&SessionRecord| it.account == account && it.slot == slot;
+        self.records.iter().find(is_it).unwrap()
     }
 
     /// Waits until the data centre has seen every connection end.
-    async fn quiet(&self) {
+    pub(crate) async fn quiet(&self) {
         wait_until("every connection has ended", || self.data_centre.stats().connections == 0)
             .await;
     }
 }
 
-async fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) async fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     for _ in 0..10_000 {
         if is_so() {
             return;
@@ -86,116 +65,12 @@ async fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     panic!("it never came to pass that {what}");
 }
 
-fn myself() -> functions::users::GetUsers {
+pub(crate) fn myself() -> functions::users::GetUsers {
     functions::users::GetUsers { id: vec![enums::InputUser::UserSelf] }
 }
 
-fn message_to(peer: enums::InputPeer) -> functions::messages::SendMessage {
+pub(crate) fn message_to(peer: enums::InputPeer) -> functions::messages::SendMessage {
     text_message(peer, "a word", fastrand::i64(1..))
-}
-
-#[tokio::test]
-async fn the_client_connects_calls_and_closes() {
-    let bench = bench([]).await;
-    let connection = bench.connect(OWN).await;
-    connection.invoke(&functions::Ping { ping_id: 3 }).await.unwrap();
-    let users = connection.invoke(&myself()).await.unwrap();
-    let [enums::User::User(user)] = &users[..] else { panic!("{users:?}") };
-    assert!(user.is_self && !user.bot);
-    let sent = connection.invoke(&message_to(enums::InputPeer::PeerSelf)).await.unwrap();
-    let enums::Updates::UpdateShortSentMessage(sent) = sent else { panic!("{sent:?}") };
-    assert_eq!(sent.id, 1);
-    let enums::updates::State::State(state) =
-        connection.invoke(&functions::updates::GetState {}).await.unwrap();
-    assert_eq!(state.pts, 2, "one more than the events");
-    let error = connection.invoke(&functions::help::GetNearestDc {}).await.unwrap_err();
-    assert!(
-        matches!(&error, TelegramError::Rpc { code: 400, name, .. }
-        if &**name == "INPUT_METHOD_INVALID"),
-        "{error}"
-    );
-    assert_eq!(bench.data_centre.live_connections(OWN), 1);
-    bench.manager.close(&connection).await;
-    bench.quiet().await;
-    let stats = bench.data_centre.stats();
-    assert_eq!((stats.connections_total, stats.handshakes, stats.key_violations), (1, 1, 0));
-    assert!(stats.calls >= 6 && stats.bytes_received > 0 && stats.bytes_sent > 0, "{stats:?}");
-}
-
-#[tokio::test]
-async fn a_message_reaches_the_listener_of_the_receiver_and_the_answer_that_of_the_sender() {
-    let bench = bench([]).await;
-    let pool = telepool::Pool::builder(bench.manager).build().unwrap();
-    let mut updates = pool.updates().unwrap();
-    let sender = pool.acquire(OTHER).await.unwrap();
-    let enums::User::User(user) =
-        pool.acquire(OWN).await.unwrap().invoke(&myself()).await.unwrap().remove(0)
-    else {
-        panic!("it is somebody")
-    };
-    let peer = types::InputPeerUser { user_id: user.id, access_hash: 0 };
-    // Until both listen.
-    let mut receivers = std::collections::BTreeSet::new();
-    while receivers.len() < 2 {
-        sender.invoke(&message_to(peer.clone().into())).await.unwrap();
-        while let Ok(Some(update)) =
-            tokio::time::timeout(Duration::from_millis(50), updates.recv()).await
-        {
-            assert!(update.new_message().is_some(), "{update:?}");
-            receivers.insert(update.account);
-        }
-    }
-    assert_eq!(receivers, [OWN, OTHER].into());
-}
-
-#[tokio::test]
-async fn a_call_without_updates_is_answered_and_brings_none() {
-    let bench = bench([]).await;
-    let without = || functions::InvokeWithoutUpdates { query: myself() };
-    let users = bench.connect(OWN).await.invoke(&without()).await.unwrap();
-    assert!(matches!(&users[..], [enums::User::User(user)] if user.is_self), "{users:?}");
-    let account = AccountId::bot(9).unwrap();
-    let records = bench.data_centre.create_sessions(account, 1, None);
-    let mut client = raw::RawClient::connect(record(&records)).await;
-    client.learn_salt().await;
-    for wrapped in [true, false] {
-        match wrapped {
-            true => client.send(&raw::init_connection(without())).await.unwrap(),
-            false => client.send(&myself()).await.unwrap(),
-        };
-        client.receive().await.unwrap();
-        assert_eq!(bench.data_centre.push_update(account), usize::from(!wrapped));
-    }
-}
-
-#[tokio::test]
-async fn an_outage_ends_connections_and_refuses_new_ones() {
-    let bench = bench([]).await;
-    for how in [Fault::Close, Fault::Reset, Fault::Transport { code: 429 }] {
-        let connection = bench.connect(OWN).await;
-        assert_eq!(bench.data_centre.disconnect(OWN, &how), 1);
-        wait_until("the client knows", || bench.manager.is_broken(&connection)).await;
-        bench.manager.close(&connection).await;
-    }
-    bench.data_centre.refuse_connections(true);
-    let refused = bench.manager.connect(OWN, 0).await.unwrap_err();
-    assert!(matches!(refused, TelegramError::Io(_) | TelegramError::Dropped), "{refused:?}");
-    bench.data_centre.refuse_connections(false);
-    let connection = bench.connect(OWN).await;
-    bench.data_centre.stop().await;
-    assert_eq!(bench.data_centre.stats().connections, 0);
-    wait_until("the client knows", || bench.manager.is_broken(&connection)).await;
-    assert_eq!(bench.data_centre.stats().key_violations, 0);
-}
-
-#[tokio::test]
-async fn a_forgotten_data_centre_ends_by_itself() {
-    let bench = bench([]).await;
-    let connection = bench.connect(OWN).await;
-    let address = bench.data_centre.address();
-    drop(bench.data_centre);
-    wait_until("the client knows", || bench.manager.is_broken(&connection)).await;
-    assert!(tokio::net::TcpStream::connect(address).await.is_err());
 }
 
 #[tokio::test]
@@ -214,6 +89,6 @@ async fn what_no_sandbox_may_be_is_refused() {
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
 }
 
-fn record(records: &[SessionRecord]) -> &SessionRecord {
+pub(crate) fn record(records: &[SessionRecord]) -> &SessionRecord {
     &records[0]
 }

@@ -219,7 +219,7 @@ fn a_run_that_is_asked_to_end_says_so_and_waits_no_longer_than_a_container_is_gi
 #[test]
 fn a_flood_of_a_day_on_every_login_makes_a_run_not_ready() {
     let faults = fresh("flood.toml");
-    let rule = "[[rule]]\non = \"help.getConfig\"\nfault = \"flood_wait\"\nseconds = 86400\n";
+    let rule = "[[rule]]\non = \"initConnection\"\nfault = \"flood_wait\"\nseconds = 86400\n";
     std::fs::write(&faults, rule).unwrap();
     let mut run = Run::small(&["--listen=127.0.0.1:0", "--faults", faults.to_str().unwrap()]);
     let address = run.until("metrics on http://");

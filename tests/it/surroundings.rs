@@ -36,6 +36,11 @@ pub(crate) fn wait_for<F: Future>(future: F) -> F::Output {
     }
 }
 
+/// A module's path, as the names of its tests have it.
+pub(crate) fn test_path(module: &str) -> &str {
+    module.split_once("::").map_or(module, |(_, path)| path)
+}
+
 #[test]
 fn a_caller_without_a_runtime_acquires_checks_and_closes() {
     let home = runtime();

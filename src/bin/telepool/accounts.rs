@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use telepool::session::{SessionRecord, SessionUser, UpdateStates};
 use telepool::telegram::{
-    GrammersManager, MemorySource, Quarantine, QuarantineFile, QuarantineFileError, SessionProfile,
-    SessionSource, StoreSource,
+    MemorySource, Quarantine, QuarantineFile, QuarantineFileError, SessionProfile, SessionSource,
+    StoreSource, TelegramManager,
 };
 use telepool::{AccountId, QuarantineReason};
 
@@ -24,7 +24,7 @@ const STATE_TIMEOUT: Duration = Duration::from_secs(10);
 const LISTED_MAX: usize = 10;
 
 /// The manager of every pool of the command.
-pub(crate) type PoolManager = GrammersManager<DynSessionSource>;
+pub(crate) type PoolManager = TelegramManager<DynSessionSource>;
 
 /// The file of quarantines, if there is one.
 pub(crate) type SavedState = Option<Arc<QuarantineFile<MemorySource>>>;

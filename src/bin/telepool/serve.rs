@@ -14,7 +14,7 @@ use clap::{ArgGroup, Args};
 use indicatif::ProgressBar;
 use telepool::Pool;
 use telepool::sandbox::{DataCentre, FaultPlan};
-use telepool::telegram::{GrammersManager, StoreSource, TelegramSettings};
+use telepool::telegram::{StoreSource, TelegramManager, TelegramSettings};
 use tokio::task::JoinSet;
 
 use crate::accounts::{PoolManager, ServedAccounts, flush_state};
@@ -185,7 +185,7 @@ async fn serve(
     let http = arguments.http.bind(arguments.beside()?.as_deref())?;
     let (stopper, stop) = signals::listen()?;
     let Backend { served, data_centre, telegram, claimed, seed } =
-        start_backend(arguments, prepared, &stop).await?;
+        start_backend(arguments, settings, prepared, &stop).await?;
     let ServedAccounts { source, store, accounts, sessions, groups, state, quarantined } = served;
     let (quarantined_before, resting_before) = (quarantined.len() as u64, claimed.resting());
     let mut config = settings.config().clone();
@@ -196,7 +196,7 @@ async fn serve(
     let accounts = Arc::new(UsableAccounts::new(accounts));
     let recorder = Arc::new(EventRecorder::new(Arc::clone(&accounts)));
     let listening = Arc::clone(&recorder);
-    let manager = GrammersManager::new(source, telegram).with_ownership(claimed.ownership());
+    let manager = TelegramManager::new(source, telegram).with_ownership(claimed.ownership());
     let pool = Pool::builder(manager)
         .config(config)
         .seed(seed)
@@ -285,6 +285,7 @@ async fn prepare(arguments: &ServeArguments, settings: &Settings) -> Result<Prep
 /// Starts the sandbox, if there is to be one.
 async fn start_backend(
     arguments: &ServeArguments,
+    settings: &Settings,
     prepared: Prepared,
     stop: &Stop,
 ) -> Result<Backend, Failure> {
@@ -300,6 +301,7 @@ async fn start_backend(
     let Sandbox { data_centre, sessions, seed } =
         arguments.sandbox_options.start(anywhere, plan, stop).await?;
     let mut telegram = TelegramSettings::new(1);
+    telegram.engine = settings.engine();
     telegram.call_timeout = CALL_TIMEOUT + arguments.sandbox_options.latency();
     let served = ServedAccounts::new(sessions, None)?;
     let (data_centre, claimed) = (Some(data_centre), Claimed::Unlocked);

@@ -53,6 +53,7 @@ pub(crate) fn read(path: &Path, centres: &DataCentres) -> Result<Vec<SessionReco
 pub(crate) fn telegram(settings: &Settings, api_id: i32) -> TelegramSettings {
     let mut telegram = TelegramSettings::new(api_id);
     telegram.data_centres = settings.data_centres().clone();
+    telegram.engine = settings.engine();
     telegram.redial_after_loss = settings.redial_after_loss();
     // The rest of a dial's time is the handshake's with the data centre.
     telegram.proxy_timeout = settings.config().pool.dial_timeout * 4 / 5;

@@ -195,7 +195,7 @@ fn is_final(error: &InvokeError) -> bool {
 mod tests {
     use telepool::ownership::Unguarded;
     use telepool::sandbox::DataCentreOptions;
-    use telepool::telegram::{GrammersManager, TelegramSettings};
+    use telepool::telegram::{TelegramManager, TelegramSettings};
 
     use super::*;
     use crate::accounts::ServedAccounts;
@@ -207,7 +207,7 @@ mod tests {
         let account = AccountId::bot(1).unwrap();
         let accounts =
             ServedAccounts::new(data_centre.create_sessions(account, 1, None), None).unwrap();
-        let manager = GrammersManager::new(accounts.source, TelegramSettings::new(1))
+        let manager = TelegramManager::new(accounts.source, TelegramSettings::new(1))
             .with_ownership(Arc::new(Unguarded::default()));
         let pool = Pool::builder(manager)
             .configure(|config| config.pool.max_leases_per_connection = 1)

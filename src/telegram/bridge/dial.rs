@@ -25,7 +25,7 @@ const HEAD_END: &[u8] = b"\r\n\r\n";
 const HTTP: &[u8] = b"HTTP/1.";
 
 /// Opens a connection to a data centre, within this time.
-pub(super) async fn dial(
+pub(in crate::telegram) async fn dial(
     proxy: &Proxy,
     target: SocketAddr,
     limit: Duration,

@@ -13,7 +13,7 @@ use super::senders::WaitingChat;
 use super::target::{BroadcastMessage, chat_name};
 use crate::account_id::AccountId;
 use crate::pool::{Account, Pool};
-use crate::telegram::{GrammersManager, InvokeError, SessionSource};
+use crate::telegram::{InvokeError, SessionSource, TelegramManager};
 
 /// The longest that a call may take, waits for a connection and for its turn included.
 const CALL_LIMIT: Duration = Duration::from_secs(60);
@@ -28,7 +28,7 @@ pub(super) struct CallEnd {
 
 /// What every call of a run needs.
 pub(super) struct CallContext<S: SessionSource> {
-    pub(super) pool: Pool<GrammersManager<S>>,
+    pub(super) pool: Pool<TelegramManager<S>>,
     pub(super) journal: Option<JournalWriter>,
 }
 
@@ -70,7 +70,7 @@ impl<S: SessionSource> CallContext<S> {
 }
 
 async fn send<S: SessionSource>(
-    account: &Account<GrammersManager<S>>,
+    account: &Account<TelegramManager<S>>,
     message: &BroadcastMessage,
     number: i64,
 ) -> NextStep {

@@ -24,7 +24,7 @@ use crate::account_id::AccountId;
 use crate::base::clock::{Instant, now};
 use crate::base::timer::{after, sleep, timeout_at};
 use crate::pool::Pool;
-use crate::telegram::{GrammersManager, InvokeError, SessionSource};
+use crate::telegram::{InvokeError, SessionSource, TelegramManager};
 
 /// How many chats are read from the list before others get a turn.
 const READ_AT_ONCE: usize = 256;
@@ -44,7 +44,7 @@ const FAR_AWAY: Duration = Duration::from_secs(86_400);
 /// Dropping it ends the broadcast. What was answered by then is in the journal; a call that had no answer yet
 /// counts as nothing, and a later run makes it again, with the same `random_id`.
 pub struct BroadcastRun<S: SessionSource> {
-    pool: Pool<GrammersManager<S>>,
+    pool: Pool<TelegramManager<S>>,
     runtime: Handle,
     id: Box<str>,
     make: Box<MakeMessage>,

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use grammers_client::tl;
 
-use super::GrammersManager;
+use super::TelegramManager;
 use crate::account_id::AccountId;
 use crate::manager::{MetricsSource, TrafficGroups, UpdateLosses};
 use crate::telegram::method_class::MethodClass;
 use crate::telegram::{SessionSource, error_names};
 
-impl<S: SessionSource> MetricsSource for GrammersManager<S> {
+impl<S: SessionSource> MetricsSource for TelegramManager<S> {
     /// Returns the number of the data centre.
     fn dial_class(&self, account: AccountId, slot: u16) -> u8 {
         let record = self.source.session(account, slot);

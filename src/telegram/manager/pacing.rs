@@ -4,12 +4,12 @@
 
 use std::sync::Arc;
 
-use super::GrammersManager;
+use super::TelegramManager;
 use crate::account_id::AccountId;
 use crate::telegram::SessionSource;
 use crate::telegram::pacing::Pacer;
 
-impl<S: SessionSource> GrammersManager<S> {
+impl<S: SessionSource> TelegramManager<S> {
     /// Whether any account keeps to limits.
     pub(in crate::telegram) fn has_pacing(&self) -> bool {
         !self.settings.pacing.is_none()

@@ -51,6 +51,6 @@ fn ping_fails(parts: &ConnectionParts) -> impl Future<Output = bool> + Send + us
     let (rpc, limit) = (parts.rpc.clone(), parts.call_timeout);
     async move {
         let ping = functions::Ping { ping_id: 0 }.to_bytes();
-        rpc.call_within::<functions::Ping>(ping, limit).await.is_err()
+        rpc.call::<functions::Ping>(ping, limit).await.is_err()
     }
 }

@@ -62,7 +62,7 @@ fn bench() -> Bench {
         traffic: Arc::default(),
         account,
         slot: 0,
-        rpc: RpcHandle::new(handle.thin, DC),
+        rpc: RpcHandle::of_client(handle.thin, DC),
         session: Arc::clone(&session),
         health: Arc::clone(&health),
         feed: FeedSource::default(),
@@ -108,7 +108,9 @@ impl Bench {
         guard.begin(&ownership).unwrap();
         let logins = Arc::new(LoginCache::new(Duration::ZERO));
         let begun = logins.begin(parts.account, 0, 1);
-        let (opening, opened) = PendingOpen::new(check, logins, begun);
+        let session = (parts.account, 0);
+        let (opening, opened) =
+            PendingOpen::new(check, logins, begun, session, Arc::clone(&health));
         let runner = Box::pin(async move {
             let _held = (task, home, silence);
             runner.await
@@ -235,7 +237,7 @@ async fn the_end_of_one_of_several_data_centres_has_the_home_asked() {
     // Whatever it is asked fails at once.
     let params = TelegramSettings::new(1).connection_params(&record);
     let gone = SenderPool::with_configuration(Arc::clone(&bench.session), 1, params).handle;
-    bench.parts.rpc = RpcHandle::new(gone.thin, DC);
+    bench.parts.rpc = RpcHandle::of_client(gone.thin, DC);
     let abroad = bench.task.clone();
     let updates = bench.task.downgrade();
     let supervised = bench.supervise(std::future::pending()).await;

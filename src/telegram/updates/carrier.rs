@@ -12,7 +12,7 @@ use crate::error::AcquireError;
 use crate::manager::Reaction;
 use crate::pool::Account;
 use crate::telegram::caller::ConnectionCaller;
-use crate::telegram::{GrammersManager, SessionSource, TelegramError, verdict};
+use crate::telegram::{SessionSource, TelegramError, TelegramManager, verdict};
 
 /// How long a lane waits in the pool's queue for a connection before it queues again.
 const ACQUIRE_MAX: Duration = Duration::from_secs(600);
@@ -51,7 +51,7 @@ impl Carrier {
 /// Finds a connection to carry the lane, or has one dialled, for as long as it takes. `None`: nobody listens any
 /// more, or the account will have no connection again.
 pub(super) async fn carrier<S: SessionSource>(
-    account: &Account<GrammersManager<S>>,
+    account: &Account<TelegramManager<S>>,
     listener: &Weak<Listener>,
 ) -> Option<Carrier> {
     let mut pause = PAUSE_FIRST;
@@ -60,6 +60,7 @@ pub(super) async fn carrier<S: SessionSource>(
             Ok(lease) => {
                 if lease.caller.health.can_bring_updates() {
                     let feed = lease.caller.feed.attach(listener);
+                    lease.caller.rpc.want_updates();
                     return Some(Carrier { caller: lease.caller.clone(), feed });
                 }
                 // It was opened before anybody listened.
@@ -93,7 +94,7 @@ pub(super) async fn carrier<S: SessionSource>(
 
 /// Waits, unless the pool begins to close: returns whether it does not.
 pub(super) async fn pause_unless_closing<S: SessionSource>(
-    account: &Account<GrammersManager<S>>,
+    account: &Account<TelegramManager<S>>,
     wait: Duration,
 ) -> bool {
     let mut closing = account.inner().context().closing.subscribe();

@@ -23,7 +23,7 @@ use crate::base::clock::{Instant, now};
 use crate::base::panics::catch_future;
 use crate::pool::{Account, PoolRef};
 use crate::session::UpdateStates;
-use crate::telegram::{BoxError, GrammersManager, SessionSource};
+use crate::telegram::{BoxError, SessionSource, TelegramManager};
 
 /// How long after its end it is looked whether the account can be had again, and what that doubles to.
 const LOOK_FIRST: Duration = Duration::from_millis(100);
@@ -44,9 +44,9 @@ const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// What a lane works with.
 pub(super) struct Lane<S: SessionSource> {
-    account: Account<GrammersManager<S>>,
+    account: Account<TelegramManager<S>>,
     /// Where the account is found again after its end; `None` if the lane ends with it.
-    pool: Option<PoolRef<GrammersManager<S>>>,
+    pool: Option<PoolRef<TelegramManager<S>>>,
     lanes: Arc<Lanes>,
     group: Arc<str>,
     mailbox: MailboxEntry,
@@ -86,8 +86,8 @@ impl Run {
 
 impl<S: SessionSource> Lane<S> {
     pub(super) fn new(
-        account: Account<GrammersManager<S>>,
-        pool: Option<PoolRef<GrammersManager<S>>>,
+        account: Account<TelegramManager<S>>,
+        pool: Option<PoolRef<TelegramManager<S>>>,
         mailbox: MailboxEntry,
         listener: Weak<Listener>,
         options: UpdatesOptions,

@@ -22,7 +22,7 @@ use crate::base::sync::Mutex;
 use crate::manager::Manager as _;
 use crate::pool::{Account, Pool, PoolRef};
 use crate::runtime::Runtime;
-use crate::telegram::{GrammersManager, SessionSource};
+use crate::telegram::{SessionSource, TelegramManager};
 
 /// How often how far accounts have got is saved.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -136,13 +136,13 @@ impl StreamScope {
     }
 }
 
-impl<S: SessionSource> Pool<GrammersManager<S>> {
+impl<S: SessionSource> Pool<TelegramManager<S>> {
     /// The updates of all accounts that the source of sessions lists, also of those that come later, within ten
     /// seconds. Accounts that another stream reads are left to it, and taken over when it ends.
     ///
     /// ```no_run
-    /// # use telepool::{Pool, telegram::{GrammersManager, InvokeError, MemorySource, TelegramError}};
-    /// # async fn example(pool: Pool<GrammersManager<MemorySource>>)
+    /// # use telepool::{Pool, telegram::{TelegramManager, InvokeError, MemorySource, TelegramError}};
+    /// # async fn example(pool: Pool<TelegramManager<MemorySource>>)
     /// #     -> Result<(), Box<dyn std::error::Error>> {
     /// let mut updates = pool.updates()?;
     /// while let Some(update) = updates.recv().await {
@@ -230,7 +230,7 @@ impl<S: SessionSource> Pool<GrammersManager<S>> {
     }
 }
 
-impl<S: SessionSource> Account<GrammersManager<S>> {
+impl<S: SessionSource> Account<TelegramManager<S>> {
     /// The updates of this account; see [`Pool::updates`] for what is promised.
     ///
     /// # Errors
@@ -270,8 +270,8 @@ impl StreamLanes {
     /// Begins to listen to an account, unless somebody does or the stream has gone.
     fn add<S: SessionSource>(
         &self,
-        account: &Account<GrammersManager<S>>,
-        pool: Option<PoolRef<GrammersManager<S>>>,
+        account: &Account<TelegramManager<S>>,
+        pool: Option<PoolRef<TelegramManager<S>>>,
         mailboxes: &Arc<Mailboxes>,
         options: &UpdatesOptions,
     ) -> bool {
@@ -295,7 +295,7 @@ impl StreamLanes {
 
 /// Listens to whichever accounts there are.
 async fn keep_listening<S: SessionSource>(
-    reference: PoolRef<GrammersManager<S>>,
+    reference: PoolRef<TelegramManager<S>>,
     scope: StreamScope,
     options: UpdatesOptions,
     mailboxes: GrowingMailboxes,
@@ -341,7 +341,7 @@ impl Drop for GrowingMailboxes {
 }
 
 /// Has it saved how far accounts have got: by whoever calls this, and once a second as long as the pool is there.
-fn save_regularly<S: SessionSource>(runtime: &Arc<Runtime<GrammersManager<S>>>) -> SaveProgress {
+fn save_regularly<S: SessionSource>(runtime: &Arc<Runtime<TelegramManager<S>>>) -> SaveProgress {
     let (context, save) = (&runtime.context, saving(runtime));
     if context.manager.lanes.needs_saver() {
         let save = Arc::clone(&save);
@@ -359,7 +359,7 @@ fn save_regularly<S: SessionSource>(runtime: &Arc<Runtime<GrammersManager<S>>>) 
     save
 }
 
-fn saving<S: SessionSource>(runtime: &Arc<Runtime<GrammersManager<S>>>) -> SaveProgress {
+fn saving<S: SessionSource>(runtime: &Arc<Runtime<TelegramManager<S>>>) -> SaveProgress {
     let weak = Arc::downgrade(runtime);
     Arc::new(move || {
         weak.upgrade().inspect(|runtime| runtime.context.manager.save_updates()).is_some()

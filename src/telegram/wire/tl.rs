@@ -7,46 +7,47 @@ use grammers_tl_types::{Identifiable as _, functions, types};
 
 use super::error::Breach;
 
-pub(super) const RPC_RESULT: u32 = 0xf35c_6d01;
-pub(super) const RPC_ERROR: u32 = types::RpcError::CONSTRUCTOR_ID;
-pub(super) const CONTAINER: u32 = 0x73f1_f8dc;
-pub(super) const COPY: u32 = 0xe060_46b2;
-pub(super) const GZIP_PACKED: u32 = 0x3072_cfa1;
-pub(super) const ACK: u32 = types::MsgsAck::CONSTRUCTOR_ID;
-pub(super) const BAD_MESSAGE: u32 = types::BadMsgNotification::CONSTRUCTOR_ID;
-pub(super) const BAD_SALT: u32 = types::BadServerSalt::CONSTRUCTOR_ID;
-pub(super) const STATE_REQUEST: u32 = types::MsgsStateReq::CONSTRUCTOR_ID;
-pub(super) const STATE_INFO: u32 = types::MsgsStateInfo::CONSTRUCTOR_ID;
-pub(super) const ALL_INFO: u32 = types::MsgsAllInfo::CONSTRUCTOR_ID;
-pub(super) const DETAILED_INFO: u32 = types::MsgDetailedInfo::CONSTRUCTOR_ID;
-pub(super) const NEW_DETAILED_INFO: u32 = types::MsgNewDetailedInfo::CONSTRUCTOR_ID;
-pub(super) const RESEND_REQUEST: u32 = types::MsgResendReq::CONSTRUCTOR_ID;
-pub(super) const RESEND_ANSWER_REQUEST: u32 = types::MsgResendAnsReq::CONSTRUCTOR_ID;
-pub(super) const FUTURE_SALTS: u32 = types::FutureSalts::CONSTRUCTOR_ID;
-pub(super) const PONG: u32 = types::Pong::CONSTRUCTOR_ID;
-pub(super) const NEW_SESSION: u32 = types::NewSessionCreated::CONSTRUCTOR_ID;
-pub(super) const SESSION_DESTROYED: u32 = types::DestroySessionOk::CONSTRUCTOR_ID;
-pub(super) const NO_SUCH_SESSION: u32 = types::DestroySessionNone::CONSTRUCTOR_ID;
-pub(super) const HTTP_WAIT: u32 = types::HttpWait::CONSTRUCTOR_ID;
-pub(super) const PING: u32 = functions::Ping::CONSTRUCTOR_ID;
-pub(super) const PING_DELAY_DISCONNECT: u32 = functions::PingDelayDisconnect::CONSTRUCTOR_ID;
-pub(super) const GET_FUTURE_SALTS: u32 = functions::GetFutureSalts::CONSTRUCTOR_ID;
-pub(super) const DROP_ANSWER: u32 = functions::RpcDropAnswer::CONSTRUCTOR_ID;
-pub(super) const DESTROY_SESSION: u32 = functions::DestroySession::CONSTRUCTOR_ID;
+pub(in crate::telegram) const RPC_RESULT: u32 = 0xf35c_6d01;
+pub(in crate::telegram) const RPC_ERROR: u32 = types::RpcError::CONSTRUCTOR_ID;
+pub(in crate::telegram) const CONTAINER: u32 = 0x73f1_f8dc;
+pub(in crate::telegram) const COPY: u32 = 0xe060_46b2;
+pub(in crate::telegram) const GZIP_PACKED: u32 = 0x3072_cfa1;
+pub(in crate::telegram) const ACK: u32 = types::MsgsAck::CONSTRUCTOR_ID;
+pub(in crate::telegram) const BAD_MESSAGE: u32 = types::BadMsgNotification::CONSTRUCTOR_ID;
+pub(in crate::telegram) const BAD_SALT: u32 = types::BadServerSalt::CONSTRUCTOR_ID;
+pub(in crate::telegram) const STATE_REQUEST: u32 = types::MsgsStateReq::CONSTRUCTOR_ID;
+pub(in crate::telegram) const STATE_INFO: u32 = types::MsgsStateInfo::CONSTRUCTOR_ID;
+pub(in crate::telegram) const ALL_INFO: u32 = types::MsgsAllInfo::CONSTRUCTOR_ID;
+pub(in crate::telegram) const DETAILED_INFO: u32 = types::MsgDetailedInfo::CONSTRUCTOR_ID;
+pub(in crate::telegram) const NEW_DETAILED_INFO: u32 = types::MsgNewDetailedInfo::CONSTRUCTOR_ID;
+pub(in crate::telegram) const RESEND_REQUEST: u32 = types::MsgResendReq::CONSTRUCTOR_ID;
+pub(in crate::telegram) const RESEND_ANSWER_REQUEST: u32 = types::MsgResendAnsReq::CONSTRUCTOR_ID;
+pub(in crate::telegram) const FUTURE_SALTS: u32 = types::FutureSalts::CONSTRUCTOR_ID;
+pub(in crate::telegram) const PONG: u32 = types::Pong::CONSTRUCTOR_ID;
+pub(in crate::telegram) const NEW_SESSION: u32 = types::NewSessionCreated::CONSTRUCTOR_ID;
+pub(in crate::telegram) const SESSION_DESTROYED: u32 = types::DestroySessionOk::CONSTRUCTOR_ID;
+pub(in crate::telegram) const NO_SUCH_SESSION: u32 = types::DestroySessionNone::CONSTRUCTOR_ID;
+pub(in crate::telegram) const HTTP_WAIT: u32 = types::HttpWait::CONSTRUCTOR_ID;
+pub(in crate::telegram) const PING: u32 = functions::Ping::CONSTRUCTOR_ID;
+pub(in crate::telegram) const PING_DELAY_DISCONNECT: u32 =
+    functions::PingDelayDisconnect::CONSTRUCTOR_ID;
+pub(in crate::telegram) const GET_FUTURE_SALTS: u32 = functions::GetFutureSalts::CONSTRUCTOR_ID;
+pub(in crate::telegram) const DROP_ANSWER: u32 = functions::RpcDropAnswer::CONSTRUCTOR_ID;
+pub(in crate::telegram) const DESTROY_SESSION: u32 = functions::DestroySession::CONSTRUCTOR_ID;
 const VECTOR: u32 = 0x1cb5_c415;
 
 /// Returns the constructor that a body begins with, or 0 for one that is too short to have any.
-pub(super) fn constructor(body: &[u8]) -> u32 {
+pub(in crate::telegram) fn constructor(body: &[u8]) -> u32 {
     body.first_chunk().map_or(0, |word| u32::from_le_bytes(*word))
 }
 
 /// Reads a message from its beginning.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct WireReader<'a>(pub(super) &'a [u8]);
+pub(in crate::telegram) struct WireReader<'a>(pub(in crate::telegram) &'a [u8]);
 
 impl<'a> WireReader<'a> {
     /// Takes so many bytes.
-    pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8], Breach> {
+    pub(in crate::telegram) fn take(&mut self, len: usize) -> Result<&'a [u8], Breach> {
         let (taken, rest) = self.0.split_at_checked(len).ok_or(Breach("a message is cut short"))?;
         self.0 = rest;
         Ok(taken)
@@ -58,25 +59,25 @@ impl<'a> WireReader<'a> {
         Ok(*taken)
     }
 
-    pub(super) fn word(&mut self) -> Result<u32, Breach> {
+    pub(in crate::telegram) fn word(&mut self) -> Result<u32, Breach> {
         self.array().map(u32::from_le_bytes)
     }
 
-    pub(super) fn int(&mut self) -> Result<i32, Breach> {
+    pub(in crate::telegram) fn int(&mut self) -> Result<i32, Breach> {
         self.array().map(i32::from_le_bytes)
     }
 
-    pub(super) fn long(&mut self) -> Result<i64, Breach> {
+    pub(in crate::telegram) fn long(&mut self) -> Result<i64, Breach> {
         self.array().map(i64::from_le_bytes)
     }
 
     /// A length or a count.
-    pub(super) fn len(&mut self) -> Result<usize, Breach> {
+    pub(in crate::telegram) fn len(&mut self) -> Result<usize, Breach> {
         usize::try_from(self.int()?).map_err(|_negative| Breach("a length is negative"))
     }
 
     /// A byte string: a length of one byte or, after 254, of three, and padding up to a whole word.
-    pub(super) fn bytes(&mut self) -> Result<&'a [u8], Breach> {
+    pub(in crate::telegram) fn bytes(&mut self) -> Result<&'a [u8], Breach> {
         let [first] = self.array()?;
         let (start, len) = match first {
             254 => {
@@ -91,7 +92,9 @@ impl<'a> WireReader<'a> {
     }
 
     /// A vector of numbers, which is no longer than what is left of the message.
-    pub(super) fn longs(&mut self) -> Result<impl Iterator<Item = i64> + Clone + use<'a>, Breach> {
+    pub(in crate::telegram) fn longs(
+        &mut self,
+    ) -> Result<impl Iterator<Item = i64> + Clone + use<'a>, Breach> {
         if self.word()? != VECTOR {
             return Err(Breach("a list is none"));
         }
@@ -103,14 +106,14 @@ impl<'a> WireReader<'a> {
 }
 
 /// Writes a vector of numbers.
-pub(super) fn put_longs(out: &mut Vec<u8>, longs: &[i64]) {
+pub(in crate::telegram) fn put_longs(out: &mut Vec<u8>, longs: &[i64]) {
     out.extend(VECTOR.to_le_bytes());
     out.extend(short(longs.len()).to_le_bytes());
     longs.iter().for_each(|long| out.extend(long.to_le_bytes()));
 }
 
 /// Writes a byte string.
-pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(in crate::telegram) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     let start = out.len();
     match u8::try_from(bytes.len()) {
         Ok(len @ ..254) => out.push(len),
@@ -121,7 +124,7 @@ pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// A length as it is written: nothing that is sent is longer than a packet.
-pub(super) fn short(len: usize) -> u32 {
+pub(in crate::telegram) fn short(len: usize) -> u32 {
     u32::try_from(len).expect("BUG: packets are shorter")
 }
 

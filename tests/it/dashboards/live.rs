@@ -14,7 +14,7 @@ use serde_json::Value;
 use telepool::metrics::Prometheus;
 use telepool::sandbox::{DataCentre, DataCentreOptions};
 use telepool::telegram::client::tl::functions;
-use telepool::telegram::{GrammersManager, MemorySource, TelegramSettings};
+use telepool::telegram::{MemorySource, TelegramManager, TelegramSettings};
 use telepool::{AccountId, Pool, http};
 
 use super::picture::Series;
@@ -225,7 +225,7 @@ fn service() -> (Running, SocketAddr) {
 }
 
 /// A pool of this process that has worked against a sandbox of its own, and rests.
-async fn at_rest() -> (SocketAddr, Pool<GrammersManager<MemorySource>>) {
+async fn at_rest() -> (SocketAddr, Pool<TelegramManager<MemorySource>>) {
     let data_centre = DataCentre::start(DataCentreOptions::default()).await.unwrap();
     let accounts: Vec<_> = (1..=12).map(|id| AccountId::bot(id).unwrap()).collect();
     let records = accounts.iter().flat_map(|id| {
@@ -233,7 +233,7 @@ async fn at_rest() -> (SocketAddr, Pool<GrammersManager<MemorySource>>) {
         data_centre.create_sessions(*id, 2, Some(group.into()))
     });
     let source = MemorySource::new(records.collect::<Vec<_>>()).unwrap();
-    let manager = GrammersManager::new(source, TelegramSettings::new(1));
+    let manager = TelegramManager::new(source, TelegramSettings::new(1));
     let pool = Pool::builder(manager)
         .configure(|config| {
             config.dial.per_second = 1000;

@@ -9,7 +9,7 @@ use telepool::config::Setting;
 use super::{exported_text, folder, text_of};
 
 /// The settings of the command that are not the pool's.
-const OF_THE_COMMAND: &str = "telegram.redial_after_loss";
+const OF_THE_COMMAND: [&str; 2] = ["telegram.redial_after_loss", "telegram.engine"];
 /// The sections that settings stand in.
 const SECTIONS: [&str; 6] = ["dial", "flood", "health", "pool", "telegram", "watch"];
 /// What alerts name besides settings and values of labels, and the words of the code that make it exist.
@@ -28,7 +28,7 @@ fn root() -> &'static Path {
 }
 
 fn is_setting(name: &str) -> bool {
-    name == OF_THE_COMMAND || Setting::all().iter().any(|setting| setting.key == name)
+    OF_THE_COMMAND.contains(&name) || Setting::all().iter().any(|setting| setting.key == name)
 }
 
 /// Every word of a text that looks like a setting. A method, which has its parentheses, is none, nor a

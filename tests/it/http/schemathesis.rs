@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use telepool::http::{AccessPolicy, Panel, Scope, TokenFile, TokenGrant, Tokens};
 use telepool::sandbox::{DataCentre, DataCentreOptions};
-use telepool::telegram::{GrammersManager, MemorySource, TelegramSettings};
+use telepool::telegram::{MemorySource, TelegramManager, TelegramSettings};
 use telepool::{AccountId, Pool};
 
 use crate::command::fresh;
@@ -35,7 +35,7 @@ fn assert_passed(what: &str, output: &Output) {
 }
 
 /// A pool over a sandbox, some of whose accounts are connected.
-async fn pool() -> Pool<GrammersManager<MemorySource>> {
+async fn pool() -> Pool<TelegramManager<MemorySource>> {
     let data_centre = DataCentre::start(DataCentreOptions::default()).await.unwrap();
     let accounts: Vec<_> = (1..=12).map(|id| AccountId::bot(id).unwrap()).collect();
     let records = accounts.iter().flat_map(|id| {
@@ -43,7 +43,7 @@ async fn pool() -> Pool<GrammersManager<MemorySource>> {
         data_centre.create_sessions(*id, 2, Some(group.into()))
     });
     let source = MemorySource::new(records.collect::<Vec<_>>()).unwrap();
-    let manager = GrammersManager::new(source, TelegramSettings::new(1));
+    let manager = TelegramManager::new(source, TelegramSettings::new(1));
     let pool = Pool::builder(manager).build().unwrap();
     for account in &accounts[..6] {
         drop(pool.acquire(*account).await.unwrap());

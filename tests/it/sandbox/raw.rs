@@ -10,47 +10,48 @@ use telepool::telegram::client::tl::{Deserializable, Serializable};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
+use super::stock::StockClient;
 use super::*;
 
 /// How long the server may take to do what it must.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub(super) struct RawClient {
+pub(crate) struct RawClient {
     stream: TcpStream,
     key: AuthKey,
     outgoing: Box<dyn Transport + Send>,
     incoming: Box<dyn Transport + Send>,
     received: Vec<u8>,
-    pub(super) salt: [u8; 8],
+    pub(crate) salt: [u8; 8],
     /// The session that it uses: it may be set, to go on with that of another connection.
-    pub(super) session: i64,
+    pub(crate) session: i64,
     last_id: i64,
     /// How many messages went out that want an acknowledgement.
-    pub(super) sent: u32,
+    pub(crate) sent: u32,
     /// How many seconds its clock is ahead.
-    pub(super) ahead: i64,
+    pub(crate) ahead: i64,
 }
 
 /// A message with its numbers.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct RawMessage {
-    pub(super) id: i64,
-    pub(super) sequence: u32,
-    pub(super) body: Vec<u8>,
+pub(crate) struct RawMessage {
+    pub(crate) id: i64,
+    pub(crate) sequence: u32,
+    pub(crate) body: Vec<u8>,
 }
 
 impl RawMessage {
-    pub(super) fn head(&self) -> u32 {
+    pub(crate) fn head(&self) -> u32 {
         word(&self.body)
     }
 
     /// Reads what it holds, less its constructor.
-    pub(super) fn read<T: Deserializable>(&self) -> T {
+    pub(crate) fn read<T: Deserializable>(&self) -> T {
         T::from_bytes(&self.body[4..]).unwrap()
     }
 
     /// What it is the result of, and the constructor of that.
-    pub(super) fn result(&self) -> (i64, u32) {
+    pub(crate) fn result(&self) -> (i64, u32) {
         assert_eq!(self.head(), RPC_RESULT, "{self:?}");
         (i64::from_le_bytes(self.body[4..12].try_into().unwrap()), word(&self.body[12..]))
     }
@@ -63,7 +64,7 @@ impl RawMessage {
     }
 
     /// Takes a message off the front.
-    pub(super) fn take(bytes: &[u8]) -> (Self, &[u8]) {
+    pub(crate) fn take(bytes: &[u8]) -> (Self, &[u8]) {
         let len = word(&bytes[12..]) as usize;
         let id = i64::from_le_bytes(bytes[..8].try_into().unwrap());
         let body = bytes[16..16 + len].to_vec();
@@ -76,7 +77,7 @@ fn word(bytes: &[u8]) -> u32 {
 }
 
 impl RawClient {
-    pub(super) async fn connect(record: &SessionRecord) -> Self {
+    pub(crate) async fn connect(record: &SessionRecord) -> Self {
         Self::connect_by(record, Box::new(Full::new()), Box::new(Full::new())).await
     }
 
@@ -90,7 +91,7 @@ impl RawClient {
     }
 
     /// One that takes in next to nothing until it reads.
-    pub(super) async fn connect_narrowly(record: &SessionRecord) -> Self {
+    pub(crate) async fn connect_narrowly(record: &SessionRecord) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
         let stream = socket.connect(record.address).await.unwrap();
@@ -98,7 +99,7 @@ impl RawClient {
     }
 
     /// One that goes on with the session of another, which has gone, as a client does that redials.
-    pub(super) async fn resume(before: Self, record: &SessionRecord) -> Self {
+    pub(crate) async fn resume(before: Self, record: &SessionRecord) -> Self {
         let Self { salt, session, last_id, sent, ahead, stream, .. } = before;
         drop(stream);
         Self { salt, session, last_id, sent, ahead, ..Self::connect(record).await }
@@ -119,7 +120,7 @@ impl RawClient {
     }
 
     /// A message with the next numbers: by the time of day, and odd if it wants an acknowledgement.
-    pub(super) fn number(&mut self, body: Vec<u8>, wants_acknowledgement: bool) -> RawMessage {
+    pub(crate) fn number(&mut self, body: Vec<u8>, wants_acknowledgement: bool) -> RawMessage {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         let seconds = i64::try_from(now.as_secs()).unwrap() + self.ahead;
         let fraction = (i64::from(now.subsec_nanos()) << 32) / 1_000_000_000;
@@ -130,24 +131,24 @@ impl RawClient {
     }
 
     /// Sends a ping and waits for nothing.
-    pub(super) async fn ping(&mut self) {
+    pub(crate) async fn ping(&mut self) {
         self.send(&functions::Ping { ping_id: 1 }).await.unwrap();
     }
 
     /// Sends a request, and waits for nothing. Returns its message id.
-    pub(super) async fn send(&mut self, request: &impl Serializable) -> std::io::Result<i64> {
+    pub(crate) async fn send(&mut self, request: &impl Serializable) -> std::io::Result<i64> {
         self.send_all(&[request.to_bytes()]).await
     }
 
     /// Sends what wants no acknowledgement, such as one. Returns its message id.
-    pub(super) async fn notify(&mut self, notice: &impl Serializable) -> i64 {
+    pub(crate) async fn notify(&mut self, notice: &impl Serializable) -> i64 {
         let message = self.number(notice.to_bytes(), false);
         self.send_message(&message).await.unwrap();
         message.id
     }
 
     /// Sends requests in one container, and waits for nothing. Returns the id of the packet.
-    pub(super) async fn send_all(&mut self, requests: &[Vec<u8>]) -> std::io::Result<i64> {
+    pub(crate) async fn send_all(&mut self, requests: &[Vec<u8>]) -> std::io::Result<i64> {
         let mut messages: Vec<_> =
             requests.iter().map(|request| self.number(request.clone(), true)).collect();
         let message = match &messages[..] {
@@ -159,12 +160,12 @@ impl RawClient {
     }
 
     /// Goes on in a new session, by another clock.
-    pub(super) fn begin_anew(&mut self, ahead: i64) {
+    pub(crate) fn begin_anew(&mut self, ahead: i64) {
         (self.session, self.last_id, self.sent, self.ahead) = (fastrand::i64(..), 0, 0, ahead);
     }
 
     /// A container of messages.
-    pub(super) fn contain(&mut self, messages: &[RawMessage]) -> RawMessage {
+    pub(crate) fn contain(&mut self, messages: &[RawMessage]) -> RawMessage {
         let count = u32::try_from(messages.len()).unwrap();
         let mut container = [CONTAINER.to_le_bytes(), count.to_le_bytes()].concat();
         messages.iter().for_each(|message| message.put(&mut container));
@@ -172,7 +173,7 @@ impl RawClient {
     }
 
     /// Sends a message with whatever numbers it has.
-    pub(super) async fn send_message(&mut self, message: &RawMessage) -> std::io::Result<()> {
+    pub(crate) async fn send_message(&mut self, message: &RawMessage) -> std::io::Result<()> {
         let mut body = Vec::new();
         message.put(&mut body);
         let mut packet = DequeBuffer::with_capacity(body.len() + 128, 64);
@@ -185,7 +186,7 @@ impl RawClient {
     }
 
     /// The messages of the next packet, which is of this session.
-    pub(super) async fn messages(&mut self) -> Vec<RawMessage> {
+    pub(crate) async fn messages(&mut self) -> Vec<RawMessage> {
         let plain = self.receive_packet().await.unwrap();
         assert_eq!(plain[8..16], self.session.to_le_bytes());
         let (message, _padding) = RawMessage::take(&plain[16..]);
@@ -205,7 +206,7 @@ impl RawClient {
     }
 
     /// Waits until so many messages have come.
-    pub(super) async fn messages_of(&mut self, count: usize) -> Vec<RawMessage> {
+    pub(crate) async fn messages_of(&mut self, count: usize) -> Vec<RawMessage> {
         let mut all = Vec::new();
         while all.len() < count {
             let more = tokio::time::timeout(PATIENCE, self.messages());
@@ -216,12 +217,12 @@ impl RawClient {
     }
 
     /// The only message that comes.
-    pub(super) async fn message(&mut self) -> RawMessage {
+    pub(crate) async fn message(&mut self) -> RawMessage {
         self.messages_of(1).await.remove(0)
     }
 
     /// Says hello, so that calls are carried out from now on and nothing is left to be read or acknowledged.
-    pub(super) async fn introduce(&mut self) {
+    pub(crate) async fn introduce(&mut self) {
         self.learn_salt().await;
         self.send(&init_connection(functions::updates::GetState {})).await.unwrap();
         let told = self.messages_of(2).await;
@@ -229,31 +230,31 @@ impl RawClient {
         self.acknowledge(&told).await;
     }
 
-    pub(super) async fn acknowledge(&mut self, messages: &[RawMessage]) {
+    pub(crate) async fn acknowledge(&mut self, messages: &[RawMessage]) {
         let msg_ids = messages.iter().map(|it| it.id).collect();
         self.notify(&enums::MsgsAck::Ack(types::MsgsAck { msg_ids })).await;
     }
 
     /// Learns the salt, so that requests are carried out from now on.
-    pub(super) async fn learn_salt(&mut self) {
+    pub(crate) async fn learn_salt(&mut self) {
         self.ping().await;
         assert_eq!(self.receive().await, Ok(BAD_SERVER_SALT));
     }
 
     /// Whether a ping is answered.
-    pub(super) async fn is_served(&mut self) -> bool {
+    pub(crate) async fn is_served(&mut self) -> bool {
         self.ping().await;
         let heard = tokio::time::timeout(PATIENCE, self.receive()).await;
         heard.is_ok_and(|heard| heard.is_ok())
     }
 
     /// The constructors of the messages of the next packet, one or a container of them.
-    pub(super) async fn receive_all(&mut self) -> Vec<u32> {
+    pub(crate) async fn receive_all(&mut self) -> Vec<u32> {
         self.messages().await.iter().map(RawMessage::head).collect()
     }
 
     /// The constructor of the next message, or what came instead of one.
-    pub(super) async fn receive(&mut self) -> Result<u32, Error> {
+    pub(crate) async fn receive(&mut self) -> Result<u32, Error> {
         let plain = self.receive_packet().await?;
         let head = u32::from_le_bytes(plain[32..36].try_into().unwrap());
         if head == 0xedab_447b {
@@ -268,7 +269,7 @@ impl RawClient {
     }
 
     /// The next packet, decrypted if that can be done.
-    pub(super) async fn receive_sealed(&mut self) -> Result<Option<Vec<u8>>, Error> {
+    pub(crate) async fn receive_sealed(&mut self) -> Result<Option<Vec<u8>>, Error> {
         loop {
             match self.incoming.unpack(&mut self.received) {
                 Err(Error::MissingBytes) => {
@@ -286,7 +287,7 @@ impl RawClient {
     }
 
     /// So many bytes as they come, of which none were read before.
-    pub(super) async fn receive_bytes(&mut self, count: usize) -> Vec<u8> {
+    pub(crate) async fn receive_bytes(&mut self, count: usize) -> Vec<u8> {
         assert!(self.received.is_empty());
         let mut bytes = vec![0; count];
         self.stream.read_exact(&mut bytes).await.unwrap();
@@ -294,7 +295,7 @@ impl RawClient {
     }
 
     /// Sends bytes until nobody takes any more of them for a while, and counts them.
-    pub(super) async fn send_until_it_stops(&mut self) -> usize {
+    pub(crate) async fn send_until_it_stops(&mut self) -> usize {
         let mut sent = 0;
         let bytes = [0; 1 << 16];
         let while_they_are_taken = Duration::from_millis(300);
@@ -307,30 +308,30 @@ impl RawClient {
     }
 
     /// Ends at once, whatever it had still to send.
-    pub(super) fn reset(self) {
+    pub(crate) fn reset(self) {
         self.stream.set_zero_linger().unwrap();
     }
 
     /// Sends no more, and goes on reading.
-    pub(super) async fn half_close(&mut self) {
+    pub(crate) async fn half_close(&mut self) {
         self.stream.shutdown().await.unwrap();
     }
 
     /// Waits until the server has hung up, and counts what it said before.
-    pub(super) async fn until_closed(&mut self) -> usize {
+    pub(crate) async fn until_closed(&mut self) -> usize {
         let mut said = Vec::new();
         let end = self.stream.read_to_end(&mut said);
         drop(tokio::time::timeout(PATIENCE, end).await.expect("the server hangs up"));
         said.len()
     }
 
-    pub(super) async fn send_bytes(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
     }
 }
 
 /// A request wrapped in `initConnection`.
-pub(super) fn init_connection<X>(
+pub(crate) fn init_connection<X>(
     query: X,
 ) -> functions::InvokeWithLayer<functions::InitConnection<X>> {
     let text = String::new;
@@ -357,8 +358,8 @@ fn key_id(record: &SessionRecord) -> [u8; 8] {
 
 const BAD_SERVER_SALT: u32 = 0xedab_447b;
 const CONTAINER: u32 = 0x73f1_f8dc;
-pub(super) const NEW_SESSION: u32 = 0x9ec2_0908;
-pub(super) const RPC_RESULT: u32 = 0xf35c_6d01;
+pub(crate) const NEW_SESSION: u32 = 0x9ec2_0908;
+pub(crate) const RPC_RESULT: u32 = 0xf35c_6d01;
 
 #[tokio::test]
 async fn clients_of_every_plain_transport_are_served() {
@@ -440,7 +441,8 @@ async fn an_unknown_key_and_a_wish_for_a_new_one_get_404() {
 #[tokio::test]
 async fn an_unknown_protocol_is_closed_and_harms_nobody() {
     let bench = bench([]).await;
-    let connection = bench.connect(OWN).await;
+    let (heard, _updates) = tokio::sync::mpsc::unbounded_channel();
+    let connection = StockClient::connect(&bench, (OWN, 0), heard).await;
     let records = bench.data_centre.create_sessions(AccountId::bot(9).unwrap(), 1, None);
     let mut random = fastrand::Rng::with_seed(5);
     for round in 0..200_u64 {
@@ -457,7 +459,7 @@ async fn an_unknown_protocol_is_closed_and_harms_nobody() {
         let stats = bench.data_centre.stats();
         assert_eq!((stats.transports_unknown, stats.keys_unknown), (round + 1, 0));
     }
-    connection.invoke(&myself()).await.unwrap();
+    connection.client.invoke(&myself()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

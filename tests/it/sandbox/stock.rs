@@ -28,8 +28,7 @@ impl StockClient {
         (account, slot): (AccountId, u16),
         heard: mpsc::UnboundedSender<(u16, UpdatesLike)>,
     ) -> Self {
-        use telepool::telegram::SessionSource as _;
-        let record = bench.manager.source().session(account, slot).unwrap();
+        let record = bench.record(account, slot);
         let SocketAddr::V4(ipv4) = record.address else { panic!("{}", record.address) };
         let ipv6 = SocketAddrV6::new(ipv4.ip().to_ipv6_mapped(), ipv4.port(), 0, 0);
         let mut data = SessionData::default();

@@ -1,7 +1,6 @@
 //! Updates of the sandbox over TCP: what each session is sent, what faults make of it, and what it can fetch.
 
 use telepool::sandbox::UpdateCounts;
-use telepool::telegram::SessionSource as _;
 use telepool::telegram::client::session::updates::UpdatesLike;
 use telepool::telegram::client::tl::Identifiable;
 
@@ -338,48 +337,6 @@ async fn a_client_that_does_not_read_holds_up_nobody_and_is_told_that_it_has_mis
         while !slow.receive_all().await.contains(&types::UpdatesTooLong::CONSTRUCTOR_ID) {}
     };
     tokio::time::timeout(Duration::from_secs(20), told).await.expect("it is told");
-}
-
-#[tokio::test]
-async fn nothing_is_lost_to_a_client_that_keeps_the_rules() {
-    let late = Duration::from_millis(20);
-    let rules = [Fault::Lose, Fault::Double, Fault::Reorder, Fault::Delay(late)]
-        .map(|fault| FaultRule::new("updates", fault).chance(0.1));
-    let bench = bench(rules).await;
-    let data_centre = bench.data_centre.clone();
-    let pool = telepool::Pool::builder(bench.manager).build().unwrap();
-    let mut updates = pool.account(OTHER).unwrap().updates().unwrap();
-    let (heard, mut messages) = mpsc::unbounded_channel();
-    let reading = tokio::spawn(async move {
-        while let Some(update) = updates.recv().await {
-            if let Some(message) = update.new_message() {
-                heard.send(message.id).unwrap();
-            }
-        }
-    });
-    let has_begun = || pool.manager().source().update_states(OTHER).unwrap().is_some();
-    wait_until("it is known where the updates begin", has_begun).await;
-    for _ in 0..100 {
-        data_centre.post_message(OTHER, "a word").unwrap();
-        tokio::task::yield_now().await;
-    }
-    data_centre.set_faults(&FaultPlan::default());
-    let mut missing: std::collections::BTreeSet<i32> = (1..=100).collect();
-    for _ in 0..100 {
-        // The client can forget that it was to ask about a gap until another update comes.
-        data_centre.post_message(OTHER, "another").unwrap();
-        let patience = Duration::from_millis(200);
-        while let Ok(Some(id)) = tokio::time::timeout(patience, messages.recv()).await {
-            missing.remove(&id);
-        }
-        if missing.is_empty() {
-            break;
-        }
-    }
-    assert!(missing.is_empty(), "{missing:?} never came");
-    reading.abort();
-    let seen = data_centre.update_counts(OTHER).unwrap().sessions[0];
-    assert!(seen.lost > 0, "{seen:?}");
 }
 
 #[cfg(feature = "cli")]

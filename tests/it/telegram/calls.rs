@@ -88,23 +88,45 @@ async fn the_longest_body_that_is_sent_arrives() {
     bench.manager.check(&connection).await.unwrap();
 }
 
-#[tokio::test]
-async fn calls_given_up_are_counted_and_many_end_the_connection() {
-    let bench = bench(1);
-    let connection = bench.connect().await.unwrap();
-    bench.server.decide::<GetNearestDc>(Reply::Silence);
-    let limit = Duration::from_millis(1);
-    let late = connection.invoke_within(&GetNearestDc {}, limit).await.unwrap_err();
-    assert!(matches!(late, TelegramError::Timeout { after } if after == limit), "{late}");
-    abandon(connection.invoke(&GetNearestDc {}), 1).await;
-    assert_eq!(connection.abandoned_calls(), 2);
-    assert!(!bench.manager.is_broken(&connection));
-    for _ in 0..20 {
+only_over_grammers! {
+    #[tokio::test]
+    async fn calls_given_up_are_counted_and_many_end_the_connection() {
+        let bench = bench(1);
+        let connection = bench.connect().await.unwrap();
+        bench.server.decide::<GetNearestDc>(Reply::Silence);
+        let limit = Duration::from_millis(1);
+        let late = connection.invoke_within(&GetNearestDc {}, limit).await.unwrap_err();
+        assert!(matches!(late, TelegramError::Timeout { after } if after == limit), "{late}");
         abandon(connection.invoke(&GetNearestDc {}), 1).await;
+        assert_eq!(connection.abandoned_calls(), 2);
+        assert!(!bench.manager.is_broken(&connection));
+        for _ in 0..20 {
+            abandon(connection.invoke(&GetNearestDc {}), 1).await;
+        }
+        assert!(bench.manager.is_broken(&connection));
+        bench.manager.close(&connection).await;
+        bench.quiet().await;
     }
-    assert!(bench.manager.is_broken(&connection));
-    bench.manager.close(&connection).await;
-    bench.quiet().await;
+}
+
+only_over_wire! {
+    #[tokio::test]
+    async fn calls_given_up_are_counted_and_leave_nothing_behind() {
+        let bench = bench(1);
+        let connection = bench.connect().await.unwrap();
+        bench.server.decide::<GetNearestDc>(Reply::Silence);
+        let limit = Duration::from_millis(1);
+        for _ in 0..40 {
+            let late = connection.invoke_within(&GetNearestDc {}, limit).await.unwrap_err();
+            assert!(matches!(late, TelegramError::Timeout { after } if after == limit), "{late}");
+        }
+        assert_eq!(connection.abandoned_calls(), 40);
+        assert!(!bench.manager.is_broken(&connection));
+        bench.server.decide::<GetNearestDc>(Reply::Answer);
+        connection.invoke(&GetNearestDc {}).await.unwrap();
+        bench.manager.close(&connection).await;
+        bench.quiet().await;
+    }
 }
 
 #[tokio::test]
@@ -128,7 +150,7 @@ async fn a_session_with_a_proxy_is_not_dialled_without_it() {
     let key = [9; 256];
     let mut record = enrolled(&server, key);
     record.proxy = Some(std::sync::Arc::new("socks5://127.0.0.1:9".parse().unwrap()));
-    let manager = GrammersManager::new(MemorySource::new([record]).unwrap(), settings());
+    let manager = TelegramManager::new(MemorySource::new([record]).unwrap(), settings());
     let error = manager.connect(account(), 0).await.unwrap_err();
     let TelegramError::Proxy(refused) = &error else { panic!("{error}") };
     assert_eq!(refused.label(), "127.0.0.1:9");

@@ -64,46 +64,48 @@ async fn futures<F: Future<Output = ()>>(futures: impl Iterator<Item = F>) {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_panic_of_the_client_costs_one_connection_and_no_key() {
-    let bench = bench(1);
-    for _ in 0..50 {
-        let connection = bench.connect().await.unwrap();
-        // Past our checks, through the plain client.
-        let lost = connection.client().invoke(&Raw(vec![1; 5])).await.unwrap_err();
-        assert_eq!(bench.manager.react(&lost.into()), Reaction::Discard);
-        let after = connection.invoke(&GetNearestDc {}).await.unwrap_err();
-        let gone = matches!(after, TelegramError::Dropped | TelegramError::NotSent);
-        assert!(gone, "{after}");
-        assert!(bench.manager.is_broken(&connection));
+only_over_grammers! {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn a_panic_of_the_client_costs_one_connection_and_no_key() {
+        let bench = bench(1);
+        for _ in 0..50 {
+            let connection = bench.connect().await.unwrap();
+            // Past our checks, through the plain client.
+            let lost = connection.client().invoke(&Raw(vec![1; 5])).await.unwrap_err();
+            assert_eq!(bench.manager.react(&lost.into()), Reaction::Discard);
+            let after = connection.invoke(&GetNearestDc {}).await.unwrap_err();
+            let gone = matches!(after, TelegramError::Dropped | TelegramError::NotSent);
+            assert!(gone, "{after}");
+            assert!(bench.manager.is_broken(&connection));
+        }
+        bench.quiet().await;
+        assert_eq!((bench.accepted(), bench.server.violations()), (50, 0));
     }
-    bench.quiet().await;
-    assert_eq!((bench.accepted(), bench.server.violations()), (50, 0));
-}
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_client_stuck_in_a_foreign_dial_is_cut_off_without_a_violation() {
-    // The system takes the connection, and nobody ever answers on it.
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let deaf = listener.local_addr().unwrap();
-    let mut settings = settings();
-    settings.data_centres = [(4, deaf)].into_iter().collect::<DataCentres>();
-    settings.close_grace = Duration::from_millis(20);
-    let bench = bench_with(1, settings);
-    for _ in 0..20 {
-        let connection = bench.connect().await.unwrap();
-        let client = connection.client().clone();
-        let abroad = tokio::time::timeout(
-            Duration::from_millis(5),
-            client.invoke_in_dc(4, &GetNearestDc {}),
-        );
-        assert!(abroad.await.is_err(), "nobody answers there");
-        drop(connection);
-        let next = bench.connect().await.unwrap();
-        bench.manager.close(&next).await;
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn a_client_stuck_in_a_foreign_dial_is_cut_off_without_a_violation() {
+        // The system takes the connection, and nobody ever answers on it.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let deaf = listener.local_addr().unwrap();
+        let mut settings = settings();
+        settings.data_centres = [(4, deaf)].into_iter().collect::<telepool::session::DataCentres>();
+        settings.close_grace = Duration::from_millis(20);
+        let bench = bench_with(1, settings);
+        for _ in 0..20 {
+            let connection = bench.connect().await.unwrap();
+            let client = connection.client();
+            let abroad = tokio::time::timeout(
+                Duration::from_millis(5),
+                client.invoke_in_dc(4, &GetNearestDc {}),
+            );
+            assert!(abroad.await.is_err(), "nobody answers there");
+            drop(connection);
+            let next = bench.connect().await.unwrap();
+            bench.manager.close(&next).await;
+        }
+        bench.quiet().await;
+        assert_eq!(bench.server.violations(), 0);
     }
-    bench.quiet().await;
-    assert_eq!(bench.server.violations(), 0);
 }
 
 #[tokio::test]
@@ -131,7 +133,7 @@ async fn a_lost_connection_is_not_redialled_by_the_client() {
 async fn a_clone_of_the_client_outlives_its_connection_without_reviving_it() {
     let bench = bench(1);
     let connection = bench.connect().await.unwrap();
-    let client = connection.client().clone();
+    let client = connection.client();
     drop(connection);
     bench.quiet().await;
     client.invoke(&GetNearestDc {}).await.unwrap_err();
@@ -183,18 +185,20 @@ async fn a_close_that_is_abandoned_still_closes() {
     assert_eq!(bench.server.violations(), 0);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_panic_while_dialling_costs_the_attempt() {
-    let bench = bench(1);
-    for _ in 0..10 {
-        bench.server.decide::<Introduction>(Reply::Nonsense);
-        let lost = bench.connect().await.unwrap_err();
-        assert_eq!(bench.manager.react(&lost), Reaction::Discard, "{lost}");
-        bench.server.decide::<Introduction>(Reply::Answer);
-        drop(bench.connect().await.unwrap());
+only_over_grammers! {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn a_panic_while_dialling_costs_the_attempt() {
+        let bench = bench(1);
+        for _ in 0..10 {
+            bench.server.decide::<Introduction>(Reply::Nonsense);
+            let lost = bench.connect().await.unwrap_err();
+            assert_eq!(bench.manager.react(&lost), Reaction::Discard, "{lost}");
+            bench.server.decide::<Introduction>(Reply::Answer);
+            drop(bench.connect().await.unwrap());
+        }
+        bench.quiet().await;
+        assert_eq!(bench.server.violations(), 0);
     }
-    bench.quiet().await;
-    assert_eq!(bench.server.violations(), 0);
 }
 
 #[tokio::test]

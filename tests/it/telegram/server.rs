@@ -14,8 +14,10 @@ use std::time::Duration;
 
 use grammers_client::tl::{Identifiable, Serializable, enums, functions, types};
 use grammers_crypto::{AuthKey, DequeBuffer, decrypt_data_v2, encrypt_data_v2};
-use grammers_mtproto::transport::{Full, Transport};
+use grammers_mtproto::transport::{Full, Intermediate, Transport};
 
+/// What a client begins with that frames its packets so.
+const INTERMEDIATE: [u8; 4] = [0xee; 4];
 const CONTAINER: u32 = 0x73f1_f8dc;
 const RPC_RESULT: u32 = 0xf35c_6d01;
 /// How often a socket with something unread is looked at, a millisecond apart.
@@ -25,10 +27,11 @@ const CONFIG: u32 = 0xcc1a_241e;
 const INVOKE_WITH_LAYER: u32 = 0xda9b_0d0d;
 const INVOKE_WITHOUT_UPDATES: u32 = 0xbf94_59b7;
 /// What anybody may call, which asks for no updates.
-const FREE: [u32; 3] = [
+const FREE: [u32; 4] = [
     functions::Ping::CONSTRUCTOR_ID,
     functions::PingDelayDisconnect::CONSTRUCTOR_ID,
     INVOKE_WITH_LAYER,
+    functions::help::GetConfig::CONSTRUCTOR_ID,
 ];
 const BOOL_FALSE: u32 = 0xbc79_9737;
 
@@ -46,6 +49,7 @@ pub(crate) enum Reply {
     /// Updates instead of an answer, then the end.
     LastWords,
     /// A configuration with something else in the place of an address, which no client expects.
+    #[allow(dead_code, reason = "only the client of one engine asks for it")]
     Nonsense,
 }
 
@@ -152,13 +156,29 @@ impl Drop for Server {
     }
 }
 
+/// How a client's packets are framed.
+enum Framing {
+    Unknown,
+    /// What comes, and what goes.
+    Full(Full, Full),
+    Intermediate,
+}
+
+impl Framing {
+    fn of(first: &[u8]) -> Self {
+        match first == INTERMEDIATE {
+            true => Self::Intermediate,
+            false => Self::Full(Full::new(), Full::new()),
+        }
+    }
+}
+
 /// The other end of one connection.
 struct Peer {
     id: u64,
     stream: TcpStream,
     state: Arc<State>,
-    incoming: Full,
-    outgoing: Full,
+    framing: Framing,
     /// The key it speaks with, once it has spoken.
     key: Option<[u8; 256]>,
     session: [u8; 8],
@@ -169,9 +189,8 @@ struct Peer {
 impl Peer {
     fn new(id: u64, stream: TcpStream, state: Arc<State>, heard: Arc<AtomicBool>) -> Self {
         stream.set_nodelay(true).unwrap();
-        let (incoming, outgoing) = (Full::new(), Full::new());
-        let (key, session, sent) = (None, [0; 8], 0);
-        Self { id, stream, state, incoming, outgoing, key, session, sent, heard }
+        let (framing, key, session, sent) = (Framing::Unknown, None, [0; 8], 0);
+        Self { id, stream, state, framing, key, session, sent, heard }
     }
 
     fn serve(mut self) {
@@ -195,12 +214,28 @@ impl Peer {
         loop {
             let mut packet = vec![0; 4];
             read_exact(&mut self.stream, &mut packet)?;
+            if matches!(self.framing, Framing::Unknown) {
+                self.framing = Framing::of(&packet);
+                if packet == INTERMEDIATE {
+                    continue;
+                }
+            }
             let len = u32::from_le_bytes(packet[..].try_into().unwrap());
             assert!((12..2_000_000).contains(&len), "the client sent a packet of {len} bytes");
-            packet.resize(usize::try_from(len).unwrap(), 0);
-            read_exact(&mut self.stream, &mut packet[4..])?;
-            let unpacked = self.incoming.unpack(&mut packet).unwrap();
-            self.packet(&mut packet[unpacked.data_range])?;
+            let len = usize::try_from(len).unwrap();
+            match &mut self.framing {
+                Framing::Full(incoming, _) => {
+                    packet.resize(len, 0);
+                    read_exact(&mut self.stream, &mut packet[4..])?;
+                    let unpacked = incoming.unpack(&mut packet).unwrap();
+                    self.packet(&mut packet[unpacked.data_range])?;
+                }
+                _ => {
+                    packet.resize(len, 0);
+                    read_exact(&mut self.stream, &mut packet)?;
+                    self.packet(&mut packet)?;
+                }
+            }
         }
     }
 
@@ -299,6 +334,8 @@ impl Peer {
                 let error = types::RpcError { error_code: code, error_message: message.into() };
                 self.send(&result(msg_id, &enums::RpcError::Error(error).to_bytes()))
             }
+            // What is introduced follows the introduction.
+            Reply::Answer if method == INVOKE_WITH_LAYER => self.request(msg_id, introduced(body)),
             Reply::Answer => self.answer(msg_id, body),
             Reply::Nonsense => self.send(&result(msg_id, &config("nowhere"))),
             Reply::LastWords => {
@@ -323,7 +360,9 @@ impl Peer {
                 let pong = enums::Pong::Pong(types::Pong { msg_id, ping_id });
                 self.send(&pong.to_bytes())
             }
-            INVOKE_WITH_LAYER => self.send(&result(msg_id, &config("127.9.9.9"))),
+            functions::help::GetConfig::CONSTRUCTOR_ID => {
+                self.send(&result(msg_id, &config("127.9.9.9")))
+            }
             functions::users::GetUsers::CONSTRUCTOR_ID => {
                 let nobody = [VECTOR.to_le_bytes(), [0; 4]].concat();
                 self.send(&result(msg_id, &nobody))
@@ -358,13 +397,22 @@ impl Peer {
         plain.extend(body);
         let mut packet = DequeBuffer::with_capacity(plain.len() + 64, 64);
         packet.extend(encrypt(&plain, &key));
-        self.outgoing.pack(&mut packet);
-        self.stream.write_all(&packet[..])
+        match &mut self.framing {
+            Framing::Full(_, outgoing) => outgoing.pack(&mut packet),
+            _ => Intermediate::new().pack(&mut packet),
+        }
+        // It says so itself, which is the client's part.
+        let packet = packet[..].strip_prefix(&INTERMEDIATE).unwrap_or(&packet[..]);
+        self.stream.write_all(packet)
     }
 
     /// Sends a transport error as the real servers do, and hangs up.
     fn refuse(&mut self, code: i32) -> io::Result<()> {
-        self.stream.write_all(&(-code).to_le_bytes().repeat(3))?;
+        let code = (-code).to_le_bytes();
+        match self.framing {
+            Framing::Full(..) => self.stream.write_all(&code.repeat(3))?,
+            _ => self.stream.write_all(&[4_u32.to_le_bytes(), code].concat())?,
+        }
         // The client has to read it before the end.
         let mut rest = [0; 1024];
         self.stream.set_read_timeout(Some(Duration::from_millis(200)))?;
@@ -408,6 +456,14 @@ fn look(stream: &TcpStream) -> io::Result<usize> {
     let seen = stream.peek(&mut [0]);
     stream.set_nonblocking(false)?;
     seen
+}
+
+/// The request behind an introduction: five numbers and six short texts.
+fn introduced(body: &[u8]) -> &[u8] {
+    let skip = |rest: &mut &[u8]| *rest = &rest[(1 + usize::from(rest[0])).next_multiple_of(4)..];
+    let mut rest = &body[5 * 4..];
+    (0..6).for_each(|_| skip(&mut rest));
+    rest
 }
 
 fn word(bytes: &[u8], at: usize) -> u32 {

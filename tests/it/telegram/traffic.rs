@@ -11,7 +11,7 @@ use super::*;
 /// A pool of one account, and its exporter.
 struct Counted {
     server: Server,
-    pool: Pool<GrammersManager<MemorySource>>,
+    pool: Pool<TelegramManager<MemorySource>>,
     exporter: Prometheus,
 }
 

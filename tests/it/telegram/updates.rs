@@ -7,9 +7,9 @@ use telepool::{CloseReason, Event, Pool};
 
 use super::*;
 
-type Telegram = Pool<GrammersManager<MemorySource>>;
+type Telegram = Pool<TelegramManager<MemorySource>>;
 
-fn pool_of(manager: GrammersManager<MemorySource>) -> Telegram {
+fn pool_of(manager: TelegramManager<MemorySource>) -> Telegram {
     Pool::builder(manager).build().unwrap()
 }
 
@@ -84,7 +84,7 @@ async fn a_connection_learns_that_the_server_has_hung_up_whoever_listens() {
 }
 
 #[tokio::test]
-async fn a_connection_from_before_the_listening_is_replaced_and_one_that_opens_meanwhile_is_not() {
+async fn a_connection_from_before_the_listening_brings_updates_or_is_replaced() {
     for is_before in [true, false] {
         let Bench { manager, server, .. } = bench(1);
         let pool = pool_of(manager);
@@ -95,7 +95,10 @@ async fn a_connection_from_before_the_listening_is_replaced_and_one_that_opens_m
         server.decide::<GetNearestDc>(Reply::Update);
         pool.acquire(account()).await.unwrap().invoke(&GetNearestDc {}).await.unwrap();
         assert_eq!(updates.recv().await.unwrap().account, account());
-        assert_eq!(server.state.accepted.load(Ordering::SeqCst), 1 + u64::from(is_before));
+        // One of the wire brings them from then on.
+        let is_replaced = is_before && ENGINE == Engine::Grammers;
+        let accepted = server.state.accepted.load(Ordering::SeqCst);
+        assert_eq!(accepted, 1 + u64::from(is_replaced));
     }
 }
 

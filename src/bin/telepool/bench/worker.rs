@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use telepool::AccountId;
 use telepool::session::DataCentres;
-use telepool::telegram::{GrammersManager, TelegramSettings};
+use telepool::telegram::{Engine, TelegramManager, TelegramSettings};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -58,22 +58,27 @@ async fn run_job(job: Job) -> Result<Outcome, Failure> {
     let ServedAccounts { source, mut accounts, .. } = ServedAccounts::new(records, None)?;
     // The source has them in no order, and a schedule means the same ones every time.
     accounts.sort_unstable();
-    let manager = |source| {
+    let manager = |source, engine| {
         let mut telegram = TelegramSettings::new(API_ID);
         telegram.call_timeout = CALL_TIMEOUT + job.latency;
-        GrammersManager::new(source, telegram)
+        telegram.engine = engine;
+        TelegramManager::new(source, telegram)
     };
     let outcome = match job.strategy {
         StrategyKind::PerRequest => {
-            run_strategy(PerRequest::new(manager(source), &accounts), &job, &accounts).await
+            // Whoever has no pool has the client library.
+            let manager = manager(source, Engine::Grammers);
+            run_strategy(PerRequest::new(manager, &accounts), &job, &accounts).await
         }
         StrategyKind::Kept => {
             run_strategy(KeptClients::new(&source, &accounts), &job, &accounts).await
         }
-        StrategyKind::Telepool => match Pooled::new(manager(source), &accounts, job.seed) {
-            Ok(pooled) => run_strategy(pooled, &job, &accounts).await,
-            Err(error) => Err(error),
-        },
+        StrategyKind::Telepool => {
+            match Pooled::new(manager(source, Engine::Wire), &accounts, job.seed) {
+                Ok(pooled) => run_strategy(pooled, &job, &accounts).await,
+                Err(error) => Err(error),
+            }
+        }
     };
     outcome.map_err(Failure::broken)
 }

@@ -11,7 +11,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 use telepool::session::KeyId;
 use telepool::store::{SessionStore as _, SqliteStore, StoredAccount, StoredSession};
-use telepool::telegram::{GrammersManager, ServeOptions, StoreSource, TelegramError, settle_store};
+use telepool::telegram::{ServeOptions, StoreSource, TelegramError, TelegramManager, settle_store};
 use telepool::{AccountHealth, AccountId, AcquireError, Config, Pool, QuarantineReason};
 use tokio::task::JoinSet;
 
@@ -178,7 +178,7 @@ async fn dial(
     let claimed = claim_keys(keys, &path, telegram.redial_after_loss, false).await?;
     let rows = all.iter().map(|it| (it.session.account, it.session.slot, it.session.proxy.clone()));
     let checked = Arc::new(CheckedSessions::new(Arc::clone(source), rows.collect()));
-    let manager = GrammersManager::new(Arc::clone(&checked), telegram);
+    let manager = TelegramManager::new(Arc::clone(&checked), telegram);
     let pool = Pool::builder(manager.with_ownership(claimed.ownership()))
         .config(patient(settings.config()))
         .build()
@@ -226,7 +226,7 @@ fn patient(config: &Config) -> Config {
 
 /// Dials one session, and closes it again.
 async fn verdict_of(
-    pool: &Pool<GrammersManager<Arc<CheckedSessions>>>,
+    pool: &Pool<TelegramManager<Arc<CheckedSessions>>>,
     checked: &CheckedSessions,
     place: u64,
     it: ToCheck,

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod merge;
+mod telegram;
 #[cfg(test)]
 mod tests;
 mod values;

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use telepool::session::DataCentres;
+use telepool::telegram::Engine;
 
 use super::count;
 use super::merge::{load, merge_file, merge_variable};
@@ -97,7 +98,8 @@ fn quotes_around_a_value_are_named() {
 #[test]
 fn what_may_be_a_secret_in_the_wrong_place_is_not_repeated() {
     let secret = "12345:0123456789abcdef0123456789abcdef";
-    for key in ["pool.max_idle_time", "data_centres.2", "telegram.redial_after_loss"] {
+    let own = ["telegram.redial_after_loss", "telegram.engine"];
+    for key in ["pool.max_idle_time", "data_centres.2"].into_iter().chain(own) {
         let (section, name) = key.split_once('.').unwrap();
         let variable = format!("TELEPOOL_{section}__{name}").to_uppercase();
         let flag = format!("{key}={secret}");
@@ -160,7 +162,7 @@ fn a_check_that_never_comes_is_doubted_where_somebody_has_asked_for_it() {
 fn what_is_printed_is_read_again() {
     let printed = Settings::for_sandbox().to_string();
     let again = merged(&printed, &[], &[]).unwrap();
-    assert_eq!(again.config.dial.per_second, 2000);
+    assert_eq!((again.config.dial.per_second, again.engine()), (2000, Engine::Wire));
     assert_eq!(again.data_centres, DataCentres::production());
 }
 

@@ -8,32 +8,25 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use telepool::config::{Setting, parse_time};
+use telepool::config::Setting;
 use telepool::http::{SettingOrigin, StaticSetting};
 use telepool::session::DataCentres;
-use telepool::telegram::TelegramSettings;
+use telepool::telegram::Engine;
 use telepool::{Config, ConfigError};
 
+use super::telegram::{self, REDIAL_AFTER_LOSS, TelegramValues};
 use crate::columns::wrapped;
 use crate::secrets::redact_value;
 
 /// The section of the data centres' addresses, which only the command knows.
 const DATA_CENTRES: &str = "data_centres";
 
-/// How long a session rests after a connection that was lost, which only the client behind the pool
-/// needs to know.
-const REDIAL_AFTER_LOSS: &str = "telegram.redial_after_loss";
-const REDIAL_AFTER_LOSS_ACCEPTS: &str =
-    "a time from 0 s to 1 h: seconds, or with a unit as in 250ms, 30s, 5m, 1h";
-/// The longest that it may be.
-const REDIAL_AFTER_LOSS_MAX: Duration = Duration::from_secs(3_600);
-
 /// A configuration that remembers where its values are from.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(super) config: Config,
     pub(super) data_centres: DataCentres,
-    redial_after_loss: Duration,
+    telegram: TelegramValues,
     pub(super) origins: BTreeMap<String, String>,
 }
 
@@ -42,7 +35,7 @@ impl Default for Settings {
         Self {
             config: Config::default(),
             data_centres: DataCentres::production(),
-            redial_after_loss: TelegramSettings::new(1).redial_after_loss,
+            telegram: TelegramValues::default(),
             origins: BTreeMap::new(),
         }
     }
@@ -74,16 +67,16 @@ impl Settings {
     /// The settings that only the command has, in the order of their printed form.
     pub(crate) fn of_the_command(&self) -> impl Iterator<Item = StaticSetting> {
         let default = Self::default();
-        let timer = |settings: &Self| settings.redial_after_loss.as_secs_f64().to_string();
-        let redial = StaticSetting {
-            key: REDIAL_AFTER_LOSS.to_owned(),
-            value: timer(self),
-            default: timer(&default),
-            accepts: REDIAL_AFTER_LOSS_ACCEPTS.to_owned(),
-            about: "a session is not dialled for this long after its connection was lost unnoticed"
-                .to_owned(),
-            origin: self.origin_of(REDIAL_AFTER_LOSS),
-        };
+        let standards = default.telegram.all().map(|it| it.value);
+        let own =
+            self.telegram.all().into_iter().zip(standards).map(|(own, default)| StaticSetting {
+                key: own.key.to_owned(),
+                value: own.value,
+                default,
+                accepts: own.accepts.to_owned(),
+                about: own.about.to_owned(),
+                origin: self.origin_of(own.key),
+            });
         let data_centre = move |(number, address): (i32, SocketAddr)| {
             let key = format!("{DATA_CENTRES}.{number}");
             let origin = self.origin_of(&key);
@@ -97,13 +90,14 @@ impl Settings {
                 origin,
             }
         };
-        std::iter::once(redial).chain(self.data_centres.iter().map(data_centre))
+        own.chain(self.data_centres.iter().map(data_centre))
     }
 
     /// The same where no server far away has to be spared: dials need no pacing.
     pub(crate) fn for_sandbox() -> Self {
-        let pace = [("dial.per_second", "2000"), ("dial.handshakes", "64")];
-        Self::for_serve().with("sandbox", &pace)
+        let values =
+            [("dial.per_second", "2000"), ("dial.handshakes", "64"), ("telegram.engine", "wire")];
+        Self::for_serve().with("sandbox", &values)
     }
 
     fn with(mut self, origin: &str, values: &[(&str, &str)]) -> Self {
@@ -135,7 +129,11 @@ impl Settings {
     }
 
     pub(crate) fn redial_after_loss(&self) -> Duration {
-        self.redial_after_loss
+        self.telegram.redial_after_loss
+    }
+
+    pub(crate) fn engine(&self) -> Engine {
+        self.telegram.engine
     }
 
     pub(super) fn set(&mut self, key: &str, value: &str, origin: &str) -> Result<(), String> {
@@ -146,7 +144,7 @@ impl Settings {
         }
         match key.split_once('.') {
             Some((DATA_CENTRES, number)) => self.set_data_centre(number, value),
-            _ if key == REDIAL_AFTER_LOSS => self.set_redial_after_loss(value),
+            _ if telegram::KEYS.contains(&key) => self.telegram.set(key, value),
             _ => self.config.set(key, value).map_err(|error| match error {
                 // The library does not know what only the command has.
                 ConfigError::UnknownKey { suggestion: None, .. } => match near(key) {
@@ -158,17 +156,6 @@ impl Settings {
         }
         .map_err(|error| format!("{origin}: {error}"))?;
         self.origins.insert(key.to_owned(), origin.to_owned());
-        Ok(())
-    }
-
-    fn set_redial_after_loss(&mut self, value: &str) -> Result<(), String> {
-        let time = parse_time(value.trim()).filter(|time| *time <= REDIAL_AFTER_LOSS_MAX);
-        self.redial_after_loss = time.ok_or_else(|| {
-            format!(
-                "{REDIAL_AFTER_LOSS} = {}: must be {REDIAL_AFTER_LOSS_ACCEPTS}",
-                redact_value(value)
-            )
-        })?;
         Ok(())
     }
 
@@ -250,7 +237,8 @@ impl fmt::Display for Settings {
                 writeln!(f, "\n{about}[{group}]")?;
                 group.clone_into(&mut section);
             }
-            let quote = if group == DATA_CENTRES { "\"" } else { "" };
+            let is_text = value.parse::<f64>().is_err();
+            let quote = if is_text { "\"" } else { "" };
             let text = format_args!("{name} = {quote}{value}{quote}");
             write_setting(f, &about, self.origin(&key), text)?;
         }

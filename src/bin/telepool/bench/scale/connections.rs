@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use telepool::metrics::Prometheus;
 use telepool::session::DataCentres;
-use telepool::telegram::{GrammersManager, TelegramSettings};
+use telepool::telegram::{Engine, TelegramManager, TelegramSettings};
 use telepool::{AccountId, Pool};
 
 use super::gauges::{Percentiles, Steps, broken, each, render_ms, resident};
@@ -53,7 +53,9 @@ pub(super) fn measure(sessions: &Path) -> Result<ConnectionsResult, Failure> {
     let records = sessions::read(sessions, &DataCentres::new())?;
     let ServedAccounts { source, accounts, .. } = ServedAccounts::new(records, None)?;
     runtime::multi_thread()?.block_on(async {
-        let manager = GrammersManager::new(source, TelegramSettings::new(1));
+        let mut telegram = TelegramSettings::new(1);
+        telegram.engine = Engine::Wire;
+        let manager = TelegramManager::new(source, telegram);
         let mut config = Settings::for_sandbox().config().clone();
         config.pool.max_connections = u32::try_from(accounts.len()).map_err(broken)?;
         // Nothing expires and nothing is checked: an acquire makes no call.

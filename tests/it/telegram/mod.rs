@@ -1,4 +1,4 @@
-//! The grammers manager against a data centre on this machine: connections come and go as told,
+//! The manager against a data centre on this machine: connections come and go as told,
 //! no authorization key is ever on two of them, and nothing redials by itself.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -18,12 +18,15 @@ use std::task::Poll;
 use std::time::Duration;
 
 use server::{Reply, Server};
-use telepool::session::{AuthKey, DataCentres, SessionRecord};
+use telepool::session::{AuthKey, SessionRecord};
 use telepool::telegram::client::tl::{self, RemoteCall, Serializable, enums, functions};
 use telepool::telegram::{
-    GrammersManager, MemorySource, Refusal, TelegramConnection, TelegramError, TelegramSettings,
+    Engine, MemorySource, Refusal, TelegramConnection, TelegramError, TelegramManager,
+    TelegramSettings,
 };
 use telepool::{AccountId, Manager, QuarantineReason, Reaction};
+
+use super::ENGINE;
 
 type GetNearestDc = functions::help::GetNearestDc;
 /// What every connection begins with.
@@ -32,7 +35,7 @@ type Introduction = functions::InvokeWithLayer<functions::help::GetConfig>;
 /// A server, and a manager of one account with some sessions on it.
 struct Bench {
     server: Server,
-    manager: GrammersManager<MemorySource>,
+    manager: TelegramManager<MemorySource>,
     keys: Vec<[u8; 256]>,
 }
 
@@ -43,7 +46,9 @@ fn account() -> AccountId {
 }
 
 fn settings() -> TelegramSettings {
-    TelegramSettings::new(1)
+    let mut settings = TelegramSettings::new(1);
+    settings.engine = ENGINE;
+    settings
 }
 
 fn bench(sessions: u16) -> Bench {
@@ -60,7 +65,7 @@ fn bench_with(sessions: u16, settings: TelegramSettings) -> Bench {
         record
     });
     let source = MemorySource::new(records).unwrap();
-    Bench { manager: GrammersManager::new(source, settings), server, keys }
+    Bench { manager: TelegramManager::new(source, settings), server, keys }
 }
 
 /// A session that the server knows.

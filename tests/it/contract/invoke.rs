@@ -6,7 +6,7 @@ use telepool::{AcquireError, Pool};
 use super::*;
 
 /// A pool over two accounts, and a flood that strikes the first call of `users.getUsers`.
-async fn flooded(seconds: u32) -> (DataCentre, Pool<GrammersManager<MemorySource>>) {
+async fn flooded(seconds: u32) -> (DataCentre, Pool<TelegramManager<MemorySource>>) {
     let flood = FaultRule::new("users.getUsers", Fault::FloodWait { seconds }).limit(1);
     let Bench { data_centre, manager } = bench([flood]).await;
     let pool = Pool::builder(manager)

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 use super::*;
 
-type TestPool = Pool<GrammersManager<MemorySource>>;
+type TestPool = Pool<TelegramManager<MemorySource>>;
 
 /// How long a run takes unless the environment says otherwise.
 const SECONDS: u64 = 30;
@@ -77,7 +77,7 @@ fn random_faults(random: &mut fastrand::Rng) -> FaultPlan {
         ("users.getUsers", error(401, "USER_DEACTIVATED_BAN")),
         ("users.getUsers", error(401, "AUTH_KEY_INVALID")),
         ("users.getUsers", error(303, "USER_MIGRATE_4")),
-        ("help.getConfig", Fault::FloodWait { seconds: 1 }),
+        ("initConnection", Fault::FloodWait { seconds: 1 }),
         ("users.getUsers", error(401, "SESSION_REVOKED")),
         ("users.getUsers", error(406, "AUTH_KEY_DUPLICATED")),
         ("updates.getState", error(401, "AUTH_KEY_UNREGISTERED")),
@@ -134,7 +134,7 @@ async fn call_at_random(
     mut random: fastrand::Rng,
     until: Instant,
 ) {
-    let mut kept: Option<Account<GrammersManager<MemorySource>>> = None;
+    let mut kept: Option<Account<TelegramManager<MemorySource>>> = None;
     while Instant::now() < until {
         let account = cast.any(&mut random);
         if random.u8(..8) == 0 {
@@ -354,13 +354,13 @@ async fn round(
     is_first: bool,
 ) {
     let tasks = Handle::current().metrics().num_alive_tasks();
-    let mut settings = TelegramSettings::new(1);
+    let mut settings = settings();
     // Here the data centre notices every end at once.
     settings.redial_after_loss = Duration::from_millis(50);
     settings.call_timeout = Duration::from_millis(300);
     settings.close_grace = Duration::from_millis(200);
     let source = MemorySource::new(records.iter().cloned()).unwrap();
-    let manager = GrammersManager::new(source, settings);
+    let manager = TelegramManager::new(source, settings);
     let pool = Pool::builder(manager).config(random_config(random, cast)).seed(random.u64(..));
     let pool = pool.on_event(|event| println!("{event:?}")).build().unwrap();
     let until = Instant::now() + ROUND;
@@ -474,8 +474,9 @@ fn in_a_process(test: &str, accounts: u64) {
     let folder = tempfile::tempdir().unwrap();
     let [said, deposit] = ["said", "secrets"].map(|name| folder.path().join(name));
     let out = std::fs::File::create(&said).unwrap();
+    let name = format!("{}::{test}", crate::surroundings::test_path(module_path!()));
     let status = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &format!("sandbox::chaos::{test}"), "--nocapture", "--include-ignored"])
+        .args(["--exact", &name, "--nocapture", "--include-ignored"])
         .env("CHAOS_PROCESS", seed.to_string())
         .env("CHAOS_SECRETS", &deposit)
         .stdout(out.try_clone().unwrap())

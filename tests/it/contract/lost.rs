@@ -11,11 +11,11 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::raw::RawClient;
 use super::*;
 use crate::relay::Relay;
+use crate::sandbox::raw::RawClient;
 
-type World = Pool<GrammersManager<MemorySource>>;
+type World = Pool<TelegramManager<MemorySource>>;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -29,7 +29,7 @@ async fn far_away() -> (DataCentre, Relay) {
 }
 
 fn settings(redial_after_loss: Duration) -> TelegramSettings {
-    let mut settings = TelegramSettings::new(1);
+    let mut settings = super::settings();
     settings.redial_after_loss = redial_after_loss;
     settings.close_grace = Duration::from_millis(200);
     settings
@@ -40,7 +40,7 @@ fn pool_of(
     settings: TelegramSettings,
     configure: impl FnOnce(&mut Config),
 ) -> World {
-    let manager = GrammersManager::new(MemorySource::new(records).unwrap(), settings);
+    let manager = TelegramManager::new(MemorySource::new(records).unwrap(), settings);
     Pool::builder(manager)
         .configure(|config| {
             config.dial.per_second = 1000;
@@ -186,7 +186,7 @@ async fn a_data_centre_that_accepts_and_never_answers_keeps_nobody_from_another(
         records.append(&mut session);
     }
     let source = MemorySource::new(records).unwrap();
-    let pool = Pool::builder(GrammersManager::new(source, settings(SECOND))).build().unwrap();
+    let pool = Pool::builder(TelegramManager::new(source, settings(SECOND))).build().unwrap();
     let mut dead = JoinSet::new();
     for id in 1..=20 {
         dead.spawn(pool.acquire(bot(id)));
@@ -316,7 +316,7 @@ async fn nothing_is_written_after_a_pause_that_outlasted_the_timer() {
         inner: Unguarded::default(),
     });
     let source = MemorySource::new(records).unwrap();
-    let manager = GrammersManager::new(source, settings(SECOND))
+    let manager = TelegramManager::new(source, settings(SECOND))
         .with_ownership(Arc::clone(&ownership) as Arc<dyn Ownership>);
     let connection = manager.connect(OWN, 0).await.unwrap();
     connection.invoke(&myself()).await.unwrap();

@@ -28,15 +28,15 @@ fn pacing() -> SendPacing {
     pacing
 }
 
-async fn limited(pacing: Pacing) -> (DataCentre, Pool<GrammersManager<MemorySource>>) {
+async fn limited(pacing: Pacing) -> (DataCentre, Pool<TelegramManager<MemorySource>>) {
     let mut options = DataCentreOptions::default();
     options.send_limits = Some(limits());
     let data_centre = DataCentre::start(options).await.unwrap();
     let mut records = data_centre.create_sessions(OWN, 1, None);
     records.extend(data_centre.create_sessions(OTHER, 1, None));
-    let mut settings = TelegramSettings::new(1);
+    let mut settings = settings();
     settings.pacing = pacing;
-    let manager = GrammersManager::new(MemorySource::new(records).unwrap(), settings);
+    let manager = TelegramManager::new(MemorySource::new(records).unwrap(), settings);
     (data_centre, Pool::builder(manager).build().unwrap())
 }
 

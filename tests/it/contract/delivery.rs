@@ -11,7 +11,7 @@ use telepool::{Account, Pool};
 
 use super::*;
 
-pub(super) type Telegram = Pool<GrammersManager<Arc<MemorySource>>>;
+pub(super) type Telegram = Pool<TelegramManager<Arc<MemorySource>>>;
 
 fn account(number: u64) -> AccountId {
     AccountId::bot(5_000 + number).unwrap()
@@ -36,9 +36,9 @@ pub(super) async fn world(accounts: u64, sessions: u16, options: DataCentreOptio
 
 impl World {
     pub(super) fn pool(&self) -> Telegram {
-        let mut settings = TelegramSettings::new(1);
+        let mut settings = settings();
         settings.redial_after_loss = Duration::from_millis(50);
-        Pool::builder(GrammersManager::new(Arc::clone(&self.source), settings))
+        Pool::builder(TelegramManager::new(Arc::clone(&self.source), settings))
             .configure(|config| {
                 config.dial.per_second = 2000;
                 config.dial.handshakes = 64;

@@ -235,9 +235,9 @@ async fn a_source_that_cannot_be_read_is_asked_again_and_nothing_is_missed() {
     let source = MemorySource::new(records).unwrap();
     source.set_update_states(account, &saved);
     let source = Arc::new(Unreadable { source, failures_left: AtomicU32::new(1) });
-    let mut settings = TelegramSettings::new(1);
+    let mut settings = settings();
     settings.redial_after_loss = Duration::from_millis(50);
-    let manager = GrammersManager::new(Arc::clone(&source), settings);
+    let manager = TelegramManager::new(Arc::clone(&source), settings);
     let pool = Pool::builder(manager).build().unwrap();
     let mut updates = pool.updates().unwrap();
     read_until(&mut updates, &[((account, 0), id)].into()).await;

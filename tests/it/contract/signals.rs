@@ -7,7 +7,7 @@ use telepool::{
 
 use super::*;
 
-type World = Pool<GrammersManager<MemorySource>>;
+type World = Pool<TelegramManager<MemorySource>>;
 
 struct Struck {
     data_centre: DataCentre,
@@ -217,7 +217,7 @@ async fn a_restriction_is_told_and_changes_nothing() {
 #[tokio::test]
 async fn a_flood_on_the_login_delays_the_next_dial_of_the_account() {
     let flood = Fault::FloodWait { seconds: 2 };
-    let struck = strike([FaultRule::new("help.getConfig", flood).account(OWN).limit(1)]).await;
+    let struck = strike([FaultRule::new("initConnection", flood).account(OWN).limit(1)]).await;
     let began = std::time::Instant::now();
     let refused = struck.call().await.unwrap_err();
     assert!(matches!(refused, InvokeError::Acquire(AcquireError::Dial(_))), "{refused}");

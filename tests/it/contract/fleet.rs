@@ -38,7 +38,7 @@ fn add(path: &Path, records: &[SessionRecord]) {
 /// One life of the process that serves the fleet.
 struct Fleet {
     source: Arc<StoreSource>,
-    pool: Pool<GrammersManager<Arc<StoreSource>>>,
+    pool: Pool<TelegramManager<Arc<StoreSource>>>,
     updates: UpdateStream,
     answers: JoinSet<()>,
 }
@@ -47,9 +47,9 @@ impl Fleet {
     fn start(path: &Path) -> Self {
         let store = SqliteStore::open(path).unwrap();
         let source = Arc::new(StoreSource::serve(store, &ServeOptions::default()).unwrap());
-        let mut settings = TelegramSettings::new(1);
+        let mut settings = settings();
         settings.redial_after_loss = Duration::from_millis(50);
-        let pool = Pool::builder(GrammersManager::new(Arc::clone(&source), settings))
+        let pool = Pool::builder(TelegramManager::new(Arc::clone(&source), settings))
             .configure(|config| {
                 config.dial.per_second = 2000;
                 config.dial.handshakes = 64;
@@ -91,7 +91,7 @@ impl Fleet {
 }
 
 /// Answers a message, unless the bot has written it itself. The update is kept until that is done.
-async fn answer(pool: Pool<GrammersManager<Arc<StoreSource>>>, update: AccountUpdate) {
+async fn answer(pool: Pool<TelegramManager<Arc<StoreSource>>>, update: AccountUpdate) {
     let Some(message) = update.new_message().filter(|message| !message.out) else { return };
     let peer = update.input_peer(&message.peer_id).expect("it says who has written");
     let mut answer = message_to(peer);

@@ -3,8 +3,8 @@
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::raw::{RawClient, init_connection};
 use super::*;
+use crate::sandbox::raw::{RawClient, init_connection};
 
 #[tokio::test]
 async fn a_second_connection_of_a_key_that_lives_is_a_violation_and_voids_the_key() {
@@ -31,7 +31,7 @@ async fn a_void_key_gets_406() {
     raw.ping().await;
     raw.receive().await.unwrap();
     let source = MemorySource::new(records).unwrap();
-    let manager = GrammersManager::new(source, TelegramSettings::new(1));
+    let manager = TelegramManager::new(source, settings());
     let error = manager.connect(OWN, 0).await.unwrap_err();
     assert!(
         matches!(&error, TelegramError::Rpc { code: 406, name, .. }
@@ -135,10 +135,11 @@ fn exhaust_descriptors() -> Vec<std::fs::File> {
 #[test]
 fn an_overlap_is_counted_also_when_no_descriptor_is_left() {
     const PROCESS: &str = "RULE_PROCESS";
-    let name = "sandbox::duplicate_key::an_overlap_is_counted_also_when_no_descriptor_is_left";
+    let module = crate::surroundings::test_path(module_path!());
+    let name = format!("{module}::an_overlap_is_counted_also_when_no_descriptor_is_left");
     if std::env::var_os(PROCESS).is_none() {
         let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-        let ended = command.args(["--exact", name]).env(PROCESS, "1").output().unwrap();
+        let ended = command.args(["--exact", &name]).env(PROCESS, "1").output().unwrap();
         let told = String::from_utf8_lossy(&ended.stdout);
         assert!(ended.status.success() && told.contains("1 passed"), "{told}");
         return;

@@ -7,9 +7,9 @@ use telepool::{Event, Lease, Pool};
 
 use super::*;
 
-type Held = Lease<GrammersManager<MemorySource>>;
+type Held = Lease<TelegramManager<MemorySource>>;
 
-fn pool_of(manager: GrammersManager<MemorySource>) -> Pool<GrammersManager<MemorySource>> {
+fn pool_of(manager: TelegramManager<MemorySource>) -> Pool<TelegramManager<MemorySource>> {
     Pool::builder(manager)
         .configure(|config| {
             config.dial.per_second = 2000;
@@ -39,13 +39,13 @@ async fn a_message_to_oneself_goes_out_once_whether_or_not_the_record_says_who_t
         if !is_told {
             records[0].user_id = 0;
         }
-        let mut settings = TelegramSettings::new(1);
+        let mut settings = settings();
         settings.redial_after_loss = Duration::from_millis(50);
-        let pool = pool_of(GrammersManager::new(MemorySource::new(records).unwrap(), settings));
+        let pool = pool_of(TelegramManager::new(MemorySource::new(records).unwrap(), settings));
         // The second connection is lent before the login is proved, and so is asked nothing.
         for sent in 1..=2 {
             let lease = pool.acquire(OWN).await.unwrap();
-            let message = lease.send_message(oneself(), "a word").await.unwrap();
+            let message = lease.client().send_message(oneself(), "a word").await.unwrap();
             assert_eq!((message.id(), message.peer_id()), (sent, own), "told: {is_told}");
             assert_eq!(events(&lease).await, sent, "it went out once");
             // What was sent may be worked with: its peer is known.
@@ -62,8 +62,8 @@ async fn a_message_to_oneself_goes_out_once_whether_or_not_the_record_says_who_t
 async fn the_ids_of_the_sandbox_are_ids_to_the_client() {
     let Bench { data_centre: _data_centre, manager } = bench([]).await;
     let pool = pool_of(manager);
-    assert!(!pool.acquire(OWN).await.unwrap().get_me().await.unwrap().is_bot());
-    let bot = pool.acquire(OTHER).await.unwrap().get_me().await.unwrap();
+    assert!(!pool.acquire(OWN).await.unwrap().client().get_me().await.unwrap().is_bot());
+    let bot = pool.acquire(OTHER).await.unwrap().client().get_me().await.unwrap();
     assert_eq!(bot.id(), PeerId::user(77).unwrap());
 }
 

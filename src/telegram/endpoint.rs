@@ -1,0 +1,242 @@
+//! Endpoint: the client library over a connection that is not its own.
+//!
+//! Owns a server for one client, in this process, and that client. Never dials the session's home, never sees the
+//! session's key, and never outlives the connection that it is of.
+//!
+//! # How it works
+//! The client can only be driven by its own senders, which dial an address and speak the protocol with it. So there is
+//! a listener on the loopback interface, whose key is random and in memory, that speaks the server's side to one
+//! client and passes the bodies of its calls on. What comes back is passed on as it is: an error of the server word
+//! for word, an answer byte for byte. The introduction of the client is answered here, so that an endpoint costs the
+//! server nothing but the calls that are made by it.
+//!
+//! - `door`: the listener, until the client is in. That is at once, since the endpoint makes the client dial by
+//!   itself. Others who come before it, without the key, are put out.
+//! - `layer`: the server's side of the protocol, without any I/O, with `cipher`, `requests` and `reply`.
+//! - `serve`, `inbox`: the socket, and the calls under way.
+//! - `error`: what the client is told of calls that the server has not answered.
+//!
+//! # How it ends
+//! With the connection that it is of, with its guard, or with the client's own senders. Calls under way fail then, and
+//! so does every later one, at once ([`TelegramError::Io`](super::TelegramError) or
+//! [`TelegramError::Dropped`](super::TelegramError)). A new endpoint has a client of its own: clones of the old one
+//! stay dead.
+//!
+//! # Other data centres
+//! Where files are kept elsewhere the client dials that data centre by itself, as any client does: from the table of
+//! the settings, with a key of its own, and by the session's proxy if it has one.
+//!
+//! # Updates
+//! Stay with the connection. The client is sent none but those which are part of an answer, and keeps none.
+
+mod access;
+mod cipher;
+mod door;
+pub(super) mod error;
+mod inbox;
+mod layer;
+mod reply;
+mod requests;
+mod serve;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use grammers_client::Client;
+use grammers_client::client::ClientConfiguration;
+use grammers_client::sender::{SenderPool, SenderPoolHandle, SenderPoolRunner};
+use grammers_client::session::types::PeerInfo;
+use grammers_client::tl::{Serializable as _, functions};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+pub(super) use self::access::EndpointAccess;
+use self::door::EndpointDoor;
+use self::serve::serve;
+use super::bridge::{Bridge, BridgeLimits};
+use super::one_shot_session::OneShotSession;
+use super::settings::TelegramSettings;
+use super::wire::WireError;
+use crate::base::panics::catch_future;
+use crate::session::{AuthKey, SessionRecord};
+
+/// How long the client may take to come in.
+const OPEN_MAX: Duration = Duration::from_secs(10);
+/// How long the client's senders may take to end by themselves. They dial a foreign data centre if it is longer.
+const QUIT_MAX: Duration = Duration::from_millis(250);
+
+/// What an endpoint is opened with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EndpointOptions<'a> {
+    /// Whose connection it is over. Its key is not looked at.
+    pub(super) record: &'a SessionRecord,
+    /// How the client is set up, and which foreign data centres it may dial.
+    pub(super) settings: &'a TelegramSettings,
+    /// Where the endpoint and the client's senders run: where the connection does.
+    pub(super) runtime: &'a Handle,
+}
+
+/// A client over a connection that is not its own. Dropped, it ends.
+pub(super) struct EndpointClient {
+    client: Client,
+    session: Arc<OneShotSession>,
+    _stop: watch::Sender<()>,
+    gone: watch::Receiver<()>,
+}
+
+impl EndpointClient {
+    /// Opens an endpoint, and a client to it, which may be used at once. From wherever it is called, nothing is waited
+    /// for.
+    ///
+    /// `forward` makes a call over the connection: it is given a body as [`WireHandle::call`](super::wire::WireHandle)
+    /// takes it, is asked for many answers at a time, and sets their deadlines. [`WireError::Lost`] ends the endpoint.
+    /// So does `ended`, which resolves when the connection has ended.
+    ///
+    /// Without a port or a file descriptor left for it, the client is as one whose connection has ended: the log says
+    /// so, and every call fails at once.
+    pub(super) fn open<F, A, E>(options: EndpointOptions<'_>, forward: F, ended: E) -> Self
+    where
+        F: Fn(Vec<u8>) -> A + Send + 'static,
+        A: Future<Output = Result<Vec<u8>, WireError>> + Send + 'static,
+        E: Future<Output = ()> + Send + 'static,
+    {
+        let EndpointOptions { record, settings, runtime } = options;
+        // The client dials foreign data centres over what its home has, and a proxy over IPv4.
+        let ipv6 = record.address.is_ipv6() && record.proxy.is_none();
+        let door = EndpointDoor::open(runtime, record.dc, ipv6);
+        if let Err(error) = &door {
+            tracing::warn!(
+                account = %record.account, slot = record.slot, %error,
+                "no client can be had over a connection: raise the limit of open files (ulimit -n) if that is reached"
+            );
+        }
+        let record = record_of(record, door.as_ref().ok());
+        let limits = BridgeLimits { dial: settings.proxy_timeout, linger: settings.close_grace };
+        let abroad = |proxy| Bridge::abroad(proxy, record.dc, limits, runtime);
+        let bridge = record.proxy.as_ref().map(abroad);
+        let centres = settings.data_centres.clone();
+        let session = Arc::new(OneShotSession::new(&record, centres, bridge.clone()));
+        let api_id = record.api_id.unwrap_or(settings.api_id);
+        // Its updates go nowhere: they stay with the connection.
+        let SenderPool { runner, handle, .. } = SenderPool::with_configuration(
+            Arc::clone(&session),
+            api_id,
+            settings.connection_params(&record),
+        );
+        let thin = handle.thin.clone();
+        let configuration = ClientConfiguration { auto_cache_peers: settings.cache_peers };
+        let client = Client::with_configuration(handle, configuration);
+        let (stop, stopped) = watch::channel(());
+        let (alive, gone) = watch::channel(());
+        if let Ok(door) = door {
+            let senders = ClientSenders { runner, handle: thin, data_centre: record.dc };
+            let (session, served) = (Arc::clone(&session), serve_one(door, forward));
+            drop(runtime.spawn(async move {
+                senders.run(served, stopped, ended).await;
+                session.seal();
+                if let Some(bridge) = bridge {
+                    bridge.end(Duration::ZERO).await;
+                }
+                drop(alive);
+            }));
+        }
+        Self { client, session, _stop: stop, gone }
+    }
+
+    /// The client. A clone does not keep the endpoint open.
+    pub(super) const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The server says who is logged in. Before that, if the record does not say so either, the client cannot send a
+    /// message to oneself.
+    pub(super) fn note_own(&self, own: PeerInfo) {
+        self.session.note_own(own);
+    }
+
+    /// Whether no call can succeed any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.gone.has_changed().is_err()
+    }
+
+    /// Waits until every socket of it and every task is gone.
+    #[cfg(test)]
+    pub(super) async fn gone(&self) {
+        // Nothing is ever sent: only the drop of the sender is awaited.
+        while self.gone.clone().changed().await.is_ok() {}
+    }
+}
+
+impl fmt::Debug for EndpointClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndpointClient").field("is_over", &self.is_over()).finish_non_exhaustive()
+    }
+}
+
+/// What the client is given in place of the session: the same, but for where it dials, and with which key.
+fn record_of(session: &SessionRecord, door: Option<&EndpointDoor>) -> SessionRecord {
+    let nowhere = || (SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), AuthKey::new([0; AuthKey::LEN]));
+    let (address, key) = door.map_or_else(nowhere, |door| (door.address(), door.key().clone()));
+    SessionRecord { address, key, ..session.clone() }
+}
+
+/// Lets the client in, and serves it.
+async fn serve_one<F, A>(door: EndpointDoor, forward: F)
+where
+    F: Fn(Vec<u8>) -> A,
+    A: Future<Output = Result<Vec<u8>, WireError>> + Send + 'static,
+{
+    serve(door.admit().await, forward).await;
+}
+
+/// The client's own side.
+struct ClientSenders {
+    runner: SenderPoolRunner,
+    handle: SenderPoolHandle,
+    data_centre: i32,
+}
+
+impl ClientSenders {
+    /// Runs them and what serves them, until one of all these ends. What is served is gone first.
+    async fn run(
+        self,
+        served: impl Future<Output = ()>,
+        mut stopped: watch::Receiver<()>,
+        ended: impl Future<Output = ()>,
+    ) {
+        let Self { runner, handle, data_centre } = self;
+        let mut runner = Box::pin(catch_future(runner.run()));
+        let came_in = async {
+            let ping = functions::Ping { ping_id: 0 }.to_bytes();
+            let answer = handle.raw_invoke_in_dc(data_centre, ping);
+            match tokio::time::timeout(OPEN_MAX, answer).await {
+                Ok(Ok(_)) => std::future::pending().await,
+                Ok(Err(error)) => tracing::warn!(%error, "a client does not reach its endpoint"),
+                Err(_) => tracing::warn!("a client does not reach its endpoint in time"),
+            }
+        };
+        let has_ended = tokio::select! {
+            biased;
+            // Nothing is ever sent: only the drop of the sender is awaited.
+            _ = stopped.changed() => false,
+            () = ended => false,
+            () = served => false,
+            () = came_in => false,
+            ran = &mut runner => {
+                if ran.is_none() {
+                    tracing::warn!("the client panicked: its endpoint is closed");
+                }
+                true
+            }
+        };
+        if !has_ended {
+            handle.quit();
+            tokio::time::timeout(QUIT_MAX, runner).await.ok();
+        }
+    }
+}

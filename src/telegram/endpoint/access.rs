@@ -1,0 +1,56 @@
+//! Access to the client of a connection of the wire: its endpoint is opened when somebody asks for it.
+//!
+//! Owns what an endpoint is opened with, and the one that is open. Never opens one by itself.
+
+use std::sync::Arc;
+
+use grammers_client::Client;
+use tokio::runtime::Handle;
+
+use super::{EndpointClient, EndpointOptions};
+use crate::base::sync::Mutex;
+use crate::session::{KeyId, SessionRecord};
+use crate::telegram::caller::{self, ConnectionCaller};
+use crate::telegram::login_check::UserCache;
+use crate::telegram::settings::TelegramSettings;
+use crate::telegram::wire::WireHandle;
+
+/// The endpoint of a connection, if it has one.
+pub(in crate::telegram) struct EndpointAccess {
+    pub(in crate::telegram) wire: WireHandle,
+    pub(in crate::telegram) record: Box<SessionRecord>,
+    pub(in crate::telegram) settings: Arc<TelegramSettings>,
+    /// Where the connection runs.
+    pub(in crate::telegram) runtime: Handle,
+    /// Who is logged in, where the record does not say so.
+    pub(in crate::telegram) users: Arc<UserCache>,
+    pub(in crate::telegram) key: KeyId,
+    pub(in crate::telegram) open: Mutex<Option<EndpointClient>>,
+}
+
+impl EndpointAccess {
+    /// The client, over calls of this connection.
+    pub(in crate::telegram) fn client(&self, caller: &ConnectionCaller) -> Client {
+        let mut open = self.open.lock();
+        let endpoint = match &mut *open {
+            Some(endpoint) if !endpoint.is_over() => endpoint,
+            other => other.insert(self.open(caller)),
+        };
+        if let Some(own) = self.users.peer(self.key) {
+            endpoint.note_own(own);
+        }
+        endpoint.client().clone()
+    }
+
+    fn open(&self, caller: &ConnectionCaller) -> EndpointClient {
+        let (record, settings, runtime) = (&*self.record, &*self.settings, &self.runtime);
+        let (feed, limit) = (Arc::clone(&caller.feed), caller.call_timeout);
+        let (wire, ended) = (self.wire.clone(), self.wire.clone());
+        let forward = move |body| {
+            let (wire, body) = (wire.clone(), caller::with_or_without_updates(body, &feed));
+            async move { wire.call(body, limit).await }
+        };
+        let options = EndpointOptions { record, settings, runtime };
+        EndpointClient::open(options, forward, async move { drop(ended.gone().await) })
+    }
+}

@@ -1,0 +1,171 @@
+//! Supervisor of a connection of the wire: its task, from its first packet until the socket is gone.
+//!
+//! Owns the driver, the login check and what ends them. The driver owns the socket and the guard of the key, and
+//! lets go of the socket first, however it ends: a return, an abort, a panic or the end of the runtime. So nothing
+//! has to be proved here, and nothing to be waited for elsewhere.
+//!
+//! # When the server has noticed
+//! A connection that is not wanted any more is closed in good order: the server closes its side as well, or the key
+//! rests (`guard`). After a fence, when the process did not run for long, it is cut without a word: what could
+//! still be written may come too late.
+
+mod guard;
+mod updates;
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+pub(super) use self::guard::{EndPolicy, WireKeyGuard};
+use self::updates::hand_over;
+use super::health::ConnectionHealth;
+use super::key_lock::KeyGuard;
+use super::key_memories::KeyMemories;
+use super::pending_open::{OpenResult, PendingOpen};
+use super::supervisor::{SupervisorHandle, fenced};
+use super::updates::FeedSource;
+use super::wire::{self, WireDriver, WireEnd, WireHandle, WireOptions, WireUpdate};
+use crate::account_id::AccountId;
+use crate::base::text::display_safely;
+use crate::manager::TrafficCounters;
+use crate::ownership::{Epoch, Fence};
+
+/// What a supervisor of the wire works with.
+pub(super) struct WireParts {
+    pub(super) account: AccountId,
+    pub(super) slot: u16,
+    /// Of the account's group.
+    pub(super) traffic: Arc<TrafficCounters>,
+    pub(super) health: Arc<ConnectionHealth>,
+    /// Where its updates go.
+    pub(super) feed: FeedSource,
+    /// When the connection began, as far as fences are concerned.
+    pub(super) epoch: Epoch,
+    pub(super) fence: watch::Receiver<Fence>,
+    pub(super) memories: Arc<KeyMemories>,
+    pub(super) policy: EndPolicy,
+}
+
+/// A connection that is not worked yet.
+pub(super) struct WireStart<U> {
+    driver: WireDriver<TcpStream, WireKeyGuard, U>,
+    handle: WireHandle,
+    health: Arc<ConnectionHealth>,
+    session: (AccountId, u16),
+    fence: (watch::Receiver<Fence>, Epoch),
+    supervisor: (SupervisorHandle, watch::Receiver<bool>),
+}
+
+/// Begins a connection over a socket that leads to the data centre. Nothing is sent yet. From here on the key is
+/// unlocked when the socket is gone, and not before.
+pub(super) fn begin(
+    parts: WireParts,
+    stream: TcpStream,
+    key: KeyGuard,
+    options: WireOptions,
+) -> (WireHandle, WireStart<impl FnMut(WireUpdate) + Unpin + Send + 'static>) {
+    let WireParts { account, slot, traffic, health, feed, epoch, fence, memories, policy } = parts;
+    let (stop, stopped) = watch::channel(false);
+    let (gone_sender, gone) = watch::channel(());
+    let supervisor = SupervisorHandle::new(key.key(), stop, gone);
+    let guard = WireKeyGuard::new(key, Arc::clone(&health), memories, policy, gone_sender);
+    let sink = {
+        let health = Arc::clone(&health);
+        move |update| hand_over(update, &feed, &health, &traffic)
+    };
+    let (handle, driver) = wire::open(stream, guard, options, sink);
+    let (session, fence) = ((account, slot), (fence, epoch));
+    let supervisor = (supervisor, stopped);
+    (handle.clone(), WireStart { driver, handle, health, session, fence, supervisor })
+}
+
+impl<U: FnMut(WireUpdate) + Unpin + Send + 'static> WireStart<U> {
+    /// Starts its task.
+    pub(super) fn spawn<P>(self, opening: PendingOpen<P>) -> SupervisorHandle
+    where
+        P: Future<Output = OpenResult> + Send + 'static,
+    {
+        let Self { driver, handle, health, session, fence, supervisor } = self;
+        let (supervisor, stopped) = supervisor;
+        let task = WireSupervisor { driver, handle, health, session };
+        drop(Handle::current().spawn(task.run(opening, stopped, fence)));
+        supervisor
+    }
+}
+
+struct WireSupervisor<U> {
+    driver: WireDriver<TcpStream, WireKeyGuard, U>,
+    handle: WireHandle,
+    health: Arc<ConnectionHealth>,
+    session: (AccountId, u16),
+}
+
+impl<U: FnMut(WireUpdate) + Unpin> WireSupervisor<U> {
+    async fn run<P>(
+        mut self,
+        mut opening: PendingOpen<P>,
+        mut stopped: watch::Receiver<bool>,
+        (fence, epoch): (watch::Receiver<Fence>, Epoch),
+    ) where
+        P: Future<Output = OpenResult>,
+    {
+        let end = {
+            // An error means that the connection's handle is dropped.
+            let mut stop = pin!(stopped.wait_for(|stopped| *stopped));
+            let mut fence = pin!(fenced(fence, epoch));
+            let (mut is_stopping, mut is_connected) = (false, false);
+            poll_fn(|context| {
+                if let Poll::Ready(stopped) = fence.as_mut().poll(context) {
+                    return Poll::Ready(Err(stopped));
+                }
+                if !is_stopping && stop.as_mut().poll(context).is_ready() {
+                    is_stopping = true;
+                    self.handle.close();
+                }
+                // What it calls goes in the first packet.
+                opening.poll(context);
+                let ended = Pin::new(&mut self.driver).poll(context);
+                if !is_connected && self.handle.counts().packets_received > 0 {
+                    is_connected = true;
+                    // Of what it has said the check has its answer first.
+                    opening.poll(context);
+                    opening.connected();
+                }
+                if ended.is_ready() {
+                    // Its error says more than that the connection has ended.
+                    opening.poll(context);
+                }
+                if opening.has_news() {
+                    opening.tell();
+                }
+                ended.map(Ok)
+            })
+            .await
+        };
+        self.health.mark_broken();
+        self.tell_end(end);
+    }
+
+    /// Whoever still waits for it to open has nothing to wait for: that goes with the task.
+    fn tell_end(&mut self, end: Result<WireEnd, Duration>) {
+        let (account, slot) = self.session;
+        match end {
+            Ok(end) => {
+                let end = display_safely(&end);
+                tracing::debug!(%account, slot, %end, "the connection is closed");
+            }
+            Err(stopped) => {
+                if let Some(guard) = self.driver.guard_mut() {
+                    guard.fence(stopped);
+                }
+                tracing::debug!(%account, slot, ?stopped, "the connection is cut after a stop");
+            }
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! What holds of the manager over the engine `grammers`: the contract, which is the same over both, and what only this
+//! one is held to.
+
+use telepool::telegram::Engine;
+
+const ENGINE: Engine = Engine::Grammers;
+
+/// What only the engine `grammers` is held to.
+macro_rules! only_over_grammers {
+    ($($items:item)*) => { $($items)* };
+}
+
+/// What only the other engine is held to.
+macro_rules! only_over_wire {
+    ($($items:item)*) => {};
+}
+
+#[path = "contract/mod.rs"]
+mod contract;
+#[path = "telegram/mod.rs"]
+mod telegram;
