@@ -112,6 +112,7 @@
 //! | evict | to close an idle connection so that another account may have its permit |
 //! | egress | the way by which a dial leaves: the address that the machine chooses, one that was named, or a proxy; a dial limiter for each |
 //! | bridge, door | the way of a proxied connection; the listener on the loopback interface at which the client enters it |
+//! | endpoint | the server in this process by which the client makes its calls over a connection that is not its own; the client enters it by a door as well |
 //! | breaker, trial | dials to what refuses or does not answer are held back; one now and then is let through |
 //! | effects | what a step of the engine leaves to be done; applying them is the only way out |
 //! | command | what an account sends to the worker, since it takes time |

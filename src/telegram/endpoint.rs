@@ -1,6 +1,6 @@
 //! Endpoint: the client library over a connection that is not its own.
 //!
-//! Owns a server for one client, in this process, and that client. Never dials the session's home, never sees the
+//! Owns a server for one client, in this process, and that client. Never dials the session's home, never uses the
 //! session's key, and never outlives the connection that it is of.
 //!
 //! # How it works
@@ -26,6 +26,14 @@
 //! Where files are kept elsewhere the client dials that data centre by itself, as any client does: from the table of
 //! the settings, with a key of its own, and by the session's proxy if it has one.
 //!
+//! # What it costs
+//! Two file descriptors and a port of the loopback interface, 46 kB of resident memory, and the processor. Against the
+//! sandbox on the same machine a call alone takes 38 µs instead of 18 µs over the bare wire, and of 32 at a time each
+//! takes 15 µs instead of 3 µs, which makes 66,000 calls in a second. That is fit for the few leases whose holders
+//! want `send_message`; whoever calls much calls the connection itself.
+//!
+//! A call that its caller gives up goes on until it is answered, or until its deadline.
+//!
 //! # Updates
 //! Stay with the connection. The client is sent none but those which are part of an answer, and keeps none.
 
@@ -44,6 +52,7 @@ mod tests;
 use std::fmt;
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +72,7 @@ use super::one_shot_session::OneShotSession;
 use super::settings::TelegramSettings;
 use super::wire::WireError;
 use crate::base::panics::catch_future;
+use crate::base::text::display_safely;
 use crate::session::{AuthKey, SessionRecord};
 
 /// How long the client may take to come in.
@@ -85,6 +95,8 @@ pub(super) struct EndpointOptions<'a> {
 pub(super) struct EndpointClient {
     client: Client,
     session: Arc<OneShotSession>,
+    /// Where the client has come in.
+    address: SocketAddr,
     _stop: watch::Sender<()>,
     gone: watch::Receiver<()>,
 }
@@ -105,7 +117,7 @@ impl EndpointClient {
         A: Future<Output = Result<Vec<u8>, WireError>> + Send + 'static,
         E: Future<Output = ()> + Send + 'static,
     {
-        let EndpointOptions { record, settings, runtime } = options;
+        let EndpointOptions { record, runtime, .. } = options;
         // The client dials foreign data centres over what its home has, and a proxy over IPv4.
         let ipv6 = record.address.is_ipv6() && record.proxy.is_none();
         let door = EndpointDoor::open(runtime, record.dc, ipv6);
@@ -115,7 +127,23 @@ impl EndpointClient {
                 "no client can be had over a connection: raise the limit of open files (ulimit -n) if that is reached"
             );
         }
-        let record = record_of(record, door.as_ref().ok());
+        Self::behind(door.ok(), options, forward, ended)
+    }
+
+    /// The client that comes in by a door, or has nowhere to go.
+    fn behind<F, A, E>(
+        door: Option<EndpointDoor>,
+        options: EndpointOptions<'_>,
+        forward: F,
+        ended: E,
+    ) -> Self
+    where
+        F: Fn(Vec<u8>) -> A + Send + 'static,
+        A: Future<Output = Result<Vec<u8>, WireError>> + Send + 'static,
+        E: Future<Output = ()> + Send + 'static,
+    {
+        let EndpointOptions { record, settings, runtime } = options;
+        let record = record_of(record, door.as_ref());
         let limits = BridgeLimits { dial: settings.proxy_timeout, linger: settings.close_grace };
         let abroad = |proxy| Bridge::abroad(proxy, record.dc, limits, runtime);
         let bridge = record.proxy.as_ref().map(abroad);
@@ -133,7 +161,7 @@ impl EndpointClient {
         let client = Client::with_configuration(handle, configuration);
         let (stop, stopped) = watch::channel(());
         let (alive, gone) = watch::channel(());
-        if let Ok(door) = door {
+        if let Some(door) = door {
             let senders = ClientSenders { runner, handle: thin, data_centre: record.dc };
             let (session, served) = (Arc::clone(&session), serve_one(door, forward));
             drop(runtime.spawn(async move {
@@ -145,7 +173,7 @@ impl EndpointClient {
                 drop(alive);
             }));
         }
-        Self { client, session, _stop: stop, gone }
+        Self { client, session, address: record.address, _stop: stop, gone }
     }
 
     /// The client. A clone does not keep the endpoint open.
@@ -174,7 +202,10 @@ impl EndpointClient {
 
 impl fmt::Debug for EndpointClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EndpointClient").field("is_over", &self.is_over()).finish_non_exhaustive()
+        f.debug_struct("EndpointClient")
+            .field("address", &self.address)
+            .field("is_over", &self.is_over())
+            .finish_non_exhaustive()
     }
 }
 
@@ -202,7 +233,7 @@ struct ClientSenders {
 }
 
 impl ClientSenders {
-    /// Runs them and what serves them, until one of all these ends. What is served is gone first.
+    /// Runs them and what serves them, until one of all these ends.
     async fn run(
         self,
         served: impl Future<Output = ()>,
@@ -211,22 +242,15 @@ impl ClientSenders {
     ) {
         let Self { runner, handle, data_centre } = self;
         let mut runner = Box::pin(catch_future(runner.run()));
-        let came_in = async {
-            let ping = functions::Ping { ping_id: 0 }.to_bytes();
-            let answer = handle.raw_invoke_in_dc(data_centre, ping);
-            match tokio::time::timeout(OPEN_MAX, answer).await {
-                Ok(Ok(_)) => std::future::pending().await,
-                Ok(Err(error)) => tracing::warn!(%error, "a client does not reach its endpoint"),
-                Err(_) => tracing::warn!("a client does not reach its endpoint in time"),
-            }
-        };
-        let has_ended = tokio::select! {
+        // Whatever ends them, its socket is closed after the client's: the client takes note of an end in order.
+        let mut served = pin!(served);
+        let has_run = tokio::select! {
             biased;
             // Nothing is ever sent: only the drop of the sender is awaited.
             _ = stopped.changed() => false,
             () = ended => false,
-            () = served => false,
-            () = came_in => false,
+            () = served.as_mut() => false,
+            () = come_in(&handle, data_centre) => false,
             ran = &mut runner => {
                 if ran.is_none() {
                     tracing::warn!("the client panicked: its endpoint is closed");
@@ -234,9 +258,22 @@ impl ClientSenders {
                 true
             }
         };
-        if !has_ended {
+        if !has_run {
             handle.quit();
             tokio::time::timeout(QUIT_MAX, runner).await.ok();
         }
+    }
+}
+
+/// Has the client dial its endpoint, so that the door stands open for a moment only. Returns if it does not come in.
+async fn come_in(handle: &SenderPoolHandle, data_centre: i32) {
+    let ping = functions::Ping { ping_id: 0 }.to_bytes();
+    match tokio::time::timeout(OPEN_MAX, handle.raw_invoke_in_dc(data_centre, ping)).await {
+        Ok(Ok(_)) => std::future::pending().await,
+        Ok(Err(error)) => {
+            let error = display_safely(&error);
+            tracing::warn!(%error, "the client does not reach its endpoint");
+        }
+        Err(_) => tracing::warn!(limit = ?OPEN_MAX, "the client does not reach its endpoint"),
     }
 }

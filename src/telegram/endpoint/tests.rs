@@ -124,6 +124,10 @@ impl Drop for Holds {
     }
 }
 
+/// It is a part of a connection, which many tasks share.
+const fn is_shared<T: Send + Sync>() {}
+const _: () = is_shared::<EndpointClient>();
+
 #[tokio::test]
 async fn a_body_comes_as_the_client_wrote_it_however_it_was_packed() {
     let heard = Arc::new(Mutex::new(Vec::new()));
@@ -267,6 +271,29 @@ async fn all_fail(calls: Vec<JoinHandle<InvocationError>>, client: &Client) {
     }
 }
 
+/// Whether a socket of the endpoint or of its client is open. Elsewhere than on Linux nobody says.
+fn has_sockets(port: u16) -> bool {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(std::fs::read_to_string);
+    let sockets: String = tables.into_iter().flatten().collect();
+    let port = format!(":{port:04X}");
+    sockets.lines().any(|line| {
+        let mut columns = line.split_whitespace().skip(1);
+        let mut is_meant = false;
+        for address in columns.by_ref().take(2) {
+            is_meant |= address.ends_with(&port);
+        }
+        // Established, half-closed by the other side, or listening.
+        is_meant && columns.next().is_some_and(|state| ["01", "08", "0A"].contains(&state))
+    })
+}
+
+/// Waits until nothing is left of an endpoint whose guard is gone.
+async fn no_sockets(port: u16) {
+    while has_sockets(port) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 #[tokio::test]
 async fn with_the_connection_every_call_ends_and_nothing_is_left() {
     let held = Held::default();
@@ -275,11 +302,13 @@ async fn with_the_connection_every_call_ends_and_nothing_is_left() {
     let calls = many_calls(endpoint.client()).await;
     held.are(50).await;
     assert!(!endpoint.is_over());
+    let port = endpoint.address.port();
+    assert!(has_sockets(port) || cfg!(not(target_os = "linux")));
     drop(end);
     all_fail(calls, endpoint.client()).await;
     endpoint.gone().await;
+    assert!(endpoint.is_over() && !has_sockets(port));
     held.are(0).await;
-    assert!(endpoint.is_over());
 }
 
 #[tokio::test]
@@ -289,9 +318,11 @@ async fn with_the_guard_every_call_ends_and_a_clone_of_the_client_is_dead() {
     let client = endpoint.client().clone();
     let calls = many_calls(&client).await;
     held.are(50).await;
+    let port = endpoint.address.port();
     drop(endpoint);
     all_fail(calls, &client).await;
     held.are(0).await;
+    no_sockets(port).await;
 }
 
 #[tokio::test]
@@ -313,6 +344,17 @@ async fn a_call_that_panics_ends_the_endpoint_and_not_the_process() {
         std::future::pending().await
     });
     all_fail(many_calls(endpoint.client()).await, endpoint.client()).await;
+    endpoint.gone().await;
+}
+
+#[tokio::test]
+async fn without_a_port_for_its_endpoint_a_client_is_as_one_whose_connection_has_ended() {
+    let (record, settings, runtime) = (record(), TelegramSettings::new(1), &Handle::current());
+    let options = EndpointOptions { record: &record, settings: &settings, runtime };
+    let answer = |_| std::future::ready(Ok(taken()));
+    let endpoint = EndpointClient::behind(None, options, answer, std::future::pending());
+    assert!(endpoint.is_over());
+    all_fail(Vec::new(), endpoint.client()).await;
     endpoint.gone().await;
 }
 

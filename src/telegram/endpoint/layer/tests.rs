@@ -8,7 +8,10 @@ use grammers_tl_types::{Deserializable, Identifiable as _, Serializable, enums, 
 use super::*;
 use crate::telegram::endpoint::reply::reply_to;
 use crate::telegram::wire::WireError;
-use crate::telegram::wire::tl::{ACK, GZIP_PACKED, PONG, put_bytes};
+use crate::telegram::wire::tl::{
+    ACK, COPY, GET_FUTURE_SALTS, GZIP_PACKED, HTTP_WAIT, PING, PING_DELAY_DISCONNECT, PONG,
+    put_bytes,
+};
 
 const KEY: [u8; 256] = {
     let mut key = [7; 256];
@@ -337,4 +340,36 @@ fn a_packet_of_many_bombs_is_not_unpacked_beyond_its_allowance() {
     let requests = receive(&mut layer, &frame).unwrap();
     let calls = requests.iter().filter(|it| matches!(it, EndpointRequest::Call { .. })).count();
     assert_eq!((calls, requests.len()), (67, 99), "64 MiB of a million bytes each");
+}
+
+#[tokio::test]
+async fn nothing_that_is_in_a_packet_harms_the_process() {
+    let words: Vec<[u8; 4]> =
+        [CONTAINER, GZIP_PACKED, ACK, PONG, COPY, PING, PING_DELAY_DISCONNECT]
+            .into_iter()
+            .chain([GET_FUTURE_SALTS, HTTP_WAIT, 0, 1, 4, 16, 254, 1 << 31, u32::MAX])
+            .map(u32::to_le_bytes)
+            .collect();
+    let mut random = fastrand::Rng::with_seed(11);
+    let (mut read, mut refused) = (0, 0);
+    for _ in 0..50_000 {
+        let count = random.usize(..12);
+        let mut any_word = || words[random.usize(..words.len())];
+        let mut body: Vec<u8> = (0..count).flat_map(|_| any_word()).collect();
+        for _ in 0..random.usize(..3) {
+            let inner = message_of(random.i64(..), &body);
+            body = match random.bool() {
+                true => [&CONTAINER.to_le_bytes()[..], &1_u32.to_le_bytes(), &inner].concat(),
+                false => body,
+            };
+        }
+        let plain = [&[0; 16][..], &message_of(random.i64(..), &body), &[0; 12]].concat();
+        let mut requests = Vec::new();
+        match RequestReader::new(2).read_packet(&plain, &mut requests) {
+            Ok(()) => read += 1,
+            Err(_) => refused += 1,
+        }
+        assert!(echo(requests).await.len() <= 1);
+    }
+    assert!(read > 5_000 && refused > 5_000, "{read} read, {refused} refused");
 }
