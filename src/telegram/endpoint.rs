@@ -106,8 +106,8 @@ impl EndpointClient {
     /// for.
     ///
     /// `forward` makes a call over the connection: it is given a body as [`WireHandle::call`](super::wire::WireHandle)
-    /// takes it, is asked for many answers at a time, and sets their deadlines. [`WireError::Lost`] ends the endpoint.
-    /// So does `ended`, which resolves when the connection has ended.
+    /// takes it, is asked for many answers at a time, and sets their deadlines. A call that was sent and
+    /// [lost](WireError::Lost) ends the endpoint. So does `ended`, which resolves when the connection has ended.
     ///
     /// Without a port or a file descriptor left for it, the client is as one whose connection has ended: the log says
     /// so, and every call fails at once.

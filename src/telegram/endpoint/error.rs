@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `TELEPOOL_NO_ANSWER_X` | no answer within X ms; the call may have been carried out |
 //! | `TELEPOOL_NOT_SENT_X` | the call could not be sent within X ms |
+//! | `TELEPOOL_CONNECTION_ENDING` | the call was not sent, since the connection takes no more |
 //! | `TELEPOOL_FORGOTTEN` | the server has lost the call, which may have been carried out |
 //! | `TELEPOOL_REFUSED_X` | the server refused the message of the call, again and again, with this code |
 //! | `TELEPOOL_UNSENDABLE_X_OF_Y` | the body has X bytes, and Y are the most |
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use grammers_client::sender::RpcError;
 
-use crate::telegram::wire::WireError;
+use crate::telegram::wire::{WireEnd, WireError};
 
 /// The code of an error that no server has sent.
 pub(super) const LOCAL_CODE: i32 = -9_999;
@@ -29,6 +30,7 @@ const NAME_LEN_MAX: usize = 4_096;
 
 const NO_ANSWER: &str = "TELEPOOL_NO_ANSWER";
 const NOT_SENT: &str = "TELEPOOL_NOT_SENT";
+const ENDING: &str = "TELEPOOL_CONNECTION_ENDING";
 const FORGOTTEN: &str = "TELEPOOL_FORGOTTEN";
 const REFUSED: &str = "TELEPOOL_REFUSED";
 const UNSENDABLE: &str = "TELEPOOL_UNSENDABLE";
@@ -37,8 +39,8 @@ const FULL: &str = "TELEPOOL_FULL";
 const DAMAGED: &str = "TELEPOOL_ANSWER_DAMAGED";
 pub(super) const TOO_LARGE: &str = "TELEPOOL_ANSWER_TOO_LARGE";
 
-/// An error as the client is told it: its code, and its name with the number. `None` if the connection is lost, so
-/// that the client learns of it by the end of its own.
+/// An error as the client is told it: its code, and its name with the number. `None` if the connection is lost with
+/// the call, so that the client learns of it by the end of its own.
 pub(super) fn told(error: &WireError) -> Option<(i32, String)> {
     let name = match error {
         WireError::Rpc { code, message } => {
@@ -46,7 +48,9 @@ pub(super) fn told(error: &WireError) -> Option<(i32, String)> {
             let whole = lens.find_map(|len| message.get(..len)).unwrap_or_default();
             return Some((*code, whole.to_owned()));
         }
-        WireError::Lost { .. } => return None,
+        WireError::Lost { was_sent: true, .. } => return None,
+        // Others may have their answers yet.
+        WireError::Lost { was_sent: false, .. } => ENDING.to_owned(),
         WireError::TimedOut { was_sent: true, after } => {
             format!("{NO_ANSWER}_{}", after.as_millis())
         }
@@ -75,6 +79,7 @@ pub(in crate::telegram) fn local_error(error: &RpcError) -> Option<WireError> {
     Some(match name {
         NO_ANSWER => WireError::TimedOut { was_sent: true, after },
         NOT_SENT => WireError::TimedOut { was_sent: false, after },
+        ENDING => WireError::Lost { was_sent: false, end: WireEnd::Closed { is_confirmed: false } },
         FORGOTTEN => WireError::Forgotten,
         REFUSED => WireError::Refused { code: value.cast_signed() },
         BUSY => WireError::Busy { limit },
@@ -103,6 +108,7 @@ mod tests {
             WireError::TimedOut { was_sent: true, after: seconds(30) },
             WireError::TimedOut { was_sent: false, after: Duration::from_millis(7) },
             WireError::TimedOut { was_sent: true, after: Duration::ZERO },
+            WireError::Lost { was_sent: false, end: WireEnd::Closed { is_confirmed: false } },
             WireError::Forgotten,
             WireError::Refused { code: 48 },
             WireError::Refused { code: -1 },
@@ -137,7 +143,6 @@ mod tests {
         }
         let long = WireError::Rpc { code: 400, message: "ä".repeat(NAME_LEN_MAX).into() };
         assert_eq!(told(&long).unwrap().1, "ä".repeat(NAME_LEN_MAX / 2));
-        let end = crate::telegram::wire::WireEnd::HungUp;
-        assert_eq!(told(&WireError::Lost { was_sent: true, end }), None);
+        assert_eq!(told(&WireError::Lost { was_sent: true, end: WireEnd::HungUp }), None);
     }
 }

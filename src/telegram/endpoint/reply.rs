@@ -77,7 +77,7 @@ impl EndpointReply {
     }
 }
 
-/// The reply to a call that was answered so. `None` if the connection is lost.
+/// The reply to a call that was answered so. `None` if the connection is lost with it.
 pub(super) async fn reply_to(
     id: i64,
     answered: Result<Vec<u8>, WireError>,

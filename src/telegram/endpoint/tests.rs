@@ -338,6 +338,32 @@ async fn one_lost_call_ends_them_all() {
 }
 
 #[tokio::test]
+async fn a_connection_that_takes_no_more_answers_what_was_sent_before() {
+    let (answer, answered) = oneshot::channel();
+    let answered = Mutex::new(Some(answered));
+    let endpoint = open(move |body: Vec<u8>| {
+        let sent = answered.lock().unwrap().take_if(|_| number(&body) == 1);
+        async move {
+            let end = WireEnd::Closed { is_confirmed: false };
+            match sent {
+                Some(answered) => answered.await.map_err(|_| lost()),
+                None => Err(WireError::Lost { was_sent: false, end }),
+            }
+        }
+    });
+    let client = endpoint.client().clone();
+    let call = spawn(async move { client.invoke(&Ask::<bool>::new(1)).await });
+    let error = endpoint.client().invoke(&Ask::<bool>::new(2)).await.unwrap_err();
+    let InvocationError::Rpc(error) = error else { panic!("{error}") };
+    assert!(
+        matches!(local_error(&error), Some(WireError::Lost { was_sent: false, .. })),
+        "{error}"
+    );
+    answer.send(taken()).unwrap();
+    assert!(call.await.unwrap().unwrap());
+}
+
+#[tokio::test]
 async fn a_call_that_panics_ends_the_endpoint_and_not_the_process() {
     let endpoint = open(|body: Vec<u8>| async move {
         assert_ne!(number(&body), 49, "this panic is a part of the test");
