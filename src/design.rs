@@ -6,7 +6,7 @@
 //! ```text
 //!   bin/telepool   arguments, configuration files, the workload of a sandbox run
 //!   ──────────────────────────────────────────────────────────────────────────
-//!   telegram       grammers behind the Manager   sandbox   the data centre
+//!   telegram       accounts behind the Manager   sandbox   the data centre
 //!   http           the numbers over HTTP
 //!   ownership      which process may use which key
 //!   session        sessions as text              metrics   the numbers
@@ -79,7 +79,7 @@
 //! Every gate is closed: waiters wake with an error, idle connections go to the closer, leased
 //! ones follow as they return, or by force after `drain_timeout`. The last slot to become vacant
 //! ends the wait. A connection is vacant only when the manager's `close` has returned, and the
-//! grammers manager returns when the socket is gone: that is why no key is ever on two.
+//! manager of Telegram accounts returns when the socket is gone: that is why no key is ever on two.
 //!
 //! # Words
 //! Each means one thing, here and in the code; the words of the field are used where there are any.

@@ -100,8 +100,9 @@ pub use config::{
 pub use error::{AcquireError, BuildError, DialError, Stage, Unreachable, WaitTimeout};
 pub use events::{Event, EventLevel, EventStream};
 pub use manager::{
-    CallOutcome, CallTimer, Clearance, Egress, ErrorKind, Hold, Manager, MetricsSource, Profile,
-    QuarantineReason, Reaction, TrafficCounters, TrafficGroups, TurnOutcome, UpdateLosses,
+    CallOutcome, CallTimer, Clearance, Egress, ErrorKind, Hold, Manager, MetricsSource,
+    NetworkCounts, Profile, QuarantineReason, Reaction, TrafficCounters, TrafficGroups,
+    TurnOutcome, UpdateLosses,
 };
 pub use noop::NoopManager;
 pub use pool::{

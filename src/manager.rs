@@ -3,6 +3,7 @@
 //! Owns the [`Manager`] trait and the values that cross it. Never calls it: that is the pool's
 //! part.
 
+mod network;
 mod profile;
 mod reaction;
 mod traffic;
@@ -11,6 +12,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use network::NetworkCounts;
 pub(crate) use profile::SLOTS_MAX;
 pub use profile::{Clearance, Egress, Hold, Profile};
 pub use reaction::{ErrorKind, QuarantineReason, Reaction};
@@ -267,6 +269,12 @@ pub trait MetricsSource {
 
     /// Returns what readers of each group's updates have not got so far. Asked once per reading.
     fn update_losses(&self) -> Vec<(Arc<str>, UpdateLosses)> {
+        Vec::new()
+    }
+
+    /// Returns what the connections of each group have sent and received so far, for a manager that counts it. Asked
+    /// once per reading.
+    fn network_counts(&self) -> Vec<(Arc<str>, NetworkCounts)> {
         Vec::new()
     }
 

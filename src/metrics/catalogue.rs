@@ -166,6 +166,27 @@ pub(super) const RPC_ERRORS: Metric = counter(
     "Errors that the server answered calls with, by name and without the number in it. other: any name that \
      is not counted apart. Of a group from its first call on.",
 );
+pub(super) const NETWORK_BYTES: Metric = counter(
+    "telepool_network_bytes_total",
+    "Bytes that connections have carried, where the manager counts them: the wire does, grammers does not.",
+);
+pub(super) const OPENING_ROUND_TRIPS: Metric = counter(
+    "telepool_opening_round_trips_total",
+    "Times that a server was waited for until the first calls of connections were answered, after the one of \
+     TCP.",
+);
+pub(super) const CALLS_RESENT: Metric = counter(
+    "telepool_calls_resent_total",
+    "Calls that were sent again because the server had refused their packet, for its salt or its clock.",
+);
+pub(super) const PACKETS_REFUSED: Metric =
+    counter("telepool_packets_refused_total", "Packets that a server has refused.");
+pub(super) const ACKNOWLEDGEMENTS_SENT: Metric =
+    counter("telepool_acknowledgements_sent_total", "Messages of servers that were acknowledged.");
+pub(super) const OLDEST_ANSWER: Metric = in_seconds(gauge(
+    "telepool_oldest_answer_age_seconds",
+    "Of the open connections, the longest time since a server has answered one. Each is asked every 15 s.",
+));
 pub(super) const UPDATES_RECEIVED: Metric = counter(
     "telepool_updates_received_total",
     "Updates that came by connections whose updates are read, as the server packs them.",
@@ -257,6 +278,12 @@ const ALL: &[Metric] = &[
     ADDRESSES_DOWN,
     CALLS,
     RPC_ERRORS,
+    NETWORK_BYTES,
+    OPENING_ROUND_TRIPS,
+    CALLS_RESENT,
+    PACKETS_REFUSED,
+    ACKNOWLEDGEMENTS_SENT,
+    OLDEST_ANSWER,
     UPDATES_RECEIVED,
     LAST_UPDATE,
     UPDATES_DROPPED,

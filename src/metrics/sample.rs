@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::account_health::{AccountHealth, AccountState};
 use crate::base::clock::{Instant, Tick, now};
-use crate::manager::{Manager, MetricsSource, QuarantineReason, UpdateLosses};
+use crate::manager::{Manager, MetricsSource, NetworkCounts, QuarantineReason, UpdateLosses};
 use crate::runtime::account::AccountInner;
 use crate::runtime::reading::Reading;
 use crate::runtime::{Accounts, Runtime};
@@ -35,6 +35,7 @@ pub(crate) struct GroupSample<'a> {
     /// In seconds.
     pub(crate) oldest_wait: f64,
     pub(crate) update_losses: UpdateLosses,
+    pub(crate) network: NetworkCounts,
     /// The names of the errors that the manager counts apart, and its classes of floods.
     error_names: &'static [&'static str],
     flood_classes: &'static [&'static str],
@@ -143,6 +144,10 @@ pub(crate) fn read<M: Manager>(
         group.dropped += losses.dropped;
         group.missed += losses.missed;
     }
+    let mut network = vec![NetworkCounts::default(); context.groups.capacity()];
+    for (name, counts) in source.map_or_else(Vec::new, MetricsSource::network_counts) {
+        network[usize::from(context.groups.expect(&name))].add(&counts);
+    }
     let error_names = source.map_or(NONE, MetricsSource::error_names);
     let flood_classes = source.map_or(NONE, MetricsSource::flood_classes);
     let mut active = vec![ActiveAccounts::default(); context.groups.capacity()];
@@ -172,6 +177,7 @@ pub(crate) fn read<M: Manager>(
             connections_max: connections_max.min(reading.connections_max),
             oldest_wait: active[index].oldest_wait,
             update_losses: update_losses[index],
+            network: network[index],
             error_names,
             flood_classes,
         });

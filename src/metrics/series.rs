@@ -9,7 +9,7 @@
 use crate::account_health::AccountState;
 use crate::base::sync::{AtomicU64, Ordering};
 use crate::connection::{CloseReason, ConnectionState, Source};
-use crate::manager::{CallOutcome, ErrorKind, QuarantineReason, TurnOutcome};
+use crate::manager::{CallOutcome, ErrorKind, NetworkCounts, QuarantineReason, TurnOutcome};
 use crate::metrics::catalogue::{self, Metric};
 use crate::metrics::histograms::HistogramSample;
 use crate::metrics::sample::{GroupSample, PoolSample};
@@ -141,6 +141,7 @@ pub(super) fn put_group(sink: &mut impl Sink, group: &GroupSample<'_>, last: &mu
     let reasons = QuarantineReason::LABELS;
     sink.counters(&catalogue::QUARANTINES, "reason", reasons, counters.quarantines.read());
     put_traffic(sink, group);
+    put_network(sink, &group.network);
     sink.counter(&catalogue::UPDATES_DROPPED, group.update_losses.dropped);
     sink.counter(&catalogue::UPDATES_MISSED, group.update_losses.missed);
     sink.load(&catalogue::UPDATES_INTERRUPTED, &counters.updates_interrupted);
@@ -170,6 +171,17 @@ fn put_traffic(sink: &mut impl Sink, group: &GroupSample<'_>) {
     sink.counter(&catalogue::SEND_TURN_WAIT_SECONDS, traffic.turn_wait_ms() / 1000);
     sink.counter(&catalogue::UPDATES_RECEIVED, traffic.updates());
     sink.gauge(&catalogue::LAST_UPDATE, traffic.last_update() as f64 / 1000.0);
+}
+
+/// What connections have sent and received.
+fn put_network(sink: &mut impl Sink, network: &NetworkCounts) {
+    let bytes = [network.bytes_received, network.bytes_sent];
+    sink.counters(&catalogue::NETWORK_BYTES, "direction", ["received", "sent"], bytes);
+    sink.counter(&catalogue::OPENING_ROUND_TRIPS, network.opening_round_trips);
+    sink.counter(&catalogue::CALLS_RESENT, network.calls_resent);
+    sink.counter(&catalogue::PACKETS_REFUSED, network.packets_refused);
+    sink.counter(&catalogue::ACKNOWLEDGEMENTS_SENT, network.acknowledgements_sent);
+    sink.gauge(&catalogue::OLDEST_ANSWER, network.oldest_answer.as_secs_f64());
 }
 
 /// What the server would have accounts wait for.

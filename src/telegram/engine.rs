@@ -9,8 +9,8 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Engine {
-    /// Connections of telepool's own: half of the processor time, a tenth of the added latency and a sixth of the
-    /// memory of the other. Tried against the sandbox data centre only; see [`wire`](super#two-engines).
+    /// Connections of telepool's own, tried against the sandbox data centre only; see
+    /// [the module](super#two-engines).
     Wire,
     /// Those of `grammers-mtsender`, as every bot has that uses `grammers-client`.
     #[default]

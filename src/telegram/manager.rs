@@ -29,6 +29,7 @@ use super::rpc::RpcHandle;
 use super::source::DEFAULT_GROUP;
 use super::supervisor::SupervisorHandle;
 use super::updates::{Feed, Lanes};
+use super::wire_counts::WireTotals;
 use super::{Engine, SessionSource, TelegramConnection, TelegramError, TelegramSettings, verdict};
 use crate::account_id::AccountId;
 use crate::base::panics::call_manager;
@@ -53,6 +54,8 @@ pub struct TelegramManager<S> {
     users: Arc<UserCache>,
     /// What connections of the wire have learned of the servers.
     memories: Arc<KeyMemories>,
+    /// What they have sent and received.
+    wires: Arc<WireTotals>,
     /// Where the pool has calls and updates counted; nowhere, before it is built.
     traffic: OnceLock<TrafficGroups>,
     /// Who keeps other processes from dialling the same keys; the machine's locks, unless another was
@@ -84,7 +87,7 @@ impl<S: SessionSource> TelegramManager<S> {
         let (lanes, strikes) = (Arc::default(), Mutex::default());
         let reserved = Reservations::default();
         let logins = Arc::new(LoginCache::new(settings.login_lasts));
-        let (users, memories) = (Arc::default(), Arc::default());
+        let (users, memories, wires) = (Arc::default(), Arc::default(), Arc::default());
         let (traffic, ownership) = (OnceLock::new(), OnceLock::new());
         let (pacers, settings) = (Pacers::default(), Arc::new(settings));
         Self {
@@ -94,6 +97,7 @@ impl<S: SessionSource> TelegramManager<S> {
             logins,
             users,
             memories,
+            wires,
             traffic,
             ownership,
             strikes,

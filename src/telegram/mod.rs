@@ -1,35 +1,51 @@
-//! The Telegram client behind a pool: a [`Manager`](crate::Manager) that opens the connections
-//! of authorized sessions with grammers.
+//! Telegram behind a pool: a [`Manager`](crate::Manager) that opens the connections of authorized sessions.
 //!
 //! Owns everything that names grammers, and the promise that an authorization key is on one main
 //! connection at a time. Never stores a session, logs in, retries or sleeps out a flood: the
 //! pool decides what to do, by [`verdict`].
 //!
+//! # Two engines
+//! [`TelegramSettings::engine`] says what carries the connections:
+//!
+//! - [`Engine::Grammers`], the default: `grammers-mtsender`, as every bot has that uses `grammers-client`.
+//! - [`Engine::Wire`]: connections of telepool's own, on the cryptography and the types of the same family. A call
+//!   adds a tenth of the time to the server's, takes half of the processor time where there are many, a connection
+//!   opens in a round trip or two instead of four and holds 5 to 6 kB (`cargo bench --bench wire`).
+//!
+//! Both keep the same promises, and the same tests hold them to these, over the sandbox data centre. Beyond that the
+//! wire is unproven: nobody has run it against Telegram's servers yet, which `telepool doctor --test-servers` is for.
+//! Until its findings are in, take it where a lost session costs little.
+//!
 //! # One key, one connection
 //! Telegram voids an authorization whose key it sees on two main connections (406
-//! `AUTH_KEY_DUPLICATED`). So it is not left to the caller's care:
+//! `AUTH_KEY_DUPLICATED`). So it is not left to the caller's care: `key_lock` locks each key once in the whole
+//! process, whatever becomes of the future that dialled, and a successor waits for the lock before it dials. Other
+//! processes are kept away by [`ownership`](crate::ownership). The guard of the lock goes when the socket is gone:
 //!
-//! - `key_lock` locks each key once in the whole process. The task that supervises a
-//!   connection holds the guard until the socket is gone, whatever becomes of the future that dialled
-//!   it; a successor waits for the lock before it dials. If that task is dropped, by a runtime that
-//!   ends or by a panic, the `orphan_reaper` holds the guard in its place. Other processes are kept away by
-//!   [`ownership`](crate::ownership).
-//! - `one_shot_session` answers the client's question for an address once. The client redials by itself
-//!   and, told that a key is unknown, makes a new one over it; here neither finds an answer.
+//! - Over the wire both are fields of one future, which drops the socket first: a return, an abort, a panic and the
+//!   end of the runtime are all the same to it (`wire_supervisor`).
+//! - The client's socket lives in a task of its own. The task that supervises it holds the guard, and if that is
+//!   dropped, the `orphan_reaper` in its place. `one_shot_session` answers the client's question for an address
+//!   once: it redials by itself and, told that a key is unknown, makes a new one over it; here neither finds an
+//!   answer.
 //!
 //! # When the server's end may still be open
 //! A closed socket is closed for us. The server learns of it if the line is sound; if not, only a timer
-//! ends its side, which the first message of each connection sets (`ping_delay_disconnect`, 75 s) and
-//! the client's own pings set anew each minute. So a connection is asked for a last answer before it is
-//! closed, one on which nothing was heard for 15 s is pinged (`heartbeat`), and after silence its key
-//! *rests* for `redial_after_loss`. What a dial cannot have set yet is the timer of its first round trip: a
-//! machine that loses its power within that leaves a connection which nothing of ours ends.
+//! ends its side, which the first message of each connection sets (`ping_delay_disconnect`). After silence, or where
+//! the end is not known to have been noticed, the key *rests* for `redial_after_loss`. What a dial cannot have set yet
+//! is the timer of its first round trip: a machine that loses its power within that leaves a connection which
+//! nothing of ours ends.
+//!
+//! - The wire pings each 15 s for a timer of 30 s, closes its half first and waits for the server to close the other.
+//! - The client pings once a minute for a timer of 75 s. Its connection is asked for a last answer before it is
+//!   closed, and one on which nothing was heard for 15 s is pinged (`heartbeat`).
 //!
 //! # Proxies
 //! A session with a [`proxy`](crate::session::SessionRecord::proxy) is dialled by it and in no other way, also
-//! for files in other data centres (`bridge`). Behind a proxy our close proves nothing of the proxy's own
+//! for files in other data centres. Behind a proxy our close proves nothing of the proxy's own
 //! connection to the server: unless the far side closes in an orderly way as well, the key rests for
-//! `redial_after_loss`. A proxied connection takes two more file descriptors than a direct one, and two ports
+//! `redial_after_loss`. The wire dials through a proxy as it does without; the client cannot, and is given a door of
+//! this process's own (`bridge`), which takes two more file descriptors for each connection, and two ports
 //! of the loopback interface: some 28,000 of them fit into the default `net.ipv4.ip_local_port_range`. The
 //! accounts of a proxy are one [`Egress`](crate::Egress), so that one which fails costs its own accounts only.
 //!
@@ -65,6 +81,9 @@
 //! keeps no limits nothing is kept.
 //!
 //! # What a connection costs
+//! One of the wire holds no buffers while it is idle: 5 to 6 kB, also after rounds of opening and closing
+//! (`cargo bench --bench wire`).
+//!
 //! The client keeps two buffers of 1 MiB per connection and touches little of them: an idle one
 //! holds 36 to 38 kB of resident memory (`cargo bench --bench memory`). glibc spoils that after
 //! some rounds of closing and opening, because it begins to hand out used memory instead of
@@ -72,6 +91,13 @@
 //! (`mallopt(M_MMAP_THRESHOLD, 128 * 1024)` at the start, or `MALLOC_MMAP_THRESHOLD_=131072` in
 //! the environment), or use another allocator. Updates come on top, where somebody reads them: up to
 //! 340 kB for each connection that has received some ([`Pool::updates`](crate::Pool::updates)).
+//!
+//! # The client of a connection
+//! [`TelegramConnection::client`] is the client library's own, for `send_message`, files and the rest. Over the wire
+//! it comes by an endpoint of this process, opened when somebody asks for it: two file descriptors, a port, 46 kB and
+//! 20 µs more for each call, so that it is fit for a few connections, not for all. What goes wrong on the way is
+//! told as an error with the code -9999 and a name that begins with `TELEPOOL_`, which
+//! [`TelegramError`] has its own variants for.
 //!
 //! # What a panic costs
 //! The client panics on some hostile input. It runs in a task of its own, so a panic costs one
@@ -112,6 +138,7 @@ mod updates;
 mod verdict;
 #[doc(hidden)]
 pub mod wire;
+mod wire_counts;
 mod wire_supervisor;
 
 pub use bridge::{ProxyError, ProxyProblem};

@@ -37,7 +37,7 @@ pub struct TelegramSettings {
     pub login_lasts: Duration,
     /// For how long a session is not dialled after a connection whose end the server may not have
     /// noticed: one that fell silent, or one of a process that was killed. The server closes its end
-    /// 75 s after it last heard of ours, and what it hears may be 45 s late. Less risks the login where
+    /// 75 s after it last heard of ours (30 s over the wire), and what it hears may be 45 s late. Less risks the login where
     /// something between here and Telegram keeps connections open (a proxy, a relay, a broken line).
     pub redial_after_loss: Duration,
     /// How long the way by a session's proxy may take to open, from the look-up of its name to its word that
@@ -46,7 +46,7 @@ pub struct TelegramSettings {
     pub proxy_timeout: Duration,
     /// How long a closing connection may take to finish by itself before it is cut.
     pub close_grace: Duration,
-    /// How many unread updates a connection keeps before it drops the next one.
+    /// How many unread updates a connection of the client keeps before it drops the next one.
     pub updates_capacity: NonZeroUsize,
     /// Other data centres that the client may visit for files. Empty: files that are stored
     /// elsewhere than in the account's home cannot be fetched.

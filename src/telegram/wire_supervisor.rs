@@ -31,6 +31,7 @@ use super::pending_open::{OpenResult, PendingOpen};
 use super::supervisor::{SupervisorHandle, fenced};
 use super::updates::FeedSource;
 use super::wire::{self, WireDriver, WireEnd, WireHandle, WireOptions, WireUpdate};
+use super::wire_counts::CountedWire;
 use crate::account_id::AccountId;
 use crate::base::text::display_safely;
 use crate::manager::TrafficCounters;
@@ -87,13 +88,13 @@ pub(super) fn begin(
 
 impl<U: FnMut(WireUpdate) + Unpin + Send + 'static> WireStart<U> {
     /// Starts its task.
-    pub(super) fn spawn<P>(self, opening: PendingOpen<P>) -> SupervisorHandle
+    pub(super) fn spawn<P>(self, opening: PendingOpen<P>, counted: CountedWire) -> SupervisorHandle
     where
         P: Future<Output = OpenResult> + Send + 'static,
     {
         let Self { driver, handle, health, session, fence, supervisor } = self;
         let (supervisor, stopped) = supervisor;
-        let task = WireSupervisor { driver, handle, health, session };
+        let task = WireSupervisor { driver, handle, health, session, _counted: counted };
         drop(Handle::current().spawn(task.run(opening, stopped, fence)));
         supervisor
     }
@@ -104,6 +105,8 @@ struct WireSupervisor<U> {
     handle: WireHandle,
     health: Arc<ConnectionHealth>,
     session: (AccountId, u16),
+    /// After the driver: its last counts count.
+    _counted: CountedWire,
 }
 
 impl<U: FnMut(WireUpdate) + Unpin> WireSupervisor<U> {
@@ -157,8 +160,18 @@ impl<U: FnMut(WireUpdate) + Unpin> WireSupervisor<U> {
         let (account, slot) = self.session;
         match end {
             Ok(end) => {
-                let end = display_safely(&end);
-                tracing::debug!(%account, slot, %end, "the connection is closed");
+                let (end, counts) = (display_safely(&end), self.handle.counts());
+                tracing::debug!(
+                    %account, slot, %end,
+                    bytes_received = counts.bytes_received,
+                    bytes_sent = counts.bytes_sent,
+                    opening_round_trips = counts.opening_round_trips,
+                    calls_sent = counts.calls_sent,
+                    calls_resent = counts.resends,
+                    packets_refused = counts.refused_packets,
+                    acknowledgements_sent = counts.acks_sent,
+                    "the connection is closed"
+                );
             }
             Err(stopped) => {
                 if let Some(guard) = self.driver.guard_mut() {
@@ -169,3 +182,6 @@ impl<U: FnMut(WireUpdate) + Unpin> WireSupervisor<U> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -118,6 +118,12 @@ const EXPECTED: &[(&str, &[(&str, &str)])] = &[
     ("dial_breaker_open", &[("egress", "direct proxy")]),
     ("addresses_down", &[]),
     ("calls_total", &[("outcome", OUTCOMES)]),
+    ("network_bytes_total", &[("direction", "received sent")]),
+    ("opening_round_trips_total", &[]),
+    ("calls_resent_total", &[]),
+    ("packets_refused_total", &[]),
+    ("acknowledgements_sent_total", &[]),
+    ("oldest_answer_age_seconds", &[]),
     ("updates_received_total", &[]),
     ("last_update_timestamp_seconds", &[]),
     ("updates_dropped_total", &[]),
@@ -632,8 +638,21 @@ async fn no_series_names_an_account() {
     assert!(pool.acquire(phone).await.is_err(), "the scripted manager does not know it");
     let text = get(server, "/metrics").await.body;
     let open = [
-        "group", "state", "result", "source", "outcome", "dc", "reason", "kind", "egress",
-        "version", "revision", "le", "class", "error",
+        "group",
+        "state",
+        "result",
+        "source",
+        "outcome",
+        "dc",
+        "reason",
+        "kind",
+        "egress",
+        "version",
+        "revision",
+        "le",
+        "class",
+        "error",
+        "direction",
     ];
     for series in Samples::parse(&text).0.keys() {
         assert!(!series.contains(&number.to_string()) && !series.contains("7946"), "{series}");

@@ -8,7 +8,7 @@ use grammers_client::tl;
 
 use super::TelegramManager;
 use crate::account_id::AccountId;
-use crate::manager::{MetricsSource, TrafficGroups, UpdateLosses};
+use crate::manager::{MetricsSource, NetworkCounts, TrafficGroups, UpdateLosses};
 use crate::telegram::method_class::MethodClass;
 use crate::telegram::{SessionSource, error_names};
 
@@ -21,6 +21,10 @@ impl<S: SessionSource> MetricsSource for TelegramManager<S> {
 
     fn update_losses(&self) -> Vec<(Arc<str>, UpdateLosses)> {
         self.lanes.losses_by_group()
+    }
+
+    fn network_counts(&self) -> Vec<(Arc<str>, NetworkCounts)> {
+        self.wires.by_group()
     }
 
     fn attach_traffic(&self, groups: TrafficGroups) {

@@ -77,7 +77,8 @@ impl<S: SessionSource> TelegramManager<S> {
         let logins = Arc::clone(&self.logins);
         let (opening, opened) =
             PendingOpen::new(check, logins, begun, session, Arc::clone(&health));
-        let supervisor = start.spawn(opening);
+        let counted = self.wires.begin(self.group_of(record.account), wire.clone());
+        let supervisor = start.spawn(opening, counted);
         let caller = self.caller(&record, rpc, health, feed, epoch);
         let client = ClientAccess::Endpoint(Box::new(EndpointAccess {
             wire,
