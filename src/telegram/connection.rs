@@ -55,9 +55,12 @@ impl TelegramConnection {
         self.caller.data_centre
     }
 
-    /// The plain client, for everything that it can do. Calls made there know no deadline, are not checked before
-    /// they are sent and are counted in no metric; report their errors to the lease. It outlives its lease: it works
-    /// until the connection closes, the pool does not count it, and every call fails afterwards.
+    /// The plain client, for everything that it can do. Calls made there are not checked before they are sent and are
+    /// counted in no metric; report their errors to the lease. It outlives its lease: it works until the connection
+    /// closes, the pool does not count it, and every call fails afterwards.
+    ///
+    /// Over grammers its calls know no deadline; over the wire each has that of the settings, and goes by an
+    /// [endpoint](super#the-client-of-a-connection) that is opened now if it is not open yet.
     #[must_use]
     pub fn client(&self) -> Client {
         match &self.client {
@@ -66,8 +69,8 @@ impl TelegramConnection {
         }
     }
 
-    /// How many calls were given up before their answer came. A connection with many is
-    /// replaced, since each leaves its request behind.
+    /// How many calls were given up before their answer came. A connection of grammers with many is
+    /// replaced, since each leaves its request behind there.
     #[must_use]
     pub fn abandoned_calls(&self) -> u32 {
         self.caller.health.abandoned()

@@ -52,15 +52,16 @@ mod tests;
 use std::fmt;
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
-use grammers_client::Client;
 use grammers_client::client::ClientConfiguration;
 use grammers_client::sender::{SenderPool, SenderPoolHandle, SenderPoolRunner};
 use grammers_client::session::types::PeerInfo;
 use grammers_client::tl::{Serializable as _, functions};
+use grammers_client::{Client, InvocationError};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -79,6 +80,8 @@ use crate::session::{AuthKey, SessionRecord};
 const OPEN_MAX: Duration = Duration::from_secs(10);
 /// How long the client's senders may take to end by themselves. They dial a foreign data centre if it is longer.
 const QUIT_MAX: Duration = Duration::from_millis(250);
+/// How long the client may take to read its last answers.
+const READ_MAX: Duration = Duration::from_millis(50);
 
 /// What an endpoint is opened with.
 #[derive(Clone, Copy, Debug)]
@@ -162,10 +165,11 @@ impl EndpointClient {
         let (stop, stopped) = watch::channel(());
         let (alive, gone) = watch::channel(());
         if let Some(door) = door {
-            let senders = ClientSenders { runner, handle: thin, data_centre: record.dc };
-            let (session, served) = (Arc::clone(&session), serve_one(door, forward));
+            let first = first_call(&thin, record.dc);
+            let senders = ClientSenders { runner, handle: thin, first };
+            let (session, served) = (Arc::clone(&session), serve_one(door, forward, ended));
             drop(runtime.spawn(async move {
-                senders.run(served, stopped, ended).await;
+                senders.run(served, stopped).await;
                 session.seal();
                 if let Some(bridge) = bridge {
                     bridge.end(Duration::ZERO).await;
@@ -216,48 +220,50 @@ fn record_of(session: &SessionRecord, door: Option<&EndpointDoor>) -> SessionRec
     SessionRecord { address, key, ..session.clone() }
 }
 
-/// Lets the client in, and serves it.
-async fn serve_one<F, A>(door: EndpointDoor, forward: F)
+/// Lets the client in, and serves it until the connection has ended.
+async fn serve_one<F, A>(door: EndpointDoor, forward: F, ended: impl Future<Output = ()>)
 where
     F: Fn(Vec<u8>) -> A,
     A: Future<Output = Result<Vec<u8>, WireError>> + Send + 'static,
 {
-    serve(door.admit().await, forward).await;
+    let mut ended = pin!(ended);
+    let link = tokio::select! {
+        link = door.admit() => link,
+        () = &mut ended => return,
+    };
+    serve(link, forward, ended).await;
 }
 
 /// The client's own side.
 struct ClientSenders {
     runner: SenderPoolRunner,
     handle: SenderPoolHandle,
-    data_centre: i32,
+    first: FirstCall,
 }
 
 impl ClientSenders {
     /// Runs them and what serves them, until one of all these ends.
-    async fn run(
-        self,
-        served: impl Future<Output = ()>,
-        mut stopped: watch::Receiver<()>,
-        ended: impl Future<Output = ()>,
-    ) {
-        let Self { runner, handle, data_centre } = self;
+    async fn run(self, served: impl Future<Output = ()>, mut stopped: watch::Receiver<()>) {
+        let Self { runner, handle, first } = self;
         let mut runner = Box::pin(catch_future(runner.run()));
         // Whatever ends them, its socket is closed after the client's: the client takes note of an end in order.
         let mut served = pin!(served);
-        let has_run = tokio::select! {
+        let (has_run, is_served) = tokio::select! {
             biased;
             // Nothing is ever sent: only the drop of the sender is awaited.
-            _ = stopped.changed() => false,
-            () = ended => false,
-            () = served.as_mut() => false,
-            () = come_in(&handle, data_centre) => false,
+            _ = stopped.changed() => (false, false),
+            () = served.as_mut() => (false, true),
+            () = come_in(first) => (false, false),
             ran = &mut runner => {
                 if ran.is_none() {
                     tracing::warn!("the client panicked: its endpoint is closed");
                 }
-                true
+                (true, false)
             }
         };
+        // What was written to the client is read before it ends.
+        let has_run =
+            has_run || is_served && tokio::time::timeout(READ_MAX, &mut runner).await.is_ok();
         if !has_run {
             handle.quit();
             tokio::time::timeout(QUIT_MAX, runner).await.ok();
@@ -265,10 +271,22 @@ impl ClientSenders {
     }
 }
 
-/// Has the client dial its endpoint, so that the door stands open for a moment only. Returns if it does not come in.
-async fn come_in(handle: &SenderPoolHandle, data_centre: i32) {
+type FirstCall = Pin<Box<dyn Future<Output = Result<Vec<u8>, InvocationError>> + Send>>;
+
+/// A ping, which is before whatever is asked of the client: it must have its home to be let into other data centres.
+fn first_call(handle: &SenderPoolHandle, data_centre: i32) -> FirstCall {
+    let handle = handle.clone();
     let ping = functions::Ping { ping_id: 0 }.to_bytes();
-    match tokio::time::timeout(OPEN_MAX, handle.raw_invoke_in_dc(data_centre, ping)).await {
+    let mut first: FirstCall =
+        Box::pin(async move { handle.raw_invoke_in_dc(data_centre, ping).await });
+    // The first poll puts it into the queue.
+    drop(first.as_mut().poll(&mut Context::from_waker(Waker::noop())));
+    first
+}
+
+/// Has the client dial its endpoint, so that the door stands open for a moment only. Returns if it does not come in.
+async fn come_in(first: FirstCall) {
+    match tokio::time::timeout(OPEN_MAX, first).await {
         Ok(Ok(_)) => std::future::pending().await,
         Ok(Err(error)) => {
             let error = display_safely(&error);

@@ -39,7 +39,8 @@ impl KeyMemories {
             known.prune_at = 2 * known.memories.len();
         }
         let memory = shortened(memory);
-        if !memory.salts.is_empty() {
+        // Its clock alone is worth a round trip where that is wrong.
+        if !memory.salts.is_empty() || memory.clock_offset != 0 {
             known.memories.insert(key, memory);
         }
     }
@@ -87,6 +88,8 @@ mod tests {
         assert_eq!(kept, (-1..15).collect::<Vec<_>>());
         memories.note(key(1), &memory([-9]));
         assert_eq!(memories.recall(key(1)).salts.len(), SALTS_MAX, "that one has ended");
+        memories.note(key(1), &KeyMemory { clock_offset: 60, ..memory([-9]) });
+        assert_eq!(memories.recall(key(1)).clock_offset, 60);
         assert_eq!(memories.recall(key(2)), KeyMemory::default());
     }
 

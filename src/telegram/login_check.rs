@@ -48,7 +48,7 @@ pub(super) fn check_login(
         let request = functions::InvokeWithoutUpdates { query }.to_bytes();
         let set = set_timer(&rpc, limit);
         let asked = async {
-            let state = rpc.call::<functions::updates::GetState>(request, limit);
+            let state = rpc.begin::<functions::updates::GetState>(request, limit);
             match user {
                 None => state.await,
                 Some(user) => tokio::join!(state, user.ask(&rpc, limit)).0,

@@ -1,4 +1,4 @@
-//! The manager of Telegram accounts: profiles, connects and closes by way of the client.
+//! The manager of Telegram accounts: profiles, connects and closes, over either engine.
 //!
 //! Owns the making of a connection and the memory of refused keys. Never dials a session whose
 //! last connection still has a socket.
@@ -44,7 +44,7 @@ use crate::session::{KeyId, SessionRecord};
 /// Opens the connections of the sessions that a source has.
 ///
 /// Connecting needs a tokio runtime with time and I/O enabled; each connection has a task on the
-/// runtime that dialled it, and one for each data centre it visits.
+/// runtime that dialled it, and its client one for each data centre it visits.
 pub struct TelegramManager<S> {
     source: S,
     settings: Arc<TelegramSettings>,

@@ -1,7 +1,7 @@
 //! Open of a connection that is under way: it is dialled, but not usable yet.
 //!
-//! Owns the login check that is under way, and who waits for it. Never dials: the check is
-//! the client's first request, which makes it do so.
+//! Owns the login check that is under way, and who waits for it. Never dials; where a client does, the check is its
+//! first request, which makes it do so.
 
 use std::future::Future;
 use std::pin::Pin;

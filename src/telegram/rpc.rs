@@ -40,11 +40,29 @@ impl RpcHandle {
     }
 
     /// Sends the body of a request and waits for its answer, for so long at most. Whoever calls may be on another
-    /// runtime than the connection, or on none.
+    /// runtime than the connection, or on none. What was not sent fails as such, whatever has become of the connection.
     pub(super) async fn call<R: RemoteCall>(
         &self,
         body: Vec<u8>,
         limit: Duration,
+    ) -> Result<R::Return, TelegramError> {
+        self.call_or::<R>(body, limit, |_| TelegramError::NotSent).await
+    }
+
+    /// The same for the calls that a connection begins with: why it has ended counts, sent or not.
+    pub(super) async fn begin<R: RemoteCall>(
+        &self,
+        body: Vec<u8>,
+        limit: Duration,
+    ) -> Result<R::Return, TelegramError> {
+        self.call_or::<R>(body, limit, TelegramError::from).await
+    }
+
+    async fn call_or<R: RemoteCall>(
+        &self,
+        body: Vec<u8>,
+        limit: Duration,
+        unsent: fn(WireEnd) -> TelegramError,
     ) -> Result<R::Return, TelegramError> {
         let called = method(&body);
         let (answer, named) = match self {
@@ -57,7 +75,13 @@ impl RpcHandle {
                     Some(WRAPPER),
                 )
             }
-            Self::Wire(wire) => (wire.call(body, limit).await.map_err(TelegramError::from), None),
+            Self::Wire(wire) => {
+                let answer = wire.call(body, limit).await.map_err(|error| match error {
+                    WireError::Lost { was_sent: false, end } => unsent(end),
+                    error => error.into(),
+                });
+                (answer, None)
+            }
         };
         let answer = answer.map_err(|error| match error {
             // The client names the outermost part of the body, and the wire nothing.
@@ -102,7 +126,6 @@ impl From<WireError> for TelegramError {
                 let error_message = message.into_string();
                 RpcError::from(types::RpcError { error_code: code, error_message }).into()
             }
-            WireError::Lost { end: WireEnd::Transport { code }, .. } => Self::Transport { code },
             WireError::Lost { was_sent: false, .. } => Self::NotSent,
             WireError::Lost { end, .. } => end.into(),
             WireError::TimedOut { after, .. } => Self::Timeout { after },

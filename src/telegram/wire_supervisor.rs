@@ -15,7 +15,7 @@ mod updates;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -37,6 +37,9 @@ use crate::base::text::display_safely;
 use crate::manager::TrafficCounters;
 use crate::ownership::{Epoch, Fence};
 
+/// How long a server that has left no call without an answer may take to close its end.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
+
 /// What a supervisor of the wire works with.
 pub(super) struct WireParts {
     pub(super) account: AccountId,
@@ -51,6 +54,7 @@ pub(super) struct WireParts {
     pub(super) fence: watch::Receiver<Fence>,
     pub(super) memories: Arc<KeyMemories>,
     pub(super) policy: EndPolicy,
+    pub(super) close_grace: Duration,
 }
 
 /// A connection that is not worked yet.
@@ -59,6 +63,7 @@ pub(super) struct WireStart<U> {
     handle: WireHandle,
     health: Arc<ConnectionHealth>,
     session: (AccountId, u16),
+    close_grace: Duration,
     fence: (watch::Receiver<Fence>, Epoch),
     supervisor: (SupervisorHandle, watch::Receiver<bool>),
 }
@@ -71,7 +76,8 @@ pub(super) fn begin(
     key: KeyGuard,
     options: WireOptions,
 ) -> (WireHandle, WireStart<impl FnMut(WireUpdate) + Unpin + Send + 'static>) {
-    let WireParts { account, slot, traffic, health, feed, epoch, fence, memories, policy } = parts;
+    let WireParts { account, slot, traffic, health, feed, epoch, fence, .. } = parts;
+    let WireParts { memories, policy, close_grace, .. } = parts;
     let (stop, stopped) = watch::channel(false);
     let (gone_sender, gone) = watch::channel(());
     let supervisor = SupervisorHandle::new(key.key(), stop, gone);
@@ -83,7 +89,8 @@ pub(super) fn begin(
     let (handle, driver) = wire::open(stream, guard, options, sink);
     let (session, fence) = ((account, slot), (fence, epoch));
     let supervisor = (supervisor, stopped);
-    (handle.clone(), WireStart { driver, handle, health, session, fence, supervisor })
+    let start = WireStart { driver, handle, health, session, close_grace, fence, supervisor };
+    (start.handle.clone(), start)
 }
 
 impl<U: FnMut(WireUpdate) + Unpin + Send + 'static> WireStart<U> {
@@ -92,9 +99,10 @@ impl<U: FnMut(WireUpdate) + Unpin + Send + 'static> WireStart<U> {
     where
         P: Future<Output = OpenResult> + Send + 'static,
     {
-        let Self { driver, handle, health, session, fence, supervisor } = self;
+        let Self { driver, handle, health, session, close_grace, fence, supervisor } = self;
         let (supervisor, stopped) = supervisor;
-        let task = WireSupervisor { driver, handle, health, session, _counted: counted };
+        let task =
+            WireSupervisor { driver, handle, health, session, close_grace, _counted: counted };
         drop(Handle::current().spawn(task.run(opening, stopped, fence)));
         supervisor
     }
@@ -105,14 +113,25 @@ struct WireSupervisor<U> {
     handle: WireHandle,
     health: Arc<ConnectionHealth>,
     session: (AccountId, u16),
+    close_grace: Duration,
     /// After the driver: its last counts count.
     _counted: CountedWire,
+}
+
+/// Polls the login check, if anybody waits for it.
+fn poll_opening<P>(opening: &mut Option<PendingOpen<P>>, context: &mut Context<'_>)
+where
+    P: Future<Output = OpenResult>,
+{
+    if let Some(opening) = opening {
+        opening.poll(context);
+    }
 }
 
 impl<U: FnMut(WireUpdate) + Unpin> WireSupervisor<U> {
     async fn run<P>(
         mut self,
-        mut opening: PendingOpen<P>,
+        opening: PendingOpen<P>,
         mut stopped: watch::Receiver<bool>,
         (fence, epoch): (watch::Receiver<Fence>, Epoch),
     ) where
@@ -123,28 +142,32 @@ impl<U: FnMut(WireUpdate) + Unpin> WireSupervisor<U> {
             let mut stop = pin!(stopped.wait_for(|stopped| *stopped));
             let mut fence = pin!(fenced(fence, epoch));
             let (mut is_stopping, mut is_connected) = (false, false);
+            let mut opening = Some(opening);
             poll_fn(|context| {
                 if let Poll::Ready(stopped) = fence.as_mut().poll(context) {
                     return Poll::Ready(Err(stopped));
                 }
                 if !is_stopping && stop.as_mut().poll(context).is_ready() {
                     is_stopping = true;
-                    self.handle.close();
+                    // Nobody waits for it any more, and what its calls come to now says nothing of the session.
+                    opening = None;
+                    self.handle.close_within(self.close_limit());
                 }
                 // What it calls goes in the first packet.
-                opening.poll(context);
+                poll_opening(&mut opening, context);
                 let ended = Pin::new(&mut self.driver).poll(context);
-                if !is_connected && self.handle.counts().packets_received > 0 {
+                let connects = !is_connected && self.handle.counts().answer_age.is_some();
+                if ended.is_ready() || connects {
+                    // Its own word says more than that the connection has ended, or begun.
+                    poll_opening(&mut opening, context);
+                }
+                if connects {
                     is_connected = true;
-                    // Of what it has said the check has its answer first.
-                    opening.poll(context);
-                    opening.connected();
+                    opening.as_mut().map(PendingOpen::connected);
                 }
-                if ended.is_ready() {
-                    // Its error says more than that the connection has ended.
-                    opening.poll(context);
-                }
-                if opening.has_news() {
+                if let Some(opening) = &mut opening
+                    && opening.has_news()
+                {
                     opening.tell();
                 }
                 ended.map(Ok)
@@ -153,6 +176,14 @@ impl<U: FnMut(WireUpdate) + Unpin> WireSupervisor<U> {
         };
         self.health.mark_broken();
         self.tell_end(end);
+    }
+
+    /// How long a close may take: a server that has answered so far gets its time.
+    fn close_limit(&self) -> Duration {
+        match self.health.has_unanswered() {
+            true => self.close_grace,
+            false => self.close_grace.max(CLOSE_MAX),
+        }
     }
 
     /// Whoever still waits for it to open has nothing to wait for: that goes with the task.

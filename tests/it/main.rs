@@ -66,8 +66,6 @@ mod pause;
 #[cfg(feature = "cli")]
 mod processes;
 mod profiles;
-#[cfg(all(target_os = "linux", feature = "telegram", feature = "sandbox"))]
-mod proxies;
 mod race;
 mod readme;
 mod reentry;

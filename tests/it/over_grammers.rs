@@ -17,5 +17,8 @@ macro_rules! only_over_wire {
 
 #[path = "contract/mod.rs"]
 mod contract;
+#[cfg(target_os = "linux")]
+#[path = "proxies/mod.rs"]
+mod proxies;
 #[path = "telegram/mod.rs"]
 mod telegram;

@@ -13,7 +13,7 @@ use crate::session::{KeyId, SessionRecord};
 use crate::telegram::caller::{self, ConnectionCaller};
 use crate::telegram::login_check::UserCache;
 use crate::telegram::settings::TelegramSettings;
-use crate::telegram::wire::WireHandle;
+use crate::telegram::wire::{WireEnd, WireError, WireHandle};
 
 /// The endpoint of a connection, if it has one.
 pub(in crate::telegram) struct EndpointAccess {
@@ -46,9 +46,16 @@ impl EndpointAccess {
         let (record, settings, runtime) = (&*self.record, &*self.settings, &self.runtime);
         let (feed, limit) = (Arc::clone(&caller.feed), caller.call_timeout);
         let (wire, ended) = (self.wire.clone(), self.wire.clone());
+        let (ownership, epoch) = (Arc::clone(&caller.ownership), caller.epoch);
         let forward = move |body| {
             let (wire, body) = (wire.clone(), caller::with_or_without_updates(body, &feed));
-            async move { wire.call(body, limit).await }
+            let is_fenced = ownership.guard(epoch).is_err();
+            async move {
+                match is_fenced {
+                    true => Err(WireError::Lost { was_sent: false, end: WireEnd::Aborted }),
+                    false => wire.call(body, limit).await,
+                }
+            }
         };
         let options = EndpointOptions { record, settings, runtime };
         EndpointClient::open(options, forward, async move { drop(ended.gone().await) })

@@ -5,6 +5,8 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
+use std::pin::pin;
+use std::time::Duration;
 
 use grammers_crypto::DequeBuffer;
 use tokio::net::TcpStream;
@@ -14,10 +16,14 @@ use super::door::EndpointLink;
 use super::layer::SEVERAL_LEN_MAX;
 use super::reply::{EndpointReply, reply_to};
 use super::requests::EndpointRequest;
+use crate::base::timer::after;
 use crate::telegram::wire::WireError;
 
 /// With so many calls under way nothing more is read.
 const CALLS_MAX: usize = 1_024;
+
+/// How long the calls may take whose answers have come, once the connection is lost.
+const DRAIN_MAX: Duration = Duration::from_millis(100);
 
 /// A packet on its way out.
 struct Leaving {
@@ -25,12 +31,15 @@ struct Leaving {
     written: usize,
 }
 
-/// Serves a client until either side is lost: its own, or the one that the calls are passed on to.
-pub(super) async fn serve<F, A>(link: EndpointLink, forward: F)
+/// Serves a client until either side is lost: its own, or the one that the calls are passed on to, which is so when
+/// `ended` resolves or a call comes to that. The client is still told what its calls have come to by then.
+pub(super) async fn serve<F, A>(link: EndpointLink, forward: F, ended: impl Future<Output = ()>)
 where
     F: Fn(Vec<u8>) -> A,
     A: Future<Output = Result<Vec<u8>, WireError>> + Send + 'static,
 {
+    let (mut ended, mut is_ending) = (pin!(ended), false);
+    let (mut drained, mut is_draining) = (pin!(tokio::time::sleep(DRAIN_MAX)), false);
     let EndpointLink { stream, mut layer, mut inbox, mut requests } = link;
     // Dropped, it ends those calls.
     let mut calls = JoinSet::new();
@@ -48,18 +57,30 @@ where
         }
         let mut waiting: usize = replies.iter().map(EndpointReply::len).sum();
         while waiting < SEVERAL_LEN_MAX
-            && let Some(ended) = calls.try_join_next()
+            && let Some(reply) = calls.try_join_next()
         {
-            let Ok(Some(reply)) = ended else { return };
-            waiting += reply.len();
-            replies.push_back(reply);
+            match reply {
+                Ok(Some(reply)) => {
+                    waiting += reply.len();
+                    replies.push_back(reply);
+                }
+                _ => is_ending = true,
+            }
         }
         if leaving.is_none() {
             let packet = layer.pack(&mut replies);
             leaving = packet.map(|packet| Leaving { packet, written: 0 });
         }
+        if is_ending && leaving.is_none() && calls.is_empty() {
+            return;
+        }
+        if is_ending && !std::mem::replace(&mut is_draining, true) {
+            drained.as_mut().reset(after(DRAIN_MAX));
+        }
         tokio::select! {
-            readable = stream.readable(), if calls.len() < CALLS_MAX => {
+            () = &mut ended, if !is_ending => is_ending = true,
+            () = drained.as_mut(), if is_draining => return,
+            readable = stream.readable(), if !is_ending && calls.len() < CALLS_MAX => {
                 let read = readable.and_then(|()| inbox.read(&stream, &mut layer, &mut requests));
                 if read.is_err() {
                     return;
@@ -70,10 +91,10 @@ where
                     return;
                 }
             }
-            Some(ended) = calls.join_next(), if waiting < SEVERAL_LEN_MAX => {
-                let Ok(Some(reply)) = ended else { return };
-                replies.push_back(reply);
-            }
+            Some(reply) = calls.join_next(), if waiting < SEVERAL_LEN_MAX => match reply {
+                Ok(Some(reply)) => replies.push_back(reply),
+                _ => is_ending = true,
+            },
         }
     }
 }

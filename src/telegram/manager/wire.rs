@@ -62,13 +62,13 @@ impl<S: SessionSource> TelegramManager<S> {
             epoch,
             fence,
             memories: Arc::clone(&self.memories),
+            close_grace: self.settings.close_grace,
             policy: EndPolicy { redial_after_loss: self.settings.redial_after_loss, is_proxied },
         };
         let mut options = WireOptions::new(record.key.clone());
         options.memory = self.memories.recall(key);
         options.introduction = self.settings.introduction(&record);
         options.wants_updates = self.lanes.is_listened_to(record.account);
-        options.times.close_within = self.settings.close_grace;
         let (wire, start) = wire_supervisor::begin(parts, stream, guard, options);
         let rpc = RpcHandle::Wire(wire.clone());
         let user = self.users.unknown(key, &record);

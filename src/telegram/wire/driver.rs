@@ -40,8 +40,7 @@ const TURNS_MAX: usize = 16;
 
 /// What must not be given back while the connection's socket is open.
 pub trait WireGuard {
-    /// The connection has ended, and its socket is closed. The guard is dropped next. Not called if the driver is
-    /// dropped before its end: then nothing is known of the server's end.
+    /// The connection has ended, and its socket is closed. The guard is dropped next.
     fn note_end(&mut self, _note: &WireNote<'_>) {}
 }
 
@@ -54,6 +53,11 @@ pub struct WireNote<'a> {
     /// Whether the other end of the connection is known to be closed; see [`WireEnd::is_confirmed`]. After a fault of
     /// the server's it is given time to close, and this says whether it has.
     pub is_confirmed: bool,
+    /// Whether that was in good order: the other end has said that it has said all.
+    pub is_orderly: bool,
+    /// The driver was dropped, with its runtime as a rule, when nothing was on the way: the kernel tells the server
+    /// of the end, again and again if need be.
+    pub was_idle: bool,
     /// What the next connection of the key has use for.
     pub memory: &'a KeyMemory,
     /// When its last ping had left: unless the end is confirmed, the server closes its own no later than
@@ -108,7 +112,7 @@ impl Drop for GoneOnDrop {
 /// The future that works a connection, until it ends. Its output says why. By then the socket is closed and the
 /// guard is given back, and so they are, in this order, if it is dropped before.
 #[must_use = "a connection does nothing unless it is polled"]
-pub struct WireDriver<S: WireStream, G, U> {
+pub struct WireDriver<S: WireStream, G: WireGuard, U> {
     // The order of the fields is the order in which they are dropped.
     socket: Option<OpenStream<S>>,
     guard: Option<G>,
@@ -139,7 +143,7 @@ pub struct WireDriver<S: WireStream, G, U> {
     _gone: GoneOnDrop,
 }
 
-impl<S: WireStream, G, U> WireDriver<S, G, U> {
+impl<S: WireStream, G: WireGuard, U> WireDriver<S, G, U> {
     pub(super) fn new(
         socket: OpenStream<S>,
         guard: G,
@@ -222,7 +226,7 @@ where
         let may_have_more = self.read(context, now)?;
         match self.closes_by {
             Some(at) if at <= now => return Err(WireEnd::Closed { is_confirmed: false }),
-            Some(_) => {}
+            Some(_) => self.layer.expire_calls(now),
             None if self.layer.poll_timeout() <= now => self.layer.handle_timeout(now)?,
             None => {}
         }
@@ -236,8 +240,24 @@ where
             self.layer.release_memory();
             self.orders = Orders::default();
         }
-        let at = self.closes_by.unwrap_or_else(|| self.layer.poll_timeout());
+        let at = match self.closes_by {
+            Some(by) => self.layer.first_deadline().map_or(by, |first| first.min(by)),
+            None => self.layer.poll_timeout(),
+        };
         Ok(self.wait_until(at, context))
+    }
+
+    /// Waits until an instant, unless something comes before.
+    fn wait_until(&mut self, at: Instant, context: &mut Context<'_>) -> TurnEnd {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+        // One that is set too early wakes in vain once, which costs less than to set it with each call.
+        if at < timer.deadline() || timer.is_elapsed() {
+            timer.as_mut().reset(at);
+        }
+        match timer.as_mut().poll(context) {
+            Poll::Ready(()) => TurnEnd::Again,
+            Poll::Pending => TurnEnd::Wait,
+        }
     }
 
     /// Reads what has come. Returns whether there may be more.
@@ -292,7 +312,8 @@ where
         match self.orders.end.take() {
             Some(EndOrder::Abort) => return Err(WireEnd::Aborted),
             Some(EndOrder::Close) if self.closes_by.is_none() => {
-                self.closes_by = Some(now + self.times.close_within);
+                let within = self.orders.closes_within.unwrap_or(self.times.close_within);
+                self.closes_by = now.checked_add(within).or(Some(now));
             }
             Some(EndOrder::Close) | None => {}
         }
@@ -355,12 +376,7 @@ where
         // Whoever gets the key next finds there what is known of it.
         let memory = self.layer.memory(unix_time(), now);
         self.shared.set_memory(memory.clone());
-        if let Some(mut guard) = self.guard.take() {
-            let pinged_at = self.layer.pinged_at();
-            let is_confirmed = self.is_confirmed || end.is_confirmed();
-            guard.note_end(&WireNote { end: &end, is_confirmed, memory: &memory, pinged_at });
-            drop(guard);
-        }
+        self.give_back(&end, &memory, false);
         self.publish();
         self.layer.end(&end);
         self.deliver(now);
@@ -369,11 +385,34 @@ where
     }
 }
 
+impl<S: WireStream, G: WireGuard, U> WireDriver<S, G, U> {
+    /// Gives the guard back, once the socket is closed.
+    fn give_back(&mut self, end: &WireEnd, memory: &KeyMemory, was_idle: bool) {
+        let Some(mut guard) = self.guard.take() else { return };
+        guard.note_end(&WireNote {
+            end,
+            is_confirmed: self.is_confirmed || end.is_confirmed(),
+            is_orderly: self.is_read_out,
+            was_idle,
+            memory,
+            pinged_at: self.layer.pinged_at(),
+        });
+        drop(guard);
+    }
+}
+
 /// However it goes: first the socket, then the guard, and then each call learns whether it was sent.
-impl<S: WireStream, G, U> Drop for WireDriver<S, G, U> {
+impl<S: WireStream, G: WireGuard, U> Drop for WireDriver<S, G, U> {
     fn drop(&mut self) {
-        drop(self.socket.take());
-        drop(self.guard.take());
+        let is_on_the_way = self.outbox.is_some() || self.layer.has_calls_in_flight();
+        let is_idle = !is_on_the_way && !std::thread::panicking();
+        if let Some(mut socket) = self.socket.take() {
+            // What is silenced says so once; of a plain close the kernel reminds the server until that has it.
+            socket.is_over |= is_idle;
+            drop(socket);
+        }
+        let memory = self.layer.memory(unix_time(), now());
+        self.give_back(&WireEnd::Aborted, &memory, is_idle);
         self.layer.end(&WireEnd::Aborted);
         while let Some(event) = self.layer.poll_event() {
             // Updates have nobody to go to any more.
@@ -386,7 +425,7 @@ impl<S: WireStream, G, U> Drop for WireDriver<S, G, U> {
     }
 }
 
-impl<S: WireStream, G, U> std::fmt::Debug for WireDriver<S, G, U> {
+impl<S: WireStream, G: WireGuard, U> std::fmt::Debug for WireDriver<S, G, U> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("WireDriver").finish_non_exhaustive()
     }

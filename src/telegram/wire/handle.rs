@@ -70,12 +70,17 @@ impl WireHandle {
     /// Ends the connection in good order, without waiting for it: what is begun is sent, the server closes its
     /// end, and calls whose answers come until then get them. Calls that are not begun fail at once.
     pub fn close(&self) {
-        self.shared.order_end(EndOrder::Close);
+        self.shared.order_end(EndOrder::Close, None);
+    }
+
+    /// The same, which may take so long; see [`WireTimes::close_within`](super::WireTimes::close_within).
+    pub fn close_within(&self, limit: Duration) {
+        self.shared.order_end(EndOrder::Close, Some(limit));
     }
 
     /// Ends the connection at once: nothing more that was written reaches the server, if it has not left.
     pub fn abort(&self) {
-        self.shared.order_end(EndOrder::Abort);
+        self.shared.order_end(EndOrder::Abort, None);
     }
 
     /// Waits until the socket is closed and the guard was given back. Returns why.

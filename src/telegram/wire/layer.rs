@@ -214,8 +214,13 @@ impl<T> WireLayer<T> {
         others.fold(self.pings.wakes_at(), Instant::min)
     }
 
-    /// Does what the time asks for. An error is the end of the connection.
-    pub(super) fn handle_timeout(&mut self, now: Instant) -> Result<(), WireEnd> {
+    /// When the first call is to have its answer.
+    pub(super) fn first_deadline(&self) -> Option<Instant> {
+        self.calls.first_deadline()
+    }
+
+    /// Gives up the calls whose time is over.
+    pub(super) fn expire_calls(&mut self, now: Instant) {
         for (id, call) in self.calls.expire(now) {
             if let Some(id) = id {
                 self.notices.drop_answer(id);
@@ -223,6 +228,11 @@ impl<T> WireLayer<T> {
             let error = WireError::TimedOut { was_sent: id.is_some(), after: call.limit };
             self.events.push_back(LayerEvent::Failed { waiter: call.waiter, error });
         }
+    }
+
+    /// Does what the time asks for. An error is the end of the connection.
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Result<(), WireEnd> {
+        self.expire_calls(now);
         self.notices.tick(now);
         let next_ping = self.pings.next_at();
         self.pings.tick(now)?;

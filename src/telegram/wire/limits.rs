@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
-/// The longest body of a call. Servers take messages of up to 1 MiB, with the container and what else is in it.
-pub(super) const BODY_LEN_MAX: usize = 1_040_000;
+/// The longest body of a call: one of 1,040,000 bytes, and what it may be wrapped in. Servers take messages of up to
+/// 1 MiB, with the container and what else is in it.
+pub(super) const BODY_LEN_MAX: usize = 1_040_004;
 /// How many bytes of messages go into one packet, as other clients have it.
 pub(super) const PACKET_LEN_MAX: usize = 1_044_448;
 /// How many bytes several of them may come to. More at once saves nothing, and keeps what comes after them waiting:

@@ -67,6 +67,8 @@ pub(super) struct Orders {
     pub(super) calls: Vec<QueuedCall>,
     pub(super) cancelled: Vec<u64>,
     pub(super) end: Option<EndOrder>,
+    /// How long a close may take, if that is not as long as ever.
+    pub(super) closes_within: Option<Duration>,
     pub(super) wants_updates: Option<bool>,
 }
 
@@ -163,10 +165,11 @@ impl WireShared {
     }
 
     /// Orders the end. New calls are refused from here on.
-    pub(super) fn order_end(&self, order: EndOrder) {
+    pub(super) fn order_end(&self, order: EndOrder, closes_within: Option<Duration>) {
         self.is_ending.store(true, Ordering::Relaxed);
         let mut queue = self.queue.lock();
         queue.orders.end = queue.orders.end.max(Some(order));
+        queue.orders.closes_within = queue.orders.closes_within.or(closes_within);
         let end = match order {
             EndOrder::Close => WireEnd::Closed { is_confirmed: false },
             EndOrder::Abort => WireEnd::Aborted,

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::base::clock::now;
 use crate::telegram::health::ConnectionHealth;
 use crate::telegram::key_lock::KeyGuard;
 use crate::telegram::key_memories::KeyMemories;
-use crate::telegram::wire::{WireEnd, WireGuard, WireNote};
+use crate::telegram::wire::{WireGuard, WireNote};
 
 /// What the end of a connection means for its key.
 #[derive(Clone, Copy, Debug)]
@@ -22,14 +23,30 @@ pub(in crate::telegram) struct EndPolicy {
 }
 
 impl EndPolicy {
-    /// Whether the server has noticed the end of a connection.
-    fn is_noticed(&self, note: &WireNote<'_>) -> bool {
-        match note.end {
-            // It has never had a packet of the key.
-            _ if note.pinged_at.is_none() => true,
-            // A proxy resets on its own account.
-            WireEnd::Io(_) => note.is_confirmed && !self.is_proxied,
-            _ => note.is_confirmed,
+    /// For how long a key rests after a connection that ended so.
+    fn rest(&self, note: &WireNote<'_>, has_unanswered: bool) -> Duration {
+        // Otherwise the server has never had a packet of the key.
+        let Some(pinged_at) = note.pinged_at else { return Duration::ZERO };
+        let is_noticed = match self.is_proxied {
+            // A proxy resets on its own account, and of its own line nothing is known.
+            true => note.is_orderly,
+            false => note.is_confirmed || note.was_idle && !has_unanswered,
+        };
+        match is_noticed {
+            true => Duration::ZERO,
+            // What sets the server's timer is a ping.
+            false => {
+                let since = now().saturating_duration_since(pinged_at);
+                self.redial_after_loss.saturating_sub(since)
+            }
+        }
+    }
+
+    /// The same after a process that did not run for so long, and whose clock may not have run either.
+    fn rest_after_stop(&self, note: &WireNote<'_>, stopped: Duration) -> Duration {
+        match note.pinged_at {
+            None => Duration::ZERO,
+            Some(_) => self.redial_after_loss.saturating_sub(stopped),
         }
     }
 }
@@ -41,6 +58,8 @@ pub(in crate::telegram) struct WireKeyGuard {
     health: Arc<ConnectionHealth>,
     memories: Arc<KeyMemories>,
     policy: EndPolicy,
+    /// For how long the process did not run before the end, if that is why it ends.
+    stopped: Option<Duration>,
     /// It is settled for how long the key rests.
     is_settled: bool,
     _gone: watch::Sender<()>,
@@ -55,31 +74,32 @@ impl WireKeyGuard {
         policy: EndPolicy,
         gone: watch::Sender<()>,
     ) -> Self {
-        Self { key, health, memories, policy, is_settled: false, _gone: gone }
+        let (stopped, is_settled) = (None, false);
+        Self { key, health, memories, policy, stopped, is_settled, _gone: gone }
     }
 
     /// The process did not run for so long, and the connection is about to be cut.
     pub(super) fn fence(&mut self, stopped: Duration) {
-        self.settle(self.policy.redial_after_loss.saturating_sub(stopped));
-    }
-
-    fn settle(&mut self, rest: Duration) {
-        self.is_settled = true;
-        if !rest.is_zero() {
-            tracing::info!(
-                ?rest,
-                "the server may not have noticed the end of a connection: the session rests"
-            );
-            self.key.rest(rest);
-        }
+        self.stopped = Some(stopped);
     }
 }
 
 impl WireGuard for WireKeyGuard {
     fn note_end(&mut self, note: &WireNote<'_>) {
+        let rest = match self.stopped {
+            Some(stopped) => self.policy.rest_after_stop(note, stopped),
+            None => self.policy.rest(note, self.health.has_unanswered()),
+        };
+        // First: a subscriber is somebody else's code.
+        self.key.rest(rest);
+        self.is_settled = true;
         self.memories.note(self.key.key(), note.memory);
-        let is_noticed = self.policy.is_noticed(note);
-        self.settle(if is_noticed { Duration::ZERO } else { self.policy.redial_after_loss });
+        if !rest.is_zero() {
+            tracing::info!(
+                ?rest,
+                "the server may not have noticed the end of a connection: the session rests"
+            );
+        }
     }
 }
 
@@ -87,10 +107,9 @@ impl Drop for WireKeyGuard {
     fn drop(&mut self) {
         // Nobody takes the connection for sound any more.
         self.health.mark_broken();
-        // Cut short, with its runtime or by a panic: a sound line tells the server so. Of a proxy's own line nothing
-        // is known.
-        if !self.is_settled && (self.policy.is_proxied || self.health.has_unanswered()) {
-            self.settle(self.policy.redial_after_loss);
+        // Whatever kept the driver from saying how it ended.
+        if !self.is_settled {
+            self.key.rest(self.policy.redial_after_loss);
         }
     }
 }

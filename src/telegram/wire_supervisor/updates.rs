@@ -5,11 +5,13 @@
 use grammers_client::session::updates::UpdatesLike;
 use grammers_client::tl::{Deserializable, Identifiable, enums, functions};
 
-use crate::manager::TrafficCounters;
+use crate::base::text::display_safely;
+use crate::manager::{Reaction, TrafficCounters};
 use crate::telegram::health::ConnectionHealth;
 use crate::telegram::rpc::{method, unwrapped};
 use crate::telegram::updates::FeedSource;
-use crate::telegram::wire::WireUpdate;
+use crate::telegram::wire::{WireError, WireUpdate};
+use crate::telegram::{TelegramError, verdict};
 
 /// Hands over what a connection brings unasked.
 pub(super) fn hand_over(
@@ -21,15 +23,20 @@ pub(super) fn hand_over(
     let updates = match update {
         WireUpdate::Gap => return feed.put_gap(),
         WireUpdate::Rejected { code, message } => {
-            tracing::info!(code, %message, "a call that nobody waited for was refused");
-            // What is wrong with the key the next dial finds out.
-            return health.mark_broken();
+            let error = TelegramError::from(WireError::Rpc { code, message });
+            if verdict(&error).reaction != Reaction::Keep {
+                // What is wrong with the key the next dial finds out.
+                health.mark_broken();
+                let error = display_safely(&error);
+                tracing::info!(%error, "a call that nobody waited for was refused");
+            }
+            return;
         }
         _ if !feed.0.is_attached() => return,
         WireUpdate::Pushed(bytes) => pushed(&bytes),
         WireUpdate::Own { request, answer } => match own(&request, &answer) {
             Some(updates) => updates,
-            // Whoever called has the same bytes, and is told that they cannot be read.
+            // It has changed something, and what cannot be told: the lane asks the server.
             None => return feed.put_gap(),
         },
     };

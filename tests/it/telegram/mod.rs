@@ -146,7 +146,7 @@ async fn a_connection_is_opened_checked_used_and_closed() {
     bench.manager.check(&connection).await.unwrap();
     let enums::NearestDc::Dc(nearest) = connection.invoke(&GetNearestDc {}).await.unwrap();
     assert_eq!(nearest.nearest_dc, DC);
-    // The plain client works too, through the deref.
+    // The plain client works too.
     connection.client().invoke(&GetNearestDc {}).await.unwrap();
     assert_eq!(bench.server.live(), 1);
     bench.manager.close(&connection).await;

@@ -22,7 +22,8 @@ fn client_of(door: &EndpointDoor) -> (Client, JoinHandle<()>) {
 
 /// Lets the client in and answers all that it asks.
 fn serve_at(door: EndpointDoor) -> JoinHandle<()> {
-    spawn(serve_one(door, |_| std::future::ready(Ok(taken()))))
+    let forward = |_| std::future::ready(Ok(taken()));
+    spawn(serve_one(door, forward, std::future::pending()))
 }
 
 /// Whether the other side has closed or reset a connection, without a word on it.

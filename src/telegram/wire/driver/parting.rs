@@ -6,7 +6,7 @@
 use std::task::{Context, Poll};
 
 use super::{READS_MAX, TurnEnd, WireDriver, WireGuard, WireUpdate};
-use crate::base::clock::{Instant, now};
+use crate::base::clock::now;
 use crate::telegram::wire::error::WireEnd;
 use crate::telegram::wire::inbox::Inbox;
 use crate::telegram::wire::shared::{EndOrder, Orders};
@@ -77,18 +77,5 @@ where
     fn parted(&mut self, is_confirmed: bool) -> WireEnd {
         self.is_confirmed = is_confirmed;
         self.parting.clone().unwrap_or(WireEnd::Closed { is_confirmed })
-    }
-
-    /// Waits until an instant, unless something comes before.
-    pub(super) fn wait_until(&mut self, at: Instant, context: &mut Context<'_>) -> TurnEnd {
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
-        // One that is set too early wakes in vain once, which costs less than to set it with each call.
-        if at < timer.deadline() || timer.is_elapsed() {
-            timer.as_mut().reset(at);
-        }
-        match timer.as_mut().poll(context) {
-            Poll::Ready(()) => TurnEnd::Again,
-            Poll::Pending => TurnEnd::Wait,
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::closing::{Seen, connect, pending_call};
+use super::closing::{Seen, connect, connect_for, pending_call};
 use super::spawn;
 use crate::telegram::wire::{WireEnd, WireError, WireHandle};
 
@@ -42,7 +42,9 @@ async fn a_server_that_refuses_is_given_time_to_close_and_calls_do_not_wait_for_
 #[tokio::test]
 async fn one_that_does_not_close_is_left_after_a_while_and_at_once_if_told_so() {
     for is_aborted in [false, true] {
-        let (handle, driver, far, report) = connect().await;
+        // An order that were not heard would be waited for in vain.
+        let patience = if is_aborted { LIMIT * 100 } else { Duration::from_millis(100) };
+        let (handle, driver, far, report) = connect_for(patience).await;
         let driver = spawn(driver);
         refuse(&handle, &far).await;
         if is_aborted {

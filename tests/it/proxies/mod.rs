@@ -17,6 +17,7 @@ use telepool::telegram::{
 use telepool::{AccountId, AcquireError, Config, DialError, Egress, Event, Lease, Manager, Pool};
 
 use self::socks::Socks;
+use super::ENGINE;
 
 type World = Pool<TelegramManager<MemorySource>>;
 
@@ -51,6 +52,7 @@ fn sessions(data_centre: &DataCentre, ways: &[&str]) -> Vec<SessionRecord> {
 
 fn settings() -> TelegramSettings {
     let mut settings = TelegramSettings::new(1);
+    settings.engine = ENGINE;
     settings.redial_after_loss = REST;
     settings
 }
@@ -223,6 +225,10 @@ async fn a_server_that_hangs_up_is_heard_through_the_proxy() {
         let lease = pool.acquire(bot(1)).await.unwrap();
         call(&lease).await;
         assert_eq!(data_centre.disconnect(bot(1), &telepool::sandbox::Fault::Close), 1);
+        // A call on the way would have the proxy reset it.
+        while !pool.manager().is_broken(&lease) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         lease.invoke(&myself()).await.unwrap_err();
     }
     call(&pool.acquire(bot(1)).await.unwrap()).await;
