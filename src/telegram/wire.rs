@@ -33,6 +33,7 @@ mod handle;
 mod inbox;
 mod layer;
 mod limits;
+mod observer;
 mod salts;
 mod seen;
 mod session;
@@ -52,6 +53,7 @@ pub(super) use error::Breach;
 pub use error::{WireEnd, WireError};
 pub use handle::WireHandle;
 pub use limits::{WireLimits, WireTimes};
+pub use observer::{WireMessage, WireObserver};
 pub use salts::{KeyMemory, ServerSalt};
 pub use socket::WireStream;
 
@@ -82,6 +84,8 @@ pub struct WireOptions {
     pub limits: WireLimits,
     /// When the connection speaks unasked.
     pub times: WireTimes,
+    /// Who sees each message that comes in; `None`, the default, for nobody.
+    pub observer: Option<WireObserver>,
 }
 
 impl WireOptions {
@@ -95,6 +99,7 @@ impl WireOptions {
             wants_updates: false,
             limits: WireLimits::default(),
             times: WireTimes::default(),
+            observer: None,
         }
     }
 }
@@ -119,7 +124,7 @@ where
 {
     // On every way out it goes before the guard does, which the caller's arguments do not.
     let socket = OpenStream::new(stream);
-    let WireOptions { key, memory, introduction, wants_updates, limits, times } = options;
+    let WireOptions { key, memory, introduction, wants_updates, limits, times, observer } = options;
     let times = times.within_reason();
     let body_len_max = PACKET_LEN_MAX.saturating_sub(introduction.len() + COMPANY_LEN);
     let shared = Arc::new(WireShared::new(
@@ -135,6 +140,7 @@ where
         wants_updates,
         limits,
         times,
+        observer,
         unix_time: unix_time(),
         now: now(),
         random: fastrand::Rng::with_seed(seed()),

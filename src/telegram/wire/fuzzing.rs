@@ -59,6 +59,7 @@ pub(crate) fn wire(data: &[u8]) {
         wants_updates: true,
         limits,
         times: WireTimes::default(),
+        observer: None,
         unix_time: NOON,
         now: start,
         random: fastrand::Rng::with_seed(1),

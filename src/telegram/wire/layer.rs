@@ -42,6 +42,7 @@ use super::clock::ServerClock;
 use super::counts::LayerCounts;
 use super::error::{Breach, WireEnd, WireError};
 use super::limits::{WireLimits, WireTimes};
+use super::observer::WireObserver;
 use super::salts::{KeyMemory, KnownSalts};
 use super::seen::SeenIds;
 use super::session::WireSession;
@@ -78,6 +79,8 @@ pub(super) struct LayerStart<'a> {
     pub(super) wants_updates: bool,
     pub(super) limits: WireLimits,
     pub(super) times: WireTimes,
+    /// Who sees each message that comes in.
+    pub(super) observer: Option<WireObserver>,
     /// The time of day.
     pub(super) unix_time: Duration,
     pub(super) now: Instant,
@@ -101,6 +104,7 @@ pub(super) struct WireLayer<T> {
     /// The server has carried out a call with the introduction.
     is_introduced: bool,
     wants_updates: bool,
+    observer: Option<WireObserver>,
     calls: Calls<T>,
     notices: Notices,
     pings: Pings,
@@ -139,6 +143,7 @@ impl<T> WireLayer<T> {
             is_introduced: introduction.is_empty(),
             introduction,
             wants_updates,
+            observer: start.observer,
             calls: Calls::new(),
             notices: Notices::default(),
             pings: Pings::new(times.ping_every, now),

@@ -9,6 +9,7 @@ use super::unpack::Allowance;
 use super::{LayerEvent, WireLayer};
 use crate::base::clock::Instant;
 use crate::telegram::wire::error::{Breach, WireEnd, WireError};
+use crate::telegram::wire::observer::WireMessage;
 use crate::telegram::wire::seen::Novelty;
 use crate::telegram::wire::session::{id_at, second_of};
 use crate::telegram::wire::tl::{
@@ -105,6 +106,7 @@ impl<T> WireLayer<T> {
         now: Instant,
     ) -> Result<(), WireEnd> {
         allowance.message(message.depth)?;
+        self.show(&message);
         if constructor(message.body) == CONTAINER {
             return self.handle_container(message, allowance, now);
         }
@@ -125,6 +127,14 @@ impl<T> WireLayer<T> {
             return Ok(());
         }
         self.handle_body(message, allowance, now)
+    }
+
+    /// Shows a message to whoever wants to see each.
+    fn show(&self, message: &IncomingMessage<'_>) {
+        if let Some(observer) = &self.observer {
+            let IncomingMessage { id, sequence, body, depth } = *message;
+            observer.see(&WireMessage { id, sequence, depth, body });
+        }
     }
 
     fn handle_container(
@@ -160,7 +170,10 @@ impl<T> WireLayer<T> {
                 let inner = message.with(&plain);
                 match constructor(&plain) {
                     CONTAINER => self.handle_message(inner, allowance, now),
-                    _ => self.handle_body(inner, allowance, now),
+                    _ => {
+                        self.show(&inner);
+                        self.handle_body(inner, allowance, now)
+                    }
                 }
             }
             COPY => {

@@ -3,6 +3,7 @@
 mod calling;
 mod hostile;
 mod messages;
+mod observing;
 mod refusals;
 mod time;
 
@@ -65,6 +66,7 @@ impl Bench {
             wants_updates: true,
             limits: WireLimits::default(),
             times: WireTimes::default(),
+            observer: None,
             unix_time: NOON,
             now,
             random: fastrand::Rng::with_seed(1),
