@@ -26,9 +26,11 @@ const MSG_COPY: u32 = 0xe060_46b2;
 const IDS_MAX: usize = 8192;
 
 /// Every method that a fault can be put on, by its name in the schema.
-pub(super) const METHODS: [&str; 7] = [
+pub(super) const METHODS: [&str; 9] = [
     "ping",
     "help.getConfig",
+    "help.getNearestDc",
+    "help.getAppConfig",
     "users.getUsers",
     "messages.sendMessage",
     "updates.getState",
@@ -78,6 +80,9 @@ pub(super) struct RpcCall {
 #[derive(Debug, PartialEq)]
 pub(super) enum Method {
     Config,
+    NearestDc,
+    /// With the hash of the one that the client has.
+    AppConfig(i32),
     Users(Vec<enums::InputUser>),
     Send {
         peer: enums::InputPeer,
@@ -191,6 +196,10 @@ impl Method {
     fn read(id: u32, rest: &[u8]) -> Self {
         let read = match id {
             functions::help::GetConfig::CONSTRUCTOR_ID => Some(Self::Config),
+            functions::help::GetNearestDc::CONSTRUCTOR_ID => Some(Self::NearestDc),
+            functions::help::GetAppConfig::CONSTRUCTOR_ID => {
+                split(rest).map(|(hash, _)| Self::AppConfig(hash.cast_signed()))
+            }
             functions::users::GetUsers::CONSTRUCTOR_ID => users(rest).map(Self::Users),
             functions::messages::SendMessage::CONSTRUCTOR_ID => message(rest),
             functions::updates::GetState::CONSTRUCTOR_ID => Some(Self::State),
@@ -332,6 +341,8 @@ mod tests {
         let names = [
             functions::Ping::CONSTRUCTOR_ID,
             functions::help::GetConfig::CONSTRUCTOR_ID,
+            functions::help::GetNearestDc::CONSTRUCTOR_ID,
+            functions::help::GetAppConfig::CONSTRUCTOR_ID,
             functions::users::GetUsers::CONSTRUCTOR_ID,
             functions::messages::SendMessage::CONSTRUCTOR_ID,
             functions::updates::GetState::CONSTRUCTOR_ID,

@@ -6,6 +6,7 @@
 use grammers_tl_types::{Identifiable, RawVec, Serializable, enums, types};
 
 use super::accounts::{Key, User};
+use super::help;
 use super::request::{Method, RpcCall};
 use super::server_state::ServerState;
 use super::updates;
@@ -56,6 +57,8 @@ pub(super) fn execute(
 ) -> Result<Vec<u8>, RpcError> {
     match &call.method {
         Method::Config => Ok(config(server)),
+        Method::NearestDc => Ok(help::nearest_dc(server.dc)),
+        Method::AppConfig(hash) => Ok(help::app_config(*hash)),
         Method::Users(ids) if ids.len() > USERS_MAX => Err(RpcError::new(400, "LIMIT_INVALID")),
         Method::Users(ids) => {
             let mut body = VECTOR.to_bytes();

@@ -80,7 +80,7 @@ async fn the_client_connects_calls_and_closes() {
     let enums::updates::State::State(state) =
         connection.invoke(&functions::updates::GetState {}).await.unwrap();
     assert_eq!(state.pts, 2, "one more than the events");
-    let error = connection.invoke(&functions::help::GetNearestDc {}).await.unwrap_err();
+    let error = connection.invoke(&functions::help::GetCdnConfig {}).await.unwrap_err();
     assert!(
         matches!(&error, TelegramError::Rpc { code: 400, name, .. }
         if &**name == "INPUT_METHOD_INVALID"),

@@ -96,7 +96,7 @@ async fn the_wire_opens_calls_and_closes_and_its_memory_spares_a_round_trip() {
         let users = connection.call(&myself()).await.unwrap();
         let users = Vec::<enums::User>::from_bytes(&users).unwrap();
         assert!(matches!(&users[..], [enums::User::User(user)] if user.is_self));
-        let error = connection.call(&functions::help::GetNearestDc {}).await.unwrap_err();
+        let error = connection.call(&functions::help::GetCdnConfig {}).await.unwrap_err();
         let WireError::Rpc { code: 400, message } = error else { panic!("{error}") };
         assert!(message.starts_with("INPUT_METHOD_INVALID_"), "{message}");
         let counts = connection.handle.counts();
