@@ -92,6 +92,20 @@ impl Running {
         panic!("{words:?} was not told: {told}");
     }
 
+    /// Reads on until a line has these words.
+    pub(crate) fn line_with(&mut self, words: &str) -> String {
+        let mut told = String::new();
+        for _ in 0..20 {
+            let mut line = String::new();
+            self.told.read_line(&mut line).unwrap();
+            if line.contains(words) {
+                return line;
+            }
+            told.push_str(&line);
+        }
+        panic!("{words:?} was not told: {told}");
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }

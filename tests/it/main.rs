@@ -32,6 +32,8 @@ mod ctl;
 mod ctl_run;
 #[cfg(feature = "cli")]
 mod dashboards;
+#[cfg(feature = "cli")]
+mod doctor;
 mod expiry;
 #[cfg(all(target_os = "linux", feature = "cli"))]
 mod foreign;

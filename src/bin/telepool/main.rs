@@ -21,6 +21,7 @@ mod columns;
 mod counts;
 mod ctl;
 mod datacenter;
+mod doctor;
 mod events;
 mod failure;
 mod files;
@@ -96,6 +97,8 @@ enum Command {
     Token(token::TokenCommand),
     /// Runs a sandbox data centre alone, and writes its sessions to a file.
     Datacenter(datacenter::DatacenterArguments),
+    /// Tries what telepool relies on against Telegram's test servers.
+    Doctor(doctor::DoctorArguments),
     #[cfg(feature = "bench")]
     /// Measures the pool beside a connection per request and beside kept clients.
     Bench(bench::BenchArguments),
@@ -131,6 +134,7 @@ fn main() -> ExitCode {
         Command::Top(arguments) => top::run(&arguments),
         Command::Token(command) => token::run(command),
         Command::Datacenter(arguments) => datacenter::run(arguments),
+        Command::Doctor(arguments) => doctor::run(arguments),
         #[cfg(feature = "bench")]
         Command::Bench(arguments) => bench::run(arguments),
         #[cfg(feature = "bench")]
