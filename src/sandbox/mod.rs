@@ -50,8 +50,9 @@
 //! A message is sent once: another with the same `random_id` gets 500 `RANDOM_ID_DUPLICATE`. With
 //! [`SendLimits`] bots may send as much as on the real servers, and get 420 `FLOOD_WAIT_X` beyond that.
 //!
-//! It serves what a client needs to connect, both pings, `help.getNearestDc`, `help.getAppConfig` (compressed), `users.getUsers`, `messages.sendMessage`,
-//! `updates.getState`, `updates.getDifference` and `updates.getChannelDifference`; anything else gets an
+//! It serves what a client needs to connect, both pings, `help.getNearestDc`, `help.getAppConfig` (which
+//! comes compressed), `users.getUsers`, `messages.sendMessage`, `updates.getState`, `updates.getDifference`
+//! and `updates.getChannelDifference`; anything else gets an
 //! RPC error. Salts rotate and must be right, as on the real servers, so that a connection costs here
 //! what it costs there. Faults come from a seeded [`FaultPlan`].
 //!

@@ -262,6 +262,7 @@ fn without_being_told_to_it_dials_nothing_and_what_will_not_do_is_refused() {
         (vec!["--test-servers", "--data-centre=4"], "from 1 to 3"),
         (vec!["--test-servers", "--disconnect-after=1500ms"], "whole seconds"),
         (vec!["--test-servers", "--address=149.154.167.41:80"], "where accounts live"),
+        (vec!["--test-servers", "--address=[::ffff:149.154.167.41]:80"], "where accounts live"),
         (vec!["--test-servers", "--sandbox-sessions=x"], "--address"),
         (
             vec!["--test-servers", "--address=192.0.2.1:443", "--sandbox-sessions=x"],
@@ -286,30 +287,33 @@ fn without_being_told_to_it_dials_nothing_and_what_will_not_do_is_refused() {
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ctrl_c_ends_it_and_closes_what_is_open_and_tells_what_has_come() {
-    let bench = Bench::new("doctor-stop.jsonl", [nobody()]).await;
-    let mut arguments = bench.arguments();
-    arguments.push("--disconnect-after=1h".to_owned());
-    let stopped = tokio::task::spawn_blocking(move || {
-        let arguments: Vec<&str> = arguments
-            .iter()
-            .filter(|it| *it != "--disconnect-after=1s")
-            .map(String::as_str)
-            .collect();
-        let mut running = Running::of(telepool(&arguments).env("TELEPOOL_API_ID", "1"));
-        running.line_with("no more pings");
-        running.signal("-INT");
-        running.end_with_log()
-    });
-    let (code, table, stderr) = stopped.await.unwrap();
-    assert_eq!(code, Some(130), "{table}{stderr}");
-    assert!(stderr.contains("ended before its time"), "{stderr}");
-    assert!(row(&table, "wire", "close in good order").contains("  ok  "), "{table}");
-    assert!(!table.contains("a wrong salt"), "{table}");
-    let is_quiet = async || {
-        while bench.data_centre.stats().connections > 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), is_quiet()).await.unwrap();
-    assert_eq!(bench.data_centre.stats().key_violations, 0);
+    for (engine, step, times) in [
+        ("grammers", "many calls at once", ["--idle=1h", "--disconnect-after=1s"]),
+        ("wire", "close in good order", ["--idle=1s", "--disconnect-after=1h"]),
+    ] {
+        let bench = Bench::new("doctor-stop.jsonl", [nobody()]).await;
+        let mut arguments = bench.arguments();
+        arguments.retain(|it| !it.starts_with("--idle=") && !it.starts_with("--disconnect-after="));
+        arguments.extend(times.map(str::to_owned));
+        let words = if engine == "wire" { "no more pings" } else { "grammers idles" };
+        let stopped = tokio::task::spawn_blocking(move || {
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            let mut running = Running::of(telepool(&arguments).env("TELEPOOL_API_ID", "1"));
+            running.line_with(words);
+            running.signal("-INT");
+            running.end_with_log()
+        });
+        let (code, table, stderr) = stopped.await.unwrap();
+        assert_eq!(code, Some(130), "{table}{stderr}");
+        assert!(stderr.contains("ended before its time"), "{stderr}");
+        assert!(row(&table, engine, step).contains("  ok  "), "{table}");
+        assert!(!table.contains("a wrong salt") && !table.contains("compared"), "{table}");
+        let is_quiet = async || {
+            while bench.data_centre.stats().connections > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), is_quiet()).await.unwrap();
+        assert_eq!(bench.data_centre.stats().key_violations, 0);
+    }
 }

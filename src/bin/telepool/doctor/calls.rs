@@ -70,8 +70,10 @@ impl TestCall {
                 let is_expected = (*code, name.as_str()) == NOT_LOGGED_IN;
                 return Came::judged(is_expected, format!("{code} {name}"));
             }
-            (_, Err(problem @ CallProblem::Refused(..))) => {
-                return Came::differs(problem.to_string());
+            (_, Err(problem @ CallProblem::Refused(_, name, _))) => {
+                let remedy =
+                    if name.contains("API_ID") { ": is TELEPOOL_API_ID yours?" } else { "" };
+                return Came::differs(format!("{problem}{remedy}"));
             }
             (_, Err(CallProblem::Lost(why))) => return Came::failed(why.as_str()),
             (_, Ok(answer)) => answer,
@@ -133,4 +135,63 @@ fn read<T: Deserializable>(answer: &[u8], judge: impl FnOnce(T) -> Came) -> Came
 fn unreadable(answer: &[u8], error: &dyn Display) -> Came {
     let name = super::describe::name_of(answer);
     Came::differs(format!("{name}, which cannot be read ({error})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use telepool::telegram::client::tl::types;
+
+    use super::super::record::StepOutcome;
+    use super::*;
+
+    fn nearest(this_dc: i32) -> Answered {
+        let nearest = types::NearestDc { country: "ZZ".to_owned(), this_dc, nearest_dc: 4 };
+        Ok(enums::NearestDc::Dc(nearest).to_bytes())
+    }
+
+    fn outcome(call: TestCall, answered: &Answered) -> StepOutcome {
+        call.judge(answered, 2).outcome
+    }
+
+    #[test]
+    fn an_answer_is_judged_by_what_it_says() {
+        assert_eq!(outcome(TestCall::NearestDc, &nearest(2)), StepOutcome::Expected);
+        assert_eq!(outcome(TestCall::NearestDc, &nearest(3)), StepOutcome::Differs);
+        let pong = |ping_id| {
+            let pong = types::Pong { msg_id: 1, ping_id };
+            Ok(enums::Pong::Pong(pong).to_bytes())
+        };
+        assert_eq!(outcome(TestCall::Ping, &pong(PING_ID)), StepOutcome::Expected);
+        assert_eq!(outcome(TestCall::Ping, &pong(7)), StepOutcome::Differs);
+        let refused = |code, name: &str| Err(CallProblem::Refused(code, name.to_owned(), None));
+        let nobody = refused(401, "AUTH_KEY_UNREGISTERED");
+        assert_eq!(outcome(TestCall::OwnUser, &nobody), StepOutcome::Expected);
+        assert_eq!(outcome(TestCall::Config, &nobody), StepOutcome::Differs);
+        let other = refused(401, "SESSION_REVOKED");
+        assert_eq!(outcome(TestCall::OwnUser, &other), StepOutcome::Differs);
+        let came = TestCall::Config.judge(&refused(400, "CONNECTION_API_ID_INVALID"), 2);
+        assert_eq!(came.text, "400 CONNECTION_API_ID_INVALID: is TELEPOOL_API_ID yours?");
+        let lost = Err(CallProblem::Lost("it is gone".to_owned()));
+        assert_eq!(outcome(TestCall::OwnUser, &lost), StepOutcome::Failed);
+    }
+
+    #[test]
+    fn an_answer_that_the_schema_lacks_is_told_by_its_name() {
+        let came = TestCall::NearestDc.judge(&Ok(vec![1, 2, 3, 4]), 2);
+        assert_eq!(came.outcome, StepOutcome::Differs);
+        assert!(came.text.starts_with("0x04030201, which cannot be read"), "{}", came.text);
+    }
+
+    #[test]
+    fn two_pongs_are_compared_by_their_numbers_and_others_by_every_byte() {
+        let pong = |msg_id, ping_id| {
+            let pong = types::Pong { msg_id, ping_id };
+            TestCall::Ping.comparable(&Ok(enums::Pong::Pong(pong).to_bytes()))
+        };
+        assert_eq!(pong(1, 5), pong(2, 5));
+        assert_ne!(pong(1, 5), pong(1, 6));
+        let compared = |dc| TestCall::NearestDc.comparable(&nearest(dc));
+        assert_eq!(compared(2), nearest(2));
+        assert_ne!(compared(2), compared(3));
+    }
 }

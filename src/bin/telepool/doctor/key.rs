@@ -58,7 +58,21 @@ impl From<io::Error> for KeyProblem {
 
 impl From<authentication::Error> for KeyProblem {
     fn from(error: authentication::Error) -> Self {
-        Self::Refused(error.to_string())
+        use authentication::Error;
+        // Their own words repeat numbers that only the two sides should know.
+        Self::Refused(match error {
+            Error::InvalidNonce { .. }
+            | Error::InvalidServerNonce { .. }
+            | Error::InvalidAnswerHash { .. }
+            | Error::InvalidNewNonceHash { .. } => {
+                "a number of the agreement came back changed: does anything stand in between?"
+                    .to_owned()
+            }
+            Error::GParameterOutOfRange { .. } => {
+                "a number of the agreement is out of range".to_owned()
+            }
+            error => error.to_string(),
+        })
     }
 }
 
@@ -150,5 +164,115 @@ impl PlainStream {
             }
             _ => Ok(packet),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use telepool::telegram::client::tl::{
+        Identifiable as _, Serializable, enums, functions, types,
+    };
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Telegram's key for its test servers, as every client has it built in.
+    const TEST_KEY: i64 = -5_595_554_452_916_591_101;
+
+    /// A message of the server's in the clear, in its frame.
+    fn frame(body: &[u8]) -> Vec<u8> {
+        let len = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap().to_le_bytes();
+        let message = [&[0; 8][..], &5_i64.to_le_bytes(), &len(body), body].concat();
+        [&len(&message)[..], &message].concat()
+    }
+
+    /// Reads the body of a message of the client's, behind so many bytes.
+    async fn heard(stream: &mut TcpStream, start: usize) -> Vec<u8> {
+        let mut begun = vec![0; start];
+        stream.read_exact(&mut begun).await.unwrap();
+        assert!(begun.iter().all(|byte| *byte == 0xee));
+        let len = stream.read_u32_le().await.unwrap() as usize;
+        let mut packet = vec![0; len];
+        stream.read_exact(&mut packet).await.unwrap();
+        assert_eq!(packet[..8], [0; 8], "no key");
+        assert_eq!(packet[16..20], u32::try_from(len - 20).unwrap().to_le_bytes());
+        packet.split_off(20)
+    }
+
+    /// What comes of it if the server has a key with this fingerprint, and gives up then.
+    async fn refusal(fingerprint: i64) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let asked = heard(&mut stream, 4).await;
+            assert_eq!(asked[..4], functions::ReqPqMulti::CONSTRUCTOR_ID.to_le_bytes());
+            let nonce: [u8; 16] = *asked[4..].first_chunk().unwrap();
+            let server_nonce = [7; 16];
+            let res = types::ResPq {
+                nonce,
+                server_nonce,
+                // 1,229,739,323 times 1,402,015,859, as in the example of the protocol's description.
+                pq: vec![0x17, 0xed, 0x48, 0x94, 0x1a, 0x08, 0xf9, 0x81],
+                server_public_key_fingerprints: vec![fingerprint],
+            };
+            stream.write_all(&frame(&enums::ResPq::Pq(res).to_bytes())).await.unwrap();
+            if fingerprint == TEST_KEY {
+                let asked = heard(&mut stream, 0).await;
+                assert_eq!(asked[..4], functions::ReqDhParams::CONSTRUCTOR_ID.to_le_bytes());
+                assert_eq!(asked[4..20], nonce);
+                let fail =
+                    types::ServerDhParamsFail { nonce, server_nonce, new_nonce_hash: [0; 16] };
+                let fail = enums::ServerDhParams::Fail(fail).to_bytes();
+                stream.write_all(&frame(&fail)).await.unwrap();
+            }
+            // Until the client hangs up.
+            stream.read_u8().await.unwrap_err();
+        };
+        match tokio::join!(agree(address, Duration::from_secs(60)), serve).0 {
+            Err(KeyProblem::Refused(why)) => why,
+            Err(KeyProblem::Unreachable(why)) => panic!("unreachable: {why}"),
+            Ok(_) => panic!("nobody agrees to that"),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_server_hears_the_requests_one_after_the_other_and_what_it_says_is_read() {
+        let unknown = refusal(1).await;
+        assert!(unknown.contains("fingerprints are unknown: [1]"), "{unknown}");
+        let failed = refusal(TEST_KEY).await;
+        // It cannot have read what was encrypted for the real one.
+        assert!(failed.contains("came back changed"), "{failed}");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_packet_is_told_for_what_it_is() {
+        for (sent, words) in [
+            (&[4, 0, 0, 0, 0x6c, 0xfe, 0xff, 0xff][..], "transport code -404"),
+            (b"HTTP/1.1 400 Bad Request", "a frame of 1347703880 bytes"),
+            (&[8, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8], "it sent no answer"),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let serve = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                stream.write_all(sent).await.unwrap();
+                stream.read_to_end(&mut Vec::new()).await.ok();
+            };
+            let (agreed, ()) = tokio::join!(agree(address, Duration::from_secs(60)), serve);
+            let Err(KeyProblem::Refused(why)) = agreed else { panic!("{words}") };
+            assert!(why.contains(words), "{words}: {why}");
+        }
+    }
+
+    #[test]
+    fn the_first_salt_is_used_from_the_beginning() {
+        let agreed = Finished { auth_key: [7; 256], time_offset: -3, first_salt: 99 };
+        let known = known(&agreed);
+        assert_eq!((known.memory.clock_offset, known.memory.salts.len()), (-3, 1));
+        let salt = known.memory.salts[0];
+        assert_eq!(salt.value, 99);
+        let lasts = i64::from(salt.valid_until) - i64::from(salt.valid_since);
+        assert_eq!(lasts, FIRST_SALT_LASTS + 120);
     }
 }

@@ -47,7 +47,7 @@ telepool doctor does nothing by itself. There is:
   telepool doctor --test-servers
       tries both engines against a test data centre of Telegram's: keys, calls,
       pings, closes, salts and clocks. It needs TELEPOOL_API_ID, no account, no
-      login and no session, and takes about five minutes. With --capture FILE
+      login and no session, and takes about four minutes. With --capture FILE
       it keeps what the server has said, without keys, salts and ids: send
       that file to us.
 ";
@@ -148,7 +148,7 @@ impl DoctorArguments {
         let centres = DataCentres::production();
         let address = self.address.or_else(|| centres.test_address(self.data_centre));
         let address = address.expect("BUG: each test data centre has an address");
-        match centres.iter().any(|(_, other)| other.ip() == address.ip()) {
+        match centres.iter().any(|(_, other)| other.ip() == address.ip().to_canonical()) {
             true => Err(Failure::refused(format!(
                 "--address {address}: this is no test server, but one where accounts live: leave \
                  --address away, or name a sandbox"
@@ -186,7 +186,7 @@ impl DoctorArguments {
             false => "makes two authorization keys that nobody is logged in with",
         };
         let whose = match self.address {
-            Some(_) => "the server",
+            Some(_) => "data centre",
             None => "Telegram's test data centre",
         };
         // What takes its time: both engines idle, and one connection is left to the server's timer.

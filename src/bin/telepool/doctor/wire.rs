@@ -145,7 +145,7 @@ impl Examination {
         }
         let counts = link.handle.counts();
         let (took, refused) = (counts.opening_round_trips, counts.refused_packets);
-        Came::judged(took <= expected, format!("{}, {refused} packets refused", round_trips(took)))
+        Came::judged(took <= expected, format!("{}, packets refused: {refused}", round_trips(took)))
     }
 
     /// Cuts a connection off, opens another with what is remembered, and closes that in good order. Returns what is
