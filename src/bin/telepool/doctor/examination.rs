@@ -272,9 +272,10 @@ impl Examination {
                     }
                     (Err(one), Err(other)) if one == other => Came::ok("the same error"),
                     (one, other) => Came::differs(format!(
-                        "grammers: {}; wire: {}",
+                        "grammers: {}; wire: {}{}",
                         shortly(&one),
-                        shortly(&other)
+                        shortly(&other),
+                        first_difference(&one, &other)
                     )),
                 }
             })
@@ -302,4 +303,11 @@ fn shortly(answered: &Answered) -> String {
         Ok(answer) => format!("{}, {} bytes", super::describe::name_of(answer), answer.len()),
         Err(problem) => problem.to_string(),
     }
+}
+
+/// Where two answers part.
+fn first_difference(one: &Answered, other: &Answered) -> String {
+    let (Ok(one), Ok(other)) = (one, other) else { return String::new() };
+    let same = one.iter().zip(other).take_while(|(one, other)| one == other).count();
+    format!("; the first {same} are the same")
 }
