@@ -29,6 +29,7 @@ mod error;
 mod frame;
 #[cfg(any(fuzzing, test))]
 pub(crate) mod fuzzing;
+mod guard;
 mod handle;
 mod inbox;
 mod layer;
@@ -42,20 +43,23 @@ mod socket;
 #[cfg(test)]
 mod tests;
 pub(super) mod tl;
+mod update;
 
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
 pub use counts::WireCounts;
-pub use driver::{WireDriver, WireGuard, WireNote, WireUpdate};
+pub use driver::WireDriver;
 pub(super) use error::Breach;
 pub use error::{WireEnd, WireError};
+pub use guard::{WireGuard, WireNote};
 pub use handle::WireHandle;
 pub use limits::{WireLimits, WireTimes};
 pub use observer::{WireMessage, WireObserver};
 pub use salts::{KeyMemory, ServerSalt};
 pub use socket::WireStream;
+pub use update::WireUpdate;
 
 use self::layer::{LayerStart, WireLayer};
 use self::limits::{BODY_LEN_MAX, PACKET_LEN_MAX};

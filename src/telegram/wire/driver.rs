@@ -25,72 +25,20 @@ use tokio::time::Sleep;
 
 use self::outbox::Outbox;
 use super::error::WireEnd;
+use super::guard::{WireGuard, WireNote};
 use super::inbox::Inbox;
 use super::layer::{LayerEvent, WireLayer};
 use super::limits::{WireLimits, WireTimes};
 use super::salts::KeyMemory;
 use super::shared::{AnsweredCalls, CallWaiter, EndOrder, Orders, WireShared};
 use super::socket::{OpenStream, WireStream};
+use super::update::WireUpdate;
 use crate::base::clock::{Instant, now, unix_time};
 
 /// How often a turn reads before it does what else there is to do, however much comes.
 const READS_MAX: usize = 4;
 /// How many turns are taken before others get the thread.
 const TURNS_MAX: usize = 16;
-
-/// What must not be given back while the connection's socket is open.
-pub trait WireGuard {
-    /// The connection has ended, and its socket is closed. The guard is dropped next.
-    fn note_end(&mut self, _note: &WireNote<'_>) {}
-}
-
-/// What a connection leaves to whoever guards its key.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct WireNote<'a> {
-    /// Why it has ended.
-    pub end: &'a WireEnd,
-    /// Whether the other end of the connection is known to be closed; see [`WireEnd::is_confirmed`]. After a fault of
-    /// the server's it is given time to close, and this says whether it has.
-    pub is_confirmed: bool,
-    /// Whether that was in good order: the other end has said that it has said all.
-    pub is_orderly: bool,
-    /// The driver was dropped, with its runtime as a rule, when nothing was on the way: the kernel tells the server
-    /// of the end, again and again if need be.
-    pub was_idle: bool,
-    /// What the next connection of the key has use for.
-    pub memory: &'a KeyMemory,
-    /// When its last ping had left: unless the end is confirmed, the server closes its own no later than
-    /// [`WireTimes::disconnect_delay`] after it has got that. `None`: none had left.
-    pub pinged_at: Option<Instant>,
-}
-
-impl WireGuard for () {}
-
-/// What comes besides answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum WireUpdate {
-    /// The bytes of an `Updates`, or of what this version does not know.
-    Pushed(Vec<u8>),
-    /// The answer of a call of ours that has updates in it.
-    Own {
-        /// The body of the call.
-        request: Vec<u8>,
-        /// The bytes of the result.
-        answer: Vec<u8>,
-    },
-    /// The server has forgotten the session and begun another: what happened before may be missing.
-    Gap,
-    /// The server has refused a call that nobody waits for any more, with a code that may be about the key. Of
-    /// this even those hear who want no updates.
-    Rejected {
-        /// 401 or 406.
-        code: i32,
-        /// As it was sent.
-        message: Box<str>,
-    },
-}
 
 /// What a turn came to.
 enum TurnEnd {
