@@ -37,6 +37,7 @@ pub(crate) fn wait_for<F: Future>(future: F) -> F::Output {
 }
 
 /// A module's path, as the names of its tests have it.
+#[cfg(all(feature = "telegram", feature = "sandbox", feature = "cli"))]
 pub(crate) fn test_path(module: &str) -> &str {
     module.split_once("::").map_or(module, |(_, path)| path)
 }
