@@ -265,7 +265,11 @@ async fn in_a_loop(
 }
 
 fn tell(what: &str, [grammers, wire]: [f64; 2], unit: &str, aim: &str, is_reached: bool) {
-    let verdict = if is_reached { "reached" } else { "NOT reached" };
+    let verdict = match (aim, is_reached) {
+        ("", _) => "shown",
+        (_, true) => "reached",
+        (_, false) => "NOT reached",
+    };
     println!("| {what} | {grammers:.2} {unit} | {wire:.2} {unit} | {aim} | {verdict} |");
 }
 
@@ -371,7 +375,7 @@ async fn hold(engine: Engine, connections: usize) {
             held.push(connection);
         }
         if round == 0 || round == 5 {
-            // Their acknowledgements have left by then.
+            // What they have begun is done by then.
             tokio::time::sleep(Duration::from_millis(200)).await;
             figures.push((resident() - before) / connections as f64);
         }

@@ -151,7 +151,9 @@ impl EndpointClient {
         let abroad = |proxy| Bridge::abroad(proxy, record.dc, limits, runtime);
         let bridge = record.proxy.as_ref().map(abroad);
         let centres = settings.data_centres.clone();
-        let session = Arc::new(OneShotSession::new(&record, centres, bridge.clone()));
+        let session = OneShotSession::new(&record, centres, bridge.clone())
+            .with_peer_cache(settings.peer_cache.clone());
+        let session = Arc::new(session);
         let api_id = record.api_id.unwrap_or(settings.api_id);
         // Its updates go nowhere: they stay with the connection.
         let SenderPool { runner, handle, .. } = SenderPool::with_configuration(

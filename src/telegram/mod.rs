@@ -125,6 +125,7 @@ mod one_shot_session;
 mod orphan_reaper;
 mod pacing;
 mod parts;
+mod peer_cache;
 mod pending_open;
 mod quarantine_file;
 mod reservation;
@@ -153,6 +154,7 @@ pub use invoke::InvokeError;
 pub use manager::TelegramManager;
 pub use messages::text_message;
 pub use pacing::{Pacing, SendLimit, SendPacing};
+pub use peer_cache::PeerCache;
 pub use quarantine_file::{
     Quarantine, QuarantineFile, QuarantineFileError, lift_quarantines, read_quarantines,
 };

@@ -37,7 +37,9 @@ use grammers_client::session::types::{
 };
 use grammers_client::session::{BoxFuture, Session};
 
+use super::PeerCache;
 use super::bridge::Bridge;
+use crate::account_id::AccountId;
 use crate::base::sync::{Mutex, MutexGuard};
 use crate::session::{AuthKey, DataCentres, SessionRecord};
 
@@ -63,6 +65,9 @@ pub(super) struct OneShotSession {
     key: AuthKey,
     /// Where foreign data centres listen.
     data_centres: DataCentres,
+    account: AccountId,
+    /// What the application remembers of users and chats.
+    remembered: Option<Arc<dyn PeerCache>>,
     /// The way by a proxy: then the client is given its doors, and no address of a data centre.
     bridge: Option<Arc<Bridge>>,
     state: Mutex<SessionState>,
@@ -140,10 +145,29 @@ impl OneShotSession {
             home: record.dc,
             address: record.address,
             key: record.key.clone(),
+            account: record.account,
+            remembered: None,
             data_centres,
             bridge,
             state: Mutex::new(state),
         }
+    }
+
+    /// The same with what the application remembers of users and chats.
+    pub(super) fn with_peer_cache(self, remembered: Option<Arc<dyn PeerCache>>) -> Self {
+        Self { remembered, ..self }
+    }
+
+    /// What is known of a user or a chat, here or by the application.
+    fn known(&self, peer: PeerId) -> Option<PeerInfo> {
+        if let Some(known) = self.state().peer(peer) {
+            return Some(known.clone());
+        }
+        // Who oneself is it is not asked: that is the server's to say.
+        let remembered = self.remembered.as_ref().filter(|_| peer != PeerId::self_user())?;
+        let known = remembered.peer(self.account, peer).filter(|known| known.id() == peer)?;
+        self.state().cache(known.clone());
+        Some(known)
     }
 
     /// Forbids any connection that is not there yet, and says whether the one to the home is.
@@ -291,26 +315,36 @@ impl Session for OneShotSession {
     }
 
     fn peer(&self, peer: PeerId) -> BoxFuture<'_, Result<Option<PeerInfo>, Self::Error>> {
-        let known = self.state().peer(peer).cloned();
-        Box::pin(std::future::ready(Ok(known)))
+        Box::pin(std::future::ready(Ok(self.known(peer))))
     }
 
     /// Oneself under the number that one has: the client makes of the answer whom a message went to.
     fn peer_ref(&self, peer: PeerId) -> BoxFuture<'_, Result<Option<PeerRef>, Self::Error>> {
         let is_own = peer == PeerId::self_user();
-        let known = match self.state().peer(peer) {
+        let known = match self.known(peer) {
             Some(own) if is_own => {
                 Ok(Some(PeerRef { id: own.id(), auth: own.auth().unwrap_or_default() }))
             }
             // The client takes it for granted that there is one, and panics otherwise.
             None if is_own => Err(OneShotError::OwnUnknown),
-            other => Ok(other.and_then(PeerInfo::auth).map(|auth| PeerRef { id: peer, auth })),
+            other => {
+                let auth = other.as_ref().and_then(PeerInfo::auth);
+                Ok(auth.map(|auth| PeerRef { id: peer, auth }))
+            }
         };
         Box::pin(std::future::ready(known))
     }
 
     fn cache_peer(&self, peer: PeerInfo) -> BoxFuture<'_, Result<(), Self::Error>> {
+        let id = peer.id();
+        // What is new is added to what was known, and the application told all of it.
+        drop(self.known(id));
         self.state().cache(peer);
+        if let Some(remembered) = &self.remembered
+            && let Some(known) = self.known(id)
+        {
+            remembered.cache_peer(self.account, &known);
+        }
         Box::pin(std::future::ready(Ok(())))
     }
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 use grammers_client::sender::{ConnectionParams, NoRetries};
 use grammers_client::tl::{self, Serializable as _, functions};
 
-use super::Engine;
 use super::pacing::Pacing;
+use super::{Engine, PeerCache};
 use crate::session::{ClientIdentity, DataCentres, SessionRecord};
 
 /// How connections introduce themselves, and their limits.
@@ -54,6 +54,10 @@ pub struct TelegramSettings {
     /// Whether the client remembers the users and chats it meets, so that they can be addressed
     /// by id alone. Costs memory per connection.
     pub cache_peers: bool,
+    /// Where clients look up users and chats that their own connection has not met, and tell of those that they
+    /// meet, as far as [`cache_peers`](Self::cache_peers) has them do so. By default nowhere: what a client knows
+    /// goes with its connection.
+    pub peer_cache: Option<Arc<dyn PeerCache>>,
     /// Which accounts keep to limits when they send, ahead of the server's floods; by default none does.
     /// [`Account::invoke`](crate::Account::invoke) and its like wait for their turn, without a lease and in the
     /// order in which they came to a chat; [`Lease::invoke`](crate::Lease::invoke) never waits. What is
@@ -78,6 +82,7 @@ impl TelegramSettings {
             updates_capacity: const { NonZeroUsize::new(100).expect("BUG: 100 is not zero") },
             data_centres: DataCentres::new(),
             cache_peers: true,
+            peer_cache: None,
             pacing: Pacing::none(),
         }
     }

@@ -42,7 +42,9 @@ impl<S: SessionSource> TelegramManager<S> {
         let fence = ownership.fence();
         let epoch = guard.begin(ownership)?;
         let centres = self.settings.data_centres.clone();
-        let session = Arc::new(OneShotSession::new(record, centres, bridge.clone()));
+        let session = OneShotSession::new(record, centres, bridge.clone())
+            .with_peer_cache(self.settings.peer_cache.clone());
+        let session = Arc::new(session);
         let user = self.users.recall(guard.key(), &session);
         let params = self.settings.connection_params(record);
         let api_id = record.api_id.unwrap_or(self.settings.api_id);

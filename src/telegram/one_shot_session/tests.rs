@@ -229,3 +229,51 @@ fn a_number_of_the_record_that_is_another_users_gives_way_to_the_servers() {
     assert_eq!(own_ref(&session).unwrap().unwrap().id, PeerId::user(8).unwrap());
     assert_eq!(now(session.peer(PeerId::user(1).unwrap())), Ok(None));
 }
+
+/// An application's memory, which at times is mistaken.
+#[derive(Debug, Default)]
+struct Remembered(Mutex<HashMap<(AccountId, PeerId), PeerInfo>>);
+
+impl PeerCache for Remembered {
+    fn peer(&self, account: AccountId, peer: PeerId) -> Option<PeerInfo> {
+        self.0.lock().get(&(account, peer)).cloned()
+    }
+
+    fn cache_peer(&self, account: AccountId, peer: &PeerInfo) {
+        self.0.lock().insert((account, peer.id()), peer.clone());
+    }
+}
+
+#[test]
+fn what_the_application_remembers_of_peers_outlasts_a_session() {
+    let remembered = Arc::<Remembered>::default();
+    let session = |record: &SessionRecord| {
+        let memory: Arc<dyn PeerCache> = Arc::clone(&remembered) as _;
+        OneShotSession::new(record, DataCentres::new(), None).with_peer_cache(Some(memory))
+    };
+    now(session(&record()).cache_peer(stranger(9))).unwrap();
+    let (id, auth) = (PeerId::user(9).unwrap(), PeerAuth::from_hash(9));
+    let next = session(&record());
+    assert_eq!(now(next.peer_ref(id)), Ok(Some(PeerRef { id, auth })));
+    assert_eq!(now(next.peer(id)), Ok(Some(stranger(9))));
+    assert!(next.state().peers.contains_key(&id), "it is asked once");
+    // Of another account the hash is worth nothing.
+    let mut other = record();
+    other.account = AccountId::bot(2).unwrap();
+    assert_eq!(now(session(&other).peer(id)), Ok(None));
+    // Who oneself is the server says, and somebody else is nobody's answer.
+    let account = record().account;
+    let mistaken = PeerId::user(10).unwrap();
+    let wrong = [PeerId::self_user(), mistaken].map(|id| ((account, id), stranger(9)));
+    remembered.0.lock().extend(wrong);
+    let mut unknown = record();
+    unknown.user_id = 0;
+    assert_eq!(own_ref(&session(&unknown)), Err(OneShotError::OwnUnknown));
+    assert_eq!(now(session(&unknown).peer(mistaken)), Ok(None));
+    // More of one that is known is added to it.
+    let less = PeerInfo::User { id: 9, auth: None, bot: Some(true), is_self: None };
+    now(session(&record()).cache_peer(less)).unwrap();
+    let told = remembered.peer(account, id).unwrap();
+    assert_eq!((told.auth(), told.id()), (Some(auth), id), "{told:?}");
+    assert!(matches!(told, PeerInfo::User { bot: Some(true), .. }), "{told:?}");
+}

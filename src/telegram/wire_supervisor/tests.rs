@@ -182,14 +182,25 @@ async fn after_a_fence_it_is_cut_and_the_rest_is_what_is_left_of_the_time() {
 }
 
 #[tokio::test]
-async fn a_panic_closes_the_socket_before_the_key_is_free() {
-    let panics = async {
-        tokio::task::yield_now().await;
-        panic!("as it must")
-    };
-    let supervised = supervise(false, panics).await;
-    assert_eq!(supervised.gone().await, KeyState::Free, "a sound line tells of it");
-    assert!(supervised.opened.await.is_err());
+async fn a_panic_closes_the_socket_first_and_the_key_rests_if_the_server_has_a_packet() {
+    for is_begun in [false, true] {
+        let (panics, begun) = oneshot::channel::<()>();
+        let check = async move {
+            tokio::task::yield_now().await;
+            if is_begun {
+                begun.await.ok();
+            }
+            panic!("as it must")
+        };
+        let mut supervised = supervise(false, check).await;
+        if is_begun {
+            supervised = supervised.begun().await;
+        }
+        drop(panics);
+        let state = supervised.gone().await;
+        assert!(if is_begun { rests(state, LOST) } else { state == KeyState::Free }, "{state:?}");
+        assert!(supervised.opened.await.is_err());
+    }
 }
 
 #[test]
