@@ -151,9 +151,8 @@ impl From<WireEnd> for TelegramError {
             WireEnd::HungUp => {
                 Self::Io(io::Error::new(io::ErrorKind::UnexpectedEof, end.to_string()))
             }
-            WireEnd::Protocol(_) | WireEnd::Disordered { .. } => {
-                Self::Protocol(end.to_string().into())
-            }
+            WireEnd::Protocol(words) => Self::Protocol(words.into()),
+            WireEnd::Disordered { .. } => Self::Protocol(end.to_string().into()),
             WireEnd::Closed { .. } | WireEnd::Aborted | WireEnd::Silent => Self::Dropped,
         }
     }

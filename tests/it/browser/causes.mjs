@@ -20,7 +20,7 @@ const CAUSES = [
   { on: 'users.getUsers', fault: 'fault = "error"\ncode = 500\nmessage = "RPC_CALL_FAIL"', clicks: ACCOUNT, words: 'RPC_CALL_FAIL', remedy: '5xx pass by themselves' },
   { on: 'ping', fault: 'fault = "close"', clicks: ACCOUNT, words: /an error of a connection \(io\).*(broken|closed|end of file|eof)/i, remedy: 'see what ends them' },
   { on: 'ping', fault: 'fault = "reset"', clicks: ACCOUNT, words: /an error of a connection \(io\).*reset/i, remedy: 'see what ends them' },
-  { on: 'ping', fault: 'fault = "bad_crc"', clicks: ACCOUNT, words: /an error of a connection \(protocol\).*(crc|checksum)/i, remedy: 'see what alters data on the way' },
+  { on: 'ping', fault: 'fault = "bad_crc"', clicks: ACCOUNT, words: /an error of a connection \(protocol\).*(crc|checksum|damaged)/i, remedy: 'see what alters data on the way' },
   { on: 'ping', fault: 'fault = "transport"\ncode = 429', clicks: ACCOUNT, words: /an error of a connection .*429/i, remedy: /dial less often|see what/ },
   { on: 'users.getUsers', fault: 'fault = "silence"', clicks: ACCOUNT, words: /an error of a connection \(timeout\)/, remedy: 'packets are lost on the way' },
   { on: 'users.getUsers', fault: 'fault = "black_hole"', clicks: ACCOUNT, words: /an error of a connection \(timeout\)/, remedy: 'packets are lost on the way' },
