@@ -29,7 +29,7 @@ pub struct WireNote<'a> {
     /// What the next connection of the key has use for.
     pub memory: &'a KeyMemory,
     /// When its last ping had left: unless the end is confirmed, the server closes its own no later than
-    /// [`WireTimes::disconnect_delay`] after it has got that. `None`: none had left.
+    /// [`WireTimes::disconnect_delay`](super::WireTimes::disconnect_delay) after it has got that. `None`: none had left.
     pub pinged_at: Option<Instant>,
 }
 
