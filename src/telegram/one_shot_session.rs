@@ -338,7 +338,7 @@ impl Session for OneShotSession {
     fn cache_peer(&self, peer: PeerInfo) -> BoxFuture<'_, Result<(), Self::Error>> {
         let id = peer.id();
         // What is new is added to what was known, and the application told all of it.
-        drop(self.known(id));
+        let _known_before = self.known(id);
         self.state().cache(peer);
         if let Some(remembered) = &self.remembered
             && let Some(known) = self.known(id)
