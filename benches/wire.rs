@@ -15,15 +15,15 @@ use std::time::{Duration, Instant};
 
 use telepool::AccountId;
 use telepool::sandbox::{DataCentre, DataCentreOptions};
-use telepool::session::{DataCentres, SessionRecord, lines};
+use telepool::session::{ClientIdentity, DataCentres, SessionRecord, lines};
 use telepool::telegram::client::sender::{
     ConnectionParams, NoRetries, SenderPool, SenderPoolHandle,
 };
 use telepool::telegram::client::session::storages::MemorySession;
 use telepool::telegram::client::session::types::DcOption;
 use telepool::telegram::client::session::{Session as _, SessionData};
-use telepool::telegram::client::tl::{self, Deserializable, Serializable, enums, functions};
-use telepool::telegram::wire::{KeyMemory, WireEnd, WireHandle, WireOptions, open};
+use telepool::telegram::client::tl::{Deserializable, Serializable, enums, functions};
+use telepool::telegram::wire::{KeyMemory, WireEnd, WireHandle, WireOptions, introduction, open};
 use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -110,7 +110,8 @@ impl Connection {
             Engine::Grammers => open_grammers(record).await,
             Engine::Wire => {
                 let mut options = WireOptions::new(record.key.clone());
-                (options.memory, options.introduction) = (memory, introduction());
+                (options.memory, options.introduction) =
+                    (memory, introduction(1, ClientIdentity::new("bench", "1", "1")));
                 let stream = TcpStream::connect(record.address).await.unwrap();
                 let (handle, driver) = open(stream, (), options, |_| {});
                 Self::Wire(handle, tokio::spawn(driver))
@@ -174,26 +175,6 @@ async fn open_grammers(record: &SessionRecord) -> Connection {
         SenderPool::with_configuration(session, 1, params);
     tokio::spawn(async move { while updates.recv().await.is_some() {} });
     Connection::Grammers(handle.thin, record.dc, tokio::spawn(runner.run()))
-}
-
-/// `invokeWithLayer(initConnection(.., X))` without `X`.
-fn introduction() -> Arc<[u8]> {
-    let word = |text: &str| text.to_owned();
-    let query = functions::InitConnection {
-        api_id: 1,
-        device_model: word("bench"),
-        system_version: word("1"),
-        app_version: word("1"),
-        system_lang_code: word("en"),
-        lang_pack: String::new(),
-        lang_code: word("en"),
-        proxy: None,
-        params: None,
-        query: functions::help::GetConfig {},
-    };
-    let mut bytes = functions::InvokeWithLayer { layer: tl::LAYER, query }.to_bytes();
-    bytes.truncate(bytes.len() - 4);
-    bytes.into()
 }
 
 /// Processor time of this process.

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grammers_client::sender::{ConnectionParams, NoRetries};
-use grammers_client::tl::{self, Serializable as _, functions};
 
 use super::pacing::Pacing;
+use super::wire::introduction;
 use super::{Engine, PeerCache};
 use crate::session::{ClientIdentity, DataCentres, SessionRecord};
 
@@ -87,25 +87,10 @@ impl TelegramSettings {
         }
     }
 
-    /// `invokeWithLayer(initConnection(.., X))` without `X`, as the client has it too.
+    /// How a session introduces itself over the wire: as it does over the client.
     pub(super) fn introduction(&self, session: &SessionRecord) -> Arc<[u8]> {
         let identity = session.identity.as_deref().unwrap_or(&self.identity).clone();
-        let query = functions::InitConnection {
-            api_id: session.api_id.unwrap_or(self.api_id),
-            device_model: identity.device_model,
-            system_version: identity.system_version,
-            app_version: identity.app_version,
-            system_lang_code: identity.system_lang_code,
-            lang_pack: String::new(),
-            lang_code: identity.lang_code,
-            proxy: None,
-            params: None,
-            query: functions::help::GetConfig {},
-        };
-        let mut bytes = functions::InvokeWithLayer { layer: tl::LAYER, query }.to_bytes();
-        // What has no arguments is as long as its name.
-        bytes.truncate(bytes.len() - 4);
-        bytes.into()
+        introduction(session.api_id.unwrap_or(self.api_id), identity)
     }
 
     /// The client's own form, every field filled by hand. Retries are the pool's part: the

@@ -2,10 +2,11 @@
 
 use std::sync::{Arc, Mutex};
 
-use telepool::session::AuthKey;
+use telepool::session::{AuthKey, ClientIdentity};
 use telepool::telegram::client::tl::{Deserializable, Serializable};
 use telepool::telegram::wire::{
-    KeyMemory, WireDriver, WireEnd, WireError, WireGuard, WireHandle, WireOptions, WireUpdate, open,
+    KeyMemory, WireDriver, WireEnd, WireError, WireGuard, WireHandle, WireOptions, WireUpdate,
+    introduction, open,
 };
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -14,31 +15,10 @@ use super::*;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// `invokeWithLayer(initConnection(.., X))` without `X`.
-fn introduction() -> Arc<[u8]> {
-    let ping = functions::Ping { ping_id: 0 };
-    let query = functions::InitConnection {
-        api_id: 1,
-        device_model: "wire".to_owned(),
-        system_version: "test".to_owned(),
-        app_version: "1".to_owned(),
-        system_lang_code: "en".to_owned(),
-        lang_pack: String::new(),
-        lang_code: "en".to_owned(),
-        proxy: None,
-        params: None,
-        query: ping,
-    };
-    let layer = telepool::telegram::client::tl::LAYER;
-    let mut bytes = functions::InvokeWithLayer { layer, query }.to_bytes();
-    bytes.truncate(bytes.len() - functions::Ping { ping_id: 0 }.to_bytes().len());
-    bytes.into()
-}
-
 fn options(record: &SessionRecord, memory: KeyMemory) -> WireOptions {
     let mut options = WireOptions::new(AuthKey::new(*record.key.expose()));
     options.memory = memory;
-    options.introduction = introduction();
+    options.introduction = introduction(1, ClientIdentity::new("wire", "test", "1"));
     options.wants_updates = true;
     options
 }

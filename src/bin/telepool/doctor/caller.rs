@@ -15,7 +15,7 @@ use telepool::telegram::client::sender::{ConnectionParams, NoRetries, RpcError, 
 use telepool::telegram::client::session::SessionData;
 use telepool::telegram::client::session::storages::MemorySession;
 use telepool::telegram::client::session::types::DcOption;
-use telepool::telegram::client::tl::{self, Serializable as _, functions, types};
+use telepool::telegram::client::tl::types;
 use telepool::telegram::client::{InvocationError, SenderPool};
 use telepool::telegram::wire::{WireError, WireHandle};
 use tokio::runtime::Handle;
@@ -96,29 +96,8 @@ async fn begin(start: &Notify) -> Infallible {
 }
 
 /// How the doctor introduces itself.
-fn identity() -> ClientIdentity {
+pub(super) fn identity() -> ClientIdentity {
     ClientIdentity::new("telepool doctor", std::env::consts::OS, env!("CARGO_PKG_VERSION"))
-}
-
-/// `invokeWithLayer(initConnection(.., X))` without `X`.
-pub(super) fn introduction(api_id: i32) -> Arc<[u8]> {
-    let identity = identity();
-    let query = functions::InitConnection {
-        api_id,
-        device_model: identity.device_model,
-        system_version: identity.system_version,
-        app_version: identity.app_version,
-        system_lang_code: identity.system_lang_code,
-        lang_pack: String::new(),
-        lang_code: identity.lang_code,
-        proxy: None,
-        params: None,
-        query: functions::help::GetConfig {},
-    };
-    let mut bytes = functions::InvokeWithLayer { layer: tl::LAYER, query }.to_bytes();
-    // What has no arguments is as long as its name.
-    bytes.truncate(bytes.len() - 4);
-    bytes.into()
 }
 
 /// A client of grammers that dials one address, with the first call.

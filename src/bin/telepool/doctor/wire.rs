@@ -10,14 +10,14 @@ use telepool::session::AuthKey;
 use telepool::telegram::client::tl::{Serializable as _, functions};
 use telepool::telegram::wire::{
     KeyMemory, ServerSalt, WireEnd, WireGuard, WireHandle, WireNote, WireObserver, WireOptions,
-    open,
+    introduction, open,
 };
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::caller::{CallProblem, Caller, introduction};
+use super::caller::{CallProblem, Caller, identity};
 use super::calls::TestCall;
 use super::examination::{Answers, Examination, is_open};
 use super::key::DoctorKey;
@@ -101,7 +101,7 @@ impl Examination {
             .map_err(|error| lost(error.to_string()))?;
         let mut options = WireOptions::new(key.key.clone());
         options.memory = key.memory.clone();
-        options.introduction = introduction(self.api_id);
+        options.introduction = introduction(self.api_id, identity());
         options.times.close_within = CLOSE_WITHIN;
         let record = Arc::clone(&self.record);
         options.observer = Some(WireObserver::new(move |message| record.hear(message)));

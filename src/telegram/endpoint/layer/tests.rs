@@ -6,12 +6,13 @@ use grammers_mtproto::mtp::{Deserialization, Encrypted, Mtp as _};
 use grammers_tl_types::{Deserializable, Identifiable as _, Serializable, enums, functions, types};
 
 use super::*;
+use crate::session::ClientIdentity;
 use crate::telegram::endpoint::reply::reply_to;
-use crate::telegram::wire::WireError;
 use crate::telegram::wire::tl::{
     ACK, COPY, GET_FUTURE_SALTS, GZIP_PACKED, HTTP_WAIT, PING, PING_DELAY_DISCONNECT, PONG,
     put_bytes,
 };
+use crate::telegram::wire::{WireError, introduction};
 
 const KEY: [u8; 256] = {
     let mut key = [7; 256];
@@ -56,20 +57,10 @@ fn receive(layer: &mut EndpointLayer, frame: &[u8]) -> Result<Vec<EndpointReques
     Ok(requests)
 }
 
-fn introduction() -> Vec<u8> {
-    let query = functions::InitConnection {
-        api_id: 1,
-        device_model: "endpoint".to_owned(),
-        system_version: "test".to_owned(),
-        app_version: "1".to_owned(),
-        system_lang_code: "en".to_owned(),
-        lang_pack: String::new(),
-        lang_code: "en".to_owned(),
-        proxy: None,
-        params: None,
-        query: functions::help::GetConfig {},
-    };
-    functions::InvokeWithLayer { layer: grammers_tl_types::LAYER, query }.to_bytes()
+/// As the client has it.
+fn introduced() -> Vec<u8> {
+    let identity = ClientIdentity::new("endpoint", "test", "1");
+    [&introduction(1, identity), &functions::help::GetConfig {}.to_bytes()[..]].concat()
 }
 
 /// Hands the requests back as answers: a call with its own body.
@@ -115,7 +106,7 @@ fn message_of(id: i64, body: &[u8]) -> Vec<u8> {
 #[tokio::test]
 async fn the_introduction_is_answered_here_once_and_whatever_else_is_passed_on() {
     let (mut client, mut layer) = both();
-    let (frame, ids) = client.send(&[&introduction()]);
+    let (frame, ids) = client.send(&[&introduced()]);
     let mut replies = echo(receive(&mut layer, &frame).unwrap()).await;
     let mut heard = client.hear(&mut layer.pack(&mut replies).unwrap()[..]);
     let (id, body) = result(heard.remove(0));
@@ -124,11 +115,11 @@ async fn the_introduction_is_answered_here_once_and_whatever_else_is_passed_on()
     assert_eq!((config.this_dc, config.dc_options.len(), config.test_mode), (2, 0, false));
     assert_eq!(enums::Config::Config(config).to_bytes(), body, "nothing stands behind it");
     // Another one is a call like any.
-    let (frame, _) = client.send(&[&introduction()]);
+    let (frame, _) = client.send(&[&introduced()]);
     let [EndpointRequest::Call { body, .. }] = &receive(&mut layer, &frame).unwrap()[..] else {
         panic!("it is passed on")
     };
-    assert_eq!(*body, introduction());
+    assert_eq!(*body, introduced());
     // A layer that was called before takes no introduction for its own.
     let (mut client, mut layer) = both();
     let config = functions::help::GetConfig {}.to_bytes();
@@ -250,7 +241,7 @@ async fn errors_reach_the_client_word_for_word() {
 #[test]
 fn a_frame_is_read_once_it_is_whole_and_no_other_length_is_waited_for() {
     let (mut client, mut layer) = both();
-    let (frame, _) = client.send(&[&introduction()]);
+    let (frame, _) = client.send(&[&introduced()]);
     for len in 0..frame.len() {
         let missing = layer.missing(&frame[..len]);
         assert!((1..=frame.len() - len).contains(&missing), "{missing} at {len}");
@@ -271,7 +262,7 @@ fn a_frame_is_read_once_it_is_whole_and_no_other_length_is_waited_for() {
 #[test]
 fn whoever_changes_a_byte_or_has_another_key_is_refused() {
     let (mut client, _) = both();
-    let (frame, _) = client.send(&[&introduction()]);
+    let (frame, _) = client.send(&[&introduced()]);
     let mut random = fastrand::Rng::with_seed(5);
     for _ in 0..2_000 {
         let (_, mut layer) = both();
@@ -282,7 +273,7 @@ fn whoever_changes_a_byte_or_has_another_key_is_refused() {
     }
     let mut other =
         ClientSide { messages: Encrypted::build().finish([9; 256]), frames: Full::new() };
-    let (frame, _) = other.send(&[&introduction()]);
+    let (frame, _) = other.send(&[&introduced()]);
     let (_, mut layer) = both();
     assert_eq!(receive(&mut layer, &frame), Err(Breach("a packet of another key")));
 }

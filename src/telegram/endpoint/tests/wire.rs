@@ -6,7 +6,8 @@ use tokio::net::TcpStream;
 
 use super::*;
 use crate::sandbox::{DataCentre, DataCentreOptions, Fault, FaultPlan, FaultRule};
-use crate::telegram::wire::{WireHandle, WireOptions};
+use crate::session::ClientIdentity;
+use crate::telegram::wire::{WireHandle, WireOptions, introduction};
 
 const LIMIT: Duration = Duration::from_secs(20);
 const OWN: AccountId = match AccountId::phone(9_996_621_001) {
@@ -30,7 +31,7 @@ async fn bench(rules: impl IntoIterator<Item = FaultRule>) -> Bench {
     let data_centre = DataCentre::start(options).await.unwrap();
     let record = data_centre.create_sessions(OWN, 1, None).remove(0);
     let mut options = WireOptions::new(record.key.clone());
-    options.introduction = introduction();
+    options.introduction = introduction(1, ClientIdentity::new("wire", "test", "1"));
     let stream = TcpStream::connect(record.address).await.unwrap();
     let (wire, driver) = crate::telegram::wire::open(stream, (), options, |_| {});
     let driver = spawn(driver);
@@ -46,26 +47,6 @@ async fn bench(rules: impl IntoIterator<Item = FaultRule>) -> Bench {
         async move { drop(end.gone().await) },
     );
     Bench { data_centre, wire, driver, endpoint }
-}
-
-/// `invokeWithLayer(initConnection(.., X))` without `X`.
-fn introduction() -> Arc<[u8]> {
-    let query = functions::InitConnection {
-        api_id: 1,
-        device_model: "wire".to_owned(),
-        system_version: "test".to_owned(),
-        app_version: "1".to_owned(),
-        system_lang_code: "en".to_owned(),
-        lang_pack: String::new(),
-        lang_code: "en".to_owned(),
-        proxy: None,
-        params: None,
-        query: functions::help::GetConfig {},
-    };
-    let layer = grammers_client::tl::LAYER;
-    let mut bytes = functions::InvokeWithLayer { layer, query }.to_bytes();
-    bytes.truncate(bytes.len() - 4);
-    bytes.into()
 }
 
 #[tokio::test]
