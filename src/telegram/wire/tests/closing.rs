@@ -125,6 +125,10 @@ pub(super) async fn pending_call(
     let call = spawn(async move { caller.call(vec![1; 8], LIMIT).await });
     let far = TcpStream::from_std(far.try_clone().unwrap()).unwrap();
     far.readable().await.unwrap();
+    // The first packet may have left without it.
+    while handle.counts().calls_sent == 0 {
+        tokio::task::yield_now().await;
+    }
     call
 }
 
