@@ -336,14 +336,15 @@ impl Session for OneShotSession {
     }
 
     fn cache_peer(&self, peer: PeerInfo) -> BoxFuture<'_, Result<(), Self::Error>> {
-        let id = peer.id();
-        // What is new is added to what was known, and the application told all of it.
-        let _known_before = self.known(id);
-        self.state().cache(peer);
-        if let Some(remembered) = &self.remembered
-            && let Some(known) = self.known(id)
-        {
-            remembered.cache_peer(self.account, &known);
+        match &self.remembered {
+            None => self.state().cache(peer),
+            // What is new is added to what was known, and the application told all of it.
+            Some(remembered) => {
+                let mut known = self.known(peer.id()).unwrap_or_else(|| peer.clone());
+                known.extend_info(&peer);
+                self.state().cache(peer);
+                remembered.cache_peer(self.account, &known);
+            }
         }
         Box::pin(std::future::ready(Ok(())))
     }
