@@ -12,7 +12,7 @@ use crate::manager::{Manager, MetricsSource, NetworkCounts, QuarantineReason, Up
 use crate::runtime::account::AccountInner;
 use crate::runtime::reading::Reading;
 use crate::runtime::{Accounts, Runtime};
-use crate::stats::{GroupCounters, Totals};
+use crate::stats::{GroupCounters, Groups, Totals};
 
 /// Of a manager that has none.
 const NONE: &[&str] = &[];
@@ -130,6 +130,20 @@ pub(crate) fn is_counted<M: Manager>(account: &AccountInner<M>, now: Tick) -> bo
     !account.pool.is_closed() || !account.pool.is_empty(now)
 }
 
+/// What a manager counts itself, by the index of the group.
+fn by_group<T: Clone + Default>(
+    groups: &Groups,
+    counts: Vec<(Arc<str>, T)>,
+    add: impl Fn(&mut T, &T),
+) -> Vec<T> {
+    let mut sums = vec![T::default(); groups.capacity()];
+    for (name, count) in counts {
+        // Names that are not counted apart share one.
+        add(&mut sums[usize::from(groups.expect(&name))], &count);
+    }
+    sums
+}
+
 /// Reads a pool, group by group and then as a whole.
 pub(crate) fn read<M: Manager>(
     runtime: &Runtime<M>,
@@ -137,17 +151,14 @@ pub(crate) fn read<M: Manager>(
     each: &mut dyn FnMut(&GroupSample<'_>),
 ) -> PoolSample {
     let context = &runtime.context;
-    let mut update_losses = vec![UpdateLosses::default(); context.groups.capacity()];
     let source = context.manager.metrics();
-    for (name, losses) in source.map_or_else(Vec::new, MetricsSource::update_losses) {
-        let group = &mut update_losses[usize::from(context.groups.expect(&name))];
-        group.dropped += losses.dropped;
-        group.missed += losses.missed;
-    }
-    let mut network = vec![NetworkCounts::default(); context.groups.capacity()];
-    for (name, counts) in source.map_or_else(Vec::new, MetricsSource::network_counts) {
-        network[usize::from(context.groups.expect(&name))].add(&counts);
-    }
+    let losses = source.map_or_else(Vec::new, MetricsSource::update_losses);
+    let update_losses = by_group(&context.groups, losses, |sum: &mut UpdateLosses, losses| {
+        sum.dropped += losses.dropped;
+        sum.missed += losses.missed;
+    });
+    let counts = source.map_or_else(Vec::new, MetricsSource::network_counts);
+    let network = by_group(&context.groups, counts, NetworkCounts::add);
     let error_names = source.map_or(NONE, MetricsSource::error_names);
     let flood_classes = source.map_or(NONE, MetricsSource::flood_classes);
     let mut active = vec![ActiveAccounts::default(); context.groups.capacity()];
