@@ -103,6 +103,13 @@ impl Proxy {
         &self.way
     }
 
+    /// Whether it is an address of this machine: a connection from there is one of this machine's, and nobody between
+    /// here and the server has one of his own.
+    #[cfg(feature = "telegram")]
+    pub(crate) fn is_of_this_machine(&self) -> bool {
+        matches!(self.way, ProxyWay::Bind(_))
+    }
+
     /// The URL, with the credentials in it, as it was written: for whoever keeps it.
     #[must_use]
     pub fn expose_url(&self) -> &str {

@@ -45,7 +45,7 @@ pub use self::error::{ProxyError, ProxyProblem};
 use super::TelegramError;
 use crate::base::sync::Mutex;
 use crate::base::text::display_safely;
-use crate::session::{Proxy, ProxyWay};
+use crate::session::Proxy;
 
 /// How long the parts of a bridge may take.
 #[derive(Clone, Copy, Debug)]
@@ -207,7 +207,7 @@ impl Bridge {
 
     /// Whether the server's end of the connection may be open once ours is closed.
     pub(super) fn may_be_open(&self) -> bool {
-        let is_ours = matches!(self.way.proxy.way(), ProxyWay::Bind(_));
+        let is_ours = self.way.proxy.is_of_this_machine();
         // A task that is left may be about to send something.
         let HomeLegs { begun, closed } = *self.way.home.lock();
         !is_ours && (begun > closed || !self.is_gone())

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grammers_client::Client;
-use grammers_client::tl::{RemoteCall, enums, functions};
+use grammers_client::tl::RemoteCall;
 
 use super::caller::ConnectionCaller;
 use super::endpoint::EndpointAccess;
 use super::supervisor::SupervisorHandle;
-use super::{TelegramError, error_names, verdict};
+use super::{TelegramError, error_names, rpc, verdict};
 use crate::account_id::AccountId;
 use crate::manager::{CallOutcome, TrafficCounters};
 
@@ -111,8 +111,7 @@ impl TelegramConnection {
 
     /// Asks what only a session that is logged in is told: who it is.
     pub(super) async fn check(&self) -> Result<(), TelegramError> {
-        let query = functions::users::GetUsers { id: vec![enums::InputUser::UserSelf] };
-        match self.caller.send(&query, self.caller.call_timeout).await {
+        match self.caller.send(&rpc::oneself(), self.caller.call_timeout).await {
             // Only a session that is logged in has a limit to exceed.
             Ok(_) | Err(TelegramError::Rpc { code: 420, .. }) => {
                 self.caller.health.note_login();

@@ -15,7 +15,7 @@ use tracing::Instrument as _;
 use super::TelegramError;
 use super::one_shot_session::{OneShotSession, own_peer, own_record};
 use super::pending_open::OpenResult;
-use super::rpc::RpcHandle;
+use super::rpc::{self, RpcHandle};
 use crate::account_id::AccountId;
 use crate::base::sync::Mutex;
 use crate::session::{KeyId, SessionRecord, SessionUser};
@@ -44,8 +44,7 @@ pub(super) fn check_login(
     let (account, slot) = (record.account, record.slot);
     let span = tracing::debug_span!("call", %account, slot, method = "updates.getState");
     let check = async move {
-        let query = functions::updates::GetState {};
-        let request = functions::InvokeWithoutUpdates { query }.to_bytes();
+        let request = rpc::without_updates(&functions::updates::GetState {});
         let set = set_timer(&rpc, limit);
         let asked = async {
             let state = rpc.begin::<functions::updates::GetState>(request, limit);
@@ -95,8 +94,7 @@ async fn is_introduced(rpc: &RpcHandle, limit: Duration) -> OpenResult {
     if let RpcHandle::Client { .. } = rpc {
         return Ok(());
     }
-    let query = functions::users::GetUsers { id: vec![enums::InputUser::UserSelf] };
-    let query = functions::InvokeWithoutUpdates { query }.to_bytes();
+    let query = rpc::without_updates(&rpc::oneself());
     match rpc.call::<functions::users::GetUsers>(query, limit).await {
         Ok(_) => Ok(()),
         Err(TelegramError::Rpc { code, name, value, .. }) if code == 420 => {
@@ -170,8 +168,7 @@ pub(super) struct UnknownUser {
 impl UnknownUser {
     /// Asks the server. Without an answer it stays unknown, until the next connection.
     async fn ask(self, rpc: &RpcHandle, limit: Duration) {
-        let query = functions::users::GetUsers { id: vec![enums::InputUser::UserSelf] };
-        let query = functions::InvokeWithoutUpdates { query }.to_bytes();
+        let query = rpc::without_updates(&rpc::oneself());
         let users = rpc.call::<functions::users::GetUsers>(query, limit).await;
         let Some(own) = users.ok().and_then(|users| users.into_iter().find_map(own)) else {
             return;

@@ -10,6 +10,7 @@ mod wire;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -21,9 +22,9 @@ use super::health::ConnectionHealth;
 use super::key_lock::{self, KeyGuard};
 use super::key_memories::KeyMemories;
 use super::login_cache::LoginCache;
-use super::login_check::UserCache;
+use super::login_check::{UnknownUser, UserCache, check_login};
 use super::pacing::Pacers;
-use super::pending_open::OpenResult;
+use super::pending_open::{OpenResult, PendingOpen};
 use super::reservation::Reservations;
 use super::rpc::RpcHandle;
 use super::source::DEFAULT_GROUP;
@@ -185,6 +186,22 @@ impl<S: SessionSource> TelegramManager<S> {
     fn traffic_of(&self, account: AccountId) -> Arc<TrafficCounters> {
         let group = self.group_of(account);
         self.traffic.get().cloned().unwrap_or_default().counters(&group)
+    }
+
+    /// The login check of a connection that is being opened. The other value tells when that may be used, or why it
+    /// may not.
+    fn begin_check(
+        &self,
+        record: &SessionRecord,
+        key: KeyId,
+        (rpc, health): (&RpcHandle, &Arc<ConnectionHealth>),
+        user: Option<UnknownUser>,
+    ) -> (PendingOpen<impl Future<Output = OpenResult> + use<S>>, oneshot::Receiver<OpenResult>)
+    {
+        let check = check_login(rpc.clone(), record, user, self.settings.call_timeout);
+        let begun = self.logins.begin(record.account, record.slot, key.number());
+        let session = (record.account, record.slot);
+        PendingOpen::new(check, Arc::clone(&self.logins), begun, session, Arc::clone(health))
     }
 
     /// What calls over a connection need.

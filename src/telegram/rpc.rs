@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use grammers_client::sender::{RpcError, SenderPoolHandle};
 use grammers_client::tl::{
-    Deserializable as _, Identifiable as _, RemoteCall, Serializable as _, functions, types,
+    Deserializable as _, Identifiable as _, RemoteCall, Serializable as _, enums, functions, types,
 };
 use tokio::runtime::Handle;
 
@@ -174,6 +174,11 @@ pub(super) fn wrapped(body: &[u8]) -> Vec<u8> {
 pub(super) fn unwrapped(body: &[u8]) -> &[u8] {
     let name = WRAPPER.to_le_bytes();
     body.strip_prefix(&name).unwrap_or(body)
+}
+
+/// What only a session that is logged in is told: who it is.
+pub(super) fn oneself() -> functions::users::GetUsers {
+    functions::users::GetUsers { id: vec![enums::InputUser::UserSelf] }
 }
 
 /// The method that a body calls.

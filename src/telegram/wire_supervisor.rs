@@ -31,11 +31,12 @@ use super::pending_open::{OpenResult, PendingOpen};
 use super::supervisor::{SupervisorHandle, fenced};
 use super::updates::FeedSource;
 use super::wire::{self, WireDriver, WireEnd, WireHandle, WireOptions, WireUpdate};
-use super::wire_counts::CountedWire;
+use super::wire_counts::{CountedWire, WireTotals};
 use crate::account_id::AccountId;
 use crate::base::text::display_safely;
 use crate::manager::TrafficCounters;
 use crate::ownership::{Epoch, Fence};
+use crate::session::KeyId;
 
 /// How long a server that has left no call without an answer may take to close its end.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
@@ -55,67 +56,69 @@ pub(super) struct WireParts {
     pub(super) memories: Arc<KeyMemories>,
     pub(super) policy: EndPolicy,
     pub(super) close_grace: Duration,
+    /// Where it is counted, and among which accounts.
+    pub(super) wires: Arc<WireTotals>,
+    pub(super) group: Arc<str>,
 }
 
-/// A connection that is not worked yet.
-pub(super) struct WireStart<U> {
-    driver: WireDriver<TcpStream, WireKeyGuard, U>,
-    handle: WireHandle,
-    health: Arc<ConnectionHealth>,
-    session: (AccountId, u16),
-    close_grace: Duration,
-    fence: (watch::Receiver<Fence>, Epoch),
-    supervisor: (SupervisorHandle, watch::Receiver<bool>),
-}
-
-/// Begins a connection over a socket that leads to the data centre. Nothing is sent yet. From here on the key is
-/// unlocked when the socket is gone, and not before.
+/// Begins a connection over a socket that leads to the data centre. Nothing is sent before its task is started. From
+/// here on the key is unlocked when the socket is gone, and not before.
 pub(super) fn begin(
     parts: WireParts,
     stream: TcpStream,
     key: KeyGuard,
     options: WireOptions,
-) -> (WireHandle, WireStart<impl FnMut(WireUpdate) + Unpin + Send + 'static>) {
+) -> (WireHandle, WireSupervisor<impl FnMut(WireUpdate) + Unpin + Send + 'static>) {
     let WireParts { account, slot, traffic, health, feed, epoch, fence, .. } = parts;
-    let WireParts { memories, policy, close_grace, .. } = parts;
-    let (stop, stopped) = watch::channel(false);
+    let WireParts { memories, policy, close_grace, group, wires, .. } = parts;
     let (gone_sender, gone) = watch::channel(());
-    let supervisor = SupervisorHandle::new(key.key(), stop, gone);
+    let key_id = key.key();
     let guard = WireKeyGuard::new(key, Arc::clone(&health), memories, policy, gone_sender);
     let sink = {
         let health = Arc::clone(&health);
         move |update| hand_over(update, &feed, &health, &traffic)
     };
     let (handle, driver) = wire::open(stream, guard, options, sink);
+    let _counted = wires.begin(group, handle.clone());
     let (session, fence) = ((account, slot), (fence, epoch));
-    let supervisor = (supervisor, stopped);
-    let start = WireStart { driver, handle, health, session, close_grace, fence, supervisor };
-    (start.handle.clone(), start)
+    let supervisor = WireSupervisor {
+        driver,
+        handle: handle.clone(),
+        health,
+        session,
+        close_grace,
+        fence,
+        gone: (key_id, gone),
+        _counted,
+    };
+    (handle, supervisor)
 }
 
-impl<U: FnMut(WireUpdate) + Unpin + Send + 'static> WireStart<U> {
-    /// Starts its task.
-    pub(super) fn spawn<P>(self, opening: PendingOpen<P>, counted: CountedWire) -> SupervisorHandle
-    where
-        P: Future<Output = OpenResult> + Send + 'static,
-    {
-        let Self { driver, handle, health, session, close_grace, fence, supervisor } = self;
-        let (supervisor, stopped) = supervisor;
-        let task =
-            WireSupervisor { driver, handle, health, session, close_grace, _counted: counted };
-        drop(Handle::current().spawn(task.run(opening, stopped, fence)));
-        supervisor
-    }
-}
-
-struct WireSupervisor<U> {
+/// A connection, and what ends it.
+pub(super) struct WireSupervisor<U> {
     driver: WireDriver<TcpStream, WireKeyGuard, U>,
     handle: WireHandle,
     health: Arc<ConnectionHealth>,
     session: (AccountId, u16),
     close_grace: Duration,
+    fence: (watch::Receiver<Fence>, Epoch),
+    /// Which key is given back at the end, and who is told.
+    gone: (KeyId, watch::Receiver<()>),
     /// After the driver: its last counts count.
     _counted: CountedWire,
+}
+
+impl<U: FnMut(WireUpdate) + Unpin + Send + 'static> WireSupervisor<U> {
+    /// Starts its task.
+    pub(super) fn spawn<P>(self, opening: PendingOpen<P>) -> SupervisorHandle
+    where
+        P: Future<Output = OpenResult> + Send + 'static,
+    {
+        let (stop, stopped) = watch::channel(false);
+        let (key, gone) = self.gone.clone();
+        drop(Handle::current().spawn(self.run(opening, stopped)));
+        SupervisorHandle::new(key, stop, gone)
+    }
 }
 
 /// Polls the login check, if anybody waits for it.
@@ -129,14 +132,11 @@ where
 }
 
 impl<U: FnMut(WireUpdate) + Unpin> WireSupervisor<U> {
-    async fn run<P>(
-        mut self,
-        opening: PendingOpen<P>,
-        mut stopped: watch::Receiver<bool>,
-        (fence, epoch): (watch::Receiver<Fence>, Epoch),
-    ) where
+    async fn run<P>(mut self, opening: PendingOpen<P>, mut stopped: watch::Receiver<bool>)
+    where
         P: Future<Output = OpenResult>,
     {
+        let (fence, epoch) = self.fence.clone();
         let end = {
             // An error means that the connection's handle is dropped.
             let mut stop = pin!(stopped.wait_for(|stopped| *stopped));

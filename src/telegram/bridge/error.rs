@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::session::{Proxy, ProxyWay};
+use crate::session::Proxy;
 
 /// Why a session could not be dialled by its proxy, or from its address. The session is not to blame: nothing
 /// of it was sent.
@@ -72,7 +72,7 @@ pub enum ProxyProblem {
 
 impl ProxyError {
     pub(in crate::telegram) fn new(proxy: &Proxy, problem: ProxyProblem) -> Self {
-        let is_bound = matches!(proxy.way(), ProxyWay::Bind(_));
+        let is_bound = proxy.is_of_this_machine();
         Self { label: proxy.label().into(), is_bound, problem }
     }
 

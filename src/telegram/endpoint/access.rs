@@ -17,18 +17,28 @@ use crate::telegram::wire::{WireEnd, WireError, WireHandle};
 
 /// The endpoint of a connection, if it has one.
 pub(in crate::telegram) struct EndpointAccess {
-    pub(in crate::telegram) wire: WireHandle,
-    pub(in crate::telegram) record: Box<SessionRecord>,
-    pub(in crate::telegram) settings: Arc<TelegramSettings>,
+    wire: WireHandle,
+    record: SessionRecord,
+    settings: Arc<TelegramSettings>,
     /// Where the connection runs.
-    pub(in crate::telegram) runtime: Handle,
-    /// Who is logged in, where the record does not say so.
-    pub(in crate::telegram) users: Arc<UserCache>,
-    pub(in crate::telegram) key: KeyId,
-    pub(in crate::telegram) open: Mutex<Option<EndpointClient>>,
+    runtime: Handle,
+    /// Who is logged in with the key, where the record does not say so.
+    own: (Arc<UserCache>, KeyId),
+    open: Mutex<Option<EndpointClient>>,
 }
 
 impl EndpointAccess {
+    /// That of a connection on this runtime.
+    pub(in crate::telegram) fn new(
+        wire: WireHandle,
+        record: SessionRecord,
+        settings: Arc<TelegramSettings>,
+        own: (Arc<UserCache>, KeyId),
+    ) -> Self {
+        let (runtime, open) = (Handle::current(), Mutex::default());
+        Self { wire, record, settings, runtime, own, open }
+    }
+
     /// The client, over calls of this connection.
     pub(in crate::telegram) fn client(&self, caller: &ConnectionCaller) -> Client {
         let mut open = self.open.lock();
@@ -36,14 +46,15 @@ impl EndpointAccess {
             Some(endpoint) if !endpoint.is_over() => endpoint,
             other => other.insert(self.open(caller)),
         };
-        if let Some(own) = self.users.peer(self.key) {
+        let (users, key) = &self.own;
+        if let Some(own) = users.peer(*key) {
             endpoint.note_own(own);
         }
         endpoint.client().clone()
     }
 
     fn open(&self, caller: &ConnectionCaller) -> EndpointClient {
-        let (record, settings, runtime) = (&*self.record, &*self.settings, &self.runtime);
+        let (record, settings, runtime) = (&self.record, &*self.settings, &self.runtime);
         let (feed, limit) = (Arc::clone(&caller.feed), caller.call_timeout);
         let (wire, ended) = (self.wire.clone(), self.wire.clone());
         let (ownership, epoch) = (Arc::clone(&caller.ownership), caller.epoch);

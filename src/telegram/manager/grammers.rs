@@ -13,10 +13,8 @@ use crate::telegram::bridge::{Bridge, BridgeLimits};
 use crate::telegram::connection::ClientAccess;
 use crate::telegram::health::ConnectionHealth;
 use crate::telegram::key_lock::KeyGuard;
-use crate::telegram::login_check::check_login;
 use crate::telegram::one_shot_session::OneShotSession;
 use crate::telegram::parts::ConnectionParts;
-use crate::telegram::pending_open::PendingOpen;
 use crate::telegram::rpc::RpcHandle;
 use crate::telegram::supervisor::supervise;
 use crate::telegram::updates::FeedSource;
@@ -73,12 +71,7 @@ impl<S: SessionSource> TelegramManager<S> {
             fence,
             bridge,
         };
-        let check = check_login(rpc.clone(), record, user, self.settings.call_timeout);
-        let begun = self.logins.begin(record.account, record.slot, guard.key().number());
-        let session = (record.account, record.slot);
-        let logins = Arc::clone(&self.logins);
-        let (opening, opened) =
-            PendingOpen::new(check, logins, begun, session, Arc::clone(&health));
+        let (opening, opened) = self.begin_check(record, guard.key(), (&rpc, &health), user);
         let supervisor = supervise(parts, runner, updates, opening, guard);
         let caller = self.caller(record, rpc, health, feed, epoch);
         let client = ClientAccess::Own(client);

@@ -6,18 +6,14 @@
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
-use tokio::runtime::Handle;
 
 use super::{OpenedConnection, TelegramManager};
-use crate::base::sync::Mutex;
-use crate::session::{ProxyWay, SessionRecord};
+use crate::session::SessionRecord;
 use crate::telegram::bridge::dial;
 use crate::telegram::connection::ClientAccess;
 use crate::telegram::endpoint::EndpointAccess;
 use crate::telegram::health::ConnectionHealth;
 use crate::telegram::key_lock::KeyGuard;
-use crate::telegram::login_check::check_login;
-use crate::telegram::pending_open::PendingOpen;
 use crate::telegram::rpc::RpcHandle;
 use crate::telegram::updates::FeedSource;
 use crate::telegram::wire::WireOptions;
@@ -45,10 +41,7 @@ impl<S: SessionSource> TelegramManager<S> {
         // Declared after the guard, it goes before it if this future is dropped.
         let stream = self.dial(&record).await?;
         let key = guard.key();
-        // A connection from an address of this machine is one of this machine's.
-        let is_proxied =
-            record.proxy.as_ref().is_some_and(|it| !matches!(it.way(), ProxyWay::Bind(_)));
-        let session = (record.account, record.slot);
+        let is_proxied = record.proxy.as_ref().is_some_and(|it| !it.is_of_this_machine());
         let health = Arc::new(ConnectionHealth::unburdened());
         let traffic = self.traffic_of(record.account);
         let feed_source = FeedSource::default();
@@ -63,32 +56,23 @@ impl<S: SessionSource> TelegramManager<S> {
             fence,
             memories: Arc::clone(&self.memories),
             close_grace: self.settings.close_grace,
+            wires: Arc::clone(&self.wires),
+            group: self.group_of(record.account),
             policy: EndPolicy { redial_after_loss: self.settings.redial_after_loss, is_proxied },
         };
         let mut options = WireOptions::new(record.key.clone());
         options.memory = self.memories.recall(key);
         options.introduction = self.settings.introduction(&record);
         options.wants_updates = self.lanes.is_listened_to(record.account);
-        let (wire, start) = wire_supervisor::begin(parts, stream, guard, options);
+        let (wire, supervisor) = wire_supervisor::begin(parts, stream, guard, options);
         let rpc = RpcHandle::Wire(wire.clone());
         let user = self.users.unknown(key, &record);
-        let check = check_login(rpc.clone(), &record, user, self.settings.call_timeout);
-        let begun = self.logins.begin(record.account, record.slot, key.number());
-        let logins = Arc::clone(&self.logins);
-        let (opening, opened) =
-            PendingOpen::new(check, logins, begun, session, Arc::clone(&health));
-        let counted = self.wires.begin(self.group_of(record.account), wire.clone());
-        let supervisor = start.spawn(opening, counted);
+        let (opening, opened) = self.begin_check(&record, key, (&rpc, &health), user);
+        let supervisor = supervisor.spawn(opening);
         let caller = self.caller(&record, rpc, health, feed, epoch);
-        let client = ClientAccess::Endpoint(Box::new(EndpointAccess {
-            wire,
-            record: Box::new(record),
-            settings: Arc::clone(&self.settings),
-            runtime: Handle::current(),
-            users: Arc::clone(&self.users),
-            key,
-            open: Mutex::default(),
-        }));
+        let (settings, users) = (Arc::clone(&self.settings), Arc::clone(&self.users));
+        let endpoint = EndpointAccess::new(wire, record, settings, (users, key));
+        let client = ClientAccess::Endpoint(Box::new(endpoint));
         Ok(OpenedConnection { caller, client, supervisor, traffic, opened })
     }
 }

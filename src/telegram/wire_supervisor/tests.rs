@@ -14,7 +14,6 @@ use crate::telegram::TelegramError;
 use crate::telegram::health::PendingCall;
 use crate::telegram::key_lock::{KeyState, state_of};
 use crate::telegram::login_cache::LoginCache;
-use crate::telegram::wire_counts::WireTotals;
 
 const LOST: Duration = Duration::from_secs(600);
 const GRACE: Duration = Duration::from_millis(50);
@@ -59,15 +58,16 @@ async fn supervise(
         memories: Arc::default(),
         policy: EndPolicy { redial_after_loss: LOST, is_proxied },
         close_grace: GRACE,
+        wires: Arc::default(),
+        group: "group".into(),
     };
     let options = WireOptions::new(auth_key);
-    let (wire, start) = begin(parts, near, guard, options);
+    let (_, supervisor) = begin(parts, near, guard, options);
     let logins = Arc::new(LoginCache::new(Duration::ZERO));
     let begun = logins.begin(account, 0, 1);
     let (opening, opened) =
         PendingOpen::new(check, logins, begun, (account, 0), Arc::clone(&health));
-    let counted = Arc::<WireTotals>::default().begin("group".into(), wire);
-    let supervisor = start.spawn(opening, counted);
+    let supervisor = supervisor.spawn(opening);
     Supervised { supervisor, opened, key, far, health, fence }
 }
 
