@@ -183,6 +183,8 @@ struct Peer {
     key: Option<[u8; 256]>,
     session: [u8; 8],
     sent: i64,
+    /// What a packet of the client is answered with, which leaves in one piece.
+    answers: Vec<u8>,
     heard: Arc<AtomicBool>,
 }
 
@@ -190,7 +192,8 @@ impl Peer {
     fn new(id: u64, stream: TcpStream, state: Arc<State>, heard: Arc<AtomicBool>) -> Self {
         stream.set_nodelay(true).unwrap();
         let (framing, key, session, sent) = (Framing::Unknown, None, [0; 8], 0);
-        Self { id, stream, state, framing, key, session, sent, heard }
+        let answers = Vec::new();
+        Self { id, stream, state, framing, key, session, sent, answers, heard }
     }
 
     fn serve(mut self) {
@@ -255,7 +258,15 @@ impl Peer {
         }
         let plain = decrypt(payload, &key);
         self.session.copy_from_slice(&plain[8..16]);
-        self.message(&plain[16..])
+        self.message(&plain[16..])?;
+        self.answer_packet()
+    }
+
+    /// A packet that ends the connection, or is refused as a whole, never comes to this.
+    fn answer_packet(&mut self) -> io::Result<()> {
+        self.stream.write_all(&self.answers)?;
+        self.answers.clear();
+        Ok(())
     }
 
     /// Registers the connection, and looks whether another of its key still lives.
@@ -342,6 +353,7 @@ impl Peer {
                 for _ in 0..4 {
                     self.send(&enums::Updates::TooLong.to_bytes())?;
                 }
+                self.answer_packet()?;
                 Err(ErrorKind::ConnectionAborted.into())
             }
             Reply::Update => {
@@ -403,7 +415,8 @@ impl Peer {
         }
         // It says so itself, which is the client's part.
         let packet = packet[..].strip_prefix(&INTERMEDIATE).unwrap_or(&packet[..]);
-        self.stream.write_all(packet)
+        self.answers.extend(packet);
+        Ok(())
     }
 
     /// Sends a transport error as the real servers do, and hangs up.
