@@ -60,11 +60,14 @@ pub(crate) fn after(time: Duration) -> Instant {
 
 /// A timer for whoever waits for something of a pool, unless it is on the pool's own runtime: if that
 /// does not keep the time, the caller is not polled either.
-pub(crate) fn timer_elsewhere(pool: &Handle, end: Instant) -> Option<Pin<Box<Sleep>>> {
+pub(crate) fn timer_elsewhere(
+    pool: &Handle,
+    end: impl FnOnce() -> Instant,
+) -> Option<Pin<Box<Sleep>>> {
     if is_here(pool) {
         return None;
     }
-    Some(Box::pin(timer(pool, end)))
+    Some(Box::pin(timer(pool, end())))
 }
 
 /// A timer of the pool's own runtime for whoever is on it, of one that is always driven for all others.

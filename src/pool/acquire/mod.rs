@@ -165,7 +165,7 @@ impl<M: Manager, A: AccountRef<M>> Acquire<M, A> {
         inner.reread_profile_if_due(tick);
         let waiter =
             Waiter::new(self.fresh, began, deadline, self.site, Some(context.waker().clone()));
-        let timer = deadline.and_then(|ends| timer_elsewhere(&inner.context().handle, ends));
+        let timer = deadline.and_then(|ends| timer_elsewhere(&inner.context().handle, || ends));
         let effects = match inner.pool.enqueue_waiter(&waiter, front, tick) {
             Ok(effects) => effects,
             Err(refusal) => return Next::Over(Err(self.refuse(refusal))),

@@ -6,12 +6,13 @@
 //! # A turn
 //! Read what has come, a part of it if it is much; do what the time asks for; take the calls that were made; pack one packet, and write
 //! it. After a packet is written another turn follows, so that the queue of calls is looked at with each. While
-//! calls are in flight a packet waits for one more turn of the runtime before it is packed: whoever is about to
-//! call goes with it. That is what a lone call does not wait for, and what spares most packets under load.
+//! calls are in flight, and after several had their answers, a packet waits for one more turn of the runtime before
+//! it is packed: whoever is about to call goes with it. That is what a lone call does not wait for, and what spares
+//! most packets under load.
 //!
 //! # What an idle connection holds
 //! No buffers. What comes is read into the stack, and kept from there only if a frame is incomplete: then as much
-//! is reserved as that frame needs.
+//! is reserved as that frame needs. What calls took is kept for the next until a ping goes out with none.
 
 mod outbox;
 mod parting;
@@ -74,6 +75,8 @@ pub struct WireDriver<S: WireStream, G: WireGuard, U> {
     timer: Option<Pin<Box<Sleep>>>,
     /// A packet waits for company.
     has_yielded: bool,
+    /// How many calls had their answers since the last packet: they may be followed by others at once.
+    answers_since_packet: usize,
     /// When a close in good order is given up.
     closes_by: Option<Instant>,
     /// Why it ends, while the server at fault is given time to close its side.
@@ -111,6 +114,7 @@ impl<S: WireStream, G: WireGuard, U> WireDriver<S, G, U> {
             answered: AnsweredCalls::default(),
             timer: None,
             has_yielded: false,
+            answers_since_packet: 0,
             closes_by: None,
             parting: None,
             is_confirmed: false,
@@ -184,7 +188,7 @@ where
         if self.write(context, now)? || may_have_more || self.answered.calls > 0 {
             return Ok(TurnEnd::Again);
         }
-        if self.layer.is_idle() {
+        if self.layer.is_idle() && self.answers_since_packet == 0 {
             self.layer.release_memory();
             self.orders = Orders::default();
         }
@@ -278,6 +282,7 @@ where
             match event {
                 LayerEvent::Answer { waiter, body } => {
                     self.answered.note(&waiter);
+                    self.answers_since_packet += 1;
                     waiter.tell(Ok(body));
                 }
                 LayerEvent::Failed { waiter, error } => {

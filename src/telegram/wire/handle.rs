@@ -41,7 +41,7 @@ impl WireHandle {
         let token = self.shared.push(body, waiter, limit)?;
         let mut unanswered = UnansweredCall { shared: &self.shared, token, is_over: false };
         // On the connection's own runtime its driver keeps the time.
-        let mut timer = timer_elsewhere(&self.shared.runtime, after(limit));
+        let mut timer = timer_elsewhere(&self.shared.runtime, || after(limit));
         let answered = poll_fn(|context| {
             if let Poll::Ready(answered) = std::pin::Pin::new(&mut answer).poll(context) {
                 return Poll::Ready(Some(answered));

@@ -92,13 +92,15 @@ where
             return false;
         }
         let is_fresh = self.layer.is_fresh();
-        let may_have_company = is_fresh || self.layer.has_calls_in_flight();
+        let may_have_company =
+            is_fresh || self.layer.has_calls_in_flight() || self.answers_since_packet > 1;
         if may_have_company && !std::mem::replace(&mut self.has_yielded, true) {
             context.waker().wake_by_ref();
             return false;
         }
         self.has_yielded = false;
         let Some(mut buffer) = self.layer.poll_transmit(now) else { return false };
+        self.answers_since_packet = 0;
         buffer.extend_front(&short(buffer.len()).to_le_bytes());
         if is_fresh {
             buffer.extend_front(&START);

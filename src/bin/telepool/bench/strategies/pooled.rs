@@ -1,5 +1,4 @@
-//! The pool, with connections that are closed after five idle seconds, and each for a few calls at a
-//! time.
+//! The pool, with connections that are closed after five idle seconds.
 
 use std::time::Duration;
 
@@ -12,10 +11,6 @@ use crate::settings::Settings;
 
 const MAX_IDLE_TIME: Duration = Duration::from_secs(5);
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(2);
-
-/// Calls at a time over one connection, before the account's next one is opened: what the figures of the README were
-/// measured with, when grammers carried the pool's connections and more of them on one kept each other waiting.
-const LEASES_PER_CONNECTION: u16 = 4;
 
 pub(in crate::bench) struct Pooled {
     pool: Pool<PoolManager>,
@@ -31,7 +26,6 @@ impl Pooled {
         let mut config = Settings::for_sandbox().config().clone();
         config.pool.max_idle_time = MAX_IDLE_TIME;
         config.pool.cleanup_interval = CLEANUP_INTERVAL;
-        config.pool.max_leases_per_connection = LEASES_PER_CONNECTION;
         debug_assert_eq!(config.dial.handshakes, HANDSHAKES);
         let pool = Pool::builder(manager).config(config).seed(seed).build();
         let pool = pool.map_err(|error| error.to_string())?;
