@@ -10,7 +10,7 @@ use telepool::telegram::{Engine, TelegramSettings};
 use crate::secrets::redact_value;
 
 /// How long a session rests after a connection that was lost.
-pub(super) const REDIAL_AFTER_LOSS: &str = "telegram.redial_after_loss";
+const REDIAL_AFTER_LOSS: &str = "telegram.redial_after_loss";
 /// What carries the connections.
 const ENGINE: &str = "telegram.engine";
 /// All of them.

@@ -179,7 +179,10 @@ fn what_is_wrong_is_named_with_its_origin() {
             "a configuration is TOML, as `telepool config` prints one",
         ),
         ("[data_centers]\n2 = '1.2.3.4:5'", "did you mean data_centres.2?"),
-        ("[telegram]\nredial = 5", "did you mean telegram.redial_after_loss?"),
+        (
+            "[telegram]\nengin = 'wire'",
+            "did you mean telegram.redial_after_loss or telegram.engine?",
+        ),
         ("[database]\nurl = 5", "and of the command also telegram and data_centres"),
     ] {
         let error = merged(file, &[], &[]).unwrap_err();

@@ -14,7 +14,7 @@ use telepool::session::DataCentres;
 use telepool::telegram::Engine;
 use telepool::{Config, ConfigError};
 
-use super::telegram::{self, REDIAL_AFTER_LOSS, TelegramValues};
+use super::telegram::{self, TelegramValues};
 use crate::columns::wrapped;
 use crate::secrets::redact_value;
 
@@ -193,7 +193,7 @@ fn near(key: &str) -> Option<String> {
     let plain = section.to_lowercase().replace(['_', '-'], "").replace("center", "centre");
     let is_like = |other: &str| plain.trim_end_matches('s') == other;
     if is_like("telegram") {
-        return Some(format!("did you mean {REDIAL_AFTER_LOSS}?"));
+        return Some(format!("did you mean {}?", telegram::KEYS.join(" or ")));
     }
     let number = if name.is_empty() { "2" } else { name };
     is_like("datacentre").then(|| format!("did you mean {DATA_CENTRES}.{}?", redact_value(number)))
