@@ -12,7 +12,7 @@
 //!
 //! # What an idle connection holds
 //! No buffers. What comes is read into the stack, and kept from there only if a frame is incomplete: then as much
-//! is reserved as that frame needs. What calls took is kept for the next until a ping goes out with none.
+//! is reserved as that frame needs. What several calls took is kept for the next until a packet goes out with none.
 
 mod outbox;
 mod parting;
@@ -188,7 +188,7 @@ where
         if self.write(context, now)? || may_have_more || self.answered.calls > 0 {
             return Ok(TurnEnd::Again);
         }
-        if self.layer.is_idle() && self.answers_since_packet == 0 {
+        if self.layer.is_idle() && self.answers_since_packet <= 1 {
             self.layer.release_memory();
             self.orders = Orders::default();
         }
