@@ -9,8 +9,8 @@
 //!
 //! - [`Engine::Grammers`], the default: `grammers-mtsender`, as every bot has that uses `grammers-client`.
 //! - [`Engine::Wire`]: connections of telepool's own, on the cryptography and the types of the same family. A call
-//!   adds a tenth of the time to the server's, takes half of the processor time where there are many, a connection
-//!   opens in a round trip or two instead of four and holds 5 to 6 kB (`cargo bench --bench wire`).
+//!   adds a tenth of the time to the server's, and takes two thirds of the processor time where there are many; a
+//!   connection opens in a round trip or two instead of four and holds 5 to 6 kB (`cargo bench --bench wire`).
 //!
 //! Both keep the same promises, and the same tests hold them to these, over the sandbox data centre. Beyond that the
 //! wire is unproven: nobody has run it against Telegram's servers yet, which `telepool doctor --test-servers` is for.
