@@ -79,6 +79,8 @@ pub mod http;
 pub mod import;
 #[cfg(feature = "metrics")]
 pub mod metrics;
+#[cfg(any(feature = "telegram", feature = "sandbox"))]
+mod mtproto;
 #[cfg(feature = "telegram")]
 pub mod ownership;
 #[cfg(feature = "sandbox")]

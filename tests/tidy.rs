@@ -30,6 +30,8 @@ const FLOORS: &[&[&str]] = &[
 /// The floors of features, above all others. One uses what lies below it, and nothing beside it.
 const FEATURES: &[&[&str]] = &[
     &["session", "metrics"],
+    // What both ends of a connection have of the protocol.
+    &["mtproto"],
     // What whoever dials has to ask, and what other programs' sessions are read from.
     &["ownership", "import"],
     // Where sessions are kept, and what other programs read them from.
@@ -161,13 +163,20 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("block_on", &["base/timer", "http/fuzzing"]),
     (
         "spawn_blocking",
-        &["metrics", "http", "runtime/tasks", "telegram/updates/lane", "telegram/updates/stream"],
+        &[
+            "metrics",
+            "http",
+            "runtime/tasks",
+            "telegram/updates/lane",
+            "telegram/updates/stream",
+            "telegram/wire/new_key",
+        ],
     ),
     (
         "spawn(",
         &["base/timer", "runtime/tasks", "pool", "ownership", "telegram", "sandbox", "http"],
     ),
-    ("grammers_", &["telegram", "sandbox", "import/tdata"]),
+    ("grammers_", &["mtproto", "telegram", "sandbox", "import/tdata"]),
     ("axum", &["http"]),
     ("metrics::", &["metrics", "http"]),
     ("metrics_", &["metrics", "http"]),

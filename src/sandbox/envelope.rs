@@ -1,13 +1,15 @@
 //! Encrypted packets: one message, or a container of many.
 //!
-//! Owns the server's side of the cipher, the reader of containers and compressed messages with
-//! its limits, and the writer of answers. Never knows what a message means.
+//! Owns the reader of containers and compressed messages with its limits, and the writer of answers. Never knows what
+//! a message means.
 
 use std::borrow::Cow;
 use std::io::Read;
 
 use flate2::read::GzDecoder;
-use grammers_crypto::{AuthKey, DequeBuffer, decrypt_data_v2, encrypt_data_v2};
+use grammers_crypto::DequeBuffer;
+
+use crate::mtproto::cipher::ServerCipher;
 
 /// The most messages of a container, as the protocol has it.
 const MESSAGES_MAX: usize = 1020;
@@ -20,63 +22,6 @@ const MESSAGE_HEADER_LEN: usize = 16;
 
 pub(super) const CONTAINER: u32 = 0x73f1_f8dc;
 const GZIP_PACKED: u32 = 0x3072_cfa1;
-
-/// The server's side of the cipher of one key.
-///
-/// The library has the client's side only: it encrypts with one part of the key, and decrypts
-/// with another that begins 8 bytes further on. A key rotated by as many bytes swaps the parts.
-pub(super) struct Cipher {
-    outgoing: AuthKey,
-    incoming: AuthKey,
-    /// The id of the rotated key, which the library expects in place of the true one.
-    incoming_id: [u8; 8],
-    id: [u8; 8],
-}
-
-impl Cipher {
-    pub(super) fn new(key: &[u8; 256]) -> Self {
-        let rotated = |rotate: fn(&mut [u8], usize)| {
-            let mut bytes = *key;
-            rotate(&mut bytes, 8);
-            AuthKey::from_bytes(bytes)
-        };
-        let incoming = rotated(<[u8]>::rotate_right);
-        Self {
-            outgoing: rotated(<[u8]>::rotate_left),
-            incoming_id: id_of(&incoming),
-            incoming,
-            id: key_id(key),
-        }
-    }
-
-    /// Decrypts a packet in place. `None` if it is not of this key, or was tampered with.
-    pub(super) fn open<'a>(&self, packet: &'a mut [u8]) -> Option<&'a [u8]> {
-        let id = packet.first_chunk_mut::<8>()?;
-        if *id != self.id {
-            return None;
-        }
-        *id = self.incoming_id;
-        decrypt_data_v2(packet, &self.incoming).ok().map(|plain| &*plain)
-    }
-
-    /// Encrypts a packet in place.
-    pub(super) fn seal(&self, plain: &mut DequeBuffer<u8>) {
-        encrypt_data_v2(plain, &self.outgoing);
-        plain[..8].copy_from_slice(&self.id);
-    }
-}
-
-/// The id of a key on the wire.
-pub(super) fn key_id(key: &[u8; 256]) -> [u8; 8] {
-    id_of(&AuthKey::from_bytes(*key))
-}
-
-fn id_of(key: &AuthKey) -> [u8; 8] {
-    // The library shows the id of a key only at the head of what it encrypts.
-    let mut buffer = DequeBuffer::with_capacity(64, 64);
-    encrypt_data_v2(&mut buffer, key);
-    *buffer[..].first_chunk().expect("BUG: an encrypted message has a head")
-}
 
 /// A decrypted packet.
 #[derive(Debug, PartialEq, Eq)]
@@ -212,7 +157,7 @@ pub(super) struct OutgoingMessage {
 /// Writes messages as one encrypted packet: a single one bare, several in a container.
 /// `container` is the id and the sequence number of that.
 pub(super) fn write(
-    cipher: &Cipher,
+    cipher: &ServerCipher,
     salt: i64,
     session: i64,
     messages: &[OutgoingMessage],
@@ -240,7 +185,7 @@ pub(super) fn write(
 
 /// Writes what is to be one encrypted packet whatever it is: a message with its header, in good faith.
 pub(super) fn write_plain(
-    cipher: &Cipher,
+    cipher: &ServerCipher,
     salt: i64,
     session: i64,
     message: &[u8],
@@ -281,8 +226,10 @@ mod tests {
     use std::io::Write;
 
     use flate2::write::GzEncoder;
+    use grammers_crypto::{decrypt_data_v2, encrypt_data_v2};
 
     use super::*;
+    use crate::session::AuthKey;
 
     fn plain(body: &[u8]) -> Vec<u8> {
         let mut plain = Vec::new();
@@ -368,7 +315,8 @@ mod tests {
     #[test]
     fn a_client_reads_what_is_sealed_and_its_own_is_opened() {
         let key: [u8; 256] = std::array::from_fn(|at| u8::try_from(at).unwrap() ^ 0x5a);
-        let (cipher, client) = (Cipher::new(&key), AuthKey::from_bytes(key));
+        let (cipher, client) =
+            (ServerCipher::new(&AuthKey::new(key)), grammers_crypto::AuthKey::from_bytes(key));
         let one = OutgoingMessage { id: 4, sequence: 1, body: vec![8; 12] };
         for messages in [vec![one.clone()], vec![one.clone(), one]] {
             let mut sealed = write(&cipher, 1, 2, &messages, (5, 0));
@@ -385,6 +333,10 @@ mod tests {
         let mut tampered = own[..].to_vec();
         *tampered.last_mut().unwrap() ^= 1;
         assert_eq!(cipher.open(&mut tampered), None);
-        assert_eq!(Cipher::new(&[7; 256]).open(&mut own[..]), None, "another key's");
+        assert_eq!(
+            ServerCipher::new(&AuthKey::new([7; 256])).open(&mut own[..]),
+            None,
+            "another key's"
+        );
     }
 }

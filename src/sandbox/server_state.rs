@@ -14,7 +14,6 @@ use dashmap::DashMap;
 use tokio::sync::watch;
 
 use super::accounts::{Key, User};
-use super::envelope::key_id;
 use super::faults::{Fault, FaultInjector};
 use super::request::Request;
 use super::send_limits::SendLimiter;
@@ -111,7 +110,7 @@ impl ServerState {
                 // Nothing of worth hangs on these keys, so that they need not be beyond guessing.
                 let bytes: [u8; 256] = std::array::from_fn(|_| fastrand::u8(..));
                 let key = Arc::new(Key::new(AuthKey::new(bytes), account, slot));
-                self.keys.insert(key_id(&bytes), Arc::clone(&key));
+                self.keys.insert(key.secret.id(), Arc::clone(&key));
                 keys.push(key);
                 SessionRecord {
                     account,

@@ -17,12 +17,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::accounts::{Key, User};
-use super::envelope::{Cipher, Envelope, Malformed, Message};
+use super::envelope::{Envelope, Malformed, Message};
 use super::request::Request;
 use super::response;
 use super::server_state::ServerState;
 use crate::base::clock::unix_time;
 use crate::base::sync::AtomicBool;
+use crate::mtproto::cipher::ServerCipher;
 use received::{Fate, MessageRefusal};
 use reply::ReplyKind;
 
@@ -46,7 +47,7 @@ pub(super) struct MtprotoSession {
     server: Arc<ServerState>,
     key: Arc<Key>,
     user: Arc<User>,
-    cipher: Cipher,
+    cipher: ServerCipher,
     random: fastrand::Rng,
     /// The session of the last packet, which may still be unknown to others.
     current: Arc<ServerSession>,
@@ -74,7 +75,7 @@ impl MtprotoSession {
         server: Arc<ServerState>,
         key: Arc<Key>,
         user: Arc<User>,
-        cipher: Cipher,
+        cipher: ServerCipher,
         random: fastrand::Rng,
         subscribed: Arc<AtomicBool>,
     ) -> Self {

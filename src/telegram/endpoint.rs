@@ -38,7 +38,6 @@
 //! Stay with the connection. The client is sent none but those which are part of an answer, and keeps none.
 
 mod access;
-mod cipher;
 mod door;
 pub(super) mod error;
 mod inbox;

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use super::ServerConnection;
 use super::end::ConnectionEnd;
 use crate::base::sync::{AtomicBool, Ordering};
+use crate::mtproto::cipher::ServerCipher;
 use crate::sandbox::accounts::ConnectionHandle;
 use crate::sandbox::duplicate_key;
-use crate::sandbox::envelope::Cipher;
 use crate::sandbox::faults::{CONNECT, Fault, ProtocolFault};
 use crate::sandbox::session::{MtprotoSession, Reply};
 
@@ -53,7 +53,7 @@ impl ServerConnection {
         if fault.is_some() {
             self.server.record_fault(&user);
         }
-        let cipher = Cipher::new(key.secret.expose());
+        let cipher = ServerCipher::new(&key.secret);
         let server = Arc::clone(&self.server);
         let mut session = MtprotoSession::new(server, key, user, cipher, random, subscribed);
         match fault {

@@ -13,10 +13,10 @@ use std::collections::VecDeque;
 use grammers_crypto::DequeBuffer;
 use grammers_mtproto::transport::{Full, Transport as _};
 
-use super::cipher::{CIPHER_HEAD_LEN, CIPHER_PADDING_LEN, EndpointCipher};
 use super::reply::EndpointReply;
 use super::requests::{EndpointRequest, RequestReader};
 use crate::base::clock::unix_time;
+use crate::mtproto::cipher::ServerCipher;
 use crate::session::AuthKey;
 use crate::telegram::wire::Breach;
 use crate::telegram::wire::tl::{CONTAINER, short};
@@ -35,6 +35,10 @@ pub(super) const MESSAGES_MAX: usize = 1_020;
 pub(super) const SEVERAL_LEN_MAX: usize = 128 << 10;
 /// Message id, sequence number and length.
 const MESSAGE_HEAD_LEN: usize = 16;
+/// What the cipher puts in front of a packet: the id of the key, and the key of the message.
+const CIPHER_HEAD_LEN: usize = 24;
+/// What it puts behind, at the most.
+const CIPHER_PADDING_LEN: usize = 32;
 /// What is put in front of the messages of a packet at the end: salt and session, a container's own header, the
 /// cipher's and the frame's.
 const FRONT_LEN: usize = 16 + 24 + CIPHER_HEAD_LEN + 8;
@@ -44,7 +48,7 @@ pub(super) const SALT: i64 = 0;
 
 /// The server's side of one connection.
 pub(super) struct EndpointLayer {
-    cipher: EndpointCipher,
+    cipher: ServerCipher,
     frames: Full,
     frame_len_max: usize,
     requests: RequestReader,
@@ -56,7 +60,7 @@ impl EndpointLayer {
     /// That of a client which has the key, and takes the endpoint for this data centre.
     pub(super) fn new(key: &AuthKey, data_centre: i32) -> Self {
         Self {
-            cipher: EndpointCipher::new(key),
+            cipher: ServerCipher::new(key),
             frames: Full::new(),
             frame_len_max: FIRST_FRAME_LEN_MAX,
             requests: RequestReader::new(data_centre),

@@ -6,14 +6,9 @@ use grammers_crypto::{DequeBuffer, decrypt_data_v2, encrypt_data_v2};
 
 use crate::session::AuthKey;
 
-/// What the cipher puts in front of a packet: the id of the key, and the key of the message.
-pub(super) const CIPHER_HEAD_LEN: usize = 24;
-/// What it puts behind, at the most.
-pub(super) const CIPHER_PADDING_LEN: usize = 32;
-
 /// The library has the client's side only: it encrypts with one part of the key, and decrypts with another that
 /// begins 8 bytes further on. A key rotated by as many bytes swaps the parts.
-pub(super) struct EndpointCipher {
+pub(crate) struct ServerCipher {
     outgoing: grammers_crypto::AuthKey,
     incoming: grammers_crypto::AuthKey,
     /// The id of the rotated key, which the library expects in place of the true one.
@@ -21,8 +16,8 @@ pub(super) struct EndpointCipher {
     id: [u8; 8],
 }
 
-impl EndpointCipher {
-    pub(super) fn new(key: &AuthKey) -> Self {
+impl ServerCipher {
+    pub(crate) fn new(key: &AuthKey) -> Self {
         let rotated = |rotate: fn(&mut [u8], usize)| {
             let mut bytes = *key.expose();
             rotate(&mut bytes, 8);
@@ -38,7 +33,7 @@ impl EndpointCipher {
     }
 
     /// Decrypts a packet in place. `None` if it is not of this key, or was tampered with.
-    pub(super) fn open<'a>(&self, packet: &'a mut [u8]) -> Option<&'a [u8]> {
+    pub(crate) fn open<'a>(&self, packet: &'a mut [u8]) -> Option<&'a [u8]> {
         let id = packet.first_chunk_mut::<8>()?;
         if *id != self.id {
             return None;
@@ -48,7 +43,7 @@ impl EndpointCipher {
     }
 
     /// Encrypts a packet in place.
-    pub(super) fn seal(&self, plain: &mut DequeBuffer<u8>) {
+    pub(crate) fn seal(&self, plain: &mut DequeBuffer<u8>) {
         encrypt_data_v2(plain, &self.outgoing);
         plain[..8].copy_from_slice(&self.id);
     }
