@@ -32,6 +32,10 @@ pub fn wire(data: &[u8]) {
     crate::telegram::wire::fuzzing::wire(data);
 }
 
+pub fn key_exchange(data: &[u8]) {
+    crate::mtproto::key_exchange::fuzzing::exchange(data);
+}
+
 pub fn http(data: &[u8]) {
     crate::http::request_of_bytes(data);
 }

@@ -4,3 +4,5 @@
 //! to go.
 
 pub(crate) mod cipher;
+#[cfg(feature = "telegram")]
+pub(crate) mod key_exchange;

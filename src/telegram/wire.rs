@@ -1,7 +1,7 @@
 //! The wire: a connection to a data centre of our own, from the socket up to calls as bytes.
 //!
 //! Owns the protocol between frames and calls. Knows no method but those of the protocol itself, and never dials,
-//! makes a key, or repeats a call that the server may have carried out.
+//! or repeats a call that the server may have carried out.
 //!
 //! # Parts
 //! - `layer`: the messages of a connection, without any I/O. Packets and instants go in; packets, events and the
@@ -9,6 +9,7 @@
 //! - `driver`: one future that owns the socket, reads, asks the layer and writes. It is all that a connection
 //!   needs to be polled.
 //! - `handle`: what calls are made with, from any runtime.
+//! - `new_key`: a new key, which takes a stream of its own before the first connection with it.
 //!
 //! # One key, one connection
 //! The driver owns the stream and a *guard*, in that order: whether it ends, is dropped, panics or goes with its
@@ -35,6 +36,7 @@ mod inbox;
 mod introduction;
 mod layer;
 mod limits;
+mod new_key;
 mod observer;
 mod salts;
 mod seen;
@@ -58,6 +60,7 @@ pub use guard::{WireGuard, WireNote};
 pub use handle::WireHandle;
 pub use introduction::introduction;
 pub use limits::{WireLimits, WireTimes};
+pub use new_key::{NewKey, NewKeyError, make_key};
 pub use observer::{WireMessage, WireObserver};
 pub use salts::{KeyMemory, ServerSalt};
 pub use socket::WireStream;
@@ -69,6 +72,8 @@ use self::shared::WireShared;
 use self::socket::OpenStream;
 use crate::base::clock::{now, unix_time};
 use crate::session::AuthKey;
+
+pub use crate::mtproto::key_exchange::{KeyExchangeError, ServerPublicKey};
 
 /// What goes into the first packet besides a call and the introduction.
 const COMPANY_LEN: usize = 1_024;

@@ -30,6 +30,13 @@ pub struct ServerSalt {
 }
 
 impl ServerSalt {
+    /// One that came without its times, at this second of the server's clock.
+    fn told(value: i64, seconds: i64) -> Self {
+        let (valid_since, valid_until) =
+            (second(seconds - USE_AFTER), second(seconds + TOLD_LASTS));
+        Self { value, valid_since, valid_until }
+    }
+
     fn is_valid_at(&self, seconds: i64) -> bool {
         i64::from(self.valid_since) <= seconds && seconds < i64::from(self.valid_until)
     }
@@ -44,6 +51,15 @@ pub struct KeyMemory {
     pub salts: Arc<[ServerSalt]>,
     /// By how many seconds the server's clock is ahead of the time of day here.
     pub clock_offset: i64,
+}
+
+impl KeyMemory {
+    /// What is known of a key that was made just now: the salt that came of it, by the server's time and ours.
+    pub(super) fn of_a_new_key(salt: i64, server_time: i32, unix_time: i64) -> Self {
+        let server_time = i64::from(server_time);
+        let salts = Arc::new([ServerSalt::told(salt, server_time)]);
+        Self { salts, clock_offset: server_time - unix_time }
+    }
 }
 
 /// The salts that are known.
@@ -83,9 +99,7 @@ impl KnownSalts {
         if !is_refusal && self.known.iter().any(|salt| salt.value == value) {
             return false;
         }
-        let (valid_since, valid_until) =
-            (second(seconds - USE_AFTER), second(seconds + TOLD_LASTS));
-        self.known = Arc::new([ServerSalt { value, valid_since, valid_until }]);
+        self.known = Arc::new([ServerSalt::told(value, seconds)]);
         self.asked_at = None;
         true
     }

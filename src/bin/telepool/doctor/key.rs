@@ -1,40 +1,20 @@
-//! Agreement of a fresh authorization key with a server.
+//! A fresh authorization key, made with a server.
 //!
-//! Owns the few messages in the clear that it takes. The mathematics and the public keys of Telegram's servers are
-//! grammers'. Never keeps a key past the process, and logs nothing in.
+//! Owns what is told if there is none. Never keeps a key past the process, and logs nothing in.
 
-use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
-use grammers_crypto::DequeBuffer;
-use grammers_mtproto::authentication::{self, Finished};
-use grammers_mtproto::mtp::{Deserialization, Mtp as _, Plain};
 use telepool::session::AuthKey;
-use telepool::telegram::client::tl::{Deserializable as _, RemoteCall};
-use telepool::telegram::wire::{KeyMemory, ServerSalt};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use telepool::telegram::wire::{KeyMemory, NewKeyError, ServerPublicKey, WireEnd, make_key};
 use tokio::net::TcpStream;
-use tokio::runtime::Handle;
 use tokio::time::timeout;
-
-use crate::clock::wall_time;
-
-/// What the intermediate transport begins with.
-const START: [u8; 4] = [0xee; 4];
-/// The longest answer of an agreement: the real ones have some 700 bytes.
-const FRAME_LEN_MAX: usize = 16 * 1024;
-/// How much room is kept before a message for what goes in front of it.
-const FRONT_LEN: usize = 64;
-/// How long a server's first salt is taken to be valid: half of what Telegram gives each.
-const FIRST_SALT_LASTS: i64 = 1_800;
 
 /// A key that nobody is logged in with.
 #[derive(Clone)]
 pub(super) struct DoctorKey {
     pub(super) key: AuthKey,
-    /// Its first salt and the server's clock, if it was agreed on just now.
+    /// Its first salt and the server's clock, if it was made just now.
     pub(super) memory: KeyMemory,
 }
 
@@ -47,124 +27,32 @@ pub(super) enum KeyProblem {
     Refused(String),
 }
 
-impl From<io::Error> for KeyProblem {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::UnexpectedEof => Self::Unreachable("the server has hung up".to_owned()),
-            _ => Self::Unreachable(error.to_string()),
+impl From<NewKeyError> for KeyProblem {
+    fn from(error: NewKeyError) -> Self {
+        match error {
+            NewKeyError::TimedOut { after } => {
+                Self::Unreachable(format!("the server was silent for {after:?}"))
+            }
+            NewKeyError::Lost(WireEnd::HungUp | WireEnd::Io(_)) => {
+                Self::Unreachable(error.to_string())
+            }
+            error => Self::Refused(error.to_string()),
         }
     }
 }
 
-impl From<authentication::Error> for KeyProblem {
-    fn from(error: authentication::Error) -> Self {
-        use authentication::Error;
-        // Their own words repeat numbers that only the two sides should know.
-        Self::Refused(match error {
-            Error::InvalidNonce { .. }
-            | Error::InvalidServerNonce { .. }
-            | Error::InvalidAnswerHash { .. }
-            | Error::InvalidNewNonceHash { .. } => {
-                "a number of the agreement came back changed: does anything stand in between?"
-                    .to_owned()
-            }
-            Error::GParameterOutOfRange { .. } => {
-                "a number of the agreement is out of range".to_owned()
-            }
-            error => error.to_string(),
-        })
-    }
-}
-
-/// Agrees on a key with the server at an address, which may take so long.
+/// Makes a key with the server at an address, which may take so long.
 pub(super) async fn agree(address: SocketAddr, limit: Duration) -> Result<DoctorKey, KeyProblem> {
-    // In a task of its own: the mathematics panics over some numbers that no sound server sends.
-    let agreement = Handle::current().spawn(agreement(address));
-    let stop = agreement.abort_handle();
-    match timeout(limit, agreement).await {
-        Ok(Ok(agreed)) => Ok(known(&agreed?)),
-        Ok(Err(_)) => Err(KeyProblem::Refused("it sent what nobody can reckon with".to_owned())),
-        Err(_) => {
-            stop.abort();
-            Err(KeyProblem::Unreachable(format!("the server was silent for {limit:?}")))
-        }
-    }
-}
-
-async fn agreement(address: SocketAddr) -> Result<Finished, KeyProblem> {
-    let mut stream = PlainStream::connect(address).await?;
-    let (request, data) = authentication::step1()?;
-    let answer = stream.ask(&request).await?;
-    let (request, data) = authentication::step2(data, answer)?;
-    let answer = stream.ask(&request).await?;
-    let (request, data) = authentication::step3(data, answer)?;
-    let answer = stream.ask(&request).await?;
-    Ok(authentication::create_key(data, answer)?)
-}
-
-/// The key, with what the first connection has use for.
-fn known(agreed: &Finished) -> DoctorKey {
-    let offset = i64::from(agreed.time_offset);
-    let now = wall_time().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    let now = i64::try_from(now).unwrap_or(i64::MAX).saturating_add(offset);
-    let second = |at: i64| i32::try_from(at).unwrap_or(i32::MAX);
-    let salt = ServerSalt {
-        value: agreed.first_salt,
-        valid_since: second(now - 2 * 60),
-        valid_until: second(now.saturating_add(FIRST_SALT_LASTS)),
+    let agreed = async {
+        let stream = TcpStream::connect(address).await;
+        let stream = stream.map_err(|error| KeyProblem::Unreachable(error.to_string()))?;
+        // Which of them a server has is for it to say: it may be a test server or not.
+        let servers = [true, false].map(ServerPublicKey::of_telegram).to_vec();
+        let made = make_key(stream, servers, limit).await?;
+        Ok(DoctorKey { key: made.key, memory: made.memory })
     };
-    let memory = KeyMemory { salts: Arc::new([salt]), clock_offset: offset };
-    DoctorKey { key: AuthKey::new(agreed.auth_key), memory }
-}
-
-/// A connection without a key.
-struct PlainStream {
-    stream: TcpStream,
-    has_begun: bool,
-}
-
-impl PlainStream {
-    async fn connect(address: SocketAddr) -> Result<Self, KeyProblem> {
-        let stream = TcpStream::connect(address).await?;
-        Ok(Self { stream, has_begun: false })
-    }
-
-    async fn ask<R: RemoteCall>(&mut self, request: &R) -> Result<R::Return, KeyProblem> {
-        let mut plain = Plain::new();
-        let mut message = DequeBuffer::with_capacity(1_024, FRONT_LEN);
-        plain.push(&mut message, &request.to_bytes());
-        plain.finalize(&mut message);
-        let len = u32::try_from(message.len()).expect("BUG: such requests are short");
-        let start: &[u8] = if self.has_begun { &[] } else { &START };
-        let frame = [start, &len.to_le_bytes(), &message[..]].concat();
-        self.has_begun = true;
-        self.stream.write_all(&frame).await?;
-        let mut packet = self.packet().await?;
-        let unreadable = |what: String| KeyProblem::Refused(format!("it sent no answer: {what}"));
-        let heard =
-            plain.deserialize(&mut packet).map_err(|error| unreadable(error.to_string()))?;
-        let Some(Deserialization::RpcResult(result)) = heard.into_iter().next() else {
-            return Err(unreadable("an empty message".to_owned()));
-        };
-        R::Return::from_bytes(&result.body).map_err(|error| unreadable(error.to_string()))
-    }
-
-    /// Reads one frame.
-    async fn packet(&mut self) -> Result<Vec<u8>, KeyProblem> {
-        let len = self.stream.read_u32_le().await? as usize;
-        if !(4..=FRAME_LEN_MAX).contains(&len) {
-            return Err(KeyProblem::Refused(format!("it sent a frame of {len} bytes")));
-        }
-        let mut packet = vec![0; len];
-        self.stream.read_exact(&mut packet).await?;
-        match packet.first_chunk() {
-            Some(code) if len == 4 => {
-                let code = i32::from_le_bytes(*code);
-                Err(KeyProblem::Refused(format!("it sent the transport code {code}")))
-            }
-            _ => Ok(packet),
-        }
-    }
+    let silent = KeyProblem::Unreachable(format!("the server was silent for {limit:?}"));
+    timeout(limit, agreed).await.unwrap_or(Err(silent))
 }
 
 #[cfg(test)]
@@ -172,6 +60,7 @@ mod tests {
     use telepool::telegram::client::tl::{
         Identifiable as _, Serializable, enums, functions, types,
     };
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 
     use super::*;
@@ -239,18 +128,22 @@ mod tests {
     #[tokio::test]
     async fn the_server_hears_the_requests_one_after_the_other_and_what_it_says_is_read() {
         let unknown = refusal(1).await;
-        assert!(unknown.contains("fingerprints are unknown: [1]"), "{unknown}");
+        assert!(
+            unknown.contains("none of the keys that are known for it, but 0000000000000001"),
+            "{unknown}"
+        );
         let failed = refusal(TEST_KEY).await;
         // It cannot have read what was encrypted for the real one.
-        assert!(failed.contains("came back changed"), "{failed}");
+        assert!(failed.contains("an answer is of another exchange"), "{failed}");
     }
 
     #[tokio::test]
-    async fn what_is_no_packet_is_told_for_what_it_is() {
+    async fn what_is_no_answer_is_told_for_what_it_is() {
+        let encrypted = [&72_u32.to_le_bytes()[..], &[7; 72]].concat();
         for (sent, words) in [
-            (&[4, 0, 0, 0, 0x6c, 0xfe, 0xff, 0xff][..], "transport code -404"),
-            (b"HTTP/1.1 400 Bad Request", "a frame of 1347703880 bytes"),
-            (&[8, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8], "it sent no answer"),
+            (&[4, 0, 0, 0, 0x6c, 0xfe, 0xff, 0xff][..], "transport code 404"),
+            (b"HTTP/1.1 400 Bad Request", "no frame has such a length"),
+            (&encrypted, "a message that is not plain"),
         ] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
@@ -265,14 +158,25 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_first_salt_is_used_from_the_beginning() {
-        let agreed = Finished { auth_key: [7; 256], time_offset: -3, first_salt: 99 };
-        let known = known(&agreed);
-        assert_eq!((known.memory.clock_offset, known.memory.salts.len()), (-3, 1));
-        let salt = known.memory.salts[0];
-        assert_eq!(salt.value, 99);
-        let lasts = i64::from(salt.valid_until) - i64::from(salt.valid_since);
-        assert_eq!(lasts, FIRST_SALT_LASTS + 120);
+    #[tokio::test]
+    async fn a_server_that_is_silent_or_hangs_up_is_not_reached() {
+        for hangs_up in [false, true] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let serve = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                heard(&mut stream, 4).await;
+                if !hangs_up {
+                    stream.read_u8().await.unwrap_err();
+                }
+            };
+            let limit = if hangs_up { 60_000 } else { 50 };
+            let agreed = agree(address, Duration::from_millis(limit));
+            let (Err(KeyProblem::Unreachable(why)), ()) = tokio::join!(agreed, serve) else {
+                panic!("there is a key")
+            };
+            let words = if hangs_up { "the server has closed it" } else { "silent for 50ms" };
+            assert!(why.contains(words), "{why}");
+        }
     }
 }
