@@ -33,9 +33,10 @@ impl From<NewKeyError> for KeyProblem {
             NewKeyError::TimedOut { after } => {
                 Self::Unreachable(format!("the server was silent for {after:?}"))
             }
-            NewKeyError::Lost(WireEnd::HungUp | WireEnd::Io(_)) => {
-                Self::Unreachable(error.to_string())
+            NewKeyError::Lost(WireEnd::HungUp) => {
+                Self::Unreachable("the server has hung up".to_owned())
             }
+            NewKeyError::Lost(WireEnd::Io(error)) => Self::Unreachable(error.to_string()),
             error => Self::Refused(error.to_string()),
         }
     }
@@ -175,7 +176,7 @@ mod tests {
             let (Err(KeyProblem::Unreachable(why)), ()) = tokio::join!(agreed, serve) else {
                 panic!("there is a key")
             };
-            let words = if hangs_up { "the server has closed it" } else { "silent for 50ms" };
+            let words = if hangs_up { "the server has hung up" } else { "silent for 50ms" };
             assert!(why.contains(words), "{why}");
         }
     }
