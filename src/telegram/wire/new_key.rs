@@ -83,11 +83,12 @@ where
         |bytes| getrandom::fill(bytes).map_err(|error| io::Error::other(error.to_string()));
     let (mut machine, mut request) = KeyExchange::begin(servers, random)?;
     let mut inbox = Inbox::default();
-    let mut last_id = 0;
-    stream.write_all(&START).await?;
+    // The first packet has it in front: one that is written apart may come alone.
+    let (mut start, mut last_id) = (&START[..], 0);
     loop {
         last_id = message_id(last_id);
-        stream.write_all(&plain(last_id, &request)).await?;
+        let packet = [std::mem::take(&mut start), &plain(last_id, &request)].concat();
+        stream.write_all(&packet).await?;
         stream.flush().await?;
         let answer = next_answer(stream, &mut inbox).await?;
         let step;
