@@ -142,7 +142,7 @@ pub(super) mod tests {
     fn a_target_is_reached_at_its_bound_and_missed_beyond_it() {
         let per_request = figures(StrategyKind::PerRequest, 1000, 100.0, Some(10));
         let kept = figures(StrategyKind::Kept, 200, 320.0, Some(100));
-        let pool = figures(StrategyKind::Telepool, 201, 300.0, Some(50));
+        let pool = figures(StrategyKind::Telepool, 201, 300.0, Some(30));
         let comparisons = compare(&per_request, &kept, &pool);
         let of = |metric: BenchMetric| {
             let claim = comparisons.iter().find(|it| it.measured == metric.title()).unwrap();
