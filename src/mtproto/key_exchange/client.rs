@@ -1,7 +1,7 @@
 //! Client's side of the exchange.
 //!
-//! Owns its place in the exchange, and the secrets of it, which are wiped. Never takes more than one answer to a
-//! question.
+//! Owns its place in the exchange, and the secrets of it, which are wiped but for what the arithmetic leaves behind.
+//! Never takes more than one answer to a question.
 
 use std::io;
 

@@ -26,7 +26,7 @@ pub(super) const KNOWN_GENERATOR: i32 = 3;
 /// A factor of the server's product is at least this, or the product is none of a server's: both have 31 bits.
 const FACTOR_MIN: u64 = 1 << 16;
 
-/// The two factors of a product, the smaller one first.
+/// The two factors of a product of eight bytes at most, the smaller one first.
 ///
 /// The library's search ends, and ends soon, for a product of two primes that are not small and not the same. So
 /// much is seen to first: a server in bad faith could keep it searching for hours, or make it panic.
@@ -54,8 +54,6 @@ pub(super) fn big_endian(number: u64) -> Vec<u8> {
 }
 
 fn u64_of(bytes: &[u8]) -> Option<u64> {
-    let start = bytes.iter().position(|byte| *byte != 0)?;
-    let bytes = &bytes[start..];
     let mut number = [0; 8];
     number.get_mut(8_usize.checked_sub(bytes.len())?..)?.copy_from_slice(bytes);
     Some(u64::from_be_bytes(number))
@@ -157,7 +155,11 @@ mod tests {
             assert_eq!(found(product), None, "{product}");
         }
         assert!(factors(&[]).is_err() && factors(&[1; 9]).is_err());
-        assert!(factors(&[&[0; 9], &big_endian(65_537 * 65_539)[..]].concat()).is_ok());
+        // It is sent back as it came, with what else has to fit into one block.
+        let sound = big_endian(65_537 * 65_539);
+        for zeros in [9 - sound.len(), 100] {
+            assert!(factors(&[&vec![0; zeros], &sound[..]].concat()).is_err(), "{zeros}");
+        }
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl From<io::Error> for NewKeyError {
 /// round trips; the stream is of no more use after it.
 ///
 /// # Errors
-/// Why there is none. Nothing is left of it, here or there.
+/// Why there is none. A server whose last answer did not come may have a key that nobody uses.
 pub async fn make_key<S>(
     mut stream: S,
     servers: Vec<ServerPublicKey>,
