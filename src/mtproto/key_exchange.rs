@@ -26,6 +26,7 @@ mod server;
 mod telegram_keys;
 
 use grammers_crypto::generate_key_data_from_nonce;
+use grammers_tl_types::{Cursor, Deserializable};
 use sha1::{Digest, Sha1};
 use zeroize::Zeroizing;
 
@@ -76,22 +77,30 @@ impl TemporaryCipher {
         sealed
     }
 
-    /// Decrypts one. `read` reads the message and returns how long it is: its hash is checked, and that nothing
-    /// follows but the padding.
-    fn open<M>(
-        &self,
-        mut sealed: Vec<u8>,
-        read: impl FnOnce(&[u8]) -> Option<(M, usize)>,
-    ) -> Option<M> {
+    /// Decrypts and reads one: its hash is checked, and that nothing follows but the padding.
+    fn open<M: Deserializable>(&self, mut sealed: Vec<u8>) -> Option<M> {
         if sealed.is_empty() || !sealed.len().is_multiple_of(16) {
             return None;
         }
         grammers_crypto::aes::ige_decrypt(&mut sealed, &self.0.0, &self.0.1);
         let (hash, rest) = sealed.split_at_checked(HASH_LEN)?;
-        let (message, len) = read(rest)?;
+        let (message, len) = read_first(rest)?;
         let (told, padding) = rest.split_at_checked(len)?;
         (hash == &Sha1::digest(told)[..] && padding.len() < 16).then_some(message)
     }
+}
+
+/// Reads what stands first, and how long it is.
+fn read_first<M: Deserializable>(bytes: &[u8]) -> Option<(M, usize)> {
+    let mut cursor = Cursor::from_slice(bytes);
+    let message = M::deserialize(&mut cursor).ok()?;
+    Some((message, cursor.pos()))
+}
+
+/// Reads what nothing follows.
+fn read_whole<M: Deserializable>(bytes: &[u8]) -> Option<M> {
+    let (message, len) = read_first(bytes)?;
+    (len == bytes.len()).then_some(message)
 }
 
 /// How long a hash is.

@@ -5,14 +5,14 @@
 
 use std::io;
 
-use grammers_tl_types::{Cursor, Deserializable, Serializable as _, enums, functions, types};
+use grammers_tl_types::{Deserializable, Serializable as _, enums, functions, types};
 use num_bigint::BigUint;
 use zeroize::Zeroizing;
 
 use super::numbers::{GROUP_LEN, Group, big_endian, factors};
 use super::{
     ExchangedKey, KeyExchangeError, NewNonce, Nonce, ServerPublicKey, TemporaryCipher, aux_hash,
-    proof, refusal,
+    proof, read_whole, refusal,
 };
 use crate::session::AuthKey;
 
@@ -88,40 +88,40 @@ impl<R: FnMut(&mut [u8]) -> io::Result<()>> KeyExchange<R> {
     }
 
     fn handle_product(&mut self, answer: enums::ResPq) -> Result<ExchangeStep, KeyExchangeError> {
-        let enums::ResPq::Pq(types::ResPq { nonce, server_nonce, pq, .. }) = &answer;
-        let enums::ResPq::Pq(types::ResPq { server_public_key_fingerprints: offered, .. }) =
-            &answer;
-        if *nonce != self.nonce {
+        let enums::ResPq::Pq(answer) = answer;
+        let types::ResPq { nonce, server_nonce, pq, server_public_key_fingerprints: offered } =
+            answer;
+        if nonce != self.nonce {
             return Err(NOT_OURS);
         }
         let known = self.servers.iter().find(|it| offered.contains(&it.fingerprint()));
         let Some(server) = known.cloned() else {
-            return Err(KeyExchangeError::UnknownServer(offered.clone()));
+            return Err(KeyExchangeError::UnknownServer(offered));
         };
-        let (p, q) = factors(pq)?;
+        let (p, q) = factors(&pq)?;
         let (p, q) = (big_endian(p), big_endian(q));
         let mut new_nonce = NewNonce::default();
         (self.random)(&mut new_nonce[..])?;
         let mut padding = Zeroizing::new([0; 224]);
         (self.random)(&mut padding[..])?;
         let secret = enums::PQInnerData::Data(types::PQInnerData {
-            pq: pq.clone(),
+            pq,
             p: p.clone(),
             q: q.clone(),
             nonce: self.nonce,
-            server_nonce: *server_nonce,
+            server_nonce,
             new_nonce: *new_nonce,
         });
         let secret = Zeroizing::new(secret.to_bytes());
         let request = functions::ReqDhParams {
             nonce: self.nonce,
-            server_nonce: *server_nonce,
+            server_nonce,
             p,
             q,
             public_key_fingerprint: server.fingerprint(),
             encrypted_data: server.seal(&secret, &padding),
         };
-        self.place = AwaitedAnswer::Parameters { server_nonce: *server_nonce, new_nonce };
+        self.place = AwaitedAnswer::Parameters { server_nonce, new_nonce };
         Ok(ExchangeStep::Send(request.to_bytes()))
     }
 
@@ -146,12 +146,7 @@ impl<R: FnMut(&mut [u8]) -> io::Result<()>> KeyExchange<R> {
             _ => return Err(NOT_OURS),
         };
         let cipher = TemporaryCipher::new(&server_nonce, &new_nonce);
-        let opened = cipher.open(sealed, |message| {
-            let mut cursor = Cursor::from_slice(message);
-            let inner = enums::ServerDhInnerData::deserialize(&mut cursor).ok()?;
-            Some((inner, cursor.pos()))
-        });
-        let Some(enums::ServerDhInnerData::Data(inner)) = opened else {
+        let Some(enums::ServerDhInnerData::Data(inner)) = cipher.open(sealed) else {
             return Err(KeyExchangeError::Protocol("its parameters were changed on the way"));
         };
         if !self.is_ours(&inner.nonce, &inner.server_nonce, &server_nonce) {
@@ -242,7 +237,5 @@ impl<R: FnMut(&mut [u8]) -> io::Result<()>> KeyExchange<R> {
 
 /// Reads an answer, and that nothing follows it.
 fn read<T: Deserializable>(answer: &[u8]) -> Result<T, KeyExchangeError> {
-    let mut cursor = Cursor::from_slice(answer);
-    let read = T::deserialize(&mut cursor).ok().filter(|_| cursor.pos() == answer.len());
-    read.ok_or(KeyExchangeError::Protocol("an answer is not one to what was asked"))
+    read_whole(answer).ok_or(KeyExchangeError::Protocol("an answer is not one to what was asked"))
 }

@@ -6,7 +6,7 @@
 use std::io;
 use std::sync::Arc;
 
-use grammers_tl_types::{Cursor, Deserializable, Identifiable as _, Serializable as _};
+use grammers_tl_types::{Deserializable, Identifiable as _, Serializable as _};
 use grammers_tl_types::{enums, functions, types};
 use num_bigint::BigUint;
 use sha1::{Digest as _, Sha1};
@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::numbers::{GROUP_LEN, Group, KNOWN_GENERATOR, KNOWN_PRIME, big_endian, hex, padded};
 use super::{
     ExchangedKey, HASH_LEN, NewNonce, Nonce, ServerPublicKey, TemporaryCipher, aux_hash, proof,
+    read_first, read_whole,
 };
 use crate::session::AuthKey;
 
@@ -68,16 +69,11 @@ impl ServerPrivateKey {
             return None;
         }
         let block = Zeroizing::new(padded(&number.modpow(&self.exponent, &self.public.modulus)));
-        let read = |bytes: &[u8]| {
-            let mut cursor = Cursor::from_slice(bytes);
-            let inner = enums::PQInnerData::deserialize(&mut cursor).ok()?;
-            Some((inner, cursor.pos()))
-        };
         if let Some(message) = padded_message(&block) {
-            return read(&message).map(|(inner, _)| inner);
+            return read_first(&message).map(|(inner, _)| inner);
         }
         let (hash, rest) = block.strip_prefix(&[0])?.split_at(HASH_LEN);
-        let (inner, len) = read(rest)?;
+        let (inner, len) = read_first(rest)?;
         (hash == &Sha1::digest(&rest[..len])[..]).then_some(inner)
     }
 }
@@ -255,11 +251,7 @@ impl<R: FnMut(&mut [u8]) -> io::Result<()>> ServerExchange<R> {
     ) -> Result<ServerExchangeStep, NoExchange> {
         let (nonce, server_nonce) = (half.nonce, half.server_nonce);
         let cipher = TemporaryCipher::new(&server_nonce, &half.new_nonce);
-        let opened = cipher.open(request.encrypted_data, |message| {
-            let mut cursor = Cursor::from_slice(message);
-            let inner = enums::ClientDhInnerData::deserialize(&mut cursor).ok()?;
-            Some((inner, cursor.pos()))
-        });
+        let opened = cipher.open(request.encrypted_data);
         let opened = opened.ok_or(NoExchange("its half can not be read"))?;
         let enums::ClientDhInnerData::Data(inner) = opened;
         let is_ours = (request.nonce, request.server_nonce) == (nonce, server_nonce)
@@ -302,7 +294,5 @@ impl<R: FnMut(&mut [u8]) -> io::Result<()>> ServerExchange<R> {
 /// Reads a request, and that nothing follows it. Its constructor has been looked at.
 fn read<T: Deserializable>(request: &[u8]) -> Result<T, NoExchange> {
     let arguments = request.get(4..).unwrap_or_default();
-    let mut cursor = Cursor::from_slice(arguments);
-    let read = T::deserialize(&mut cursor).ok().filter(|_| cursor.pos() == arguments.len());
-    read.ok_or(NoExchange("a request that can not be read"))
+    read_whole(arguments).ok_or(NoExchange("a request that can not be read"))
 }

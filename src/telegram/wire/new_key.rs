@@ -14,6 +14,7 @@ use super::error::WireEnd;
 use super::frame::START;
 use super::inbox::Inbox;
 use super::salts::KeyMemory;
+use super::session::WireSession;
 use super::tl::short;
 use crate::base::clock::unix_time;
 use crate::mtproto::key_exchange::{ExchangeStep, KeyExchange, KeyExchangeError, ServerPublicKey};
@@ -84,10 +85,12 @@ where
     let (mut machine, mut request) = KeyExchange::begin(servers, random)?;
     let mut inbox = Inbox::default();
     // The first packet has it in front: one that is written apart may come alone.
-    let (mut start, mut last_id) = (&START[..], 0);
+    let mut start = &START[..];
+    // No session is named yet; its messages are numbered as those of one.
+    let mut numbers = WireSession::new(0);
     loop {
-        last_id = message_id(last_id);
-        let packet = [std::mem::take(&mut start), &plain(last_id, &request)].concat();
+        let message = plain(numbers.next_id(unix_time()), &request);
+        let packet = [std::mem::take(&mut start), &message].concat();
         stream.write_all(&packet).await?;
         stream.flush().await?;
         let answer = next_answer(stream, &mut inbox).await?;
@@ -115,14 +118,6 @@ fn stopped(error: JoinError) -> NewKeyError {
         true => KeyExchangeError::Protocol("it sent what nobody can reckon with").into(),
         false => NewKeyError::Lost(WireEnd::Aborted),
     }
-}
-
-/// The time of day, as a message that a client sends is numbered; larger than the last one.
-fn message_id(last: i64) -> i64 {
-    let time = unix_time();
-    let seconds = i64::try_from(time.as_secs()).unwrap_or(0);
-    let id = seconds << 32 | i64::from(time.subsec_nanos() & !3);
-    id.max(last + 4)
 }
 
 /// A message that is not encrypted, in its frame.
