@@ -87,6 +87,8 @@ pub mod ownership;
 pub mod sandbox;
 #[cfg(feature = "session")]
 pub mod session;
+#[cfg(feature = "telegram")]
+pub mod sign_in;
 #[cfg(feature = "store")]
 pub mod store;
 #[cfg(feature = "telegram")]

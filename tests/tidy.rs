@@ -37,6 +37,8 @@ const FEATURES: &[&[&str]] = &[
     // Where sessions are kept, and what other programs read them from.
     &["store", "export"],
     &["telegram", "sandbox", "http", "gateway"],
+    // How an account comes to a session.
+    &["sign_in"],
 ];
 
 fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
@@ -176,7 +178,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
         "spawn(",
         &["base/timer", "runtime/tasks", "pool", "ownership", "telegram", "sandbox", "http"],
     ),
-    ("grammers_", &["mtproto", "telegram", "sandbox", "import/tdata"]),
+    ("grammers_", &["mtproto", "telegram", "sandbox", "sign_in", "import/tdata"]),
     ("axum", &["http"]),
     ("metrics::", &["metrics", "http"]),
     ("metrics_", &["metrics", "http"]),

@@ -32,6 +32,9 @@ use zeroize::Zeroizing;
 
 pub(crate) use self::client::{ExchangeStep, KeyExchange};
 pub use self::error::KeyExchangeError;
+pub(crate) use self::numbers::Group;
+#[cfg(test)]
+pub(crate) use self::numbers::KNOWN_PRIME;
 pub use self::public_key::ServerPublicKey;
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::server::{KeyVerdict, ServerExchange, ServerExchangeStep, ServerPrivateKey};

@@ -10,7 +10,7 @@ use super::KeyExchangeError;
 /// How long the numbers of the group are.
 pub(super) const GROUP_LEN: usize = 256;
 /// Telegram's own group, which is known to be safe: its prime, and what generates it.
-pub(super) const KNOWN_PRIME: [u8; GROUP_LEN] = hex(concat!(
+pub(crate) const KNOWN_PRIME: [u8; GROUP_LEN] = hex(concat!(
     "c71caeb9c6b1c9048e6c522f70f13f73980d40238e3e21c14934d037563d930f",
     "48198a0aa7c14058229493d22530f4dbfa336f6e0ac925139543aed44cce7c37",
     "20fd51f69458705ac68cd4fe6b6b13abdc9746512969328454f18faf8c595f64",
@@ -61,7 +61,7 @@ fn u64_of(bytes: &[u8]) -> Option<u64> {
 
 /// A group to make a key in: a safe prime of 2,048 bits, and what generates all of it or half.
 #[derive(Clone, Debug)]
-pub(super) struct Group {
+pub(crate) struct Group {
     prime: BigUint,
     generator: BigUint,
 }
@@ -74,7 +74,7 @@ impl Group {
     }
 
     /// One that a server proposes.
-    pub(super) fn checked(prime: &[u8], generator: i32) -> Result<Self, KeyExchangeError> {
+    pub(crate) fn checked(prime: &[u8], generator: i32) -> Result<Self, KeyExchangeError> {
         let refused = KeyExchangeError::Protocol("its group is not safe");
         let is_known = prime == KNOWN_PRIME;
         let prime = BigUint::from_bytes_be(prime);
@@ -96,7 +96,7 @@ impl Group {
     }
 
     /// The half that is sent, for a secret.
-    pub(super) fn public(&self, secret: &[u8; GROUP_LEN]) -> BigUint {
+    pub(crate) fn public(&self, secret: &[u8; GROUP_LEN]) -> BigUint {
         self.generator.modpow(&BigUint::from_bytes_be(secret), &self.prime)
     }
 
@@ -106,7 +106,7 @@ impl Group {
     }
 
     /// Whether a half tells nothing: it lies 64 bits from either end, as the protocol has it.
-    pub(super) fn is_safe(&self, public: &BigUint) -> bool {
+    pub(crate) fn is_safe(&self, public: &BigUint) -> bool {
         let margin = BigUint::from(1_u8) << (2048 - 64);
         *public >= margin && *public <= &self.prime - margin
     }

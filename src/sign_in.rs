@@ -1,0 +1,183 @@
+//! Sign-in of an account: from a phone number, a bot's token or a code to be scanned, to a session.
+//!
+//! [`SignIn`] is a machine without any I/O: it says which call is to be made or what a person is to be asked
+//! ([`SignInStep`]), and is told what came of it. Whoever drives it has connections, keys and a place to keep things.
+//!
+//! Owns the order of the calls and what each refusal means. Never dials, and never keeps a password past the call that
+//! it is for.
+//!
+//! # A sign-in belongs to a key
+//! Whatever has been asked for is asked for by one key, at one data centre: a code that was sent to one is nothing to
+//! another. So each step names its data centre, and a driver keeps a key for each, which it makes when it is first
+//! needed and puts where the session will be **before** it makes the call. [`SignIn::save`] is everything else that an
+//! interrupted sign-in needs; it is to be kept before a person is asked.
+//!
+//! # Nothing is lost in between
+//! A call whose answer never came may have been carried out. [`SignIn::lost`] and [`SavedSignIn::resume`] ask the
+//! server who is logged in before anything is repeated, so that a code that was taken is not taken for refused.
+//! A sign-in that is given up after the server has taken it is logged out ([`SignIn::cancel`]).
+//!
+//! ```
+//! use telepool::sign_in::{Application, SignIn, SignInStep, SignInWay};
+//!
+//! let application = Application::new(12345, "0123456789abcdef0123456789abcdef");
+//! let (mut sign_in, step) = SignIn::begin(application, SignInWay::Phone("+9996620001".parse()?), 2);
+//! let SignInStep::Call { dc: 2, .. } = step else { unreachable!("it begins with a call") };
+//! // The driver makes the call, and hears that the number lives elsewhere.
+//! let step = sign_in.refused(303, "PHONE_MIGRATE_4")?;
+//! assert!(matches!(step, SignInStep::Call { dc: 4, .. }));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod calls;
+mod error;
+mod machine;
+mod password;
+mod saved;
+mod sent_code;
+
+use std::fmt;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+pub use self::error::{SignInError, SignInInputError};
+pub use self::machine::SignIn;
+pub use self::password::PasswordQuestion;
+pub use self::saved::SavedSignIn;
+pub use self::sent_code::{CodeDelivery, CodeRefusal, SentCode};
+use crate::account_id::AccountId;
+
+/// As which application one signs in: what <https://my.telegram.org> gives its owner.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Application {
+    id: i32,
+    hash: Zeroizing<String>,
+}
+
+impl Application {
+    /// The number and the hash of it.
+    #[must_use]
+    pub fn new(id: i32, hash: &str) -> Self {
+        Self { id, hash: Zeroizing::new(hash.to_owned()) }
+    }
+}
+
+impl fmt::Debug for Application {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Application").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// How one signs in.
+#[derive(Clone, PartialEq, Eq)]
+pub enum SignInWay {
+    /// With a code that is sent to whoever has the phone number.
+    Phone(AccountId),
+    /// With the token of a bot, as BotFather gives it.
+    Bot(Zeroizing<String>),
+    /// With a code to be scanned, by somebody who is signed in elsewhere.
+    Scan {
+        /// Whose sessions are not to be offered: those that are known already.
+        except: Vec<i64>,
+    },
+}
+
+impl fmt::Debug for SignInWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Phone(phone) => write!(f, "Phone({phone})"),
+            Self::Bot(_) => f.write_str("Bot(hidden)"),
+            Self::Scan { .. } => f.write_str("Scan"),
+        }
+    }
+}
+
+/// What is to be done next.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SignInStep {
+    /// Make this call with the key of this sign-in at this data centre, and pass on what comes of it:
+    /// [`SignIn::answered`], [`SignIn::refused`] or [`SignIn::lost`].
+    Call {
+        /// The number of the data centre.
+        dc: i32,
+        /// The body of the request.
+        request: Vec<u8>,
+    },
+    /// Keep [`SignIn::save`], then ask for the code: [`SignIn::enter_code`], or another one: [`SignIn::resend`].
+    AskCode(SentCode),
+    /// Keep [`SignIn::save`], then ask for the password: [`SignIn::enter_password`].
+    AskPassword(PasswordQuestion),
+    /// Show this to be scanned, and call [`SignIn::poll`] after a while.
+    Show(LoginLink),
+    /// The server has taken it: keep the session, then tell.
+    Done(Box<SignedIn>),
+    /// It was given up, and nothing is left of it.
+    Cancelled,
+}
+
+/// What somebody who is signed in elsewhere scans or opens.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LoginLink {
+    token: Zeroizing<Vec<u8>>,
+    /// Until when it is of use, in seconds since 1970 by the server's clock.
+    pub expires: i32,
+    /// After what time the server is to be asked whether it was.
+    pub poll_after: Duration,
+}
+
+impl LoginLink {
+    /// `tg://login?token=..`
+    #[must_use]
+    pub fn url(&self) -> Zeroizing<String> {
+        use base64::Engine as _;
+        let token = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&*self.token);
+        Zeroizing::new(format!("tg://login?token={token}"))
+    }
+
+    /// What another session of the same account accepts.
+    #[must_use]
+    pub fn token(&self) -> &[u8] {
+        &self.token
+    }
+}
+
+impl fmt::Debug for LoginLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoginLink").field("expires", &self.expires).finish_non_exhaustive()
+    }
+}
+
+/// Whoever has signed in.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SignedIn {
+    /// At which data centre the session is.
+    pub dc: i32,
+    /// The number of the user.
+    pub user_id: i64,
+    /// Whether it is a bot.
+    pub is_bot: bool,
+    /// Its phone number, if the server says so.
+    pub phone: Option<AccountId>,
+    /// After how many days it has to sign in again, unless it sets a password.
+    pub otherwise_relogin_days: Option<u32>,
+    /// How many sessions the account may have until then.
+    pub temporary_sessions: Option<u32>,
+    /// What spares the next sign-in its code.
+    pub future_token: Option<Zeroizing<Vec<u8>>>,
+}
+
+impl fmt::Debug for SignedIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignedIn")
+            .field("dc", &self.dc)
+            .field("is_bot", &self.is_bot)
+            .field("phone", &self.phone)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+//! What is kept of a sign-in while a person is asked, so that it can go on in another process.
+//!
+//! Owns what outlasts the process. It holds secrets (what the server knows a code by, a bot's token) and belongs where
+//! sessions are; a password is never in it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::machine::{SignInCall, State};
+use super::{Application, SentCode, SignIn, SignInStep, SignInWay};
+use crate::account_id::AccountId;
+
+/// A sign-in that was interrupted. Together with the keys of its data centres it is all that is needed to go on.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct SavedSignIn {
+    way: SavedWay,
+    dc: i32,
+    /// What the server knows the code by, and the code.
+    sent: Option<(Zeroizing<String>, SentCode)>,
+    place: SavedPlace,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+enum SavedWay {
+    Phone(String),
+    Bot(Zeroizing<String>),
+    Scan(Vec<i64>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum SavedPlace {
+    /// Nothing was sent that would be lost.
+    Beginning,
+    Code,
+    Password,
+    /// The server may have taken it.
+    Unknown,
+}
+
+impl SignIn {
+    /// What is to be kept before a person is asked, and before a call is made that the server may take.
+    #[must_use]
+    pub fn save(&self) -> SavedSignIn {
+        let place = match &self.state {
+            State::Code | State::Called(SignInCall::Resend) => SavedPlace::Code,
+            State::Password(_) => SavedPlace::Password,
+            State::Called(SignInCall::First) => match &self.way {
+                SignInWay::Bot(_) => SavedPlace::Unknown,
+                _ => SavedPlace::Beginning,
+            },
+            State::Called(SignInCall::CancelCode) | State::Shown => SavedPlace::Beginning,
+            State::Called(_) | State::Over => SavedPlace::Unknown,
+        };
+        let way = match &self.way {
+            SignInWay::Phone(phone) => SavedWay::Phone(phone.reveal().to_string()),
+            SignInWay::Bot(token) => SavedWay::Bot(token.clone()),
+            SignInWay::Scan { except } => SavedWay::Scan(except.clone()),
+        };
+        SavedSignIn { way, dc: self.dc, sent: self.sent.clone(), place }
+    }
+}
+
+impl SavedSignIn {
+    /// At which data centre it is pending.
+    #[must_use]
+    pub fn dc(&self) -> i32 {
+        self.dc
+    }
+
+    /// Goes on with it. `None` if what was kept is none.
+    #[must_use]
+    pub fn resume(self, application: Application) -> Option<(SignIn, SignInStep)> {
+        let way = match self.way {
+            SavedWay::Phone(phone) => SignInWay::Phone(AccountId::from_revealed(&phone).ok()?),
+            SavedWay::Bot(token) => SignInWay::Bot(token),
+            SavedWay::Scan(except) => SignInWay::Scan { except },
+        };
+        let mut sign_in = SignIn::at(application, way, self.dc);
+        sign_in.sent = self.sent;
+        let step = match self.place {
+            SavedPlace::Beginning => sign_in.call_first(),
+            SavedPlace::Code => sign_in.ask_code(None),
+            // Which it is checked by is out of date.
+            SavedPlace::Password => sign_in.call_challenge(None),
+            SavedPlace::Unknown => sign_in.call_oneself(),
+        };
+        Some((sign_in, step))
+    }
+}
+
+impl fmt::Debug for SavedSignIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SavedSignIn").field("dc", &self.dc).finish_non_exhaustive()
+    }
+}
