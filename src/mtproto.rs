@@ -4,5 +4,4 @@
 //! to go.
 
 pub(crate) mod cipher;
-#[cfg(feature = "telegram")]
 pub(crate) mod key_exchange;

@@ -15,14 +15,17 @@
 //! one that tells nothing of ours, before anything is answered. An answer out of turn, of another exchange or with
 //! more than it should have ends the exchange.
 
+#[cfg(feature = "telegram")]
 mod client;
+#[cfg(feature = "telegram")]
 mod error;
-#[cfg(any(test, fuzzing))]
+#[cfg(all(feature = "sandbox", feature = "telegram", any(test, fuzzing)))]
 pub(crate) mod fuzzing;
 mod numbers;
 mod public_key;
-#[cfg(any(test, fuzzing))]
+#[cfg(feature = "sandbox")]
 mod server;
+#[cfg(feature = "telegram")]
 mod telegram_keys;
 
 use grammers_crypto::generate_key_data_from_nonce;
@@ -30,14 +33,20 @@ use grammers_tl_types::{Cursor, Deserializable};
 use sha1::{Digest, Sha1};
 use zeroize::Zeroizing;
 
+#[cfg(feature = "telegram")]
 pub(crate) use self::client::{ExchangeStep, KeyExchange};
+#[cfg(feature = "telegram")]
 pub use self::error::KeyExchangeError;
 pub(crate) use self::numbers::Group;
-#[cfg(test)]
+#[cfg(any(test, feature = "sandbox"))]
 pub(crate) use self::numbers::KNOWN_PRIME;
+#[cfg(feature = "sandbox")]
+pub(crate) use self::numbers::{KNOWN_GENERATOR, padded};
 pub use self::public_key::ServerPublicKey;
-#[cfg(any(test, fuzzing))]
-pub(crate) use self::server::{KeyVerdict, ServerExchange, ServerExchangeStep, ServerPrivateKey};
+#[cfg(feature = "sandbox")]
+pub(crate) use self::server::{
+    KeyVerdict, NoExchange, ServerExchange, ServerExchangeStep, ServerPrivateKey,
+};
 use crate::session::AuthKey;
 
 /// A number that one side has chosen for this exchange.
@@ -126,6 +135,7 @@ fn proof(new_nonce: &NewNonce, number: u8, key: &AuthKey) -> [u8; 16] {
 }
 
 /// What proves that the server has read the new nonce, and refuses it.
+#[cfg(feature = "telegram")]
 fn refusal(new_nonce: &NewNonce) -> [u8; 16] {
     tail(Sha1::new().chain_update(&new_nonce[..]))
 }
@@ -136,5 +146,5 @@ fn tail(hash: Sha1) -> [u8; 16] {
     tail
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "sandbox", feature = "telegram"))]
 mod tests;

@@ -4,13 +4,13 @@
 //!
 //! The atomics here are relaxed: each stands for itself. What must agree lies behind a lock.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::flood_waits::FloodWaits;
+use super::login::{AccountPassword, PendingLogin};
 use super::observer::KeyHistory;
 use super::random_ids::RandomIds;
 use super::request::ClientIntroduction;
@@ -18,7 +18,6 @@ use super::session::SessionTable;
 use super::socket::AcceptedSocket;
 use super::updates::{AccountBoxes, PushedUpdate, SessionUpdateCounts, UpdateSession};
 use crate::account_id::AccountId;
-use crate::base::clock::{Instant, now};
 use crate::base::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::session::AuthKey;
 
@@ -32,8 +31,11 @@ pub(super) struct User {
     pub(super) keys: Mutex<Vec<Arc<Key>>>,
     /// What came in, of which its sessions get updates.
     pub(super) boxes: Mutex<AccountBoxes>,
-    /// Until when each method is refused with `FLOOD_WAIT_X`.
-    flood_waits: Mutex<HashMap<u32, Instant>>,
+    pub(super) flood_waits: FloodWaits,
+    /// What has to be proved besides a code, if anything.
+    pub(super) password: Mutex<Option<AccountPassword>>,
+    /// Of a bot, if it was asked for.
+    pub(super) bot_token: Mutex<Option<String>>,
     /// The ids of what it has sent.
     pub(super) random_ids: RandomIds,
     /// From which addresses its keys were used, the first so many.
@@ -42,11 +44,24 @@ pub(super) struct User {
     pub(super) last_fault_ms: AtomicU64,
 }
 
+/// Who is signed in with a key, and as which of the account's sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct KeyLogin {
+    pub(super) account: AccountId,
+    pub(super) slot: u16,
+}
+
 /// One authorization key.
 pub(super) struct Key {
     pub(super) secret: AuthKey,
-    pub(super) account: AccountId,
-    pub(super) slot: u16,
+    /// What came of its exchange, and when.
+    pub(super) first_salt: Option<(i64, u64)>,
+    /// Who is signed in with it; nobody with a new one.
+    login: Mutex<Option<KeyLogin>>,
+    /// What is pending by it.
+    pub(super) pending: Mutex<PendingLogin>,
+    /// Of whoever is not signed in.
+    pub(super) flood_waits: FloodWaits,
     /// It was used on two connections at once: the authorization is void.
     pub(super) is_invalidated: AtomicBool,
     /// The MTProto sessions that have used it last.
@@ -62,6 +77,19 @@ pub(super) struct Key {
 }
 
 impl Key {
+    pub(super) fn login(&self) -> Option<KeyLogin> {
+        *self.login.lock()
+    }
+
+    pub(super) fn set_login(&self, login: Option<KeyLogin>) {
+        *self.login.lock() = login;
+    }
+
+    /// Whose it is.
+    pub(super) fn account(&self) -> Option<AccountId> {
+        self.login().map(|login| login.account)
+    }
+
     /// What its connections were sent.
     pub(super) fn update_counts(&self) -> SessionUpdateCounts {
         let connections = self.connections.lock();
@@ -98,7 +126,9 @@ impl User {
             id,
             keys: Mutex::default(),
             boxes: Mutex::default(),
-            flood_waits: Mutex::default(),
+            flood_waits: FloodWaits::default(),
+            password: Mutex::default(),
+            bot_token: Mutex::default(),
             random_ids: RandomIds::default(),
             addresses: Mutex::default(),
             last_fault_ms: AtomicU64::new(0),
@@ -117,31 +147,16 @@ impl User {
     pub(super) fn addresses(&self) -> Vec<IpAddr> {
         self.addresses.lock().clone()
     }
-
-    /// For how many seconds a method is still refused.
-    pub(super) fn flood_wait_remaining(&self, method: u32) -> Option<u32> {
-        let mut flood_waits = self.flood_waits.lock();
-        let left = flood_waits.get(&method)?.saturating_duration_since(now());
-        if left.is_zero() {
-            flood_waits.remove(&method);
-            return None;
-        }
-        Some(u32::try_from(left.as_millis().div_ceil(1000)).unwrap_or(u32::MAX))
-    }
-
-    /// Refuses a method from now on, for so many seconds.
-    pub(super) fn start_flood_wait(&self, method: u32, seconds: u32) {
-        let until = now() + Duration::from_secs(seconds.into());
-        self.flood_waits.lock().insert(method, until);
-    }
 }
 
 impl Key {
-    pub(super) fn new(secret: AuthKey, account: AccountId, slot: u16) -> Self {
+    pub(super) fn new(secret: AuthKey, login: Option<KeyLogin>) -> Self {
         Self {
             secret,
-            account,
-            slot,
+            first_salt: None,
+            login: Mutex::new(login),
+            pending: Mutex::default(),
+            flood_waits: FloodWaits::default(),
             is_invalidated: AtomicBool::new(false),
             sessions: Mutex::default(),
             connections: Mutex::default(),

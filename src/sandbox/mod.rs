@@ -95,11 +95,13 @@ mod connection;
 mod duplicate_key;
 mod envelope;
 mod faults;
+mod flood_waits;
 mod frame;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod gzip_bomb;
 mod help;
+mod login;
 mod observer;
 mod options;
 mod random_ids;

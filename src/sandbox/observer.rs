@@ -147,7 +147,7 @@ impl DataCentre {
         let Some(user) = self.running.server.user(account) else { return Vec::new() };
         let keys = user.keys.lock().clone();
         let observe = |key: &Arc<Key>| KeyObservation {
-            slot: key.slot,
+            slot: key.login().map_or(0, |login| login.slot),
             open: key.connections.lock().len(),
             is_invalidated: key.is_invalidated.load(Ordering::Relaxed),
             connections: key.history.0.lock().iter().copied().collect(),

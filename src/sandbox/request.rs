@@ -6,6 +6,7 @@ use grammers_tl_types::{
     Cursor, Deserializable, Identifiable, enums, functions, name_for_id, types,
 };
 
+use super::login::LoginCall;
 use super::session::SequenceParity;
 use crate::session::ClientIdentity;
 
@@ -26,7 +27,7 @@ const MSG_COPY: u32 = 0xe060_46b2;
 const IDS_MAX: usize = 8192;
 
 /// Every method that a fault can be put on, by its name in the schema.
-pub(super) const METHODS: [&str; 9] = [
+pub(super) const METHODS: [&str; 20] = [
     "ping",
     "help.getConfig",
     "help.getNearestDc",
@@ -36,6 +37,17 @@ pub(super) const METHODS: [&str; 9] = [
     "updates.getState",
     "updates.getDifference",
     "updates.getChannelDifference",
+    "auth.sendCode",
+    "auth.resendCode",
+    "auth.cancelCode",
+    "auth.signIn",
+    "auth.importBotAuthorization",
+    "auth.exportLoginToken",
+    "auth.importLoginToken",
+    "auth.acceptLoginToken",
+    "account.getPassword",
+    "auth.checkPassword",
+    "auth.logOut",
 ];
 
 /// A message of a client.
@@ -91,6 +103,7 @@ pub(super) enum Method {
     },
     State,
     Difference(functions::updates::GetDifference),
+    Login(Box<LoginCall>),
     ChannelDifference(Box<functions::updates::GetChannelDifference>),
     /// A method of the schema that is not served, or a number that is no method.
     Unknown,
@@ -209,7 +222,10 @@ impl Method {
             functions::updates::GetChannelDifference::CONSTRUCTOR_ID => {
                 nested(rest).map(|(asked, _)| Self::ChannelDifference(Box::new(asked)))
             }
-            _ => Some(Self::Unknown),
+            _ => match LoginCall::read(id, rest) {
+                Some(read) => read.map(Box::new).map(Self::Login),
+                None => Some(Self::Unknown),
+            },
         };
         read.unwrap_or(Self::Malformed)
     }
@@ -348,6 +364,17 @@ mod tests {
             functions::updates::GetState::CONSTRUCTOR_ID,
             functions::updates::GetDifference::CONSTRUCTOR_ID,
             functions::updates::GetChannelDifference::CONSTRUCTOR_ID,
+            functions::auth::SendCode::CONSTRUCTOR_ID,
+            functions::auth::ResendCode::CONSTRUCTOR_ID,
+            functions::auth::CancelCode::CONSTRUCTOR_ID,
+            functions::auth::SignIn::CONSTRUCTOR_ID,
+            functions::auth::ImportBotAuthorization::CONSTRUCTOR_ID,
+            functions::auth::ExportLoginToken::CONSTRUCTOR_ID,
+            functions::auth::ImportLoginToken::CONSTRUCTOR_ID,
+            functions::auth::AcceptLoginToken::CONSTRUCTOR_ID,
+            functions::account::GetPassword::CONSTRUCTOR_ID,
+            functions::auth::CheckPassword::CONSTRUCTOR_ID,
+            functions::auth::LogOut::CONSTRUCTOR_ID,
         ]
         .map(name_for_id);
         assert_eq!(names, METHODS);

@@ -52,13 +52,30 @@ pub(super) fn result(to: i64, outcome: Result<Vec<u8>, RpcError>) -> Vec<u8> {
 /// Carries a call out.
 pub(super) fn execute(
     server: &ServerState,
-    (key, user): (&Key, &User),
+    (key, user): (&Key, Option<&User>),
     call: &RpcCall,
 ) -> Result<Vec<u8>, RpcError> {
-    match &call.method {
-        Method::Config => Ok(config(server)),
-        Method::NearestDc => Ok(help::nearest_dc(server.dc)),
-        Method::AppConfig(hash) => Ok(help::app_config(*hash)),
+    match (&call.method, user) {
+        (Method::Config, _) => Ok(config(server)),
+        (Method::NearestDc, _) => Ok(help::nearest_dc(server.dc)),
+        (Method::AppConfig(hash), _) => Ok(help::app_config(*hash)),
+        (Method::Login(_), _) => unreachable!("BUG: the session carries it out"),
+        (Method::Unknown, _) => {
+            Err(RpcError::new(400, format!("INPUT_METHOD_INVALID_{}", call.id)))
+        }
+        (Method::Malformed, _) => Err(RpcError::new(400, "INPUT_REQUEST_INVALID")),
+        (_, None) => Err(RpcError::new(401, "AUTH_KEY_UNREGISTERED")),
+        (method, Some(user)) => execute_as(server, (key, user), method),
+    }
+}
+
+/// Carries a call out for which somebody has to be signed in.
+fn execute_as(
+    server: &ServerState,
+    (key, user): (&Key, &User),
+    method: &Method,
+) -> Result<Vec<u8>, RpcError> {
+    match method {
         Method::Users(ids) if ids.len() > USERS_MAX => Err(RpcError::new(400, "LIMIT_INVALID")),
         Method::Users(ids) => {
             let mut body = VECTOR.to_bytes();
@@ -72,8 +89,12 @@ pub(super) fn execute(
         Method::State => Ok(updates::state(key, user)),
         Method::Difference(asked) => updates::difference(server, key, user, asked),
         Method::ChannelDifference(asked) => updates::channel_difference(server, key, user, asked),
-        Method::Unknown => Err(RpcError::new(400, format!("INPUT_METHOD_INVALID_{}", call.id))),
-        Method::Malformed => Err(RpcError::new(400, "INPUT_REQUEST_INVALID")),
+        Method::Config
+        | Method::NearestDc
+        | Method::AppConfig(_)
+        | Method::Login(_)
+        | Method::Unknown
+        | Method::Malformed => unreachable!("BUG: anybody may call it"),
     }
 }
 
@@ -285,7 +306,7 @@ mod tests {
         server.create_sessions(AccountId::bot(5).unwrap(), 1, None);
         let user = server.user(account).unwrap();
         let key = Arc::clone(&user.keys.lock()[0]);
-        let answer = execute(&server, (&key, &user), &call(Method::Config)).unwrap();
+        let answer = execute(&server, (&key, Some(&user)), &call(Method::Config)).unwrap();
         let enums::Config::Config(config) = enums::Config::from_bytes(&answer).unwrap();
         assert_eq!((config.this_dc, config.dc_options.len()), (2, 5));
         for enums::DcOption::Option(option) in config.dc_options {
@@ -293,7 +314,7 @@ mod tests {
         }
         let input = |user_id| types::InputUser { user_id, access_hash: 0 }.into();
         let ids = vec![enums::InputUser::UserSelf, input(5), input(6)];
-        let answer = execute(&server, (&key, &user), &call(Method::Users(ids))).unwrap();
+        let answer = execute(&server, (&key, Some(&user)), &call(Method::Users(ids))).unwrap();
         let users = Vec::<enums::User>::from_bytes(&answer).unwrap();
         let [enums::User::User(own), enums::User::User(bot), enums::User::Empty(_)] = &users[..]
         else {
@@ -322,7 +343,7 @@ mod tests {
             (send(enums::InputPeer::PeerSelf, &"x".repeat(4097)), "MESSAGE_TOO_LONG"),
             (Method::Users(vec![enums::InputUser::UserSelf; 201]), "LIMIT_INVALID"),
         ] {
-            let refusal = execute(&server, (&key, &user), &call(what)).unwrap_err();
+            let refusal = execute(&server, (&key, Some(&user)), &call(what)).unwrap_err();
             assert_eq!(refusal, RpcError::new(400, error));
         }
     }
@@ -332,11 +353,11 @@ mod tests {
         let server = server();
         server.create_sessions(AccountId::bot(5).unwrap(), 1, None);
         let user = server.user(AccountId::bot(5).unwrap()).unwrap();
-        user.start_flood_wait(1, 3);
-        assert_eq!((user.flood_wait_remaining(1), user.flood_wait_remaining(2)), (Some(3), None));
+        user.flood_waits.start(1, 3);
+        assert_eq!((user.flood_waits.remaining(1), user.flood_waits.remaining(2)), (Some(3), None));
         tokio::time::advance(Duration::from_secs(2)).await;
-        assert_eq!(user.flood_wait_remaining(1), Some(1));
+        assert_eq!(user.flood_waits.remaining(1), Some(1));
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(user.flood_wait_remaining(1), None);
+        assert_eq!(user.flood_waits.remaining(1), None);
     }
 }

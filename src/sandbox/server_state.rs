@@ -13,8 +13,9 @@ use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use tokio::sync::watch;
 
-use super::accounts::{Key, User};
+use super::accounts::{Key, KeyLogin, User};
 use super::faults::{Fault, FaultInjector};
+use super::login::Logins;
 use super::request::Request;
 use super::send_limits::SendLimiter;
 use super::socket::AcceptedSocket;
@@ -22,8 +23,9 @@ use super::stats::Counters;
 use super::unknown_protocol::UnknownProtocolWarnings;
 use super::updates::{DIFFERENCE_LEN_MAX, LOG_LEN_MAX, SandboxChannel};
 use crate::account_id::AccountId;
-use crate::base::clock::{Instant, now};
+use crate::base::clock::{Instant, now, unix_time};
 use crate::base::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::mtproto::key_exchange::ExchangedKey;
 use crate::session::{AuthKey, SessionRecord};
 
 /// Users that are no bots get ids from here on, in the upper half of those that a user can have: the
@@ -49,6 +51,7 @@ pub(super) struct ServerState {
     pub(super) difference_len_max: usize,
     pub(super) send_limits: SendLimiter,
     pub(super) refuses_connections: AtomicBool,
+    pub(super) logins: Logins,
     pub(super) stop: watch::Sender<bool>,
     /// Connections whose first packet has not been handled yet, in the order in which they came.
     pub(super) unauthenticated: Mutex<BTreeMap<u64, Arc<AcceptedSocket>>>,
@@ -78,6 +81,7 @@ impl ServerState {
             difference_len_max: DIFFERENCE_LEN_MAX,
             send_limits: SendLimiter::default(),
             refuses_connections: AtomicBool::new(false),
+            logins: Logins::default(),
             stop: watch::Sender::new(false),
             unauthenticated: Mutex::new(BTreeMap::new()),
             moments: AtomicU64::new(0),
@@ -109,7 +113,8 @@ impl ServerState {
                 let slot = next_slot(&keys);
                 // Nothing of worth hangs on these keys, so that they need not be beyond guessing.
                 let bytes: [u8; 256] = std::array::from_fn(|_| fastrand::u8(..));
-                let key = Arc::new(Key::new(AuthKey::new(bytes), account, slot));
+                let login = KeyLogin { account, slot };
+                let key = Arc::new(Key::new(AuthKey::new(bytes), Some(login)));
                 self.keys.insert(key.secret.id(), Arc::clone(&key));
                 keys.push(key);
                 SessionRecord {
@@ -141,7 +146,8 @@ impl ServerState {
             })
         });
         let mut keys = user.keys.lock();
-        let key = Arc::new(Key::new(record.key.clone(), user.account, next_slot(&keys)));
+        let login = KeyLogin { account: user.account, slot: next_slot(&keys) };
+        let key = Arc::new(Key::new(record.key.clone(), Some(login)));
         self.keys.insert(record.key.id(), Arc::clone(&key));
         keys.push(key);
     }
@@ -166,6 +172,14 @@ impl ServerState {
                 return id;
             }
         }
+    }
+
+    /// Takes a key that was made just now, with which nobody is signed in.
+    pub(super) fn add_new_key(&self, made: ExchangedKey) {
+        let id = made.key.id();
+        let mut key = Key::new(made.key, None);
+        key.first_salt = Some((made.salt, unix_time().as_secs()));
+        self.keys.entry(id).or_insert_with(|| Arc::new(key));
     }
 
     pub(super) fn key(&self, id: &[u8; 8]) -> Option<Arc<Key>> {
@@ -206,9 +220,11 @@ impl ServerState {
     }
 
     /// Notes that a fault was injected into a call or a connection of an account.
-    pub(super) fn record_fault(&self, user: &User) {
+    pub(super) fn record_fault(&self, user: Option<&User>) {
         self.counters.faults_injected.add(1);
-        user.last_fault_ms.store(self.millis_running() + 1, Ordering::Relaxed);
+        if let Some(user) = user {
+            user.last_fault_ms.store(self.millis_running() + 1, Ordering::Relaxed);
+        }
     }
 
     /// How long ago a fault was last injected for an account.
@@ -218,8 +234,8 @@ impl ServerState {
     }
 
     /// The flood that a request meets because its sender has sent too much.
-    pub(super) fn send_flood(&self, user: &User, request: &Request) -> Option<Fault> {
-        let seconds = self.send_limits.refusal(user, request)?;
+    pub(super) fn send_flood(&self, user: Option<&User>, request: &Request) -> Option<Fault> {
+        let seconds = self.send_limits.refusal(user?, request)?;
         self.counters.send_floods.add(1);
         Some(Fault::FloodWait { seconds })
     }

@@ -46,7 +46,8 @@ const INVALID_CONTAINER: i32 = 64;
 pub(super) struct MtprotoSession {
     server: Arc<ServerState>,
     key: Arc<Key>,
-    user: Arc<User>,
+    /// Who is signed in with the key.
+    user: Option<Arc<User>>,
     cipher: ServerCipher,
     random: fastrand::Rng,
     /// The session of the last packet, which may still be unknown to others.
@@ -74,7 +75,7 @@ impl MtprotoSession {
     pub(super) fn new(
         server: Arc<ServerState>,
         key: Arc<Key>,
-        user: Arc<User>,
+        user: Option<Arc<User>>,
         cipher: ServerCipher,
         random: fastrand::Rng,
         subscribed: Arc<AtomicBool>,
@@ -115,11 +116,12 @@ impl MtprotoSession {
     /// Handles a packet, whose replies then wait to be taken.
     pub(super) fn handle_packet(&mut self, packet: &mut [u8]) -> Result<(), Malformed> {
         if self.is_unresponsive {
-            self.server.record_fault(&self.user);
+            self.server.record_fault(self.user.as_deref());
             return Ok(());
         }
         let plain = self.cipher.open(packet).ok_or(Malformed)?;
         let envelope = Envelope::read(plain)?;
+        self.find_user();
         self.enter(envelope.session);
         if let Some(error) = self.check_packet(&envelope) {
             self.notify(error);
@@ -148,6 +150,14 @@ impl MtprotoSession {
             self.offer_what_is_left();
         }
         Ok(())
+    }
+
+    /// Who is signed in may have changed since the last packet, by another connection of the key or by the handle.
+    pub(super) fn find_user(&mut self) {
+        let account = self.key.account();
+        if account != self.user.as_ref().map(|user| user.account) {
+            self.user = account.and_then(|account| self.server.user(account));
+        }
     }
 
     /// The time of day on this connection, since 1970.

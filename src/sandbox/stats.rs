@@ -12,13 +12,15 @@ pub struct DataCentreStats {
     pub connections: u64,
     /// Those of them whose client has set the timer that closes them if it falls silent.
     pub connections_timed: u64,
+    /// Keys that clients have made here.
+    pub keys_made: u64,
     /// TCP connections accepted so far.
     pub connections_total: u64,
     /// For how long the connections that have ended were open, added up, in milliseconds.
     pub connection_ms: u64,
     /// Connections whose first packet was that of a known key.
     pub handshakes: u64,
-    /// Connections refused because they asked for a new key or named one that nobody has.
+    /// Connections refused because they named a key that nobody has, or did not keep to the exchange of a new one.
     pub keys_unknown: u64,
     /// Connections ended because their first bytes were those of no transport.
     pub transports_unknown: u64,
@@ -52,6 +54,7 @@ pub(super) struct Counters {
     /// In microseconds, of which the short ones have few.
     pub(super) connection_us: Counter,
     pub(super) handshakes: Counter,
+    pub(super) keys_made: Counter,
     pub(super) keys_unknown: Counter,
     pub(super) transports_unknown: Counter,
     pub(super) calls: Counter,
@@ -73,6 +76,7 @@ impl Counters {
             connections_total: self.connections_total.read(),
             connection_ms: self.connection_us.read() / 1000,
             handshakes: self.handshakes.read(),
+            keys_made: self.keys_made.read(),
             keys_unknown: self.keys_unknown.read(),
             transports_unknown: self.transports_unknown.read(),
             calls: self.calls.read(),

@@ -82,10 +82,11 @@ mod scripted;
 mod serving;
 #[cfg(feature = "session")]
 mod session;
+#[cfg(all(feature = "store", feature = "telegram"))]
+mod sign_in;
 mod standing;
 #[cfg(feature = "cli")]
 mod state;
-#[cfg(all(feature = "store", feature = "telegram"))]
 mod store;
 mod stress;
 mod surroundings;

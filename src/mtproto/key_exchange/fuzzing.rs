@@ -3,7 +3,6 @@
 //! Owns the way to that place, with a sound other side. Compiled for fuzzing, and for a test that tries a few.
 
 use std::io;
-use std::sync::{Arc, OnceLock};
 
 use super::{
     ExchangeStep, KeyExchange, KeyVerdict, ServerExchange, ServerExchangeStep, ServerPrivateKey,
@@ -15,17 +14,16 @@ const SOUND_MAX: u8 = 6;
 /// The first byte says where in the exchange the rest is sent in place of a message, to whom, and what becomes of the
 /// key. Nobody makes one of what is foreign, and without that both make the same.
 pub(crate) fn exchange(data: &[u8]) {
-    static KEY: OnceLock<Arc<ServerPrivateKey>> = OnceLock::new();
     let Some((place, foreign)) = data.split_first() else { return };
     let random = |bytes: &mut [u8]| -> io::Result<()> {
         fastrand::Rng::with_seed(7).fill(bytes);
         Ok(())
     };
-    let key = KEY.get_or_init(|| Arc::new(ServerPrivateKey::of_sandboxes()));
+    let key = ServerPrivateKey::of_sandboxes();
     let servers = vec![key.public().clone()];
     let (mut client, mut request) =
         KeyExchange::begin(servers, random).expect("there are numbers enough");
-    let mut server = ServerExchange::new(Arc::clone(key), random);
+    let mut server = ServerExchange::new(key, random);
     let verdicts = [KeyVerdict::Taken, KeyVerdict::Again, KeyVerdict::Refused];
     let sound = place % (SOUND_MAX + 1);
     let verdict = verdicts[usize::from(place / (SOUND_MAX + 1)) % verdicts.len()];

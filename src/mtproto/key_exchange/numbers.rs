@@ -2,9 +2,11 @@
 //!
 //! Owns the checks of what a server sends. They take from microseconds to a second, for a group that nobody knows.
 
+#[cfg(feature = "telegram")]
 use glass_pumpkin::{prime, safe_prime};
 use num_bigint::BigUint;
 
+#[cfg(feature = "telegram")]
 use super::KeyExchangeError;
 
 /// How long the numbers of the group are.
@@ -20,16 +22,18 @@ pub(crate) const KNOWN_PRIME: [u8; GROUP_LEN] = hex(concat!(
     "e418fc15e83ebea0f87fa9ff5eed70050ded2849f47bf959d956850ce929851f",
     "0d8115f635b105ee2e4e15d04b2454bf6f4fadf034b10403119cd8e3b92fcc5b",
 ));
-#[cfg(any(test, fuzzing))]
-pub(super) const KNOWN_GENERATOR: i32 = 3;
+#[cfg(feature = "sandbox")]
+pub(crate) const KNOWN_GENERATOR: i32 = 3;
 
 /// A factor of the server's product is at least this, or the product is none of a server's: both have 31 bits.
+#[cfg(feature = "telegram")]
 const FACTOR_MIN: u64 = 1 << 16;
 
 /// The two factors of a product of eight bytes at most, the smaller one first.
 ///
 /// The library's search ends, and ends soon, for a product of two primes that are not small and not the same. So
 /// much is seen to first: a server in bad faith could keep it searching for hours, or make it panic.
+#[cfg(feature = "telegram")]
 pub(super) fn factors(product: &[u8]) -> Result<(u64, u64), KeyExchangeError> {
     let refused = KeyExchangeError::Protocol("its product is not one of two primes");
     let Some(product) = u64_of(product).filter(|it| *it < 1 << 63) else { return Err(refused) };
@@ -53,6 +57,7 @@ pub(super) fn big_endian(number: u64) -> Vec<u8> {
     bytes.into_iter().skip_while(|byte| *byte == 0).collect()
 }
 
+#[cfg(feature = "telegram")]
 fn u64_of(bytes: &[u8]) -> Option<u64> {
     let mut number = [0; 8];
     number.get_mut(8_usize.checked_sub(bytes.len())?..)?.copy_from_slice(bytes);
@@ -67,13 +72,14 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    #[cfg(any(test, fuzzing))]
-    pub(super) fn known() -> Self {
+    #[cfg(feature = "sandbox")]
+    pub(crate) fn known() -> Self {
         let prime = BigUint::from_bytes_be(&KNOWN_PRIME);
         Self { prime, generator: BigUint::from(KNOWN_GENERATOR.unsigned_abs()) }
     }
 
     /// One that a server proposes.
+    #[cfg(feature = "telegram")]
     pub(crate) fn checked(prime: &[u8], generator: i32) -> Result<Self, KeyExchangeError> {
         let refused = KeyExchangeError::Protocol("its group is not safe");
         let is_known = prime == KNOWN_PRIME;
@@ -113,7 +119,7 @@ impl Group {
 }
 
 /// A number at its full length.
-pub(super) fn padded(number: &BigUint) -> [u8; GROUP_LEN] {
+pub(crate) fn padded(number: &BigUint) -> [u8; GROUP_LEN] {
     let bytes = number.to_bytes_be();
     let mut padded = [0; GROUP_LEN];
     let start = GROUP_LEN.saturating_sub(bytes.len());
@@ -140,7 +146,7 @@ pub(super) const fn hex<const N: usize>(digits: &str) -> [u8; N] {
     bytes
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "sandbox", feature = "telegram"))]
 mod tests {
     use super::*;
 

@@ -4,7 +4,7 @@
 //! taken as a new one.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use grammers_tl_types::{Deserializable, Identifiable as _, Serializable as _};
 use grammers_tl_types::{enums, functions, types};
@@ -50,7 +50,13 @@ pub(crate) struct ServerPrivateKey {
 
 impl ServerPrivateKey {
     /// That of every sandbox.
-    pub(crate) fn of_sandboxes() -> Self {
+    pub(crate) fn of_sandboxes() -> Arc<Self> {
+        static KEY: LazyLock<Arc<ServerPrivateKey>> =
+            LazyLock::new(|| Arc::new(ServerPrivateKey::written_here()));
+        Arc::clone(&KEY)
+    }
+
+    fn written_here() -> Self {
         let [p, q] = SANDBOX_PRIMES.map(|prime| BigUint::from_bytes_be(&prime));
         let (exponent, order) = (BigUint::from(EXPONENT), (&p - 1_u8) * (&q - 1_u8));
         let private = exponent.modinv(&order).expect("BUG: it has an inverse");
@@ -112,6 +118,7 @@ pub(crate) enum KeyVerdict {
     Taken,
     /// Another has the same id.
     Again,
+    #[cfg(any(test, fuzzing))]
     Refused,
 }
 
@@ -277,6 +284,7 @@ impl<R: FnMut(&mut [u8]) -> io::Result<()>> ServerExchange<R> {
                 let answer = types::DhGenRetry { nonce, server_nonce, new_nonce_hash2 };
                 enums::SetClientDhParamsAnswer::DhGenRetry(answer)
             }
+            #[cfg(any(test, fuzzing))]
             KeyVerdict::Refused => {
                 let new_nonce_hash3 = hash(3);
                 let answer = types::DhGenFail { nonce, server_nonce, new_nonce_hash3 };

@@ -13,7 +13,7 @@ use super::*;
 const NOW: i32 = 1_700_000_000;
 
 static SANDBOX: LazyLock<std::sync::Arc<ServerPrivateKey>> =
-    LazyLock::new(|| std::sync::Arc::new(ServerPrivateKey::of_sandboxes()));
+    LazyLock::new(ServerPrivateKey::of_sandboxes);
 
 /// Random numbers that are the same each time.
 fn seeded(seed: u64) -> impl FnMut(&mut [u8]) -> io::Result<()> {

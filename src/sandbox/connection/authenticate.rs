@@ -21,16 +21,17 @@ impl ServerConnection {
     /// Looks up the key that the first packet names, and starts the session. Returns whether the packet
     /// is to be handled.
     pub(super) async fn authenticate(&mut self, key_id: [u8; 8]) -> Result<bool, ConnectionEnd> {
-        let known = self.server.key(&key_id);
-        let known = known.and_then(|key| Some((self.server.user(key.account)?, key)));
-        let Some((user, key)) = known else {
-            // An id of zero begins the exchange of a new key.
+        let Some(key) = self.server.key(&key_id) else {
             self.server.counters.keys_unknown.add(1);
             self.reply(Reply::TransportError(KEY_UNKNOWN));
             return Ok(false);
         };
+        let account = key.account();
+        let user = account.and_then(|account| self.server.user(account));
         self.server.counters.handshakes.add(1);
-        if let Ok(peer) = self.socket.stream.peer_addr() {
+        if let Some(user) = &user
+            && let Ok(peer) = self.socket.stream.peer_addr()
+        {
             user.note_address(peer.ip());
         }
         let mut random = fastrand::Rng::with_seed(self.server.seed ^ self.socket.id << 20);
@@ -47,11 +48,13 @@ impl ServerConnection {
         if is_duplicate {
             self.server.counters.key_violations.add(1);
             key.is_invalidated.store(true, Ordering::Relaxed);
-            tracing::warn!(account = %key.account, slot = key.slot, "a key is used twice");
+            let login = key.login();
+            let (account, slot) = (login.map(|it| it.account), login.map(|it| it.slot));
+            tracing::warn!(?account, slot, "a key is used twice");
         }
-        let fault = self.server.faults.load().draw(CONNECT, key.account, &mut random);
+        let fault = self.server.faults.load().draw(CONNECT, account, &mut random);
         if fault.is_some() {
-            self.server.record_fault(&user);
+            self.server.record_fault(user.as_deref());
         }
         let cipher = ServerCipher::new(&key.secret);
         let server = Arc::clone(&self.server);

@@ -5,6 +5,7 @@
 
 mod authenticate;
 mod end;
+mod new_key;
 
 use std::io;
 use std::ops::Range;
@@ -25,6 +26,7 @@ use super::updates::PushedUpdate;
 use crate::base::clock::{Instant, now};
 use crate::base::sync::{AtomicBool, Ordering};
 use end::ConnectionEnd;
+use new_key::ConnectionExchange;
 
 /// How many commands a connection may leave unread: of updates beyond them it is told that it has missed some.
 const COMMANDS_MAX: usize = 1024;
@@ -50,6 +52,8 @@ pub(super) struct ServerConnection {
     session: Option<MtprotoSession>,
     /// The key that it is registered with.
     key: Option<Arc<Key>>,
+    /// The exchange of a new key, while one is under way.
+    exchange: Option<Box<ConnectionExchange>>,
     replies: ReplyQueue,
     /// A fault has it read nothing any more.
     reads_no_more: bool,
@@ -76,6 +80,7 @@ impl ServerConnection {
             recognised_by: None,
             session: None,
             key: None,
+            exchange: None,
             replies: ReplyQueue::default(),
             reads_no_more: false,
             closes_at: None,
@@ -229,6 +234,9 @@ impl ServerConnection {
         if self.session.is_none() {
             let key_id =
                 *self.codec.packet(at.clone()).first_chunk().ok_or(ConnectionEnd::ClientGone)?;
+            if key_id == [0; 8] {
+                return self.handle_plain(at);
+            }
             if !self.authenticate(key_id).await? {
                 return Ok(());
             }
@@ -272,6 +280,12 @@ impl ServerConnection {
         while let Some(reply) = self.replies.pop_due(now) {
             match &reply {
                 Reply::Message(_) | Reply::Again { .. } => {}
+                Reply::Plain(packet) => {
+                    if let Some((framing, out)) = self.codec.writer() {
+                        framing.pack(packet, out);
+                    }
+                    continue;
+                }
                 _ => return Err(self.end_by(&reply, batch)),
             }
             let (is_alone, is_damaged) = (reply.is_alone(), reply.is_damaged());

@@ -21,16 +21,17 @@ impl FaultInjector {
     }
 
     /// Draws the fault of a call or its introduction, of a new connection or of an update, by the name that rules have for it.
+    /// Whoever is not signed in is no account.
     pub(in crate::sandbox) fn draw(
         &self,
         target: &str,
-        account: AccountId,
+        account: Option<AccountId>,
         random: &mut fastrand::Rng,
     ) -> Option<Fault> {
         self.rules.iter().find_map(|(rule, applied)| {
             let is_call = ![CONNECT, INTRODUCTION, UPDATES].contains(&target);
             let is_on = *rule.on == *target || (&*rule.on == "*" && is_call);
-            let is_for = rule.account.is_none_or(|only| only == account);
+            let is_for = rule.account.is_none_or(|only| Some(only) == account);
             if !is_on || !is_for || random.f64() >= rule.chance {
                 return None;
             }

@@ -94,7 +94,7 @@ fn a_limit_holds_and_chance_is_kept() {
     ];
     let faults = FaultInjector::new(&FaultPlan::new(rules).unwrap());
     let mut random = fastrand::Rng::with_seed(1);
-    let mut draw = |place: &str| faults.draw(place, account(), &mut random);
+    let mut draw = |place: &str| faults.draw(place, Some(account()), &mut random);
     assert_eq!((draw("ping"), draw("ping")), (Some(Fault::Close), Some(Fault::Close)));
     let applied = (0..10_000).filter(|_| draw("ping").is_some()).count();
     assert!((2_200..2_800).contains(&applied), "{applied}");

@@ -11,6 +11,8 @@ use super::received::Fate;
 use super::reply::{Forgery, Reply, ReplyMessage};
 use crate::base::sync::Ordering;
 use crate::sandbox::faults::{Fault, INTRODUCTION};
+use crate::sandbox::flood_waits::FloodWaits;
+use crate::sandbox::login::LoginCaller;
 use crate::sandbox::request::{INIT_CONNECTION, Method, Request, RpcCall};
 use crate::sandbox::response::{self, RpcError, execute, result};
 
@@ -20,11 +22,11 @@ impl MtprotoSession {
         let id = place.0;
         self.server.counters.calls.add(1);
         if self.is_unresponsive {
-            return self.server.record_fault(&self.user);
+            return self.server.record_fault(self.user.as_deref());
         }
         let fault = self.draw_fault(request);
         if fault.is_some() {
-            self.server.record_fault(&self.user);
+            self.server.record_fault(self.user.as_deref());
         }
         let mut delay = Duration::ZERO;
         let mut forgery = None;
@@ -65,18 +67,23 @@ impl MtprotoSession {
         let introduction = is_introduction.then_some((INIT_CONNECTION, INTRODUCTION));
         let faults = self.server.faults.load();
         for (method, name) in introduction.into_iter().chain([(method, request.name())]) {
-            if let Some(seconds) = self.user.flood_wait_remaining(method) {
+            if let Some(seconds) = self.flood_waits().remaining(method) {
                 return Some(Fault::FloodWait { seconds });
             }
-            let fault = faults.draw(name, self.key.account, &mut self.random);
+            let fault = faults.draw(name, self.key.account(), &mut self.random);
             if let Some(Fault::FloodWait { seconds }) = fault {
-                self.user.start_flood_wait(method, seconds);
+                self.flood_waits().start(method, seconds);
             }
             if fault.is_some() {
                 return fault;
             }
         }
-        self.server.send_flood(&self.user, request)
+        self.server.send_flood(self.user.as_deref(), request)
+    }
+
+    /// Those of whoever is signed in, or of the key.
+    fn flood_waits(&self) -> &FloodWaits {
+        self.user.as_ref().map_or(&self.key.flood_waits, |user| &user.flood_waits)
     }
 
     /// Says that a call has come whose answer is a long time coming.
@@ -130,6 +137,13 @@ impl MtprotoSession {
             self.key.updates.lock().begin_connection();
             self.subscribed.store(true, Ordering::Relaxed);
         }
-        execute(&self.server, (&self.key, &self.user), call)
+        if let Method::Login(login) = &call.method {
+            let Self { server, key, user, random, .. } = self;
+            let caller = LoginCaller { server, key, user: user.as_ref(), random };
+            let outcome = caller.execute(login);
+            self.find_user();
+            return outcome;
+        }
+        execute(&self.server, (&self.key, self.user.as_deref()), call)
     }
 }

@@ -15,6 +15,8 @@ pub(in crate::sandbox) enum Reply {
         session: Arc<ServerSession>,
         id: i64,
     },
+    /// A packet that is not encrypted.
+    Plain(Vec<u8>),
     /// And the end of the connection.
     TransportError(u16),
     Close,

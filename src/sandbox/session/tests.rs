@@ -36,7 +36,7 @@ fn client(rules: impl IntoIterator<Item = FaultRule>) -> TestClient {
     let random = fastrand::Rng::with_seed(1);
     let cipher = ServerCipher::new(&record.key);
     let shared = Arc::clone(&server);
-    let session = MtprotoSession::new(shared, key, user, cipher, random, Arc::default());
+    let session = MtprotoSession::new(shared, key, Some(user), cipher, random, Arc::default());
     let framing = Framing::Full { received: 0, sent: 0 };
     let key = AuthKey::from_bytes(bytes);
     TestClient { server, session, key, salt, id: 9, last_message: 0, sent: 0, framing }

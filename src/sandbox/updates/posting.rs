@@ -16,7 +16,7 @@ use super::session::{Push, PushKind};
 use super::strangers;
 use super::wire::{self, WireVector};
 use crate::base::sync::Ordering;
-use crate::sandbox::accounts::{Key, User};
+use crate::sandbox::accounts::{Key, KeyLogin, User};
 use crate::sandbox::server_state::ServerState;
 
 /// A message that was sent, as its sender is told of it.
@@ -37,7 +37,8 @@ fn push_to(server: &ServerState, user: &User, except: Option<&Key>, push: &Push)
         }
         let mut session = key.updates.lock();
         let connections = key.connections.lock();
-        count += session.push(server, (key.account, key.slot), &connections, push);
+        let Some(KeyLogin { account, slot }) = key.login() else { continue };
+        count += session.push(server, (account, slot), &connections, push);
     }
     count
 }

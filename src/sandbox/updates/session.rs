@@ -132,7 +132,7 @@ impl UpdateSession {
             }
         }
         let random = self.random.get_or_insert_with(|| random_of(server.seed, account, slot));
-        let fault = server.faults.load().draw(UPDATES, account, random);
+        let fault = server.faults.load().draw(UPDATES, Some(account), random);
         if fault.is_some() {
             server.counters.faults_injected.add(1);
         }

@@ -149,10 +149,8 @@ async fn next_answer<S: AsyncRead + Unpin>(
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "sandbox"))]
 mod tests {
-    use std::sync::Arc;
-
     use tokio::io::{AsyncReadExt as _, DuplexStream, duplex};
 
     use super::*;
@@ -174,7 +172,7 @@ mod tests {
     #[tokio::test]
     async fn a_key_is_made_that_the_server_has_as_well_with_its_salt_and_its_clock() {
         let (near, mut far) = duplex(4096);
-        let server_key = Arc::new(ServerPrivateKey::of_sandboxes());
+        let server_key = ServerPrivateKey::of_sandboxes();
         let servers = vec![ServerPublicKey::of_telegram(false), server_key.public().clone()];
         let ahead = i32::try_from(unix_time().as_secs()).unwrap() + 5_000;
         let serve = async {

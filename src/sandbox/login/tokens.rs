@@ -1,0 +1,145 @@
+//! Tokens that somebody scans who is signed in elsewhere.
+//!
+//! Owns by which key each was asked for, how long it is good and who has accepted it.
+
+use std::sync::Arc;
+
+use grammers_tl_types::{Serializable as _, enums, functions, types};
+
+use super::{LoginCaller, refused};
+use crate::base::clock::unix_time;
+use crate::base::sync::Mutex;
+use crate::sandbox::accounts::{ConnectionCommand, Key, User};
+use crate::sandbox::response::RpcError;
+use crate::sandbox::updates::PushedUpdate;
+
+/// For how many seconds a token is good.
+const LASTS: i32 = 30;
+const TOKEN_LEN: usize = 32;
+
+/// A token.
+struct LoginToken {
+    token: Vec<u8>,
+    key: Arc<Key>,
+    expires: i32,
+    accepted_by: Option<Arc<User>>,
+}
+
+/// All that are good, and some that were.
+#[derive(Default)]
+pub(super) struct LoginTokens(Mutex<Vec<LoginToken>>);
+
+fn time() -> i32 {
+    i32::try_from(unix_time().as_secs()).unwrap_or(i32::MAX)
+}
+
+impl LoginTokens {
+    /// Somebody accepts a token. Returns by which key it was asked for.
+    pub(super) fn accept(&self, token: &[u8], user: &Arc<User>) -> Result<Arc<Key>, RpcError> {
+        let mut tokens = self.0.lock();
+        let found = tokens.iter_mut().find(|it| it.token == token);
+        let found = found.ok_or(refused("AUTH_TOKEN_INVALID"))?;
+        if found.accepted_by.is_some() {
+            return Err(refused("AUTH_TOKEN_ALREADY_ACCEPTED"));
+        }
+        if found.expires <= time() {
+            return Err(refused("AUTH_TOKEN_EXPIRED"));
+        }
+        found.accepted_by = Some(Arc::clone(user));
+        Ok(Arc::clone(&found.key))
+    }
+
+    /// Who has accepted one that was asked for by this key.
+    fn take_accepted(&self, key: &Arc<Key>) -> Option<Arc<User>> {
+        let mut tokens = self.0.lock();
+        let at =
+            tokens.iter().position(|it| Arc::ptr_eq(&it.key, key) && it.accepted_by.is_some())?;
+        tokens.swap_remove(at).accepted_by
+    }
+
+    /// The token of a key, which is another one once the last is not good any more.
+    fn of(&self, key: &Arc<Key>, random: &mut fastrand::Rng) -> (Vec<u8>, i32) {
+        let mut tokens = self.0.lock();
+        tokens.retain(|it| it.expires > time());
+        if let Some(known) = tokens.iter().find(|it| Arc::ptr_eq(&it.key, key)) {
+            return (known.token.clone(), known.expires);
+        }
+        let token: Vec<u8> = (0..TOKEN_LEN).map(|_| random.u8(..)).collect();
+        let (key, expires) = (Arc::clone(key), time().saturating_add(LASTS));
+        tokens.push(LoginToken { token: token.clone(), key, expires, accepted_by: None });
+        (token, expires)
+    }
+}
+
+impl LoginCaller<'_> {
+    pub(super) fn export_token(
+        &mut self,
+        call: &functions::auth::ExportLoginToken,
+    ) -> Result<Vec<u8>, RpcError> {
+        Self::check_application(call.api_id, &call.api_hash)?;
+        let tokens = &self.server.logins.tokens;
+        if let Some(user) = tokens.take_accepted(self.key) {
+            return self.success(user);
+        }
+        let (token, expires) = tokens.of(self.key, self.random);
+        let token = types::auth::LoginToken { expires, token };
+        Ok(enums::auth::LoginToken::Token(token).to_bytes())
+    }
+
+    pub(super) fn import_token(&mut self, token: &[u8]) -> Result<Vec<u8>, RpcError> {
+        let user = {
+            let mut tokens = self.server.logins.tokens.0.lock();
+            let at = tokens.iter().position(|it| it.token == token && it.accepted_by.is_some());
+            at.and_then(|at| tokens.swap_remove(at).accepted_by)
+        };
+        self.success(user.ok_or(refused("AUTH_TOKEN_EXPIRED"))?)
+    }
+
+    fn success(&mut self, user: Arc<User>) -> Result<Vec<u8>, RpcError> {
+        let authorization = self.log_in_unless_protected(user)?;
+        let success =
+            <types::auth::LoginTokenSuccess as grammers_tl_types::Identifiable>::CONSTRUCTOR_ID;
+        Ok([success.to_bytes(), authorization].concat())
+    }
+
+    pub(super) fn accept_token(&mut self, token: &[u8]) -> Result<Vec<u8>, RpcError> {
+        let user = self.user.ok_or(RpcError::new(401, "AUTH_KEY_UNREGISTERED"))?;
+        let key = self.server.logins.tokens.accept(token, user)?;
+        tell(&key);
+        let introduction = key.introduction.lock().clone();
+        let word = |of: fn(&crate::session::ClientIdentity) -> &String| {
+            introduction.as_ref().map(|it| of(&it.identity).clone()).unwrap_or_default()
+        };
+        let session = types::Authorization {
+            current: false,
+            official_app: false,
+            password_pending: user.password.lock().is_some(),
+            encrypted_requests_disabled: false,
+            call_requests_disabled: false,
+            unconfirmed: true,
+            hash: self.random.i64(..),
+            device_model: word(|it| &it.device_model),
+            platform: String::new(),
+            system_version: word(|it| &it.system_version),
+            api_id: introduction.as_ref().map_or(0, |it| it.api_id),
+            app_name: "sandbox".to_owned(),
+            app_version: word(|it| &it.app_version),
+            date_created: time(),
+            date_active: time(),
+            ip: "127.0.0.1".to_owned(),
+            country: "ZZ".to_owned(),
+            region: String::new(),
+        };
+        Ok(enums::Authorization::Authorization(session).to_bytes())
+    }
+}
+
+/// Tells whoever shows a token that it was accepted.
+pub(super) fn tell(key: &Key) {
+    let (update, date) = (enums::Update::LoginToken, time());
+    let body = enums::Updates::UpdateShort(types::UpdateShort { update, date }).to_bytes();
+    for connection in key.connections.lock().iter() {
+        let update = PushedUpdate::new(body.clone());
+        connection.commands.try_send(ConnectionCommand::Push(update)).ok();
+    }
+}
