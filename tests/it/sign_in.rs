@@ -179,3 +179,79 @@ async fn whoever_gives_up_after_the_server_has_taken_it_is_logged_out() {
     let error = driver.connection(2).await.call(state, LIMIT).await.unwrap_err();
     assert!(matches!(&error, WireError::Rpc { code: 401, .. }), "{error}");
 }
+
+/// A client of others signs in at a data centre beside it, where there is nothing else: this process enters such a
+/// place first.
+#[test]
+#[ignore = "needs root and Telethon; `.ci/run` has a step for it"]
+fn telethon_signs_in_from_nothing() {
+    let told = alone("sign_in::telethon_signs_in_from_nothing", async || {
+        let data_centre = data_centre().await;
+        let account: AccountId = "+9996654321".parse().unwrap();
+        data_centre.create_account(account);
+        assert!(data_centre.set_password(account, Some("secret"), None));
+        let token = data_centre.bot_token(AccountId::bot(557).unwrap()).unwrap();
+        let given = serde_json::json!({
+            "port": data_centre.address().port(),
+            "key": DataCentre::public_key(),
+            "phone": "+9996654321",
+            "code": "55555",
+            "password": "secret",
+            "token": token,
+        });
+        let told = foreign_client("telethon/sign_in.py", "telethon", &given).await;
+        let stats = data_centre.stats();
+        assert_eq!((stats.keys_made, stats.key_violations), (3, 0), "{stats:?}");
+        told
+    });
+    if let Some(told) = told {
+        assert_eq!(told["phone"]["phone"], "9996654321", "{told}");
+        assert_eq!(told["phone"]["id"], told["scan"]["id"], "{told}");
+        assert_eq!((&told["token"]["id"], &told["token"]["bot"]), (&557.into(), &true.into()));
+    }
+}
+
+/// Runs in a network namespace that has the loopback interface alone: starts this test over there, unless it is there.
+fn alone<T>(test: &str, inside: impl AsyncFnOnce() -> T) -> Option<T> {
+    const THERE: &str = "TELEPOOL_TEST_ALONE";
+    if std::env::var_os(THERE).is_some() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        return Some(runtime.block_on(inside()));
+    }
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--net", "sh", "-c", r#"ip link set lo up && exec "$0" "$@""#]);
+    command.arg(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--ignored", "--nocapture"]).env(THERE, "1");
+    let ran = command.output().expect("unshare, of Debian's package util-linux");
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(
+        ran.status.success() && said.contains("1 passed"),
+        "{said}{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+    None
+}
+
+/// Runs a script of a library that others have written. Returns what it prints last.
+async fn foreign_client(
+    script: &str,
+    packages: &str,
+    given: &serde_json::Value,
+) -> serde_json::Value {
+    use std::process::Stdio;
+    use tokio::io::AsyncWriteExt as _;
+    let target = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let packages = target.join("foreign").join(packages);
+    assert!(packages.exists(), "{}: `.ci/run` says how to install it", packages.display());
+    let script =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/foreign").join(script);
+    let mut command = tokio::process::Command::new("timeout");
+    command.args(["60", "python3"]).arg(script).env("PYTHONPATH", packages);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(given.to_string().as_bytes()).await.unwrap();
+    let ran = child.wait_with_output().await.unwrap();
+    let (said, told) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success(), "{} {said}{told}", ran.status);
+    serde_json::from_str(said.lines().last().unwrap_or_default()).unwrap()
+}
