@@ -27,12 +27,13 @@ const MSG_COPY: u32 = 0xe060_46b2;
 const IDS_MAX: usize = 8192;
 
 /// Every method that a fault can be put on, by its name in the schema.
-pub(super) const METHODS: [&str; 20] = [
+pub(super) const METHODS: [&str; 21] = [
     "ping",
     "help.getConfig",
     "help.getNearestDc",
     "help.getAppConfig",
     "users.getUsers",
+    "users.getFullUser",
     "messages.sendMessage",
     "updates.getState",
     "updates.getDifference",
@@ -96,6 +97,7 @@ pub(super) enum Method {
     /// With the hash of the one that the client has.
     AppConfig(i32),
     Users(Vec<enums::InputUser>),
+    FullUser(enums::InputUser),
     Send {
         peer: enums::InputPeer,
         message: String,
@@ -214,6 +216,9 @@ impl Method {
                 split(rest).map(|(hash, _)| Self::AppConfig(hash.cast_signed()))
             }
             functions::users::GetUsers::CONSTRUCTOR_ID => users(rest).map(Self::Users),
+            functions::users::GetFullUser::CONSTRUCTOR_ID => {
+                nested(rest).map(|(user, _)| Self::FullUser(user))
+            }
             functions::messages::SendMessage::CONSTRUCTOR_ID => message(rest),
             functions::updates::GetState::CONSTRUCTOR_ID => Some(Self::State),
             functions::updates::GetDifference::CONSTRUCTOR_ID => {
@@ -360,6 +365,7 @@ mod tests {
             functions::help::GetNearestDc::CONSTRUCTOR_ID,
             functions::help::GetAppConfig::CONSTRUCTOR_ID,
             functions::users::GetUsers::CONSTRUCTOR_ID,
+            functions::users::GetFullUser::CONSTRUCTOR_ID,
             functions::messages::SendMessage::CONSTRUCTOR_ID,
             functions::updates::GetState::CONSTRUCTOR_ID,
             functions::updates::GetDifference::CONSTRUCTOR_ID,

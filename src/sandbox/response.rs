@@ -83,6 +83,7 @@ fn execute_as(
             ids.iter().for_each(|id| put_user(&mut body, server, user, id));
             Ok(body)
         }
+        Method::FullUser(id) => full_user(server, user, id),
         Method::Send { peer, message, random_id } => {
             user.random_ids.send_once(*random_id, || send(server, (key, user), peer, message))
         }
@@ -129,6 +130,38 @@ fn config(server: &ServerState) -> Vec<u8> {
     // only calls methods looks at them.
     body.extend([0; 26 * 4]);
     body
+}
+
+/// All that is known of a user, which is no more than of any.
+fn full_user(server: &ServerState, own: &User, id: &enums::InputUser) -> Result<Vec<u8>, RpcError> {
+    let number = match id {
+        enums::InputUser::UserSelf => own.id,
+        enums::InputUser::User(user) => user.user_id,
+        _ => return Err(RpcError::new(400, "USER_ID_INVALID")),
+    };
+    let is_known = server.user_by_id(number).is_some() || updates::stranger_name(number).is_some();
+    if !is_known {
+        return Err(RpcError::new(400, "USER_ID_INVALID"));
+    }
+    let nothing = 0_u32;
+    let mut body = types::users::UserFull::CONSTRUCTOR_ID.to_bytes();
+    types::UserFull::CONSTRUCTOR_ID.serialize(&mut body);
+    // Two words of flags, the user, and settings without any.
+    [nothing; 2].iter().for_each(|word| word.serialize(&mut body));
+    number.serialize(&mut body);
+    for settings in [types::PeerSettings::CONSTRUCTOR_ID, types::PeerNotifySettings::CONSTRUCTOR_ID]
+    {
+        settings.serialize(&mut body);
+        nothing.serialize(&mut body);
+    }
+    // No chat in common, and none in the list; one user.
+    nothing.serialize(&mut body);
+    VECTOR.serialize(&mut body);
+    nothing.serialize(&mut body);
+    VECTOR.serialize(&mut body);
+    1_u32.serialize(&mut body);
+    put_user(&mut body, server, own, id);
+    Ok(body)
 }
 
 fn put_user(body: &mut Vec<u8>, server: &ServerState, own: &User, id: &enums::InputUser) {
