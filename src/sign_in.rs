@@ -94,7 +94,6 @@ impl fmt::Debug for SignInWay {
 }
 
 /// What is to be done next.
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum SignInStep {
     /// Make this call with the key of this sign-in at this data centre, and pass on what comes of it:
@@ -115,6 +114,27 @@ pub enum SignInStep {
     Done(Box<SignedIn>),
     /// It was given up, and nothing is left of it.
     Cancelled,
+}
+
+/// Requests hold secrets: of them only the method is shown.
+impl fmt::Debug for SignInStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Call { dc, request } => {
+                let method = request.first_chunk().map_or(0, |id| u32::from_le_bytes(*id));
+                let method = grammers_tl_types::name_for_id(method);
+                f.debug_struct("Call")
+                    .field("dc", dc)
+                    .field("method", &method)
+                    .finish_non_exhaustive()
+            }
+            Self::AskCode(sent) => f.debug_tuple("AskCode").field(sent).finish(),
+            Self::AskPassword(question) => f.debug_tuple("AskPassword").field(question).finish(),
+            Self::Show(link) => f.debug_tuple("Show").field(link).finish(),
+            Self::Done(done) => f.debug_tuple("Done").field(done).finish(),
+            Self::Cancelled => f.write_str("Cancelled"),
+        }
+    }
 }
 
 /// What somebody who is signed in elsewhere scans or opens.

@@ -38,10 +38,11 @@ pub(crate) use self::client::{ExchangeStep, KeyExchange};
 #[cfg(feature = "telegram")]
 pub use self::error::KeyExchangeError;
 pub(crate) use self::numbers::Group;
+#[cfg(feature = "sandbox")]
+pub(crate) use self::numbers::KNOWN_GENERATOR;
 #[cfg(any(test, feature = "sandbox"))]
 pub(crate) use self::numbers::KNOWN_PRIME;
-#[cfg(feature = "sandbox")]
-pub(crate) use self::numbers::{KNOWN_GENERATOR, padded};
+pub(crate) use self::numbers::padded;
 pub use self::public_key::ServerPublicKey;
 #[cfg(feature = "sandbox")]
 pub(crate) use self::server::{

@@ -165,6 +165,10 @@ const UNKNOWN: (&str, &str) =
     ("Telegram refuses", "look the name up at https://core.telegram.org/api/errors");
 
 impl SignInError {
+    pub(super) const NO_RANDOM_NUMBERS: Self = Self::Elsewhere {
+        what: "the system has no random numbers",
+        remedy: "try again once it has",
+    };
     pub(super) const SIGN_UP_REQUIRED: Self = Self::Elsewhere {
         what: "nobody has an account with this number",
         remedy: "make one in an official app first",

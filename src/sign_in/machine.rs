@@ -34,9 +34,11 @@ pub struct SignIn {
     pub(super) state: State,
     /// The code that was sent, and what the server knows it by.
     pub(super) sent: Option<(Zeroizing<String>, SentCode)>,
-    detours: u8,
-    password_tries: u8,
-    is_cancelled: bool,
+    pub(super) detours: u8,
+    pub(super) password_tries: u8,
+    pub(super) is_cancelled: bool,
+    /// A password was asked for: the server has taken everything else.
+    pub(super) is_at_password: bool,
 }
 
 /// What is waited for.
@@ -49,6 +51,9 @@ pub(super) enum State {
     Password(PasswordChallenge),
     /// That somebody scans what is shown.
     Shown,
+    /// Nothing: the server has taken it.
+    Taken,
+    /// Nothing: it was given up, or it failed.
     Over,
 }
 
@@ -90,6 +95,7 @@ impl SignIn {
             detours: 0,
             password_tries: 0,
             is_cancelled: false,
+            is_at_password: false,
         }
     }
 
@@ -119,6 +125,20 @@ impl SignIn {
         self.call(SignInCall::Challenge(password), calls::challenge())
     }
 
+    /// Whether the server has taken the last thing it was sent is known: it has not.
+    fn not_taken(&mut self) -> SignInStep {
+        match self.is_at_password {
+            true => self.call_challenge(None),
+            false => self.ask_code_again(),
+        }
+    }
+
+    /// Has the code asked for as it was, or something asked for if there is none.
+    pub(super) fn ask_code_again(&mut self) -> SignInStep {
+        let refusal = self.sent.as_ref().and_then(|(_, sent)| sent.refusal);
+        self.ask_code(refusal)
+    }
+
     /// Has the code asked for.
     pub(super) fn ask_code(&mut self, refusal: Option<CodeRefusal>) -> SignInStep {
         match &mut self.sent {
@@ -135,6 +155,13 @@ impl SignIn {
     fn cancelled(&mut self) -> SignInStep {
         self.state = State::Over;
         SignInStep::Cancelled
+    }
+
+    /// Goes on at another data centre.
+    fn move_to(&mut self, dc: Option<i32>, refused: SignInError) -> Result<(), SignInError> {
+        self.detour()?;
+        self.dc = dc.filter(|dc| (1..=1_000).contains(dc)).ok_or(refused)?;
+        Ok(())
     }
 
     /// The server may send a sign-in elsewhere, or have it begin anew, a few times.
@@ -197,9 +224,9 @@ impl SignIn {
                 let (token, expires) = (Zeroizing::new(it.token), it.expires);
                 Ok(SignInStep::Show(LoginLink { token, expires, poll_after: POLL_EVERY }))
             }
+            // Somebody has scanned it: only there the login can be taken, and ended again.
             enums::auth::LoginToken::MigrateTo(it) => {
-                self.detour()?;
-                self.dc = it.dc_id;
+                self.move_to(Some(it.dc_id), UNREADABLE)?;
                 Ok(self.call(SignInCall::Import, calls::import(&it.token)))
             }
             enums::auth::LoginToken::Success(it) => self.authorized(it.authorization),
@@ -217,8 +244,9 @@ impl SignIn {
         let enums::account::Password::Password(told) = told;
         let tries_left = TRIES_MAX - self.password_tries;
         let (challenge, question) = PasswordChallenge::read(told, tries_left)?;
+        self.is_at_password = true;
         match password {
-            Some(password) => Ok(self.check(challenge, password, true)),
+            Some(password) => self.check(challenge, password, true),
             None => {
                 self.state = State::Password(challenge);
                 Ok(SignInStep::AskPassword(question))
@@ -231,9 +259,9 @@ impl SignIn {
         challenge: PasswordChallenge,
         password: Zeroizing<String>,
         is_again: bool,
-    ) -> SignInStep {
-        let request = calls::check(challenge.prove(&password));
-        self.call(SignInCall::Check { password, is_again }, request)
+    ) -> Result<SignInStep, SignInError> {
+        let proof = challenge.prove(&password).ok_or(SignInError::NO_RANDOM_NUMBERS)?;
+        Ok(self.call(SignInCall::Check { password, is_again }, calls::check(proof)))
     }
 
     fn authorized(
@@ -241,6 +269,9 @@ impl SignIn {
         authorization: enums::auth::Authorization,
     ) -> Result<SignInStep, SignInError> {
         match authorization {
+            enums::auth::Authorization::SignUpRequired(_) if self.is_cancelled => {
+                Ok(self.cancelled())
+            }
             enums::auth::Authorization::Authorization(it) => {
                 let user = it.user.clone();
                 self.accepted(Some(it), user)
@@ -261,7 +292,7 @@ impl SignIn {
         let enums::User::User(user) = user else { return Err(UNREADABLE) };
         let number = |it: Option<i32>| it.and_then(|it| u32::try_from(it).ok());
         let phone = user.phone.and_then(|it| AccountId::from_revealed(&format!("+{it}")).ok());
-        self.state = State::Over;
+        self.state = State::Taken;
         Ok(SignInStep::Done(Box::new(SignedIn {
             dc: self.dc,
             user_id: user.id,
@@ -287,14 +318,16 @@ impl SignIn {
             (SignInCall::CancelCode, _) => Ok(self.cancelled()),
             (SignInCall::LogOut, _) if code == 401 => Ok(self.cancelled()),
             (SignInCall::LogOut, _) => Err(refused),
-            _ if self.is_cancelled => Ok(self.cancelled()),
+            // What was sent is forgotten, where there is anything.
+            _ if self.is_cancelled => Ok(self.cancel_code().unwrap_or_else(|| self.cancelled())),
             (SignInCall::First, name) if code == 303 => {
-                self.detour()?;
                 let dc = name.rsplit_once("_MIGRATE_").and_then(|(_, dc)| dc.parse().ok());
-                self.dc = dc.filter(|dc| (1..=1_000).contains(dc)).ok_or(refused)?;
+                self.move_to(dc, refused)?;
                 Ok(self.call_first())
             }
-            (SignInCall::Check { .. }, "SESSION_PASSWORD_NEEDED") => Err(refused),
+            (SignInCall::Check { .. } | SignInCall::Challenge(_), "SESSION_PASSWORD_NEEDED") => {
+                Err(refused)
+            }
             (_, "SESSION_PASSWORD_NEEDED") => Ok(self.call_challenge(None)),
             (_, name) if name.starts_with("AUTH_RESTART") => {
                 self.detour()?;
@@ -310,9 +343,10 @@ impl SignIn {
                     _ => Ok(self.ask_code(Some(CodeRefusal::Wrong))),
                 }
             }
-            (SignInCall::SignIn | SignInCall::Resend, "PHONE_CODE_EXPIRED") => {
-                Ok(self.ask_code(Some(CodeRefusal::Expired)))
-            }
+            (
+                SignInCall::SignIn | SignInCall::Resend,
+                "PHONE_CODE_EXPIRED" | "EMAIL_VERIFY_EXPIRED",
+            ) => Ok(self.ask_code(Some(CodeRefusal::Expired))),
             (SignInCall::Resend, "SEND_CODE_UNAVAILABLE") => {
                 if let Some((_, sent)) = &mut self.sent {
                     sent.next = None;
@@ -336,7 +370,7 @@ impl SignIn {
                 Ok(self.call_first())
             }
             // The server has not taken what it was sent last.
-            (SignInCall::Oneself, "AUTH_KEY_UNREGISTERED") => Ok(self.ask_code(None)),
+            (SignInCall::Oneself, "AUTH_KEY_UNREGISTERED") => Ok(self.not_taken()),
             _ => Err(refused),
         }
     }
@@ -346,35 +380,37 @@ impl SignIn {
     #[must_use]
     pub fn lost(&mut self) -> SignInStep {
         match std::mem::replace(&mut self.state, State::Over) {
-            State::Called(SignInCall::First) if matches!(self.way, SignInWay::Bot(_)) => {
-                self.call_oneself()
-            }
-            // Another code is the same one as long as that is good, and so is what is shown.
-            State::Called(SignInCall::First) => self.call_first(),
-            State::Called(SignInCall::Resend) => self.ask_code(None),
-            State::Called(SignInCall::Challenge(password)) => self.call_challenge(password),
-            State::Called(SignInCall::LogOut) => self.call(SignInCall::LogOut, calls::log_out()),
-            State::Called(SignInCall::CancelCode) => self.cancelled(),
+            // Only the server knows, and what it has taken is not to be made twice, or is to be logged out.
             State::Called(
                 SignInCall::SignIn
                 | SignInCall::Import
                 | SignInCall::Check { .. }
                 | SignInCall::Oneself,
             ) => self.call_oneself(),
-            state => {
-                self.state = state;
-                self.again()
+            State::Called(SignInCall::First) if !matches!(self.way, SignInWay::Phone(_)) => {
+                self.call_oneself()
             }
+            State::Shown => self.call_oneself(),
+            State::Called(SignInCall::LogOut) => self.call(SignInCall::LogOut, calls::log_out()),
+            State::Taken => {
+                self.state = State::Taken;
+                self.call_if_cancelled()
+            }
+            _ if self.is_cancelled => self.cancel_code().unwrap_or_else(|| self.cancelled()),
+            // Another code is the same one as long as that is good.
+            State::Called(SignInCall::First) => self.call_first(),
+            State::Called(SignInCall::Resend) | State::Code => self.ask_code_again(),
+            State::Called(SignInCall::Challenge(password)) => self.call_challenge(password),
+            State::Password(_) => self.call_challenge(None),
+            State::Called(SignInCall::CancelCode) | State::Over => self.cancelled(),
         }
     }
 
-    /// What is waited for, without a call.
-    fn again(&mut self) -> SignInStep {
-        match &self.state {
-            State::Code => self.ask_code(None),
-            State::Password(_) => self.call_challenge(None),
-            State::Shown => self.call_first(),
-            State::Called(_) | State::Over => SignInStep::Cancelled,
+    /// After the end: a session that is not wanted is logged out, and one that is stays.
+    fn call_if_cancelled(&mut self) -> SignInStep {
+        match self.is_cancelled {
+            true => self.call(SignInCall::LogOut, calls::log_out()),
+            false => self.call_oneself(),
         }
     }
 
@@ -429,7 +465,10 @@ impl SignIn {
             return Err(SignInInputError::new("the password is empty"));
         }
         match std::mem::replace(&mut self.state, State::Over) {
-            State::Password(challenge) => Ok(self.check(challenge, password, false)),
+            State::Password(challenge) => {
+                let checked = self.check(challenge, password, false);
+                checked.map_err(|error| SignInInputError::new(error.to_string()))
+            }
             state => {
                 self.state = state;
                 Err(SignInInputError::new("no password is waited for"))
@@ -457,7 +496,10 @@ impl SignIn {
                 Some(step) => step,
                 None => self.cancelled(),
             }),
-            State::Password(_) | State::Shown | State::Over => Some(self.cancelled()),
+            // Somebody may have scanned it by now.
+            State::Shown => Some(self.call_oneself()),
+            State::Taken => Some(self.call_if_cancelled()),
+            State::Password(_) | State::Over => Some(self.cancelled()),
         }
     }
 
@@ -472,8 +514,8 @@ impl SignIn {
 
 /// Whether a code was refused because it is another one.
 fn is_wrong_code(name: &str) -> bool {
-    let names = ["PHONE_CODE_INVALID", "PHONE_CODE_EMPTY", "EMAIL_VERIFY", "CODE_INVALID"];
-    names.iter().any(|known| name.starts_with(known)) || name == "EMAIL_CODE_INVALID"
+    let names = ["PHONE_CODE_INVALID", "PHONE_CODE_EMPTY", "CODE_INVALID", "EMAIL_CODE_INVALID"];
+    names.contains(&name)
 }
 
 /// Reads an answer.

@@ -8,7 +8,8 @@ use num_bigint::BigUint;
 use zeroize::Zeroizing;
 
 use super::SignInError;
-use crate::mtproto::key_exchange::Group;
+use crate::base::text::display_safely;
+use crate::mtproto::key_exchange::{Group, padded};
 
 const NO_CHALLENGE: SignInError =
     SignInError::Protocol("what it has a password checked by is not safe");
@@ -42,10 +43,16 @@ impl PasswordChallenge {
     ) -> Result<(Self, PasswordQuestion), SignInError> {
         use enums::PasswordKdfAlgo::Sha256Sha256Pbkdf2Hmacsha512iter100000Sha256ModPow as Known;
         let question = PasswordQuestion {
-            hint: told.hint.filter(|hint| !hint.is_empty()),
+            hint: told.hint.filter(|hint| !hint.is_empty()).map(|hint| display_safely(&hint)),
             can_be_recovered: told.has_recovery,
             tries_left,
         };
+        if !told.has_password {
+            return Err(SignInError::Elsewhere {
+                what: "the account has no password any more",
+                remedy: "begin anew",
+            });
+        }
         let (Some(id), Some(half)) = (told.srp_id, told.srp_b) else { return Err(NO_CHALLENGE) };
         let Some(Known(algorithm)) = told.current_algo else {
             return Err(SignInError::Elsewhere {
@@ -55,22 +62,23 @@ impl PasswordChallenge {
         };
         // Another group, or a half that tells nothing, would let the server learn the password by trying.
         let group = Group::checked(&algorithm.p, algorithm.g).map_err(|_| NO_CHALLENGE)?;
-        if !group.is_safe(&BigUint::from_bytes_be(&half)) {
+        let half = BigUint::from_bytes_be(&half);
+        if algorithm.p.len() != 256 || !group.is_safe(&half) {
             return Err(NO_CHALLENGE);
         }
+        // However long it came.
+        let half = padded(&half).to_vec();
         let salts = [algorithm.salt1, algorithm.salt2];
         let (generator, prime) = (algorithm.g, algorithm.p);
         Ok((Self { id, salts, generator, prime, half }, question))
     }
 
-    /// The proof that somebody has this password.
-    pub(super) fn prove(self, password: &str) -> types::InputCheckPasswordSrp {
+    /// The proof that somebody has this password. `None` without random numbers: by one that can be guessed the
+    /// password could be.
+    pub(super) fn prove(self, password: &str) -> Option<types::InputCheckPasswordSrp> {
         let Self { id, salts: [first, second], generator, prime, half } = self;
         let mut secret = Zeroizing::new(vec![0; 256]);
-        // What the system does not give nobody could guess either; the password is proved by more than this.
-        if getrandom::fill(&mut secret).is_err() {
-            fastrand::fill(&mut secret);
-        }
+        getrandom::fill(&mut secret).ok()?;
         let (m1, a) = grammers_crypto::two_factor_auth::calculate_2fa(
             &first,
             &second,
@@ -80,6 +88,6 @@ impl PasswordChallenge {
             secret.to_vec(),
             password,
         );
-        types::InputCheckPasswordSrp { srp_id: id, a: a.to_vec(), m1: m1.to_vec() }
+        Some(types::InputCheckPasswordSrp { srp_id: id, a: a.to_vec(), m1: m1.to_vec() })
     }
 }

@@ -20,6 +20,10 @@ pub struct SavedSignIn {
     /// What the server knows the code by, and the code.
     sent: Option<(Zeroizing<String>, SentCode)>,
     place: SavedPlace,
+    detours: u8,
+    password_tries: u8,
+    is_at_password: bool,
+    is_cancelled: bool,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -44,21 +48,30 @@ impl SignIn {
     #[must_use]
     pub fn save(&self) -> SavedSignIn {
         let place = match &self.state {
-            State::Code | State::Called(SignInCall::Resend) => SavedPlace::Code,
-            State::Password(_) => SavedPlace::Password,
-            State::Called(SignInCall::First) => match &self.way {
-                SignInWay::Bot(_) => SavedPlace::Unknown,
-                _ => SavedPlace::Beginning,
-            },
-            State::Called(SignInCall::CancelCode) | State::Shown => SavedPlace::Beginning,
-            State::Called(_) | State::Over => SavedPlace::Unknown,
+            State::Code | State::Called(SignInCall::Resend | SignInCall::CancelCode) => {
+                SavedPlace::Code
+            }
+            State::Password(_) | State::Called(SignInCall::Challenge(_)) => SavedPlace::Password,
+            State::Called(SignInCall::First) if matches!(self.way, SignInWay::Phone(_)) => {
+                SavedPlace::Beginning
+            }
+            State::Called(_) | State::Shown | State::Taken | State::Over => SavedPlace::Unknown,
         };
         let way = match &self.way {
             SignInWay::Phone(phone) => SavedWay::Phone(phone.reveal().to_string()),
             SignInWay::Bot(token) => SavedWay::Bot(token.clone()),
             SignInWay::Scan { except } => SavedWay::Scan(except.clone()),
         };
-        SavedSignIn { way, dc: self.dc, sent: self.sent.clone(), place }
+        SavedSignIn {
+            way,
+            dc: self.dc,
+            sent: self.sent.clone(),
+            place,
+            detours: self.detours,
+            password_tries: self.password_tries,
+            is_at_password: self.is_at_password,
+            is_cancelled: self.is_cancelled,
+        }
     }
 }
 
@@ -79,9 +92,13 @@ impl SavedSignIn {
         };
         let mut sign_in = SignIn::at(application, way, self.dc);
         sign_in.sent = self.sent;
+        (sign_in.detours, sign_in.password_tries) = (self.detours, self.password_tries);
+        (sign_in.is_at_password, sign_in.is_cancelled) = (self.is_at_password, self.is_cancelled);
         let step = match self.place {
+            // What was given up is ended, and not begun anew.
+            _ if self.is_cancelled => sign_in.call_oneself(),
             SavedPlace::Beginning => sign_in.call_first(),
-            SavedPlace::Code => sign_in.ask_code(None),
+            SavedPlace::Code => sign_in.ask_code_again(),
             // Which it is checked by is out of date.
             SavedPlace::Password => sign_in.call_challenge(None),
             SavedPlace::Unknown => sign_in.call_oneself(),

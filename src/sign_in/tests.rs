@@ -448,15 +448,25 @@ fn whoever_gives_up_leaves_nothing_behind() {
     let mut sign_in = at_code();
     sign_in.enter_code("12345").unwrap();
     assert!(sign_in.cancel().is_none());
-    assert!(matches!(sign_in.refused(400, "PHONE_CODE_INVALID"), Ok(SignInStep::Cancelled)));
-    for mut sign_in in [at_password(), {
-        let mut shown = SignIn::begin(application(), SignInWay::Scan { except: vec![] }, 2).0;
-        shown.answered(&token(1)).unwrap();
-        shown
-    }] {
-        assert!(matches!(sign_in.cancel(), Some(SignInStep::Cancelled)));
-        assert!(matches!(sign_in.cancel(), Some(SignInStep::Cancelled)), "twice is once");
-    }
+    assert_eq!(called(&sign_in.refused(400, "PHONE_CODE_INVALID").unwrap()).1, CANCEL);
+    assert!(matches!(sign_in.refused(400, "PHONE_CODE_EXPIRED"), Ok(SignInStep::Cancelled)));
+    let mut sign_in = at_password();
+    assert!(matches!(sign_in.cancel(), Some(SignInStep::Cancelled)));
+    assert!(matches!(sign_in.cancel(), Some(SignInStep::Cancelled)), "twice is once");
+    // What was shown may have been scanned by now.
+    let mut shown = SignIn::begin(application(), SignInWay::Scan { except: vec![] }, 2).0;
+    shown.answered(&token(1)).unwrap();
+    assert_eq!(called(&shown.cancel().unwrap()).1, GET_USERS);
+    assert_eq!(called(&shown.answered(&vec![user(false)].to_bytes()).unwrap()).1, LOG_OUT);
+    // And so is what was done before somebody thought better of it.
+    let (mut sign_in, _) = SignIn::begin(application(), by_token(), 2);
+    done(sign_in.answered(&authorization(true).to_bytes()).unwrap());
+    assert_eq!(called(&sign_in.cancel().unwrap()).1, LOG_OUT);
+    // Whatever is lost on the way.
+    let mut sign_in = at_code();
+    sign_in.resend().unwrap();
+    assert!(sign_in.cancel().is_none());
+    assert_eq!(called(&sign_in.lost()).1, CANCEL);
 }
 
 #[test]
