@@ -21,7 +21,8 @@
 //! use telepool::sign_in::{Application, SignIn, SignInStep, SignInWay};
 //!
 //! let application = Application::new(12345, "0123456789abcdef0123456789abcdef");
-//! let (mut sign_in, step) = SignIn::begin(application, SignInWay::Phone("+9996620001".parse()?), 2);
+//! let way = SignInWay::phone("+9996620001".parse()?);
+//! let (mut sign_in, step) = SignIn::begin(application, way, 2)?;
 //! let SignInStep::Call { dc: 2, .. } = step else { unreachable!("it begins with a call") };
 //! // The driver makes the call, and hears that the number lives elsewhere.
 //! let step = sign_in.refused(303, "PHONE_MIGRATE_4")?;
@@ -73,7 +74,12 @@ impl fmt::Debug for Application {
 #[derive(Clone, PartialEq, Eq)]
 pub enum SignInWay {
     /// With a code that is sent to whoever has the phone number.
-    Phone(AccountId),
+    Phone {
+        /// The phone number.
+        number: AccountId,
+        /// What the account was given when it was last logged out ([`SignedOut`]): with one of them it needs no code.
+        logout_tokens: Vec<Zeroizing<Vec<u8>>>,
+    },
     /// With the token of a bot, as BotFather gives it.
     Bot(Zeroizing<String>),
     /// With a code to be scanned, by somebody who is signed in elsewhere.
@@ -83,10 +89,23 @@ pub enum SignInWay {
     },
 }
 
+impl SignInWay {
+    /// With a code.
+    #[must_use]
+    pub fn phone(number: AccountId) -> Self {
+        Self::Phone { number, logout_tokens: Vec::new() }
+    }
+
+    /// Whether the first call may be all that there is to it.
+    fn may_need_no_more(&self) -> bool {
+        !matches!(self, Self::Phone { logout_tokens, .. } if logout_tokens.is_empty())
+    }
+}
+
 impl fmt::Debug for SignInWay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Phone(phone) => write!(f, "Phone({phone})"),
+            Self::Phone { number, .. } => write!(f, "Phone({number})"),
             Self::Bot(_) => f.write_str("Bot(hidden)"),
             Self::Scan { .. } => f.write_str("Scan"),
         }

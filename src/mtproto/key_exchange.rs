@@ -147,5 +147,6 @@ fn tail(hash: Sha1) -> [u8; 16] {
     tail
 }
 
-#[cfg(all(test, feature = "sandbox", feature = "telegram"))]
+#[cfg(test)]
+#[cfg(all(feature = "sandbox", feature = "telegram"))]
 mod tests;

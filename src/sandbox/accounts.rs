@@ -23,6 +23,9 @@ use crate::session::AuthKey;
 
 /// So many addresses of an account are told apart.
 const ADDRESSES_MAX: usize = 64;
+/// As many of them are good, the last ones, as a client may show.
+const LOGOUT_TOKENS_MAX: usize = 20;
+const LOGOUT_TOKEN_LEN: usize = 32;
 
 /// One account, as a Telegram user.
 pub(super) struct User {
@@ -38,6 +41,8 @@ pub(super) struct User {
     pub(super) bot_token: Mutex<Option<String>>,
     /// The ids of what it has sent.
     pub(super) random_ids: RandomIds,
+    /// By which it signs in without a code, each once.
+    logout_tokens: Mutex<Vec<Vec<u8>>>,
     /// From which addresses its keys were used, the first so many.
     addresses: Mutex<Vec<IpAddr>>,
     /// When a fault was last injected, in milliseconds since the start, plus one.
@@ -129,10 +134,29 @@ impl User {
             flood_waits: FloodWaits::default(),
             password: Mutex::default(),
             bot_token: Mutex::default(),
+            logout_tokens: Mutex::default(),
             random_ids: RandomIds::default(),
             addresses: Mutex::default(),
             last_fault_ms: AtomicU64::new(0),
         }
+    }
+
+    /// What somebody gets who logs out: the next sign-in needs no code with it.
+    pub(super) fn new_logout_token(&self, random: &mut fastrand::Rng) -> Vec<u8> {
+        let token: Vec<u8> = (0..LOGOUT_TOKEN_LEN).map(|_| random.u8(..)).collect();
+        let mut known = self.logout_tokens.lock();
+        if known.len() == LOGOUT_TOKENS_MAX {
+            known.remove(0);
+        }
+        known.push(token.clone());
+        token
+    }
+
+    /// Whether one of these is good. That one is not any more.
+    pub(super) fn take_logout_token(&self, tokens: &[Vec<u8>]) -> bool {
+        let mut known = self.logout_tokens.lock();
+        let at = known.iter().position(|token| tokens.contains(token));
+        at.is_some_and(|at| !known.swap_remove(at).is_empty())
     }
 
     /// A key of it is used from an address.

@@ -20,7 +20,7 @@ use self::password::{PasswordTrial, no_password};
 use self::tokens::LoginTokens;
 use super::accounts::{Key, KeyLogin, User};
 use super::response::RpcError;
-use super::server_state::ServerState;
+use super::server_state::{ServerState, next_slot};
 use super::updates;
 use crate::account_id::AccountId;
 use crate::base::sync::Mutex;
@@ -33,7 +33,7 @@ const NEXT_CODE_AFTER: i32 = 60;
 pub(super) struct PendingLogin {
     code: Option<PendingCode>,
     /// Whoever has shown all but the password.
-    password_of: Option<Arc<User>>,
+    password_of: Option<AccountId>,
     trial: Option<PasswordTrial>,
 }
 
@@ -57,15 +57,22 @@ fn refused(name: &str) -> RpcError {
     RpcError::new(400, name)
 }
 
+impl PendingLogin {
+    /// Whether all but the password was shown.
+    pub(super) fn wants_password(&self) -> bool {
+        self.password_of.is_some()
+    }
+}
+
 impl LoginCaller<'_> {
     /// Carries a call out.
     pub(super) fn execute(mut self, call: &LoginCall) -> Result<Vec<u8>, RpcError> {
         match call {
             LoginCall::SendCode(it) => self.send_code(it),
             LoginCall::ResendCode(it) => self.resend_code(it),
-            LoginCall::CancelCode(_) => {
-                let was_there = self.key.pending.lock().code.take().is_some();
-                if was_there { Ok(true.to_bytes()) } else { Err(refused("PHONE_CODE_EXPIRED")) }
+            LoginCall::CancelCode(it) => {
+                self.take_code(&it.phone_number, &it.phone_code_hash)?;
+                Ok(true.to_bytes())
             }
             LoginCall::SignIn(it) => self.sign_in(it),
             LoginCall::ImportBot(it) => self.import_bot(it),
@@ -85,26 +92,39 @@ impl LoginCaller<'_> {
     fn send_code(&mut self, call: &functions::auth::SendCode) -> Result<Vec<u8>, RpcError> {
         Self::check_application(call.api_id, &call.api_hash)?;
         let account = phone(&call.phone_number)?;
-        let code = PendingCode::new(account, self.random);
+        let enums::CodeSettings::Settings(settings) = &call.settings;
+        let tokens = settings.logout_tokens.as_deref().unwrap_or_default();
+        let user = self.server.user(account);
+        let is_known = |user: &User| user.take_logout_token(tokens);
+        if let Some(user) = user.filter(|user| is_known(user)) {
+            let authorization = self.log_in_unless_protected(user)?;
+            let success = types::auth::SentCodeSuccess::CONSTRUCTOR_ID;
+            return Ok([success.to_bytes(), authorization].concat());
+        }
+        let mut code = PendingCode::new(account, self.random);
+        if let Some(known) = &self.key.pending.lock().code {
+            code.keep_hash_of(known);
+        }
         self.code_sent(code)
     }
 
     fn resend_code(&mut self, call: &functions::auth::ResendCode) -> Result<Vec<u8>, RpcError> {
-        let account = phone(&call.phone_number)?;
-        let pending = self.key.pending.lock().code.take();
-        let pending = pending.filter(|it| it.account == account && it.hash == call.phone_code_hash);
-        match pending {
-            None => Err(refused("PHONE_CODE_EXPIRED")),
-            Some(pending) if pending.is_resent => {
-                self.key.pending.lock().code = Some(pending);
-                Err(RpcError::new(406, "SEND_CODE_UNAVAILABLE"))
-            }
-            Some(_) => {
-                let mut code = PendingCode::new(account, self.random);
-                code.is_resent = true;
-                self.code_sent(code)
-            }
+        let pending = self.take_code(&call.phone_number, &call.phone_code_hash)?;
+        if pending.is_resent {
+            self.key.pending.lock().code = Some(pending);
+            return Err(RpcError::new(406, "SEND_CODE_UNAVAILABLE"));
         }
+        let mut code = PendingCode::new(pending.account, self.random);
+        code.is_resent = true;
+        self.code_sent(code)
+    }
+
+    /// The code that this key has asked for, by what client and server know it by.
+    fn take_code(&mut self, number: &str, hash: &str) -> Result<PendingCode, RpcError> {
+        let account = phone(number)?;
+        let mut pending = self.key.pending.lock();
+        let is_it = |it: &mut PendingCode| it.account == account && it.hash == hash && it.is_good();
+        pending.code.take_if(is_it).ok_or(refused("PHONE_CODE_EXPIRED"))
     }
 
     /// The first code goes to the apps of an account, and the next one by SMS.
@@ -164,7 +184,7 @@ impl LoginCaller<'_> {
     /// Whoever has a password has to prove it first.
     fn log_in_unless_protected(&mut self, user: Arc<User>) -> Result<Vec<u8>, RpcError> {
         if user.password.lock().is_some() {
-            self.key.pending.lock().password_of = Some(user);
+            self.key.pending.lock().password_of = Some(user.account);
             return Err(RpcError::new(401, "SESSION_PASSWORD_NEEDED"));
         }
         Ok(self.log_in(&user))
@@ -176,12 +196,16 @@ impl LoginCaller<'_> {
         if self.key.account() != Some(account) {
             self.forget();
             let mut keys = user.keys.lock();
-            let slots = keys.iter().filter_map(|key| key.login().map(|login| login.slot));
-            let slot = slots.max().map_or(0, |last| last.saturating_add(1));
+            let slot = next_slot(&keys);
             self.key.set_login(Some(KeyLogin { account, slot }));
             keys.push(Arc::clone(self.key));
         }
         *self.key.pending.lock() = PendingLogin::default();
+        for connection in self.key.connections.lock().iter() {
+            if let Ok(peer) = connection.socket.stream.peer_addr() {
+                user.note_address(peer.ip());
+            }
+        }
         let mut body = types::auth::Authorization::CONSTRUCTOR_ID.to_bytes();
         let flags = 0_u32;
         flags.serialize(&mut body);
@@ -193,21 +217,25 @@ impl LoginCaller<'_> {
     fn forget(&mut self) {
         let Some(account) = self.key.account() else { return };
         self.key.set_login(None);
+        *self.key.pending.lock() = PendingLogin::default();
         if let Some(user) = self.server.user(account) {
             user.keys.lock().retain(|key| !Arc::ptr_eq(key, self.key));
         }
     }
 
     fn log_out(&mut self) -> Result<Vec<u8>, RpcError> {
-        self.key.account().ok_or(RpcError::new(401, "AUTH_KEY_UNREGISTERED"))?;
+        let user = self.user.ok_or(RpcError::new(401, "AUTH_KEY_UNREGISTERED"))?;
+        let is_person = !user.account.is_bot();
+        let future_auth_token = is_person.then(|| user.new_logout_token(self.random));
         self.forget();
-        let out = types::auth::LoggedOut { future_auth_token: None };
+        let out = types::auth::LoggedOut { future_auth_token };
         Ok(enums::auth::LoggedOut::Out(out).to_bytes())
     }
 
     fn password(&mut self) -> Result<Vec<u8>, RpcError> {
         let mut pending = self.key.pending.lock();
-        let user = pending.password_of.clone().or_else(|| self.user.cloned());
+        let awaited = pending.password_of.and_then(|account| self.server.user(account));
+        let user = awaited.or_else(|| self.user.cloned());
         let user = user.ok_or(RpcError::new(401, "AUTH_KEY_UNREGISTERED"))?;
         let password = user.password.lock();
         let told = match &*password {
@@ -230,7 +258,7 @@ impl LoginCaller<'_> {
             return Err(refused("PASSWORD_HASH_INVALID"));
         };
         let mut pending = self.key.pending.lock();
-        let user = pending.password_of.clone();
+        let user = pending.password_of.and_then(|account| self.server.user(account));
         let user = user.ok_or(RpcError::new(401, "AUTH_KEY_UNREGISTERED"))?;
         let trial = pending.trial.take();
         drop(pending);

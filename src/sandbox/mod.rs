@@ -1,9 +1,9 @@
 //! An MTProto server on the loopback interface that stands in for a Telegram data centre: what tests,
 //! benchmarks and `telepool serve --sandbox` connect to.
 //!
-//! It speaks MTProto 2.0 over TCP to any client whose session it created. There is no key exchange:
-//! clients trust only the keys of Telegram's own servers, so that [`DataCentre::create_sessions`] hands
-//! sessions out with their authorization key.
+//! It speaks MTProto 2.0 over TCP. A client has a session that [`DataCentre::create_sessions`] hands out with its
+//! authorization key, or makes a key itself and signs in with it; for that it has to know
+//! [`DataCentre::public_key`] besides those of Telegram's own servers.
 //!
 //! Every transport is served: full, abridged, intermediate and padded intermediate, and all but the
 //! first obfuscated as well, whatever number of a data centre the client asks for. Not served are
@@ -52,9 +52,17 @@
 //!
 //! It serves what a client needs to connect, both pings, `help.getNearestDc`, `help.getAppConfig` (which
 //! comes compressed), `users.getUsers`, `messages.sendMessage`, `updates.getState`, `updates.getDifference`
-//! and `updates.getChannelDifference`; anything else gets an
-//! RPC error. Salts rotate and must be right, as on the real servers, so that a connection costs here
+//! `updates.getChannelDifference` and `users.getFullUser`, and what somebody signs in and out by; anything else gets
+//! an RPC error. Salts rotate and must be right, as on the real servers, so that a connection costs here
 //! what it costs there. Faults come from a seeded [`FaultPlan`].
+//!
+//! # Signing in
+//! Keys are exchanged as at the real servers, with either of the paddings that clients use. `auth.sendCode`,
+//! `resendCode`, `cancelCode` and `signIn` take the code that [`DataCentre::login_code`] tells, `account.getPassword` and
+//! `auth.checkPassword` the password of [`DataCentre::set_password`], `auth.importBotAuthorization` the token of
+//! [`DataCentre::bot_token`], and `auth.exportLoginToken` what another session has accepted, by
+//! `auth.acceptLoginToken` or [`DataCentre::accept_login`]. `auth.logOut` leaves a token by which the next sign-in
+//! needs no code. Passkeys, e-mail codes, recovery of passwords and signing up are not served.
 //!
 //! # Updates
 //! They follow <https://core.telegram.org/api/updates>. An account has a common box, whose number is the

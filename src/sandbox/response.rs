@@ -64,6 +64,9 @@ pub(super) fn execute(
             Err(RpcError::new(400, format!("INPUT_METHOD_INVALID_{}", call.id)))
         }
         (Method::Malformed, _) => Err(RpcError::new(400, "INPUT_REQUEST_INVALID")),
+        (_, None) if key.pending.lock().wants_password() => {
+            Err(RpcError::new(401, "SESSION_PASSWORD_NEEDED"))
+        }
         (_, None) => Err(RpcError::new(401, "AUTH_KEY_UNREGISTERED")),
         (method, Some(user)) => execute_as(server, (key, user), method),
     }

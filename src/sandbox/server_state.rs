@@ -246,8 +246,9 @@ impl ServerState {
 }
 
 /// The slot of a user's next session.
-fn next_slot(keys: &[Arc<Key>]) -> u16 {
-    u16::try_from(keys.len()).expect("BUG: over 65,535 sessions")
+pub(super) fn next_slot(keys: &[Arc<Key>]) -> u16 {
+    let slots = keys.iter().filter_map(|key| key.login().map(|login| login.slot));
+    slots.max().map_or(0, |last| last.checked_add(1).expect("BUG: over 65,535 sessions"))
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ fn digits(phone: AccountId) -> String {
 pub(super) fn first(application: &Application, way: &SignInWay) -> Vec<u8> {
     let (api_id, api_hash) = (application.id, application.hash.to_string());
     match way {
-        SignInWay::Phone(phone) => {
+        SignInWay::Phone { number, logout_tokens } => {
             // Calls that are not to be taken, and what only an app on the phone can have, are of no use here.
             let settings = types::CodeSettings {
                 allow_flashcall: false,
@@ -26,12 +26,13 @@ pub(super) fn first(application: &Application, way: &SignInWay) -> Vec<u8> {
                 allow_missed_call: false,
                 allow_firebase: false,
                 unknown_number: false,
-                logout_tokens: None,
+                logout_tokens: (!logout_tokens.is_empty())
+                    .then(|| logout_tokens.iter().map(|token| token.to_vec()).collect()),
                 token: None,
                 app_sandbox: None,
             };
             let settings = enums::CodeSettings::Settings(settings);
-            let phone_number = digits(*phone);
+            let phone_number = digits(*number);
             functions::auth::SendCode { phone_number, api_id, api_hash, settings }.to_bytes()
         }
         SignInWay::Bot(token) => {

@@ -199,6 +199,14 @@ impl SignInError {
     }
 }
 
+impl SignInError {
+    /// Whether the server has trouble of its own, by which nothing is known of the call.
+    pub(super) fn is_trouble(&self) -> bool {
+        matches!(self, Self::Refused { code, words, .. }
+            if !(0..500).contains(code) && *words == UNKNOWN.0)
+    }
+}
+
 /// A name that a server has sent.
 fn shown(name: &str) -> Box<str> {
     let short: String = name.chars().take(80).collect();

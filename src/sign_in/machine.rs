@@ -51,6 +51,8 @@ pub(super) enum State {
     Password(PasswordChallenge),
     /// That somebody scans what is shown.
     Shown,
+    /// That the time is over for which the server has refused a call.
+    Resting(SignInCall),
     /// Nothing: the server has taken it.
     Taken,
     /// Nothing: it was given up, or it failed.
@@ -78,11 +80,30 @@ pub(super) enum SignInCall {
 impl SignIn {
     /// Begins, at the data centre that is nearest or that the account was last seen at: the server says if it is
     /// another.
-    #[must_use]
-    pub fn begin(application: Application, way: SignInWay, dc: i32) -> (Self, SignInStep) {
+    ///
+    /// # Errors
+    /// What is given has no phone number in it, or no token.
+    pub fn begin(
+        application: Application,
+        way: SignInWay,
+        dc: i32,
+    ) -> Result<(Self, SignInStep), SignInInputError> {
+        match &way {
+            SignInWay::Phone { number, .. } if !number.is_phone() => {
+                return Err(SignInInputError::new(
+                    "it is no phone number: write it with + and the code of the country",
+                ));
+            }
+            SignInWay::Bot(token) if !is_bot_token(token) => {
+                return Err(SignInInputError::new(
+                    "it is no bot's token: @BotFather gives it, as in 12345:AAH...",
+                ));
+            }
+            _ => {}
+        }
         let mut sign_in = Self::at(application, way, dc);
         let step = sign_in.call_first();
-        (sign_in, step)
+        Ok((sign_in, step))
     }
 
     pub(super) fn at(application: Application, way: SignInWay, dc: i32) -> Self {
@@ -181,9 +202,18 @@ impl SignIn {
         let State::Called(call) = std::mem::replace(&mut self.state, State::Over) else {
             return Err(SignInError::Protocol("an answer to nothing"));
         };
+        let next = self.next(call, answer);
+        match next {
+            // It may have been taken all the same.
+            Err(_) if self.is_cancelled => Ok(self.call(SignInCall::LogOut, calls::log_out())),
+            next => next,
+        }
+    }
+
+    fn next(&mut self, call: SignInCall, answer: &[u8]) -> Result<SignInStep, SignInError> {
         match call {
             SignInCall::First => match &self.way {
-                SignInWay::Phone(_) => self.code_sent(answer),
+                SignInWay::Phone { .. } => self.code_sent(answer),
                 SignInWay::Bot(_) => self.authorized(read(answer)?),
                 SignInWay::Scan { .. } => self.token(read(answer)?),
             },
@@ -307,12 +337,24 @@ impl SignIn {
     /// The server has refused the last call.
     ///
     /// # Errors
-    /// The sign-in is over, and this is what to do about it.
+    /// The sign-in is over, and this is what to do about it. After [`SignInError::Flood`] it is not: it goes on with
+    /// [`lost`](Self::lost) once that time has passed.
     pub fn refused(&mut self, code: i32, name: &str) -> Result<SignInStep, SignInError> {
         let State::Called(call) = std::mem::replace(&mut self.state, State::Over) else {
             return Err(SignInError::Protocol("a refusal of nothing"));
         };
         let refused = SignInError::of(code, name);
+        let is_wanted = !self.is_cancelled || matches!(call, SignInCall::LogOut);
+        if is_wanted && matches!(refused, SignInError::Flood { .. }) {
+            self.state = State::Resting(call);
+            return Err(refused);
+        }
+        if refused.is_trouble() && !name.starts_with("AUTH_RESTART") {
+            // Whether it was carried out is not known.
+            self.detour()?;
+            self.state = State::Called(call);
+            return Ok(self.lost());
+        }
         match (call, name) {
             // Nothing is left of it there, or nothing was.
             (SignInCall::CancelCode, _) => Ok(self.cancelled()),
@@ -379,7 +421,11 @@ impl SignIn {
     /// One that was surely not sent is to be made again instead.
     #[must_use]
     pub fn lost(&mut self) -> SignInStep {
-        match std::mem::replace(&mut self.state, State::Over) {
+        let state = match std::mem::replace(&mut self.state, State::Over) {
+            State::Resting(call) => State::Called(call),
+            state => state,
+        };
+        match state {
             // Only the server knows, and what it has taken is not to be made twice, or is to be logged out.
             State::Called(
                 SignInCall::SignIn
@@ -387,9 +433,7 @@ impl SignIn {
                 | SignInCall::Check { .. }
                 | SignInCall::Oneself,
             ) => self.call_oneself(),
-            State::Called(SignInCall::First) if !matches!(self.way, SignInWay::Phone(_)) => {
-                self.call_oneself()
-            }
+            State::Called(SignInCall::First) if self.way.may_need_no_more() => self.call_oneself(),
             State::Shown => self.call_oneself(),
             State::Called(SignInCall::LogOut) => self.call(SignInCall::LogOut, calls::log_out()),
             State::Taken => {
@@ -402,7 +446,9 @@ impl SignIn {
             State::Called(SignInCall::Resend) | State::Code => self.ask_code_again(),
             State::Called(SignInCall::Challenge(password)) => self.call_challenge(password),
             State::Password(_) => self.call_challenge(None),
-            State::Called(SignInCall::CancelCode) | State::Over => self.cancelled(),
+            State::Called(SignInCall::CancelCode) | State::Resting(_) | State::Over => {
+                self.cancelled()
+            }
         }
     }
 
@@ -419,7 +465,7 @@ impl SignIn {
     /// # Errors
     /// It can not be one, or none is waited for. The sign-in is where it was.
     pub fn enter_code(&mut self, code: &str) -> Result<SignInStep, SignInInputError> {
-        let (State::Code, SignInWay::Phone(phone)) = (&self.state, &self.way) else {
+        let (State::Code, SignInWay::Phone { number, .. }) = (&self.state, &self.way) else {
             return Err(SignInInputError::new("no code is waited for"));
         };
         let Some((hash, sent)) = &self.sent else {
@@ -429,7 +475,7 @@ impl SignIn {
             return Err(SignInInputError::new("this code is out of date: ask for another"));
         }
         let code = Zeroizing::new(sent.clean(code)?);
-        let request = calls::sign_in(*phone, hash, &code, &sent.delivery);
+        let request = calls::sign_in(*number, hash, &code, &sent.delivery);
         Ok(self.call(SignInCall::SignIn, request))
     }
 
@@ -438,13 +484,13 @@ impl SignIn {
     /// # Errors
     /// None is to be had, or none is waited for. The sign-in is where it was.
     pub fn resend(&mut self) -> Result<SignInStep, SignInInputError> {
-        let (State::Code, SignInWay::Phone(phone)) = (&self.state, &self.way) else {
+        let (State::Code, SignInWay::Phone { number, .. }) = (&self.state, &self.way) else {
             return Err(SignInInputError::new("no code is waited for"));
         };
         match &self.sent {
             Some((_, sent)) if sent.refusal == Some(CodeRefusal::Expired) => Ok(self.call_first()),
             Some((hash, SentCode { next: Some(_), .. })) => {
-                let request = calls::resend(*phone, hash);
+                let request = calls::resend(*number, hash);
                 Ok(self.call(SignInCall::Resend, request))
             }
             _ => Err(SignInInputError::new(
@@ -498,6 +544,7 @@ impl SignIn {
             }),
             // Somebody may have scanned it by now.
             State::Shown => Some(self.call_oneself()),
+            State::Resting(_) => Some(self.lost()),
             State::Taken => Some(self.call_if_cancelled()),
             State::Password(_) | State::Over => Some(self.cancelled()),
         }
@@ -505,9 +552,9 @@ impl SignIn {
 
     /// Has the code forgotten that was sent, if one was.
     fn cancel_code(&mut self) -> Option<SignInStep> {
-        let SignInWay::Phone(phone) = &self.way else { return None };
+        let SignInWay::Phone { number, .. } = &self.way else { return None };
         let (hash, _) = self.sent.as_ref().filter(|_| self.is_cancelled)?;
-        let request = calls::cancel(*phone, hash);
+        let request = calls::cancel(*number, hash);
         Some(self.call(SignInCall::CancelCode, request))
     }
 }
@@ -516,6 +563,17 @@ impl SignIn {
 fn is_wrong_code(name: &str) -> bool {
     let names = ["PHONE_CODE_INVALID", "PHONE_CODE_EMPTY", "CODE_INVALID", "EMAIL_CODE_INVALID"];
     names.contains(&name)
+}
+
+/// Whether it looks as a bot's token does: its number, a colon and what is secret.
+fn is_bot_token(token: &str) -> bool {
+    let is_secret = |it: &str| {
+        !it.is_empty()
+            && it.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    token
+        .split_once(':')
+        .is_some_and(|(number, secret)| number.parse::<u64>().is_ok() && is_secret(secret))
 }
 
 /// Reads an answer.

@@ -28,7 +28,7 @@ pub struct SavedSignIn {
 
 #[derive(Clone, Serialize, Deserialize)]
 enum SavedWay {
-    Phone(String),
+    Phone { number: String, logout_tokens: Vec<Zeroizing<Vec<u8>>> },
     Bot(Zeroizing<String>),
     Scan(Vec<i64>),
 }
@@ -52,13 +52,20 @@ impl SignIn {
                 SavedPlace::Code
             }
             State::Password(_) | State::Called(SignInCall::Challenge(_)) => SavedPlace::Password,
-            State::Called(SignInCall::First) if matches!(self.way, SignInWay::Phone(_)) => {
+            State::Called(SignInCall::First) | State::Resting(SignInCall::First)
+                if !self.way.may_need_no_more() =>
+            {
                 SavedPlace::Beginning
             }
-            State::Called(_) | State::Shown | State::Taken | State::Over => SavedPlace::Unknown,
+            State::Called(_) | State::Resting(_) | State::Shown | State::Taken | State::Over => {
+                SavedPlace::Unknown
+            }
         };
         let way = match &self.way {
-            SignInWay::Phone(phone) => SavedWay::Phone(phone.reveal().to_string()),
+            SignInWay::Phone { number, logout_tokens } => SavedWay::Phone {
+                number: number.reveal().to_string(),
+                logout_tokens: logout_tokens.clone(),
+            },
             SignInWay::Bot(token) => SavedWay::Bot(token.clone()),
             SignInWay::Scan { except } => SavedWay::Scan(except.clone()),
         };
@@ -86,7 +93,9 @@ impl SavedSignIn {
     #[must_use]
     pub fn resume(self, application: Application) -> Option<(SignIn, SignInStep)> {
         let way = match self.way {
-            SavedWay::Phone(phone) => SignInWay::Phone(AccountId::from_revealed(&phone).ok()?),
+            SavedWay::Phone { number, logout_tokens } => {
+                SignInWay::Phone { number: AccountId::from_revealed(&number).ok()?, logout_tokens }
+            }
             SavedWay::Bot(token) => SignInWay::Bot(token),
             SavedWay::Scan(except) => SignInWay::Scan { except },
         };

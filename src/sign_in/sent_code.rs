@@ -9,6 +9,7 @@ use grammers_tl_types::{enums, types};
 use serde::{Deserialize, Serialize};
 
 use super::{SignInError, SignInInputError};
+use crate::base::text::display_safely;
 
 /// A code that somebody has, and what else can be done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,22 +150,25 @@ impl SentCode {
             Type::App(it) => (CodeDelivery::App, Some(it.length)),
             Type::Sms(it) => (CodeDelivery::Sms, Some(it.length)),
             Type::Call(it) => (CodeDelivery::Call, Some(it.length)),
-            Type::FlashCall(it) => (CodeDelivery::FlashCall { pattern: it.pattern.clone() }, None),
+            Type::FlashCall(it) => {
+                (CodeDelivery::FlashCall { pattern: display_safely(&it.pattern) }, None)
+            }
             Type::MissedCall(it) => {
-                (CodeDelivery::MissedCall { prefix: it.prefix.clone() }, Some(it.length))
+                (CodeDelivery::MissedCall { prefix: display_safely(&it.prefix) }, Some(it.length))
             }
-            Type::EmailCode(it) => {
-                (CodeDelivery::Email { pattern: it.email_pattern.clone() }, Some(it.length))
-            }
+            Type::EmailCode(it) => (
+                CodeDelivery::Email { pattern: display_safely(&it.email_pattern) },
+                Some(it.length),
+            ),
             Type::FragmentSms(it) => {
-                (CodeDelivery::Fragment { url: it.url.clone() }, Some(it.length))
+                (CodeDelivery::Fragment { url: display_safely(&it.url) }, Some(it.length))
             }
             Type::SmsWord(it) => {
-                let beginning = it.beginning.clone().unwrap_or_default();
+                let beginning = display_safely(&it.beginning.as_deref().unwrap_or_default());
                 (CodeDelivery::SmsWord { beginning }, None)
             }
             Type::SmsPhrase(it) => {
-                let beginning = it.beginning.clone().unwrap_or_default();
+                let beginning = display_safely(&it.beginning.as_deref().unwrap_or_default());
                 (CodeDelivery::SmsPhrase { beginning }, None)
             }
             Type::SetUpEmailRequired(_) => return Err(SignInError::EMAIL_REQUIRED),

@@ -18,7 +18,7 @@ fn application() -> Application {
 }
 
 fn by_phone() -> SignInWay {
-    SignInWay::Phone(PHONE.parse().unwrap())
+    SignInWay::phone(PHONE.parse().unwrap())
 }
 
 fn by_token() -> SignInWay {
@@ -126,7 +126,7 @@ fn secret(text: &str) -> Zeroizing<String> {
 
 /// A sign-in whose code is asked for.
 fn at_code() -> SignIn {
-    let (mut sign_in, _) = SignIn::begin(application(), by_phone(), 2);
+    let (mut sign_in, _) = SignIn::begin(application(), by_phone(), 2).unwrap();
     asked(sign_in.answered(&in_app()).unwrap());
     sign_in
 }
@@ -154,7 +154,7 @@ const LOG_OUT: u32 = functions::auth::LogOut::CONSTRUCTOR_ID;
 
 #[test]
 fn by_phone_with_a_migration_a_wrong_code_and_a_password() {
-    let (mut sign_in, step) = SignIn::begin(application(), by_phone(), 2);
+    let (mut sign_in, step) = SignIn::begin(application(), by_phone(), 2).unwrap();
     assert_eq!(called(&step), (2, SEND_CODE));
     let step = sign_in.refused(303, "PHONE_MIGRATE_4").unwrap();
     assert_eq!((called(&step), sign_in.dc()), ((4, SEND_CODE), 4));
@@ -199,7 +199,7 @@ fn a_password_that_was_changed_meanwhile_is_checked_once_more() {
 
 #[test]
 fn a_bot_signs_in_with_one_call_wherever_it_lives() {
-    let (mut sign_in, step) = SignIn::begin(application(), by_token(), 2);
+    let (mut sign_in, step) = SignIn::begin(application(), by_token(), 2).unwrap();
     assert_eq!(called(&step), (2, IMPORT_BOT));
     assert_eq!(called(&sign_in.refused(303, "USER_MIGRATE_1").unwrap()), (1, IMPORT_BOT));
     let signed_in = done(sign_in.answered(&authorization(true).to_bytes()).unwrap());
@@ -210,7 +210,7 @@ fn a_bot_signs_in_with_one_call_wherever_it_lives() {
 fn what_is_scanned_may_live_elsewhere_and_have_a_password_on_either_side() {
     for password_on_import in [false, true] {
         let way = SignInWay::Scan { except: vec![77] };
-        let (mut sign_in, step) = SignIn::begin(application(), way, 2);
+        let (mut sign_in, step) = SignIn::begin(application(), way, 2).unwrap();
         assert_eq!(called(&step), (2, EXPORT));
         for shown in 1..=2 {
             let step = sign_in.answered(&token(shown)).unwrap();
@@ -236,7 +236,8 @@ fn what_is_scanned_may_live_elsewhere_and_have_a_password_on_either_side() {
 
 #[test]
 fn a_scan_that_comes_too_late_for_the_other_data_centre_is_shown_anew() {
-    let (mut sign_in, _) = SignIn::begin(application(), SignInWay::Scan { except: vec![] }, 2);
+    let (mut sign_in, _) =
+        SignIn::begin(application(), SignInWay::Scan { except: vec![] }, 2).unwrap();
     let elsewhere = types::auth::LoginTokenMigrateTo { dc_id: 5, token: vec![8; 9] };
     sign_in.answered(&enums::auth::LoginToken::MigrateTo(elsewhere).to_bytes()).unwrap();
     assert_eq!(called(&sign_in.refused(400, "AUTH_TOKEN_EXPIRED").unwrap()), (5, EXPORT));
@@ -309,7 +310,7 @@ fn what_is_no_code_is_not_sent() {
     assert_eq!(called(&sign_in.enter_code(" 123-45\n").unwrap()).1, SIGN_IN);
     assert!(sign_in.enter_code("12345").is_err(), "one is on its way");
     let missed = types::auth::SentCodeTypeMissedCall { prefix: "+99".into(), length: 4 };
-    let (mut sign_in, _) = SignIn::begin(application(), by_phone(), 2);
+    let (mut sign_in, _) = SignIn::begin(application(), by_phone(), 2).unwrap();
     let missed = enums::auth::SentCodeType::MissedCall(missed);
     asked(sign_in.answered(&sent_code(missed, None)).unwrap());
     let SignInStep::Call { request, .. } = sign_in.enter_code("+99 66 212 3456").unwrap() else {
@@ -329,7 +330,7 @@ fn a_code_that_came_by_mail_is_sent_as_such() {
         reset_available_period: None,
         reset_pending_date: None,
     };
-    let (mut sign_in, _) = SignIn::begin(application(), by_phone(), 2);
+    let (mut sign_in, _) = SignIn::begin(application(), by_phone(), 2).unwrap();
     let email = enums::auth::SentCodeType::EmailCode(email);
     let sent = asked(sign_in.answered(&sent_code(email, None)).unwrap());
     assert_eq!(sent.delivery.to_string(), "by e-mail to a***@b.c");
@@ -370,7 +371,7 @@ fn what_can_only_be_done_elsewhere_is_said() {
         sent_code(enums::auth::SentCodeType::FirebaseSms(firebase), None),
         enums::auth::SentCode::PaymentRequired(paid).to_bytes(),
     ] {
-        let (mut sign_in, _) = SignIn::begin(application(), by_phone(), 2);
+        let (mut sign_in, _) = SignIn::begin(application(), by_phone(), 2).unwrap();
         let error = sign_in.answered(&answer).unwrap_err();
         assert!(error.to_string().contains("official app"), "{error}");
     }
@@ -383,7 +384,7 @@ fn what_can_only_be_done_elsewhere_is_said() {
 
 #[test]
 fn a_sign_in_that_is_not_done_yet_needs_no_code_with_what_the_last_session_left() {
-    let (mut sign_in, _) = SignIn::begin(application(), by_phone(), 2);
+    let (mut sign_in, _) = SignIn::begin(application(), by_phone(), 2).unwrap();
     let success = types::auth::SentCodeSuccess { authorization: authorization(false) };
     let step = sign_in.answered(&enums::auth::SentCode::Success(success).to_bytes()).unwrap();
     assert_eq!(done(step).user_id, 77);
@@ -395,7 +396,7 @@ fn every_refusal_has_words_and_a_remedy_and_floods_their_time() {
     for (name, words, remedy) in REFUSALS {
         assert!(names.insert(name), "{name}");
         assert!(!words.is_empty() && !remedy.is_empty());
-        let (mut sign_in, _) = SignIn::begin(application(), by_token(), 2);
+        let (mut sign_in, _) = SignIn::begin(application(), by_token(), 2).unwrap();
         let error = sign_in.refused(400, name).unwrap_err().to_string();
         assert_eq!(error, format!("{words} ({name}): {remedy}"));
     }
@@ -403,7 +404,7 @@ fn every_refusal_has_words_and_a_remedy_and_floods_their_time() {
         let hides = names.iter().filter(|it| *it != name && it.starts_with(name));
         assert_eq!(hides.count(), 0, "{name} stands before a longer one");
     }
-    let (mut sign_in, _) = SignIn::begin(application(), by_token(), 2);
+    let (mut sign_in, _) = SignIn::begin(application(), by_token(), 2).unwrap();
     let error = sign_in.refused(420, "FLOOD_WAIT_1020").unwrap_err();
     assert!(matches!(&error, SignInError::Flood { after, .. } if after.as_secs() == 1_020));
     assert!(error.to_string().contains("17m") || error.to_string().contains("1020s"), "{error}");
@@ -416,14 +417,14 @@ fn every_refusal_has_words_and_a_remedy_and_floods_their_time() {
 
 #[test]
 fn a_server_that_sends_one_in_circles_is_left() {
-    let (mut sign_in, _) = SignIn::begin(application(), by_phone(), 1);
+    let (mut sign_in, _) = SignIn::begin(application(), by_phone(), 1).unwrap();
     let circles =
         (0..10).map(|turn| sign_in.refused(303, &format!("PHONE_MIGRATE_{}", turn % 5 + 1)));
     let ends = circles.collect::<Vec<_>>();
     assert!(ends[3].is_ok() && ends[4].is_err());
-    let (mut sign_in, _) = SignIn::begin(application(), by_phone(), 1);
+    let (mut sign_in, _) = SignIn::begin(application(), by_phone(), 1).unwrap();
     assert!(sign_in.refused(303, "PHONE_MIGRATE_").is_err());
-    let (mut sign_in, _) = SignIn::begin(application(), by_phone(), 1);
+    let (mut sign_in, _) = SignIn::begin(application(), by_phone(), 1).unwrap();
     assert_eq!(called(&sign_in.refused(500, "AUTH_RESTART").unwrap()), (1, SEND_CODE));
 }
 
@@ -434,7 +435,7 @@ fn whoever_gives_up_leaves_nothing_behind() {
     assert_eq!(called(&sign_in.cancel().unwrap()).1, CANCEL);
     assert!(matches!(sign_in.answered(&yes()), Ok(SignInStep::Cancelled)));
     // What is being sent as well.
-    let (mut sign_in, _) = SignIn::begin(application(), by_phone(), 2);
+    let (mut sign_in, _) = SignIn::begin(application(), by_phone(), 2).unwrap();
     assert!(sign_in.cancel().is_none());
     assert_eq!(called(&sign_in.answered(&in_app()).unwrap()).1, CANCEL);
     assert!(matches!(sign_in.refused(400, "PHONE_CODE_EXPIRED"), Ok(SignInStep::Cancelled)));
@@ -444,7 +445,11 @@ fn whoever_gives_up_leaves_nothing_behind() {
     assert!(sign_in.cancel().is_none());
     let taken = authorization(false).to_bytes();
     assert_eq!(called(&sign_in.answered(&taken).unwrap()).1, LOG_OUT);
-    assert!(sign_in.refused(500, "INTERNAL").is_err(), "it is there still");
+    assert_eq!(called(&sign_in.refused(500, "INTERNAL").unwrap()).1, LOG_OUT, "it is there still");
+    let flood = sign_in.refused(420, "FLOOD_WAIT_3");
+    assert!(matches!(flood, Err(SignInError::Flood { .. })), "{flood:?}");
+    assert_eq!(called(&sign_in.lost()).1, LOG_OUT);
+    assert!(sign_in.refused(400, "NO").is_err());
     let mut sign_in = at_code();
     sign_in.enter_code("12345").unwrap();
     assert!(sign_in.cancel().is_none());
@@ -454,12 +459,12 @@ fn whoever_gives_up_leaves_nothing_behind() {
     assert!(matches!(sign_in.cancel(), Some(SignInStep::Cancelled)));
     assert!(matches!(sign_in.cancel(), Some(SignInStep::Cancelled)), "twice is once");
     // What was shown may have been scanned by now.
-    let mut shown = SignIn::begin(application(), SignInWay::Scan { except: vec![] }, 2).0;
+    let mut shown = SignIn::begin(application(), SignInWay::Scan { except: vec![] }, 2).unwrap().0;
     shown.answered(&token(1)).unwrap();
     assert_eq!(called(&shown.cancel().unwrap()).1, GET_USERS);
     assert_eq!(called(&shown.answered(&vec![user(false)].to_bytes()).unwrap()).1, LOG_OUT);
     // And so is what was done before somebody thought better of it.
-    let (mut sign_in, _) = SignIn::begin(application(), by_token(), 2);
+    let (mut sign_in, _) = SignIn::begin(application(), by_token(), 2).unwrap();
     done(sign_in.answered(&authorization(true).to_bytes()).unwrap());
     assert_eq!(called(&sign_in.cancel().unwrap()).1, LOG_OUT);
     // Whatever is lost on the way.
@@ -467,6 +472,63 @@ fn whoever_gives_up_leaves_nothing_behind() {
     sign_in.resend().unwrap();
     assert!(sign_in.cancel().is_none());
     assert_eq!(called(&sign_in.lost()).1, CANCEL);
+}
+
+#[test]
+fn after_a_flood_it_goes_on_where_it_was() {
+    let flood = |sign_in: &mut SignIn| {
+        let flood = sign_in.refused(420, "FLOOD_WAIT_30").unwrap_err();
+        assert!(matches!(flood, SignInError::Flood { after, .. } if after.as_secs() == 30));
+    };
+    let (mut sign_in, first) = SignIn::begin(application(), by_phone(), 2).unwrap();
+    flood(&mut sign_in);
+    assert_eq!(called(&restarted(&sign_in).1), called(&first));
+    assert_eq!(called(&sign_in.lost()), called(&first));
+    let mut sign_in = at_password();
+    sign_in.enter_password(secret("wrong")).unwrap();
+    flood(&mut sign_in);
+    assert!(sign_in.enter_password(secret("right")).is_err(), "not yet");
+    assert_eq!(called(&restarted(&sign_in).1).1, GET_USERS);
+    assert_eq!(called(&sign_in.lost()).1, GET_USERS);
+    assert_eq!(called(&sign_in.refused(401, "SESSION_PASSWORD_NEEDED").unwrap()).1, GET_PASSWORD);
+    flood(&mut sign_in);
+    assert_eq!(called(&sign_in.cancel().unwrap()).1, CANCEL);
+    // Trouble of the server's own says nothing of the call, and does not last for ever.
+    let mut sign_in = at_code();
+    sign_in.enter_code("12345").unwrap();
+    for _ in 0..4 {
+        assert_eq!(called(&sign_in.refused(500, "INTERNAL").unwrap()).1, GET_USERS);
+    }
+    assert!(sign_in.refused(-503, "Timeout").is_err());
+}
+
+#[test]
+fn what_is_left_of_the_last_session_spares_the_code() {
+    let logout_tokens = vec![Zeroizing::new(b"left".to_vec())];
+    let way = SignInWay::Phone { number: PHONE.parse().unwrap(), logout_tokens };
+    let (mut sign_in, step) = SignIn::begin(application(), way, 2).unwrap();
+    let SignInStep::Call { request, .. } = step else { panic!("{step:?}") };
+    let sent = functions::auth::SendCode::from_bytes(&request[4..]).unwrap();
+    let enums::CodeSettings::Settings(settings) = sent.settings;
+    assert_eq!(settings.logout_tokens, Some(vec![b"left".to_vec()]));
+    // It may be all that there is to it.
+    assert_eq!(called(&restarted(&sign_in).1).1, GET_USERS);
+    assert_eq!(called(&sign_in.lost()).1, GET_USERS);
+    assert_eq!(called(&sign_in.refused(401, "AUTH_KEY_UNREGISTERED").unwrap()).1, SEND_CODE);
+    let authorization = authorization(false);
+    let success = types::auth::SentCodeSuccess { authorization };
+    let taken = enums::auth::SentCode::Success(success).to_bytes();
+    assert_eq!(done(sign_in.answered(&taken).unwrap()).user_id, 77);
+}
+
+#[test]
+fn what_is_no_number_and_no_token_is_refused_at_once() {
+    let begin = |way| SignIn::begin(application(), way, 2).map(|_| ()).unwrap_err().to_string();
+    let bot = AccountId::bot(5).unwrap();
+    assert!(begin(SignInWay::phone(bot)).contains("phone number"));
+    for token in ["", "secret", "5:", ":secret", "bot:secret", "5:sec ret"] {
+        assert!(begin(SignInWay::Bot(secret(token))).contains("@BotFather"), "{token}");
+    }
 }
 
 #[test]
@@ -489,7 +551,7 @@ fn what_was_lost_on_the_way_is_asked_about_before_it_is_repeated() {
     drop(sign_in.lost());
     assert_eq!(called(&sign_in.refused(401, "SESSION_PASSWORD_NEEDED").unwrap()).1, GET_PASSWORD);
     // A bot.
-    let (mut sign_in, _) = SignIn::begin(application(), by_token(), 2);
+    let (mut sign_in, _) = SignIn::begin(application(), by_token(), 2).unwrap();
     assert_eq!(called(&sign_in.lost()).1, GET_USERS);
     assert_eq!(called(&sign_in.refused(401, "AUTH_KEY_UNREGISTERED").unwrap()).1, IMPORT_BOT);
     // A connection that goes while a person thinks.
@@ -526,9 +588,9 @@ fn an_interrupted_sign_in_goes_on_where_it_was() {
     assert_eq!(asked(after.refused(401, "AUTH_KEY_UNREGISTERED").unwrap()).tries_left, 4);
     let (_, step) = restarted(&at_password());
     assert_eq!(called(&step).1, GET_PASSWORD);
-    let (sign_in, _) = SignIn::begin(application(), by_phone(), 3);
+    let (sign_in, _) = SignIn::begin(application(), by_phone(), 3).unwrap();
     assert_eq!(called(&restarted(&sign_in).1), (3, SEND_CODE));
-    let (sign_in, _) = SignIn::begin(application(), by_token(), 3);
+    let (sign_in, _) = SignIn::begin(application(), by_token(), 3).unwrap();
     assert_eq!(called(&restarted(&sign_in).1), (3, GET_USERS));
 }
 
@@ -553,6 +615,7 @@ fn replies() -> impl Strategy<Value = Reply> {
         "SRP_ID_INVALID",
         "AUTH_KEY_UNREGISTERED",
         "FLOOD_WAIT_5",
+        "TROUBLE",
     ];
     prop_oneof![
         4 => prop::sample::select(answers.to_vec()).prop_map(Reply::Answer),
@@ -583,16 +646,16 @@ proptest! {
 
     #[test]
     fn in_whatever_order_things_come_it_ends_or_waits_and_no_login_is_left_behind(
-        way in 0..3, replies in prop::collection::vec(replies(), 1..24),
+        way in 0..3_usize, replies in prop::collection::vec(replies(), 1..24),
     ) {
-        let way = [by_phone(), by_token(), SignInWay::Scan { except: vec![] }][way as usize].clone();
-        let (mut sign_in, _) = SignIn::begin(application(), way, 2);
+        let way = [by_phone(), by_token(), SignInWay::Scan { except: vec![] }][way].clone();
+        let (mut sign_in, _) = SignIn::begin(application(), way, 2).unwrap();
         let mut gives_up = false;
         for reply in replies {
             let next = match reply {
                 Reply::Answer(answer) => sign_in.answered(&answer),
                 Reply::Refusal(name) => {
-                    let code = if name.contains("MIGRATE") { 303 } else { 401 };
+                    let code = if name.contains("MIGRATE") { 303 } else { [401, 500][usize::from(name == "TROUBLE")] };
                     sign_in.refused(code, name)
                 }
                 Reply::Lost => Ok(sign_in.lost()),
@@ -630,6 +693,8 @@ proptest! {
                     prop_assert!(!logs_out || gives_up);
                     prop_assert!(!gives_up || !matches!(next, SignInStep::Done(_)));
                 }
+                // It goes on after a while.
+                Err(SignInError::Flood { .. }) => drop(sign_in.lost()),
                 Err(_) => return Ok(()),
             }
         }

@@ -75,7 +75,7 @@ impl Driver {
 }
 
 fn begin(way: SignInWay) -> (SignIn, SignInStep) {
-    SignIn::begin(Application::new(7, "hash"), way, 2)
+    SignIn::begin(Application::new(7, "hash"), way, 2).unwrap()
 }
 
 fn done(step: SignInStep) -> SignedIn {
@@ -94,7 +94,7 @@ async fn by_phone_with_a_code_and_a_password_to_a_session_that_makes_calls() {
     data_centre.create_account(account);
     assert!(data_centre.set_password(account, Some("öffne dich"), Some("a door")));
     let mut driver = Driver::new(&data_centre);
-    let (mut sign_in, step) = begin(SignInWay::Phone(account));
+    let (mut sign_in, step) = begin(SignInWay::phone(account));
     let step = driver.drive(&mut sign_in, step).await;
     let SignInStep::AskCode(sent) = step else { panic!("{step:?}") };
     assert_eq!((sent.delivery, sent.next), (CodeDelivery::App, Some(CodeDelivery::Sms)));
@@ -148,7 +148,7 @@ async fn a_further_session_is_accepted_by_the_first_without_another_code() {
     let account: AccountId = "+9996612345".parse().unwrap();
     data_centre.create_account(account);
     let mut first = Driver::new(&data_centre);
-    let (mut sign_in, step) = begin(SignInWay::Phone(account));
+    let (mut sign_in, step) = begin(SignInWay::phone(account));
     first.drive(&mut sign_in, step).await;
     let step = sign_in.enter_code("11111").unwrap();
     let own = done(first.drive(&mut sign_in, step).await);

@@ -1,7 +1,6 @@
 //! Authentication of a connection by the authorization key that its first packet names.
 //!
-//! Owns the count of duplicate keys, and the faults on `connect`. There is no
-//! key exchange: a client that asks for a new key is refused.
+//! Owns the count of duplicate keys, and the faults on `connect`. Never makes a key.
 
 use std::sync::Arc;
 

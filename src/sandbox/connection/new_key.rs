@@ -23,15 +23,18 @@ const PADDING_LEN_MAX: usize = 15;
 /// The kind of a message's id that answers another.
 const RESPONSE: i64 = 1;
 
+/// Fills bytes with random ones.
+type Random = fn(&mut [u8]) -> io::Result<()>;
+
 /// An exchange, and the id of the last message.
 pub(super) struct ConnectionExchange {
-    exchange: ServerExchange<fn(&mut [u8]) -> io::Result<()>>,
+    exchange: ServerExchange<Random>,
     last_id: i64,
 }
 
 impl ConnectionExchange {
     fn new() -> Self {
-        let random: fn(&mut [u8]) -> io::Result<()> =
+        let random: Random =
             |bytes| getrandom::fill(bytes).map_err(|error| io::Error::other(error.to_string()));
         Self { exchange: ServerExchange::new(ServerPrivateKey::of_sandboxes(), random), last_id: 0 }
     }

@@ -51,10 +51,20 @@ impl PendingCode {
         &self.code
     }
 
+    /// Another code by which the last one is out of date: as long as that is good, it has the same hash.
+    pub(super) fn keep_hash_of(&mut self, known: &Self) {
+        if known.account == self.account && known.is_good() {
+            self.hash.clone_from(&known.hash);
+        }
+    }
+
+    pub(super) fn is_good(&self) -> bool {
+        now() < self.asked_at + LASTS && self.tries < TRIES_MAX
+    }
+
     /// Judges a code. After a few that are wrong none is right.
     pub(super) fn judge(&mut self, account: AccountId, hash: &str, code: &str) -> CodeVerdict {
-        let is_good = now() < self.asked_at + LASTS && self.tries < TRIES_MAX;
-        if (account, hash) != (self.account, &self.hash) || !is_good {
+        if (account, hash) != (self.account, &self.hash) || !self.is_good() {
             return CodeVerdict::Expired;
         }
         if code == self.code {

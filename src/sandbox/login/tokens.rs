@@ -7,6 +7,7 @@ use std::sync::Arc;
 use grammers_tl_types::{Serializable as _, enums, functions, types};
 
 use super::{LoginCaller, refused};
+use crate::account_id::AccountId;
 use crate::base::clock::unix_time;
 use crate::base::sync::Mutex;
 use crate::sandbox::accounts::{ConnectionCommand, Key, User};
@@ -22,7 +23,7 @@ struct LoginToken {
     token: Vec<u8>,
     key: Arc<Key>,
     expires: i32,
-    accepted_by: Option<Arc<User>>,
+    accepted_by: Option<AccountId>,
 }
 
 /// All that are good, and some that were.
@@ -35,7 +36,7 @@ fn time() -> i32 {
 
 impl LoginTokens {
     /// Somebody accepts a token. Returns by which key it was asked for.
-    pub(super) fn accept(&self, token: &[u8], user: &Arc<User>) -> Result<Arc<Key>, RpcError> {
+    pub(super) fn accept(&self, token: &[u8], user: &User) -> Result<Arc<Key>, RpcError> {
         let mut tokens = self.0.lock();
         let found = tokens.iter_mut().find(|it| it.token == token);
         let found = found.ok_or(refused("AUTH_TOKEN_INVALID"))?;
@@ -45,12 +46,12 @@ impl LoginTokens {
         if found.expires <= time() {
             return Err(refused("AUTH_TOKEN_EXPIRED"));
         }
-        found.accepted_by = Some(Arc::clone(user));
+        found.accepted_by = Some(user.account);
         Ok(Arc::clone(&found.key))
     }
 
     /// Who has accepted one that was asked for by this key.
-    fn take_accepted(&self, key: &Arc<Key>) -> Option<Arc<User>> {
+    fn take_accepted(&self, key: &Arc<Key>) -> Option<AccountId> {
         let mut tokens = self.0.lock();
         let at =
             tokens.iter().position(|it| Arc::ptr_eq(&it.key, key) && it.accepted_by.is_some())?;
@@ -78,8 +79,8 @@ impl LoginCaller<'_> {
     ) -> Result<Vec<u8>, RpcError> {
         Self::check_application(call.api_id, &call.api_hash)?;
         let tokens = &self.server.logins.tokens;
-        if let Some(user) = tokens.take_accepted(self.key) {
-            return self.success(user);
+        if let Some(account) = tokens.take_accepted(self.key).or_else(|| self.key.account()) {
+            return self.success(account);
         }
         let (token, expires) = tokens.of(self.key, self.random);
         let token = types::auth::LoginToken { expires, token };
@@ -87,16 +88,20 @@ impl LoginCaller<'_> {
     }
 
     pub(super) fn import_token(&mut self, token: &[u8]) -> Result<Vec<u8>, RpcError> {
-        let user = {
+        let account = {
             let mut tokens = self.server.logins.tokens.0.lock();
             let at = tokens.iter().position(|it| it.token == token && it.accepted_by.is_some());
             at.and_then(|at| tokens.swap_remove(at).accepted_by)
         };
-        self.success(user.ok_or(refused("AUTH_TOKEN_EXPIRED"))?)
+        self.success(account.ok_or(refused("AUTH_TOKEN_EXPIRED"))?)
     }
 
-    fn success(&mut self, user: Arc<User>) -> Result<Vec<u8>, RpcError> {
-        let authorization = self.log_in_unless_protected(user)?;
+    fn success(&mut self, account: AccountId) -> Result<Vec<u8>, RpcError> {
+        let user = self.server.user(account).ok_or(refused("AUTH_TOKEN_EXPIRED"))?;
+        let authorization = match self.key.account() == Some(account) {
+            true => self.log_in(&user),
+            false => self.log_in_unless_protected(user)?,
+        };
         let success =
             <types::auth::LoginTokenSuccess as grammers_tl_types::Identifiable>::CONSTRUCTOR_ID;
         Ok([success.to_bytes(), authorization].concat())

@@ -149,7 +149,8 @@ async fn next_answer<S: AsyncRead + Unpin>(
     }
 }
 
-#[cfg(all(test, feature = "sandbox"))]
+#[cfg(test)]
+#[cfg(feature = "sandbox")]
 mod tests {
     use tokio::io::{AsyncReadExt as _, DuplexStream, duplex};
 
