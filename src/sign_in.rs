@@ -62,6 +62,12 @@ impl Application {
     pub fn new(id: i32, hash: &str) -> Self {
         Self { id, hash: Zeroizing::new(hash.to_owned()) }
     }
+
+    /// The number of it.
+    #[must_use]
+    pub fn id(&self) -> i32 {
+        self.id
+    }
 }
 
 impl fmt::Debug for Application {
@@ -77,7 +83,7 @@ pub enum SignInWay {
     Phone {
         /// The phone number.
         number: AccountId,
-        /// What the account was given when it was last logged out ([`SignedOut`]): with one of them it needs no code.
+        /// What the account was given when it was last logged out ([`SignedOut`](crate::telegram::SignedOut)): with one of them it needs no code.
         logout_tokens: Vec<Zeroizing<Vec<u8>>>,
     },
     /// With the token of a bot, as BotFather gives it.

@@ -32,13 +32,11 @@ const FEATURES: &[&[&str]] = &[
     &["session", "metrics"],
     // What both ends of a connection have of the protocol.
     &["mtproto"],
-    // What whoever dials has to ask, and what other programs' sessions are read from.
-    &["ownership", "import"],
+    // What whoever dials has to ask, what other programs' sessions are read from, and how an account comes to one.
+    &["ownership", "import", "sign_in"],
     // Where sessions are kept, and what other programs read them from.
     &["store", "export"],
     &["telegram", "sandbox", "http", "gateway"],
-    // How an account comes to a session.
-    &["sign_in"],
 ];
 
 fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
@@ -169,6 +167,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "metrics",
             "http",
             "runtime/tasks",
+            "telegram/sign_in_run",
             "telegram/updates/lane",
             "telegram/updates/stream",
             "telegram/wire/new_key",

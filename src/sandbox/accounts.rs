@@ -31,6 +31,8 @@ const LOGOUT_TOKEN_LEN: usize = 32;
 pub(super) struct User {
     pub(super) account: AccountId,
     pub(super) id: i64,
+    /// At which data centre it is signed in.
+    pub(super) home_dc: i32,
     pub(super) keys: Mutex<Vec<Arc<Key>>>,
     /// What came in, of which its sessions get updates.
     pub(super) boxes: Mutex<AccountBoxes>,
@@ -125,10 +127,11 @@ pub(super) enum ConnectionCommand {
 }
 
 impl User {
-    pub(super) fn new(account: AccountId, id: i64) -> Self {
+    pub(super) fn new(account: AccountId, id: i64, home_dc: i32) -> Self {
         Self {
             account,
             id,
+            home_dc,
             keys: Mutex::default(),
             boxes: Mutex::default(),
             flood_waits: FloodWaits::default(),

@@ -7,6 +7,7 @@ mod codes;
 mod control;
 mod password;
 mod tokens;
+mod transfer;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use self::codes::{CODE_LEN, CodeVerdict, PendingCode};
 pub(super) use self::password::AccountPassword;
 use self::password::{PasswordTrial, no_password};
 use self::tokens::LoginTokens;
+use self::transfer::LoginTransfers;
 use super::accounts::{Key, KeyLogin, User};
 use super::response::RpcError;
 use super::server_state::{ServerState, next_slot};
@@ -43,6 +45,7 @@ pub(super) struct Logins {
     /// The last code that was sent to each account.
     codes: Mutex<HashMap<AccountId, String>>,
     tokens: LoginTokens,
+    transfers: LoginTransfers,
 }
 
 /// A call of somebody who signs in or out, and who he is.
@@ -82,6 +85,8 @@ impl LoginCaller<'_> {
             LoginCall::Password => self.password(),
             LoginCall::CheckPassword(it) => self.check_password(&it.password),
             LoginCall::LogOut => self.log_out(),
+            LoginCall::Export(it) => self.export_login(it.dc_id),
+            LoginCall::Import(it) => self.import_login(it),
         }
     }
 
@@ -95,6 +100,9 @@ impl LoginCaller<'_> {
         let enums::CodeSettings::Settings(settings) = &call.settings;
         let tokens = settings.logout_tokens.as_deref().unwrap_or_default();
         let user = self.server.user(account);
+        if let Some(user) = &user {
+            self.check_home(user, "PHONE")?;
+        }
         let is_known = |user: &User| user.take_logout_token(tokens);
         if let Some(user) = user.filter(|user| is_known(user)) {
             let authorization = self.log_in_unless_protected(user)?;
@@ -140,7 +148,7 @@ impl LoginCaller<'_> {
             next_type: (!code.is_resent).then_some(enums::auth::CodeType::Sms),
             timeout: (!code.is_resent).then_some(NEXT_CODE_AFTER),
         };
-        self.server.logins.codes.lock().insert(code.account, code.code().to_owned());
+        self.server.world.logins.codes.lock().insert(code.account, code.code().to_owned());
         self.key.pending.lock().code = Some(code);
         Ok(enums::auth::SentCode::Code(sent).to_bytes())
     }
@@ -178,7 +186,17 @@ impl LoginCaller<'_> {
         let account = number.and_then(|number| AccountId::bot(number).ok());
         let bot = account.and_then(|account| self.server.user(account));
         let bot = bot.filter(|bot| bot.bot_token.lock().as_deref() == Some(&call.bot_auth_token));
-        Ok(self.log_in(&bot.ok_or(refused("ACCESS_TOKEN_INVALID"))?))
+        let bot = bot.ok_or(refused("ACCESS_TOKEN_INVALID"))?;
+        self.check_home(&bot, "USER")?;
+        Ok(self.log_in(&bot))
+    }
+
+    /// Whoever signs in elsewhere than at home is sent there.
+    fn check_home(&self, user: &User, what: &str) -> Result<(), RpcError> {
+        match user.home_dc {
+            home if home == self.server.dc => Ok(()),
+            home => Err(RpcError::new(303, format!("{what}_MIGRATE_{home}"))),
+        }
     }
 
     /// Whoever has a password has to prove it first.
@@ -198,7 +216,9 @@ impl LoginCaller<'_> {
             let mut keys = user.keys.lock();
             let slot = next_slot(&keys);
             self.key.set_login(Some(KeyLogin { account, slot }));
-            keys.push(Arc::clone(self.key));
+            if user.home_dc == self.server.dc {
+                keys.push(Arc::clone(self.key));
+            }
         }
         *self.key.pending.lock() = PendingLogin::default();
         for connection in self.key.connections.lock().iter() {

@@ -57,6 +57,11 @@
 //! what it costs there. Faults come from a seeded [`FaultPlan`].
 //!
 //! # Signing in
+//! An account is signed in at the data centre where it was created; others of the same sandbox
+//! ([`DataCentre::start_beside`]) send whoever comes there (`PHONE_MIGRATE_X`, `USER_MIGRATE_X`,
+//! `auth.loginTokenMigrateTo`), and take over logins of other data centres (`auth.exportAuthorization`,
+//! `auth.importAuthorization`), by which nothing can be done but to ask for users.
+//!
 //! Keys are exchanged as at the real servers, with either of the paddings that clients use. `auth.sendCode`,
 //! `resendCode`, `cancelCode` and `signIn` take the code that [`DataCentre::login_code`] tells, `account.getPassword` and
 //! `auth.checkPassword` the password of [`DataCentre::set_password`], `auth.importBotAuthorization` the token of
@@ -125,6 +130,7 @@ mod stats;
 mod transport;
 mod unknown_protocol;
 mod updates;
+mod world;
 
 use std::io;
 use std::net::SocketAddr;
@@ -142,6 +148,8 @@ pub use send_limits::SendLimits;
 pub use stats::DataCentreStats;
 pub use updates::{ChannelUpdateCounts, SessionUpdateCounts, UpdateCounts};
 
+pub use crate::mtproto::key_exchange::ServerPublicKey;
+
 use crate::account_id::AccountId;
 use crate::base::sync::Ordering;
 use crate::session::SessionRecord;
@@ -151,6 +159,7 @@ use faults::FaultInjector;
 use send_limits::SendLimiter;
 use server_state::ServerState;
 use socket::AcceptedSocket;
+use world::World;
 
 /// How long the acceptor rests after a failure, which is a lack of descriptors as a rule.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -183,6 +192,23 @@ impl DataCentre {
     /// # Panics
     /// Outside a tokio runtime with I/O and time enabled.
     pub async fn start(options: DataCentreOptions) -> io::Result<Self> {
+        Self::start_in(Arc::new(World::new()), options).await
+    }
+
+    /// Starts another data centre, of another number, which has the same accounts. Each is at home where it was
+    /// created, and whoever signs in elsewhere is sent there. All know of one another's addresses; faults, latency and
+    /// counters are those of each.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), and if there is one of that number.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub async fn start_beside(&self, options: DataCentreOptions) -> io::Result<Self> {
+        Self::start_in(Arc::clone(&self.running.server.world), options).await
+    }
+
+    async fn start_in(world: Arc<World>, options: DataCentreOptions) -> io::Result<Self> {
         let DataCentreOptions { listen, dc, latency, seed, .. } = options;
         let refuse = |text: String| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         if !listen.ip().is_loopback() {
@@ -195,14 +221,17 @@ impl DataCentre {
             return refuse(format!("there is no data centre {dc}: choose 1 to 5"));
         }
         let listener = TcpListener::bind(listen).await?;
-        let mut server =
-            ServerState::new(dc, listener.local_addr()?, seed, FaultInjector::new(&options.faults));
+        let faults = FaultInjector::new(&options.faults);
+        let mut server = ServerState::new((dc, listener.local_addr()?), world, seed, faults);
         server.disconnect_delay_max = options.disconnect_delay_max;
         server.update_log_len_max = options.update_log_len_max.max(1);
         server.difference_len_max = options.difference_len_max.max(1);
         server.send_limits = SendLimiter::new(options.send_limits);
         server.set_latency(latency);
         let server = Arc::new(server);
+        if !server.world.add(&server) {
+            return refuse(format!("there is a data centre {dc} already: choose another number"));
+        }
         let runtime = Handle::current();
         let stop = server.stop.subscribe();
         drop(runtime.spawn(accept(listener, Arc::clone(&server), runtime.clone(), stop)));

@@ -27,7 +27,7 @@ const MSG_COPY: u32 = 0xe060_46b2;
 const IDS_MAX: usize = 8192;
 
 /// Every method that a fault can be put on, by its name in the schema.
-pub(super) const METHODS: [&str; 21] = [
+pub(super) const METHODS: [&str; 23] = [
     "ping",
     "help.getConfig",
     "help.getNearestDc",
@@ -49,6 +49,8 @@ pub(super) const METHODS: [&str; 21] = [
     "account.getPassword",
     "auth.checkPassword",
     "auth.logOut",
+    "auth.exportAuthorization",
+    "auth.importAuthorization",
 ];
 
 /// A message of a client.
@@ -111,6 +113,13 @@ pub(super) enum Method {
     Unknown,
     /// A method whose arguments could not be read.
     Malformed,
+}
+
+impl Method {
+    /// Whether it is carried out away from home as well.
+    pub(super) fn is_anywhere(&self) -> bool {
+        matches!(self, Self::Users(_) | Self::FullUser(_))
+    }
 }
 
 impl Request {
@@ -381,6 +390,8 @@ mod tests {
             functions::account::GetPassword::CONSTRUCTOR_ID,
             functions::auth::CheckPassword::CONSTRUCTOR_ID,
             functions::auth::LogOut::CONSTRUCTOR_ID,
+            functions::auth::ExportAuthorization::CONSTRUCTOR_ID,
+            functions::auth::ImportAuthorization::CONSTRUCTOR_ID,
         ]
         .map(name_for_id);
         assert_eq!(names, METHODS);

@@ -19,7 +19,7 @@ const BOOL_FALSE: u32 = 0xbc79_9737;
 const USERS_MAX: usize = 200;
 /// The longest message, in characters.
 const MESSAGE_LEN_MAX: usize = 4096;
-/// The numbers of the data centres, all of which are this one.
+/// The numbers of the data centres.
 const DATA_CENTRES: std::ops::RangeInclusive<i32> = 1..=5;
 
 /// Why a call is refused.
@@ -68,6 +68,10 @@ pub(super) fn execute(
             Err(RpcError::new(401, "SESSION_PASSWORD_NEEDED"))
         }
         (_, None) => Err(RpcError::new(401, "AUTH_KEY_UNREGISTERED")),
+        (method, Some(user)) if user.home_dc != server.dc && !method.is_anywhere() => {
+            let home = user.home_dc;
+            Err(RpcError::new(303, format!("USER_MIGRATE_{home}")))
+        }
         (method, Some(user)) => execute_as(server, (key, user), method),
     }
 }
@@ -102,8 +106,8 @@ fn execute_as(
     }
 }
 
-/// The configuration lists this data centre under every number: whoever looks for another one
-/// stays on this machine.
+/// The configuration lists all data centres, and this one under every number that none has: whoever looks for another
+/// one stays on this machine.
 fn config(server: &ServerState) -> Vec<u8> {
     let mut body = types::Config::CONSTRUCTOR_ID.to_bytes();
     let flags = 0_u32;
@@ -115,16 +119,17 @@ fn config(server: &ServerState) -> Vec<u8> {
     VECTOR.serialize(&mut body);
     5_i32.serialize(&mut body);
     for id in DATA_CENTRES {
+        let address = server.world.address(id).unwrap_or(server.address);
         let option = types::DcOption {
-            ipv6: server.address.is_ipv6(),
+            ipv6: address.is_ipv6(),
             media_only: false,
             tcpo_only: false,
             cdn: false,
             r#static: true,
             this_port_only: false,
             id,
-            ip_address: server.address.ip().to_string(),
-            port: server.address.port().into(),
+            ip_address: address.ip().to_string(),
+            port: address.port().into(),
             secret: None,
         };
         enums::DcOption::Option(option).serialize(&mut body);
@@ -325,9 +330,15 @@ mod tests {
     use super::*;
     use crate::account_id::AccountId;
     use crate::sandbox::faults::FaultInjector;
+    use crate::sandbox::world::World;
 
     fn server() -> ServerState {
-        ServerState::new(2, "127.0.0.1:4430".parse().unwrap(), 7, FaultInjector::default())
+        ServerState::new(
+            (2, "127.0.0.1:4430".parse().unwrap()),
+            Arc::new(World::new()),
+            7,
+            FaultInjector::default(),
+        )
     }
 
     fn call(method: Method) -> RpcCall {

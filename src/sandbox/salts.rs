@@ -61,12 +61,15 @@ fn salt(seed: u64, salt_id: u64, period: u64) -> Salt {
 mod tests {
     use super::*;
     use crate::sandbox::faults::FaultInjector;
+    use crate::sandbox::world::World;
     use crate::session::AuthKey;
+    use std::sync::Arc;
 
     #[test]
     fn every_salt_is_accepted_exactly_as_long_as_it_is_said_to_be_valid() {
         let address = "127.0.0.1:4430".parse().unwrap();
-        let server = ServerState::new(2, address, 7, FaultInjector::default());
+        let server =
+            ServerState::new((2, address), Arc::new(World::new()), 7, FaultInjector::default());
         let key = Key::new(AuthKey::new([3; 256]), None);
         let now = 1_700_000_000;
         let salts: Vec<_> = server.salts(&key, now).take(64).collect();

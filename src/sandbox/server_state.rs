@@ -1,6 +1,6 @@
-//! State of the sandbox server that all its connections share.
+//! State of a data centre that all its connections share.
 //!
-//! Owns the tables of users and authorization keys, and the creation of sessions. Never reads a socket.
+//! Owns the table of authorization keys, and the creation of sessions. Never reads a socket.
 //!
 //! The atomics here are relaxed: each stands for itself. What must agree lies behind a lock.
 
@@ -15,25 +15,18 @@ use tokio::sync::watch;
 
 use super::accounts::{Key, KeyLogin, User};
 use super::faults::{Fault, FaultInjector};
-use super::login::Logins;
 use super::request::Request;
 use super::send_limits::SendLimiter;
 use super::socket::AcceptedSocket;
 use super::stats::Counters;
 use super::unknown_protocol::UnknownProtocolWarnings;
 use super::updates::{DIFFERENCE_LEN_MAX, LOG_LEN_MAX, SandboxChannel};
+use super::world::World;
 use crate::account_id::AccountId;
-use crate::base::clock::{Instant, now, unix_time};
+use crate::base::clock::{now, unix_time};
 use crate::base::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::mtproto::key_exchange::ExchangedKey;
 use crate::session::{AuthKey, SessionRecord};
-
-/// Users that are no bots get ids from here on, in the upper half of those that a user can have: the
-/// largest is 2^40 - 1, and clients panic over a larger one. Bots bring their own, which are smaller.
-const FIRST_USER: u64 = 1 << 39;
-const LAST_USER: u64 = (1 << 40) - 1;
-/// The id of the first channel, as large as those of real ones.
-const FIRST_CHANNEL: i64 = 1_500_000_000;
 
 /// The state that all connections share.
 pub(super) struct ServerState {
@@ -51,24 +44,23 @@ pub(super) struct ServerState {
     pub(super) difference_len_max: usize,
     pub(super) send_limits: SendLimiter,
     pub(super) refuses_connections: AtomicBool,
-    pub(super) logins: Logins,
+    pub(super) world: Arc<World>,
     pub(super) stop: watch::Sender<bool>,
     /// Connections whose first packet has not been handled yet, in the order in which they came.
     pub(super) unauthenticated: Mutex<BTreeMap<u64, Arc<AcceptedSocket>>>,
     /// How many moments were numbered for observers.
     pub(super) moments: AtomicU64,
     latency_us: AtomicU64,
-    users: DashMap<AccountId, Arc<User>>,
-    users_by_id: DashMap<i64, Arc<User>>,
     keys: DashMap<[u8; 8], Arc<Key>>,
-    channels: DashMap<i64, Arc<SandboxChannel>>,
-    next_user: AtomicU64,
-    next_channel: AtomicU64,
-    started: Instant,
 }
 
 impl ServerState {
-    pub(super) fn new(dc: i32, address: SocketAddr, seed: u64, faults: FaultInjector) -> Self {
+    pub(super) fn new(
+        (dc, address): (i32, SocketAddr),
+        world: Arc<World>,
+        seed: u64,
+        faults: FaultInjector,
+    ) -> Self {
         Self {
             dc,
             address,
@@ -81,32 +73,32 @@ impl ServerState {
             difference_len_max: DIFFERENCE_LEN_MAX,
             send_limits: SendLimiter::default(),
             refuses_connections: AtomicBool::new(false),
-            logins: Logins::default(),
+            world,
             stop: watch::Sender::new(false),
             unauthenticated: Mutex::new(BTreeMap::new()),
             moments: AtomicU64::new(0),
             latency_us: AtomicU64::new(0),
-            users: DashMap::new(),
-            users_by_id: DashMap::new(),
             keys: DashMap::new(),
-            channels: DashMap::new(),
-            next_user: AtomicU64::new(FIRST_USER),
-            next_channel: AtomicU64::new(0),
-            started: now(),
         }
     }
 
-    /// Creates so many further sessions of an account, each with a new key, and the account if need be.
+    /// Creates so many further sessions of an account, each with a new key, and the account if need be, whose home
+    /// this then is. They are at its home.
     pub(super) fn create_sessions(
         &self,
         account: AccountId,
         sessions: u16,
         group: Option<Arc<str>>,
     ) -> Vec<SessionRecord> {
-        let user = self.user_of(account, || match account.is_phone() {
-            true => self.next_user_id(),
+        let user = self.world.user_of(account, self.dc, || match account.is_phone() {
+            true => self.world.next_user_id(),
             false => account.number(),
         });
+        if user.home_dc != self.dc
+            && let Some(home) = self.world.centre(user.home_dc)
+        {
+            return home.create_sessions(account, sessions, group);
+        }
         let mut keys = user.keys.lock();
         (0..sessions)
             .map(|_| {
@@ -139,9 +131,9 @@ impl ServerState {
         let account = record.account;
         let known = self.user_by_id(record.user_id);
         let user = known.unwrap_or_else(|| {
-            self.user_of(account, || match (record.user_id, account.is_phone()) {
+            self.world.user_of(account, self.dc, || match (record.user_id, account.is_phone()) {
                 (1.., _) => record.user_id.unsigned_abs(),
-                (_, true) => self.next_user_id(),
+                (_, true) => self.world.next_user_id(),
                 (_, false) => account.number(),
             })
         });
@@ -150,28 +142,6 @@ impl ServerState {
         let key = Arc::new(Key::new(record.key.clone(), Some(login)));
         self.keys.insert(record.key.id(), Arc::clone(&key));
         keys.push(key);
-    }
-
-    /// The user of an account, who gets this id if there is none yet.
-    fn user_of(&self, account: AccountId, id: impl FnOnce() -> u64) -> Arc<User> {
-        let user = self.users.entry(account).or_insert_with(|| {
-            let id = i64::try_from(id()).expect("BUG: account numbers have 15 digits at most");
-            Arc::new(User::new(account, id))
-        });
-        let user = Arc::clone(&user);
-        self.users_by_id.entry(user.id).or_insert_with(|| Arc::clone(&user));
-        user
-    }
-
-    /// The id of a new user, which is nobody's yet: a bot may have brought a large one.
-    fn next_user_id(&self) -> u64 {
-        loop {
-            let id = self.next_user.fetch_add(1, Ordering::Relaxed);
-            assert!(id <= LAST_USER, "BUG: there is no memory for so many users");
-            if i64::try_from(id).is_ok_and(|id| !self.users_by_id.contains_key(&id)) {
-                return id;
-            }
-        }
     }
 
     /// Takes a key that was made just now, with which nobody is signed in.
@@ -187,27 +157,15 @@ impl ServerState {
     }
 
     pub(super) fn user(&self, account: AccountId) -> Option<Arc<User>> {
-        self.users.get(&account).map(|user| Arc::clone(&user))
+        self.world.user(account)
     }
 
     pub(super) fn user_by_id(&self, id: i64) -> Option<Arc<User>> {
-        self.users_by_id.get(&id).map(|user| Arc::clone(&user))
+        self.world.user_by_id(id)
     }
 
     pub(super) fn channel(&self, id: i64) -> Option<Arc<SandboxChannel>> {
-        self.channels.get(&id).map(|channel| Arc::clone(&channel))
-    }
-
-    /// Adds a channel, which is made with its id.
-    pub(super) fn add_channel(
-        &self,
-        make: impl FnOnce(i64) -> SandboxChannel,
-    ) -> Arc<SandboxChannel> {
-        let id = self.next_channel.fetch_add(1, Ordering::Relaxed);
-        let id = FIRST_CHANNEL.saturating_add_unsigned(id);
-        let channel = Arc::new(make(id));
-        self.channels.insert(id, Arc::clone(&channel));
-        channel
+        self.world.channel(id)
     }
 
     pub(super) fn latency(&self) -> Duration {
@@ -241,7 +199,7 @@ impl ServerState {
     }
 
     fn millis_running(&self) -> u64 {
-        crate::base::clock::millis(now().saturating_duration_since(self.started))
+        crate::base::clock::millis(now().saturating_duration_since(self.world.started))
     }
 }
 
@@ -254,7 +212,7 @@ pub(super) fn next_slot(keys: &[Arc<Key>]) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::faults::FaultInjector;
+    use crate::sandbox::world::{FIRST_USER, LAST_USER};
 
     /// The most accounts of `serve --sandbox`.
     const ACCOUNTS_MAX: u64 = 1_000_000;
@@ -265,17 +223,21 @@ mod tests {
 
     #[tokio::test]
     async fn the_id_of_every_user_is_one_that_a_user_can_have_and_nobody_elses() {
-        let server =
-            ServerState::new(2, "127.0.0.1:4430".parse().unwrap(), 7, FaultInjector::default());
+        let server = ServerState::new(
+            (2, "127.0.0.1:4430".parse().unwrap()),
+            Arc::new(World::new()),
+            7,
+            FaultInjector::default(),
+        );
         let phone = |number: u64| AccountId::phone(9_996_000_000 + number).unwrap();
         let bot = AccountId::bot(FIRST_USER + 1).unwrap();
         assert_eq!(id_of(&server, bot), FIRST_USER + 1);
         assert_eq!(id_of(&server, phone(0)), FIRST_USER);
         assert_eq!(id_of(&server, phone(1)), FIRST_USER + 2, "not the bot's");
         assert_eq!(id_of(&server, phone(0)), FIRST_USER, "the same user");
-        server.next_user.store(FIRST_USER + ACCOUNTS_MAX, Ordering::Relaxed);
+        server.world.next_user.store(FIRST_USER + ACCOUNTS_MAX, Ordering::Relaxed);
         assert!(id_of(&server, phone(2)) < 1 << 40, "clients panic over a larger one");
-        server.next_user.store(LAST_USER, Ordering::Relaxed);
+        server.world.next_user.store(LAST_USER, Ordering::Relaxed);
         assert_eq!(id_of(&server, phone(3)), (1 << 40) - 1, "the last");
         // One who comes late takes nobody's id.
         assert_eq!(id_of(&server, AccountId::bot(FIRST_USER).unwrap()), FIRST_USER);

@@ -187,7 +187,7 @@ impl SignInError {
     };
 
     /// What a refusal means that ends a sign-in.
-    pub(super) fn of(code: i32, name: &str) -> Self {
+    pub(crate) fn of(code: i32, name: &str) -> Self {
         let seconds = |prefix: &str| name.strip_prefix(prefix)?.parse().ok();
         let flood = ["FLOOD_WAIT_", "FLOOD_PREMIUM_WAIT_", "SLOWMODE_WAIT_"];
         if let Some(seconds) = flood.into_iter().find_map(seconds) {

@@ -131,6 +131,7 @@ mod quarantine_file;
 mod reservation;
 mod rpc;
 mod settings;
+mod sign_in_run;
 mod source;
 #[cfg(feature = "store")]
 mod store_source;
@@ -159,6 +160,10 @@ pub use quarantine_file::{
     Quarantine, QuarantineFile, QuarantineFileError, lift_quarantines, read_quarantines,
 };
 pub use settings::TelegramSettings;
+pub use sign_in_run::{
+    KeptSignIn, SignInPrompt, SignInRun, SignInRunError, SignInSettings, SignedInSession,
+    SignedOut, sign_out,
+};
 pub use source::{BoxError, MemorySource, SessionProfile, SessionSource, SourceError};
 #[cfg(feature = "store")]
 pub use store_source::{
@@ -169,6 +174,7 @@ pub use updates::{
     UpdateStream, UpdatesOptions,
 };
 pub use verdict::{Resend, Verdict, verdict};
+pub use wire::ServerPublicKey;
 
 /// The client library, for the types of requests and answers.
 pub use grammers_client as client;

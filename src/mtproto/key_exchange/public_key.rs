@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+#[cfg(feature = "telegram")]
 use grammers_crypto::rsa;
 use grammers_tl_types::Serializable as _;
 use num_bigint::BigUint;
@@ -65,6 +66,7 @@ impl ServerPublicKey {
     }
 
     /// Encrypts a message of at most 144 bytes, so that only the server can read it.
+    #[cfg(feature = "telegram")]
     pub(super) fn seal(&self, message: &[u8], random: &[u8; 224]) -> Vec<u8> {
         let key = rsa::Key::new(&self.modulus.to_string(), &self.exponent.to_string());
         let key = key.expect("BUG: these are digits");

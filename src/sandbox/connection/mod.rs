@@ -366,37 +366,6 @@ impl ServerConnection {
         self.codec.clear_outgoing();
         Ok(())
     }
-
-    /// The client's end was seen.
-    fn note_client_end(&self) {
-        if let Some(key) = &self.key {
-            key.history.note_client_end(self.socket.id, self.server.next_moment());
-        }
-    }
-
-    /// No longer counts as a connection that is open.
-    fn unregister(&self) {
-        self.server.unauthenticated.lock().remove(&self.socket.id);
-        if let Some(key) = &self.key {
-            key.history.note_close(self.socket.id, self.server.next_moment());
-            key.connections.lock().retain(|it| it.socket.id != self.socket.id);
-        }
-    }
-}
-
-impl Drop for ServerConnection {
-    fn drop(&mut self) {
-        if let Some(session) = &self.session {
-            self.replies.drain().for_each(|reply| session.keep_unsent(reply));
-        }
-        self.unregister();
-        let open = self.since.elapsed().as_micros();
-        self.server.counters.connection_us.add(usize::try_from(open).unwrap_or(usize::MAX));
-        if self.closes_at.is_some() {
-            self.server.counters.connections_timed.decrement();
-        }
-        self.server.counters.connections.decrement();
-    }
 }
 
 async fn until(at: Option<Instant>) {

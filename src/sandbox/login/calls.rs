@@ -18,6 +18,8 @@ pub(in crate::sandbox) enum LoginCall {
     Password,
     CheckPassword(functions::auth::CheckPassword),
     LogOut,
+    Export(functions::auth::ExportAuthorization),
+    Import(functions::auth::ImportAuthorization),
 }
 
 impl LoginCall {
@@ -44,6 +46,8 @@ impl LoginCall {
             functions::account::GetPassword::CONSTRUCTOR_ID => Some(Self::Password),
             auth::CheckPassword::CONSTRUCTOR_ID => arguments_of(arguments, Self::CheckPassword),
             auth::LogOut::CONSTRUCTOR_ID => Some(Self::LogOut),
+            auth::ExportAuthorization::CONSTRUCTOR_ID => arguments_of(arguments, Self::Export),
+            auth::ImportAuthorization::CONSTRUCTOR_ID => arguments_of(arguments, Self::Import),
             _ => return None,
         })
     }

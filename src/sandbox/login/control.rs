@@ -3,17 +3,16 @@
 //! Owns that part of [`DataCentre`]'s public face.
 
 use crate::account_id::AccountId;
-use crate::mtproto::key_exchange::ServerPrivateKey;
+use crate::mtproto::key_exchange::{ServerPrivateKey, ServerPublicKey};
 use crate::sandbox::DataCentre;
 
 use super::{AccountPassword, tokens};
 
 impl DataCentre {
-    /// The public key of every sandbox, in the form that begins with `-----BEGIN RSA PUBLIC KEY-----`. A client that
-    /// is to make a key here needs it. Its other half is no secret.
+    /// The public key of every sandbox. A client that is to make a key here needs it. Its other half is no secret.
     #[must_use]
-    pub fn public_key() -> String {
-        ServerPrivateKey::of_sandboxes().public().to_pem()
+    pub fn public_key() -> ServerPublicKey {
+        ServerPrivateKey::of_sandboxes().public().clone()
     }
 
     /// Creates an account without any session, if there is none yet.
@@ -21,11 +20,17 @@ impl DataCentre {
         self.running.server.create_sessions(account, 0, None);
     }
 
+    /// In how many sessions an account is signed in.
+    #[must_use]
+    pub fn session_count(&self, account: AccountId) -> usize {
+        self.running.server.user(account).map_or(0, |user| user.keys.lock().len())
+    }
+
     /// The last code that was sent to an account. For numbers of the form `99966XYYYY` it is `XXXXX`, as on Telegram's
     /// test servers.
     #[must_use]
     pub fn login_code(&self, account: AccountId) -> Option<String> {
-        self.running.server.logins.codes.lock().get(&account).cloned()
+        self.running.server.world.logins.codes.lock().get(&account).cloned()
     }
 
     /// Gives an account a password, or takes it away. Returns whether there is such an account. It takes a tenth of a
@@ -64,7 +69,7 @@ impl DataCentre {
     pub fn accept_login(&self, account: AccountId, token: &[u8]) -> bool {
         let server = &self.running.server;
         let Some(user) = server.user(account) else { return false };
-        match server.logins.tokens.accept(token, &user) {
+        match server.world.logins.tokens.accept(token, &user) {
             Ok(key) => {
                 tokens::tell(&key);
                 true

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use grammers_tl_types::{Serializable as _, enums, functions, types};
+use grammers_tl_types::{Identifiable as _, Serializable as _, enums, functions, types};
 
 use super::{LoginCaller, refused};
 use crate::account_id::AccountId;
@@ -50,12 +50,20 @@ impl LoginTokens {
         Ok(Arc::clone(&found.key))
     }
 
-    /// Who has accepted one that was asked for by this key.
-    fn take_accepted(&self, key: &Arc<Key>) -> Option<AccountId> {
-        let mut tokens = self.0.lock();
-        let at =
-            tokens.iter().position(|it| Arc::ptr_eq(&it.key, key) && it.accepted_by.is_some())?;
-        tokens.swap_remove(at).accepted_by
+    /// One that was asked for by this key, if somebody has accepted it.
+    fn accepted(&self, key: &Arc<Key>) -> Option<Vec<u8>> {
+        let tokens = self.0.lock();
+        let found = tokens.iter().find(|it| Arc::ptr_eq(&it.key, key) && it.accepted_by.is_some());
+        found.map(|it| it.token.clone())
+    }
+
+    /// Who has accepted one.
+    fn accepted_by(&self, token: &[u8]) -> Option<AccountId> {
+        self.0.lock().iter().find(|it| it.token == token)?.accepted_by
+    }
+
+    fn forget(&self, token: &[u8]) {
+        self.0.lock().retain(|it| it.token != token);
     }
 
     /// The token of a key, which is another one once the last is not good any more.
@@ -78,38 +86,40 @@ impl LoginCaller<'_> {
         call: &functions::auth::ExportLoginToken,
     ) -> Result<Vec<u8>, RpcError> {
         Self::check_application(call.api_id, &call.api_hash)?;
-        let tokens = &self.server.logins.tokens;
-        if let Some(account) = tokens.take_accepted(self.key).or_else(|| self.key.account()) {
-            return self.success(account);
+        let tokens = &self.server.world.logins.tokens;
+        if let Some(token) = tokens.accepted(self.key) {
+            return self.import_token(&token);
+        }
+        if let Some(user) = self.user {
+            return Ok(Self::success(self.log_in(user)));
         }
         let (token, expires) = tokens.of(self.key, self.random);
         let token = types::auth::LoginToken { expires, token };
         Ok(enums::auth::LoginToken::Token(token).to_bytes())
     }
 
+    /// Takes a login over that somebody has accepted, where he is at home.
     pub(super) fn import_token(&mut self, token: &[u8]) -> Result<Vec<u8>, RpcError> {
-        let account = {
-            let mut tokens = self.server.logins.tokens.0.lock();
-            let at = tokens.iter().position(|it| it.token == token && it.accepted_by.is_some());
-            at.and_then(|at| tokens.swap_remove(at).accepted_by)
-        };
-        self.success(account.ok_or(refused("AUTH_TOKEN_EXPIRED"))?)
+        let tokens = &self.server.world.logins.tokens;
+        let user = tokens.accepted_by(token).and_then(|account| self.server.user(account));
+        let user = user.ok_or(refused("AUTH_TOKEN_EXPIRED"))?;
+        if user.home_dc != self.server.dc {
+            let (dc_id, token) = (user.home_dc, token.to_vec());
+            let elsewhere = types::auth::LoginTokenMigrateTo { dc_id, token };
+            return Ok(enums::auth::LoginToken::MigrateTo(elsewhere).to_bytes());
+        }
+        tokens.forget(token);
+        Ok(Self::success(self.log_in_unless_protected(user)?))
     }
 
-    fn success(&mut self, account: AccountId) -> Result<Vec<u8>, RpcError> {
-        let user = self.server.user(account).ok_or(refused("AUTH_TOKEN_EXPIRED"))?;
-        let authorization = match self.key.account() == Some(account) {
-            true => self.log_in(&user),
-            false => self.log_in_unless_protected(user)?,
-        };
-        let success =
-            <types::auth::LoginTokenSuccess as grammers_tl_types::Identifiable>::CONSTRUCTOR_ID;
-        Ok([success.to_bytes(), authorization].concat())
+    fn success(authorization: Vec<u8>) -> Vec<u8> {
+        let success = types::auth::LoginTokenSuccess::CONSTRUCTOR_ID;
+        [success.to_bytes(), authorization].concat()
     }
 
     pub(super) fn accept_token(&mut self, token: &[u8]) -> Result<Vec<u8>, RpcError> {
         let user = self.user.ok_or(RpcError::new(401, "AUTH_KEY_UNREGISTERED"))?;
-        let key = self.server.logins.tokens.accept(token, user)?;
+        let key = self.server.world.logins.tokens.accept(token, user)?;
         tell(&key);
         let introduction = key.introduction.lock().clone();
         let word = |of: fn(&crate::session::ClientIdentity) -> &String| {

@@ -8,6 +8,7 @@ use crate::account_id::AccountId;
 use crate::base::sync::Ordering;
 use crate::sandbox::faults::{Fault, FaultInjector, FaultPlan, FaultRule};
 use crate::sandbox::frame::Framing;
+use crate::sandbox::world::World;
 
 /// A client's end of a session.
 struct TestClient {
@@ -24,7 +25,8 @@ struct TestClient {
 
 fn client(rules: impl IntoIterator<Item = FaultRule>) -> TestClient {
     let faults = FaultInjector::new(&FaultPlan::new(rules).unwrap());
-    let mut server = ServerState::new(2, "127.0.0.1:4430".parse().unwrap(), 7, faults);
+    let mut server =
+        ServerState::new((2, "127.0.0.1:4430".parse().unwrap()), Arc::new(World::new()), 7, faults);
     server.disconnect_delay_max = Some(Duration::from_secs(100));
     let server = Arc::new(server);
     let account = AccountId::bot(5).unwrap();

@@ -180,7 +180,7 @@ fn push_short(
 /// Creates a channel, and tells its members of it.
 pub(super) fn create_channel(server: &ServerState, members: Vec<Arc<User>>) -> i64 {
     let members: BTreeMap<i64, Arc<User>> = members.into_iter().map(|it| (it.id, it)).collect();
-    let channel = server.add_channel(|id| SandboxChannel::new(id, now_date(), members));
+    let channel = server.world.add_channel(|id| SandboxChannel::new(id, now_date(), members));
     for member in channel.members.values() {
         let mut boxes = member.boxes.lock();
         boxes.channels.push(channel.id);

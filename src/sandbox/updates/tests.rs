@@ -10,6 +10,7 @@ use crate::account_id::AccountId;
 use crate::sandbox::accounts::{Key, User};
 use crate::sandbox::faults::FaultInjector;
 use crate::sandbox::server_state::ServerState;
+use crate::sandbox::world::World;
 
 /// A data centre with an account and a bot.
 struct Fixture {
@@ -20,7 +21,8 @@ struct Fixture {
 
 fn fixture() -> Fixture {
     let address = "127.0.0.1:4430".parse().unwrap();
-    let server = ServerState::new(2, address, 7, FaultInjector::default());
+    let server =
+        ServerState::new((2, address), Arc::new(World::new()), 7, FaultInjector::default());
     let user = |account: AccountId| {
         server.create_sessions(account, 2, None);
         server.user(account).unwrap()

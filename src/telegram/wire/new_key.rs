@@ -149,8 +149,8 @@ async fn next_answer<S: AsyncRead + Unpin>(
     }
 }
 
-#[cfg(test)]
 #[cfg(feature = "sandbox")]
+#[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, DuplexStream, duplex};
 

@@ -67,7 +67,7 @@ pub(in crate::telegram) struct WireKeyGuard {
 
 impl WireKeyGuard {
     /// Dropping `gone` tells of the end.
-    pub(super) fn new(
+    pub(in crate::telegram) fn new(
         key: KeyGuard,
         health: Arc<ConnectionHealth>,
         memories: Arc<KeyMemories>,
@@ -79,7 +79,7 @@ impl WireKeyGuard {
     }
 
     /// The process did not run for so long, and the connection is about to be cut.
-    pub(super) fn fence(&mut self, stopped: Duration) {
+    pub(in crate::telegram) fn fence(&mut self, stopped: Duration) {
         self.stopped = Some(stopped);
     }
 }

@@ -1,0 +1,65 @@
+//! The end of a session, at the server.
+//!
+//! Owns that one call. Never forgets the session anywhere else.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use grammers_tl_types::{Deserializable as _, Serializable as _, enums, functions};
+use zeroize::Zeroizing;
+
+use super::connections::SignInConnections;
+use super::kept::SignInKey;
+use super::{SignInRunError, SignInSettings};
+use crate::ownership::Ownership;
+use crate::session::AuthKey;
+use crate::sign_in::SignInError;
+use crate::telegram::wire::WireError;
+
+/// What is left of a session that was ended.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct SignedOut {
+    /// With this the next sign-in of the account needs no code.
+    pub logout_token: Option<Zeroizing<Vec<u8>>>,
+}
+
+/// It is as good as a code.
+impl fmt::Debug for SignedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let has_token = self.logout_token.is_some();
+        f.debug_struct("SignedOut").field("has_token", &has_token).finish_non_exhaustive()
+    }
+}
+
+/// Ends a session at the server: nobody is signed in with its key any more.
+///
+/// # Errors
+/// It could not be reached, or refuses. One that was ended elsewhere is ended.
+pub async fn sign_out(
+    settings: SignInSettings,
+    (dc, address): (i32, SocketAddr),
+    key: AuthKey,
+    ownership: Arc<dyn Ownership>,
+) -> Result<SignedOut, SignInRunError> {
+    let keys = vec![SignInKey { dc, address, key }];
+    let mut connections = SignInConnections::new(settings, ownership, keys);
+    let answered = connections.call(dc, functions::auth::LogOut {}.to_bytes()).await;
+    connections.close_all().await;
+    match answered {
+        Ok(Ok(answer)) => {
+            let token = enums::auth::LoggedOut::from_bytes(&answer).ok().and_then(|out| {
+                let enums::auth::LoggedOut::Out(out) = out;
+                out.future_auth_token.map(Zeroizing::new)
+            });
+            Ok(SignedOut { logout_token: token })
+        }
+        Err(SignInRunError::KeyUnknown) | Ok(Err(WireError::Rpc { code: 401, .. })) => {
+            Ok(SignedOut::default())
+        }
+        Ok(Err(WireError::Rpc { code, message })) => Err(SignInError::of(code, &message).into()),
+        Ok(Err(error)) => Err(SignInRunError::Lost { dc, error }),
+        Err(error) => Err(error),
+    }
+}
