@@ -22,9 +22,11 @@ use std::fmt;
 pub use error::{Conflict, StoreError};
 pub use sqlite::{Rehearsal, SqliteStore};
 pub use types::{
-    Added, Addition, NewSession, Removal, ServeMark, SessionChange, StoreId, StoredAccount,
-    StoredSession,
+    Added, Addition, NewSession, PendingLogin, Removal, ServeMark, SessionChange, StoreId,
+    StoredAccount, StoredSession,
 };
+
+use zeroize::Zeroizing;
 
 use crate::account_id::AccountId;
 use crate::import::{BotToken, KnownPeer};
@@ -59,6 +61,43 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// The storage fails.
     fn remove_bot_token(&self, bot: AccountId) -> Result<bool, StoreError>;
+
+    /// Keeps a sign-in under way, in place of what was kept of it before.
+    ///
+    /// # Errors
+    /// The storage fails.
+    fn keep_login(&self, login: &PendingLogin) -> Result<(), StoreError>;
+
+    /// The sign-ins under way, in the order in which they were begun.
+    ///
+    /// # Errors
+    /// The storage fails.
+    fn pending_logins(&self) -> Result<Vec<PendingLogin>, StoreError>;
+
+    /// Forgets a sign-in that was given up. Returns whether there was one.
+    ///
+    /// # Errors
+    /// The storage fails.
+    fn forget_login(&self, name: &str) -> Result<bool, StoreError>;
+
+    /// Adds the session that a sign-in has come to, and forgets the sign-in, in one step.
+    ///
+    /// # Errors
+    /// The storage fails.
+    fn finish_login(&self, name: &str, session: &NewSession) -> Result<Addition, StoreError>;
+
+    /// Keeps what is left of a session that was ended at the server: with it the user's next sign-in needs no code. The
+    /// last 20 of each user stay.
+    ///
+    /// # Errors
+    /// The storage fails.
+    fn add_logout_token(&self, user_id: i64, token: &[u8]) -> Result<(), StoreError>;
+
+    /// What is left of a user's ended sessions, the oldest first.
+    ///
+    /// # Errors
+    /// The storage fails.
+    fn logout_tokens(&self, user_id: i64) -> Result<Vec<Zeroizing<Vec<u8>>>, StoreError>;
 
     /// A number that grows with each change of accounts and sessions, whoever makes it. Cheap while there is none.
     ///

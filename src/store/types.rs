@@ -1,10 +1,13 @@
 //! What goes into a store and comes out of it.
 //!
-//! Owns the types. None of them but [`NewSession`] has key material in it, and none but that and [`SessionChange`] a
+//! Owns the types. None of them but [`NewSession`] and [`PendingLogin`] has key material in it, and none but that and [`SessionChange`] a
 //! proxy's password.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+
+use zeroize::Zeroizing;
 
 use crate::account_id::AccountId;
 use crate::import::{FoundSession, Origin};
@@ -209,6 +212,23 @@ pub enum Removal {
     KeepKeyId,
     /// Nothing.
     Everything,
+}
+
+/// A sign-in under way, as whoever goes on with it has it. It holds keys.
+#[derive(Clone)]
+pub struct PendingLogin {
+    /// What it is called; there is one of each name.
+    pub name: String,
+    /// When it was begun, in seconds since 1970.
+    pub started: u64,
+    /// Where it is, in the words of whoever goes on with it.
+    pub state: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for PendingLogin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PendingLogin").field("started", &self.started).finish_non_exhaustive()
+    }
 }
 
 /// Who serves a store.

@@ -9,11 +9,11 @@
 mod connections;
 mod error;
 mod kept;
+mod session;
 mod settings;
 mod sign_out;
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use zeroize::Zeroizing;
 
 pub use self::error::SignInRunError;
 pub use self::kept::KeptSignIn;
+pub use self::session::SignedInSession;
 pub use self::settings::SignInSettings;
 pub use self::sign_out::{SignedOut, sign_out};
 
@@ -32,7 +33,6 @@ use super::BoxError;
 use super::wire::WireError;
 use crate::base::sync::Mutex;
 use crate::ownership::Ownership;
-use crate::session::AuthKey;
 use crate::sign_in::{
     LoginLink, PasswordQuestion, SentCode, SignIn, SignInError, SignInInputError, SignInStep,
     SignInWay, SignedIn,
@@ -54,20 +54,6 @@ pub enum SignInPrompt {
     Scan(LoginLink),
     /// Nothing: the server has taken it. [`SignInRun::finish`] hands the session out.
     Done(SignedIn),
-}
-
-/// A session that was signed in just now, whose connection is closed.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct SignedInSession {
-    /// Whose it is.
-    pub signed_in: SignedIn,
-    /// Its key.
-    pub key: AuthKey,
-    /// Where its data centre listens.
-    pub address: SocketAddr,
-    /// With what it was made, and is to be used from now on.
-    pub settings: SignInSettings,
 }
 
 /// Where what is to be kept goes.
@@ -148,7 +134,8 @@ impl SignInRun {
         Ok(Self::new(machine, step, connections, Box::new(keep)))
     }
 
-    /// Goes on with what was kept. `None` if it is of another application or of other servers than these settings.
+    /// Goes on with what was kept, with the identity and by the proxy that it was begun with. `None` if it is of another
+    /// application or of other servers than these settings.
     #[must_use]
     pub fn resume(
         settings: SignInSettings,
@@ -156,10 +143,8 @@ impl SignInRun {
         ownership: Arc<dyn Ownership>,
         keep: impl FnMut(&KeptSignIn) -> Result<(), BoxError> + Send + 'static,
     ) -> Option<Self> {
-        let is_same =
-            kept.api_id == settings.application.id() && kept.test_servers == settings.test_servers;
-        let application = settings.application.clone();
-        let (machine, step) = kept.saved.resume(application).filter(|_| is_same)?;
+        let settings = kept.settings(settings)?;
+        let (machine, step) = kept.saved.resume(settings.application.clone())?;
         let connections = SignInConnections::new(settings, ownership, kept.keys);
         Some(Self::new(machine, step, connections, Box::new(keep)))
     }
@@ -240,13 +225,9 @@ impl SignInRun {
 
     /// Keeps where it is, if that has changed.
     fn keep(&mut self) -> Result<(), SignInRunError> {
-        let settings = self.connections.settings();
-        let kept = KeptSignIn {
-            saved: self.machine.lock().save(),
-            keys: self.connections.keys().to_vec(),
-            api_id: settings.application.id(),
-            test_servers: settings.test_servers,
-        };
+        let saved = self.machine.lock().save();
+        let (keys, settings) = (self.connections.keys(), self.connections.settings());
+        let kept = KeptSignIn::new(saved, keys, settings);
         let bytes = kept.to_bytes();
         if bytes != self.kept {
             (self.keep)(&kept).map_err(SignInRunError::Keep)?;

@@ -6,6 +6,7 @@
 mod accounts;
 mod add;
 mod change;
+mod logins;
 mod merge;
 mod rehearsal;
 mod rows;
@@ -17,13 +18,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use zeroize::Zeroizing;
 
 pub use rehearsal::Rehearsal;
 
 use super::place;
 use super::{
-    Addition, Conflict, NewSession, Removal, ServeMark, SessionChange, SessionStore, StoreError,
-    StoreId, StoredAccount, StoredSession,
+    Addition, Conflict, NewSession, PendingLogin, Removal, ServeMark, SessionChange, SessionStore,
+    StoreError, StoreId, StoredAccount, StoredSession,
 };
 use crate::account_id::AccountId;
 use crate::base::clock::unix_time;
@@ -116,6 +118,20 @@ impl SqliteStore {
     /// The storage fails.
     pub fn rehearsal(&self) -> Result<Rehearsal, StoreError> {
         Rehearsal::of(&self.path)
+    }
+
+    /// After a key was removed: the log has copies of the pages that it stood on, as long as nobody reads older ones.
+    fn cut_log(&self) {
+        let writer = self.writer.lock();
+        let is_busy = |_| {
+            let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+            !writer.query_row(sql, (), |row| row.get::<_, i64>(0)).is_ok_and(|busy| busy == 0)
+        };
+        if (0..CHECKPOINTS_MAX).all(is_busy) {
+            tracing::warn!(
+                "the log of the store could not be cut: it holds the removed key until it is"
+            );
+        }
     }
 
     fn reader(&self) -> MutexGuard<'_, Reader> {
@@ -243,6 +259,37 @@ impl SessionStore for SqliteStore {
         })
     }
 
+    fn keep_login(&self, login: &PendingLogin) -> Result<(), StoreError> {
+        self.write(|step| logins::keep(step, login))
+    }
+
+    fn pending_logins(&self) -> Result<Vec<PendingLogin>, StoreError> {
+        logins::all(&self.reader().database)
+    }
+
+    fn forget_login(&self, name: &str) -> Result<bool, StoreError> {
+        let was_there = self.write(|step| logins::forget(step, name))?;
+        self.cut_log();
+        Ok(was_there)
+    }
+
+    fn finish_login(&self, name: &str, session: &NewSession) -> Result<Addition, StoreError> {
+        let addition = self.write(|step| {
+            logins::forget(step, name)?;
+            add::add(step, session, add::Keep::Everything)
+        })?;
+        self.cut_log();
+        Ok(addition)
+    }
+
+    fn add_logout_token(&self, user_id: i64, token: &[u8]) -> Result<(), StoreError> {
+        self.write(|step| logins::add_logout_token(step, user_id, token))
+    }
+
+    fn logout_tokens(&self, user_id: i64) -> Result<Vec<Zeroizing<Vec<u8>>>, StoreError> {
+        logins::logout_tokens(&self.reader().database, user_id)
+    }
+
     fn revision(&self) -> Result<u64, StoreError> {
         let mut reader = self.reader();
         let changes = reader.database.pragma_query_value(None, "data_version", |row| row.get(0))?;
@@ -313,17 +360,7 @@ impl SessionStore for SqliteStore {
 
     fn remove(&self, keys: &[KeyId], how: Removal) -> Result<Vec<StoredSession>, StoreError> {
         let removed = self.write(|step| change::remove(step, keys, how))?;
-        // The log has copies of the pages that the keys stood on, as long as nobody reads older ones.
-        let writer = self.writer.lock();
-        let is_busy = |_| {
-            let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
-            !writer.query_row(sql, (), |row| row.get::<_, i64>(0)).is_ok_and(|busy| busy == 0)
-        };
-        if (0..CHECKPOINTS_MAX).all(is_busy) {
-            tracing::warn!(
-                "the log of the store could not be cut: it holds the removed key until it is"
-            );
-        }
+        self.cut_log();
         Ok(removed)
     }
 

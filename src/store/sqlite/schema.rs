@@ -14,7 +14,8 @@ pub(super) const APPLICATION_ID: i64 = 0x7470_6f6c;
 /// What leads from each version to the next; a new store takes all of them.
 ///
 /// Columns named `seal` say how what stands beside them is sealed; 0: not at all.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 INSERT INTO meta VALUES ('revision', 0);
 
@@ -153,7 +154,20 @@ CREATE TABLE owner (
   socket TEXT,
   released INTEGER NOT NULL CHECK (released IN (0, 1))
 ) STRICT;
-"];
+",
+    "
+-- Nothing was ever in it.
+DROP TABLE pending_login;
+CREATE TABLE pending_login (
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  started INTEGER NOT NULL,
+  seal INTEGER NOT NULL DEFAULT 0,
+  state BLOB NOT NULL
+) STRICT;
+CREATE INDEX logout_token_user ON logout_token (user_id);
+",
+];
 
 /// Brings a database to the version of this program, in one step that is all or nothing. What there was is copied
 /// beside it first.

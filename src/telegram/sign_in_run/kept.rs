@@ -3,11 +3,13 @@
 //! Owns its written form, which holds secrets: it belongs where sessions are.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
-use crate::session::AuthKey;
+use super::SignInSettings;
+use crate::session::{AuthKey, ClientIdentity};
 use crate::sign_in::SavedSignIn;
 
 /// A key that was made for a sign-in. Nobody is signed in with it, or nobody knows it yet.
@@ -26,11 +28,51 @@ pub(super) struct SignInKey {
 pub struct KeptSignIn {
     pub(super) saved: SavedSignIn,
     pub(super) keys: Vec<SignInKey>,
-    pub(super) api_id: i32,
-    pub(super) test_servers: bool,
+    api_id: i32,
+    test_servers: bool,
+    #[serde(with = "IdentityWords")]
+    identity: ClientIdentity,
+    /// By which proxy it was begun, with the proxy's password.
+    proxy: Option<Zeroizing<String>>,
+}
+
+/// How an identity is written.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "ClientIdentity")]
+struct IdentityWords {
+    device_model: String,
+    system_version: String,
+    app_version: String,
+    system_lang_code: String,
+    lang_code: String,
 }
 
 impl KeptSignIn {
+    pub(super) fn new(saved: SavedSignIn, keys: &[SignInKey], settings: &SignInSettings) -> Self {
+        let proxy = settings.proxy.as_ref();
+        Self {
+            saved,
+            keys: keys.to_vec(),
+            api_id: settings.application.id(),
+            test_servers: settings.test_servers,
+            identity: settings.identity.clone(),
+            proxy: proxy.map(|proxy| Zeroizing::new(proxy.expose_url().to_owned())),
+        }
+    }
+
+    /// The settings with which it goes on: as whom and by which way it was begun. `None` if these are of another
+    /// application, or of other servers.
+    pub(super) fn settings(&self, mut settings: SignInSettings) -> Option<SignInSettings> {
+        let is_same = self.api_id == settings.application.id();
+        if !is_same || self.test_servers != settings.test_servers {
+            return None;
+        }
+        settings.identity = self.identity.clone();
+        let proxy = self.proxy.as_ref().map(|url| url.parse().map(Arc::new));
+        settings.proxy = proxy.transpose().ok()?;
+        Some(settings)
+    }
+
     /// As which application it was begun: it can not go on as another.
     #[must_use]
     pub fn api_id(&self) -> i32 {

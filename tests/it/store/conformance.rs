@@ -9,8 +9,8 @@ use telepool::session::{
     AuthKey, ChannelState, ClientIdentity, KeyId, SessionUser, UpdateState, UpdateStates,
 };
 use telepool::store::{
-    Added, Conflict, NewSession, Removal, ServeMark, SessionChange, SessionStore, StoreId,
-    StoredAccount, StoredSession,
+    Added, Conflict, NewSession, PendingLogin, Removal, ServeMark, SessionChange, SessionStore,
+    StoreId, StoredAccount, StoredSession,
 };
 use telepool::{AccountId, QuarantineReason};
 
@@ -42,6 +42,8 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
     ("an operator's changes hold", an_operators_changes_hold),
     ("peers and states are kept, the newer ones", peers_and_states_are_kept),
     ("tokens of bots are kept apart", tokens_are_kept),
+    ("a sign-in under way is kept until it comes to a session", sign_ins_are_kept),
+    ("what is left of ended sessions is kept for each user", logout_tokens_are_kept),
     ("who serves is noted", who_serves_is_noted),
 ];
 
@@ -536,6 +538,46 @@ fn who_serves_is_noted(store: &dyn SessionStore) {
     mark.released = true;
     store.set_serve_mark(&mark).unwrap();
     assert_eq!(store.serve_mark().unwrap(), Some(mark));
+}
+
+fn sign_ins_are_kept(store: &dyn SessionStore) {
+    let login = |name: &str, state: &[u8]| PendingLogin {
+        name: name.to_owned(),
+        started: 1_700_000_000,
+        state: state.to_vec().into(),
+    };
+    let kept = || -> Vec<(String, u64, Vec<u8>)> {
+        let all = store.pending_logins().unwrap();
+        all.into_iter().map(|it| (it.name, it.started, it.state.to_vec())).collect()
+    };
+    store.keep_login(&login("b", b"begun")).unwrap();
+    store.keep_login(&login("a", b"begun")).unwrap();
+    let mut later = login("b", b"further on");
+    later.started += 5;
+    store.keep_login(&later).unwrap();
+    let row = |name: &str, state: &[u8]| (name.to_owned(), 1_700_000_000, state.to_vec());
+    assert_eq!(kept(), [row("b", b"further on"), row("a", b"begun")], "since its beginning");
+    assert!(store.forget_login("a").unwrap());
+    assert!(!store.forget_login("a").unwrap());
+    let addition = store.finish_login("b", &of_user(1, 777)).unwrap();
+    assert_eq!((addition.outcome, addition.slot), (Added::NewAccount, 0));
+    assert_eq!((kept().len(), sessions(store, None).len()), (0, 1));
+    // One that is refused leaves no sign-in behind either: its session is known already.
+    store.keep_login(&login("c", b"begun")).unwrap();
+    let addition = store.finish_login("c", &of_user(1, 777)).unwrap();
+    assert_eq!((addition.outcome, kept().len()), (Added::AlreadyThere, 0));
+}
+
+fn logout_tokens_are_kept(store: &dyn SessionStore) {
+    let tokens = |user| -> Vec<u8> {
+        store.logout_tokens(user).unwrap().into_iter().map(|token| token[0]).collect()
+    };
+    for number in 0..25 {
+        store.add_logout_token(7, &[number; 4]).unwrap();
+    }
+    store.add_logout_token(8, &[99]).unwrap();
+    assert_eq!(tokens(7), (5..25).collect::<Vec<u8>>(), "the last ones");
+    assert_eq!((tokens(8), tokens(9)), (vec![99], vec![]));
 }
 
 fn tokens_are_kept(store: &dyn SessionStore) {
