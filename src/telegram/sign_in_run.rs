@@ -179,6 +179,7 @@ impl SignInRun {
 
     /// `None`: it was given up.
     async fn advance(&mut self) -> Result<Option<SignInPrompt>, SignInRunError> {
+        self.connections.claim().await?;
         loop {
             // Whoever waited for the last call has given it up.
             let step = self.step.take().unwrap_or_else(|| self.machine.lock().lost());
@@ -333,6 +334,12 @@ impl SignInRun {
         }
     }
 
+    /// Whether the server has taken it: [`finish`](Self::finish) hands the session out.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        matches!(self.step, Some(SignInStep::Done(_)))
+    }
+
     /// Closes the connections, and hands the session out. Until that is stored what was kept is to stay.
     ///
     /// # Errors
@@ -352,6 +359,11 @@ impl SignInRun {
             signed_in: *done,
             settings: self.connections.settings().clone(),
         })
+    }
+
+    /// Leaves it as it is, with its connections closed in good order: another process need not wait to go on with it.
+    pub async fn leave(mut self) {
+        self.connections.close_all().await;
     }
 
     /// Gives it up: nothing stays pending, and whoever is signed in by now is logged out. What was kept may go once this

@@ -54,6 +54,7 @@ mod listeners;
 mod listening;
 mod listing;
 #[cfg(feature = "cli")]
+mod login;
 mod logs;
 #[cfg(feature = "http")]
 mod metrics;

@@ -16,3 +16,9 @@ pub(crate) fn now() -> Instant {
 pub(crate) fn wall_time() -> SystemTime {
     SystemTime::now()
 }
+
+/// Seconds since 1970.
+pub(crate) fn unix_now() -> u64 {
+    let since = wall_time().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use crate::secrets;
 
@@ -10,37 +11,68 @@ use crate::secrets;
 pub(crate) struct Failure {
     text: String,
     code: u8,
+    /// After what time it may be tried again.
+    retry_after: Option<Duration>,
 }
 
 impl Failure {
     /// The user's input will not do; nothing was started.
     pub(crate) fn refused(text: impl Into<String>) -> Self {
-        Self { text: text.into(), code: 2 }
+        Self { text: text.into(), code: 2, retry_after: None }
     }
 
     /// Another process holds what is needed; nothing was started.
     pub(crate) fn held(text: impl Into<String>) -> Self {
-        Self { text: text.into(), code: 3 }
+        Self { text: text.into(), code: 3, retry_after: None }
     }
 
     /// The work was begun and could not be ended.
     pub(crate) fn broken(text: impl Into<String>) -> Self {
-        Self { text: text.into(), code: 1 }
+        Self { text: text.into(), code: 1, retry_after: None }
     }
 
     /// Nobody answers where a running pool was looked for.
     pub(crate) fn unreachable(text: impl Into<String>) -> Self {
-        Self { text: text.into(), code: 3 }
+        Self { text: text.into(), code: 3, retry_after: None }
     }
 
     /// The user has ended it before there was anything to tell.
     pub(crate) fn interrupted() -> Self {
-        Self { text: "ended before its time: there are no results".into(), code: 130 }
+        Self {
+            text: "ended before its time: there are no results".into(),
+            code: 130,
+            retry_after: None,
+        }
     }
 
     /// The user has ended it, and some of it is done.
     pub(crate) fn stopped(text: impl Into<String>) -> Self {
-        Self { text: text.into(), code: 130 }
+        Self { text: text.into(), code: 130, retry_after: None }
+    }
+
+    /// Somebody has to be asked, and nobody is there.
+    pub(crate) fn missing(text: impl Into<String>) -> Self {
+        Self { text: format!("missing: {}", text.into()), code: 4, retry_after: None }
+    }
+
+    /// It goes on later, and not now.
+    pub(crate) fn later(text: impl Into<String>) -> Self {
+        Self { text: text.into(), code: 75, retry_after: None }
+    }
+
+    /// The same, after this time.
+    pub(crate) fn after(mut self, time: Duration) -> Self {
+        self.retry_after = Some(time);
+        self
+    }
+
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// The status that the process ends with.
+    pub(crate) fn status(&self) -> u8 {
+        self.code
     }
 
     /// Whether the user has ended it.

@@ -25,11 +25,13 @@ mod doctor;
 mod events;
 mod failure;
 mod files;
+mod given;
 mod http_arguments;
 mod http_server;
 mod incoming;
 mod input;
 mod listen;
+mod login;
 mod logs;
 mod ownership;
 mod progress;
@@ -68,6 +70,8 @@ Exit status:
   2    what was asked for will not do; nothing was started
   3    another process has what is needed: sessions, a state file, an address;
        nothing was started
+  4    somebody has to be asked, and nobody is there
+  75   not now: try again later, as the message says
   130  ended before its time: by a second Ctrl-C, or before there were results";
 
 /// A connection-pool runtime for Telegram accounts.
@@ -85,6 +89,10 @@ enum Command {
     /// Shows the quarantines that runs keep in a file, and lifts them.
     #[command(subcommand)]
     State(state::StateCommand),
+    /// Signs an account or bots in, and puts the sessions into the store.
+    Login(Box<login::LoginArguments>),
+    /// Ends sessions at Telegram, and removes them from the store.
+    Logout(login::LogoutArguments),
     /// Brings sessions into a store, and looks after them there.
     #[command(subcommand)]
     Session(session::SessionCommand),
@@ -129,6 +137,8 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::State(command) => state::run(&command),
+        Command::Login(arguments) => login::run(*arguments),
+        Command::Logout(arguments) => login::run_logout(&arguments),
         Command::Session(command) => session::run(command),
         Command::Ctl(arguments) => ctl::run(arguments),
         Command::Top(arguments) => top::run(&arguments),

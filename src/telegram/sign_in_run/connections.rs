@@ -66,6 +66,15 @@ impl SignInConnections {
         &self.keys
     }
 
+    /// Takes the keys that there are for this process, before a person is asked for what they are good for.
+    pub(super) async fn claim(&mut self) -> Result<(), SignInRunError> {
+        let ids: Vec<KeyId> = self.keys.iter().map(|key| KeyId::of(&key.key)).collect();
+        for claim in self.ownership.claim(&ids).await {
+            claim?;
+        }
+        Ok(())
+    }
+
     /// Makes the key of a data centre, if there is none yet. It is to be kept before anything is done with it.
     pub(super) async fn prepare(&mut self, dc: i32) -> Result<(), SignInRunError> {
         if self.keys.iter().any(|key| key.dc == dc) {

@@ -46,7 +46,7 @@ pub(crate) struct SetArguments {
 }
 
 /// A proxy of the command line, or none.
-pub(super) fn proxy(text: &str) -> Result<Option<Arc<Proxy>>, Failure> {
+pub(crate) fn proxy(text: &str) -> Result<Option<Arc<Proxy>>, Failure> {
     match text {
         NONE => Ok(None),
         // The error repeats nothing: there may be a password in it.
@@ -65,7 +65,7 @@ fn of_file(text: &str) -> Result<Zeroizing<String>, Failure> {
 }
 
 /// A group of the command line, or none.
-pub(super) fn group(text: &str) -> Result<Option<Arc<str>>, Failure> {
+pub(crate) fn group(text: &str) -> Result<Option<Arc<str>>, Failure> {
     let is_label = (1..=GROUP_LEN_MAX).contains(&text.chars().count())
         && !text.trim().is_empty()
         && !text.chars().any(char::is_control);

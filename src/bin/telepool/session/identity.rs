@@ -43,7 +43,7 @@ impl IdentityArguments {
     }
 
     /// The identity that was asked for, if any was.
-    pub(super) fn read(&self) -> Result<Option<ClientIdentity>, Failure> {
+    pub(crate) fn read(&self) -> Result<Option<ClientIdentity>, Failure> {
         let mut identity = match (&self.identity, &self.device) {
             (Some(preset), _) => preset_of(preset)?,
             (None, Some(device)) => ClientIdentity::new(

@@ -25,6 +25,8 @@ use telepool::store::{SessionStore as _, SqliteStore, StoreId, StoredAccount, St
 use crate::failure::Failure;
 use crate::state::session;
 
+pub(crate) use change::{group, proxy};
+pub(crate) use identity::IdentityArguments;
 pub(crate) use place::{StoreArguments, default_path, unusable};
 
 #[derive(Debug, Subcommand)]
@@ -77,7 +79,10 @@ pub(crate) struct WhichSessions {
 
 impl WhichSessions {
     /// The account, and the sessions of it that are meant: at least one.
-    fn find(&self, store: &SqliteStore) -> Result<(StoredAccount, Vec<StoredSession>), Failure> {
+    pub(crate) fn find(
+        &self,
+        store: &SqliteStore,
+    ) -> Result<(StoredAccount, Vec<StoredSession>), Failure> {
         let found = match self.account {
             Some((name, slot)) => {
                 let account = store.account(name).map_err(unusable)?;
@@ -144,6 +149,6 @@ fn keys_of(sessions: &[StoredSession]) -> Vec<KeyId> {
 }
 
 /// What an account is called in full; one of which nobody knows who it is has no name.
-fn shown_name(account: &StoredAccount) -> String {
+pub(crate) fn shown_name(account: &StoredAccount) -> String {
     account.name().map_or_else(|| "unidentified".to_owned(), |name| name.reveal().to_string())
 }

@@ -1,0 +1,129 @@
+//! `telepool logout`: ends sessions at Telegram, and removes them from the store.
+//!
+//! Owns the order: ended there first, then removed here. What ended sessions leave spares the next sign-in its code.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use telepool::sign_in::Application;
+use telepool::store::{Removal, SessionStore as _, SqliteStore, StoredAccount, StoredSession};
+use telepool::telegram::{SignInRunError, SignInSettings, SignedOut, sign_out};
+
+use super::{SETTLE_TIMEOUT, ServerArguments, locks, rest};
+use crate::failure::Failure;
+use crate::given::given;
+use crate::session::{StoreArguments, WhichSessions, shown_name, unusable};
+use crate::settings::{Settings, SettingsArguments};
+use crate::{logs, runtime, signals, status, stdout};
+
+#[derive(Debug, Args)]
+pub(crate) struct LogoutArguments {
+    #[command(flatten)]
+    which: WhichSessions,
+    #[command(flatten)]
+    store: StoreArguments,
+    #[command(flatten)]
+    server: ServerArguments,
+    #[command(flatten)]
+    settings: SettingsArguments,
+}
+
+pub(crate) fn run(arguments: &LogoutArguments) -> Result<ExitCode, Failure> {
+    logs::start(&status::hidden())?;
+    let settings = arguments.settings.load(Settings::for_serve())?;
+    let store = arguments.store.open()?;
+    let (account, sessions) = arguments.which.find(&store)?;
+    let locks = Arc::new(locks(&store, &settings));
+    let runtime = runtime::multi_thread()?;
+    let done = runtime.block_on(async {
+        let (_stopper, mut stop) = signals::listen()?;
+        let mut failed = None;
+        for session in &sessions {
+            let ownership = Arc::clone(&locks);
+            let ending = async {
+                let sign_out_settings = arguments.of_session(&store, &account, session, &settings)?;
+                end(&store, &account, session, sign_out_settings, ownership).await
+            };
+            let ended = tokio::select! {
+                biased;
+                () = stop.requested() => return Err(Failure::stopped("ended before its time: what was told is ended")),
+                ended = ending => ended,
+            };
+            if let Err(failure) = ended {
+                say!(ERROR "telepool: slot {}: {failure}", session.slot);
+                failed = Some(failure);
+            }
+        }
+        failed.map_or(Ok(ExitCode::SUCCESS), Err)
+    });
+    drop(runtime);
+    locks.settle(SETTLE_TIMEOUT);
+    done
+}
+
+impl LogoutArguments {
+    /// As the session has always been used.
+    fn of_session(
+        &self,
+        store: &SqliteStore,
+        account: &StoredAccount,
+        session: &StoredSession,
+        settings: &Settings,
+    ) -> Result<SignInSettings, Failure> {
+        let api_id = match session.api_id {
+            Some(id) => Some(id),
+            None => given("API_ID")?.and_then(|id| id.parse().ok()),
+        };
+        let api_id = api_id.ok_or_else(|| {
+            Failure::missing("the application of the session: set TELEPOOL_API_ID")
+        })?;
+        let mut sign_in = SignInSettings::new(Application::new(api_id, ""));
+        sign_in.redial_after_loss = rest(settings);
+        self.server.apply(&mut sign_in)?;
+        sign_in.test_servers = session.test_mode;
+        if let Some(identity) = &session.identity {
+            sign_in.identity = identity.clone();
+        }
+        let record = record(store, account, session)?;
+        sign_in.proxy = record.proxy;
+        Ok(sign_in)
+    }
+}
+
+fn record(
+    store: &SqliteStore,
+    account: &StoredAccount,
+    session: &StoredSession,
+) -> Result<telepool::session::SessionRecord, Failure> {
+    let name = account.name().ok_or_else(|| {
+        Failure::refused("nobody knows whose session this is: telepool session check asks")
+    })?;
+    let record = store.record(account.id, session.slot, name).map_err(unusable)?;
+    record.ok_or_else(|| Failure::refused("the session was removed meanwhile"))
+}
+
+async fn end(
+    store: &SqliteStore,
+    account: &StoredAccount,
+    session: &StoredSession,
+    settings: SignInSettings,
+    locks: Arc<telepool::ownership::HostLocks>,
+) -> Result<(), Failure> {
+    let record = record(store, account, session)?;
+    let place = (record.dc, record.address);
+    let out = sign_out(settings, place, record.key, locks).await;
+    let SignedOut { logout_token, .. } =
+        out.map_err(|error| match (&error, error.retry_after()) {
+            (SignInRunError::Claim(_), _) => Failure::held(format!(
+                "{error}: telepool ctl pauses the account there, or end that process"
+            )),
+            (_, Some(after)) => Failure::later(error.to_string()).after(after),
+            (_, None) => Failure::broken(error.to_string()),
+        })?;
+    if let (Some(token), Some(user)) = (logout_token, account.user_id) {
+        store.add_logout_token(user, &token).map_err(unusable)?;
+    }
+    store.remove(&[session.key_id], Removal::KeepKeyId).map_err(unusable)?;
+    stdout::print(&format!("{} is logged out of slot {}\n", shown_name(account), session.slot))
+}
