@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::flood_waits::FloodWaits;
-use super::login::{AccountPassword, PendingLogin};
+use super::login::{AccountPassword, KeyPending};
 use super::observer::KeyHistory;
 use super::random_ids::RandomIds;
 use super::request::ClientIntroduction;
@@ -66,7 +66,7 @@ pub(super) struct Key {
     /// Who is signed in with it; nobody with a new one.
     login: Mutex<Option<KeyLogin>>,
     /// What is pending by it.
-    pub(super) pending: Mutex<PendingLogin>,
+    pub(super) pending: Mutex<KeyPending>,
     /// Of whoever is not signed in.
     pub(super) flood_waits: FloodWaits,
     /// It was used on two connections at once: the authorization is void.

@@ -32,7 +32,7 @@ const NEXT_CODE_AFTER: i32 = 60;
 
 /// What is pending by a key.
 #[derive(Default)]
-pub(super) struct PendingLogin {
+pub(super) struct KeyPending {
     code: Option<PendingCode>,
     /// Whoever has shown all but the password.
     password_of: Option<AccountId>,
@@ -60,7 +60,7 @@ fn refused(name: &str) -> RpcError {
     RpcError::new(400, name)
 }
 
-impl PendingLogin {
+impl KeyPending {
     /// Whether all but the password was shown.
     pub(super) fn wants_password(&self) -> bool {
         self.password_of.is_some()
@@ -220,7 +220,7 @@ impl LoginCaller<'_> {
                 keys.push(Arc::clone(self.key));
             }
         }
-        *self.key.pending.lock() = PendingLogin::default();
+        *self.key.pending.lock() = KeyPending::default();
         for connection in self.key.connections.lock().iter() {
             if let Ok(peer) = connection.socket.stream.peer_addr() {
                 user.note_address(peer.ip());
@@ -237,7 +237,7 @@ impl LoginCaller<'_> {
     fn forget(&mut self) {
         let Some(account) = self.key.account() else { return };
         self.key.set_login(None);
-        *self.key.pending.lock() = PendingLogin::default();
+        *self.key.pending.lock() = KeyPending::default();
         if let Some(user) = self.server.user(account) {
             user.keys.lock().retain(|key| !Arc::ptr_eq(key, self.key));
         }

@@ -105,7 +105,12 @@ impl Home {
 
     /// Every session of the store is logged in, and no key was ever used twice.
     fn check(&self, count: usize) {
-        let (code, out, told) = output(&mut self.plain(&["session", "check"]));
+        let (code, out, told) = output(&mut self.plain(&[
+            "session",
+            "check",
+            "--set",
+            "telegram.redial_after_loss=2s",
+        ]));
         assert_eq!((code, out.matches(": alive: ").count()), (Some(0), count), "{out}{told}");
         for centre in &self.centres {
             let stats = centre.stats();
