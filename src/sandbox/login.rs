@@ -148,6 +148,7 @@ impl LoginCaller<'_> {
             next_type: (!code.is_resent).then_some(enums::auth::CodeType::Sms),
             timeout: (!code.is_resent).then_some(NEXT_CODE_AFTER),
         };
+        tracing::info!(account = %code.account, code = code.code(), "a code is sent");
         self.server.world.logins.codes.lock().insert(code.account, code.code().to_owned());
         self.key.pending.lock().code = Some(code);
         Ok(enums::auth::SentCode::Code(sent).to_bytes())

@@ -238,6 +238,12 @@ impl DataCentre {
         Ok(Self { running: Arc::new(StopOnDrop { server }) })
     }
 
+    /// Its number.
+    #[must_use]
+    pub fn number(&self) -> i32 {
+        self.running.server.dc
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {

@@ -12,6 +12,7 @@ use tokio::runtime::Runtime;
 
 use crate::command::telepool;
 
+mod beside;
 mod program;
 mod terminal;
 
