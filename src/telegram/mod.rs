@@ -162,7 +162,7 @@ pub use quarantine_file::{
 pub use settings::TelegramSettings;
 pub use sign_in_run::{
     KeptSignIn, SignInPrompt, SignInRun, SignInRunError, SignInSettings, SignedInSession,
-    SignedOut, sign_out,
+    SignedOut, accept_login, sign_out,
 };
 pub use source::{BoxError, MemorySource, SessionProfile, SessionSource, SourceError};
 #[cfg(feature = "store")]

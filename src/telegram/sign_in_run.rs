@@ -9,9 +9,9 @@
 mod connections;
 mod error;
 mod kept;
+mod one_call;
 mod session;
 mod settings;
-mod sign_out;
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,9 +24,9 @@ use zeroize::Zeroizing;
 
 pub use self::error::SignInRunError;
 pub use self::kept::KeptSignIn;
+pub use self::one_call::{SignedOut, accept_login, sign_out};
 pub use self::session::SignedInSession;
 pub use self::settings::SignInSettings;
-pub use self::sign_out::{SignedOut, sign_out};
 
 use self::connections::SignInConnections;
 use super::BoxError;

@@ -151,7 +151,7 @@ impl Talk {
         if event["event"] == "waiting" && kind != "waiting" {
             return self.hear(kind);
         }
-        assert_eq!(event["event"], kind, "{}", self.said);
+        assert_eq!(event["event"].as_str().unwrap_or_default(), kind, "{}", self.said);
         event
     }
 

@@ -247,3 +247,49 @@ fn whoever_has_logged_out_comes_back_without_a_code() {
     assert_eq!(talk.end().0, Some(0));
     home.check(1);
 }
+
+#[test]
+fn sessions_of_others_accept_new_ones_and_are_left_alone() {
+    let home = Home::new();
+    let account = home.account("+9996617171");
+    home.protect(account);
+    let old = home.centres[0].create_sessions(account, 2, None);
+    let bot = home.centres[0].create_sessions(AccountId::bot(9).unwrap(), 1, None);
+    let mut lines = Vec::new();
+    for session in old.iter().chain(&bot) {
+        telepool::session::lines::write_line(&mut lines, session).unwrap();
+    }
+    let file = home.path("old.jsonl");
+    std::fs::write(&file, lines).unwrap();
+    let file = file.display().to_string();
+    let mut command = home.command(&[
+        "session",
+        "import",
+        &file,
+        "--as-new-session",
+        "--api-id",
+        "2040",
+        "--json",
+    ]);
+    let mut talk = Talk::of(&mut command);
+    talk.hear("");
+    for slot in 0..2 {
+        talk.hear("password");
+        talk.say(&json!({ "password": PASSWORD }));
+        assert_eq!(talk.hear("signed-in")["slot"], slot);
+    }
+    let failed = talk.hear("failed");
+    assert!(failed["problem"].as_str().unwrap().contains("token"), "{failed}");
+    let (code, said) = talk.end();
+    assert_eq!(code, Some(1), "{said}");
+    let sessions = home.sessions();
+    assert_eq!(sessions.len(), 2);
+    let keys: Vec<_> =
+        old.iter().map(|it| telepool::session::KeyId::of(&it.key).to_string()).collect();
+    for session in &sessions {
+        assert!(!keys.iter().any(|key| session["key_id"] == key.as_str()), "{session}");
+        assert_eq!(session["api_id"], 7, "under the operator's own application");
+    }
+    assert_eq!(home.centres[0].session_count(account), 4, "the old ones stay");
+    home.check(2);
+}

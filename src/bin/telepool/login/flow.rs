@@ -3,15 +3,17 @@
 //! Owns what is asked when, what becomes of an error, and the order at the end: closed, stored, told. What is kept of
 //! a sign-in goes only when its session is in the store, or when nothing can come of it any more.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 use telepool::ownership::HostLocks;
-use telepool::sign_in::{PasswordQuestion, SentCode, SignInError, SignInWay, SignedIn};
+use telepool::session::AuthKey;
+use telepool::sign_in::{LoginLink, PasswordQuestion, SentCode, SignInError, SignInWay, SignedIn};
 use telepool::store::{Added, Addition, SessionStore as _, SqliteStore};
-use telepool::telegram::{SignInPrompt, SignInRun, SignInRunError, SignInSettings};
+use telepool::telegram::{SignInPrompt, SignInRun, SignInRunError, SignInSettings, accept_login};
 use zeroize::Zeroizing;
 
 use super::FIRST_DC;
@@ -26,6 +28,31 @@ use crate::signals::Stop;
 const WAIT_MAX: Duration = Duration::from_secs(300);
 /// How often in a row what a further session shows may be out of date when the first accepts it.
 const ACCEPT_TRIES_MAX: u32 = 4;
+
+/// What accepts further sessions.
+pub(super) enum Acceptor<'a> {
+    /// A sign-in that is done, and not finished.
+    Run(&'a mut SignInRun),
+    /// A session of another program, dialled for that.
+    Session {
+        settings: Box<SignInSettings>,
+        place: (i32, SocketAddr),
+        key: AuthKey,
+        locks: Arc<HostLocks>,
+    },
+}
+
+impl Acceptor<'_> {
+    async fn accept(&mut self, link: &LoginLink) -> Result<(), SignInRunError> {
+        match self {
+            Self::Run(run) => run.accept(link).await,
+            Self::Session { settings, place, key, locks } => {
+                let locks = Arc::clone(locks) as _;
+                accept_login((**settings).clone(), *place, key.clone(), locks, link).await
+            }
+        }
+    }
+}
 
 /// What sign-ins are made with, one after another.
 pub(super) struct LoginFlow {
@@ -248,7 +275,7 @@ impl LoginFlow {
     }
 
     /// Closes a sign-in that is done, stores its session, and tells.
-    async fn store(&mut self, run: SignInRun, keeper: &Keeper) -> Result<(), Failure> {
+    pub(super) async fn store(&mut self, run: SignInRun, keeper: &Keeper) -> Result<(), Failure> {
         let session = run.finish().await.map_err(|error| Failure::broken(error.to_string()))?;
         let mut new = session.to_store();
         new.found.group = keeper.group().map(Into::into);
@@ -306,7 +333,7 @@ impl LoginFlow {
             }
         };
         let mut run = run;
-        match self.have_accepted(first, &mut run, (keeper, &own)).await {
+        match self.have_accepted(&mut Acceptor::Run(first), &mut run, (keeper, &own)).await {
             Ok(()) => {
                 self.store(run, &own).await?;
                 keeper.one_less()
@@ -319,9 +346,9 @@ impl LoginFlow {
     }
 
     /// Has one session accept what another one shows, until that is signed in.
-    async fn have_accepted(
+    pub(super) async fn have_accepted(
         &mut self,
-        first: &mut SignInRun,
+        first: &mut Acceptor<'_>,
         run: &mut SignInRun,
         (keeper, own): (&Keeper, &Keeper),
     ) -> Result<(), Failure> {

@@ -2,6 +2,7 @@
 //!
 //! Owns the arguments, whom there is to ask, and what the command ends with. Secrets are never taken from arguments.
 
+mod anew;
 mod bots;
 mod code_image;
 mod conversation;
@@ -24,6 +25,7 @@ use telepool::store::{SessionStore as _, SqliteStore};
 use telepool::telegram::{SignInSettings, settle_store};
 use zeroize::Zeroizing;
 
+pub(crate) use self::anew::{NewSessionArguments, run as anew};
 pub(crate) use self::logout::{LogoutArguments, run as run_logout};
 
 use self::bots::bot_of;
@@ -101,7 +103,7 @@ pub(crate) struct LoginArguments {
 
 /// Which servers are meant.
 #[derive(Debug, Args)]
-struct ServerArguments {
+pub(crate) struct ServerArguments {
     /// Signs in at Telegram's test servers, which have accounts of their own.
     #[arg(long)]
     test: bool,
@@ -159,11 +161,7 @@ fn sign_in(arguments: LoginArguments) -> Result<ExitCode, Failure> {
     let locks = Arc::new(locks(&store, &settings));
     let done = runtime.block_on(async {
         let (_stopper, stop) = signals::listen()?;
-        let mut conversation = match (arguments.json, terminal::is_there()) {
-            (true, _) => Conversation::Program(Lines::start()),
-            (false, true) => Conversation::Person(Lines::start()),
-            (false, false) => Conversation::Nobody,
-        };
+        let mut conversation = conversation(arguments.json);
         let application = ask(&stop, application(&mut conversation)).await?;
         let mut flow = LoginFlow {
             settings: arguments.sign_in_settings(application, &settings)?,
@@ -184,6 +182,15 @@ fn sign_in(arguments: LoginArguments) -> Result<ExitCode, Failure> {
     // Two that turn out to be one person are merged, unless somebody serves the store, who does it when he begins.
     settle_store(&store).map_err(session_source::refused_store)?;
     done
+}
+
+/// With whom a sign-in is.
+fn conversation(is_json: bool) -> Conversation {
+    match (is_json, terminal::is_there()) {
+        (true, _) => Conversation::Program(Lines::start()),
+        (false, true) => Conversation::Person(Lines::start()),
+        (false, false) => Conversation::Nobody,
+    }
 }
 
 /// How long it may take to note at the end that every connection is closed.

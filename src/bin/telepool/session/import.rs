@@ -3,6 +3,7 @@
 //! Owns the way of one input through its reader into the store, and what is told of it. What was told to be in is
 //! in the store; a bad input keeps the others from nothing.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ use super::identity::IdentityArguments;
 use super::outcome::{ImportTotals, InputOutcome};
 use super::{StoreArguments, unusable};
 use crate::failure::Failure;
+use crate::login::{self, NewSessionArguments, ServerArguments};
 use crate::secrets::redact;
 use crate::settings::{Settings, SettingsArguments, count};
 use crate::signals::Stop;
@@ -53,6 +55,11 @@ pub(crate) struct ImportArguments {
     /// session cost its login.
     #[arg(long)]
     i_have_stopped_it: bool,
+    /// Takes in none of these sessions: each accepts a new one under your own application, and is then left alone. Best
+    /// for those of official apps. It needs TELEPOOL_API_ID and TELEPOOL_API_HASH, and the account's password if there
+    /// is one (TELEPOOL_PASSWORD, or the prompt).
+    #[arg(long, conflicts_with_all = ["dry_run", "state", "even_if_removed"])]
+    as_new_session: bool,
     /// Takes in sessions that were removed from the store before.
     #[arg(long)]
     even_if_removed: bool,
@@ -73,6 +80,8 @@ pub(crate) struct ImportArguments {
     api_id: Option<i32>,
     #[command(flatten)]
     identity: IdentityArguments,
+    #[command(flatten)]
+    server: ServerArguments,
     #[command(flatten)]
     settings: SettingsArguments,
 }
@@ -131,6 +140,8 @@ impl Defaults {
 enum Destination {
     Store(Box<SqliteStore>),
     Rehearsal(Rehearsal),
+    /// In front of the store, with what each is to accept in its place.
+    Accepting(Box<SqliteStore>, RefCell<Vec<NewSession>>),
 }
 
 impl Destination {
@@ -138,13 +149,17 @@ impl Destination {
         match self {
             Self::Store(store) => store.add(sessions),
             Self::Rehearsal(rehearsal) => rehearsal.add(sessions),
+            Self::Accepting(_, all) => {
+                all.borrow_mut().extend(sessions.iter().cloned());
+                Ok(Vec::new())
+            }
         }
         .map_err(unusable)
     }
 
     fn add_token(&self, token: &import::BotToken) -> Result<bool, Failure> {
         match self {
-            Self::Store(store) => store.add_bot_token(token),
+            Self::Store(store) | Self::Accepting(store, _) => store.add_bot_token(token),
             Self::Rehearsal(rehearsal) => rehearsal.add_bot_token(token),
         }
         .map_err(unusable)
@@ -185,16 +200,36 @@ pub(crate) fn run(arguments: ImportArguments) -> Result<ExitCode, Failure> {
     let done = arguments.paths.iter().try_for_each(|path| importer.import(path, &options));
     importer.line.finish_and_clear();
     let totals = importer.totals;
+    if let Destination::Accepting(store, all) = to {
+        done?;
+        let accepted = login::anew(arguments.accepting(settings), *store, all.into_inner())?;
+        return Ok(if totals.refused == 0 { accepted } else { ExitCode::FAILURE });
+    }
     conclude(&to, &totals)?;
     done?;
     Ok(if totals.refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+impl ImportArguments {
+    /// How new sessions are made in place of those that were found.
+    fn accepting(self, settings: Settings) -> NewSessionArguments {
+        NewSessionArguments {
+            settings,
+            server: self.server,
+            identity: self.identity,
+            is_json: self.json,
+        }
+    }
+}
+
 fn destination(arguments: &ImportArguments) -> Result<Destination, Failure> {
     let path = arguments.store.path()?;
     if !arguments.dry_run {
-        let store = SqliteStore::create(&path).map_err(unusable)?;
-        return Ok(Destination::Store(Box::new(store)));
+        let store = Box::new(SqliteStore::create(&path).map_err(unusable)?);
+        return Ok(match arguments.as_new_session {
+            true => Destination::Accepting(store, RefCell::default()),
+            false => Destination::Store(store),
+        });
     }
     if path.exists() {
         let store = SqliteStore::open(&path).map_err(unusable)?;
@@ -254,7 +289,9 @@ impl Importer<'_> {
     }
 
     fn is_the_store(&self, path: &Path) -> bool {
-        let Destination::Store(store) = self.to else { return false };
+        let (Destination::Store(store) | Destination::Accepting(store, _)) = self.to else {
+            return false;
+        };
         std::fs::canonicalize(path).is_ok_and(|path| path == store.path())
     }
 
@@ -330,6 +367,9 @@ impl Importer<'_> {
     ) -> Result<(), Failure> {
         for addition in self.to.add(batch)? {
             outcome.add(&addition);
+        }
+        if let Destination::Accepting(..) = self.to {
+            outcome.accepting += batch.len() as u64;
         }
         batch.clear();
         let sessions = self.totals.sessions + self.totals.already_there + outcome.sessions();

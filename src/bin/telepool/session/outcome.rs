@@ -23,6 +23,8 @@ pub(super) struct InputOutcome {
     pub(super) already_there: u64,
     pub(super) unidentified: u64,
     pub(super) tokens: u64,
+    /// Which are to accept a new one each.
+    pub(super) accepting: u64,
     pub(super) refused: u64,
     /// Passed over: no session, in a folder of others.
     pub(super) passed_over: bool,
@@ -106,6 +108,7 @@ impl InputOutcome {
             (self.merged, "merged"),
             (self.already_there, "already there"),
             (self.tokens, "kept for a sign-in"),
+            (self.accepting, "to accept a new session"),
             (self.refused, "refused"),
         ];
         let told = counts.iter().filter(|(count, _)| *count > 0);

@@ -1,12 +1,13 @@
-//! The end of a session, at the server.
+//! What a session does that is signed in already: accept another one, or end.
 //!
-//! Owns that one call. Never forgets the session anywhere else.
+//! Owns those two calls, each over a connection of its own that is closed after it. Never forgets a session anywhere
+//! but at the server.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use grammers_tl_types::{Deserializable as _, Serializable as _, enums, functions};
+use grammers_tl_types::{Deserializable as _, Serializable, enums, functions};
 use zeroize::Zeroizing;
 
 use super::connections::SignInConnections;
@@ -14,7 +15,7 @@ use super::kept::SignInKey;
 use super::{SignInRunError, SignInSettings};
 use crate::ownership::Ownership;
 use crate::session::AuthKey;
-use crate::sign_in::SignInError;
+use crate::sign_in::{LoginLink, SignInError};
 use crate::telegram::wire::WireError;
 
 /// What is left of a session that was ended.
@@ -43,10 +44,8 @@ pub async fn sign_out(
     key: AuthKey,
     ownership: Arc<dyn Ownership>,
 ) -> Result<SignedOut, SignInRunError> {
-    let keys = vec![SignInKey { dc, address, key }];
-    let mut connections = SignInConnections::new(settings, ownership, keys);
-    let answered = connections.call(dc, functions::auth::LogOut {}.to_bytes()).await;
-    connections.close_all().await;
+    let answered =
+        alone(settings, (dc, address), key, ownership, &functions::auth::LogOut {}).await;
     match answered {
         Ok(Ok(answer)) => {
             let token = enums::auth::LoggedOut::from_bytes(&answer).ok().and_then(|out| {
@@ -62,4 +61,39 @@ pub async fn sign_out(
         Ok(Err(error)) => Err(SignInRunError::Lost { dc, error }),
         Err(error) => Err(error),
     }
+}
+
+/// Accepts what a sign-in shows, as an app of this session's account does with what it scans: so an account gets a
+/// further session without a code. The session is not in use meanwhile, and stays as it is.
+///
+/// # Errors
+/// It could not be reached, or refuses.
+pub async fn accept_login(
+    settings: SignInSettings,
+    (dc, address): (i32, SocketAddr),
+    key: AuthKey,
+    ownership: Arc<dyn Ownership>,
+    link: &LoginLink,
+) -> Result<(), SignInRunError> {
+    let call = functions::auth::AcceptLoginToken { token: link.token().to_vec() };
+    match alone(settings, (dc, address), key, ownership, &call).await? {
+        Ok(_) => Ok(()),
+        Err(WireError::Rpc { code, message }) => Err(SignInError::of(code, &message).into()),
+        Err(error) => Err(SignInRunError::Lost { dc, error }),
+    }
+}
+
+/// Makes one call over a connection that is opened for it, and closed.
+async fn alone(
+    settings: SignInSettings,
+    (dc, address): (i32, SocketAddr),
+    key: AuthKey,
+    ownership: Arc<dyn Ownership>,
+    call: &impl Serializable,
+) -> Result<Result<Vec<u8>, WireError>, SignInRunError> {
+    let keys = vec![SignInKey { dc, address, key }];
+    let mut connections = SignInConnections::new(settings, ownership, keys);
+    let answered = connections.call(dc, call.to_bytes()).await;
+    connections.close_all().await;
+    answered
 }

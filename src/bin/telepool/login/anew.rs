@@ -1,0 +1,155 @@
+//! New sessions in place of those of other programs: each of these accepts one, and is then left alone.
+//!
+//! Owns the way of one session to its successor. What was found is never stored.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use serde_json::json;
+use telepool::import::Origin;
+use telepool::session::KeyId;
+use telepool::sign_in::{Application, SignInWay};
+use telepool::store::{NewSession, SqliteStore};
+use telepool::telegram::{SignInSettings, settle_store};
+
+use super::conversation::Conversation;
+use super::flow::{Acceptor, LoginFlow};
+use super::pending::{Keeper, find};
+use super::{
+    FIRST_DC, SETTLE_TIMEOUT, ServerArguments, application, ask, conversation, locks, rest,
+};
+use crate::failure::Failure;
+use crate::given::given;
+use crate::session::IdentityArguments;
+use crate::settings::Settings;
+use crate::{runtime, session_source, signals};
+
+/// The application that Telegram Desktop signs in as, which its folders do not name.
+const TELEGRAM_DESKTOP: i32 = 2040;
+
+/// How new sessions are made.
+pub(crate) struct NewSessionArguments {
+    pub(crate) settings: Settings,
+    pub(crate) server: ServerArguments,
+    pub(crate) identity: IdentityArguments,
+    pub(crate) is_json: bool,
+}
+
+/// Has each of these sessions accept a new one, which goes into the store.
+pub(crate) fn run(
+    arguments: NewSessionArguments,
+    store: SqliteStore,
+    found: Vec<NewSession>,
+) -> Result<ExitCode, Failure> {
+    let NewSessionArguments { settings, server, identity, is_json } = arguments;
+    let store = Arc::new(store);
+    let locks = Arc::new(locks(&store, &settings));
+    let runtime = runtime::multi_thread()?;
+    let done = runtime.block_on(async {
+        let (_stopper, stop) = signals::listen()?;
+        let mut conversation = conversation(is_json);
+        let application = ask(&stop, application(&mut conversation)).await?;
+        let mut sign_in = SignInSettings::new(application);
+        sign_in.data_centres = settings.data_centres().clone();
+        sign_in.redial_after_loss = rest(&settings);
+        server.apply(&mut sign_in)?;
+        if let Some(identity) = identity.read()? {
+            sign_in.identity = identity;
+        }
+        let mut flow = LoginFlow {
+            settings: sign_in,
+            password: None,
+            picture: None,
+            locks: Arc::clone(&locks),
+            store: Arc::clone(&store),
+            conversation,
+            stop,
+        };
+        let mut failed = 0;
+        for (number, session) in (1..).zip(&found) {
+            let done = flow.anew(session).await;
+            match done {
+                Ok(()) => {}
+                Err(failure) if failure.is_stop() => return Err(failure),
+                Err(failure) => {
+                    failed += 1;
+                    tell(&flow.conversation, (number, found.len()), &failure)?;
+                }
+            }
+        }
+        Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    });
+    drop(runtime);
+    locks.settle(SETTLE_TIMEOUT);
+    settle_store(&store).map_err(session_source::refused_store)?;
+    done
+}
+
+fn tell(
+    conversation: &Conversation,
+    (number, count): (usize, usize),
+    failure: &Failure,
+) -> Result<(), Failure> {
+    let event = json!({
+        "event": "failed",
+        "status": failure.status(),
+        "number": number,
+        "of": count,
+        "problem": failure.to_string(),
+        "retry_after_s": failure.retry_after().map(|after| after.as_secs()),
+    });
+    conversation.tell(&event, &format!("{number} of {count}: {failure}"))
+}
+
+impl LoginFlow {
+    /// One session, which accepts its successor.
+    async fn anew(&mut self, session: &NewSession) -> Result<(), Failure> {
+        let found = &session.found;
+        if found.is_bot == Some(true) {
+            return Err(Failure::refused(
+                "a bot accepts no other session: it signs in by its token",
+            ));
+        }
+        let api_id = match (found.api_id, found.origin) {
+            (Some(id), _) => id,
+            (None, Origin::TelegramDesktop) => TELEGRAM_DESKTOP,
+            (None, _) => {
+                return Err(Failure::refused(
+                    "nobody knows which application this session belongs to: give --api-id",
+                ));
+            }
+        };
+        // The old session is used as it was: at its own place, as its own application.
+        let mut old = Box::new(self.settings.clone());
+        old.application = Application::new(api_id, "");
+        old.test_servers = found.test_mode.unwrap_or(false);
+        old.proxy.clone_from(&found.proxy);
+        let locks = Arc::clone(&self.locks);
+        let place = (found.dc, session.address);
+        let mut acceptor =
+            Acceptor::Session { settings: old, place, key: found.key.clone(), locks };
+        self.settings.test_servers = found.test_mode.unwrap_or(false);
+        self.settings.proxy.clone_from(&found.proxy);
+        self.password = given("PASSWORD")?;
+        let name = format!("new for {}", KeyId::of(&found.key));
+        let (mut run, own) = match find(&self.store, &name)? {
+            Some(left) => {
+                let own = Keeper::of(&self.store, &left);
+                (self.resume(left, &own)?, own)
+            }
+            None => {
+                let group = found.group.as_ref().map(ToString::to_string);
+                let own = Keeper::new(&self.store, &name, group, 0);
+                let way = SignInWay::Scan { except: Vec::new() };
+                (self.begin(way, FIRST_DC, &own)?, own)
+            }
+        };
+        match self.have_accepted(&mut acceptor, &mut run, (&own, &own)).await {
+            Ok(()) => self.store(run, &own).await,
+            Err(failure) => {
+                run.leave().await;
+                Err(failure)
+            }
+        }
+    }
+}
