@@ -80,7 +80,7 @@ pub(crate) struct DoctorArguments {
     /// Where to keep what the server says, one JSON object on a line. It must not exist yet.
     #[arg(long, value_name = "FILE", requires = "test_servers")]
     capture: Option<PathBuf>,
-    /// Takes the keys of two sessions of a sandbox, which agrees on none: the file of `telepool datacenter --out`.
+    /// Takes the keys of two sessions of a sandbox, in place of making any: the file of `telepool datacenter --out`.
     #[arg(long, value_name = "FILE", requires = "address")]
     sandbox_sessions: Option<PathBuf>,
 }
