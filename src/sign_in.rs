@@ -32,10 +32,10 @@
 
 mod calls;
 mod error;
-mod machine;
 mod password;
 mod saved;
 mod sent_code;
+mod under_way;
 
 use std::fmt;
 use std::time::Duration;
@@ -43,10 +43,10 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 pub use self::error::{SignInError, SignInInputError};
-pub use self::machine::SignIn;
 pub use self::password::PasswordQuestion;
 pub use self::saved::SavedSignIn;
 pub use self::sent_code::{CodeDelivery, CodeRefusal, SentCode};
+pub use self::under_way::SignIn;
 use crate::account_id::AccountId;
 
 /// As which application one signs in: what <https://my.telegram.org> gives its owner.

@@ -31,6 +31,12 @@ pub enum SignInError {
         /// For how long.
         after: Duration,
     },
+    /// The server has trouble of its own.
+    #[error("Telegram has trouble of its own (code {code}): try again in some minutes")]
+    Trouble {
+        /// The code of the error.
+        code: i32,
+    },
     /// What the account needs first can only be done elsewhere.
     #[error("{what}: {remedy}")]
     Elsewhere {
@@ -200,6 +206,11 @@ impl SignInError {
 }
 
 impl SignInError {
+    /// Whether all but the password was taken.
+    pub(super) fn wants_password(&self) -> bool {
+        matches!(self, Self::Refused { name, .. } if &**name == "SESSION_PASSWORD_NEEDED")
+    }
+
     /// Whether the server has trouble of its own, by which nothing is known of the call.
     pub(super) fn is_trouble(&self) -> bool {
         matches!(self, Self::Refused { code, words, .. }

@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::machine::{SignInCall, State};
+use super::under_way::{SignInCall, State};
 use super::{Application, SentCode, SignIn, SignInStep, SignInWay};
 use crate::account_id::AccountId;
 
@@ -57,9 +57,12 @@ impl SignIn {
             {
                 SavedPlace::Beginning
             }
-            State::Called(_) | State::Resting(_) | State::Shown | State::Taken | State::Over => {
-                SavedPlace::Unknown
-            }
+            State::Called(_)
+            | State::Resting(_)
+            | State::Unknown
+            | State::Shown
+            | State::Taken
+            | State::Over => SavedPlace::Unknown,
         };
         let way = match &self.way {
             SignInWay::Phone { number, logout_tokens } => SavedWay::Phone {

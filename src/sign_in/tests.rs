@@ -461,8 +461,31 @@ fn whoever_gives_up_leaves_nothing_behind() {
     // What was shown may have been scanned by now.
     let mut shown = SignIn::begin(application(), SignInWay::Scan { except: vec![] }, 2).unwrap().0;
     shown.answered(&token(1)).unwrap();
-    assert_eq!(called(&shown.cancel().unwrap()).1, GET_USERS);
-    assert_eq!(called(&shown.answered(&vec![user(false)].to_bytes()).unwrap()).1, LOG_OUT);
+    assert_eq!(called(&shown.cancel().unwrap()).1, EXPORT);
+    let elsewhere = types::auth::LoginTokenMigrateTo { dc_id: 4, token: vec![1] };
+    let elsewhere = enums::auth::LoginToken::MigrateTo(elsewhere).to_bytes();
+    assert_eq!(called(&shown.answered(&elsewhere).unwrap()), (4, IMPORT));
+    let success = types::auth::LoginTokenSuccess { authorization: authorization(false) };
+    let success = enums::auth::LoginToken::Success(success).to_bytes();
+    assert_eq!(called(&shown.answered(&success).unwrap()), (4, LOG_OUT));
+    // Or it has not.
+    let mut shown = SignIn::begin(application(), SignInWay::Scan { except: vec![] }, 2).unwrap().0;
+    shown.answered(&token(1)).unwrap();
+    shown.cancel().unwrap();
+    assert!(matches!(shown.answered(&token(1)), Ok(SignInStep::Cancelled)));
+    // What nobody can read may have been taken.
+    let mut sign_in = at_code();
+    sign_in.enter_code("12345").unwrap();
+    assert!(sign_in.answered(&[1, 2, 3]).is_err());
+    assert_eq!(called(&sign_in.cancel().unwrap()).1, GET_USERS);
+    let flood = sign_in.refused(420, "FLOOD_WAIT_3");
+    assert!(matches!(flood, Err(SignInError::Flood { .. })), "it says nothing: {flood:?}");
+    assert_eq!(called(&sign_in.cancel().unwrap()).1, GET_USERS);
+    assert_eq!(called(&sign_in.answered(&vec![user(false)].to_bytes()).unwrap()).1, LOG_OUT);
+    assert!(sign_in.refused(406, "NOT_NOW").is_err());
+    assert_eq!(called(&sign_in.cancel().unwrap()).1, GET_USERS, "it is there still");
+    assert_eq!(called(&sign_in.refused(401, "AUTH_KEY_UNREGISTERED").unwrap()).1, CANCEL);
+    assert!(matches!(sign_in.answered(&yes()), Ok(SignInStep::Cancelled)));
     // And so is what was done before somebody thought better of it.
     let (mut sign_in, _) = SignIn::begin(application(), by_token(), 2).unwrap();
     done(sign_in.answered(&authorization(true).to_bytes()).unwrap());

@@ -62,11 +62,17 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// The storage fails.
     fn remove_bot_token(&self, bot: AccountId) -> Result<bool, StoreError>;
 
-    /// Keeps a sign-in under way, in place of what was kept of it before.
+    /// Begins to keep a sign-in. Returns whether none of that name was there.
     ///
     /// # Errors
     /// The storage fails.
-    fn keep_login(&self, login: &PendingLogin) -> Result<(), StoreError>;
+    fn begin_login(&self, login: &PendingLogin) -> Result<bool, StoreError>;
+
+    /// Keeps where a sign-in is, in place of what was kept of it before. Returns whether it was there still.
+    ///
+    /// # Errors
+    /// The storage fails.
+    fn keep_login(&self, login: &PendingLogin) -> Result<bool, StoreError>;
 
     /// The sign-ins under way, in the order in which they were begun.
     ///
@@ -78,13 +84,25 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// The storage fails.
-    fn forget_login(&self, name: &str) -> Result<bool, StoreError>;
+    fn forget_login(&self, name: &str, id: u64) -> Result<bool, StoreError>;
 
-    /// Adds the session that a sign-in has come to, and forgets the sign-in, in one step.
+    /// Adds the session that a sign-in (by its name and its id) has come to, and forgets the sign-in, in one step; one that is refused leaves it
+    /// as it was. A session that it takes the place of counts as removed, so that it does not come in by mistake.
     ///
     /// # Errors
     /// The storage fails.
-    fn finish_login(&self, name: &str, session: &NewSession) -> Result<Addition, StoreError>;
+    fn finish_login(
+        &self,
+        login: (&str, u64),
+        session: &NewSession,
+        replaces: Option<KeyId>,
+    ) -> Result<Addition, StoreError>;
+
+    /// Whether a session with this key was removed, or replaced.
+    ///
+    /// # Errors
+    /// The storage fails.
+    fn was_removed(&self, key: KeyId) -> Result<bool, StoreError>;
 
     /// Keeps what is left of a session that was ended at the server: with it the user's next sign-in needs no code. The
     /// last 20 of each user stay.

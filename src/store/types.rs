@@ -219,6 +219,8 @@ pub enum Removal {
 pub struct PendingLogin {
     /// What it is called; there is one of each name.
     pub name: String,
+    /// Which one it is: of two that bear a name, one after the other.
+    pub id: u64,
     /// When it was begun, in seconds since 1970.
     pub started: u64,
     /// Where it is, in the words of whoever goes on with it.

@@ -8,6 +8,7 @@
 
 mod connections;
 mod error;
+mod inputs;
 mod kept;
 mod one_call;
 mod session;
@@ -17,7 +18,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use grammers_tl_types::{Serializable as _, functions};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use zeroize::Zeroizing;
@@ -34,8 +34,8 @@ use super::wire::WireError;
 use crate::base::sync::Mutex;
 use crate::ownership::Ownership;
 use crate::sign_in::{
-    LoginLink, PasswordQuestion, SentCode, SignIn, SignInError, SignInInputError, SignInStep,
-    SignInWay, SignedIn,
+    LoginLink, PasswordQuestion, SentCode, SignIn, SignInInputError, SignInStep, SignInWay,
+    SignedIn,
 };
 
 /// How often in a row a connection may be lost before that is told, and how long is waited in between.
@@ -102,7 +102,7 @@ type KeepSignIn = Box<dyn FnMut(&KeptSignIn) -> Result<(), BoxError> + Send>;
 /// # }
 /// ```
 pub struct SignInRun {
-    machine: Arc<Mutex<SignIn>>,
+    machine: Arc<Mutex<Turns>>,
     /// What is to be done next; `None` while it is being done.
     step: Option<SignInStep>,
     connections: SignInConnections,
@@ -113,6 +113,20 @@ pub struct SignInRun {
     shown: Option<LoginLink>,
     /// How often in a row a connection was lost.
     losses: u32,
+}
+
+/// The machine, and how often an answer was given up that may still be worked on.
+struct Turns {
+    sign_in: SignIn,
+    turn: u64,
+}
+
+impl Turns {
+    /// The last call is given up.
+    fn lost(&mut self) -> SignInStep {
+        self.turn += 1;
+        self.sign_in.lost()
+    }
 }
 
 impl SignInRun {
@@ -156,7 +170,7 @@ impl SignInRun {
         keep: KeepSignIn,
     ) -> Self {
         Self {
-            machine: Arc::new(Mutex::new(machine)),
+            machine: Arc::new(Mutex::new(Turns { sign_in: machine, turn: 0 })),
             step: Some(step),
             connections,
             keep,
@@ -171,18 +185,22 @@ impl SignInRun {
     /// # Errors
     /// It does not go on. Unless it is over ([`SignInRunError::retry_after`]) it does with the next call of this.
     pub async fn next(&mut self) -> Result<SignInPrompt, SignInRunError> {
-        match self.advance().await? {
-            Some(prompt) => Ok(prompt),
-            None => Err(SignInRunError::OutOfTurn("the sign-in was given up")),
-        }
+        self.advance().await?.ok_or(SignInRunError::GivenUp)
     }
 
     /// `None`: it was given up.
     async fn advance(&mut self) -> Result<Option<SignInPrompt>, SignInRunError> {
         self.connections.claim().await?;
         loop {
-            // Whoever waited for the last call has given it up.
-            let step = self.step.take().unwrap_or_else(|| self.machine.lock().lost());
+            let step = match self.step.take() {
+                Some(step) => step,
+                // Whoever waited for the last call has given it up. What comes of it is known once its connection is
+                // closed, and not before: calls are not carried out in order.
+                None => {
+                    self.connections.close_open().await;
+                    self.machine.lock().lost()
+                }
+            };
             let prompt = match step {
                 SignInStep::Call { dc, request } => {
                     self.step = Some(SignInStep::Call { dc, request: request.clone() });
@@ -198,7 +216,7 @@ impl SignInRun {
                     let after = link.poll_after;
                     self.step = Some(SignInStep::Show(link));
                     sleep(after).await;
-                    self.step = self.machine.lock().poll();
+                    self.step = self.machine.lock().sign_in.poll();
                     continue;
                 }
                 SignInStep::Show(link) => {
@@ -226,7 +244,7 @@ impl SignInRun {
 
     /// Keeps where it is, if that has changed.
     fn keep(&mut self) -> Result<(), SignInRunError> {
-        let saved = self.machine.lock().save();
+        let saved = self.machine.lock().sign_in.save();
         let (keys, settings) = (self.connections.keys(), self.connections.settings());
         let kept = KeptSignIn::new(saved, keys, settings);
         let bytes = kept.to_bytes();
@@ -239,6 +257,7 @@ impl SignInRun {
 
     /// Makes a call, whatever comes of it. After an error the same call is what is to be done next.
     async fn call(&mut self, dc: i32, request: Vec<u8>) -> Result<(), SignInRunError> {
+        self.keep()?;
         self.connections.prepare(dc).await?;
         self.keep()?;
         // From here on it may be on its way.
@@ -254,12 +273,23 @@ impl SignInRun {
         let next = match answered {
             Ok(answer) => {
                 self.losses = 0;
-                let next = spawn_blocking(move || machine.lock().answered(&answer)).await;
-                next.map_err(|_| SignInRunError::OutOfTurn("the runtime ends"))?
+                let turn = machine.lock().turn;
+                let next = spawn_blocking(move || {
+                    let mut it = machine.lock();
+                    (it.turn == turn).then(|| it.sign_in.answered(&answer))
+                });
+                match next.await {
+                    Ok(Some(next)) => next,
+                    _ => return Err(SignInRunError::OutOfTurn("the runtime ends")),
+                }
             }
             Err(WireError::Rpc { code, message }) => {
-                self.losses = 0;
-                machine.lock().refused(code, &message)
+                let next = machine.lock().sign_in.refused(code, &message);
+                // Trouble of the server's own passes.
+                self.losses = if (0..500).contains(&code) { 0 } else { self.losses + 1 };
+                self.step = Some(next?);
+                sleep(LOSS_PAUSE * self.losses.min(LOSSES_MAX)).await;
+                return Ok(());
             }
             Err(error) => {
                 self.step = match error.may_be_carried_out() {
@@ -277,61 +307,6 @@ impl SignInRun {
         };
         self.step = Some(next?);
         Ok(())
-    }
-
-    /// Somebody has entered the code.
-    ///
-    /// # Errors
-    /// It can not be one, or none is waited for. The sign-in is where it was.
-    pub fn enter_code(&mut self, code: &str) -> Result<(), SignInInputError> {
-        let step = self.machine.lock().enter_code(code)?;
-        self.step = Some(step);
-        Ok(())
-    }
-
-    /// Somebody wants another code.
-    ///
-    /// # Errors
-    /// None is to be had, or none is waited for. The sign-in is where it was.
-    pub fn resend(&mut self) -> Result<(), SignInInputError> {
-        let step = self.machine.lock().resend()?;
-        self.step = Some(step);
-        Ok(())
-    }
-
-    /// Somebody has entered the password.
-    ///
-    /// # Errors
-    /// It is empty, or none is waited for. The sign-in is where it was.
-    pub async fn enter_password(
-        &mut self,
-        password: Zeroizing<String>,
-    ) -> Result<(), SignInInputError> {
-        let machine = Arc::clone(&self.machine);
-        let entered = spawn_blocking(move || machine.lock().enter_password(password)).await;
-        // A runtime that ends has it asked for again.
-        if let Ok(step) = entered {
-            self.step = Some(step?);
-        }
-        Ok(())
-    }
-
-    /// Accepts what another sign-in shows, as an app of this account does with what it scans: so an account gets
-    /// further sessions by one code. This one has to be done, and not finished.
-    ///
-    /// # Errors
-    /// It is not done, what is shown is out of date, or the server can not be reached.
-    pub async fn accept(&mut self, link: &LoginLink) -> Result<(), SignInRunError> {
-        let Some(SignInStep::Done(done)) = &self.step else {
-            return Err(SignInRunError::OutOfTurn("nobody is signed in yet"));
-        };
-        let dc = done.dc;
-        let request = functions::auth::AcceptLoginToken { token: link.token().to_vec() }.to_bytes();
-        match self.connections.call(dc, request).await? {
-            Ok(_) => Ok(()),
-            Err(WireError::Rpc { code, message }) => Err(SignInError::of(code, &message).into()),
-            Err(error) => Err(SignInRunError::Lost { dc, error }),
-        }
     }
 
     /// Whether the server has taken it: [`finish`](Self::finish) hands the session out.
@@ -372,22 +347,27 @@ impl SignInRun {
     /// # Errors
     /// It could not be ended; what was kept is to stay, so that it can be tried again.
     pub async fn cancel(&mut self) -> Result<(), SignInRunError> {
-        let is_under_way =
-            self.step.as_ref().is_none_or(|it| matches!(it, SignInStep::Call { .. }));
-        let step = self.machine.lock().cancel();
-        self.step = match step {
-            Some(step) => Some(step),
-            // Nobody waits for the last call any more.
-            None if is_under_way => Some(self.machine.lock().lost()),
-            None => self.step.take(),
+        let step = self.machine.lock().sign_in.cancel();
+        self.step = match (step, self.step.take()) {
+            (Some(step), _) => Some(step),
+            // It was not made yet.
+            (None, Some(SignInStep::Call { .. })) => Some(self.machine.lock().lost()),
+            // Nobody waits any more for the one that was.
+            (None, _) => None,
         };
-        while self.advance().await?.is_some() {}
-        Ok(())
+        match self.advance().await? {
+            None => Ok(()),
+            Some(_) => {
+                Err(SignInRunError::OutOfTurn("the sign-in goes on, although it was given up"))
+            }
+        }
     }
 }
 
 impl fmt::Debug for SignInRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SignInRun").field("sign_in", &*self.machine.lock()).finish_non_exhaustive()
+        f.debug_struct("SignInRun")
+            .field("sign_in", &self.machine.lock().sign_in)
+            .finish_non_exhaustive()
     }
 }

@@ -33,7 +33,8 @@ pub(crate) fn given(name: &str) -> Result<Option<Zeroizing<String>>, Failure> {
         }
         (Some((variable, true, path)), None) => of_file(&variable, Path::new(&path)).map(Some),
         (Some((variable, false, value)), None) => match value.into_string() {
-            Ok(value) => Ok(Some(Zeroizing::new(value.trim().to_owned()))),
+            // A password may begin or end with a blank.
+            Ok(value) => Ok(Some(Zeroizing::new(value))),
             Err(_) => Err(Failure::refused(format!("{variable} is no text"))),
         },
         (None, _) => of_service_manager(name),
@@ -42,9 +43,7 @@ pub(crate) fn given(name: &str) -> Result<Option<Zeroizing<String>>, Failure> {
 
 fn of_file(source: &str, path: &Path) -> Result<Zeroizing<String>, Failure> {
     let line = input::first_line(path);
-    let line =
-        line.map_err(|error| Failure::refused(format!("{source}: {}: {error}", path.display())))?;
-    Ok(Zeroizing::new(line.trim().to_owned()))
+    line.map_err(|error| Failure::refused(format!("{source}: {}: {error}", path.display())))
 }
 
 fn of_service_manager(name: &str) -> Result<Option<Zeroizing<String>>, Failure> {

@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension as _, Transaction};
 use super::merge::{self, Person};
 use super::rows::key_number;
 use super::{states, touch, touch_dials, unix_now};
-use crate::import::{BotToken, FoundSession};
+use crate::import::{BotToken, FoundSession, Origin};
 use crate::manager::SLOTS_MAX;
 use crate::session::{ClientIdentity, KeyId, Proxy};
 use crate::store::{Added, Addition, Conflict, NewSession, StoreError, StoreId};
@@ -108,7 +108,10 @@ fn add_unknown(
     if let Some(at) = removed.filter(|_| !new.even_if_removed) {
         return Ok(refused(Conflict::Removed { at: at.max(0).cast_unsigned() }));
     }
-    let identified = match merge::identify(step, None, &Person::of_found(found), false)? {
+    // Whoever has signed in has just been told who it is.
+    let is_certain = found.origin == Origin::SignIn;
+    let person = Person::of_found(found);
+    let identified = match merge::identify(step, None, &person, is_certain)? {
         Ok(identified) => identified,
         Err(conflict) => return Ok(refused(conflict)),
     };

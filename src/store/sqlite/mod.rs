@@ -6,6 +6,7 @@
 mod accounts;
 mod add;
 mod change;
+mod connect;
 mod logins;
 mod merge;
 mod rehearsal;
@@ -15,13 +16,13 @@ mod states;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use zeroize::Zeroizing;
 
 pub use rehearsal::Rehearsal;
 
+use self::connect::connect;
 use super::place;
 use super::{
     Addition, Conflict, NewSession, PendingLogin, Removal, ServeMark, SessionChange, SessionStore,
@@ -34,15 +35,8 @@ use crate::import::{BotToken, KnownPeer};
 use crate::manager::QuarantineReason;
 use crate::session::{KeyId, SessionRecord, SessionUser, UpdateStates};
 
-/// How long a write waits for that of another process.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often it is tried to cut the log, each time for as long as a write waits.
 const CHECKPOINTS_MAX: u32 = 2;
-/// How often it is tried to have a log at all, which waits for nobody by itself, and how long in between.
-const LOG_TRIES: u32 = 100;
-const LOG_TRY_STEP: Duration = Duration::from_millis(20);
-/// Statements that are kept ready.
-const STATEMENTS: usize = 64;
 
 /// A store in one file.
 ///
@@ -163,53 +157,6 @@ impl fmt::Debug for SqliteStore {
     }
 }
 
-/// Opens the file, which has to be there.
-fn connect(path: &Path) -> Result<Connection, StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let database = Connection::open_with_flags(path, flags)?;
-    database.busy_timeout(BUSY_TIMEOUT)?;
-    database.set_prepared_statement_cache_capacity(STATEMENTS);
-    // First, since what follows would change the file of another program.
-    schema::check(&database, path).map_err(|error| of_no_database(error, path))?;
-    // Readers and the writer do not wait for one another, and what is written is on disk at once.
-    let mut tries = 0;
-    while let Err(error) = database.pragma_update(None, "journal_mode", "wal") {
-        tries += 1;
-        if !is_busy(&error) || tries >= LOG_TRIES {
-            return Err(error.into());
-        }
-        std::thread::sleep(LOG_TRY_STEP);
-    }
-    database.pragma_update(None, "synchronous", "full")?;
-    // A key that is removed leaves nothing behind.
-    database.pragma_update(None, "secure_delete", true)?;
-    enforce(&database)?;
-    Ok(database)
-}
-
-/// A file that is no database is told so.
-fn of_no_database(error: StoreError, path: &Path) -> StoreError {
-    let StoreError::Database(cause) = &error else { return error };
-    let code = cause.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code);
-    match code {
-        Some(rusqlite::ErrorCode::NotADatabase) => {
-            StoreError::NotAStore { path: path.to_owned(), what: "no database" }
-        }
-        _ => error,
-    }
-}
-
-fn is_busy(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
-    matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked))
-}
-
-fn enforce(database: &Connection) -> Result<(), StoreError> {
-    database.pragma_update(None, "foreign_keys", true)?;
-    database.pragma_update(None, "trusted_schema", false)?;
-    Ok(())
-}
-
 /// Seconds since 1970.
 fn unix_now() -> i64 {
     unix_time().as_secs().cast_signed()
@@ -259,7 +206,11 @@ impl SessionStore for SqliteStore {
         })
     }
 
-    fn keep_login(&self, login: &PendingLogin) -> Result<(), StoreError> {
+    fn begin_login(&self, login: &PendingLogin) -> Result<bool, StoreError> {
+        self.write(|step| logins::begin(step, login))
+    }
+
+    fn keep_login(&self, login: &PendingLogin) -> Result<bool, StoreError> {
         self.write(|step| logins::keep(step, login))
     }
 
@@ -267,19 +218,25 @@ impl SessionStore for SqliteStore {
         logins::all(&self.reader().database)
     }
 
-    fn forget_login(&self, name: &str) -> Result<bool, StoreError> {
-        let was_there = self.write(|step| logins::forget(step, name))?;
+    fn forget_login(&self, name: &str, id: u64) -> Result<bool, StoreError> {
+        let was_there = self.write(|step| logins::forget(step, name, id))?;
         self.cut_log();
         Ok(was_there)
     }
 
-    fn finish_login(&self, name: &str, session: &NewSession) -> Result<Addition, StoreError> {
-        let addition = self.write(|step| {
-            logins::forget(step, name)?;
-            add::add(step, session, add::Keep::Everything)
-        })?;
+    fn finish_login(
+        &self,
+        login: (&str, u64),
+        session: &NewSession,
+        replaces: Option<KeyId>,
+    ) -> Result<Addition, StoreError> {
+        let addition = self.write(|step| logins::finish(step, login, session, replaces))?;
         self.cut_log();
         Ok(addition)
+    }
+
+    fn was_removed(&self, key: KeyId) -> Result<bool, StoreError> {
+        logins::was_removed(&self.reader().database, key)
     }
 
     fn add_logout_token(&self, user_id: i64, token: &[u8]) -> Result<(), StoreError> {

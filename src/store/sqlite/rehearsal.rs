@@ -6,7 +6,8 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::{add, enforce, schema, write_step};
+use super::connect::enforce;
+use super::{add, schema, write_step};
 use crate::base::sync::Mutex;
 use crate::import::BotToken;
 use crate::store::{Addition, NewSession, StoreError};

@@ -161,6 +161,7 @@ DROP TABLE pending_login;
 CREATE TABLE pending_login (
   id INTEGER PRIMARY KEY,
   name TEXT NOT NULL UNIQUE,
+  login INTEGER NOT NULL,
   started INTEGER NOT NULL,
   seal INTEGER NOT NULL DEFAULT 0,
   state BLOB NOT NULL

@@ -185,11 +185,16 @@ impl SignInConnections {
         self.open.remove(&dc);
     }
 
-    /// Closes all of them, and gives their keys back.
-    pub(super) async fn close_all(&mut self) {
+    /// Closes all of them; the keys stay this run's.
+    pub(super) async fn close_open(&mut self) {
         while let Some(dc) = self.open.keys().next().copied() {
             self.close(dc).await;
         }
+    }
+
+    /// Closes all of them, and gives their keys back.
+    pub(super) async fn close_all(&mut self) {
+        self.close_open().await;
         let ids: Vec<KeyId> = self.keys.iter().map(|key| KeyId::of(&key.key)).collect();
         self.ownership.release(&ids);
     }

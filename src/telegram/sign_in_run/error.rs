@@ -42,9 +42,14 @@ pub enum SignInRunError {
         /// Why.
         error: NewKeyError,
     },
-    /// The server does not know the key any more by which the sign-in is pending.
-    #[error("Telegram does not know the key of this sign-in any more: begin anew")]
+    /// The server does not know the key by which the sign-in is pending.
+    #[error(
+        "Telegram does not know the key of this sign-in, which may pass; if it does not, give it up and begin anew"
+    )]
     KeyUnknown,
+    /// It was given up before, and nothing is left of it.
+    #[error("the sign-in was given up, and nothing is left of it")]
+    GivenUp,
     /// Connections end before they answer.
     #[error("data centre {dc} does not answer: {error}")]
     Lost {
@@ -84,7 +89,8 @@ impl SignInRunError {
         match self {
             Self::SignIn(SignInError::Flood { after, .. }) => Some(*after),
             Self::Resting { remaining } => Some(*remaining),
-            Self::Unreachable { .. } | Self::Proxy(_) | Self::Lost { .. } => {
+            Self::SignIn(SignInError::Trouble { .. }) => Some(Duration::from_secs(60)),
+            Self::Unreachable { .. } | Self::Proxy(_) | Self::Lost { .. } | Self::KeyUnknown => {
                 Some(Duration::from_secs(5))
             }
             Self::NoKey { error: NewKeyError::Lost(_) | NewKeyError::TimedOut { .. }, .. } => {
@@ -94,7 +100,7 @@ impl SignInRunError {
             Self::SignIn(_)
             | Self::NoAddress { .. }
             | Self::NoKey { .. }
-            | Self::KeyUnknown
+            | Self::GivenUp
             | Self::Claim(_) => None,
         }
     }

@@ -54,9 +54,7 @@ pub async fn sign_out(
             });
             Ok(SignedOut { logout_token: token })
         }
-        Err(SignInRunError::KeyUnknown) | Ok(Err(WireError::Rpc { code: 401, .. })) => {
-            Ok(SignedOut::default())
-        }
+        Ok(Err(WireError::Rpc { code: 401, .. })) => Ok(SignedOut::default()),
         Ok(Err(WireError::Rpc { code, message })) => Err(SignInError::of(code, &message).into()),
         Ok(Err(error)) => Err(SignInRunError::Lost { dc, error }),
         Err(error) => Err(error),

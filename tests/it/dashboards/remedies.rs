@@ -45,7 +45,10 @@ fn settings_named(text: &str) -> BTreeSet<String> {
             let rest = &text[at..];
             let end = rest.find(|it| !is_part(it)).unwrap_or(rest.len());
             let (word, after) = (rest[..end].trim_end_matches('.'), &rest[end..]);
-            if word.contains('.') && !after.starts_with('(') && !word.ends_with(".rs") {
+            // Telegram's own site is no setting of [telegram].
+            let is_a_site = word == "telegram.org";
+            let is_code = after.starts_with('(') || word.ends_with(".rs");
+            if word.contains('.') && !is_code && !is_a_site {
                 named.insert(word.to_owned());
             }
         }

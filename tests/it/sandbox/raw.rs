@@ -422,7 +422,7 @@ async fn clients_of_obfuscated_transports_are_served_and_their_duplicates_seen()
 }
 
 #[tokio::test]
-async fn an_unknown_key_and_a_wish_for_a_new_one_get_404() {
+async fn an_unknown_key_and_what_begins_no_exchange_get_404() {
     let data_centre = DataCentre::start(DataCentreOptions::default()).await.unwrap();
     let mut records = data_centre.create_sessions(OWN, 1, None);
     records[0].key = telepool::session::AuthKey::new([3; 256]);
@@ -431,11 +431,15 @@ async fn an_unknown_key_and_a_wish_for_a_new_one_get_404() {
     assert_eq!(client.receive().await, Err(Error::BadStatus { status: 404 }));
     let mut client = RawClient::connect(record(&records)).await;
     let mut plain = DequeBuffer::with_capacity(64, 64);
-    plain.extend([0; 40]);
+    // No key, an id, and a body of 20 bytes that is no request for one.
+    plain.extend([0; 16]);
+    plain.extend(20_u32.to_le_bytes());
+    plain.extend([0; 20]);
     Full::new().pack(&mut plain);
     client.send_bytes(&plain[..]).await;
     assert_eq!(client.receive().await, Err(Error::BadStatus { status: 404 }));
-    assert_eq!(data_centre.stats().keys_unknown, 2);
+    let stats = data_centre.stats();
+    assert_eq!((stats.keys_unknown, stats.keys_made), (2, 0));
 }
 
 #[tokio::test]

@@ -541,31 +541,45 @@ fn who_serves_is_noted(store: &dyn SessionStore) {
 }
 
 fn sign_ins_are_kept(store: &dyn SessionStore) {
-    let login = |name: &str, state: &[u8]| PendingLogin {
+    let login = |name: &str, id: u64, state: &[u8]| PendingLogin {
         name: name.to_owned(),
-        started: 1_700_000_000,
+        id,
+        started: 1_700_000_000 + id,
         state: state.to_vec().into(),
     };
     let kept = || -> Vec<(String, u64, Vec<u8>)> {
         let all = store.pending_logins().unwrap();
-        all.into_iter().map(|it| (it.name, it.started, it.state.to_vec())).collect()
+        all.into_iter().map(|it| (it.name, it.started - 1_700_000_000, it.state.to_vec())).collect()
     };
-    store.keep_login(&login("b", b"begun")).unwrap();
-    store.keep_login(&login("a", b"begun")).unwrap();
-    let mut later = login("b", b"further on");
-    later.started += 5;
-    store.keep_login(&later).unwrap();
-    let row = |name: &str, state: &[u8]| (name.to_owned(), 1_700_000_000, state.to_vec());
-    assert_eq!(kept(), [row("b", b"further on"), row("a", b"begun")], "since its beginning");
-    assert!(store.forget_login("a").unwrap());
-    assert!(!store.forget_login("a").unwrap());
-    let addition = store.finish_login("b", &of_user(1, 777)).unwrap();
+    let row = |name: &str, id: u64, state: &[u8]| (name.to_owned(), id, state.to_vec());
+    assert!(store.begin_login(&login("b", 1, b"begun")).unwrap());
+    assert!(store.begin_login(&login("a", u64::MAX >> 1, b"begun")).unwrap());
+    assert!(!store.begin_login(&login("b", 2, b"another")).unwrap(), "there is one");
+    assert!(store.keep_login(&login("b", 1, b"further on")).unwrap());
+    assert!(!store.keep_login(&login("b", 2, b"another")).unwrap(), "it is not that one");
+    assert_eq!(kept()[0], row("b", 1, b"further on"));
+    assert!(!store.forget_login("a", 1).unwrap());
+    assert!(store.forget_login("a", u64::MAX >> 1).unwrap());
+    assert!(!store.keep_login(&login("a", u64::MAX >> 1, b"late")).unwrap(), "it has ended");
+    let old = KeyId::of(&key(9));
+    assert!(!store.was_removed(old).unwrap());
+    let addition = store.finish_login(("b", 1), &of_user(1, 777), Some(old)).unwrap();
     assert_eq!((addition.outcome, addition.slot), (Added::NewAccount, 0));
     assert_eq!((kept().len(), sessions(store, None).len()), (0, 1));
-    // One that is refused leaves no sign-in behind either: its session is known already.
-    store.keep_login(&login("c", b"begun")).unwrap();
-    let addition = store.finish_login("c", &of_user(1, 777)).unwrap();
-    assert_eq!((addition.outcome, kept().len()), (Added::AlreadyThere, 0));
+    assert!(store.was_removed(old).unwrap(), "another takes its place");
+    // One that the store does not take stays: it is signed in, and nothing else has its key.
+    store.begin_login(&login("c", 3, b"done")).unwrap();
+    let addition = store.finish_login(("c", 3), &of_user(9, 778), None).unwrap();
+    assert!(matches!(addition.outcome, Added::Refused(Conflict::Removed { .. })));
+    assert_eq!(kept(), [row("c", 3, b"done")]);
+    // Whoever has signed in is certain, whatever the store has thought.
+    let number = phone(7);
+    add(store, of_both(4, 779, number));
+    let mut moved = found(5);
+    (moved.origin, moved.user_id, moved.phone) = (Origin::SignIn, Some(780), Some(number));
+    let addition = store.finish_login(("c", 3), &new(moved), None).unwrap();
+    assert_eq!(addition.outcome, Added::NewAccount);
+    assert_eq!(account(store, number).user_id, Some(780), "the number is the new owner's");
 }
 
 fn logout_tokens_are_kept(store: &dyn SessionStore) {

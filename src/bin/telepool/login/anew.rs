@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use serde_json::json;
 use telepool::import::Origin;
-use telepool::session::KeyId;
+use telepool::session::{ClientIdentity, KeyId};
 use telepool::sign_in::{Application, SignInWay};
-use telepool::store::{NewSession, SqliteStore};
+use telepool::store::{NewSession, SessionStore as _, SqliteStore};
 use telepool::telegram::{SignInSettings, settle_store};
 
 use super::conversation::Conversation;
@@ -20,7 +20,8 @@ use super::{
 };
 use crate::failure::Failure;
 use crate::given::given;
-use crate::session::IdentityArguments;
+use crate::secrets::redact;
+use crate::session::{IdentityArguments, unusable};
 use crate::settings::Settings;
 use crate::{runtime, session_source, signals};
 
@@ -60,6 +61,7 @@ pub(crate) fn run(
             settings: sign_in,
             password: None,
             picture: None,
+            replaces: None,
             locks: Arc::clone(&locks),
             store: Arc::clone(&store),
             conversation,
@@ -81,8 +83,8 @@ pub(crate) fn run(
     });
     drop(runtime);
     locks.settle(SETTLE_TIMEOUT);
-    settle_store(&store).map_err(session_source::refused_store)?;
-    done
+    let settled = settle_store(&store).map_err(session_source::refused_store);
+    done.and_then(|done| settled.map(|_| done))
 }
 
 fn tell(
@@ -95,10 +97,15 @@ fn tell(
         "status": failure.status(),
         "number": number,
         "of": count,
-        "problem": failure.to_string(),
+        "problem": redact(failure.to_string()),
         "retry_after_s": failure.retry_after().map(|after| after.as_secs()),
     });
     conversation.tell(&event, &format!("{number} of {count}: {failure}"))
+}
+
+/// How Telegram Desktop introduces itself, as far as its folders tell.
+fn telegram_desktop() -> ClientIdentity {
+    ClientIdentity::new("Desktop", std::env::consts::OS, "5.8.3 x64")
 }
 
 impl LoginFlow {
@@ -109,6 +116,12 @@ impl LoginFlow {
             return Err(Failure::refused(
                 "a bot accepts no other session: it signs in by its token",
             ));
+        }
+        let key = KeyId::of(&found.key);
+        if self.store.was_removed(key).map_err(unusable)? {
+            let event = json!({ "event": "has-successor", "key_id": key.to_string() });
+            let words = "a session was removed, or has accepted a new one before: it is left alone";
+            return self.conversation.tell(&event, words);
         }
         let api_id = match (found.api_id, found.origin) {
             (Some(id), _) => id,
@@ -124,6 +137,12 @@ impl LoginFlow {
         old.application = Application::new(api_id, "");
         old.test_servers = found.test_mode.unwrap_or(false);
         old.proxy.clone_from(&found.proxy);
+        old.identity = match (&session.identity, found.origin) {
+            (Some(identity), _) => (**identity).clone(),
+            (None, Origin::TelegramDesktop) => telegram_desktop(),
+            (None, _) => old.identity,
+        };
+        self.replaces = Some(key);
         let locks = Arc::clone(&self.locks);
         let place = (found.dc, session.address);
         let mut acceptor =
@@ -131,7 +150,7 @@ impl LoginFlow {
         self.settings.test_servers = found.test_mode.unwrap_or(false);
         self.settings.proxy.clone_from(&found.proxy);
         self.password = given("PASSWORD")?;
-        let name = format!("new for {}", KeyId::of(&found.key));
+        let name = format!("new-for-{key}");
         let (mut run, own) = match find(&self.store, &name)? {
             Some(left) => {
                 let own = Keeper::of(&self.store, &left);
@@ -144,7 +163,7 @@ impl LoginFlow {
                 (self.begin(way, FIRST_DC, &own)?, own)
             }
         };
-        match self.have_accepted(&mut acceptor, &mut run, (&own, &own)).await {
+        match self.have_accepted(&mut acceptor, &mut run, &own).await {
             Ok(()) => self.store(run, &own).await,
             Err(failure) => {
                 run.leave().await;

@@ -2,7 +2,7 @@
 //!
 //! Owns both forms. The picture is for its user alone, and goes with this.
 
-use std::fs::OpenOptions;
+use std::cell::Cell;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -27,11 +27,15 @@ pub(super) fn in_characters(link: &str) -> Option<String> {
 }
 
 /// A picture of the code in a file.
-pub(super) struct CodePicture(PathBuf);
+pub(super) struct CodePicture {
+    path: PathBuf,
+    /// What stands there is of this.
+    is_drawn: Cell<bool>,
+}
 
 impl CodePicture {
     pub(super) fn at(path: &Path) -> Self {
-        Self(path.to_owned())
+        Self { path: path.to_owned(), is_drawn: Cell::new(false) }
     }
 
     /// Draws a link, in place of what was drawn before.
@@ -47,12 +51,9 @@ impl CodePicture {
         let pixels = (0..side * side).map(|at| is_dark(at % side, at / side));
         let pixels: Vec<u8> = pixels.map(|is_dark| if is_dark { 0 } else { 255 }).collect();
         // Whoever looks sees the whole of one.
-        let beside = self.0.with_extension("part");
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = BufWriter::new(options.open(&beside)?);
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let beside = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+        let mut file = BufWriter::new(beside);
         let side = u32::try_from(side).map_err(io::Error::other)?;
         let mut encoder = png::Encoder::new(&mut file, side, side);
         encoder.set_color(png::ColorType::Grayscale);
@@ -61,14 +62,19 @@ impl CodePicture {
         writer.write_image_data(&pixels)?;
         writer.finish()?;
         file.flush()?;
-        std::fs::rename(&beside, &self.0)
+        let beside = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        beside.persist(&self.path)?;
+        self.is_drawn.set(true);
+        Ok(())
     }
 }
 
 /// What was shown is of no use any more, and nobody's business.
 impl Drop for CodePicture {
     fn drop(&mut self) {
-        std::fs::remove_file(&self.0).ok();
+        if self.is_drawn.get() {
+            std::fs::remove_file(&self.path).ok();
+        }
     }
 }
 

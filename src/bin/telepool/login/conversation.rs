@@ -192,27 +192,26 @@ impl Conversation {
         }
     }
 
-    /// Waits until the sign-in is given up while a code is shown.
-    pub(super) async fn cancelled(&mut self) {
-        match self {
-            Self::Person(lines) => {
-                while let Some(line) = lines.next().await {
-                    if line.trim() == "cancel" {
-                        return;
-                    }
-                }
+    /// Waits until somebody ends what is shown: whether he gives the sign-in up, or has gone.
+    pub(super) async fn interrupted(&mut self) -> Interruption {
+        let (Self::Person(lines) | Self::Program(lines)) = self else {
+            return std::future::pending().await;
+        };
+        while let Some(line) = lines.next_new().await {
+            let is_cancel = matches!(serde_json::from_str(&line), Ok(Said::Cancel(true)));
+            if is_cancel || line.trim() == "cancel" {
+                return Interruption::Cancel;
             }
-            Self::Program(lines) => {
-                while let Some(line) = lines.next().await {
-                    if matches!(serde_json::from_str(&line), Ok(Said::Cancel(true))) {
-                        return;
-                    }
-                }
-            }
-            Self::Nobody => {}
+            lines.keep(line);
         }
-        std::future::pending().await
+        Interruption::Gone
     }
+}
+
+/// How somebody ends what is shown.
+pub(super) enum Interruption {
+    Cancel,
+    Gone,
 }
 
 /// Waits for what answers a question. What does not is told so, and the question stands.

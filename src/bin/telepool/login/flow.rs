@@ -1,31 +1,27 @@
 //! The way of a sign-in through its questions, into the store.
 //!
-//! Owns what is asked when, what becomes of an error, and the order at the end: closed, stored, told. What is kept of
-//! a sign-in goes only when its session is in the store, or when nothing can come of it any more.
+//! Owns the order at the end: closed, stored, told; and the further sessions of an account. What is kept of a sign-in
+//! goes only when its session is in the store, or when nothing is left of it at the server.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::json;
 use telepool::ownership::HostLocks;
-use telepool::session::AuthKey;
-use telepool::sign_in::{LoginLink, PasswordQuestion, SentCode, SignInError, SignInWay, SignedIn};
+use telepool::session::{AuthKey, KeyId};
+use telepool::sign_in::{LoginLink, SignInError, SignInWay, SignedIn};
 use telepool::store::{Added, Addition, SessionStore as _, SqliteStore};
 use telepool::telegram::{SignInPrompt, SignInRun, SignInRunError, SignInSettings, accept_login};
 use zeroize::Zeroizing;
 
 use super::FIRST_DC;
-use super::code_image::CodePicture;
-use super::conversation::{Conversation, Entered};
-use super::pending::{Keeper, Left, find};
+use super::conversation::Conversation;
+use super::pending::{FURTHER, Keeper, Left, find};
 use crate::failure::Failure;
 use crate::session::unusable;
 use crate::signals::Stop;
 
-/// The longest that is waited for by itself, as long as somebody is there to end it.
-const WAIT_MAX: Duration = Duration::from_secs(300);
 /// How often in a row what a further session shows may be out of date when the first accepts it.
 const ACCEPT_TRIES_MAX: u32 = 4;
 
@@ -64,6 +60,8 @@ pub(super) struct LoginFlow {
     /// The account's password, once somebody has given it.
     pub(super) password: Option<Zeroizing<String>>,
     pub(super) picture: Option<PathBuf>,
+    /// Whose place the session takes that is signed in.
+    pub(super) replaces: Option<KeyId>,
 }
 
 impl LoginFlow {
@@ -114,183 +112,25 @@ impl LoginFlow {
         }
     }
 
-    /// Goes on until the server has taken it.
-    async fn complete(
-        &mut self,
-        run: &mut SignInRun,
-        keeper: &Keeper,
-    ) -> Result<SignedIn, Failure> {
-        // It goes with what it shows.
-        let picture = self.picture.as_deref().map(CodePicture::at);
-        let mut is_shown = false;
-        let mut own_password = self.password.clone();
-        let mut stop = self.stop.clone();
-        loop {
-            let prompt = tokio::select! {
-                biased;
-                () = stop.requested() => return Err(left(&keeper.name)),
-                () = self.conversation.cancelled(), if is_shown => {
-                    return self.give_up(run, keeper).await;
-                }
-                prompt = run.next() => prompt,
-            };
-            match prompt {
-                Ok(SignInPrompt::Done(done)) => return Ok(done),
-                Ok(SignInPrompt::Code(sent)) => self.code(run, keeper, &sent).await?,
-                Ok(SignInPrompt::Password(question)) => {
-                    is_shown = false;
-                    self.password(run, keeper, &question, own_password.take()).await?;
-                }
-                Ok(SignInPrompt::Scan(link)) => {
-                    self.conversation.show(&link, picture.as_ref())?;
-                    is_shown = true;
-                }
-                Ok(_) => return Err(Failure::broken("this sign-in wants what is not known here")),
-                Err(error) => self.wait_or_end(error, keeper).await?,
-            }
-        }
-    }
-
-    async fn code(
-        &mut self,
-        run: &mut SignInRun,
-        keeper: &Keeper,
-        sent: &SentCode,
-    ) -> Result<(), Failure> {
-        let mut problem: Option<String> = None;
-        let mut stop = self.stop.clone();
-        loop {
-            let entered = tokio::select! {
-                biased;
-                () = stop.requested() => return Err(left(&keeper.name)),
-                entered = self.conversation.code(&keeper.name, sent, problem.as_deref()) => entered?,
-            };
-            let done = match entered {
-                Entered::Text(code) => run.enter_code(&code),
-                Entered::Resend => run.resend(),
-                Entered::Cancel => return self.give_up(run, keeper).await,
-            };
-            match done {
-                Ok(()) => return Ok(()),
-                Err(error) => problem = Some(error.to_string()),
-            }
-        }
-    }
-
-    async fn password(
-        &mut self,
-        run: &mut SignInRun,
-        keeper: &Keeper,
-        question: &PasswordQuestion,
-        mut given: Option<Zeroizing<String>>,
-    ) -> Result<(), Failure> {
-        let mut problem: Option<String> = None;
-        let mut stop = self.stop.clone();
-        loop {
-            let password = match given.take() {
-                Some(password) => password,
-                None => {
-                    let asked =
-                        self.conversation.password(&keeper.name, question, problem.as_deref());
-                    let entered = tokio::select! {
-                        biased;
-                        () = stop.requested() => return Err(left(&keeper.name)),
-                        entered = asked => entered?,
-                    };
-                    match entered {
-                        Entered::Text(password) => password,
-                        _ => return self.give_up(run, keeper).await,
-                    }
-                }
-            };
-            match run.enter_password(password.clone()).await {
-                Ok(()) => {
-                    // For the further sessions of this run; a wrong one is asked for again.
-                    self.password = Some(password);
-                    return Ok(());
-                }
-                Err(error) => problem = Some(error.to_string()),
-            }
-        }
-    }
-
-    /// Gives a sign-in up: nothing is left of it, here or at the server.
-    pub(super) async fn give_up<T>(
-        &mut self,
-        run: &mut SignInRun,
-        keeper: &Keeper,
-    ) -> Result<T, Failure> {
-        let mut stop = self.stop.clone();
-        let ended = tokio::select! {
-            biased;
-            () = stop.requested() => return Err(left(&keeper.name)),
-            ended = run.cancel() => ended,
-        };
-        let name = &keeper.name;
-        match ended {
-            Ok(()) => {
-                keeper.forget()?;
-                Err(Failure::stopped(format!(
-                    "the sign-in of {name} was given up, and nothing is left of it"
-                )))
-            }
-            Err(error) => Err(Failure::later(format!(
-                "the sign-in of {name} could not be ended ({error}): telepool login --give-up {name} tries again"
-            ))),
-        }
-    }
-
-    /// Waits until a sign-in may go on, if that is soon and somebody is there who can end it.
-    async fn wait_or_end(&mut self, error: SignInRunError, keeper: &Keeper) -> Result<(), Failure> {
-        let name = &keeper.name;
-        let wait = match &error {
-            SignInRunError::Resting { remaining } => Some(*remaining + Duration::from_millis(100)),
-            _ => None,
-        };
-        let is_somebody_there = !matches!(self.conversation, Conversation::Nobody);
-        if let Some(wait) = wait.filter(|wait| is_somebody_there && *wait <= WAIT_MAX) {
-            let event =
-                json!({ "event": "waiting", "account": &**name, "seconds": wait.as_secs() + 1 });
-            self.conversation.tell(&event, &error.to_string())?;
-            let mut stop = self.stop.clone();
-            tokio::select! {
-                biased;
-                () = stop.requested() => return Err(left(name)),
-                () = tokio::time::sleep(wait) => return Ok(()),
-            }
-        }
-        match (&error, error.retry_after()) {
-            (SignInRunError::Claim(_), _) => Err(Failure::held(error.to_string())),
-            (SignInRunError::NoAddress { .. }, _) => Err(Failure::refused(error.to_string())),
-            (_, Some(after)) => Err(Failure::later(format!(
-                "{error}; telepool login --resume {name} goes on with it"
-            ))
-            .after(after)),
-            // Nothing can come of it any more.
-            (_, None) => {
-                keeper.forget()?;
-                Err(Failure::broken(error.to_string()))
-            }
-        }
-    }
-
     /// Closes a sign-in that is done, stores its session, and tells.
     pub(super) async fn store(&mut self, run: SignInRun, keeper: &Keeper) -> Result<(), Failure> {
         let session = run.finish().await.map_err(|error| Failure::broken(error.to_string()))?;
         let mut new = session.to_store();
         new.found.group = keeper.group().map(Into::into);
-        let addition = self.store.finish_login(&keeper.name, &new).map_err(unusable)?;
-        self.tell(&session.signed_in, &addition)
+        let done = self.store.finish_login(keeper.login(), &new, self.replaces);
+        let addition = done.map_err(unusable)?;
+        self.tell(&session.signed_in, &addition, &keeper.shown)
     }
 
-    fn tell(&self, who: &SignedIn, addition: &Addition) -> Result<(), Failure> {
+    fn tell(&self, who: &SignedIn, addition: &Addition, login: &str) -> Result<(), Failure> {
         let name = addition
             .name
             .map_or_else(|| format!("user:{}", who.user_id), |name| name.reveal().to_string());
         let slot = addition.slot;
         if let Added::Refused(conflict) = addition.outcome {
             return Err(Failure::broken(format!(
-                "{name} is signed in, and the store does not take it: {conflict}"
+                "{name} is signed in, and the store does not take it: {conflict}. Once that is mended, telepool login \
+                 --resume {login} stores it; --give-up {login} logs it out"
             )));
         }
         let event = json!({
@@ -320,27 +160,35 @@ impl LoginFlow {
         first: &mut SignInRun,
         keeper: &Keeper,
     ) -> Result<(), Failure> {
-        let name = format!("{} ({} more)", keeper.name, keeper.further());
-        let (run, own) = match find(&self.store, &name)? {
+        let (first_name, _) = keeper.login();
+        let name = format!("{first_name}{FURTHER}{}", keeper.further());
+        let (mut run, own) = match find(&self.store, &name)? {
             Some(left) => {
-                let own = Keeper::of(&self.store, &left);
+                let own = Keeper::of(&self.store, &left).shown_as(keeper);
                 (self.resume(left, &own)?, own)
             }
             None => {
                 let own = Keeper::new(&self.store, &name, keeper.group().map(str::to_owned), 0);
+                let own = own.shown_as(keeper);
                 let way = SignInWay::Scan { except: Vec::new() };
                 (self.begin(way, FIRST_DC, &own)?, own)
             }
         };
-        let mut run = run;
-        match self.have_accepted(&mut Acceptor::Run(first), &mut run, (keeper, &own)).await {
+        match self.have_accepted(&mut Acceptor::Run(first), &mut run, &own).await {
             Ok(()) => {
                 self.store(run, &own).await?;
                 keeper.one_less()
             }
             Err(failure) => {
+                let is_given_up = failure.is_stop() && find(&self.store, &name)?.is_none();
+                if failure.status() == 1 && run.cancel().await.is_ok() {
+                    own.forget()?;
+                }
                 run.leave().await;
-                Err(failure)
+                match is_given_up {
+                    true => Err(Failure::broken("the further sessions were given up")),
+                    false => Err(failure),
+                }
             }
         }
     }
@@ -350,7 +198,7 @@ impl LoginFlow {
         &mut self,
         first: &mut Acceptor<'_>,
         run: &mut SignInRun,
-        (keeper, own): (&Keeper, &Keeper),
+        own: &Keeper,
     ) -> Result<(), Failure> {
         let mut tries = 0;
         let mut own_password = self.password.clone();
@@ -358,37 +206,39 @@ impl LoginFlow {
         loop {
             let prompt = tokio::select! {
                 biased;
-                () = stop.requested() => return Err(left(&keeper.name)),
+                () = stop.requested() => return Err(left(&own.shown)),
                 prompt = run.next() => prompt,
             };
             match prompt {
-                Ok(SignInPrompt::Scan(link)) => match first.accept(&link).await {
-                    Ok(()) => {}
-                    // Late: there is another one soon.
-                    Err(SignInRunError::SignIn(SignInError::Refused { name, .. }))
-                        if name.starts_with("AUTH_TOKEN_") && tries < ACCEPT_TRIES_MAX =>
-                    {
-                        tries += 1;
+                Ok(SignInPrompt::Scan(link)) => {
+                    let accepted = tokio::select! {
+                        biased;
+                        () = stop.requested() => return Err(left(&own.shown)),
+                        accepted = first.accept(&link) => accepted,
+                    };
+                    match accepted {
+                        Ok(()) => {}
+                        // Late: there is another one soon.
+                        Err(SignInRunError::SignIn(SignInError::Refused { name, .. }))
+                            if name.starts_with("AUTH_TOKEN_") && tries < ACCEPT_TRIES_MAX =>
+                        {
+                            tries += 1;
+                        }
+                        Err(error) => self.wait(&error, own).await?,
                     }
-                    Err(error) if error.retry_after().is_some() => {
-                        self.wait_or_end(error, keeper).await?;
-                    }
-                    Err(error) => {
-                        return Err(Failure::broken(format!("no further session: {error}")));
-                    }
-                },
+                }
                 Ok(SignInPrompt::Password(question)) => {
                     self.password(run, own, &question, own_password.take()).await?;
                 }
                 Ok(SignInPrompt::Done(_)) => return Ok(()),
                 Ok(_) => return Err(Failure::broken("this sign-in wants what is not known here")),
-                Err(error) => self.wait_or_end(error, own).await?,
+                Err(error) => self.wait_or_end(error, run, own).await?,
             }
         }
     }
 }
 
 /// The user has ended it, and it goes on when he likes.
-fn left(name: &str) -> Failure {
+pub(super) fn left(name: &str) -> Failure {
     Failure::stopped(format!("left: telepool login --resume {name} goes on with it"))
 }

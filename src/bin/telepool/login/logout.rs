@@ -37,25 +37,27 @@ pub(crate) fn run(arguments: &LogoutArguments) -> Result<ExitCode, Failure> {
     let locks = Arc::new(locks(&store, &settings));
     let runtime = runtime::multi_thread()?;
     let done = runtime.block_on(async {
-        let (_stopper, mut stop) = signals::listen()?;
-        let mut failed = None;
+        let (_stopper, stop) = signals::listen()?;
+        let mut failures = Vec::new();
         for session in &sessions {
+            // One that is begun is ended, which takes a few seconds at most.
+            if stop.is_requested() {
+                return Err(Failure::stopped("ended before its time: what was told is ended"));
+            }
             let ownership = Arc::clone(&locks);
-            let ending = async {
-                let sign_out_settings = arguments.of_session(&store, &account, session, &settings)?;
-                end(&store, &account, session, sign_out_settings, ownership).await
-            };
-            let ended = tokio::select! {
-                biased;
-                () = stop.requested() => return Err(Failure::stopped("ended before its time: what was told is ended")),
-                ended = ending => ended,
+            let ended = match arguments.of_session(&store, &account, session, &settings) {
+                Ok(settings) => end(&store, &account, session, settings, ownership).await,
+                Err(failure) => Err(failure),
             };
             if let Err(failure) = ended {
-                say!(ERROR "telepool: slot {}: {failure}", session.slot);
-                failed = Some(failure);
+                failures.push((session.slot, failure));
             }
         }
-        failed.map_or(Ok(ExitCode::SUCCESS), Err)
+        let last = failures.pop();
+        for (slot, failure) in failures {
+            say!(ERROR "telepool: slot {slot}: {failure}");
+        }
+        last.map_or(Ok(ExitCode::SUCCESS), |(_, failure)| Err(failure))
     });
     drop(runtime);
     locks.settle(SETTLE_TIMEOUT);
@@ -118,7 +120,11 @@ async fn end(
             (SignInRunError::Claim(_), _) => Failure::held(format!(
                 "{error}: telepool ctl pauses the account there, or end that process"
             )),
-            (_, Some(after)) => Failure::later(error.to_string()).after(after),
+            (SignInRunError::KeyUnknown, _) => Failure::broken(
+            "Telegram does not know the session's key, which may pass: if it is gone for good, telepool session remove \
+             takes it out of the store",
+        ),
+        (_, Some(after)) => Failure::later(error.to_string()).after(after),
             (_, None) => Failure::broken(error.to_string()),
         })?;
     if let (Some(token), Some(user)) = (logout_token, account.user_id) {

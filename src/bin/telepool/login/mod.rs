@@ -9,6 +9,7 @@ mod conversation;
 mod flow;
 mod logout;
 mod pending;
+mod questions;
 mod terminal;
 
 use std::path::PathBuf;
@@ -31,10 +32,11 @@ pub(crate) use self::logout::{LogoutArguments, run as run_logout};
 use self::bots::bot_of;
 use self::conversation::Conversation;
 use self::flow::LoginFlow;
-use self::pending::{Keeper, Left};
+use self::pending::{Keeper, Left, is_of_another};
 use self::terminal::Lines;
 use crate::failure::Failure;
 use crate::given::given;
+use crate::secrets::redact;
 use crate::session::{IdentityArguments, StoreArguments, group, proxy, unusable};
 use crate::settings::{Settings, SettingsArguments, count};
 use crate::signals::{self, Stop};
@@ -140,7 +142,7 @@ pub(crate) fn run(arguments: LoginArguments) -> Result<ExitCode, Failure> {
         let event = json!({
             "event": "failed",
             "status": failure.status(),
-            "problem": failure.to_string(),
+            "problem": redact(failure.to_string()),
             "retry_after_s": failure.retry_after().map(|after| after.as_secs()),
         });
         stdout::print(&format!("{event}\n"))?;
@@ -169,6 +171,7 @@ fn sign_in(arguments: LoginArguments) -> Result<ExitCode, Failure> {
             picture: arguments.qr_png.clone(),
             locks: Arc::clone(&locks),
             store: Arc::clone(&store),
+            replaces: None,
             conversation,
             stop,
         };
@@ -180,8 +183,8 @@ fn sign_in(arguments: LoginArguments) -> Result<ExitCode, Failure> {
     drop(runtime);
     locks.settle(SETTLE_TIMEOUT);
     // Two that turn out to be one person are merged, unless somebody serves the store, who does it when he begins.
-    settle_store(&store).map_err(session_source::refused_store)?;
-    done
+    let settled = settle_store(&store).map_err(session_source::refused_store);
+    done.and_then(|done| settled.map(|_| done))
 }
 
 /// With whom a sign-in is.
@@ -254,17 +257,21 @@ fn list(store: &SqliteStore, is_json: bool) -> Result<ExitCode, Failure> {
     if all.is_empty() && !is_json {
         stdout::print("no sign-in was left\n")?;
     }
-    for Left { name, started, state } in all {
+    for (login, state) in all {
         let line = match is_json {
             true => json!({
-                "name": name,
-                "started": started,
-                "api_id": state.kept.api_id(),
-                "test": state.kept.test_servers(),
-                "further_sessions": state.further,
+                "name": login.name,
+                "started": login.started,
+                "api_id": state.as_ref().map(|state| state.kept.api_id()),
+                "test": state.as_ref().map(|state| state.kept.test_servers()),
+                "further_sessions": state.as_ref().map(|state| state.further),
             })
             .to_string(),
-            false => format!("{name}, begun {}", humantime_of(started)),
+            false => {
+                let unreadable =
+                    if state.is_none() { " (by another version of telepool)" } else { "" };
+                format!("{}, begun {}{unreadable}", login.name, humantime_of(login.started))
+            }
         };
         stdout::print(&(line + "\n"))?;
     }
@@ -417,24 +424,28 @@ impl LoginArguments {
 
     /// A sign-in that was left.
     fn left(&self, flow: &LoginFlow, name: Option<&str>) -> Result<Left, Failure> {
-        let mut all = pending::all(&flow.store)?;
-        let names: Vec<String> = all.iter().map(|left| left.name.clone()).collect();
-        match name {
-            Some(name) => {
-                let at = names.iter().position(|it| it == name);
-                at.map(|at| all.swap_remove(at)).ok_or_else(|| {
-                    Failure::refused(format!(
-                        "no sign-in of that name was left: there is {}",
-                        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-                    ))
-                })
+        let names: Vec<String> =
+            pending::all(&flow.store)?.into_iter().map(|(login, _)| login.name).collect();
+        let none = || "no sign-in was left".to_owned();
+        let name = match name {
+            Some(name) if names.iter().any(|it| it == name) => name.to_owned(),
+            Some(_) => {
+                let there = if names.is_empty() { none() } else { names.join(", ") };
+                return Err(Failure::refused(format!("no sign-in of that name was left: {there}")));
             }
-            None if all.len() > 1 => Err(Failure::refused(format!(
-                "several sign-ins were left: name one of {}",
-                names.join(", ")
-            ))),
-            None => all.pop().ok_or_else(|| Failure::refused("no sign-in was left")),
-        }
+            None => {
+                let mut own: Vec<&String> =
+                    names.iter().filter(|name| !is_of_another(name, &names)).collect();
+                if own.len() > 1 {
+                    return Err(Failure::refused(format!(
+                        "several sign-ins were left: name one of {}",
+                        names.join(", ")
+                    )));
+                }
+                own.pop().cloned().ok_or_else(|| Failure::refused(none()))?
+            }
+        };
+        pending::find(&flow.store, &name)?.ok_or_else(|| Failure::refused(none()))
     }
 }
 
@@ -445,7 +456,7 @@ fn free_name(store: &SqliteStore) -> Result<String, Failure> {
         1 => "qr".to_owned(),
         number => format!("qr-{number}"),
     });
-    let mut free = names.filter(|name| all.iter().all(|left| left.name != *name));
+    let mut free = names.filter(|name| all.iter().all(|(login, _)| login.name != *name));
     Ok(free.next().expect("BUG: there are names without end"))
 }
 
@@ -463,10 +474,10 @@ async fn give_up(flow: &mut LoginFlow, left: Left) -> Result<(), Failure> {
     run.leave().await;
     match given_up {
         Err(failure)
-            if failure.is_stop() && pending::find(&flow.store, &keeper.name)?.is_none() =>
+            if failure.is_stop() && pending::find(&flow.store, keeper.login().0)?.is_none() =>
         {
             flow.conversation.tell(
-                &json!({ "event": "given-up", "account": &*keeper.name }),
+                &json!({ "event": "given-up", "account": &*keeper.shown }),
                 &failure.to_string(),
             )
         }

@@ -3,13 +3,18 @@
 //! Owns the one thread that reads. A prompt can be left at any time, which a read that blocks could not be: hence no
 //! library asks for the password here.
 
+use std::collections::VecDeque;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 /// The lines of standard input.
-pub(super) struct Lines(mpsc::UnboundedReceiver<Zeroizing<String>>);
+pub(super) struct Lines {
+    coming: mpsc::UnboundedReceiver<Zeroizing<String>>,
+    /// Those that came before they were asked for.
+    early: VecDeque<Zeroizing<String>>,
+}
 
 impl Lines {
     /// Reads from now on. The thread ends with the process, or with its input.
@@ -25,13 +30,26 @@ impl Lines {
                 }
             }
         });
-        Self(lines)
+        Self { coming: lines, early: VecDeque::new() }
     }
 
     /// The next line, without what ends it. `None`: there is no other one.
     pub(super) async fn next(&mut self) -> Option<Zeroizing<String>> {
-        let line = self.0.recv().await?;
+        match self.early.pop_front() {
+            Some(line) => Some(line),
+            None => self.next_new().await,
+        }
+    }
+
+    /// The next line that comes from now on.
+    pub(super) async fn next_new(&mut self) -> Option<Zeroizing<String>> {
+        let line = self.coming.recv().await?;
         Some(Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned()))
+    }
+
+    /// Keeps a line for whoever asks for it later.
+    pub(super) fn keep(&mut self, line: Zeroizing<String>) {
+        self.early.push_back(line);
     }
 }
 

@@ -1,0 +1,221 @@
+//! What is asked during a sign-in, and what becomes of it when it does not go on.
+//!
+//! Owns which question comes when, and what an error means to the user: to wait, to come back, or the end.
+
+use std::time::Duration;
+
+use serde_json::json;
+use telepool::sign_in::{PasswordQuestion, SentCode, SignedIn};
+use telepool::telegram::{SignInPrompt, SignInRun, SignInRunError};
+use zeroize::Zeroizing;
+
+use super::code_image::CodePicture;
+use super::conversation::{Conversation, Entered, Interruption};
+use super::flow::{LoginFlow, left};
+use super::pending::Keeper;
+use crate::failure::Failure;
+use crate::stdout;
+
+/// The longest that is waited for by itself, as long as somebody is there to end it.
+const WAIT_MAX: Duration = Duration::from_secs(300);
+
+impl LoginFlow {
+    /// Goes on until the server has taken it.
+    pub(super) async fn complete(
+        &mut self,
+        run: &mut SignInRun,
+        keeper: &Keeper,
+    ) -> Result<SignedIn, Failure> {
+        // It goes with what it shows.
+        let picture = self.picture.as_deref().map(CodePicture::at);
+        let mut is_shown = false;
+        let mut own_password = self.password.clone();
+        let mut stop = self.stop.clone();
+        loop {
+            let prompt = tokio::select! {
+                biased;
+                () = stop.requested() => return Err(left(&keeper.shown)),
+                how = self.conversation.interrupted(), if is_shown => match how {
+                    Interruption::Cancel => return self.give_up(run, keeper).await,
+                    Interruption::Gone => return Err(gone(&keeper.shown)),
+                },
+                prompt = run.next() => prompt,
+            };
+            match prompt {
+                Ok(SignInPrompt::Done(done)) => return Ok(done),
+                Ok(SignInPrompt::Code(sent)) => self.code(run, keeper, &sent).await?,
+                Ok(SignInPrompt::Password(question)) => {
+                    is_shown = false;
+                    self.password(run, keeper, &question, own_password.take()).await?;
+                }
+                Ok(SignInPrompt::Scan(link)) => {
+                    self.conversation.show(&link, picture.as_ref())?;
+                    is_shown = true;
+                    if stdout::is_abandoned() {
+                        return Err(gone(&keeper.shown));
+                    }
+                }
+                Ok(_) => return Err(Failure::broken("this sign-in wants what is not known here")),
+                Err(error) => self.wait_or_end(error, run, keeper).await?,
+            }
+        }
+    }
+
+    async fn code(
+        &mut self,
+        run: &mut SignInRun,
+        keeper: &Keeper,
+        sent: &SentCode,
+    ) -> Result<(), Failure> {
+        let mut problem: Option<String> = None;
+        let mut stop = self.stop.clone();
+        loop {
+            let asked = self.conversation.code(&keeper.shown, sent, problem.as_deref());
+            let entered = tokio::select! {
+                biased;
+                () = stop.requested() => return Err(left(&keeper.shown)),
+                entered = asked => entered?,
+            };
+            let done = match entered {
+                Entered::Text(code) => run.enter_code(&code),
+                Entered::Resend => run.resend(),
+                Entered::Cancel => return self.give_up(run, keeper).await,
+            };
+            match done {
+                Ok(()) => return Ok(()),
+                Err(error) => problem = Some(error.to_string()),
+            }
+        }
+    }
+
+    pub(super) async fn password(
+        &mut self,
+        run: &mut SignInRun,
+        keeper: &Keeper,
+        question: &PasswordQuestion,
+        mut given: Option<Zeroizing<String>>,
+    ) -> Result<(), Failure> {
+        let mut problem: Option<String> = None;
+        let mut stop = self.stop.clone();
+        loop {
+            let password = match given.take() {
+                Some(password) => password,
+                None => {
+                    let name = &keeper.shown;
+                    let asked = self.conversation.password(name, question, problem.as_deref());
+                    let entered = tokio::select! {
+                        biased;
+                        () = stop.requested() => return Err(left(&keeper.shown)),
+                        entered = asked => entered?,
+                    };
+                    match entered {
+                        Entered::Text(password) => password,
+                        _ => return self.give_up(run, keeper).await,
+                    }
+                }
+            };
+            match run.enter_password(password.clone()).await {
+                Ok(()) => {
+                    // For the further sessions of this run; a wrong one is asked for again.
+                    self.password = Some(password);
+                    return Ok(());
+                }
+                Err(error) => problem = Some(error.to_string()),
+            }
+        }
+    }
+
+    /// Gives a sign-in up: nothing is left of it, here or at the server.
+    pub(super) async fn give_up<T>(
+        &mut self,
+        run: &mut SignInRun,
+        keeper: &Keeper,
+    ) -> Result<T, Failure> {
+        let mut stop = self.stop.clone();
+        let name = &keeper.shown;
+        loop {
+            let ended = tokio::select! {
+                biased;
+                () = stop.requested() => return Err(Failure::stopped(format!(
+                    "it is not known whether the sign-in of {name} has ended: telepool login --give-up {name} sees to it"
+                ))),
+                ended = run.cancel() => ended,
+            };
+            match ended {
+                // Of a key that the server does not know nothing is left either.
+                Ok(()) | Err(SignInRunError::KeyUnknown | SignInRunError::GivenUp) => {
+                    keeper.forget()?;
+                    return Err(given_up(name));
+                }
+                Err(error) => self.wait(&error, keeper).await?,
+            }
+        }
+    }
+
+    /// What does not go on either waits, or ends: then nothing of it is left at the server, or it is kept.
+    pub(super) async fn wait_or_end(
+        &mut self,
+        error: SignInRunError,
+        run: &mut SignInRun,
+        keeper: &Keeper,
+    ) -> Result<(), Failure> {
+        if let SignInRunError::GivenUp = error {
+            keeper.forget()?;
+            return Err(given_up(&keeper.shown));
+        }
+        let waited = self.wait(&error, keeper).await;
+        if waited.as_ref().is_err_and(|failure| failure.status() == 1) && run.cancel().await.is_ok()
+        {
+            keeper.forget()?;
+        }
+        waited
+    }
+
+    /// Waits until a sign-in may go on, if that is soon and somebody is there who can end it. Otherwise it says what the
+    /// command ends with: with status 1 nothing can come of the sign-in any more.
+    pub(super) async fn wait(
+        &mut self,
+        error: &SignInRunError,
+        keeper: &Keeper,
+    ) -> Result<(), Failure> {
+        let name = &keeper.shown;
+        let wait = match error {
+            SignInRunError::Resting { remaining } => Some(*remaining + Duration::from_millis(100)),
+            _ => None,
+        };
+        let is_somebody_there = !matches!(self.conversation, Conversation::Nobody);
+        if let Some(wait) = wait.filter(|wait| is_somebody_there && *wait <= WAIT_MAX) {
+            let event =
+                json!({ "event": "waiting", "account": &**name, "seconds": wait.as_secs() + 1 });
+            self.conversation.tell(&event, &error.to_string())?;
+            let mut stop = self.stop.clone();
+            tokio::select! {
+                biased;
+                () = stop.requested() => return Err(left(name)),
+                () = tokio::time::sleep(wait) => return Ok(()),
+            }
+        }
+        match (error, error.retry_after()) {
+            (SignInRunError::Claim(_) | SignInRunError::Keep(_), _) => {
+                Err(Failure::held(error.to_string()))
+            }
+            (SignInRunError::NoAddress { .. }, _) => Err(Failure::refused(error.to_string())),
+            (_, Some(after)) => {
+                let words = format!("{error}; telepool login --resume {name} goes on with it");
+                Err(Failure::later(words).after(after))
+            }
+            (_, None) => Err(Failure::broken(error.to_string())),
+        }
+    }
+}
+
+fn given_up(name: &str) -> Failure {
+    Failure::stopped(format!("the sign-in of {name} was given up, and nothing is left of it"))
+}
+
+/// Nobody is there any more to scan what is shown.
+fn gone(name: &str) -> Failure {
+    Failure::missing(format!(
+        "whoever is to see the code: telepool login --resume {name} shows it again"
+    ))
+}
