@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::under_way::{SignInCall, State};
+use super::under_way::{SignInCall, SignInState};
 use super::{Application, SentCode, SignIn, SignInStep, SignInWay};
 use crate::account_id::AccountId;
 
@@ -48,21 +48,22 @@ impl SignIn {
     #[must_use]
     pub fn save(&self) -> SavedSignIn {
         let place = match &self.state {
-            State::Code | State::Called(SignInCall::Resend | SignInCall::CancelCode) => {
-                SavedPlace::Code
+            SignInState::Code
+            | SignInState::Called(SignInCall::Resend | SignInCall::CancelCode) => SavedPlace::Code,
+            SignInState::Password(_) | SignInState::Called(SignInCall::Challenge(_)) => {
+                SavedPlace::Password
             }
-            State::Password(_) | State::Called(SignInCall::Challenge(_)) => SavedPlace::Password,
-            State::Called(SignInCall::First) | State::Resting(SignInCall::First)
+            SignInState::Called(SignInCall::First) | SignInState::Resting(SignInCall::First)
                 if !self.way.may_need_no_more() =>
             {
                 SavedPlace::Beginning
             }
-            State::Called(_)
-            | State::Resting(_)
-            | State::Unknown
-            | State::Shown
-            | State::Taken
-            | State::Over => SavedPlace::Unknown,
+            SignInState::Called(_)
+            | SignInState::Resting(_)
+            | SignInState::Unknown
+            | SignInState::Shown
+            | SignInState::Taken
+            | SignInState::Over => SavedPlace::Unknown,
         };
         let way = match &self.way {
             SignInWay::Phone { number, logout_tokens } => SavedWay::Phone {

@@ -33,7 +33,7 @@ pub struct SignIn {
     pub(super) way: SignInWay,
     /// At which data centre it is pending.
     pub(super) dc: i32,
-    pub(super) state: State,
+    pub(super) state: SignInState,
     /// The code that was sent, and what the server knows it by.
     pub(super) sent: Option<(Zeroizing<String>, SentCode)>,
     pub(super) detours: u8,
@@ -46,7 +46,7 @@ pub struct SignIn {
 }
 
 /// What is waited for.
-pub(super) enum State {
+pub(super) enum SignInState {
     /// The answer to a call.
     Called(SignInCall),
     /// A code.
@@ -117,7 +117,7 @@ impl SignIn {
             application,
             way,
             dc,
-            state: State::Over,
+            state: SignInState::Over,
             sent: None,
             detours: 0,
             troubles: 0,
@@ -134,7 +134,7 @@ impl SignIn {
     }
 
     fn call(&mut self, call: SignInCall, request: Vec<u8>) -> SignInStep {
-        self.state = State::Called(call);
+        self.state = SignInState::Called(call);
         SignInStep::Call { dc: self.dc, request }
     }
 
@@ -173,7 +173,7 @@ impl SignIn {
             Some((_, sent)) => {
                 sent.refusal = refusal;
                 let sent = sent.clone();
-                self.state = State::Code;
+                self.state = SignInState::Code;
                 SignInStep::AskCode(sent)
             }
             None => self.call_first(),
@@ -181,7 +181,7 @@ impl SignIn {
     }
 
     fn cancelled(&mut self) -> SignInStep {
-        self.state = State::Over;
+        self.state = SignInState::Over;
         SignInStep::Cancelled
     }
 

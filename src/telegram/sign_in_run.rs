@@ -102,7 +102,7 @@ type KeepSignIn = Box<dyn FnMut(&KeptSignIn) -> Result<(), BoxError> + Send>;
 /// # }
 /// ```
 pub struct SignInRun {
-    machine: Arc<Mutex<Turns>>,
+    machine: Arc<Mutex<SignInTurns>>,
     /// What is to be done next; `None` while it is being done.
     step: Option<SignInStep>,
     connections: SignInConnections,
@@ -116,12 +116,12 @@ pub struct SignInRun {
 }
 
 /// The machine, and how often an answer was given up that may still be worked on.
-struct Turns {
+struct SignInTurns {
     sign_in: SignIn,
     turn: u64,
 }
 
-impl Turns {
+impl SignInTurns {
     /// The last call is given up.
     fn lost(&mut self) -> SignInStep {
         self.turn += 1;
@@ -170,7 +170,7 @@ impl SignInRun {
         keep: KeepSignIn,
     ) -> Self {
         Self {
-            machine: Arc::new(Mutex::new(Turns { sign_in: machine, turn: 0 })),
+            machine: Arc::new(Mutex::new(SignInTurns { sign_in: machine, turn: 0 })),
             step: Some(step),
             connections,
             keep,

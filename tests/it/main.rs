@@ -53,8 +53,9 @@ mod limits;
 mod listeners;
 mod listening;
 mod listing;
-#[cfg(feature = "cli")]
+#[cfg(all(unix, feature = "cli"))]
 mod login;
+#[cfg(feature = "cli")]
 mod logs;
 #[cfg(feature = "http")]
 mod metrics;
@@ -83,11 +84,12 @@ mod scripted;
 mod serving;
 #[cfg(feature = "session")]
 mod session;
-#[cfg(all(feature = "store", feature = "telegram"))]
+#[cfg(all(feature = "telegram", feature = "sandbox"))]
 mod sign_in;
 mod standing;
 #[cfg(feature = "cli")]
 mod state;
+#[cfg(all(feature = "store", feature = "telegram"))]
 mod store;
 mod stress;
 mod surroundings;

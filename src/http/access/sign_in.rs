@@ -39,10 +39,10 @@ type CookieHash = [u8; 32];
 
 /// Who is signed in. The cookies themselves are not kept.
 #[derive(Debug, Default)]
-pub(super) struct SignIns(Mutex<HashMap<CookieHash, SignIn>>);
+pub(super) struct SignIns(Mutex<HashMap<CookieHash, SignInCookie>>);
 
 #[derive(Clone, Copy, Debug)]
-struct SignIn {
+struct SignInCookie {
     token: TokenId,
     until: Instant,
 }
@@ -57,16 +57,16 @@ impl SignIns {
         let cookie = secret()?;
         let mut all = self.0.lock();
         all.retain(|_, it| it.until > now());
-        let is_own = |it: &SignIn| it.token == token;
+        let is_own = |it: &SignInCookie| it.token == token;
         let mut count = all.values().filter(|it| is_own(it)).count();
         while count >= SIGN_INS_PER_TOKEN_MAX || all.len() >= SIGN_INS_MAX {
-            let is_meant = |it: &SignIn| count < SIGN_INS_PER_TOKEN_MAX || is_own(it);
+            let is_meant = |it: &SignInCookie| count < SIGN_INS_PER_TOKEN_MAX || is_own(it);
             let oldest = all.iter().filter(|(_, it)| is_meant(it)).min_by_key(|(_, it)| it.until);
-            let Some((&hash, &SignIn { token: of, .. })) = oldest else { break };
+            let Some((&hash, &SignInCookie { token: of, .. })) = oldest else { break };
             all.remove(&hash);
             count -= usize::from(of == token);
         }
-        all.insert(hash_of(&cookie), SignIn { token, until: now() + SIGNED_IN });
+        all.insert(hash_of(&cookie), SignInCookie { token, until: now() + SIGNED_IN });
         Ok(cookie)
     }
 

@@ -5,7 +5,7 @@
 use grammers_tl_types::{Deserializable, enums, types};
 use zeroize::Zeroizing;
 
-use super::{POLL_EVERY, SignIn, SignInCall, State, TRIES_MAX, UNREADABLE};
+use super::{POLL_EVERY, SignIn, SignInCall, SignInState, TRIES_MAX, UNREADABLE};
 use crate::account_id::AccountId;
 use crate::sign_in::password::PasswordChallenge;
 use crate::sign_in::{LoginLink, SentCode, SignInError, SignInStep, SignInWay, SignedIn, calls};
@@ -16,7 +16,8 @@ impl SignIn {
     /// # Errors
     /// The sign-in is over.
     pub fn answered(&mut self, answer: &[u8]) -> Result<SignInStep, SignInError> {
-        let State::Called(call) = std::mem::replace(&mut self.state, State::Over) else {
+        let SignInState::Called(call) = std::mem::replace(&mut self.state, SignInState::Over)
+        else {
             return Err(SignInError::Protocol("an answer to nothing"));
         };
         self.troubles = 0;
@@ -47,7 +48,7 @@ impl SignIn {
     /// It does not go on; but what the server may have taken is asked about if it is given up.
     pub(super) fn failed(&mut self, may_be_taken: bool, error: SignInError) -> SignInError {
         if may_be_taken {
-            self.state = State::Unknown;
+            self.state = SignInState::Unknown;
         }
         error
     }
@@ -92,7 +93,7 @@ impl SignIn {
         match token {
             enums::auth::LoginToken::Token(_) if self.is_cancelled => Ok(self.cancelled()),
             enums::auth::LoginToken::Token(it) => {
-                self.state = State::Shown;
+                self.state = SignInState::Shown;
                 let (token, expires) = (Zeroizing::new(it.token), it.expires);
                 Ok(SignInStep::Show(LoginLink { token, expires, poll_after: POLL_EVERY }))
             }
@@ -120,7 +121,7 @@ impl SignIn {
         match password {
             Some(password) => self.check(challenge, password, true),
             None => {
-                self.state = State::Password(challenge);
+                self.state = SignInState::Password(challenge);
                 Ok(SignInStep::AskPassword(question))
             }
         }
@@ -164,7 +165,7 @@ impl SignIn {
         let enums::User::User(user) = user else { return Err(UNREADABLE) };
         let number = |it: Option<i32>| it.and_then(|it| u32::try_from(it).ok());
         let phone = user.phone.and_then(|it| AccountId::from_revealed(&format!("+{it}")).ok());
-        self.state = State::Taken;
+        self.state = SignInState::Taken;
         Ok(SignInStep::Done(Box::new(SignedIn {
             dc: self.dc,
             user_id: user.id,

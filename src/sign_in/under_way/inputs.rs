@@ -4,7 +4,7 @@
 
 use zeroize::Zeroizing;
 
-use super::{SignIn, SignInCall, State};
+use super::{SignIn, SignInCall, SignInState};
 use crate::sign_in::sent_code::CodeRefusal;
 use crate::sign_in::{SentCode, SignInInputError, SignInStep, SignInWay, calls};
 
@@ -14,7 +14,7 @@ impl SignIn {
     /// # Errors
     /// It can not be one, or none is waited for. The sign-in is where it was.
     pub fn enter_code(&mut self, code: &str) -> Result<SignInStep, SignInInputError> {
-        let (State::Code, SignInWay::Phone { number, .. }) = (&self.state, &self.way) else {
+        let (SignInState::Code, SignInWay::Phone { number, .. }) = (&self.state, &self.way) else {
             return Err(SignInInputError::new("no code is waited for"));
         };
         let Some((hash, sent)) = &self.sent else {
@@ -33,7 +33,7 @@ impl SignIn {
     /// # Errors
     /// None is to be had, or none is waited for. The sign-in is where it was.
     pub fn resend(&mut self) -> Result<SignInStep, SignInInputError> {
-        let (State::Code, SignInWay::Phone { number, .. }) = (&self.state, &self.way) else {
+        let (SignInState::Code, SignInWay::Phone { number, .. }) = (&self.state, &self.way) else {
             return Err(SignInInputError::new("no code is waited for"));
         };
         match &self.sent {
@@ -59,8 +59,8 @@ impl SignIn {
         if password.is_empty() {
             return Err(SignInInputError::new("the password is empty"));
         }
-        match std::mem::replace(&mut self.state, State::Over) {
-            State::Password(challenge) => {
+        match std::mem::replace(&mut self.state, SignInState::Over) {
+            SignInState::Password(challenge) => {
                 let checked = self.check(challenge, password, false);
                 checked.map_err(|error| SignInInputError::new(error.to_string()))
             }
@@ -75,7 +75,7 @@ impl SignIn {
     #[must_use]
     pub fn poll(&mut self) -> Option<SignInStep> {
         match &self.state {
-            State::Shown => Some(self.call_first()),
+            SignInState::Shown => Some(self.call_first()),
             _ => None,
         }
     }
@@ -86,17 +86,17 @@ impl SignIn {
     pub fn cancel(&mut self) -> Option<SignInStep> {
         self.is_cancelled = true;
         match &self.state {
-            State::Called(_) => None,
-            State::Code => Some(match self.cancel_code() {
+            SignInState::Called(_) => None,
+            SignInState::Code => Some(match self.cancel_code() {
                 Some(step) => step,
                 None => self.cancelled(),
             }),
             // Somebody may have scanned it by now.
-            State::Shown => Some(self.call_first()),
-            State::Unknown => Some(self.call_oneself()),
-            State::Resting(_) => Some(self.lost()),
-            State::Taken => Some(self.call_if_cancelled()),
-            State::Password(_) | State::Over => Some(self.cancelled()),
+            SignInState::Shown => Some(self.call_first()),
+            SignInState::Unknown => Some(self.call_oneself()),
+            SignInState::Resting(_) => Some(self.lost()),
+            SignInState::Taken => Some(self.call_if_cancelled()),
+            SignInState::Password(_) | SignInState::Over => Some(self.cancelled()),
         }
     }
 

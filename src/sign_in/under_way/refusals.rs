@@ -2,7 +2,7 @@
 //!
 //! Owns what each refusal leads to, and what has to be asked before anything is repeated.
 
-use super::{SignIn, SignInCall, State, TRIES_MAX, TROUBLES_MAX};
+use super::{SignIn, SignInCall, SignInState, TRIES_MAX, TROUBLES_MAX};
 use crate::sign_in::sent_code::CodeRefusal;
 use crate::sign_in::{SignInError, SignInStep, SignInWay, calls};
 
@@ -13,13 +13,14 @@ impl SignIn {
     /// The sign-in is over, and this is what to do about it. After [`SignInError::Flood`] it is not: it goes on with
     /// [`lost`](Self::lost) once that time has passed.
     pub fn refused(&mut self, code: i32, name: &str) -> Result<SignInStep, SignInError> {
-        let State::Called(call) = std::mem::replace(&mut self.state, State::Over) else {
+        let SignInState::Called(call) = std::mem::replace(&mut self.state, SignInState::Over)
+        else {
             return Err(SignInError::Protocol("a refusal of nothing"));
         };
         let refused = SignInError::of(code, name);
         let ends = matches!(call, SignInCall::LogOut | SignInCall::Oneself);
         if (!self.is_cancelled || ends) && matches!(refused, SignInError::Flood { .. }) {
-            self.state = State::Resting(call);
+            self.state = SignInState::Resting(call);
             return Err(refused);
         }
         if refused.is_trouble() && !name.starts_with("AUTH_RESTART") {
@@ -27,10 +28,10 @@ impl SignIn {
             self.troubles += 1;
             if self.troubles > TROUBLES_MAX {
                 self.troubles = 0;
-                self.state = State::Resting(call);
+                self.state = SignInState::Resting(call);
                 return Err(SignInError::Trouble { code });
             }
-            self.state = State::Called(call);
+            self.state = SignInState::Called(call);
             return Ok(self.lost());
         }
         match call {
@@ -128,34 +129,38 @@ impl SignIn {
     /// One that was surely not sent is to be made again instead.
     #[must_use]
     pub fn lost(&mut self) -> SignInStep {
-        let state = match std::mem::replace(&mut self.state, State::Over) {
-            State::Resting(call) => State::Called(call),
+        let state = match std::mem::replace(&mut self.state, SignInState::Over) {
+            SignInState::Resting(call) => SignInState::Called(call),
             state => state,
         };
         match state {
             // Only the server knows, and what it has taken is not to be made twice, or is to be logged out.
-            State::Called(
+            SignInState::Called(
                 SignInCall::SignIn
                 | SignInCall::Import
                 | SignInCall::Check { .. }
                 | SignInCall::Oneself,
             ) => self.call_oneself(),
-            State::Called(SignInCall::First) if self.way.may_need_no_more() => self.call_oneself(),
-            State::Shown | State::Unknown => self.call_oneself(),
-            State::Called(SignInCall::LogOut) => self.call(SignInCall::LogOut, calls::log_out()),
-            State::Taken => {
-                self.state = State::Taken;
+            SignInState::Called(SignInCall::First) if self.way.may_need_no_more() => {
+                self.call_oneself()
+            }
+            SignInState::Shown | SignInState::Unknown => self.call_oneself(),
+            SignInState::Called(SignInCall::LogOut) => {
+                self.call(SignInCall::LogOut, calls::log_out())
+            }
+            SignInState::Taken => {
+                self.state = SignInState::Taken;
                 self.call_if_cancelled()
             }
             _ if self.is_cancelled => self.cancel_code().unwrap_or_else(|| self.cancelled()),
             // Another code is the same one as long as that is good.
-            State::Called(SignInCall::First) => self.call_first(),
-            State::Called(SignInCall::Resend) | State::Code => self.ask_code_again(),
-            State::Called(SignInCall::Challenge(password)) => self.call_challenge(password),
-            State::Password(_) => self.call_challenge(None),
-            State::Called(SignInCall::CancelCode) | State::Resting(_) | State::Over => {
-                self.cancelled()
-            }
+            SignInState::Called(SignInCall::First) => self.call_first(),
+            SignInState::Called(SignInCall::Resend) | SignInState::Code => self.ask_code_again(),
+            SignInState::Called(SignInCall::Challenge(password)) => self.call_challenge(password),
+            SignInState::Password(_) => self.call_challenge(None),
+            SignInState::Called(SignInCall::CancelCode)
+            | SignInState::Resting(_)
+            | SignInState::Over => self.cancelled(),
         }
     }
 
