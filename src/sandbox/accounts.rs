@@ -14,6 +14,7 @@ use super::login::{AccountPassword, KeyPending};
 use super::observer::KeyHistory;
 use super::random_ids::RandomIds;
 use super::request::ClientIntroduction;
+use super::schema::Schema;
 use super::session::SessionTable;
 use super::socket::AcceptedSocket;
 use super::updates::{AccountBoxes, PushedUpdate, SessionUpdateCounts, UpdateSession};
@@ -90,6 +91,12 @@ impl Key {
 
     pub(super) fn set_login(&self, login: Option<KeyLogin>) {
         *self.login.lock() = login;
+    }
+
+    /// In which layer its client is answered.
+    pub(super) fn schema(&self) -> Schema {
+        let introduction = self.introduction.lock();
+        introduction.as_ref().map(|it| Schema::of_layer(it.layer)).unwrap_or_default()
     }
 
     /// Whose it is.

@@ -230,7 +230,7 @@ impl LoginCaller<'_> {
         let mut body = types::auth::Authorization::CONSTRUCTOR_ID.to_bytes();
         let flags = 0_u32;
         flags.serialize(&mut body);
-        updates::put_user(&mut body, self.server, user, user.id);
+        updates::put_user(&mut body, self.key.schema(), (self.server, user), user.id);
         body
     }
 

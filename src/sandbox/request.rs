@@ -135,7 +135,7 @@ impl Request {
     /// Whether its sequence number has to be odd.
     pub(super) fn sequence_parity(&self) -> SequenceParity {
         match self {
-            Self::NoReply | Self::Acknowledgement(_) => SequenceParity::Even,
+            Self::NoReply => SequenceParity::Even,
             Self::Call(_) => SequenceParity::Odd,
             _ => SequenceParity::Either,
         }
@@ -190,12 +190,15 @@ fn ids(bytes: &[u8]) -> Option<Vec<i64>> {
 
 impl RpcCall {
     fn read(mut id: u32, mut rest: &[u8]) -> Self {
-        let (mut introduction, mut without_updates) = (None, false);
+        let (mut introduction, mut without_updates, mut layer) = (None, false, u32::MAX);
         for _ in 0..WRAPPERS_MAX {
             let inner = match id {
-                INVOKE_WITH_LAYER => rest.get(4..),
+                INVOKE_WITH_LAYER => split(rest).map(|(announced, rest)| {
+                    layer = announced;
+                    rest
+                }),
                 INIT_CONNECTION => {
-                    let read = init_connection(rest);
+                    let read = init_connection(rest, layer);
                     introduction = read.as_ref().map(|(it, _)| Box::new(it.clone()));
                     read.map(|(_, rest)| rest)
                 }
@@ -250,10 +253,12 @@ impl Method {
 pub(super) struct ClientIntroduction {
     pub(super) api_id: i32,
     pub(super) identity: ClientIdentity,
+    /// The layer of the schema that it speaks.
+    pub(super) layer: u32,
 }
 
 /// The arguments of `initConnection`, and what follows them.
-fn init_connection(bytes: &[u8]) -> Option<(ClientIntroduction, &[u8])> {
+fn init_connection(bytes: &[u8], layer: u32) -> Option<(ClientIntroduction, &[u8])> {
     let (flags, rest) = split(bytes)?;
     let (api_id, mut rest) = split(rest)?;
     let mut words: [String; 6] = Default::default();
@@ -269,7 +274,7 @@ fn init_connection(bytes: &[u8]) -> Option<(ClientIntroduction, &[u8])> {
     if flags & 2 != 0 {
         rest = nested::<enums::Jsonvalue>(rest)?.1;
     }
-    Some((ClientIntroduction { api_id: api_id.cast_signed(), identity }, rest))
+    Some((ClientIntroduction { api_id: api_id.cast_signed(), identity, layer }, rest))
 }
 
 fn users(bytes: &[u8]) -> Option<Vec<enums::InputUser>> {

@@ -8,6 +8,7 @@ use grammers_tl_types::{Identifiable, RawVec, Serializable, enums, types};
 use super::accounts::{Key, User};
 use super::help;
 use super::request::{Method, RpcCall};
+use super::schema::Schema;
 use super::server_state::ServerState;
 use super::updates;
 use crate::base::clock::unix_time;
@@ -87,10 +88,11 @@ fn execute_as(
         Method::Users(ids) => {
             let mut body = VECTOR.to_bytes();
             u32::try_from(ids.len()).unwrap_or(0).serialize(&mut body);
-            ids.iter().for_each(|id| put_user(&mut body, server, user, id));
+            let schema = key.schema();
+            ids.iter().for_each(|id| put_user(&mut body, schema, (server, user), id));
             Ok(body)
         }
-        Method::FullUser(id) => full_user(server, user, id),
+        Method::FullUser(id) => full_user(key.schema(), (server, user), id),
         Method::Send { peer, message, random_id } => {
             user.random_ids.send_once(*random_id, || send(server, (key, user), peer, message))
         }
@@ -141,7 +143,11 @@ fn config(server: &ServerState) -> Vec<u8> {
 }
 
 /// All that is known of a user, which is no more than of any.
-fn full_user(server: &ServerState, own: &User, id: &enums::InputUser) -> Result<Vec<u8>, RpcError> {
+fn full_user(
+    schema: Schema,
+    (server, own): (&ServerState, &User),
+    id: &enums::InputUser,
+) -> Result<Vec<u8>, RpcError> {
     let number = match id {
         enums::InputUser::UserSelf => own.id,
         enums::InputUser::User(user) => user.user_id,
@@ -153,29 +159,34 @@ fn full_user(server: &ServerState, own: &User, id: &enums::InputUser) -> Result<
     }
     let nothing = 0_u32;
     let mut body = types::users::UserFull::CONSTRUCTOR_ID.to_bytes();
-    types::UserFull::CONSTRUCTOR_ID.serialize(&mut body);
-    // Two words of flags, the user, and settings without any.
-    [nothing; 2].iter().for_each(|word| word.serialize(&mut body));
+    schema.user_full().serialize(&mut body);
+    // Its flags, the user, and settings without any.
+    let words = if schema.has_second_flags() { 2 } else { 1 };
+    (0..words).for_each(|_| nothing.serialize(&mut body));
     number.serialize(&mut body);
-    for settings in [types::PeerSettings::CONSTRUCTOR_ID, types::PeerNotifySettings::CONSTRUCTOR_ID]
-    {
-        settings.serialize(&mut body);
-        nothing.serialize(&mut body);
-    }
+    updates::put_settings(&mut body, schema.peer_settings());
+    updates::put_settings(&mut body, schema.notify_settings());
     // No chat in common, and none in the list; one user.
     nothing.serialize(&mut body);
     VECTOR.serialize(&mut body);
     nothing.serialize(&mut body);
     VECTOR.serialize(&mut body);
     1_u32.serialize(&mut body);
-    put_user(&mut body, server, own, id);
+    put_user(&mut body, schema, (server, own), id);
     Ok(body)
 }
 
-fn put_user(body: &mut Vec<u8>, server: &ServerState, own: &User, id: &enums::InputUser) {
+fn put_user(
+    body: &mut Vec<u8>,
+    schema: Schema,
+    (server, own): (&ServerState, &User),
+    id: &enums::InputUser,
+) {
     match id {
-        enums::InputUser::UserSelf => updates::put_user(body, server, own, own.id),
-        enums::InputUser::User(user) => updates::put_user(body, server, own, user.user_id),
+        enums::InputUser::UserSelf => updates::put_user(body, schema, (server, own), own.id),
+        enums::InputUser::User(user) => {
+            updates::put_user(body, schema, (server, own), user.user_id)
+        }
         enums::InputUser::Empty | enums::InputUser::FromMessage(_) => {
             enums::User::Empty(types::UserEmpty { id: 0 }).serialize(body);
         }

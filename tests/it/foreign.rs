@@ -197,6 +197,25 @@ fn gramjs_is_served_over_every_transport_that_it_has() {
     let client = Client::new(["node", "gramjs/client.js"], "NODE_PATH", "gramjs/node_modules");
     let transports = ["full", "abridged", "obfuscated abridged"];
     let pongs: Vec<u32> = (0..20).collect();
-    let expected = json!({ "pongs": pongs, "pts": 1 });
+    let expected = json!({ "pongs": pongs, "is_self": [true], "pts": 1 });
     all_are_served("gramjs.jsonl", &client, &transports, &expected);
+}
+
+#[test]
+#[ignore = "needs root and mtcute; `.ci/run` has a step for it"]
+fn mtcute_is_served_as_it_comes() {
+    let client = Client::new(["node", "mtcute/client.js"], "NODE_PATH", "mtcute/node_modules");
+    let pongs: Vec<u32> = (0..20).collect();
+    let expected = json!({ "pongs": pongs, "is_self": [true], "pts": 1 });
+    all_are_served("mtcute.jsonl", &client, &["intermediate"], &expected);
+}
+
+#[test]
+#[ignore = "needs root and Pyrogram; `.ci/run` has a step for it"]
+fn pyrogram_is_served_in_the_layer_that_it_speaks() {
+    let packages = "../libraries/pyrogram-2.0.106";
+    let client = Client::new(["python3", "pyrogram/client.py"], "PYTHONPATH", packages);
+    let pongs: Vec<u32> = (0..20).collect();
+    let expected = json!({ "pongs": pongs, "is_self": [true], "pts": 1 });
+    all_are_served("pyrogram.jsonl", &client, &["abridged"], &expected);
 }

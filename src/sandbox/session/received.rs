@@ -30,7 +30,7 @@ const IS_ANSWERED: u8 = 64;
 pub(in crate::sandbox) enum SequenceParity {
     Even,
     Odd,
-    /// Clients differ about pings and questions about messages, and the real servers take both.
+    /// Clients differ about pings, acknowledgements and questions about messages, and the real servers take both.
     Either,
 }
 

@@ -14,6 +14,7 @@ use super::now_date;
 use super::wire::{self, WireVector};
 use crate::sandbox::accounts::{Key, User};
 use crate::sandbox::response::RpcError;
+use crate::sandbox::schema::Schema;
 use crate::sandbox::server_state::ServerState;
 
 /// After how many seconds a client that shows a channel is to ask again.
@@ -57,7 +58,7 @@ pub(in crate::sandbox) fn difference(
     asked: &functions::updates::GetDifference,
 ) -> Result<Vec<u8>, RpcError> {
     // Before the account's lock, which those of channels are never taken under.
-    let channels = channels_of(server, user);
+    let (channels, schema) = (channels_of(server, user), key.schema());
     let boxes = user.boxes.lock();
     let session = key.updates.lock();
     let (pts, qts) = (boxes.common.pts(), boxes.secondary.pts());
@@ -65,7 +66,8 @@ pub(in crate::sandbox) fn difference(
     if asked.date <= 0 {
         return Err(RpcError::new(400, "DATE_EMPTY"));
     }
-    let mut parts = Parts { pts: asked.pts, qts: asked.qts.clamp(0, qts), ..Parts::default() };
+    let qts_asked = asked.qts.clamp(0, qts);
+    let mut parts = Parts { schema, pts: asked.pts, qts: qts_asked, ..Parts::default() };
     let is_within = asked.pts_total_limit.is_none_or(|limit| pts - asked.pts <= limit);
     let Some(common) = boxes.common.since(asked.pts).filter(|_| is_within) else {
         let too_long = types::updates::DifferenceTooLong { pts };
@@ -109,6 +111,7 @@ pub(in crate::sandbox) fn difference(
 /// What a difference is made of.
 #[derive(Default)]
 struct Parts {
+    schema: Schema,
     /// The numbers after what is in it.
     pts: i32,
     qts: i32,
@@ -126,9 +129,13 @@ impl Parts {
         match &entry.update {
             CommonUpdate::Message(message) => {
                 self.users.insert(message.peer);
-                self.messages.add(|body| wire::put_message(body, message, entry.date));
+                let schema = self.schema;
+                self.messages.add(|body| wire::put_message(body, schema, message, entry.date));
             }
-            CommonUpdate::Deleted(_) => self.others.add(|body| wire::put_common(body, entry)),
+            CommonUpdate::Deleted(_) => {
+                let schema = self.schema;
+                self.others.add(|body| wire::put_common(body, schema, entry));
+            }
         }
         (self.pts, self.count) = (entry.pts, self.count + 1);
     }
@@ -151,7 +158,8 @@ impl Parts {
         let too_long = types::UpdateChannelTooLong { channel_id: channel.id, pts: Some(pts) };
         let update = enums::Update::ChannelTooLong(too_long);
         self.others.add(|body| update.serialize(body));
-        self.chats.add(|body| wire::put_channel(body, channel, member.id));
+        let schema = self.schema;
+        self.chats.add(|body| wire::put_channel(body, schema, channel, member.id));
     }
 
     fn is_empty(&self) -> bool {
@@ -171,7 +179,7 @@ impl Parts {
         };
         let mut users = WireVector::default();
         for id in self.users {
-            users.add(|body| wire::put_user(body, server, own, id));
+            users.add(|body| wire::put_user(body, self.schema, (server, own), id));
         }
         for items in [&self.messages, &self.encrypted, &self.others, &self.chats, &users] {
             items.put(&mut body);
@@ -189,16 +197,16 @@ pub(in crate::sandbox) fn channel_difference(
     user: &User,
     asked: &functions::updates::GetChannelDifference,
 ) -> Result<Vec<u8>, RpcError> {
-    let channel = channel_of(server, user, &asked.channel)?;
+    let (channel, schema) = (channel_of(server, user, &asked.channel)?, key.schema());
     let posts = channel.posts.lock();
     check_pts(asked.pts, posts.log.pts())?;
     let limit = limit_of(server, Some(asked.limit));
     let (mut messages, mut others, mut chats) =
         (WireVector::default(), WireVector::default(), WireVector::default());
-    chats.add(|body| wire::put_channel(body, &channel, user.id));
+    chats.add(|body| wire::put_channel(body, schema, &channel, user.id));
     let Some(entries) = posts.log.since(asked.pts) else {
         key.updates.lock().note_difference(channel.id, asked.pts, posts.log.pts());
-        return Ok(channel_too_long(&channel, &posts, limit, &chats));
+        return Ok(channel_too_long(schema, (&channel, &posts), limit, &chats));
     };
     let mut pts = asked.pts;
     for entry in entries.take(limit) {
@@ -207,10 +215,10 @@ pub(in crate::sandbox) fn channel_difference(
         }
         match &entry.update {
             ChannelUpdate::New { id, post } => {
-                messages.add(|body| wire::put_post(body, channel.id, *id, post));
+                messages.add(|body| wire::put_post(body, schema, channel.id, *id, post));
             }
             ChannelUpdate::Edited { .. } | ChannelUpdate::Deleted(_) => {
-                others.add(|body| wire::put_channel_update(body, channel.id, entry));
+                others.add(|body| wire::put_channel_update(body, schema, channel.id, entry));
             }
         }
         pts = entry.pts;
@@ -250,20 +258,20 @@ fn channel_of(
 
 /// The latest messages of a channel, for a client that is behind the log.
 fn channel_too_long(
-    channel: &SandboxChannel,
-    posts: &Posts,
+    schema: Schema,
+    (channel, posts): (&SandboxChannel, &Posts),
     limit: usize,
     chats: &WireVector,
 ) -> Vec<u8> {
     let top_message = posts.latest().next().map_or(0, |(id, _)| id);
     let mut messages = WireVector::default();
     for (id, post) in posts.latest().take(limit.min(LATEST_MAX)) {
-        messages.add(|body| wire::put_post(body, channel.id, id, post));
+        messages.add(|body| wire::put_post(body, schema, channel.id, id, post));
     }
     let mut body = types::updates::ChannelDifferenceTooLong::CONSTRUCTOR_ID.to_bytes();
     put_final(&mut body, true);
     CHANNEL_TIMEOUT.serialize(&mut body);
-    wire::put_dialog(&mut body, channel.id, posts.log.pts(), top_message);
+    wire::put_dialog(&mut body, schema, channel.id, (posts.log.pts(), top_message));
     [&messages, chats, &WireVector::default()].iter().for_each(|items| items.put(&mut body));
     body
 }

@@ -23,7 +23,7 @@ pub(super) use difference::{channel_difference, difference, state};
 pub(super) use posting::{push_too_long, send_message};
 pub(super) use session::{PushedUpdate, UpdateSession};
 pub(super) use strangers::name_of as stranger_name;
-pub(super) use wire::put_user;
+pub(super) use wire::{put_settings, put_user};
 
 use crate::base::clock::unix_time;
 

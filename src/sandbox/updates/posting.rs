@@ -17,6 +17,7 @@ use super::strangers;
 use super::wire::{self, WireVector};
 use crate::base::sync::Ordering;
 use crate::sandbox::accounts::{Key, KeyLogin, User};
+use crate::sandbox::schema::Schema;
 use crate::sandbox::server_state::ServerState;
 
 /// A message that was sent, as its sender is told of it.
@@ -28,25 +29,26 @@ pub(in crate::sandbox) struct SentMessage {
 
 /// Sends an update to every session of a user that listens, but for one that knows of it. What has no valid
 /// login gets none.
-fn push_to(server: &ServerState, user: &User, except: Option<&Key>, push: &Push) -> usize {
+fn push_to(server: &ServerState, user: &User, except: Option<&Key>, push: &Push<'_>) -> usize {
     let mut count = 0;
     for key in user.keys.lock().iter() {
         let is_void = key.is_invalidated.load(Ordering::Relaxed);
         if is_void || except.is_some_and(|except| std::ptr::eq(except, &**key)) {
             continue;
         }
+        let schema = key.schema();
         let mut session = key.updates.lock();
         let connections = key.connections.lock();
         let Some(KeyLogin { account, slot }) = key.login() else { continue };
-        count += session.push(server, (account, slot), &connections, push);
+        count += session.push(server, (account, slot, schema), &connections, push);
     }
     count
 }
 
 /// Sends `updatesTooLong`, which is in no box.
 pub(in crate::sandbox) fn push_too_long(server: &ServerState, user: &User) -> usize {
-    let body = enums::Updates::TooLong.to_bytes();
-    push_to(server, user, None, &Push { body, kind: PushKind::WithoutSeq })
+    let write = |_| enums::Updates::TooLong.to_bytes();
+    push_to(server, user, None, &Push { write: &write, kind: PushKind::WithoutSeq })
 }
 
 impl AccountBoxes {
@@ -80,11 +82,13 @@ pub(super) fn post_message(server: &ServerState, user: &User, text: &str) -> i32
     let mut boxes = user.boxes.lock();
     let from = strangers::by_number(boxes.last_message);
     let (entry, sent) = boxes.add_message(server, (from, false), text);
-    let (mut update, mut users) = (Vec::new(), WireVector::default());
-    wire::put_common(&mut update, &entry);
-    users.add(|body| wire::put_user(body, server, user, from));
-    let body = wire::container(&update, &users, &WireVector::default(), entry.date);
-    push_to(server, user, None, &Push { body, kind: PushKind::Account });
+    let write = |schema| {
+        let (mut update, mut users) = (Vec::new(), WireVector::default());
+        wire::put_common(&mut update, schema, &entry);
+        users.add(|body| wire::put_user(body, schema, (server, user), from));
+        wire::container(&update, &users, &WireVector::default(), entry.date)
+    };
+    push_to(server, user, None, &Push { write: &write, kind: PushKind::Account });
     sent.id
 }
 
@@ -97,11 +101,13 @@ pub(super) fn delete_messages(server: &ServerState, user: &User, ids: &[i32]) ->
     ids.dedup();
     let Ok(count @ 1..) = i32::try_from(ids.len()) else { return 0 };
     let entry = boxes.add_common(server, count, CommonUpdate::Deleted(ids.as_slice().into()));
-    let mut update = Vec::new();
-    wire::put_common(&mut update, &entry);
-    let none = WireVector::default();
-    let body = wire::container(&update, &none, &none, entry.date);
-    push_to(server, user, None, &Push { body, kind: PushKind::Account });
+    let write = |schema| {
+        let mut update = Vec::new();
+        wire::put_common(&mut update, schema, &entry);
+        let none = WireVector::default();
+        wire::container(&update, &none, &none, entry.date)
+    };
+    push_to(server, user, None, &Push { write: &write, kind: PushKind::Account });
     ids.len()
 }
 
@@ -110,19 +116,21 @@ pub(super) fn post_secondary(server: &ServerState, user: &User) -> i32 {
     let mut boxes = user.boxes.lock();
     let (number, date) = (boxes.secondary.pts(), now_date());
     let stranger = strangers::by_number(number / 2);
-    let mut users = WireVector::default();
     let update = match user.account.is_bot() {
-        true => {
-            users.add(|body| wire::put_user(body, server, user, stranger));
-            SecondaryUpdate::BotStopped { user: stranger, stopped: number % 2 == 0 }
-        }
+        true => SecondaryUpdate::BotStopped { user: stranger, stopped: number % 2 == 0 },
         false => SecondaryUpdate::Encrypted { random_id: i64::from(number) + 1 },
     };
     let pts = boxes.secondary.append(1, date, update, server.update_log_len_max);
     let mut bytes = Vec::new();
     wire::put_secondary(&mut bytes, &BoxEntry { pts, count: 1, date, update });
-    let body = wire::container(&bytes, &users, &WireVector::default(), date);
-    push_to(server, user, None, &Push { body, kind: PushKind::Account });
+    let write = |schema| {
+        let mut users = WireVector::default();
+        if user.account.is_bot() {
+            users.add(|body| wire::put_user(body, schema, (server, user), stranger));
+        }
+        wire::container(&bytes, &users, &WireVector::default(), date)
+    };
+    push_to(server, user, None, &Push { write: &write, kind: PushKind::Account });
     pts
 }
 
@@ -174,7 +182,8 @@ fn push_short(
         ttl_period: None,
     };
     let body = enums::Updates::UpdateShortMessage(update).to_bytes();
-    push_to(server, user, except, &Push { body, kind: PushKind::WithoutSeq });
+    let write = |_| body.clone();
+    push_to(server, user, except, &Push { write: &write, kind: PushKind::WithoutSeq });
 }
 
 /// Creates a channel, and tells its members of it.
@@ -185,15 +194,22 @@ pub(super) fn create_channel(server: &ServerState, members: Vec<Arc<User>>) -> i
         let mut boxes = member.boxes.lock();
         boxes.channels.push(channel.id);
         let update = enums::Update::Channel(types::UpdateChannel { channel_id: channel.id });
-        let body = channel_container(&channel, member, &update.to_bytes(), channel.date);
-        push_to(server, member, None, &Push { body, kind: PushKind::WithoutSeq });
+        let update = update.to_bytes();
+        let write = |schema| channel_container(schema, &channel, member, &update, channel.date);
+        push_to(server, member, None, &Push { write: &write, kind: PushKind::WithoutSeq });
     }
     channel.id
 }
 
-fn channel_container(channel: &SandboxChannel, member: &User, update: &[u8], date: i32) -> Vec<u8> {
+fn channel_container(
+    schema: Schema,
+    channel: &SandboxChannel,
+    member: &User,
+    update: &[u8],
+    date: i32,
+) -> Vec<u8> {
     let mut chats = WireVector::default();
-    chats.add(|body| wire::put_channel(body, channel, member.id));
+    chats.add(|body| wire::put_channel(body, schema, channel, member.id));
     wire::container(update, &WireVector::default(), &chats, date)
 }
 
@@ -241,11 +257,14 @@ fn add_and_push(
 ) {
     let date = now_date();
     let pts = posts.log.append(count, date, update.clone(), server.update_log_len_max);
-    let mut bytes = Vec::new();
-    wire::put_channel_update(&mut bytes, channel.id, &BoxEntry { pts, count, date, update });
+    let entry = BoxEntry { pts, count, date, update };
     for member in channel.members.values() {
-        let body = channel_container(channel, member, &bytes, date);
+        let write = |schema| {
+            let mut bytes = Vec::new();
+            wire::put_channel_update(&mut bytes, schema, channel.id, &entry);
+            channel_container(schema, channel, member, &bytes, date)
+        };
         let kind = PushKind::Channel { channel: channel.id, pts, count };
-        push_to(server, member, None, &Push { body, kind });
+        push_to(server, member, None, &Push { write: &write, kind });
     }
 }

@@ -13,6 +13,7 @@ use crate::account_id::AccountId;
 use crate::base::sync::Ordering;
 use crate::sandbox::accounts::{ConnectionCommand, ConnectionHandle};
 use crate::sandbox::faults::{Fault, UPDATES};
+use crate::sandbox::schema::Schema;
 use crate::sandbox::server_state::ServerState;
 
 /// Of the pushes that may have a `seq`, one in so many has one.
@@ -35,8 +36,9 @@ impl PushedUpdate {
 }
 
 /// What is to be pushed to each session that listens.
-pub(super) struct Push {
-    pub(super) body: Vec<u8>,
+pub(super) struct Push<'a> {
+    /// Writes it for a client of this layer.
+    pub(super) write: &'a dyn Fn(Schema) -> Vec<u8>,
     pub(super) kind: PushKind,
 }
 
@@ -112,9 +114,9 @@ impl UpdateSession {
     pub(super) fn push(
         &mut self,
         server: &ServerState,
-        (account, slot): (AccountId, u16),
+        (account, slot, schema): (AccountId, u16, Schema),
         connections: &[ConnectionHandle],
-        push: &Push,
+        push: &Push<'_>,
     ) -> usize {
         let listening = |it: &&ConnectionHandle| it.subscribed.load(Ordering::Relaxed);
         if !connections.iter().any(|it| listening(&it)) {
@@ -123,7 +125,7 @@ impl UpdateSession {
         if let PushKind::Channel { channel, .. } = push.kind {
             self.channels.entry(channel).or_default();
         }
-        let mut update = PushedUpdate::new(push.body.clone());
+        let mut update = PushedUpdate::new((push.write)(schema));
         if push.kind == PushKind::Account {
             self.containers += 1;
             if self.containers.is_multiple_of(SEQ_EVERY) {

@@ -10,6 +10,7 @@ use super::channel::{ChannelUpdate, Post, SandboxChannel};
 use super::log::BoxEntry;
 use super::strangers;
 use crate::sandbox::accounts::User;
+use crate::sandbox::schema::Schema;
 use crate::sandbox::server_state::ServerState;
 
 const VECTOR: u32 = 0x1cb5_c415;
@@ -71,11 +72,11 @@ pub(super) fn set_seq(container: &mut [u8], seq: i32) {
 }
 
 /// An update of the common box.
-pub(super) fn put_common(body: &mut Vec<u8>, entry: &BoxEntry<CommonUpdate>) {
+pub(super) fn put_common(body: &mut Vec<u8>, schema: Schema, entry: &BoxEntry<CommonUpdate>) {
     match &entry.update {
         CommonUpdate::Message(message) => {
             types::UpdateNewMessage::CONSTRUCTOR_ID.serialize(body);
-            put_message(body, message, entry.date);
+            put_message(body, schema, message, entry.date);
         }
         CommonUpdate::Deleted(ids) => {
             types::UpdateDeleteMessages::CONSTRUCTOR_ID.serialize(body);
@@ -105,17 +106,18 @@ pub(super) fn put_secondary(body: &mut Vec<u8>, entry: &BoxEntry<SecondaryUpdate
 /// An update of a channel's box.
 pub(super) fn put_channel_update(
     body: &mut Vec<u8>,
+    schema: Schema,
     channel: i64,
     entry: &BoxEntry<ChannelUpdate>,
 ) {
     match &entry.update {
         ChannelUpdate::New { id, post } => {
             types::UpdateNewChannelMessage::CONSTRUCTOR_ID.serialize(body);
-            put_post(body, channel, *id, post);
+            put_post(body, schema, channel, *id, post);
         }
         ChannelUpdate::Edited { id, post } => {
             types::UpdateEditChannelMessage::CONSTRUCTOR_ID.serialize(body);
-            put_post(body, channel, *id, post);
+            put_post(body, schema, channel, *id, post);
         }
         ChannelUpdate::Deleted(ids) => {
             types::UpdateDeleteChannelMessages::CONSTRUCTOR_ID.serialize(body);
@@ -133,12 +135,18 @@ fn put_ids(body: &mut Vec<u8>, ids: &[i32]) {
     ids.iter().for_each(|id| id.serialize(body));
 }
 
-/// A message of a private chat. Who wrote it is said by the chat and by whether it is outgoing.
-pub(super) fn put_message(body: &mut Vec<u8>, message: &PrivateMessage, date: i32) {
-    types::Message::CONSTRUCTOR_ID.serialize(body);
-    let flags = u32::from(message.out) << 1;
+/// The beginning of any message.
+fn put_message_head(body: &mut Vec<u8>, schema: Schema, flags: u32) {
+    schema.message().serialize(body);
     flags.serialize(body);
-    0_u32.serialize(body);
+    if schema.has_second_flags() {
+        0_u32.serialize(body);
+    }
+}
+
+/// A message of a private chat. Who wrote it is said by the chat and by whether it is outgoing.
+pub(super) fn put_message(body: &mut Vec<u8>, schema: Schema, message: &PrivateMessage, date: i32) {
+    put_message_head(body, schema, u32::from(message.out) << 1);
     message.id.serialize(body);
     enums::Peer::User(types::PeerUser { user_id: message.peer }).serialize(body);
     date.serialize(body);
@@ -146,12 +154,9 @@ pub(super) fn put_message(body: &mut Vec<u8>, message: &PrivateMessage, date: i3
 }
 
 /// A message of a channel.
-pub(super) fn put_post(body: &mut Vec<u8>, channel: i64, id: i32, post: &Post) {
-    types::Message::CONSTRUCTOR_ID.serialize(body);
+pub(super) fn put_post(body: &mut Vec<u8>, schema: Schema, channel: i64, id: i32, post: &Post) {
     // A post of the channel itself; when it was edited.
-    let flags = 1 << 14 | u32::from(post.edited.is_some()) << 15;
-    flags.serialize(body);
-    0_u32.serialize(body);
+    put_message_head(body, schema, 1 << 14 | u32::from(post.edited.is_some()) << 15);
     id.serialize(body);
     enums::Peer::Channel(types::PeerChannel { channel_id: channel }).serialize(body);
     post.date.serialize(body);
@@ -174,8 +179,13 @@ pub(super) fn put_encrypted(body: &mut Vec<u8>, random_id: i64, date: i32) {
 }
 
 /// A channel, as this member sees it.
-pub(super) fn put_channel(body: &mut Vec<u8>, channel: &SandboxChannel, member: i64) {
-    types::Channel::CONSTRUCTOR_ID.serialize(body);
+pub(super) fn put_channel(
+    body: &mut Vec<u8>,
+    schema: Schema,
+    channel: &SandboxChannel,
+    member: i64,
+) {
+    schema.channel().serialize(body);
     // A broadcast channel, with its access hash.
     let flags: u32 = 1 << 5 | 1 << 13;
     flags.serialize(body);
@@ -188,70 +198,65 @@ pub(super) fn put_channel(body: &mut Vec<u8>, channel: &SandboxChannel, member: 
 }
 
 /// The row of a channel in the list of chats.
-pub(super) fn put_dialog(body: &mut Vec<u8>, channel: i64, pts: i32, top_message: i32) {
-    let settings = types::PeerNotifySettings {
-        show_previews: None,
-        silent: None,
-        mute_until: None,
-        ios_sound: None,
-        android_sound: None,
-        other_sound: None,
-        stories_muted: None,
-        stories_hide_sender: None,
-        stories_ios_sound: None,
-        stories_android_sound: None,
-        stories_other_sound: None,
-    };
-    let dialog = types::Dialog {
-        pinned: false,
-        unread_mark: false,
-        view_forum_as_messages: false,
-        peer: types::PeerChannel { channel_id: channel }.into(),
-        top_message,
-        read_inbox_max_id: 0,
-        read_outbox_max_id: 0,
-        unread_count: top_message,
-        unread_mentions_count: 0,
-        unread_reactions_count: 0,
-        unread_poll_votes_count: 0,
-        notify_settings: settings.into(),
-        pts: Some(pts),
-        draft: None,
-        folder_id: None,
-        ttl_period: None,
-    };
-    enums::Dialog::Dialog(dialog).serialize(body);
+pub(super) fn put_dialog(
+    body: &mut Vec<u8>,
+    schema: Schema,
+    channel: i64,
+    (pts, top_message): (i32, i32),
+) {
+    schema.dialog().serialize(body);
+    // With its `pts`.
+    1_u32.serialize(body);
+    enums::Peer::Channel(types::PeerChannel { channel_id: channel }).serialize(body);
+    // Nothing was read: the last message, up to which one it was in and out, and how many are not.
+    [top_message, 0, 0, top_message].iter().for_each(|number| number.serialize(body));
+    // Mentions, reactions and votes.
+    let counts = if schema.has_poll_votes() { 3 } else { 2 };
+    (0..counts).for_each(|_| 0_i32.serialize(body));
+    put_settings(body, schema.notify_settings());
+    pts.serialize(body);
+}
+
+/// Settings that say nothing.
+pub(in crate::sandbox) fn put_settings(body: &mut Vec<u8>, id: u32) {
+    id.serialize(body);
+    0_u32.serialize(body);
 }
 
 /// A user by its id, as the user `own` sees it.
-pub(in crate::sandbox) fn put_user(body: &mut Vec<u8>, server: &ServerState, own: &User, id: i64) {
+pub(in crate::sandbox) fn put_user(
+    body: &mut Vec<u8>,
+    schema: Schema,
+    (server, own): (&ServerState, &User),
+    id: i64,
+) {
     let known = if id == own.id { None } else { server.user_by_id(id) };
     match known.as_deref() {
-        None if id == own.id => put_account(body, own, true),
-        Some(user) => put_account(body, user, false),
+        None if id == own.id => put_account(body, schema, own, true),
+        Some(user) => put_account(body, schema, user, false),
         None => match strangers::name_of(id) {
-            Some(name) => put_fields(body, id, false, false, &name, None),
+            Some(name) => put_fields(body, schema, (id, &name), (false, false), None),
             None => enums::User::Empty(types::UserEmpty { id }).serialize(body),
         },
     }
 }
 
-fn put_account(body: &mut Vec<u8>, user: &User, is_self: bool) {
+fn put_account(body: &mut Vec<u8>, schema: Schema, user: &User, is_self: bool) {
     // Of others' numbers nothing is told.
     let phone = Some(user.account).filter(|account| is_self && account.is_phone());
     let phone = phone.map(|account| account.number().to_string());
-    put_fields(body, user.id, is_self, user.account.is_bot(), "Sandbox", phone);
+    let kind = (is_self, user.account.is_bot());
+    put_fields(body, schema, (user.id, "Sandbox"), kind, phone);
 }
 
 fn put_fields(
     body: &mut Vec<u8>,
-    id: i64,
-    is_self: bool,
-    is_bot: bool,
-    name: &str,
+    schema: Schema,
+    (id, name): (i64, &str),
+    (is_self, is_bot): (bool, bool),
     phone: Option<String>,
 ) {
-    types::User::CONSTRUCTOR_ID.serialize(body);
+    schema.user().serialize(body);
     // Which fields follow: access hash, first name, phone, for bots the version; self, bot.
     let flags: u32 = 1
         | 1 << 1

@@ -129,8 +129,8 @@ async fn every_rule_about_numbers_has_its_code() {
     let mut high = early;
     high.sequence = late.sequence + 10;
     assert_eq!(refusal(&mut client, &high).await, 33);
-    let ack = enums::MsgsAck::Ack(types::MsgsAck { msg_ids: vec![1] });
-    let odd = client.number(ack.to_bytes(), true);
+    let told = types::MsgsAllInfo { msg_ids: vec![1], info: vec![1] };
+    let odd = client.number(enums::MsgsAllInfo::Info(told).to_bytes(), true);
     assert_eq!(refusal(&mut client, &odd).await, 34);
     let even = client.number(users(1).to_bytes(), false);
     assert_eq!(refusal(&mut client, &even).await, 35);

@@ -43,7 +43,8 @@ async function main() {
     pongs.push(Number(pong.pingId));
   }
   const state = await client.invoke(new Api.updates.GetState());
-  console.log(JSON.stringify({ pongs, pts: state.pts }));
+  const me = await client.getMe();
+  console.log(JSON.stringify({ pongs, is_self: [me.self], pts: state.pts }));
   process.exit(0);
 }
 
