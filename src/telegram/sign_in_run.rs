@@ -66,7 +66,7 @@ type KeepSignIn = Box<dyn FnMut(&KeptSignIn) -> Result<(), BoxError> + Send>;
 /// ```no_run
 /// use std::sync::Arc;
 ///
-/// use telepool::ownership::HostLocks;
+/// use telepool::ownership::{HostLocks, HostLocksOptions};
 /// use telepool::sign_in::{Application, SignInWay};
 /// use telepool::telegram::{SignInPrompt, SignInRun, SignInSettings};
 /// use zeroize::Zeroizing;
@@ -74,7 +74,7 @@ type KeepSignIn = Box<dyn FnMut(&KeptSignIn) -> Result<(), BoxError> + Send>;
 /// # fn ask(question: &str) -> String { question.to_owned() }
 /// # async fn sign_in() -> Result<(), Box<dyn std::error::Error>> {
 /// let application = Application::new(12345, "0123456789abcdef0123456789abcdef");
-/// let locks = Arc::new(HostLocks::default());
+/// let locks = Arc::new(HostLocks::new(HostLocksOptions::default()));
 /// let way = SignInWay::phone("+9996620001".parse()?);
 /// let keep = |kept: &telepool::telegram::KeptSignIn| {
 ///     std::fs::write("sign-in.pending", &*kept.to_bytes()).map_err(Into::into)
