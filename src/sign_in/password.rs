@@ -24,6 +24,8 @@ pub struct PasswordQuestion {
     pub can_be_recovered: bool,
     /// How many may still be tried.
     pub tries_left: u8,
+    /// Whether the last one was wrong.
+    pub was_wrong: bool,
 }
 
 /// What the next password is checked by. It is good for one.
@@ -39,13 +41,14 @@ impl PasswordChallenge {
     /// Reads what the server says of an account's password.
     pub(super) fn read(
         told: types::account::Password,
-        tries_left: u8,
+        (tries_left, was_wrong): (u8, bool),
     ) -> Result<(Self, PasswordQuestion), SignInError> {
         use enums::PasswordKdfAlgo::Sha256Sha256Pbkdf2Hmacsha512iter100000Sha256ModPow as Known;
         let question = PasswordQuestion {
             hint: told.hint.filter(|hint| !hint.is_empty()).map(|hint| display_safely(&hint)),
             can_be_recovered: told.has_recovery,
             tries_left,
+            was_wrong,
         };
         if !told.has_password {
             return Err(SignInError::Elsewhere {

@@ -40,6 +40,8 @@ pub struct SignIn {
     /// How often in a row the server had trouble of its own.
     troubles: u8,
     pub(super) password_tries: u8,
+    /// The last password was.
+    was_wrong: bool,
     pub(super) is_cancelled: bool,
     /// A password was asked for: the server has taken everything else.
     pub(super) is_at_password: bool,
@@ -122,6 +124,7 @@ impl SignIn {
             detours: 0,
             troubles: 0,
             password_tries: 0,
+            was_wrong: false,
             is_cancelled: false,
             is_at_password: false,
         }

@@ -116,7 +116,8 @@ impl SignIn {
         }
         let enums::account::Password::Password(told) = told;
         let tries_left = TRIES_MAX - self.password_tries;
-        let (challenge, question) = PasswordChallenge::read(told, tries_left)?;
+        let was_wrong = std::mem::take(&mut self.was_wrong);
+        let (challenge, question) = PasswordChallenge::read(told, (tries_left, was_wrong))?;
         self.is_at_password = true;
         match password {
             Some(password) => self.check(challenge, password, true),

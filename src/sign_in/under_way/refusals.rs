@@ -105,6 +105,7 @@ impl SignIn {
             }
             (SignInCall::Check { .. }, "PASSWORD_HASH_INVALID") => {
                 self.password_tries += 1;
+                self.was_wrong = true;
                 match self.password_tries >= TRIES_MAX {
                     true => Err(SignInError::TriesSpent { what: "the password", tries: TRIES_MAX }),
                     false => Ok(self.call_challenge(None)),

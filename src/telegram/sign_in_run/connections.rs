@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
@@ -69,10 +70,14 @@ impl SignInConnections {
     /// Takes the keys that there are for this process, before a person is asked for what they are good for.
     pub(super) async fn claim(&mut self) -> Result<(), SignInRunError> {
         let ids: Vec<KeyId> = self.keys.iter().map(|key| KeyId::of(&key.key)).collect();
+        let mut remaining = Duration::ZERO;
         for claim in self.ownership.claim(&ids).await {
-            claim?;
+            remaining = remaining.max(claim?.rest);
         }
-        Ok(())
+        match remaining.is_zero() || !self.open.is_empty() {
+            true => Ok(()),
+            false => Err(SignInRunError::Resting { remaining }),
+        }
     }
 
     /// Makes the key of a data centre, if there is none yet. It is to be kept before anything is done with it.

@@ -107,7 +107,7 @@ fn a_person_is_asked_leaves_comes_back_and_is_signed_in() {
     screen.press("11111\n");
     screen.until("a door", 1);
     screen.press("not it\n");
-    screen.until("4 tries are left", 1);
+    screen.until("That is not the password.", 1);
     screen.press("\u{3}");
     screen.end(130);
     drop(screen);

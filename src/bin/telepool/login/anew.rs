@@ -67,11 +67,11 @@ pub(crate) fn run(
             conversation,
             stop,
         };
-        let mut failed = 0;
+        let (mut accepted, mut passed_over, mut failed) = (0, 0, 0);
         for (number, session) in (1..).zip(&found) {
-            let done = flow.anew(session).await;
-            match done {
-                Ok(()) => {}
+            match flow.anew(session).await {
+                Ok(true) => accepted += 1,
+                Ok(false) => passed_over += 1,
                 Err(failure) if failure.is_stop() => return Err(failure),
                 Err(failure) => {
                     failed += 1;
@@ -79,6 +79,16 @@ pub(crate) fn run(
                 }
             }
         }
+        let event = json!({
+            "event": "ended",
+            "accepted": accepted,
+            "passed_over": passed_over,
+            "failed": failed,
+        });
+        let words = format!(
+            "{accepted} sessions have accepted a new one, {passed_over} were passed over, {failed} failed"
+        );
+        flow.conversation.tell(&event, &words)?;
         Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     });
     drop(runtime);
@@ -109,19 +119,25 @@ fn telegram_desktop() -> ClientIdentity {
 }
 
 impl LoginFlow {
-    /// One session, which accepts its successor.
-    async fn anew(&mut self, session: &NewSession) -> Result<(), Failure> {
+    /// One session, which accepts its successor. Returns whether it has; it is passed over otherwise.
+    async fn anew(&mut self, session: &NewSession) -> Result<bool, Failure> {
         let found = &session.found;
-        if found.is_bot == Some(true) {
-            return Err(Failure::refused(
-                "a bot accepts no other session: it signs in by its token",
-            ));
-        }
         let key = KeyId::of(&found.key);
+        let user = found.user_id.map(|id| format!("user {id}"));
+        let who = user.unwrap_or_else(|| format!("the session {key}"));
+        if found.is_bot == Some(true) {
+            let event = json!({ "event": "is-bot", "user_id": found.user_id });
+            let words = format!(
+                "{who} is a bot, which accepts nobody: telepool login --bot takes its token"
+            );
+            return self.conversation.tell(&event, &words).map(|()| false);
+        }
         if self.store.was_removed(key).map_err(unusable)? {
             let event = json!({ "event": "has-successor", "key_id": key.to_string() });
-            let words = "a session was removed, or has accepted a new one before: it is left alone";
-            return self.conversation.tell(&event, words);
+            let words = format!(
+                "{who} has accepted a new session before, or was removed: it is left alone"
+            );
+            return self.conversation.tell(&event, &words).map(|()| false);
         }
         let api_id = match (found.api_id, found.origin) {
             (Some(id), _) => id,
@@ -164,7 +180,7 @@ impl LoginFlow {
             }
         };
         match self.have_accepted(&mut acceptor, &mut run, &own).await {
-            Ok(()) => self.store(run, &own).await,
+            Ok(()) => self.store(run, &own).await.map(|()| true),
             Err(failure) => {
                 run.leave().await;
                 Err(failure)

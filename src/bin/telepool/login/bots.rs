@@ -54,7 +54,8 @@ pub(super) fn read(path: &Path) -> Result<Vec<Zeroizing<String>>, Failure> {
 pub(super) fn bot_of(token: &str) -> Option<AccountId> {
     let (number, secret) = token.split_once(':')?;
     let bot = number.parse().ok().and_then(|number| AccountId::bot(number).ok());
-    bot.filter(|_| !secret.is_empty())
+    let is_secret = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    bot.filter(|_| !secret.is_empty() && secret.bytes().all(is_secret))
 }
 
 /// What became of a list.

@@ -12,18 +12,23 @@ use qrcode::{Color, EcLevel, QrCode};
 /// How many pixels of a picture a module of the code has, and how many modules its margin.
 const SCALE: usize = 8;
 const MARGIN: usize = 4;
+const BLACK_ON_WHITE: &str = "\u{1b}[30;107m";
+const PLAIN: &str = "\u{1b}[0m";
 
 /// The code of a link. `None`: it is too long for one.
 fn code(link: &str) -> Option<QrCode> {
     QrCode::with_error_correction_level(link, EcLevel::L).ok()
 }
 
-/// The code in characters, two modules high each. It is dark on light where the terminal is light on dark, so that
-/// cameras see it either way.
-pub(super) fn in_characters(link: &str) -> Option<String> {
+/// The code in characters, two modules high each, and how many columns it takes: black on white, whatever the colours of
+/// the terminal are, since cameras do not see it otherwise.
+pub(super) fn in_characters(link: &str) -> Option<(String, usize)> {
     let code = code(link)?;
     let mut image = code.render::<Dense1x2>();
-    Some(image.dark_color(Dense1x2::Dark).light_color(Dense1x2::Light).build())
+    let image = image.dark_color(Dense1x2::Dark).light_color(Dense1x2::Light).build();
+    let width = image.lines().next().map_or(0, |line| line.chars().count());
+    let lines = image.lines().map(|line| format!("{BLACK_ON_WHITE}{line}{PLAIN}"));
+    Some((lines.collect::<Vec<_>>().join("\n"), width))
 }
 
 /// A picture of the code in a file.
@@ -36,6 +41,19 @@ pub(super) struct CodePicture {
 impl CodePicture {
     pub(super) fn at(path: &Path) -> Self {
         Self { path: path.to_owned(), is_drawn: Cell::new(false) }
+    }
+
+    /// Whether something can be drawn there at all.
+    pub(super) fn check(&self) -> io::Result<()> {
+        tempfile::NamedTempFile::new_in(self.folder()).map(drop).map_err(|error| {
+            // The name that it tells is none that the user knows.
+            error.kind().into()
+        })
+    }
+
+    fn folder(&self) -> &Path {
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        folder.unwrap_or(Path::new("."))
     }
 
     /// Draws a link, in place of what was drawn before.
@@ -51,8 +69,7 @@ impl CodePicture {
         let pixels = (0..side * side).map(|at| is_dark(at % side, at / side));
         let pixels: Vec<u8> = pixels.map(|is_dark| if is_dark { 0 } else { 255 }).collect();
         // Whoever looks sees the whole of one.
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let beside = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+        let beside = tempfile::NamedTempFile::new_in(self.folder())?;
         let mut file = BufWriter::new(beside);
         let side = u32::try_from(side).map_err(io::Error::other)?;
         let mut encoder = png::Encoder::new(&mut file, side, side);
@@ -113,9 +130,11 @@ mod tests {
 
     #[test]
     fn in_characters_it_is_as_wide_as_it_is_high() {
-        let shown = in_characters(LINK).unwrap();
-        let width = shown.lines().next().unwrap().chars().count();
+        let (shown, width) = in_characters(LINK).unwrap();
         assert_eq!(shown.lines().count(), width.div_ceil(2));
+        assert!(
+            shown.lines().all(|line| line.starts_with(BLACK_ON_WHITE) && line.ends_with(PLAIN))
+        );
         assert!(width < 60, "it fits into a terminal: {width}");
     }
 }

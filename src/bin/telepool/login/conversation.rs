@@ -73,15 +73,16 @@ impl Conversation {
     }
 
     /// Asks for what is given once: the application, a token.
-    pub(super) async fn secret(
+    pub(super) async fn once(
         &mut self,
         question: &str,
+        is_secret: bool,
         remedy: &str,
     ) -> Result<Zeroizing<String>, Failure> {
         match self {
             Self::Person(lines) => {
                 write(question);
-                let hidden = Hidden::new();
+                let hidden = is_secret.then(Hidden::new);
                 let line = lines.next().await.ok_or_else(left);
                 drop(hidden);
                 line
@@ -100,7 +101,7 @@ impl Conversation {
         match self {
             Self::Person(lines) => {
                 write(&code_words(name, sent, problem));
-                let line = lines.next().await.ok_or_else(left)?;
+                let line = lines.next().await.ok_or_else(|| ended(name))?;
                 Ok(match line.trim() {
                     "resend" => Entered::Resend,
                     "cancel" => Entered::Cancel,
@@ -109,7 +110,7 @@ impl Conversation {
             }
             Self::Program(lines) => {
                 Self::event(&code_event(name, sent, problem))?;
-                heard(lines, |said| match said {
+                heard(lines, name, |said| match said {
                     Said::Code(code) => Some(Entered::Text(code)),
                     Said::Resend(true) => Some(Entered::Resend),
                     _ => None,
@@ -137,7 +138,7 @@ impl Conversation {
                 let hidden = Hidden::new();
                 let line = lines.next().await;
                 drop(hidden);
-                Ok(Entered::Text(line.ok_or_else(left)?))
+                Ok(Entered::Text(line.ok_or_else(|| ended(name))?))
             }
             Self::Program(lines) => {
                 Self::event(&json!({
@@ -146,9 +147,10 @@ impl Conversation {
                     "hint": question.hint,
                     "can_be_recovered": question.can_be_recovered,
                     "tries_left": question.tries_left,
+                    "refusal": question.was_wrong.then_some("wrong"),
                     "problem": problem,
                 }))?;
-                heard(lines, |said| match said {
+                heard(lines, name, |said| match said {
                     Said::Password(password) => Some(Entered::Text(password)),
                     _ => None,
                 })
@@ -161,11 +163,12 @@ impl Conversation {
         }
     }
 
-    /// Shows what is to be scanned.
+    /// Shows what is to be scanned, in place of what was drawn before on so many lines.
     pub(super) fn show(
         &self,
         link: &LoginLink,
         picture: Option<&CodePicture>,
+        drawn: &mut usize,
     ) -> Result<(), Failure> {
         let url = link.url();
         if let Some(picture) = picture {
@@ -178,11 +181,26 @@ impl Conversation {
                 "expires": link.expires,
             })),
             Self::Person(_) => {
-                let code = in_characters(&url).unwrap_or_default();
-                write(&format!(
-                    "\n{code}\nScan it with the app of the account: Settings, Devices, Link Desktop Device. It is good \
-                     for half a minute and then drawn anew; Ctrl-C ends it.\n"
-                ));
+                let columns = usize::from(console::Term::stderr().size().1);
+                let code = in_characters(&url).filter(|(_, width)| *width <= columns);
+                let Some((code, _)) = code else {
+                    write(&format!(
+                        "\nThe code does not fit into {columns} columns: make the window wider, or draw it with --qr-png \
+                         FILE.\n"
+                    ));
+                    return Ok(());
+                };
+                let text = format!(
+                    "{code}\nScan it with the app of the account: Settings, Devices, Link Desktop Device.\n\
+                     It is good for half a minute and then drawn anew; Ctrl-C ends it.\n"
+                );
+                // In place of the one before.
+                match *drawn {
+                    0 => write("\n"),
+                    lines => write(&format!("\u{1b}[{lines}A\u{1b}[J")),
+                }
+                *drawn = text.lines().count();
+                write(&text);
                 Ok(())
             }
             Self::Nobody if picture.is_some() => Ok(()),
@@ -217,11 +235,12 @@ pub(super) enum Interruption {
 /// Waits for what answers a question. What does not is told so, and the question stands.
 async fn heard(
     lines: &mut Lines,
+    name: &str,
     meant: impl Fn(Said) -> Option<Entered>,
 ) -> Result<Entered, Failure> {
     loop {
         let line = lines.next().await;
-        let line = line.ok_or_else(|| Failure::missing("an answer: standard input has ended"))?;
+        let line = line.ok_or_else(|| ended(name))?;
         let problem = match serde_json::from_str::<Said>(&line) {
             Ok(Said::Cancel(true)) => return Ok(Entered::Cancel),
             Ok(said) => match meant(said) {
@@ -238,7 +257,14 @@ async fn heard(
     }
 }
 
-/// The input has ended in the middle.
+/// The input has ended at a question of a sign-in.
+fn ended(name: &str) -> Failure {
+    Failure::missing(format!(
+        "an answer: standard input has ended; telepool login --resume {name} goes on with it"
+    ))
+}
+
+/// The input has ended before there was anything to go on with.
 fn left() -> Failure {
     Failure::missing("an answer: standard input has ended")
 }
@@ -271,6 +297,9 @@ fn code_words(name: &str, sent: &SentCode, problem: Option<&str>) -> String {
             add(format!("resend: another one {next}, after {} s", after.as_secs()));
         }
         (Some(next), None) => add(format!("resend: another one {next}")),
+        (None, _) if sent.refusal == Some(CodeRefusal::Expired) => {
+            add("resend: another one".to_owned());
+        }
         (None, _) => {}
     }
     add("cancel: give it up; Ctrl-C: leave it, for telepool login --resume".to_owned());
@@ -300,6 +329,9 @@ fn password_words(name: &str, question: &PasswordQuestion, problem: Option<&str>
     let mut text = String::from("\n");
     if let Some(problem) = problem {
         text.push_str(&format!("No: {problem}.\n"));
+    }
+    if question.was_wrong {
+        text.push_str("That is not the password.\n");
     }
     text.push_str(&format!("{name} has a password"));
     if let Some(hint) = &question.hint {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use telepool::ownership::HostLocks;
-use telepool::session::{AuthKey, KeyId};
+use telepool::session::{AuthKey, KeyId, SessionUser};
 use telepool::sign_in::{LoginLink, SignInError, SignInWay, SignedIn};
 use telepool::store::{Added, Addition, SessionStore as _, SqliteStore};
 use telepool::telegram::{SignInPrompt, SignInRun, SignInRunError, SignInSettings, accept_login};
@@ -80,14 +80,14 @@ impl LoginFlow {
 
     /// Goes on with one that was left.
     pub(super) fn resume(&self, left: Left, keeper: &Keeper) -> Result<SignInRun, Failure> {
-        let (settings, locks) = (self.settings.clone(), Arc::clone(&self.locks));
+        let (mut settings, locks) = (self.settings.clone(), Arc::clone(&self.locks));
         let (keep, name) = (keeper.clone(), left.name);
-        let (api_id, test) = (left.state.kept.api_id(), left.state.kept.test_servers());
+        let api_id = left.state.kept.api_id();
+        settings.test_servers = left.state.kept.test_servers();
         let run = SignInRun::resume(settings, left.state.kept, locks, move |it| keep.keep(it));
         run.ok_or_else(|| {
             Failure::refused(format!(
-                "the sign-in of {name} was begun as application {api_id}{}, and goes on as that only",
-                if test { " with --test" } else { "" }
+                "the sign-in of {name} was begun as application {api_id}, and goes on as that only"
             ))
         })
     }
@@ -119,6 +119,9 @@ impl LoginFlow {
         new.found.group = keeper.group().map(Into::into);
         let done = self.store.finish_login(keeper.login(), &new, self.replaces);
         let addition = done.map_err(unusable)?;
+        let who = &session.signed_in;
+        let user = SessionUser::new(who.user_id, who.is_bot, who.phone);
+        self.store.note_logins(&[(KeyId::of(&session.key), Some(user))]).map_err(unusable)?;
         self.tell(&session.signed_in, &addition, &keeper.shown)
     }
 

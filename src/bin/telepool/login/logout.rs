@@ -118,7 +118,7 @@ async fn end(
     let SignedOut { logout_token, .. } =
         out.map_err(|error| match (&error, error.retry_after()) {
             (SignInRunError::Claim(_), _) => Failure::held(format!(
-                "{error}: telepool ctl pauses the account there, or end that process"
+                "{error}. Whoever serves the store holds all of it: end that process for as long as this takes"
             )),
             (SignInRunError::KeyUnknown, _) => Failure::broken(
             "Telegram does not know the session's key, which may pass: if it is gone for good, telepool session remove \

@@ -30,6 +30,7 @@ pub(crate) use self::anew::{NewSessionArguments, run as anew};
 pub(crate) use self::logout::{LogoutArguments, run as run_logout};
 
 use self::bots::bot_of;
+use self::code_image::CodePicture;
 use self::conversation::Conversation;
 use self::flow::LoginFlow;
 use self::pending::{Keeper, Left, is_of_another};
@@ -57,7 +58,7 @@ pub(crate) struct LoginArguments {
     #[arg(long, group = "way", conflicts_with = "phone")]
     qr: bool,
     /// Draws that code into a picture (PNG) as well, anew whenever it changes.
-    #[arg(long, value_name = "FILE", requires = "qr")]
+    #[arg(long, value_name = "FILE", requires = "qr", conflicts_with = "phone")]
     qr_png: Option<PathBuf>,
     /// Signs a bot in, by the token in TELEPOOL_BOT_TOKEN or in the file that TELEPOOL_BOT_TOKEN_FILE names.
     #[arg(long, group = "way", conflicts_with = "phone")]
@@ -128,7 +129,8 @@ wants to be left alone for a while; the message says how long.";
 /// A phone number, which nothing else is taken for.
 fn phone(text: &str) -> Result<AccountId, String> {
     match text.parse::<AccountId>() {
-        Ok(account) if account.is_phone() => Ok(account),
+        // Without it a number of this country would be one of another.
+        Ok(account) if account.is_phone() && text.trim_start().starts_with('+') => Ok(account),
         _ => Err("give a phone number with + and the code of the country, as +442079460958; a bot's token is never an \
                   argument (--bot)"
             .to_owned()),
@@ -156,6 +158,11 @@ fn sign_in(arguments: LoginArguments) -> Result<ExitCode, Failure> {
     let store = Arc::new(SqliteStore::create(&arguments.store.path()?).map_err(unusable)?);
     if arguments.list {
         return list(&store, arguments.json);
+    }
+    if let Some(path) = &arguments.qr_png {
+        CodePicture::at(path)
+            .check()
+            .map_err(|error| Failure::refused(format!("--qr-png {}: {error}", path.display())))?;
     }
     // First of all, and from standard input perhaps.
     let tokens = arguments.tokens(&store)?;
@@ -233,17 +240,18 @@ async fn application(conversation: &mut Conversation) -> Result<Application, Fai
         None => {
             let remedy =
                 format!("the application: set TELEPOOL_API_ID and TELEPOOL_API_HASH ({WHERE})");
-            conversation.secret(&format!("Application id ({WHERE}): "), &remedy).await?
+            conversation.once(&format!("Application id ({WHERE}): "), false, &remedy).await?
         }
     };
     let id = id.trim().parse().ok().filter(|id: &i32| *id > 0);
-    let id =
-        id.ok_or_else(|| Failure::refused(format!("TELEPOOL_API_ID is no number: {WHERE}")))?;
+    let id = id.ok_or_else(|| {
+        Failure::refused(format!("the application id (TELEPOOL_API_ID) is no number: {WHERE}"))
+    })?;
     let hash = match given("API_HASH")? {
         Some(hash) => hash,
         None => {
             let remedy = format!("the application's hash: set TELEPOOL_API_HASH ({WHERE})");
-            conversation.secret("Application hash: ", &remedy).await?
+            conversation.once("Application hash: ", true, &remedy).await?
         }
     };
     match hash.trim() {
@@ -356,6 +364,7 @@ impl LoginArguments {
     async fn account(&self, flow: &mut LoginFlow) -> Result<ExitCode, Failure> {
         let further = self.sessions - 1;
         if let Some(name) = &self.resume {
+            self.refuse_changes("--resume")?;
             let left = self.left(flow, name.as_deref())?;
             return resume(flow, left).await;
         }
@@ -366,6 +375,7 @@ impl LoginArguments {
         let (way, name) = self.way(flow).await?;
         if let Some(left) = pending::find(&flow.store, &name)? {
             if !self.anew {
+                self.refuse_changes(&name)?;
                 let words =
                     format!("{name} was left in the middle: it goes on there (--anew begins anew)");
                 flow.conversation.tell(&json!({ "event": "resumed", "account": name }), &words)?;
@@ -373,11 +383,36 @@ impl LoginArguments {
             }
             give_up(flow, left).await?;
         }
+        if let (SignInWay::Phone { logout_tokens, .. }, Conversation::Nobody) =
+            (&way, &flow.conversation)
+            && logout_tokens.is_empty()
+        {
+            return Err(Failure::missing(
+                "somebody to ask for the code: run it in a terminal, or by a program with --json",
+            ));
+        }
+        tell_sessions(flow, &name)?;
         let further = if matches!(way, SignInWay::Bot(_)) { 0 } else { further };
         let keeper = Keeper::new(&flow.store, &name, self.group()?, further);
         let run = flow.begin(way, FIRST_DC, &keeper)?;
         flow.run(run, &keeper).await?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// What was left goes on as it was begun.
+    fn refuse_changes(&self, what: &str) -> Result<(), Failure> {
+        let given = [
+            ("--sessions", self.sessions > 1),
+            ("--proxy", self.proxy.is_some()),
+            ("--group", self.group.is_some()),
+            ("--device or --identity", self.identity.read()?.is_some()),
+        ];
+        match given.iter().find(|(_, is_given)| *is_given) {
+            None => Ok(()),
+            Some((flag, _)) => Err(Failure::refused(format!(
+                "{what}: what was left goes on as it was begun, so leave {flag} away, or begin anew with --anew"
+            ))),
+        }
     }
 
     /// How one signs in, and what that is called.
@@ -410,7 +445,11 @@ impl LoginArguments {
                 let stop = flow.stop.clone();
                 ask(
                     &stop,
-                    flow.conversation.secret("Token of the bot (@BotFather gives it): ", remedy),
+                    flow.conversation.once(
+                        "Token of the bot (@BotFather gives it): ",
+                        true,
+                        remedy,
+                    ),
                 )
                 .await?
             }
@@ -431,7 +470,9 @@ impl LoginArguments {
             Some(name) if names.iter().any(|it| it == name) => name.to_owned(),
             Some(_) => {
                 let there = if names.is_empty() { none() } else { names.join(", ") };
-                return Err(Failure::refused(format!("no sign-in of that name was left: {there}")));
+                return Err(Failure::refused(format!(
+                    "no sign-in of that name was left; those that were are: {there}"
+                )));
             }
             None => {
                 let mut own: Vec<&String> =
@@ -447,6 +488,19 @@ impl LoginArguments {
         };
         pending::find(&flow.store, &name)?.ok_or_else(|| Failure::refused(none()))
     }
+}
+
+/// Says that an account is signed in already: another session is what is wanted, or a mistake.
+fn tell_sessions(flow: &LoginFlow, name: &str) -> Result<(), Failure> {
+    let Ok(account) = name.parse() else { return Ok(()) };
+    let known = flow.store.account(account).map_err(unusable)?;
+    let Some(count) = known.map(|it| usize::from(it.slots) - it.gaps.len()).filter(|it| *it > 0)
+    else {
+        return Ok(());
+    };
+    let event = json!({ "event": "has-sessions", "account": name, "sessions": count });
+    flow.conversation
+        .tell(&event, &format!("{name} has {count} sessions already: this adds to them"))
 }
 
 /// A name that no sign-in has which was left.

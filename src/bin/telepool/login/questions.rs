@@ -28,7 +28,7 @@ impl LoginFlow {
     ) -> Result<SignedIn, Failure> {
         // It goes with what it shows.
         let picture = self.picture.as_deref().map(CodePicture::at);
-        let mut is_shown = false;
+        let (mut is_shown, mut drawn) = (false, 0);
         let mut own_password = self.password.clone();
         let mut stop = self.stop.clone();
         loop {
@@ -49,7 +49,7 @@ impl LoginFlow {
                     self.password(run, keeper, &question, own_password.take()).await?;
                 }
                 Ok(SignInPrompt::Scan(link)) => {
-                    self.conversation.show(&link, picture.as_ref())?;
+                    self.conversation.show(&link, picture.as_ref(), &mut drawn)?;
                     is_shown = true;
                     if stdout::is_abandoned() {
                         return Err(gone(&keeper.shown));
@@ -147,7 +147,14 @@ impl LoginFlow {
                     keeper.forget()?;
                     return Err(given_up(name));
                 }
-                Err(error) => self.wait(&error, keeper).await?,
+                Err(error) => {
+                    self.wait(&error, keeper).await.map_err(|failure| match failure.status() {
+                        75 => Failure::later(format!(
+                            "{error}; telepool login --give-up {name} tries again"
+                        )),
+                        _ => failure,
+                    })?
+                }
             }
         }
     }
@@ -161,7 +168,10 @@ impl LoginFlow {
     ) -> Result<(), Failure> {
         if let SignInRunError::GivenUp = error {
             keeper.forget()?;
-            return Err(given_up(&keeper.shown));
+            let name = &keeper.shown;
+            return Err(Failure::broken(format!(
+                "the sign-in of {name} had been given up, and is ended now: begin anew"
+            )));
         }
         let waited = self.wait(&error, keeper).await;
         if waited.as_ref().is_err_and(|failure| failure.status() == 1) && run.cancel().await.is_ok()
@@ -200,6 +210,16 @@ impl LoginFlow {
                 Err(Failure::held(error.to_string()))
             }
             (SignInRunError::NoAddress { .. }, _) => Err(Failure::refused(error.to_string())),
+            (SignInRunError::NoKey { .. }, None) => Err(Failure::refused(format!(
+                "{error}: is this the server that is meant, and --server-key its own?"
+            ))),
+            (SignInRunError::Proxy(_), Some(after)) => {
+                let words = format!(
+                    "{error}; telepool login --resume {name} goes on with it by this proxy, and --anew begins by another \
+                     way"
+                );
+                Err(Failure::later(words).after(after))
+            }
             (_, Some(after)) => {
                 let words = format!("{error}; telepool login --resume {name} goes on with it");
                 Err(Failure::later(words).after(after))
