@@ -31,13 +31,16 @@ const CAUSES = [
   { on: 'connect', fault: 'fault = "black_hole"', clicks: DOWN, words: /does not answer.*no answer within/, remedy: UNREACHED },
   { on: 'connect', fault: 'fault = "transport"\ncode = 429', clicks: ['[data-alert=breaker_open]'], words: /dial failed.*429/, remedy: 'dialled again by itself' },
 ];
+/** How often each strikes. A ping is in the first packet of each connection: if many failed, an account might show failed
+ *  dials alone. */
+const CHANCES = { connect: 1, ping: 0.1 };
 /** So many servers at once: most of the time is spent waiting for a fault. */
 const AT_ONCE = 4;
 
 async function find({ fault, on, clicks, where = clicks.length > 1 ? '#account' : '#events', words, remedy }, index) {
   assert.ok(clicks.length <= 3);
   const file = path.join(process.env.SCRATCH, `${process.pid}-fault-${index}.toml`);
-  writeFileSync(file, `[[rule]]\non = "${on}"\n${fault}\nchance = ${on === 'connect' ? 1 : 0.5}\n`);
+  writeFileSync(file, `[[rule]]\non = "${on}"\n${fault}\nchance = ${CHANCES[on] ?? 0.5}\n`);
   const server = await serve('--accounts=8', '--sessions-per-account=1', '--concurrency=8', '--rate=60', `--faults=${file}`);
   const page = await open(server);
   await moves(page);
