@@ -76,6 +76,23 @@ impl fmt::Debug for Application {
     }
 }
 
+/// Whose token this is, as far as it looks as a bot's does: its number, a colon and what is secret.
+///
+/// ```
+/// # use telepool::{AccountId, sign_in::bot_of_token};
+/// assert_eq!(bot_of_token("12345:AAH-x_y"), AccountId::bot(12345).ok());
+/// assert_eq!(bot_of_token("12345"), None);
+/// ```
+#[must_use]
+pub fn bot_of_token(token: &str) -> Option<AccountId> {
+    let (number, secret) = token.split_once(':')?;
+    let is_secret = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    if secret.is_empty() || !secret.bytes().all(is_secret) {
+        return None;
+    }
+    AccountId::bot(number.parse().ok()?).ok()
+}
+
 /// How one signs in.
 #[derive(Clone, PartialEq, Eq)]
 pub enum SignInWay {

@@ -51,11 +51,11 @@
 //! [`SendLimits`] bots may send as much as on the real servers, and get 420 `FLOOD_WAIT_X` beyond that.
 //!
 //! It serves what a client needs to connect, both pings, `help.getNearestDc`, `help.getAppConfig` (which
-//! comes compressed), `users.getUsers`, `messages.sendMessage`, `updates.getState`, `updates.getDifference`
+//! comes compressed), `users.getUsers`, `messages.sendMessage`, `updates.getState`, `updates.getDifference`,
 //! `updates.getChannelDifference` and `users.getFullUser`, and what somebody signs in and out by; anything else gets
-//! an RPC error. Users, messages and chats come in the layer of the schema that the client has announced, as far as it is
-//! one of 158, 198, 220, 227, 229 and 230; between them as in the one before. Salts rotate and must be right, as on the real servers, so that a connection costs here
-//! what it costs there. Faults come from a seeded [`FaultPlan`].
+//! an RPC error. Users, messages and chats come in the layer of the schema that the client has announced, as far as it
+//! is one of 158, 198, 220, 227, 229 and 230; between them as in the one before. Salts rotate and must be right, as on
+//! the real servers, so that a connection costs here what it costs there. Faults come from a seeded [`FaultPlan`].
 //!
 //! # Signing in
 //! An account is signed in at the data centre where it was created; others of the same sandbox

@@ -159,13 +159,13 @@ fn full_user(
     }
     let nothing = 0_u32;
     let mut body = types::users::UserFull::CONSTRUCTOR_ID.to_bytes();
-    schema.user_full().serialize(&mut body);
+    schema.user_full.serialize(&mut body);
     // Its flags, the user, and settings without any.
     let words = if schema.has_second_flags() { 2 } else { 1 };
     (0..words).for_each(|_| nothing.serialize(&mut body));
     number.serialize(&mut body);
-    updates::put_settings(&mut body, schema.peer_settings());
-    updates::put_settings(&mut body, schema.notify_settings());
+    updates::put_settings(&mut body, schema.peer_settings);
+    updates::put_settings(&mut body, schema.notify_settings);
     // No chat in common, and none in the list; one user.
     nothing.serialize(&mut body);
     VECTOR.serialize(&mut body);

@@ -5,27 +5,23 @@
 
 use grammers_tl_types::{Identifiable as _, types};
 
-/// A layer in which something that is served became another one.
-#[derive(Debug)]
-struct SchemaRow {
+/// The layer of a client, as far as what is served differs in it: the numbers of objects.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Schema {
     /// From this layer on.
     since: u32,
-    user: u32,
-    user_full: u32,
-    message: u32,
-    channel: u32,
-    dialog: u32,
-    peer_settings: u32,
-    notify_settings: u32,
+    pub(super) user: u32,
+    pub(super) user_full: u32,
+    pub(super) message: u32,
+    pub(super) channel: u32,
+    pub(super) dialog: u32,
+    pub(super) peer_settings: u32,
+    pub(super) notify_settings: u32,
 }
 
-/// The layer of a client, as far as what is served differs in it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Schema(&'static SchemaRow);
-
 /// In the order of their layers. Those between are as the one before, as far as is known here.
-static ROWS: [SchemaRow; 5] = [
-    SchemaRow {
+static ROWS: [Schema; 5] = [
+    Schema {
         since: 0,
         user: 0x8f97_c628,
         user_full: 0x93ea_db53,
@@ -35,7 +31,7 @@ static ROWS: [SchemaRow; 5] = [
         peer_settings: 0xa518_110d,
         notify_settings: 0xa83b_0426,
     },
-    SchemaRow {
+    Schema {
         since: WITH_SECOND_FLAGS,
         user: 0x4b46_c37e,
         user_full: 0x4d97_5bbc,
@@ -45,7 +41,7 @@ static ROWS: [SchemaRow; 5] = [
         peer_settings: 0xacd6_6c5e,
         notify_settings: 0x9962_2c0c,
     },
-    SchemaRow {
+    Schema {
         since: 220,
         user: 0x3177_4388,
         user_full: 0xa02b_c13e,
@@ -55,7 +51,7 @@ static ROWS: [SchemaRow; 5] = [
         peer_settings: 0xf477_41f7,
         notify_settings: 0x9962_2c0c,
     },
-    SchemaRow {
+    Schema {
         since: WITH_POLL_VOTES,
         user: 0x3177_4388,
         user_full: 0x06cb_e645,
@@ -65,7 +61,7 @@ static ROWS: [SchemaRow; 5] = [
         peer_settings: 0xf477_41f7,
         notify_settings: 0x9962_2c0c,
     },
-    SchemaRow {
+    Schema {
         since: 229,
         user: types::User::CONSTRUCTOR_ID,
         user_full: types::UserFull::CONSTRUCTOR_ID,
@@ -85,46 +81,17 @@ const WITH_POLL_VOTES: u32 = 227;
 impl Schema {
     /// That of a client that has announced this layer.
     pub(super) fn of_layer(layer: u32) -> Self {
-        let row = ROWS.iter().rev().find(|row| row.since <= layer);
-        Self(row.unwrap_or(&ROWS[0]))
-    }
-
-    pub(super) fn user(self) -> u32 {
-        self.0.user
-    }
-
-    pub(super) fn user_full(self) -> u32 {
-        self.0.user_full
-    }
-
-    pub(super) fn message(self) -> u32 {
-        self.0.message
-    }
-
-    pub(super) fn channel(self) -> u32 {
-        self.0.channel
-    }
-
-    pub(super) fn dialog(self) -> u32 {
-        self.0.dialog
-    }
-
-    pub(super) fn peer_settings(self) -> u32 {
-        self.0.peer_settings
-    }
-
-    pub(super) fn notify_settings(self) -> u32 {
-        self.0.notify_settings
+        *ROWS.iter().rev().find(|row| row.since <= layer).unwrap_or(&ROWS[0])
     }
 
     /// Whether messages and full users have a second word of flags.
     pub(super) fn has_second_flags(self) -> bool {
-        self.0.since >= WITH_SECOND_FLAGS
+        self.since >= WITH_SECOND_FLAGS
     }
 
     /// Whether dialogs tell of votes in polls.
     pub(super) fn has_poll_votes(self) -> bool {
-        self.0.since >= WITH_POLL_VOTES
+        self.since >= WITH_POLL_VOTES
     }
 }
 
@@ -151,7 +118,7 @@ mod tests {
             (230, types::User::CONSTRUCTOR_ID),
         ];
         for (layer, user) in users {
-            assert_eq!(Schema::of_layer(layer).user(), user, "{layer}");
+            assert_eq!(Schema::of_layer(layer).user, user, "{layer}");
         }
         assert!(ROWS.iter().zip(&ROWS[1..]).all(|(one, next)| one.since < next.since));
         assert!(!Schema::of_layer(158).has_second_flags() && Schema::default().has_poll_votes());

@@ -5,6 +5,8 @@
 //!
 //! The atomics here are relaxed: each stands for itself. What must agree lies behind a lock.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 
@@ -41,7 +43,8 @@ pub(super) struct World {
     users: DashMap<AccountId, Arc<User>>,
     users_by_id: DashMap<i64, Arc<User>>,
     channels: DashMap<i64, Arc<SandboxChannel>>,
-    centres: Mutex<Vec<(i32, Centre)>>,
+    /// By their numbers.
+    centres: Mutex<BTreeMap<i32, Centre>>,
 }
 
 impl World {
@@ -61,25 +64,20 @@ impl World {
     /// Adds a data centre. Returns whether none has that number yet.
     pub(super) fn add(&self, server: &Arc<ServerState>) -> bool {
         let mut centres = self.centres.lock();
-        centres.retain(|(_, centre)| centre.server.strong_count() > 0);
-        let is_new = centres.iter().all(|(dc, _)| *dc != server.dc);
-        if is_new {
-            let centre = Centre { address: server.address, server: Arc::downgrade(server) };
-            centres.push((server.dc, centre));
-        }
-        is_new
+        centres.retain(|_, centre| centre.server.strong_count() > 0);
+        let Entry::Vacant(place) = centres.entry(server.dc) else { return false };
+        place.insert(Centre { address: server.address, server: Arc::downgrade(server) });
+        true
     }
 
     /// A data centre, if there is one with that number.
     pub(super) fn centre(&self, dc: i32) -> Option<Arc<ServerState>> {
-        let centres = self.centres.lock();
-        centres.iter().find(|(known, _)| *known == dc).and_then(|(_, it)| it.server.upgrade())
+        self.centres.lock().get(&dc)?.server.upgrade()
     }
 
     /// Where a data centre listens, if there is one with that number.
     pub(super) fn address(&self, dc: i32) -> Option<SocketAddr> {
-        let centres = self.centres.lock();
-        centres.iter().find(|(known, _)| *known == dc).map(|(_, it)| it.address)
+        self.centres.lock().get(&dc).map(|centre| centre.address)
     }
 
     /// The user of an account, who gets this id and this home if there is none yet.

@@ -14,7 +14,10 @@ use zeroize::Zeroizing;
 
 use super::password::PasswordChallenge;
 use super::sent_code::CodeRefusal;
-use super::{Application, SentCode, SignInError, SignInInputError, SignInStep, SignInWay, calls};
+use super::{
+    Application, SentCode, SignInError, SignInInputError, SignInStep, SignInWay, bot_of_token,
+    calls,
+};
 
 /// How many codes, and how many passwords, may be tried.
 const TRIES_MAX: u8 = 5;
@@ -102,7 +105,7 @@ impl SignIn {
                     "it is no phone number: write it with + and the code of the country",
                 ));
             }
-            SignInWay::Bot(token) if !is_bot_token(token) => {
+            SignInWay::Bot(token) if bot_of_token(token).is_none() => {
                 return Err(SignInInputError::new(
                     "it is no bot's token: @BotFather gives it, as in 12345:AAH...",
                 ));
@@ -212,15 +215,4 @@ impl fmt::Debug for SignIn {
             .field("dc", &self.dc)
             .finish_non_exhaustive()
     }
-}
-
-/// Whether it looks as a bot's token does: its number, a colon and what is secret.
-fn is_bot_token(token: &str) -> bool {
-    let is_secret = |it: &str| {
-        !it.is_empty()
-            && it.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-    };
-    token
-        .split_once(':')
-        .is_some_and(|(number, secret)| number.parse::<u64>().is_ok() && is_secret(secret))
 }

@@ -86,8 +86,9 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// The storage fails.
     fn forget_login(&self, name: &str, id: u64) -> Result<bool, StoreError>;
 
-    /// Adds the session that a sign-in (by its name and its id) has come to, and forgets the sign-in, in one step; one that is refused leaves it
-    /// as it was. A session that it takes the place of counts as removed, so that it does not come in by mistake.
+    /// Adds the session that a sign-in (by its name and its id) has come to, and forgets the sign-in, in one step; one
+    /// that is refused leaves it as it was. A session that it takes the place of counts as removed, so that it does not
+    /// come in by mistake.
     ///
     /// # Errors
     /// The storage fails.

@@ -133,6 +133,12 @@ impl StoredAccount {
         }
     }
 
+    /// How many sessions it has.
+    #[must_use]
+    pub fn session_count(&self) -> usize {
+        usize::from(self.slots).saturating_sub(self.gaps.len())
+    }
+
     /// What it is called: by its bot id, its phone number or its user id. `None`: nobody knows yet who it is.
     #[must_use]
     pub fn name(&self) -> Option<AccountId> {

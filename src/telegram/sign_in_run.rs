@@ -201,41 +201,29 @@ impl SignInRun {
                     self.machine.lock().lost()
                 }
             };
-            let prompt = match step {
+            // Until it is done it stays what is to be done next.
+            let next = self.step.insert(step);
+            let prompt = match next {
                 SignInStep::Call { dc, request } => {
-                    self.step = Some(SignInStep::Call { dc, request: request.clone() });
+                    let (dc, request) = (*dc, request.clone());
                     self.call(dc, request).await?;
                     continue;
                 }
                 SignInStep::Cancelled => {
-                    self.step = Some(step);
                     self.connections.close_all().await;
                     return Ok(None);
                 }
-                SignInStep::Show(link) if self.shown.as_ref() == Some(&link) => {
-                    let after = link.poll_after;
-                    self.step = Some(SignInStep::Show(link));
-                    sleep(after).await;
+                SignInStep::Show(link) if self.shown.as_ref() == Some(link) => {
+                    sleep(link.poll_after).await;
                     self.step = self.machine.lock().sign_in.poll();
                     continue;
                 }
                 SignInStep::Show(link) => {
-                    self.shown = Some(link.clone());
-                    self.step = Some(SignInStep::Show(link.clone()));
-                    SignInPrompt::Scan(link)
+                    SignInPrompt::Scan(self.shown.insert(link.clone()).clone())
                 }
-                SignInStep::AskCode(sent) => {
-                    self.step = Some(SignInStep::AskCode(sent.clone()));
-                    SignInPrompt::Code(sent)
-                }
-                SignInStep::AskPassword(question) => {
-                    self.step = Some(SignInStep::AskPassword(question.clone()));
-                    SignInPrompt::Password(question)
-                }
-                SignInStep::Done(done) => {
-                    self.step = Some(SignInStep::Done(done.clone()));
-                    SignInPrompt::Done(*done)
-                }
+                SignInStep::AskCode(sent) => SignInPrompt::Code(sent.clone()),
+                SignInStep::AskPassword(question) => SignInPrompt::Password(question.clone()),
+                SignInStep::Done(done) => SignInPrompt::Done((**done).clone()),
             };
             self.keep()?;
             return Ok(Some(prompt));

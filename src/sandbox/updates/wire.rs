@@ -137,7 +137,7 @@ fn put_ids(body: &mut Vec<u8>, ids: &[i32]) {
 
 /// The beginning of any message.
 fn put_message_head(body: &mut Vec<u8>, schema: Schema, flags: u32) {
-    schema.message().serialize(body);
+    schema.message.serialize(body);
     flags.serialize(body);
     if schema.has_second_flags() {
         0_u32.serialize(body);
@@ -185,7 +185,7 @@ pub(super) fn put_channel(
     channel: &SandboxChannel,
     member: i64,
 ) {
-    schema.channel().serialize(body);
+    schema.channel.serialize(body);
     // A broadcast channel, with its access hash.
     let flags: u32 = 1 << 5 | 1 << 13;
     flags.serialize(body);
@@ -204,7 +204,7 @@ pub(super) fn put_dialog(
     channel: i64,
     (pts, top_message): (i32, i32),
 ) {
-    schema.dialog().serialize(body);
+    schema.dialog.serialize(body);
     // With its `pts`.
     1_u32.serialize(body);
     enums::Peer::Channel(types::PeerChannel { channel_id: channel }).serialize(body);
@@ -213,7 +213,7 @@ pub(super) fn put_dialog(
     // Mentions, reactions and votes.
     let counts = if schema.has_poll_votes() { 3 } else { 2 };
     (0..counts).for_each(|_| 0_i32.serialize(body));
-    put_settings(body, schema.notify_settings());
+    put_settings(body, schema.notify_settings);
     pts.serialize(body);
 }
 
@@ -256,7 +256,7 @@ fn put_fields(
     (is_self, is_bot): (bool, bool),
     phone: Option<String>,
 ) {
-    schema.user().serialize(body);
+    schema.user.serialize(body);
     // Which fields follow: access hash, first name, phone, for bots the version; self, bot.
     let flags: u32 = 1
         | 1 << 1

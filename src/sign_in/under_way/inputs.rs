@@ -87,10 +87,7 @@ impl SignIn {
         self.is_cancelled = true;
         match &self.state {
             SignInState::Called(_) => None,
-            SignInState::Code => Some(match self.cancel_code() {
-                Some(step) => step,
-                None => self.cancelled(),
-            }),
+            SignInState::Code => Some(self.give_up()),
             // Somebody may have scanned it by now.
             SignInState::Shown => Some(self.call_first()),
             SignInState::Unknown => Some(self.call_oneself()),
@@ -98,6 +95,11 @@ impl SignIn {
             SignInState::Taken => Some(self.call_if_cancelled()),
             SignInState::Password(_) | SignInState::Over => Some(self.cancelled()),
         }
+    }
+
+    /// Nobody is signed in: what was sent is forgotten, where there is anything, and that is all.
+    pub(super) fn give_up(&mut self) -> SignInStep {
+        self.cancel_code().unwrap_or_else(|| self.cancelled())
     }
 
     /// Has the code forgotten that was sent, if one was.

@@ -55,11 +55,10 @@ impl SignIn {
             SignInCall::Oneself if nobody => match &self.way {
                 // Somebody may have scanned what was shown all the same.
                 SignInWay::Scan { .. } if !refused.wants_password() => Ok(self.call_first()),
-                _ => Ok(self.cancel_code().unwrap_or_else(|| self.cancelled())),
+                _ => Ok(self.give_up()),
             },
             SignInCall::LogOut | SignInCall::Oneself => Err(self.failed(true, refused)),
-            // What was sent is forgotten, where there is anything.
-            _ => Ok(self.cancel_code().unwrap_or_else(|| self.cancelled())),
+            _ => Ok(self.give_up()),
         }
     }
 
@@ -153,7 +152,7 @@ impl SignIn {
                 self.state = SignInState::Taken;
                 self.call_if_cancelled()
             }
-            _ if self.is_cancelled => self.cancel_code().unwrap_or_else(|| self.cancelled()),
+            _ if self.is_cancelled => self.give_up(),
             // Another code is the same one as long as that is good.
             SignInState::Called(SignInCall::First) => self.call_first(),
             SignInState::Called(SignInCall::Resend) | SignInState::Code => self.ask_code_again(),

@@ -106,6 +106,16 @@ impl SignInRunError {
     }
 }
 
+impl SignInRunError {
+    /// What a call comes to that is no part of a sign-in, and has no answer.
+    pub(super) fn of_call(dc: i32, error: WireError) -> Self {
+        match error {
+            WireError::Rpc { code, message } => SignInError::of(code, &message).into(),
+            error => Self::Lost { dc, error },
+        }
+    }
+}
+
 impl From<TelegramError> for SignInRunError {
     /// What taking a key comes to.
     fn from(error: TelegramError) -> Self {

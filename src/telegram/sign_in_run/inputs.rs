@@ -9,8 +9,7 @@ use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
 use super::{SignInRun, SignInRunError};
-use crate::sign_in::{LoginLink, SignInError, SignInInputError, SignInStep};
-use crate::telegram::wire::WireError;
+use crate::sign_in::{LoginLink, SignInInputError, SignInStep};
 
 impl SignInRun {
     /// Somebody has entered the code.
@@ -67,10 +66,7 @@ impl SignInRun {
         };
         let dc = done.dc;
         let request = functions::auth::AcceptLoginToken { token: link.token().to_vec() }.to_bytes();
-        match self.connections.call(dc, request).await? {
-            Ok(_) => Ok(()),
-            Err(WireError::Rpc { code, message }) => Err(SignInError::of(code, &message).into()),
-            Err(error) => Err(SignInRunError::Lost { dc, error }),
-        }
+        let answered = self.connections.call(dc, request).await?;
+        answered.map(drop).map_err(|error| SignInRunError::of_call(dc, error))
     }
 }

@@ -15,7 +15,7 @@ use super::kept::SignInKey;
 use super::{SignInRunError, SignInSettings};
 use crate::ownership::Ownership;
 use crate::session::AuthKey;
-use crate::sign_in::{LoginLink, SignInError};
+use crate::sign_in::LoginLink;
 use crate::telegram::wire::WireError;
 
 /// What is left of a session that was ended.
@@ -45,19 +45,17 @@ pub async fn sign_out(
     ownership: Arc<dyn Ownership>,
 ) -> Result<SignedOut, SignInRunError> {
     let answered =
-        alone(settings, (dc, address), key, ownership, &functions::auth::LogOut {}).await;
+        alone(settings, (dc, address), key, ownership, &functions::auth::LogOut {}).await?;
     match answered {
-        Ok(Ok(answer)) => {
+        Ok(answer) => {
             let token = enums::auth::LoggedOut::from_bytes(&answer).ok().and_then(|out| {
                 let enums::auth::LoggedOut::Out(out) = out;
                 out.future_auth_token.map(Zeroizing::new)
             });
             Ok(SignedOut { logout_token: token })
         }
-        Ok(Err(WireError::Rpc { code: 401, .. })) => Ok(SignedOut::default()),
-        Ok(Err(WireError::Rpc { code, message })) => Err(SignInError::of(code, &message).into()),
-        Ok(Err(error)) => Err(SignInRunError::Lost { dc, error }),
-        Err(error) => Err(error),
+        Err(WireError::Rpc { code: 401, .. }) => Ok(SignedOut::default()),
+        Err(error) => Err(SignInRunError::of_call(dc, error)),
     }
 }
 
@@ -74,11 +72,8 @@ pub async fn accept_login(
     link: &LoginLink,
 ) -> Result<(), SignInRunError> {
     let call = functions::auth::AcceptLoginToken { token: link.token().to_vec() };
-    match alone(settings, (dc, address), key, ownership, &call).await? {
-        Ok(_) => Ok(()),
-        Err(WireError::Rpc { code, message }) => Err(SignInError::of(code, &message).into()),
-        Err(error) => Err(SignInRunError::Lost { dc, error }),
-    }
+    let answered = alone(settings, (dc, address), key, ownership, &call).await?;
+    answered.map(drop).map_err(|error| SignInRunError::of_call(dc, error))
 }
 
 /// Makes one call over a connection that is opened for it, and closed.

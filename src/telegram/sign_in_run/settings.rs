@@ -39,6 +39,9 @@ pub struct SignInSettings {
 }
 
 impl SignInSettings {
+    /// The default of [`redial_after_loss`](Self::redial_after_loss).
+    pub const REDIAL_AFTER_LOSS: Duration = Duration::from_secs(75);
+
     /// The defaults, for this application.
     #[must_use]
     pub fn new(application: Application) -> Self {
@@ -53,7 +56,7 @@ impl SignInSettings {
             dial_timeout: Duration::from_secs(10),
             call_timeout: Duration::from_secs(30),
             close_grace: Duration::from_secs(5),
-            redial_after_loss: Duration::from_secs(75),
+            redial_after_loss: Self::REDIAL_AFTER_LOSS,
         }
     }
 
