@@ -89,6 +89,8 @@ impl Client {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/proc/{beside}/ns/net")).args(["timeout", "60", interpreter]);
         command.arg(script).arg(transport).env(self.variable, &self.packages).stdin(line);
+        // Some write where they are run what they do not understand.
+        command.current_dir(env!("CARGO_TARGET_TMPDIR"));
         let ran = command.output().expect("nsenter, of Debian's package util-linux");
         let told = String::from_utf8_lossy(&ran.stderr);
         assert!(ran.status.success(), "{interpreter}, {transport}: {} {told}", ran.status);

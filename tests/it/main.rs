@@ -79,6 +79,8 @@ mod relay;
 mod sandbox;
 #[cfg(feature = "bench")]
 mod scale;
+#[cfg(all(unix, feature = "cli"))]
+mod screen;
 mod scripted;
 #[cfg(all(unix, feature = "cli"))]
 mod serving;

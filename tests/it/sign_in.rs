@@ -511,6 +511,8 @@ async fn foreign_client(
         std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/foreign").join(script);
     let mut command = tokio::process::Command::new("timeout");
     command.args(["60", "python3"]).arg(script).env("PYTHONPATH", packages);
+    // Some write where they are run what they do not understand.
+    command.current_dir(env!("CARGO_TARGET_TMPDIR"));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(given.to_string().as_bytes()).await.unwrap();

@@ -4,6 +4,8 @@ use std::fmt;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use crate::secrets;
 
 /// What is printed, and the status that the process ends with.
@@ -16,48 +18,48 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
+    fn new(code: u8, text: impl Into<String>) -> Self {
+        Self { text: text.into(), code, retry_after: None }
+    }
+
     /// The user's input will not do; nothing was started.
     pub(crate) fn refused(text: impl Into<String>) -> Self {
-        Self { text: text.into(), code: 2, retry_after: None }
+        Self::new(2, text)
     }
 
     /// Another process holds what is needed; nothing was started.
     pub(crate) fn held(text: impl Into<String>) -> Self {
-        Self { text: text.into(), code: 3, retry_after: None }
+        Self::new(3, text)
     }
 
     /// The work was begun and could not be ended.
     pub(crate) fn broken(text: impl Into<String>) -> Self {
-        Self { text: text.into(), code: 1, retry_after: None }
+        Self::new(1, text)
     }
 
     /// Nobody answers where a running pool was looked for.
     pub(crate) fn unreachable(text: impl Into<String>) -> Self {
-        Self { text: text.into(), code: 3, retry_after: None }
+        Self::new(3, text)
     }
 
     /// The user has ended it before there was anything to tell.
     pub(crate) fn interrupted() -> Self {
-        Self {
-            text: "ended before its time: there are no results".into(),
-            code: 130,
-            retry_after: None,
-        }
+        Self::new(130, "ended before its time: there are no results")
     }
 
     /// The user has ended it, and some of it is done.
     pub(crate) fn stopped(text: impl Into<String>) -> Self {
-        Self { text: text.into(), code: 130, retry_after: None }
+        Self::new(130, text)
     }
 
     /// Somebody has to be asked, and nobody is there.
     pub(crate) fn missing(text: impl Into<String>) -> Self {
-        Self { text: format!("missing: {}", text.into()), code: 4, retry_after: None }
+        Self::new(4, format!("missing: {}", text.into()))
     }
 
     /// It goes on later, and not now.
     pub(crate) fn later(text: impl Into<String>) -> Self {
-        Self { text: text.into(), code: 75, retry_after: None }
+        Self::new(75, text)
     }
 
     /// The same, after this time.
@@ -68,6 +70,16 @@ impl Failure {
 
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         self.retry_after
+    }
+
+    /// The same for a program that reads JSON.
+    pub(crate) fn event(&self) -> Value {
+        json!({
+            "event": "failed",
+            "status": self.code,
+            "problem": secrets::redact(self.text.clone()),
+            "retry_after_s": self.retry_after.map(|after| after.as_secs()),
+        })
     }
 
     /// The status that the process ends with.

@@ -5,12 +5,13 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 use telepool::http::{Scope, Token, TokenFile, TokenFileError, TokenGrant, TokenRecord};
 
+use crate::clock::{FAR, seconds_of, unix_now, utc};
 use crate::columns::wrapped;
 use crate::failure::Failure;
 use crate::logs::escaped;
@@ -204,7 +205,7 @@ fn failure(error: &TokenFileError) -> Failure {
 fn expiry(text: &str) -> Result<u64, String> {
     let remedy = "give a time from now on such as 90d, or a moment in UTC such as 2027-01-31 or \
                   2027-01-31T12:00:00Z";
-    let now = seconds_of(crate::clock::wall_time());
+    let now = unix_now();
     if let Ok(after) = humantime::parse_duration(text) {
         return match now.checked_add(after.as_secs()) {
             Some(at) if at > now && at < FAR => Ok(at),
@@ -218,22 +219,6 @@ fn expiry(text: &str) -> Result<u64, String> {
         at if at > now => Ok(at),
         _ => Err(format!("is over: {remedy}")),
     }
-}
-
-/// The year 9999, after which no moment can be written.
-const FAR: u64 = 253_370_764_800;
-
-fn seconds_of(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
-/// The time in UTC; what lies after the year 9999 in seconds.
-fn utc(seconds: u64) -> String {
-    if seconds >= FAR {
-        return format!("{seconds} s");
-    }
-    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-    humantime::format_rfc3339_seconds(time).to_string()
 }
 
 /// One token as JSON.
@@ -300,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_token_ends_after_a_time_or_at_a_moment_to_come() {
-        let now = seconds_of(crate::clock::wall_time());
+        let now = unix_now();
         let day = 24 * 60 * 60;
         let ends = expiry("90d").unwrap();
         assert!((now + 90 * day..now + 91 * day).contains(&ends));

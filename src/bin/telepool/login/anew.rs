@@ -10,65 +10,26 @@ use telepool::import::Origin;
 use telepool::session::{ClientIdentity, KeyId};
 use telepool::sign_in::{Application, SignInWay};
 use telepool::store::{NewSession, SessionStore as _, SqliteStore};
-use telepool::telegram::{SignInSettings, settle_store};
 
 use super::conversation::Conversation;
 use super::flow::{Acceptor, LoginFlow};
-use super::pending::{Keeper, find};
-use super::{
-    FIRST_DC, SETTLE_TIMEOUT, ServerArguments, application, ask, conversation, locks, rest,
-};
+use super::setup::Setup;
 use crate::failure::Failure;
 use crate::given::given;
-use crate::secrets::redact;
-use crate::session::{IdentityArguments, unusable};
-use crate::settings::Settings;
-use crate::{runtime, session_source, signals};
+use crate::session::unusable;
 
 /// The application that Telegram Desktop signs in as, which its folders do not name.
 const TELEGRAM_DESKTOP: i32 = 2040;
 
-/// How new sessions are made.
-pub(crate) struct NewSessionArguments {
-    pub(crate) settings: Settings,
-    pub(crate) server: ServerArguments,
-    pub(crate) identity: IdentityArguments,
-    pub(crate) is_json: bool,
-}
-
 /// Has each of these sessions accept a new one, which goes into the store.
 pub(crate) fn run(
-    arguments: NewSessionArguments,
+    setup: &Setup<'_>,
     store: SqliteStore,
-    found: Vec<NewSession>,
+    found: &[NewSession],
 ) -> Result<ExitCode, Failure> {
-    let NewSessionArguments { settings, server, identity, is_json } = arguments;
-    let store = Arc::new(store);
-    let locks = Arc::new(locks(&store, &settings));
-    let runtime = runtime::multi_thread()?;
-    let done = runtime.block_on(async {
-        let (_stopper, stop) = signals::listen()?;
-        let mut conversation = conversation(is_json);
-        let application = ask(&stop, application(&mut conversation)).await?;
-        let mut sign_in = SignInSettings::new(application);
-        sign_in.data_centres = settings.data_centres().clone();
-        sign_in.redial_after_loss = rest(&settings);
-        server.apply(&mut sign_in)?;
-        if let Some(identity) = identity.read()? {
-            sign_in.identity = identity;
-        }
-        let mut flow = LoginFlow {
-            settings: sign_in,
-            password: None,
-            picture: None,
-            replaces: None,
-            locks: Arc::clone(&locks),
-            store: Arc::clone(&store),
-            conversation,
-            stop,
-        };
+    setup.run(store, async |flow| {
         let (mut accepted, mut passed_over, mut failed) = (0, 0, 0);
-        for (number, session) in (1..).zip(&found) {
+        for (number, session) in (1..).zip(found) {
             match flow.anew(session).await {
                 Ok(true) => accepted += 1,
                 Ok(false) => passed_over += 1,
@@ -90,11 +51,7 @@ pub(crate) fn run(
         );
         flow.conversation.tell(&event, &words)?;
         Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-    });
-    drop(runtime);
-    locks.settle(SETTLE_TIMEOUT);
-    let settled = settle_store(&store).map_err(session_source::refused_store);
-    done.and_then(|done| settled.map(|_| done))
+    })
 }
 
 fn tell(
@@ -102,14 +59,8 @@ fn tell(
     (number, count): (usize, usize),
     failure: &Failure,
 ) -> Result<(), Failure> {
-    let event = json!({
-        "event": "failed",
-        "status": failure.status(),
-        "number": number,
-        "of": count,
-        "problem": redact(failure.to_string()),
-        "retry_after_s": failure.retry_after().map(|after| after.as_secs()),
-    });
+    let mut event = failure.event();
+    (event["number"], event["of"]) = (number.into(), count.into());
     conversation.tell(&event, &format!("{number} of {count}: {failure}"))
 }
 
@@ -158,33 +109,16 @@ impl LoginFlow {
             (None, Origin::TelegramDesktop) => telegram_desktop(),
             (None, _) => old.identity,
         };
-        self.replaces = Some(key);
         let locks = Arc::clone(&self.locks);
         let place = (found.dc, session.address);
-        let mut acceptor =
-            Acceptor::Session { settings: old, place, key: found.key.clone(), locks };
+        let acceptor = Acceptor::Session { settings: old, place, key: found.key.clone(), locks };
         self.settings.test_servers = found.test_mode.unwrap_or(false);
         self.settings.proxy.clone_from(&found.proxy);
         self.password = given("PASSWORD")?;
-        let name = format!("new-for-{key}");
-        let (mut run, own) = match find(&self.store, &name)? {
-            Some(left) => {
-                let own = Keeper::of(&self.store, &left);
-                (self.resume(left, &own)?, own)
-            }
-            None => {
-                let group = found.group.as_ref().map(ToString::to_string);
-                let own = Keeper::new(&self.store, &name, group, 0);
-                let way = SignInWay::Scan { except: Vec::new() };
-                (self.begin(way, FIRST_DC, &own)?, own)
-            }
-        };
-        match self.have_accepted(&mut acceptor, &mut run, &own).await {
-            Ok(()) => self.store(run, &own).await.map(|()| true),
-            Err(failure) => {
-                run.leave().await;
-                Err(failure)
-            }
-        }
+        let way = SignInWay::Scan { except: Vec::new() };
+        let (run, mut own) =
+            self.take_up(&format!("new-for-{key}"), way, found.group.as_deref())?;
+        own.replaces = Some(key);
+        self.have_accepted(acceptor, run, own).await.map(|()| true)
     }
 }

@@ -9,14 +9,12 @@ use std::time::Duration;
 
 use serde_json::json;
 use telepool::AccountId;
-use telepool::sign_in::SignInWay;
+use telepool::sign_in::{SignInWay, bot_of_token};
 use telepool::store::SessionStore as _;
 use zeroize::Zeroizing;
 
-use super::FIRST_DC;
-use super::conversation::Conversation;
 use super::flow::LoginFlow;
-use super::pending::{Keeper, find};
+use super::setup::unless_stopped;
 use crate::failure::Failure;
 use crate::input::{self, SESSIONS_LEN_MAX};
 use crate::session::unusable;
@@ -37,7 +35,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Zeroizing<String>>, Failure> {
             continue;
         }
         // Nothing of it is repeated.
-        if bot_of(token).is_none() {
+        if bot_of_token(token).is_none() {
             return Err(Failure::refused(format!(
                 "--bot-tokens {shown}: line {number} is no bot's token, as @BotFather gives it (12345:AAH...)"
             )));
@@ -48,14 +46,6 @@ pub(super) fn read(path: &Path) -> Result<Vec<Zeroizing<String>>, Failure> {
         true => Err(Failure::refused(format!("--bot-tokens {shown}: there is no token in it"))),
         false => Ok(tokens),
     }
-}
-
-/// Whose token it is.
-pub(super) fn bot_of(token: &str) -> Option<AccountId> {
-    let (number, secret) = token.split_once(':')?;
-    let bot = number.parse().ok().and_then(|number| AccountId::bot(number).ok());
-    let is_secret = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-    bot.filter(|_| !secret.is_empty() && secret.bytes().all(is_secret))
 }
 
 /// What became of a list.
@@ -80,24 +70,18 @@ impl LoginFlow {
         let mut totals = BotTotals::default();
         let mut turns = tokio::time::interval(Duration::from_secs(1) / per_second.max(1));
         turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let count = tokens.len();
+        let (count, sessions) = (tokens.len(), usize::from(sessions));
         for (number, token) in (1..).zip(tokens) {
-            let Some(bot) = bot_of(&token) else { continue };
+            let Some(bot) = bot_of_token(&token) else { continue };
             let known = self.store.account(bot).map_err(unusable)?;
-            let gaps = |gaps: &[u16]| u16::try_from(gaps.len()).unwrap_or(u16::MAX);
-            let slots = known.map_or(0, |it| it.slots.saturating_sub(gaps(&it.gaps)));
-            if slots >= sessions {
+            let had = known.map_or(0, |account| account.session_count());
+            if had >= sessions {
                 totals.had_one += 1;
                 self.tell_bot(bot, (number, count), "has-session", "has a session already")?;
                 continue;
             }
-            for _ in slots..sessions {
-                let mut stop = self.stop.clone();
-                tokio::select! {
-                    biased;
-                    () = stop.requested() => return Err(ended(&totals)),
-                    _ = turns.tick() => {}
-                }
+            for _ in had..sessions {
+                unless_stopped(&self.stop, || ended(&totals), turns.tick()).await?;
                 match self.bot(bot, token.clone(), group).await {
                     Ok(()) => totals.signed_in += 1,
                     Err(failure) if failure.is_stop() => return Err(ended(&totals)),
@@ -125,17 +109,7 @@ impl LoginFlow {
         token: Zeroizing<String>,
         group: Option<&str>,
     ) -> Result<(), Failure> {
-        let name = bot.to_string();
-        let (run, keeper) = match find(&self.store, &name)? {
-            Some(left) => {
-                let keeper = Keeper::of(&self.store, &left);
-                (self.resume(left, &keeper)?, keeper)
-            }
-            None => {
-                let keeper = Keeper::new(&self.store, &name, group.map(str::to_owned), 0);
-                (self.begin(SignInWay::Bot(token), FIRST_DC, &keeper)?, keeper)
-            }
-        };
+        let (run, keeper) = self.take_up(&bot.to_string(), SignInWay::Bot(token), group)?;
         self.run(run, &keeper).await
     }
 
@@ -153,10 +127,7 @@ impl LoginFlow {
             "of": count,
             "problem": (event == "failed").then_some(words),
         });
-        match &self.conversation {
-            Conversation::Program(_) => self.conversation.tell(&told, ""),
-            _ => self.conversation.tell(&told, &format!("{bot} ({number} of {count}): {words}")),
-        }
+        self.conversation.tell(&told, &format!("{bot} ({number} of {count}): {words}"))
     }
 }
 

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use serde_json::json;
 use telepool::ownership::HostLocks;
 use telepool::session::{AuthKey, KeyId, SessionUser};
-use telepool::sign_in::{LoginLink, SignInError, SignInWay, SignedIn};
+use telepool::sign_in::{LoginLink, SignInWay, SignedIn};
 use telepool::store::{Added, Addition, SessionStore as _, SqliteStore};
-use telepool::telegram::{SignInPrompt, SignInRun, SignInRunError, SignInSettings, accept_login};
+use telepool::telegram::{SignInRun, SignInRunError, SignInSettings, accept_login};
 use zeroize::Zeroizing;
 
 use super::FIRST_DC;
@@ -21,9 +21,6 @@ use super::pending::{FURTHER, Keeper, Left, find};
 use crate::failure::Failure;
 use crate::session::unusable;
 use crate::signals::Stop;
-
-/// How often in a row what a further session shows may be out of date when the first accepts it.
-const ACCEPT_TRIES_MAX: u32 = 4;
 
 /// What accepts further sessions.
 pub(super) enum Acceptor<'a> {
@@ -39,7 +36,7 @@ pub(super) enum Acceptor<'a> {
 }
 
 impl Acceptor<'_> {
-    async fn accept(&mut self, link: &LoginLink) -> Result<(), SignInRunError> {
+    pub(super) async fn accept(&mut self, link: &LoginLink) -> Result<(), SignInRunError> {
         match self {
             Self::Run(run) => run.accept(link).await,
             Self::Session { settings, place, key, locks } => {
@@ -60,41 +57,54 @@ pub(super) struct LoginFlow {
     /// The account's password, once somebody has given it.
     pub(super) password: Option<Zeroizing<String>>,
     pub(super) picture: Option<PathBuf>,
-    /// Whose place the session takes that is signed in.
-    pub(super) replaces: Option<KeyId>,
 }
 
 impl LoginFlow {
-    /// Begins a sign-in that is kept under this name.
+    /// Begins a sign-in, which is kept by this.
     pub(super) fn begin(
         &self,
         way: SignInWay,
-        dc: i32,
-        keeper: &Keeper,
-    ) -> Result<SignInRun, Failure> {
+        keeper: Keeper,
+    ) -> Result<(SignInRun, Keeper), Failure> {
         let (settings, locks) = (self.settings.clone(), Arc::clone(&self.locks));
         let keep = keeper.clone();
-        SignInRun::begin(settings, way, dc, locks, move |kept| keep.keep(kept))
-            .map_err(|error| Failure::refused(error.to_string()))
+        let run = SignInRun::begin(settings, way, FIRST_DC, locks, move |kept| keep.keep(kept));
+        let run = run.map_err(|error| Failure::refused(error.to_string()))?;
+        Ok((run, keeper))
     }
 
     /// Goes on with one that was left.
-    pub(super) fn resume(&self, left: Left, keeper: &Keeper) -> Result<SignInRun, Failure> {
+    pub(super) fn resume(&self, left: Left) -> Result<(SignInRun, Keeper), Failure> {
         let (mut settings, locks) = (self.settings.clone(), Arc::clone(&self.locks));
+        let keeper = Keeper::of(&self.store, &left);
         let (keep, name) = (keeper.clone(), left.name);
         let api_id = left.state.kept.api_id();
         settings.test_servers = left.state.kept.test_servers();
         let run = SignInRun::resume(settings, left.state.kept, locks, move |it| keep.keep(it));
-        run.ok_or_else(|| {
+        let run = run.ok_or_else(|| {
             Failure::refused(format!(
                 "the sign-in of {name} was begun as application {api_id}, and goes on as that only"
             ))
-        })
+        })?;
+        Ok((run, keeper))
+    }
+
+    /// Goes on with the one of this name, if it was left, and begins it otherwise.
+    pub(super) fn take_up(
+        &self,
+        name: &str,
+        way: SignInWay,
+        group: Option<&str>,
+    ) -> Result<(SignInRun, Keeper), Failure> {
+        match find(&self.store, name)? {
+            Some(left) => self.resume(left),
+            None => self.begin(way, Keeper::new(&self.store, name, group.map(str::to_owned), 0)),
+        }
     }
 
     /// All of a sign-in, with the further sessions that are wanted. However it ends, its connections are closed.
     pub(super) async fn run(&mut self, mut run: SignInRun, keeper: &Keeper) -> Result<(), Failure> {
-        let mut done = self.complete(&mut run, keeper).await.map(drop);
+        let mut done = self.complete(&mut run, keeper, None).await;
         while done.is_ok() && keeper.further() > 0 {
             done = self.make_further(&mut run, keeper).await;
         }
@@ -117,7 +127,7 @@ impl LoginFlow {
         let session = run.finish().await.map_err(|error| Failure::broken(error.to_string()))?;
         let mut new = session.to_store();
         new.found.group = keeper.group().map(Into::into);
-        let done = self.store.finish_login(keeper.login(), &new, self.replaces);
+        let done = self.store.finish_login(keeper.login(), &new, keeper.replaces);
         let addition = done.map_err(unusable)?;
         let who = &session.signed_in;
         let user = SessionUser::new(who.user_id, who.is_bot, who.phone);
@@ -165,77 +175,31 @@ impl LoginFlow {
     ) -> Result<(), Failure> {
         let (first_name, _) = keeper.login();
         let name = format!("{first_name}{FURTHER}{}", keeper.further());
-        let (mut run, own) = match find(&self.store, &name)? {
-            Some(left) => {
-                let own = Keeper::of(&self.store, &left).shown_as(keeper);
-                (self.resume(left, &own)?, own)
+        let way = SignInWay::Scan { except: Vec::new() };
+        let (run, own) = self.take_up(&name, way, keeper.group())?;
+        let made = self.have_accepted(Acceptor::Run(first), run, own.shown_as(keeper)).await;
+        match made {
+            Ok(()) => keeper.one_less(),
+            Err(failure) if failure.is_stop() && find(&self.store, &name)?.is_none() => {
+                Err(Failure::broken("the further sessions were given up"))
             }
-            None => {
-                let own = Keeper::new(&self.store, &name, keeper.group().map(str::to_owned), 0);
-                let own = own.shown_as(keeper);
-                let way = SignInWay::Scan { except: Vec::new() };
-                (self.begin(way, FIRST_DC, &own)?, own)
-            }
-        };
-        match self.have_accepted(&mut Acceptor::Run(first), &mut run, &own).await {
-            Ok(()) => {
-                self.store(run, &own).await?;
-                keeper.one_less()
-            }
-            Err(failure) => {
-                let is_given_up = failure.is_stop() && find(&self.store, &name)?.is_none();
-                if failure.status() == 1 && run.cancel().await.is_ok() {
-                    own.forget()?;
-                }
-                run.leave().await;
-                match is_given_up {
-                    true => Err(Failure::broken("the further sessions were given up")),
-                    false => Err(failure),
-                }
-            }
+            Err(failure) => Err(failure),
         }
     }
 
-    /// Has one session accept what another one shows, until that is signed in.
+    /// Has a session accept another one, and stores that.
     pub(super) async fn have_accepted(
         &mut self,
-        first: &mut Acceptor<'_>,
-        run: &mut SignInRun,
-        own: &Keeper,
+        mut acceptor: Acceptor<'_>,
+        mut run: SignInRun,
+        own: Keeper,
     ) -> Result<(), Failure> {
-        let mut tries = 0;
-        let mut own_password = self.password.clone();
-        let mut stop = self.stop.clone();
-        loop {
-            let prompt = tokio::select! {
-                biased;
-                () = stop.requested() => return Err(left(&own.shown)),
-                prompt = run.next() => prompt,
-            };
-            match prompt {
-                Ok(SignInPrompt::Scan(link)) => {
-                    let accepted = tokio::select! {
-                        biased;
-                        () = stop.requested() => return Err(left(&own.shown)),
-                        accepted = first.accept(&link) => accepted,
-                    };
-                    match accepted {
-                        Ok(()) => {}
-                        // Late: there is another one soon.
-                        Err(SignInRunError::SignIn(SignInError::Refused { name, .. }))
-                            if name.starts_with("AUTH_TOKEN_") && tries < ACCEPT_TRIES_MAX =>
-                        {
-                            tries += 1;
-                        }
-                        Err(error) => self.wait(&error, own).await?,
-                    }
-                }
-                Ok(SignInPrompt::Password(question)) => {
-                    self.password(run, own, &question, own_password.take()).await?;
-                }
-                Ok(SignInPrompt::Done(_)) => return Ok(()),
-                Ok(_) => return Err(Failure::broken("this sign-in wants what is not known here")),
-                Err(error) => self.wait_or_end(error, run, own).await?,
+        match self.complete(&mut run, &own, Some(&mut acceptor)).await {
+            Ok(()) => self.store(run, &own).await,
+            Err(failure) => {
+                self.end_if_over(&failure, &mut run, &own).await?;
+                run.leave().await;
+                Err(failure)
             }
         }
     }

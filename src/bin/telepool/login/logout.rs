@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use telepool::ownership::HostLocks;
 use telepool::sign_in::Application;
 use telepool::store::{Removal, SessionStore as _, SqliteStore, StoredAccount, StoredSession};
 use telepool::telegram::{SignInRunError, SignInSettings, SignedOut, sign_out};
 
-use super::{SETTLE_TIMEOUT, ServerArguments, locks, rest};
+use super::setup::{SETTLE_TIMEOUT, ServerArguments, locks, rest};
 use crate::failure::Failure;
 use crate::given::given;
 use crate::session::{StoreArguments, WhichSessions, shown_name, unusable};
@@ -44,12 +45,8 @@ pub(crate) fn run(arguments: &LogoutArguments) -> Result<ExitCode, Failure> {
             if stop.is_requested() {
                 return Err(Failure::stopped("ended before its time: what was told is ended"));
             }
-            let ownership = Arc::clone(&locks);
-            let ended = match arguments.of_session(&store, &account, session, &settings) {
-                Ok(settings) => end(&store, &account, session, settings, ownership).await,
-                Err(failure) => Err(failure),
-            };
-            if let Err(failure) = ended {
+            if let Err(failure) = arguments.end(&store, &account, session, &settings, &locks).await
+            {
                 failures.push((session.slot, failure));
             }
         }
@@ -65,14 +62,15 @@ pub(crate) fn run(arguments: &LogoutArguments) -> Result<ExitCode, Failure> {
 }
 
 impl LogoutArguments {
-    /// As the session has always been used.
-    fn of_session(
+    /// Ends one session, as it has always been used.
+    async fn end(
         &self,
         store: &SqliteStore,
         account: &StoredAccount,
         session: &StoredSession,
         settings: &Settings,
-    ) -> Result<SignInSettings, Failure> {
+        locks: &Arc<HostLocks>,
+    ) -> Result<(), Failure> {
         let api_id = match session.api_id {
             Some(id) => Some(id),
             None => given("API_ID")?.and_then(|id| id.parse().ok()),
@@ -80,6 +78,11 @@ impl LogoutArguments {
         let api_id = api_id.ok_or_else(|| {
             Failure::missing("the application of the session: set TELEPOOL_API_ID")
         })?;
+        let name = account.name().ok_or_else(|| {
+            Failure::refused("nobody knows whose session this is: telepool session check asks")
+        })?;
+        let record = store.record(account.id, session.slot, name).map_err(unusable)?;
+        let record = record.ok_or_else(|| Failure::refused("the session was removed meanwhile"))?;
         let mut sign_in = SignInSettings::new(Application::new(api_id, ""));
         sign_in.redial_after_loss = rest(settings);
         self.server.apply(&mut sign_in)?;
@@ -87,35 +90,10 @@ impl LogoutArguments {
         if let Some(identity) = &session.identity {
             sign_in.identity = identity.clone();
         }
-        let record = record(store, account, session)?;
         sign_in.proxy = record.proxy;
-        Ok(sign_in)
-    }
-}
-
-fn record(
-    store: &SqliteStore,
-    account: &StoredAccount,
-    session: &StoredSession,
-) -> Result<telepool::session::SessionRecord, Failure> {
-    let name = account.name().ok_or_else(|| {
-        Failure::refused("nobody knows whose session this is: telepool session check asks")
-    })?;
-    let record = store.record(account.id, session.slot, name).map_err(unusable)?;
-    record.ok_or_else(|| Failure::refused("the session was removed meanwhile"))
-}
-
-async fn end(
-    store: &SqliteStore,
-    account: &StoredAccount,
-    session: &StoredSession,
-    settings: SignInSettings,
-    locks: Arc<telepool::ownership::HostLocks>,
-) -> Result<(), Failure> {
-    let record = record(store, account, session)?;
-    let place = (record.dc, record.address);
-    let out = sign_out(settings, place, record.key, locks).await;
-    let SignedOut { logout_token, .. } =
+        let place = (record.dc, record.address);
+        let out = sign_out(sign_in, place, record.key, Arc::clone(locks) as _).await;
+        let SignedOut { logout_token, .. } =
         out.map_err(|error| match (&error, error.retry_after()) {
             (SignInRunError::Claim(_), _) => Failure::held(format!(
                 "{error}. Whoever serves the store holds all of it: end that process for as long as this takes"
@@ -127,9 +105,10 @@ async fn end(
         (_, Some(after)) => Failure::later(error.to_string()).after(after),
             (_, None) => Failure::broken(error.to_string()),
         })?;
-    if let (Some(token), Some(user)) = (logout_token, account.user_id) {
-        store.add_logout_token(user, &token).map_err(unusable)?;
+        if let (Some(token), Some(user)) = (logout_token, account.user_id) {
+            store.add_logout_token(user, &token).map_err(unusable)?;
+        }
+        store.remove(&[session.key_id], Removal::KeepKeyId).map_err(unusable)?;
+        stdout::print(&format!("{} is logged out of slot {}\n", shown_name(account), session.slot))
     }
-    store.remove(&[session.key_id], Removal::KeepKeyId).map_err(unusable)?;
-    stdout::print(&format!("{} is logged out of slot {}\n", shown_name(account), session.slot))
 }

@@ -10,38 +10,33 @@ mod flow;
 mod logout;
 mod pending;
 mod questions;
+mod setup;
 mod terminal;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::Args;
 use serde_json::json;
 use telepool::AccountId;
-use telepool::ownership::{HostLocks, HostLocksOptions};
-use telepool::sandbox::ServerPublicKey;
-use telepool::sign_in::{Application, SignInWay};
+use telepool::sign_in::{SignInWay, bot_of_token};
 use telepool::store::{SessionStore as _, SqliteStore};
-use telepool::telegram::{SignInSettings, settle_store};
 use zeroize::Zeroizing;
 
-pub(crate) use self::anew::{NewSessionArguments, run as anew};
+pub(crate) use self::anew::run as anew;
 pub(crate) use self::logout::{LogoutArguments, run as run_logout};
+pub(crate) use self::setup::{ServerArguments, Setup};
 
-use self::bots::bot_of;
 use self::code_image::CodePicture;
 use self::conversation::Conversation;
 use self::flow::LoginFlow;
-use self::pending::{Keeper, Left, is_of_another};
-use self::terminal::Lines;
+use self::pending::{Keeper, Left};
+use self::setup::ask;
 use crate::failure::Failure;
 use crate::given::given;
-use crate::secrets::redact;
 use crate::session::{IdentityArguments, StoreArguments, group, proxy, unusable};
 use crate::settings::{Settings, SettingsArguments, count};
-use crate::signals::{self, Stop};
-use crate::{input, logs, runtime, session_source, status, stdout};
+use crate::{logs, status, stdout};
 
 /// Where a sign-in begins whose data centre nobody knows: the server says if it is another.
 const FIRST_DC: i32 = 2;
@@ -104,18 +99,6 @@ pub(crate) struct LoginArguments {
     settings: SettingsArguments,
 }
 
-/// Which servers are meant.
-#[derive(Debug, Args)]
-pub(crate) struct ServerArguments {
-    /// Signs in at Telegram's test servers, which have accounts of their own.
-    #[arg(long)]
-    test: bool,
-    /// The public key of the servers (PEM), such as a sandbox's (telepool datacenter --public-key). Without it:
-    /// Telegram's.
-    #[arg(long, value_name = "FILE")]
-    server_key: Option<PathBuf>,
-}
-
 const WAYS: &str = "\
 The application (https://my.telegram.org) is given by TELEPOOL_API_ID and
 TELEPOOL_API_HASH, the password of the account by TELEPOOL_PASSWORD if not at
@@ -139,25 +122,19 @@ fn phone(text: &str) -> Result<AccountId, String> {
 
 pub(crate) fn run(arguments: LoginArguments) -> Result<ExitCode, Failure> {
     let is_json = arguments.json;
-    let done = sign_in(arguments);
+    let done = sign_in(&arguments);
     if is_json && let Err(failure) = &done {
-        let event = json!({
-            "event": "failed",
-            "status": failure.status(),
-            "problem": redact(failure.to_string()),
-            "retry_after_s": failure.retry_after().map(|after| after.as_secs()),
-        });
-        stdout::print(&format!("{event}\n"))?;
+        stdout::print(&format!("{}\n", failure.event()))?;
     }
     done
 }
 
-fn sign_in(arguments: LoginArguments) -> Result<ExitCode, Failure> {
+fn sign_in(arguments: &LoginArguments) -> Result<ExitCode, Failure> {
     logs::start(&status::hidden())?;
     let settings = arguments.settings.load(Settings::for_serve())?;
-    let store = Arc::new(SqliteStore::create(&arguments.store.path()?).map_err(unusable)?);
+    let store = SqliteStore::create(&arguments.store.path()?).map_err(unusable)?;
     if arguments.list {
-        return list(&store, arguments.json);
+        return pending::list(&store, arguments.json);
     }
     if let Some(path) = &arguments.qr_png {
         CodePicture::at(path)
@@ -166,148 +143,24 @@ fn sign_in(arguments: LoginArguments) -> Result<ExitCode, Failure> {
     }
     // First of all, and from standard input perhaps.
     let tokens = arguments.tokens(&store)?;
-    let runtime = runtime::multi_thread()?;
-    let locks = Arc::new(locks(&store, &settings));
-    let done = runtime.block_on(async {
-        let (_stopper, stop) = signals::listen()?;
-        let mut conversation = conversation(arguments.json);
-        let application = ask(&stop, application(&mut conversation)).await?;
-        let mut flow = LoginFlow {
-            settings: arguments.sign_in_settings(application, &settings)?,
-            password: given("PASSWORD")?,
-            picture: arguments.qr_png.clone(),
-            locks: Arc::clone(&locks),
-            store: Arc::clone(&store),
-            replaces: None,
-            conversation,
-            stop,
-        };
+    let setup = Setup {
+        settings: &settings,
+        server: &arguments.server,
+        identity: &arguments.identity,
+        is_json: arguments.json,
+    };
+    setup.run(store, async |flow| {
+        flow.settings.proxy = arguments.proxy.as_deref().map(proxy).transpose()?.flatten();
+        flow.password = given("PASSWORD")?;
+        flow.picture.clone_from(&arguments.qr_png);
         match tokens {
-            Some(tokens) => arguments.bots(&mut flow, tokens, &settings).await,
-            None => arguments.account(&mut flow).await,
+            Some(tokens) => arguments.bots(flow, tokens, &settings).await,
+            None => arguments.account(flow).await,
         }
-    });
-    drop(runtime);
-    locks.settle(SETTLE_TIMEOUT);
-    // Two that turn out to be one person are merged, unless somebody serves the store, who does it when he begins.
-    let settled = settle_store(&store).map_err(session_source::refused_store);
-    done.and_then(|done| settled.map(|_| done))
-}
-
-/// With whom a sign-in is.
-fn conversation(is_json: bool) -> Conversation {
-    match (is_json, terminal::is_there()) {
-        (true, _) => Conversation::Program(Lines::start()),
-        (false, true) => Conversation::Person(Lines::start()),
-        (false, false) => Conversation::Nobody,
-    }
-}
-
-/// How long it may take to note at the end that every connection is closed.
-const SETTLE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
-
-fn locks(store: &SqliteStore, settings: &Settings) -> HostLocks {
-    let mut options = HostLocksOptions::default();
-    options.serves = Some(format!("a sign-in for {}", store.path().display()));
-    options.timer = rest(settings);
-    HostLocks::new(options)
-}
-
-/// For how long a key rests after a connection that was lost: all of them are of telepool's own kind here, which end
-/// sooner than others.
-fn rest(settings: &Settings) -> std::time::Duration {
-    settings.redial_after_loss().min(std::time::Duration::from_secs(75))
-}
-
-/// Asks for something that nothing is kept of yet.
-async fn ask<T>(
-    stop: &Stop,
-    asking: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
-    let mut stop = stop.clone();
-    tokio::select! {
-        biased;
-        () = stop.requested() => Err(Failure::interrupted()),
-        asked = asking => asked,
-    }
-}
-
-/// As which application one signs in.
-async fn application(conversation: &mut Conversation) -> Result<Application, Failure> {
-    const WHERE: &str = "https://my.telegram.org gives it";
-    let id = match given("API_ID")? {
-        Some(id) => id,
-        None => {
-            let remedy =
-                format!("the application: set TELEPOOL_API_ID and TELEPOOL_API_HASH ({WHERE})");
-            conversation.once(&format!("Application id ({WHERE}): "), false, &remedy).await?
-        }
-    };
-    let id = id.trim().parse().ok().filter(|id: &i32| *id > 0);
-    let id = id.ok_or_else(|| {
-        Failure::refused(format!("the application id (TELEPOOL_API_ID) is no number: {WHERE}"))
-    })?;
-    let hash = match given("API_HASH")? {
-        Some(hash) => hash,
-        None => {
-            let remedy = format!("the application's hash: set TELEPOOL_API_HASH ({WHERE})");
-            conversation.once("Application hash: ", true, &remedy).await?
-        }
-    };
-    match hash.trim() {
-        "" => Err(Failure::refused(format!("TELEPOOL_API_HASH is empty: {WHERE}"))),
-        hash => Ok(Application::new(id, hash)),
-    }
-}
-
-fn list(store: &SqliteStore, is_json: bool) -> Result<ExitCode, Failure> {
-    let all = pending::all(store)?;
-    if all.is_empty() && !is_json {
-        stdout::print("no sign-in was left\n")?;
-    }
-    for (login, state) in all {
-        let line = match is_json {
-            true => json!({
-                "name": login.name,
-                "started": login.started,
-                "api_id": state.as_ref().map(|state| state.kept.api_id()),
-                "test": state.as_ref().map(|state| state.kept.test_servers()),
-                "further_sessions": state.as_ref().map(|state| state.further),
-            })
-            .to_string(),
-            false => {
-                let unreadable =
-                    if state.is_none() { " (by another version of telepool)" } else { "" };
-                format!("{}, begun {}{unreadable}", login.name, humantime_of(login.started))
-            }
-        };
-        stdout::print(&(line + "\n"))?;
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn humantime_of(unix: u64) -> String {
-    let time = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(unix);
-    humantime::format_rfc3339_seconds(time).to_string()
+    })
 }
 
 impl LoginArguments {
-    fn sign_in_settings(
-        &self,
-        application: Application,
-        settings: &Settings,
-    ) -> Result<SignInSettings, Failure> {
-        let mut sign_in = SignInSettings::new(application);
-        sign_in.data_centres = settings.data_centres().clone();
-        sign_in.redial_after_loss = rest(settings);
-        self.server.apply(&mut sign_in)?;
-        if let Some(identity) = self.identity.read()? {
-            sign_in.identity = identity;
-        }
-        sign_in.proxy = self.proxy.as_deref().map(proxy).transpose()?.flatten();
-        Ok(sign_in)
-    }
-
     fn group(&self) -> Result<Option<String>, Failure> {
         let group = self.group.as_deref().map(group).transpose()?.flatten();
         Ok(group.map(|group| group.to_string()))
@@ -365,11 +218,11 @@ impl LoginArguments {
         let further = self.sessions - 1;
         if let Some(name) = &self.resume {
             self.refuse_changes("--resume")?;
-            let left = self.left(flow, name.as_deref())?;
+            let left = pending::meant(&flow.store, name.as_deref())?;
             return resume(flow, left).await;
         }
         if let Some(name) = &self.give_up {
-            let left = self.left(flow, Some(name))?;
+            let left = pending::meant(&flow.store, Some(name))?;
             return give_up(flow, left).await.map(|()| ExitCode::SUCCESS);
         }
         let (way, name) = self.way(flow).await?;
@@ -394,7 +247,7 @@ impl LoginArguments {
         tell_sessions(flow, &name)?;
         let further = if matches!(way, SignInWay::Bot(_)) { 0 } else { further };
         let keeper = Keeper::new(&flow.store, &name, self.group()?, further);
-        let run = flow.begin(way, FIRST_DC, &keeper)?;
+        let (run, keeper) = flow.begin(way, keeper)?;
         flow.run(run, &keeper).await?;
         Ok(ExitCode::SUCCESS)
     }
@@ -420,8 +273,7 @@ impl LoginArguments {
         let mut number = self.phone;
         let mut scans = self.qr;
         if number.is_none() && !scans && !self.bot {
-            let stop = flow.stop.clone();
-            match ask(&stop, flow.conversation.phone()).await? {
+            match ask(&flow.stop, flow.conversation.phone()).await? {
                 Some(text) => number = Some(phone(text.trim()).map_err(Failure::refused)?),
                 None => scans = true,
             }
@@ -436,57 +288,21 @@ impl LoginArguments {
             return Ok((SignInWay::Phone { number, logout_tokens }, number.reveal().to_string()));
         }
         if scans {
-            return Ok((SignInWay::Scan { except: Vec::new() }, free_name(&flow.store)?));
+            return Ok((SignInWay::Scan { except: Vec::new() }, pending::free_name(&flow.store)?));
         }
         let token = match given("BOT_TOKEN")? {
             Some(token) => token,
             None => {
                 let remedy = "the bot's token: set TELEPOOL_BOT_TOKEN, or TELEPOOL_BOT_TOKEN_FILE";
-                let stop = flow.stop.clone();
-                ask(
-                    &stop,
-                    flow.conversation.once(
-                        "Token of the bot (@BotFather gives it): ",
-                        true,
-                        remedy,
-                    ),
-                )
-                .await?
+                let question = "Token of the bot (@BotFather gives it): ";
+                ask(&flow.stop, flow.conversation.once(question, true, remedy)).await?
             }
         };
         let token = Zeroizing::new(token.trim().to_owned());
-        let bot = bot_of(&token).ok_or_else(|| {
+        let bot = bot_of_token(&token).ok_or_else(|| {
             Failure::refused("this is no bot's token: @BotFather gives it, as in 12345:AAH...")
         })?;
         Ok((SignInWay::Bot(token), bot.to_string()))
-    }
-
-    /// A sign-in that was left.
-    fn left(&self, flow: &LoginFlow, name: Option<&str>) -> Result<Left, Failure> {
-        let names: Vec<String> =
-            pending::all(&flow.store)?.into_iter().map(|(login, _)| login.name).collect();
-        let none = || "no sign-in was left".to_owned();
-        let name = match name {
-            Some(name) if names.iter().any(|it| it == name) => name.to_owned(),
-            Some(_) => {
-                let there = if names.is_empty() { none() } else { names.join(", ") };
-                return Err(Failure::refused(format!(
-                    "no sign-in of that name was left; those that were are: {there}"
-                )));
-            }
-            None => {
-                let mut own: Vec<&String> =
-                    names.iter().filter(|name| !is_of_another(name, &names)).collect();
-                if own.len() > 1 {
-                    return Err(Failure::refused(format!(
-                        "several sign-ins were left: name one of {}",
-                        names.join(", ")
-                    )));
-                }
-                own.pop().cloned().ok_or_else(|| Failure::refused(none()))?
-            }
-        };
-        pending::find(&flow.store, &name)?.ok_or_else(|| Failure::refused(none()))
     }
 }
 
@@ -494,37 +310,24 @@ impl LoginArguments {
 fn tell_sessions(flow: &LoginFlow, name: &str) -> Result<(), Failure> {
     let Ok(account) = name.parse() else { return Ok(()) };
     let known = flow.store.account(account).map_err(unusable)?;
-    let Some(count) = known.map(|it| usize::from(it.slots) - it.gaps.len()).filter(|it| *it > 0)
-    else {
+    let count = known.map_or(0, |account| account.session_count());
+    if count == 0 {
         return Ok(());
-    };
+    }
     let event = json!({ "event": "has-sessions", "account": name, "sessions": count });
     flow.conversation
         .tell(&event, &format!("{name} has {count} sessions already: this adds to them"))
 }
 
-/// A name that no sign-in has which was left.
-fn free_name(store: &SqliteStore) -> Result<String, Failure> {
-    let all = pending::all(store)?;
-    let names = (1..).map(|number| match number {
-        1 => "qr".to_owned(),
-        number => format!("qr-{number}"),
-    });
-    let mut free = names.filter(|name| all.iter().all(|(login, _)| login.name != *name));
-    Ok(free.next().expect("BUG: there are names without end"))
-}
-
 async fn resume(flow: &mut LoginFlow, left: Left) -> Result<ExitCode, Failure> {
-    let keeper = Keeper::of(&flow.store, &left);
-    let run = flow.resume(left, &keeper)?;
+    let (run, keeper) = flow.resume(left)?;
     flow.run(run, &keeper).await?;
     Ok(ExitCode::SUCCESS)
 }
 
 async fn give_up(flow: &mut LoginFlow, left: Left) -> Result<(), Failure> {
-    let keeper = Keeper::of(&flow.store, &left);
-    let mut run = flow.resume(left, &keeper)?;
-    let given_up = flow.give_up::<()>(&mut run, &keeper).await;
+    let (mut run, keeper) = flow.resume(left)?;
+    let given_up = flow.give_up(&mut run, &keeper).await;
     run.leave().await;
     match given_up {
         Err(failure)
@@ -536,26 +339,5 @@ async fn give_up(flow: &mut LoginFlow, left: Left) -> Result<(), Failure> {
             )
         }
         other => other,
-    }
-}
-
-impl ServerArguments {
-    fn apply(&self, settings: &mut SignInSettings) -> Result<(), Failure> {
-        settings.test_servers = self.test;
-        if let Some(path) = &self.server_key {
-            let refuse = |problem: String| {
-                Failure::refused(format!("--server-key {}: {problem}", path.display()))
-            };
-            let text = input::text(path).map_err(refuse)?;
-            let key = ServerPublicKey::from_pem(&text);
-            let key = key.ok_or_else(|| {
-                refuse(
-                    "no RSA key of 2,048 bits that begins with -----BEGIN RSA PUBLIC KEY-----"
-                        .to_owned(),
-                )
-            })?;
-            settings.server_keys = vec![key];
-        }
-        Ok(())
     }
 }

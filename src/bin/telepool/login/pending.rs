@@ -2,17 +2,21 @@
 //!
 //! Owns their names and what this command keeps with each.
 
-use std::sync::Arc;
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use telepool::session::KeyId;
 use telepool::store::{PendingLogin, SessionStore as _, SqliteStore, StoreError};
 use telepool::telegram::{BoxError, KeptSignIn};
 use zeroize::Zeroizing;
 
-use crate::clock::unix_now;
+use crate::clock::{unix_now, utc};
 use crate::failure::Failure;
 use crate::session::unusable;
+use crate::stdout;
 
 /// What is kept of a sign-in.
 #[derive(Clone, Serialize, Deserialize)]
@@ -32,16 +36,10 @@ pub(super) struct Left {
     pub(super) state: PendingState,
 }
 
-/// All that were left, the oldest first. Of one that this version can not read there is no state.
-pub(super) fn all(
-    store: &SqliteStore,
-) -> Result<Vec<(PendingLogin, Option<PendingState>)>, Failure> {
+/// What those that were left are called, the oldest first.
+fn names(store: &SqliteStore) -> Result<Vec<String>, Failure> {
     let pending = store.pending_logins().map_err(unusable)?;
-    let read = |login: PendingLogin| {
-        let state = serde_json::from_slice(&login.state).ok();
-        (login, state)
-    };
-    Ok(pending.into_iter().map(read).collect())
+    Ok(pending.into_iter().map(|login| login.name).collect())
 }
 
 /// One that was left, by its name.
@@ -57,8 +55,75 @@ pub(super) fn find(store: &SqliteStore, name: &str) -> Result<Option<Left>, Fail
     Ok(Some(Left { name: login.name, id: login.id, started: login.started, state }))
 }
 
+/// The one that is meant by a name, or the only one.
+pub(super) fn meant(store: &SqliteStore, name: Option<&str>) -> Result<Left, Failure> {
+    let names = names(store)?;
+    let none = || "no sign-in was left".to_owned();
+    let name = match name {
+        Some(name) if names.iter().any(|it| it == name) => name.to_owned(),
+        Some(_) => {
+            let there = if names.is_empty() { none() } else { names.join(", ") };
+            return Err(Failure::refused(format!(
+                "no sign-in of that name was left; those that were are: {there}"
+            )));
+        }
+        None => {
+            let mut own: Vec<&String> =
+                names.iter().filter(|name| !is_of_another(name, &names)).collect();
+            if own.len() > 1 {
+                return Err(Failure::refused(format!(
+                    "several sign-ins were left: name one of {}",
+                    names.join(", ")
+                )));
+            }
+            own.pop().cloned().ok_or_else(|| Failure::refused(none()))?
+        }
+    };
+    find(store, &name)?.ok_or_else(|| Failure::refused(none()))
+}
+
+/// A name that no sign-in has which was left.
+pub(super) fn free_name(store: &SqliteStore) -> Result<String, Failure> {
+    let taken = names(store)?;
+    let names = (1..).map(|number| match number {
+        1 => "qr".to_owned(),
+        number => format!("qr-{number}"),
+    });
+    let mut free = names.filter(|name| !taken.contains(name));
+    Ok(free.next().expect("BUG: there are names without end"))
+}
+
+/// Lists those that were left.
+pub(super) fn list(store: &SqliteStore, is_json: bool) -> Result<ExitCode, Failure> {
+    let all = store.pending_logins().map_err(unusable)?;
+    if all.is_empty() && !is_json {
+        stdout::print("no sign-in was left\n")?;
+    }
+    for login in all {
+        // Of one that this version can not read there is none.
+        let state: Option<PendingState> = serde_json::from_slice(&login.state).ok();
+        let line = match is_json {
+            true => json!({
+                "name": login.name,
+                "started": login.started,
+                "api_id": state.as_ref().map(|state| state.kept.api_id()),
+                "test": state.as_ref().map(|state| state.kept.test_servers()),
+                "further_sessions": state.as_ref().map(|state| state.further),
+            })
+            .to_string(),
+            false => {
+                let unreadable =
+                    if state.is_none() { " (by another version of telepool)" } else { "" };
+                format!("{}, begun {}{unreadable}", login.name, utc(login.started))
+            }
+        };
+        stdout::print(&(line + "\n"))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Whether one is of a further session of another that was left: it goes on with that.
-pub(super) fn is_of_another(name: &str, names: &[String]) -> bool {
+fn is_of_another(name: &str, names: &[String]) -> bool {
     name.rsplit_once(FURTHER).is_some_and(|(parent, _)| names.iter().any(|it| it == parent))
 }
 
@@ -78,7 +143,9 @@ pub(super) struct Keeper {
     started: u64,
     group: Option<String>,
     further: Arc<AtomicU16>,
-    last: Arc<std::sync::Mutex<Option<KeptSignIn>>>,
+    last: Arc<Mutex<Option<KeptSignIn>>>,
+    /// Whose place its session takes.
+    pub(super) replaces: Option<KeyId>,
 }
 
 impl Keeper {
@@ -98,6 +165,7 @@ impl Keeper {
             group,
             further: Arc::new(AtomicU16::new(further)),
             last: Arc::default(),
+            replaces: None,
         }
     }
 
@@ -105,7 +173,7 @@ impl Keeper {
     pub(super) fn of(store: &Arc<SqliteStore>, left: &Left) -> Self {
         let state = &left.state;
         let keeper = Self::new(store, &left.name, state.group.clone(), state.further);
-        let last = Arc::new(std::sync::Mutex::new(Some(state.kept.clone())));
+        let last = Arc::new(Mutex::new(Some(state.kept.clone())));
         let is_begun = Arc::new(AtomicBool::new(true));
         Self { id: left.id, started: left.started, is_begun, last, ..keeper }
     }
@@ -128,8 +196,12 @@ impl Keeper {
         self.group.as_deref()
     }
 
+    fn last(&self) -> MutexGuard<'_, Option<KeptSignIn>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn keep(&self, kept: &KeptSignIn) -> Result<(), BoxError> {
-        *self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(kept.clone());
+        *self.last() = Some(kept.clone());
         match self.write(kept)? {
             true => Ok(()),
             false => Err("another process has begun it as well, or has ended it".into()),
@@ -156,7 +228,7 @@ impl Keeper {
     /// One of the further sessions is in the store.
     pub(super) fn one_less(&self) -> Result<(), Failure> {
         self.further.fetch_sub(1, Ordering::Relaxed);
-        let last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let last = self.last().clone();
         last.map_or(Ok(true), |kept| self.write(&kept)).map(drop).map_err(unusable)
     }
 

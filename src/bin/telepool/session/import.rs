@@ -24,7 +24,7 @@ use super::identity::IdentityArguments;
 use super::outcome::{ImportTotals, InputOutcome};
 use super::{StoreArguments, unusable};
 use crate::failure::Failure;
-use crate::login::{self, NewSessionArguments, ServerArguments};
+use crate::login::{self, ServerArguments, Setup};
 use crate::secrets::redact;
 use crate::settings::{Settings, SettingsArguments, count};
 use crate::signals::Stop;
@@ -202,24 +202,18 @@ pub(crate) fn run(arguments: ImportArguments) -> Result<ExitCode, Failure> {
     let totals = importer.totals;
     if let Destination::Accepting(store, all) = to {
         done?;
-        let accepted = login::anew(arguments.accepting(settings), *store, all.into_inner())?;
+        let setup = Setup {
+            settings: &settings,
+            server: &arguments.server,
+            identity: &arguments.identity,
+            is_json: arguments.json,
+        };
+        let accepted = login::anew(&setup, *store, &all.into_inner())?;
         return Ok(if totals.refused == 0 { accepted } else { ExitCode::FAILURE });
     }
     conclude(&to, &totals)?;
     done?;
     Ok(if totals.refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-impl ImportArguments {
-    /// How new sessions are made in place of those that were found.
-    fn accepting(self, settings: Settings) -> NewSessionArguments {
-        NewSessionArguments {
-            settings,
-            server: self.server,
-            identity: self.identity,
-            is_json: self.json,
-        }
-    }
 }
 
 fn destination(arguments: &ImportArguments) -> Result<Destination, Failure> {
